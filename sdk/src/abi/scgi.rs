@@ -1,0 +1,125 @@
+//! The request: SCGI's netstring of keys and values, written in one pass.
+//!
+//! The form is that of the SCGI specification (revision 2008-06-23): `LENGTH:` then `KEY NUL VALUE NUL` …, then a
+//! comma; `CONTENT_LENGTH` comes first and `SCGI` is `1`. The body follows and ends with the stream, so that a body
+//! of unknown length (then `CONTENT_LENGTH` is `-1`) needs no other framing.
+
+/// Digits kept free at the front for the netstring's length; a head is far below 10^10 bytes.
+const LENGTH_ROOM: usize = 11;
+
+/// Writes one request head into a reusable buffer.
+///
+/// Keys and values must not hold a NUL byte: one would shift every later field, so [`HeadWriter::pair`] leaves such a
+/// pair out (the router refuses these bytes in a header long before).
+#[derive(Debug)]
+pub struct HeadWriter {
+    buffer: Vec<u8>,
+}
+
+impl HeadWriter {
+    /// Begins a head in `buffer` (its content is discarded, its room reused) for a body of `content_length` bytes, or
+    /// of unknown length.
+    pub fn new(mut buffer: Vec<u8>, content_length: Option<u64>) -> Self {
+        buffer.clear();
+        buffer.resize(LENGTH_ROOM, b' ');
+        let mut writer = Self { buffer };
+        match content_length {
+            Some(0) => writer.pair(b"CONTENT_LENGTH", b"0"),
+            Some(length) => writer.pair(b"CONTENT_LENGTH", length.to_string().as_bytes()),
+            None => writer.pair(b"CONTENT_LENGTH", b"-1"),
+        }
+        writer.pair(b"SCGI", b"1");
+        writer
+    }
+
+    /// Adds a key and its value.
+    pub fn pair(&mut self, key: &[u8], value: &[u8]) {
+        self.value(
+            |buffer| buffer.extend_from_slice(key),
+            |buffer| buffer.extend_from_slice(value),
+        );
+    }
+
+    /// Adds a key and a value that are written piece by piece, as `HTTP_` and a header's name in upper case.
+    pub fn value(&mut self, key: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.buffer.len();
+        key(&mut self.buffer);
+        let key_end = self.buffer.len();
+        self.buffer.push(0);
+        value(&mut self.buffer);
+        let stray =
+            self.buffer[start..key_end].contains(&0) || self.buffer[key_end + 1..].contains(&0);
+        if stray {
+            self.buffer.truncate(start);
+        } else {
+            self.buffer.push(0);
+        }
+    }
+
+    /// Ends the head: the finished netstring.
+    pub fn finish(mut self) -> Head {
+        let length = (self.buffer.len() - LENGTH_ROOM).to_string();
+        let start = LENGTH_ROOM - 1 - length.len();
+        self.buffer[start..LENGTH_ROOM - 1].copy_from_slice(length.as_bytes());
+        self.buffer[LENGTH_ROOM - 1] = b':';
+        self.buffer.push(b',');
+        Head {
+            buffer: self.buffer,
+            start,
+        }
+    }
+}
+
+/// A finished request head.
+#[derive(Debug, Default)]
+pub struct Head {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Head {
+    /// The netstring's bytes, ready for descriptor 0.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// The buffer, to be used again.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_a_netstring_with_its_length_first() {
+        let mut writer = HeadWriter::new(vec![1, 2, 3], Some(27));
+        writer.pair(b"REQUEST_METHOD", b"POST");
+        writer.pair(b"REQUEST_URI", b"/deepthought");
+        let head = writer.finish();
+        // The example of the SCGI specification.
+        assert_eq!(
+            head.as_bytes(),
+            b"70:CONTENT_LENGTH\x0027\0SCGI\x001\0REQUEST_METHOD\0POST\0REQUEST_URI\0/deepthought\0,"
+        );
+    }
+
+    #[test]
+    fn an_unknown_length_is_minus_one() {
+        let head = HeadWriter::new(Vec::new(), None).finish();
+        assert_eq!(head.as_bytes(), b"25:CONTENT_LENGTH\0-1\0SCGI\x001\0,");
+    }
+
+    #[test]
+    fn a_pair_with_a_nul_is_left_out() {
+        let mut writer = HeadWriter::new(Vec::new(), Some(0));
+        writer.pair(b"HTTP_X", b"a\0HTTP_ADMIN\0b");
+        writer.pair(b"HTTP\0Y", b"a");
+        assert_eq!(
+            writer.finish().as_bytes(),
+            HeadWriter::new(Vec::new(), Some(0)).finish().as_bytes()
+        );
+    }
+}

@@ -1,0 +1,276 @@
+//! Reading an archive in place: an index of nodes over bytes that stay where they are.
+
+use std::fmt;
+use std::io::{Cursor, Read};
+use std::ops::Range;
+
+use super::{ArchiveError, check_path};
+
+/// A node's place in its [`Archive`]. The root is [`Archive::ROOT`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId(u32);
+
+impl NodeId {
+    /// A number that is unique within the archive, for inode numbers.
+    pub fn index(self) -> u32 {
+        self.0
+    }
+}
+
+/// One file, directory or symbolic link.
+#[derive(Debug)]
+pub enum Node {
+    /// A file: where its bytes lie in the archive, and whether it may be executed.
+    File {
+        /// Byte range within the archive.
+        range: Range<usize>,
+        /// Whether the archive gives it mode 0755.
+        executable: bool,
+    },
+    /// A directory: its entries sorted by name.
+    Directory {
+        /// Names and nodes.
+        entries: Vec<(Box<str>, NodeId)>,
+    },
+    /// A symbolic link with its target as written; it is not followed here.
+    Symlink {
+        /// The target.
+        target: Box<str>,
+    },
+}
+
+/// An indexed archive over bytes it owns: a mapped file or a vector.
+pub struct Archive {
+    data: Box<dyn AsRef<[u8]> + Send + Sync>,
+    nodes: Vec<Node>,
+}
+
+impl Archive {
+    /// The root directory.
+    pub const ROOT: NodeId = NodeId(0);
+
+    /// Indexes `data`. Takes time and memory by the number of entries, not by their size.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError`] for anything that a [`super::Writer`] does not write, damage among it.
+    pub fn new(data: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, ArchiveError> {
+        let mut nodes = vec![Node::Directory {
+            entries: Vec::new(),
+        }];
+        let bytes = data.as_ref();
+        let mut tar = tar::Archive::new(Cursor::new(bytes));
+        for entry in tar.entries()? {
+            let mut entry = entry?;
+            let path = String::from_utf8(entry.path_bytes().into_owned())
+                .map_err(|error| ArchiveError::Path(error.to_string()))?;
+            let path = path.strip_suffix('/').unwrap_or(&path);
+            check_path(path)?;
+            let node = match entry.header().entry_type() {
+                tar::EntryType::Regular => {
+                    let cut_off = || ArchiveError::CutOff(path.to_owned());
+                    let start =
+                        usize::try_from(entry.raw_file_position()).map_err(|_| cut_off())?;
+                    let length = usize::try_from(entry.size()).map_err(|_| cut_off())?;
+                    let end = start.checked_add(length).filter(|end| *end <= bytes.len());
+                    let range = start..end.ok_or_else(cut_off)?;
+                    Node::File {
+                        range,
+                        executable: entry.header().mode()? & 0o100 != 0,
+                    }
+                }
+                tar::EntryType::Directory => Node::Directory {
+                    entries: Vec::new(),
+                },
+                tar::EntryType::Symlink => {
+                    let target = entry.link_name_bytes().unwrap_or_default();
+                    let target = String::from_utf8_lossy(&target).into_owned();
+                    Node::Symlink {
+                        target: target.into(),
+                    }
+                }
+                _ => return Err(ArchiveError::Kind(path.to_owned())),
+            };
+            // Nothing of an entry's content is read here; the next header is sought past it.
+            let _ = entry.read(&mut [])?;
+            insert(&mut nodes, path, node)?;
+        }
+        Ok(Self {
+            data: Box::new(data),
+            nodes,
+        })
+    }
+
+    /// The node of `id`, which must come from this archive.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// How many nodes there are; their [`NodeId::index`] is below.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether it holds nothing but its root.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.len() == 1
+    }
+
+    /// The entry `name` of directory `id`.
+    pub fn child(&self, id: NodeId, name: &str) -> Option<NodeId> {
+        let Node::Directory { entries } = self.node(id) else {
+            return None;
+        };
+        let at = entries
+            .binary_search_by(|(entry, _)| (**entry).cmp(name))
+            .ok()?;
+        Some(entries[at].1)
+    }
+
+    /// The node at `path`, relative to the root; symbolic links are not followed.
+    pub fn lookup(&self, path: &str) -> Option<NodeId> {
+        path.split('/')
+            .try_fold(Self::ROOT, |at, part| self.child(at, part))
+    }
+
+    /// The bytes of a file; empty for anything else.
+    pub fn content(&self, id: NodeId) -> &[u8] {
+        match self.node(id) {
+            Node::File { range, .. } => &(*self.data).as_ref()[range.clone()],
+            _ => &[],
+        }
+    }
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Archive")
+            .field("nodes", &self.nodes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts `node` at `path`, making the directories on the way.
+fn insert(nodes: &mut Vec<Node>, path: &str, node: Node) -> Result<(), ArchiveError> {
+    let mut parts = path.split('/').peekable();
+    let mut at = 0usize;
+    let mut node = Some(node);
+    while let Some(part) = parts.next() {
+        let next = u32::try_from(nodes.len()).map_err(|_| ArchiveError::Order(path.to_owned()))?;
+        let Node::Directory { entries } = &mut nodes[at] else {
+            return Err(ArchiveError::NotADirectory(path.to_owned()));
+        };
+        let last = parts.peek().is_none();
+        match entries.binary_search_by(|(entry, _)| (**entry).cmp(part)) {
+            Ok(_) if last => return Err(ArchiveError::Order(path.to_owned())),
+            Ok(found) => at = entries[found].1.0 as usize,
+            Err(place) => {
+                entries.insert(place, (part.into(), NodeId(next)));
+                let new = if last { node.take() } else { None };
+                nodes.push(new.unwrap_or(Node::Directory {
+                    entries: Vec::new(),
+                }));
+                at = next as usize;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Mode, Writer};
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new());
+        writer
+            .add_file("a/b.txt", &b"hello"[..], 5, Mode::Plain)
+            .unwrap();
+        writer
+            .add_file("a/run", &b"#!"[..], 2, Mode::Executable)
+            .unwrap();
+        writer.add_symlink("c", "a/b.txt").unwrap();
+        writer.add_dir("empty").unwrap();
+        let long = format!("long/{}/{}", "x".repeat(150), "y".repeat(150));
+        writer.add_file(&long, &b"!"[..], 1, Mode::Plain).unwrap();
+        writer.finish().unwrap().output
+    }
+
+    #[test]
+    fn what_was_written_is_found() {
+        let archive = Archive::new(sample()).unwrap();
+        let file = archive.lookup("a/b.txt").unwrap();
+        assert_eq!(archive.content(file), b"hello");
+        assert!(matches!(
+            archive.node(file),
+            Node::File {
+                executable: false,
+                ..
+            }
+        ));
+        let run = archive.lookup("a/run").unwrap();
+        assert!(matches!(
+            archive.node(run),
+            Node::File {
+                executable: true,
+                ..
+            }
+        ));
+        let link = archive.lookup("c").unwrap();
+        assert!(matches!(archive.node(link), Node::Symlink { target } if &**target == "a/b.txt"));
+        assert!(archive.lookup("empty").is_some());
+        assert!(archive.lookup("a/missing").is_none());
+        let long = format!("long/{}/{}", "x".repeat(150), "y".repeat(150));
+        assert_eq!(archive.content(archive.lookup(&long).unwrap()), b"!");
+    }
+
+    #[test]
+    fn the_writer_refuses_paths_that_leave_or_come_out_of_order() {
+        for bad in ["/a", "a/../b", "./a", "", "a//b", "a/", "a\0b"] {
+            let mut writer = Writer::new(Vec::new());
+            let result = writer.add_file(bad, &b""[..], 0, Mode::Plain);
+            assert!(matches!(result, Err(ArchiveError::Path(_))), "{bad:?}");
+        }
+        let mut writer = Writer::new(Vec::new());
+        writer.add_dir("b").unwrap();
+        assert!(matches!(writer.add_dir("b"), Err(ArchiveError::Order(_))));
+        assert!(matches!(writer.add_dir("a"), Err(ArchiveError::Order(_))));
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_said_is_an_error() {
+        let mut writer = Writer::new(Vec::new());
+        let result = writer.add_file("a", &b"12"[..], 3, Mode::Plain);
+        assert!(matches!(result, Err(ArchiveError::CutOff(_))));
+    }
+
+    #[test]
+    fn a_damaged_archive_is_an_error_not_a_panic() {
+        let whole = sample();
+        for cut in [1, 511, 513, 700, 1024] {
+            let _ = Archive::new(whole[..cut].to_vec());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_indexed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+            let _ = Archive::new(bytes);
+        }
+
+        #[test]
+        fn flipped_bytes_never_panic(at in 0usize..2048, value in any::<u8>()) {
+            let mut bytes = sample();
+            let at = at % bytes.len();
+            bytes[at] = value;
+            if let Ok(archive) = Archive::new(bytes) {
+                for index in 0..archive.len() {
+                    let _ = archive.content(NodeId(index as u32));
+                }
+            }
+        }
+    }
+}

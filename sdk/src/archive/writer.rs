@@ -1,0 +1,172 @@
+//! Writing an archive whose bytes depend on nothing but the tree.
+
+use std::io::{self, Read, Write};
+
+use sha2::{Digest, Sha256};
+
+use super::{ArchiveError, check_path};
+use crate::names::SlugDigest;
+
+/// Writes entries in ascending byte order of their paths. Parent directories need no entry of their own.
+pub struct Writer<W: Write> {
+    tar: tar::Builder<Hashing<W>>,
+    last: String,
+}
+
+/// A written archive.
+#[derive(Debug)]
+pub struct Finished<W> {
+    /// What it was written to, not yet flushed to disk.
+    pub output: W,
+    /// The SHA-256 of all its bytes.
+    pub digest: SlugDigest,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// An empty archive on `output`; give a buffered one.
+    pub fn new(output: W) -> Self {
+        Self {
+            tar: tar::Builder::new(Hashing {
+                output,
+                hash: Sha256::new(),
+                length: 0,
+            }),
+            last: String::new(),
+        }
+    }
+
+    /// Adds a file of exactly `length` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Path`], [`ArchiveError::Order`], and [`ArchiveError::Io`], also when `content` has not
+    /// `length` bytes.
+    pub fn add_file(
+        &mut self,
+        path: &str,
+        content: impl Read,
+        length: u64,
+        mode: Mode,
+    ) -> Result<(), ArchiveError> {
+        self.advance(path)?;
+        let mut header = header(tar::EntryType::Regular, length, mode);
+        let mut content = Exact {
+            content,
+            left: length,
+        };
+        self.tar.append_data(&mut header, path, &mut content)?;
+        if content.left > 0 {
+            return Err(ArchiveError::CutOff(path.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Adds a directory; needed only where it is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::add_file`].
+    pub fn add_dir(&mut self, path: &str) -> Result<(), ArchiveError> {
+        self.advance(path)?;
+        let mut header = header(tar::EntryType::Directory, 0, Mode::Executable);
+        Ok(self.tar.append_data(&mut header, path, io::empty())?)
+    }
+
+    /// Adds a symbolic link. Its target is not followed here; whoever reads the archive confines it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::add_file`].
+    pub fn add_symlink(&mut self, path: &str, target: &str) -> Result<(), ArchiveError> {
+        self.advance(path)?;
+        let mut header = header(tar::EntryType::Symlink, 0, Mode::Executable);
+        Ok(self.tar.append_link(&mut header, path, target)?)
+    }
+
+    /// Ends the archive.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Io`].
+    pub fn finish(self) -> Result<Finished<W>, ArchiveError> {
+        let hashing = self.tar.into_inner()?;
+        let digest = format!("{:x}", hashing.hash.finalize());
+        let digest = digest.parse().map_err(|_| ArchiveError::Path(digest))?;
+        Ok(Finished {
+            output: hashing.output,
+            digest,
+            length: hashing.length,
+        })
+    }
+
+    fn advance(&mut self, path: &str) -> Result<(), ArchiveError> {
+        check_path(path)?;
+        if path <= self.last.as_str() {
+            return Err(ArchiveError::Order(path.to_owned()));
+        }
+        self.last.clear();
+        self.last.push_str(path);
+        Ok(())
+    }
+}
+
+/// A file's permission bits, of which an archive knows two kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// 0644.
+    Plain,
+    /// 0755.
+    Executable,
+}
+
+fn header(kind: tar::EntryType, length: u64, mode: Mode) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_size(length);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mode(match mode {
+        Mode::Plain => 0o644,
+        Mode::Executable => 0o755,
+    });
+    header
+}
+
+/// Hands on at most `left` bytes, so that a file that grows meanwhile cannot shift the entries after it.
+struct Exact<R> {
+    content: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Exact<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let read = self.content.read(&mut buffer[..most])?;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+struct Hashing<W> {
+    output: W,
+    hash: Sha256,
+    length: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.output.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
