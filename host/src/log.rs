@@ -1,0 +1,110 @@
+//! Where a dyno's log goes: descriptor 2, cut into lines.
+
+use std::sync::Arc;
+
+/// A line is passed on in pieces of at most this many bytes (Heroku's limit), so that a guest that never ends a line
+/// holds no memory.
+const LONGEST_LINE: usize = 10_000;
+
+/// Takes log lines. Called from the thread that runs the dyno, so it must not block; it drops lines when it is
+/// overwhelmed, and counts them.
+pub trait LogSink: Send + Sync {
+    /// One line, without its end.
+    fn line(&self, line: &[u8]);
+}
+
+/// A sink that drops everything.
+pub struct Discard;
+
+impl LogSink for Discard {
+    fn line(&self, _line: &[u8]) {}
+}
+
+/// Cuts what a guest writes to descriptor 2 into lines.
+pub struct LineSplitter {
+    sink: Arc<dyn LogSink>,
+    partial: Vec<u8>,
+}
+
+impl LineSplitter {
+    /// A splitter before `sink`.
+    pub fn new(sink: Arc<dyn LogSink>) -> Self {
+        Self { sink, partial: Vec::new() }
+    }
+
+    /// Takes some bytes.
+    pub fn write(&mut self, mut bytes: &[u8]) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = bytes.split_at(end);
+            if self.partial.is_empty() && line.len() <= LONGEST_LINE {
+                self.sink.line(line);
+            } else {
+                self.extend(line);
+                self.end_line();
+            }
+            bytes = &rest[1..];
+        }
+        self.extend(bytes);
+    }
+
+    /// Passes on a line that has no end yet.
+    pub fn end_line(&mut self) {
+        if !self.partial.is_empty() {
+            self.sink.line(&self.partial);
+            self.partial.clear();
+        }
+    }
+
+    fn extend(&mut self, mut bytes: &[u8]) {
+        while self.partial.len() + bytes.len() > LONGEST_LINE {
+            let (now, later) = bytes.split_at(LONGEST_LINE - self.partial.len());
+            self.partial.extend_from_slice(now);
+            self.end_line();
+            bytes = later;
+        }
+        self.partial.extend_from_slice(bytes);
+    }
+}
+
+impl Drop for LineSplitter {
+    fn drop(&mut self) {
+        self.end_line();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<String>>);
+
+    impl LogSink for Lines {
+        fn line(&self, line: &[u8]) {
+            self.0.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
+        }
+    }
+
+    fn split(parts: &[&str]) -> Vec<String> {
+        let lines = Arc::new(Lines::default());
+        let mut splitter = LineSplitter::new(lines.clone());
+        parts.iter().for_each(|part| splitter.write(part.as_bytes()));
+        drop(splitter);
+        let lines = lines.0.lock().unwrap();
+        lines.clone()
+    }
+
+    #[test]
+    fn lines_come_whole_however_they_were_written() {
+        assert_eq!(split(&["a\nb", "c\n", "\n", "d"]), ["a", "bc", "d"]);
+        assert_eq!(split(&["one\ntwo\n"]), ["one", "two"]);
+    }
+
+    #[test]
+    fn an_endless_line_is_cut() {
+        let lines = split(&["x".repeat(25_000).as_str()]);
+        assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [10_000, 10_000, 5_000]);
+    }
+}

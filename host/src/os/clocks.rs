@@ -1,0 +1,50 @@
+//! Clocks: the host's, so that a dyno woken from an old image sees today's time.
+
+use std::time::Duration;
+
+use cap_std::time::{Instant, SystemTime};
+use rustix::time::{ClockId, clock_gettime};
+use wasi_common::clocks::{WasiMonotonicClock, WasiMonotonicOffsetClock, WasiSystemClock};
+use wasi_common::WasiClocks;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`: the time that guests see too, so that it goes on from where an image's boot left
+/// it, instead of at zero.
+pub(crate) fn monotonic_now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+struct Wall;
+
+impl WasiSystemClock for Wall {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self, _precision: Duration) -> SystemTime {
+        SystemTime::from_std(std::time::SystemTime::now())
+    }
+}
+
+struct Monotonic;
+
+impl WasiMonotonicClock for Monotonic {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self, _precision: Duration) -> Instant {
+        Instant::from_std(std::time::Instant::now())
+    }
+}
+
+pub(super) fn clocks() -> WasiClocks {
+    let mut clocks = WasiClocks::new().with_system(Wall);
+    let now = std::time::Instant::now();
+    let start = now.checked_sub(Duration::from_nanos(monotonic_now())).unwrap_or(now);
+    clocks.monotonic = Some(WasiMonotonicOffsetClock {
+        creation_time: Instant::from_std(start),
+        abs_clock: Box::new(Monotonic),
+    });
+    clocks
+}
