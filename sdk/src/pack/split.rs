@@ -1,0 +1,315 @@
+//! Code and memory parted: the memory, mutable globals and active data of a module move out and come back as imports.
+//!
+//! What remains is pure code that can be compiled once and shared by every app; what moved out is an image
+//! ([`super::image`]). Sections keep their bytes but for these changes: the memory and the globals become imports of
+//! module `image` at the same indices, and active data segments become empty passive ones, so that no index shifts.
+
+use wasm_encoder::{DataSection, Encode, EntityType, GlobalType, MemoryType, Module, RawSection, ValType};
+use wasmparser::{DataKind, ExternalKind, Operator, Parser, Payload, TypeRef};
+
+use super::image::{GlobalValue, ImageGlobal};
+
+/// The module that code imports its memory and globals from.
+pub const IMAGE: &str = "image";
+
+/// A module that cannot be split. The fault is the pack's maker's.
+#[derive(Debug, thiserror::Error)]
+pub enum SplitError {
+    /// It is not valid WebAssembly.
+    #[error("not a valid module: {0}")]
+    Parse(#[from] wasmparser::BinaryReaderError),
+    /// It uses what a split module cannot have.
+    #[error("a module with {0} cannot be split")]
+    Unsupported(&'static str),
+}
+
+/// A module in two parts.
+#[derive(Debug)]
+pub struct Split {
+    /// The code: a module that imports its memory and globals.
+    pub code: Vec<u8>,
+    /// Its memory, if it defined one.
+    pub memory: Option<SplitMemory>,
+    /// Its globals with their first values.
+    pub globals: Vec<ImageGlobal>,
+}
+
+/// A memory that was moved out.
+#[derive(Debug)]
+pub struct SplitMemory {
+    /// Pages of 64 KiB it starts with.
+    pub minimum: u64,
+    /// Pages it may grow to.
+    pub maximum: Option<u64>,
+    /// Its first content: offsets and bytes.
+    pub segments: Vec<(usize, Vec<u8>)>,
+}
+
+/// Splits `wasm`; its globals get names that start with `name`.
+///
+/// # Errors
+///
+/// [`SplitError`].
+pub fn split(name: &str, wasm: &[u8]) -> Result<Split, SplitError> {
+    let found = survey(name, wasm)?;
+    let mut code = Module::new();
+    let mut imports_written = false;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        let Some((id, range)) = payload.as_section() else { continue };
+        let bytes = &wasm[range.start..range.end];
+        // Imports come second, after types; a module without imports gets its section before the next one.
+        if !imports_written && id > 2 {
+            imports(&mut code, &[], 0, &found);
+            imports_written = true;
+        }
+        match payload {
+            Payload::ImportSection(reader) => {
+                imports(&mut code, past_count(bytes), reader.count(), &found);
+                imports_written = true;
+            }
+            Payload::MemorySection(_) | Payload::GlobalSection(_) | Payload::CustomSection(_) => {}
+            Payload::DataSection(_) => {
+                let mut data = DataSection::new();
+                for segment in &found.passive {
+                    data.passive(segment.iter().copied());
+                }
+                code.section(&data);
+            }
+            _ => {
+                code.section(&RawSection { id, data: bytes });
+            }
+        }
+    }
+    Ok(Split { code: code.finish(), memory: found.memory, globals: found.globals })
+}
+
+/// What a first pass over a module finds.
+#[derive(Default)]
+struct Survey {
+    memory: Option<SplitMemory>,
+    globals: Vec<ImageGlobal>,
+    /// Each data segment as it remains: passive ones whole, active ones empty.
+    passive: Vec<Vec<u8>>,
+}
+
+fn survey(name: &str, wasm: &[u8]) -> Result<Survey, SplitError> {
+    let mut found = Survey::default();
+    let mut segments = Vec::new();
+    let mut imported_memory = false;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::ImportSection(reader) => {
+                for import in reader.into_imports() {
+                    match import?.ty {
+                        TypeRef::Memory(_) => imported_memory = true,
+                        // Its index would come before ours.
+                        TypeRef::Global(_) => {
+                            return Err(SplitError::Unsupported("imported globals"));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Payload::MemorySection(reader) => {
+                for memory in reader {
+                    let memory = memory?;
+                    if memory.memory64 || memory.shared {
+                        return Err(SplitError::Unsupported("a 64-bit or shared memory"));
+                    }
+                    if imported_memory || found.memory.is_some() {
+                        return Err(SplitError::Unsupported("several memories"));
+                    }
+                    let (minimum, maximum) = (memory.initial, memory.maximum);
+                    found.memory = Some(SplitMemory { minimum, maximum, segments: Vec::new() });
+                }
+            }
+            Payload::GlobalSection(reader) => {
+                for (index, global) in reader.into_iter().enumerate() {
+                    let global = global?;
+                    let value = constant(&global.init_expr)?;
+                    found.globals.push(ImageGlobal { name: format!("{name}.g{index}"), value });
+                }
+            }
+            Payload::DataSection(reader) => {
+                for segment in reader {
+                    let segment = segment?;
+                    match segment.kind {
+                        DataKind::Passive => found.passive.push(segment.data.to_vec()),
+                        DataKind::Active { offset_expr, .. } => {
+                            let GlobalValue::I32(offset) = constant(&offset_expr)? else {
+                                return Err(SplitError::Unsupported("a data offset that is no i32"));
+                            };
+                            segments.push((offset as u32 as usize, segment.data.to_vec()));
+                            found.passive.push(Vec::new());
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    match &mut found.memory {
+        Some(memory) => memory.segments = segments,
+        None if segments.is_empty() => {}
+        None => return Err(SplitError::Unsupported("data for a memory it does not define")),
+    }
+    Ok(found)
+}
+
+fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<GlobalValue, SplitError> {
+    let mut operators = expression.get_operators_reader();
+    let value = match operators.read()? {
+        Operator::I32Const { value } => GlobalValue::I32(value),
+        Operator::I64Const { value } => GlobalValue::I64(value),
+        Operator::F32Const { value } => GlobalValue::F32(value.bits()),
+        Operator::F64Const { value } => GlobalValue::F64(value.bits()),
+        _ => return Err(SplitError::Unsupported("a value that is computed at its start")),
+    };
+    match operators.read()? {
+        Operator::End => Ok(value),
+        _ => Err(SplitError::Unsupported("a value that is computed at its start")),
+    }
+}
+
+/// Writes the import section: the old imports (`bytes` without their count) and then ours.
+fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
+    let ours = u32::from(found.memory.is_some()) + found.globals.len() as u32;
+    if count + ours == 0 {
+        return;
+    }
+    let mut section = Vec::new();
+    (count + ours).encode(&mut section);
+    section.extend_from_slice(bytes);
+    let mut import = |name: &str, kind: EntityType| {
+        IMAGE.encode(&mut section);
+        name.encode(&mut section);
+        kind.encode(&mut section);
+    };
+    if let Some(memory) = &found.memory {
+        let (minimum, maximum) = (memory.minimum, memory.maximum);
+        let memory =
+            MemoryType { minimum, maximum, memory64: false, shared: false, page_size_log2: None };
+        import(super::image::MEMORY, EntityType::Memory(memory));
+    }
+    for global in &found.globals {
+        let val_type = match global.value {
+            GlobalValue::I32(_) => ValType::I32,
+            GlobalValue::I64(_) => ValType::I64,
+            GlobalValue::F32(_) => ValType::F32,
+            GlobalValue::F64(_) => ValType::F64,
+        };
+        let kind = GlobalType { val_type, mutable: true, shared: false };
+        import(&global.name, EntityType::Global(kind));
+    }
+    code.section(&RawSection { id: 2, data: &section });
+}
+
+/// A section's bytes after its count (an unsigned LEB128 of 32 bits).
+fn past_count(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|byte| byte & 0x80 == 0).map_or(bytes.len(), |at| at + 1);
+    &bytes[end..]
+}
+
+/// The names of the functions that `wasm` imports from `module`, with the count of parameters and results.
+///
+/// # Errors
+///
+/// [`SplitError::Parse`].
+pub fn imported_functions(wasm: &[u8]) -> Result<Vec<(String, String, wasmparser::FuncType)>, SplitError> {
+    let mut types = Vec::new();
+    let mut functions = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::TypeSection(reader) => {
+                for group in reader.into_iter_err_on_gc_types() {
+                    types.push(group?);
+                }
+            }
+            Payload::ImportSection(reader) => {
+                for import in reader.into_imports() {
+                    let import = import?;
+                    if let TypeRef::Func(index) = import.ty
+                        && let Some(kind) = types.get(index as usize)
+                    {
+                        let names = (import.module.to_owned(), import.name.to_owned());
+                        functions.push((names.0, names.1, kind.clone()));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(functions)
+}
+
+/// Whether `wasm` exports a function of this name.
+///
+/// # Errors
+///
+/// [`SplitError::Parse`].
+pub fn exports_function(wasm: &[u8], name: &str) -> Result<bool, SplitError> {
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ExportSection(reader) = payload? {
+            for export in reader {
+                let export = export?;
+                if export.kind == ExternalKind::Func && export.name == name {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_globals_and_data_move_out_and_indices_stay() {
+        let wasm = wat::parse_str(
+            r#"(module
+                (import "host" "f" (func))
+                (memory (export "memory") 2 10)
+                (global $a (mut i32) (i32.const 7))
+                (global $b i64 (i64.const -1))
+                (data (i32.const 16) "hello")
+                (data $p "passive")
+                (func (export "go") (result i32)
+                    (memory.init $p (i32.const 0) (i32.const 0) (i32.const 7))
+                    (i32.add (global.get $a) (i32.wrap_i64 (global.get $b)))))"#,
+        );
+        let split = split("code", &wasm.unwrap()).unwrap();
+        wasmparser::Validator::new().validate_all(&split.code).unwrap();
+        let memory = split.memory.unwrap();
+        assert_eq!((memory.minimum, memory.maximum), (2, Some(10)));
+        assert_eq!(memory.segments, [(16, b"hello".to_vec())]);
+        let names: Vec<_> = split.globals.iter().map(|global| global.name.as_str()).collect();
+        assert_eq!(names, ["code.g0", "code.g1"]);
+        assert_eq!(split.globals[1].value, GlobalValue::I64(-1));
+        let text = imported_functions(&split.code).unwrap();
+        assert_eq!((text[0].0.as_str(), text[0].1.as_str()), ("host", "f"));
+    }
+
+    #[test]
+    fn a_module_without_imports_gets_some() {
+        let wasm = wat::parse_str(r#"(module (memory 1) (func (export "go")))"#).unwrap();
+        let split = split("m", &wasm).unwrap();
+        wasmparser::Validator::new().validate_all(&split.code).unwrap();
+        assert!(split.memory.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_split_is_named() {
+        for (wasm, reason) in [
+            (r#"(module (memory i64 1))"#, "64-bit"),
+            (r#"(module (import "a" "b" (global i32)))"#, "imported globals"),
+            (r#"(module (import "a" "m" (memory 1)) (data (i32.const 0) "x"))"#, "does not define"),
+        ] {
+            let error = split("m", &wat::parse_str(wasm).unwrap()).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+        assert!(matches!(split("m", b"no wasm"), Err(SplitError::Parse(_))));
+    }
+}
