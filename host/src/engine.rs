@@ -70,7 +70,10 @@ impl Default for EngineConfig {
 impl EngineConfig {
     /// For booting one image at a time.
     pub fn on_demand() -> Self {
-        Self { allocation: Allocation::OnDemand, ..Self::default() }
+        Self {
+            allocation: Allocation::OnDemand,
+            ..Self::default()
+        }
     }
 
     fn wasmtime(&self) -> Config {
@@ -133,11 +136,20 @@ impl Engine {
     ///
     /// [`EngineError`] when the reservation of address space fails.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let failed = |source| EngineError { limits: format!("{:?}", config.allocation), source };
+        let failed = |source| EngineError {
+            limits: format!("{:?}", config.allocation),
+            source,
+        };
         let wasmtime = wasmtime::Engine::new(&config.wasmtime()).map_err(failed)?;
         let ticker = Arc::new(Ticker::default());
         ticker.clone().start(wasmtime.weak(), config.slice);
-        Ok(Self { inner: Arc::new(Inner { wasmtime, config, ticker }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                wasmtime,
+                config,
+                ticker,
+            }),
+        })
     }
 
     /// The settings it was made with.
@@ -152,7 +164,9 @@ impl Engine {
     /// Marks that guest code runs until the result is dropped: only then do time slices end.
     pub(crate) fn running(&self) -> Running<'_> {
         self.inner.ticker.enter();
-        Running { ticker: &self.inner.ticker }
+        Running {
+            ticker: &self.inner.ticker,
+        }
     }
 
     /// What compiled code depends on (engine version, settings, the processor), as 16 hexadecimal digits: the key of
@@ -169,7 +183,10 @@ impl Engine {
             }
         }
         let mut hasher = Blake(blake3::Hasher::new());
-        self.inner.wasmtime.precompile_compatibility_hash().hash(&mut hasher);
+        self.inner
+            .wasmtime
+            .precompile_compatibility_hash()
+            .hash(&mut hasher);
         hasher.0.finalize().to_hex()[..16].to_owned()
     }
 }
@@ -206,35 +223,52 @@ impl Ticker {
     }
 
     fn stop(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .stopped = true;
         self.wake.notify_one();
     }
 
     fn start(self: Arc<Self>, engine: wasmtime::EngineWeak, slice: Duration) {
         // A thread that cannot be started leaves dynos without time slices; the router's own timeouts still hold.
-        let _ = std::thread::Builder::new().name("epoch".into()).spawn(move || {
-            let mut idle = 0;
-            loop {
-                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                // Staying awake over short gaps saves a wake-up for each request of a busy node.
-                idle = if self.running.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
-                if idle > 20 {
-                    state.asleep = true;
-                    while state.asleep && !state.stopped && self.running.load(Ordering::SeqCst) == 0 {
-                        state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let _ = std::thread::Builder::new()
+            .name("epoch".into())
+            .spawn(move || {
+                let mut idle = 0;
+                loop {
+                    let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                    // Staying awake over short gaps saves a wake-up for each request of a busy node.
+                    idle = if self.running.load(Ordering::SeqCst) == 0 {
+                        idle + 1
+                    } else {
+                        0
+                    };
+                    if idle > 20 {
+                        state.asleep = true;
+                        while state.asleep
+                            && !state.stopped
+                            && self.running.load(Ordering::SeqCst) == 0
+                        {
+                            state = self
+                                .wake
+                                .wait(state)
+                                .unwrap_or_else(PoisonError::into_inner);
+                        }
+                        state.asleep = false;
+                        idle = 0;
                     }
-                    state.asleep = false;
-                    idle = 0;
+                    if state.stopped {
+                        return;
+                    }
+                    drop(state);
+                    std::thread::sleep(slice);
+                    let Some(engine) = engine.upgrade() else {
+                        return;
+                    };
+                    engine.increment_epoch();
                 }
-                if state.stopped {
-                    return;
-                }
-                drop(state);
-                std::thread::sleep(slice);
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
-            }
-        });
+            });
     }
 }
 
@@ -255,7 +289,10 @@ mod tests {
 
     #[test]
     fn a_node_and_a_compile_process_agree_on_compiled_code() {
-        let node = EngineConfig { allocation: Allocation::Pooled { dynos: 2 }, ..EngineConfig::default() };
+        let node = EngineConfig {
+            allocation: Allocation::Pooled { dynos: 2 },
+            ..EngineConfig::default()
+        };
         let node = Engine::new(node).unwrap();
         let compile = Engine::new(EngineConfig::on_demand()).unwrap();
         assert_eq!(node.compatibility_key(), compile.compatibility_key());

@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod boot;
+mod compiled;
 pub mod dyno;
 pub mod engine;
 pub mod exchange;

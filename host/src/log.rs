@@ -29,7 +29,10 @@ pub struct LineSplitter {
 impl LineSplitter {
     /// A splitter before `sink`.
     pub fn new(sink: Arc<dyn LogSink>) -> Self {
-        Self { sink, partial: Vec::new() }
+        Self {
+            sink,
+            partial: Vec::new(),
+        }
     }
 
     /// Takes some bytes.
@@ -83,14 +86,19 @@ mod tests {
 
     impl LogSink for Lines {
         fn line(&self, line: &[u8]) {
-            self.0.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
+            self.0
+                .lock()
+                .unwrap()
+                .push(String::from_utf8_lossy(line).into_owned());
         }
     }
 
     fn split(parts: &[&str]) -> Vec<String> {
         let lines = Arc::new(Lines::default());
         let mut splitter = LineSplitter::new(lines.clone());
-        parts.iter().for_each(|part| splitter.write(part.as_bytes()));
+        parts
+            .iter()
+            .for_each(|part| splitter.write(part.as_bytes()));
         drop(splitter);
         let lines = lines.0.lock().unwrap();
         lines.clone()
@@ -98,13 +106,16 @@ mod tests {
 
     #[test]
     fn lines_come_whole_however_they_were_written() {
-        assert_eq!(split(&["a\nb", "c\n", "\n", "d"]), ["a", "bc", "d"]);
+        assert_eq!(split(&["a\nb", "c\n", "\n", "d"]), ["a", "bc", "", "d"]);
         assert_eq!(split(&["one\ntwo\n"]), ["one", "two"]);
     }
 
     #[test]
     fn an_endless_line_is_cut() {
         let lines = split(&["x".repeat(25_000).as_str()]);
-        assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [10_000, 10_000, 5_000]);
+        assert_eq!(
+            lines.iter().map(String::len).collect::<Vec<_>>(),
+            [10_000, 10_000, 5_000]
+        );
     }
 }

@@ -14,7 +14,7 @@ use memmap2::Mmap;
 /// # Errors
 ///
 /// The file cannot be opened or mapped.
-pub fn map(path: &Path) -> io::Result<Mmap> {
+pub(crate) fn map(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
     // SAFETY: the node's files are private to its user (directories 0700) and immutable once they have their name,
     // so the mapping does not change under us.
@@ -29,16 +29,21 @@ pub fn map(path: &Path) -> io::Result<Mmap> {
 /// # Errors
 ///
 /// The file is unreadable or was compiled by another engine.
-pub fn load_module(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<wasmtime::Module> {
+pub(crate) fn load_module(
+    engine: &wasmtime::Engine,
+    path: &Path,
+) -> wasmtime::Result<wasmtime::Module> {
     // SAFETY: the bytes come from `Engine::precompile_module` of this program, unchanged (see above).
     unsafe { wasmtime::Module::deserialize_file(engine, path) }
 }
 
 /// Makes the pages of `runs` (page-aligned offset and length in bytes) of a memory private and present in one go,
 /// which costs less than as many page faults. A failure is harmless: the faults come later, one by one.
-pub fn populate(memory: &mut [u8], runs: &[(usize, usize)]) {
+pub(crate) fn populate(memory: &mut [u8], runs: &[(usize, usize)]) {
     for (offset, length) in runs {
-        let Some(run) = memory.get_mut(*offset..*offset + *length) else { continue };
+        let Some(run) = memory.get_mut(*offset..*offset + *length) else {
+            continue;
+        };
         // SAFETY: the range lies within a live, exclusively borrowed, writable mapping; MADV_POPULATE_WRITE changes
         // no content.
         let _ = unsafe {

@@ -1,1 +1,347 @@
-//! x
+//! WASI preview 1 for dynos: `wasi-common`'s functions bound to the engine's linker, and direct paths for the hot ones.
+
+use wasi_common::snapshots::preview_1::types::Errno;
+use wasi_common::snapshots::preview_1::wasi_snapshot_preview1 as preview1;
+use wasmtime::{Caller, Linker};
+use wiggle::GuestMemory;
+
+use crate::dyno::{Exit, State};
+use crate::os;
+
+/// The import module's name.
+pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
+
+/// Buffers of one read or write, as Linux's `IOV_MAX`.
+const MAX_BUFFERS: i32 = 1024;
+
+type Result<T> = wasmtime::Result<T>;
+
+/// The guest's memory and the dyno's state.
+fn guest<'a>(caller: &'a mut Caller<'_, State>) -> Result<(&'a mut [u8], &'a mut State)> {
+    let memory = caller
+        .data()
+        .memory
+        .ok_or_else(|| wasmtime::Error::msg("the guest has no memory"))?;
+    Ok(memory.data_and_store_mut(caller))
+}
+
+/// A trap of `wasi-common` as one of the engine; `proc_exit` becomes [`Exit`].
+fn trap(
+    error: impl std::fmt::Debug + Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> wasmtime::Error {
+    let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+    match error.downcast_ref::<wasi_common::I32Exit>() {
+        Some(exit) => wasmtime::Error::new(Exit(exit.0)),
+        None => wasmtime::Error::msg(error.to_string()),
+    }
+}
+
+macro_rules! bind {
+    ($linker:ident: $($name:ident($($argument:ident: $type:ty),*);)*) => {$(
+        $linker.func_wrap_async(
+            MODULE,
+            stringify!($name),
+            |mut caller: Caller<'_, State>, ($($argument,)*): ($($type,)*)| {
+                Box::new(async move {
+                    let (memory, state) = guest(&mut caller)?;
+                    let mut memory = GuestMemory::Unshared(memory);
+                    preview1::$name(&mut state.wasi, &mut memory, $($argument),*).await.map_err(trap)
+                })
+            },
+        )?;
+    )*};
+}
+
+/// Adds everything that a dyno may import.
+///
+/// # Errors
+///
+/// A name that is defined twice: a mistake of this function.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+    bind! { linker:
+        args_get(argv: i32, buffer: i32);
+        args_sizes_get(count: i32, size: i32);
+        environ_get(environ: i32, buffer: i32);
+        environ_sizes_get(count: i32, size: i32);
+        clock_res_get(clock: i32, result: i32);
+        fd_advise(fd: i32, offset: i64, length: i64, advice: i32);
+        fd_allocate(fd: i32, offset: i64, length: i64);
+        fd_datasync(fd: i32);
+        fd_fdstat_get(fd: i32, result: i32);
+        fd_fdstat_set_flags(fd: i32, flags: i32);
+        fd_fdstat_set_rights(fd: i32, base: i64, inheriting: i64);
+        fd_filestat_get(fd: i32, result: i32);
+        fd_filestat_set_size(fd: i32, size: i64);
+        fd_filestat_set_times(fd: i32, accessed: i64, modified: i64, flags: i32);
+        fd_pread(fd: i32, buffers: i32, count: i32, offset: i64, result: i32);
+        fd_pwrite(fd: i32, buffers: i32, count: i32, offset: i64, result: i32);
+        fd_prestat_get(fd: i32, result: i32);
+        fd_prestat_dir_name(fd: i32, path: i32, length: i32);
+        fd_readdir(fd: i32, buffer: i32, length: i32, cookie: i64, result: i32);
+        fd_seek(fd: i32, offset: i64, whence: i32, result: i32);
+        fd_sync(fd: i32);
+        fd_tell(fd: i32, result: i32);
+        path_create_directory(fd: i32, path: i32, length: i32);
+        path_filestat_get(fd: i32, flags: i32, path: i32, length: i32, result: i32);
+        path_filestat_set_times(
+            fd: i32, flags: i32, path: i32, length: i32, accessed: i64, modified: i64, times: i32
+        );
+        path_link(
+            fd: i32, flags: i32, path: i32, length: i32, new_fd: i32, new_path: i32, new_length: i32
+        );
+        path_readlink(fd: i32, path: i32, length: i32, buffer: i32, size: i32, result: i32);
+        path_remove_directory(fd: i32, path: i32, length: i32);
+        path_rename(fd: i32, path: i32, length: i32, new_fd: i32, new_path: i32, new_length: i32);
+        path_symlink(path: i32, length: i32, fd: i32, new_path: i32, new_length: i32);
+        path_unlink_file(fd: i32, path: i32, length: i32);
+        proc_raise(signal: i32);
+        random_get(buffer: i32, length: i32);
+        sched_yield();
+        sock_accept(fd: i32, flags: i32, result: i32);
+        sock_recv(fd: i32, buffers: i32, count: i32, flags: i32, result: i32, result_flags: i32);
+        sock_send(fd: i32, buffers: i32, count: i32, flags: i32, result: i32);
+        sock_shutdown(fd: i32, how: i32);
+    }
+    linker.func_wrap(MODULE, "proc_exit", |status: i32| -> Result<()> {
+        Err(wasmtime::Error::new(Exit(status)))
+    })?;
+    add_clock(linker)?;
+    add_streams(linker)?;
+    add_descriptors(linker)
+}
+
+/// `clock_time_get` without the detour: interpreters ask for the time more often than for anything else.
+fn add_clock(linker: &mut Linker<State>) -> Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "clock_time_get",
+        |mut caller: Caller<'_, State>, clock: i32, _precision: i64, result: i32| -> Result<i32> {
+            let (memory, state) = guest(&mut caller)?;
+            let time = match clock {
+                0 => std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .map_or(0, |since| {
+                        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+                    }),
+                1 => os::monotonic_now(),
+                2 | 3 => state.cpu_time(),
+                _ => return Ok(Errno::Inval as i32),
+            };
+            Ok(status(store(memory, result, &time.to_le_bytes())))
+        },
+    )?;
+    Ok(())
+}
+
+/// Reads and writes: the standard streams go to the exchange, the rest to the file tree.
+fn add_streams(linker: &mut Linker<State>) -> Result<()> {
+    linker.func_wrap_async(
+        MODULE,
+        "fd_write",
+        |mut caller: Caller<'_, State>, (fd, buffers, count, result): (i32, i32, i32, i32)| {
+            Box::new(async move {
+                let (memory, state) = guest(&mut caller)?;
+                if !matches!(fd, 1 | 2) {
+                    let mut memory = GuestMemory::Unshared(memory);
+                    let written = preview1::fd_write(
+                        &mut state.wasi,
+                        &mut memory,
+                        fd,
+                        buffers,
+                        count,
+                        result,
+                    );
+                    return written.await.map_err(trap);
+                }
+                let mut total = 0usize;
+                for index in 0..count.clamp(0, MAX_BUFFERS) {
+                    let Some(bytes) = buffer(memory, buffers, index) else {
+                        return Ok(Errno::Fault as i32);
+                    };
+                    let bytes = &memory[bytes];
+                    if fd == 2 {
+                        state.log.write(bytes);
+                    } else if let Err(errno) = state.output.write(bytes).await {
+                        return Ok(errno as i32);
+                    }
+                    total += bytes.len();
+                }
+                Ok(status(store(memory, result, &(total as u32).to_le_bytes())))
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "fd_read",
+        |mut caller: Caller<'_, State>, (fd, buffers, count, result): (i32, i32, i32, i32)| {
+            Box::new(async move {
+                let (memory, state) = guest(&mut caller)?;
+                if fd != 0 {
+                    let mut memory = GuestMemory::Unshared(memory);
+                    let read =
+                        preview1::fd_read(&mut state.wasi, &mut memory, fd, buffers, count, result);
+                    return read.await.map_err(trap);
+                }
+                let mut read = 0;
+                // The first buffer with room takes what there is; a read may return less than asked.
+                for index in 0..count.clamp(0, MAX_BUFFERS) {
+                    let Some(bytes) = buffer(memory, buffers, index) else {
+                        return Ok(Errno::Fault as i32);
+                    };
+                    if bytes.is_empty() {
+                        continue;
+                    }
+                    if !state.input.is_ready() {
+                        state.output.flush_now();
+                    }
+                    match state.input.read(&mut memory[bytes]).await {
+                        Ok(length) => read = length,
+                        Err(errno) => return Ok(errno as i32),
+                    }
+                    break;
+                }
+                Ok(status(store(memory, result, &(read as u32).to_le_bytes())))
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "poll_oneoff",
+        |mut caller: Caller<'_, State>,
+         (subscriptions, events, count, result): (i32, i32, i32, i32)| {
+            Box::new(async move {
+                let (memory, state) = guest(&mut caller)?;
+                state.output.flush_now();
+                let mut memory = GuestMemory::Unshared(memory);
+                preview1::poll_oneoff(
+                    &mut state.wasi,
+                    &mut memory,
+                    subscriptions,
+                    events,
+                    count,
+                    result,
+                )
+                .await
+                .map_err(trap)
+            })
+        },
+    )?;
+    Ok(())
+}
+
+/// Opening, closing and moving descriptors: the standard streams stay where they are, and a new descriptor gets the
+/// lowest free number, as POSIX has it (programs use them in `select` sets of 1,024).
+fn add_descriptors(linker: &mut Linker<State>) -> Result<()> {
+    linker.func_wrap_async(
+        MODULE,
+        "path_open",
+        |mut caller: Caller<'_, State>,
+         (fd, look_up, path, length, oflags, base, inheriting, flags, result): (
+            i32,
+            i32,
+            i32,
+            i32,
+            i32,
+            i64,
+            i64,
+            i32,
+            i32,
+        )| {
+            Box::new(async move {
+                let (memory, state) = guest(&mut caller)?;
+                let mut guest_memory = GuestMemory::Unshared(memory);
+                let wasi = &mut state.wasi;
+                let opened = preview1::path_open(
+                    wasi,
+                    &mut guest_memory,
+                    fd,
+                    look_up,
+                    path,
+                    length,
+                    oflags,
+                    base,
+                    inheriting,
+                    flags,
+                    result,
+                );
+                let errno = opened.await.map_err(trap)?;
+                if errno == Errno::Success as i32 {
+                    let (memory, state) = guest(&mut caller)?;
+                    let Some(new) = load(memory, result) else {
+                        return Ok(Errno::Fault as i32);
+                    };
+                    let table = state.wasi.table();
+                    if let Some(free) = (4..new).find(|fd| !table.contains_key(*fd))
+                        && table.renumber(new, free).is_ok()
+                    {
+                        return Ok(status(store(memory, result, &free.to_le_bytes())));
+                    }
+                }
+                Ok(errno)
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "fd_close",
+        |mut caller: Caller<'_, State>, (fd,): (i32,)| {
+            Box::new(async move {
+                if matches!(fd, 0..=2) {
+                    return Ok(Errno::Success as i32);
+                }
+                let (memory, state) = guest(&mut caller)?;
+                let mut memory = GuestMemory::Unshared(memory);
+                preview1::fd_close(&mut state.wasi, &mut memory, fd)
+                    .await
+                    .map_err(trap)
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "fd_renumber",
+        |mut caller: Caller<'_, State>, (from, to): (i32, i32)| {
+            Box::new(async move {
+                if matches!(from, 0..=2) || matches!(to, 0..=2) {
+                    return Ok(Errno::Notsup as i32);
+                }
+                let (memory, state) = guest(&mut caller)?;
+                let mut memory = GuestMemory::Unshared(memory);
+                preview1::fd_renumber(&mut state.wasi, &mut memory, from, to)
+                    .await
+                    .map_err(trap)
+            })
+        },
+    )?;
+    Ok(())
+}
+
+/// The range of the `index`th buffer of an `iovec` array; none when it is not within the memory.
+fn buffer(memory: &[u8], buffers: i32, index: i32) -> Option<std::ops::Range<usize>> {
+    let at = (buffers as u32).checked_add(8 * index as u32)?;
+    let start = load(memory, at as i32)? as usize;
+    let length = load(memory, at.checked_add(4)? as i32)? as usize;
+    let end = start.checked_add(length)?;
+    (end <= memory.len()).then_some(start..end)
+}
+
+fn load(memory: &[u8], at: i32) -> Option<u32> {
+    let at = at as u32 as usize;
+    let bytes = memory.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+fn store(memory: &mut [u8], at: i32, bytes: &[u8]) -> Option<()> {
+    let at = at as u32 as usize;
+    memory
+        .get_mut(at..at.checked_add(bytes.len())?)?
+        .copy_from_slice(bytes);
+    Some(())
+}
+
+fn status(stored: Option<()>) -> i32 {
+    match stored {
+        Some(()) => Errno::Success as i32,
+        None => Errno::Fault as i32,
+    }
+}

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use cap_std::time::{Instant, SystemTime};
 use rustix::time::{ClockId, clock_gettime};
-use wasi_common::clocks::{WasiMonotonicClock, WasiMonotonicOffsetClock, WasiSystemClock};
 use wasi_common::WasiClocks;
+use wasi_common::clocks::{WasiMonotonicClock, WasiMonotonicOffsetClock, WasiSystemClock};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`: the time that guests see too, so that it goes on from where an image's boot left
 /// it, instead of at zero.
@@ -41,7 +41,9 @@ impl WasiMonotonicClock for Monotonic {
 pub(super) fn clocks() -> WasiClocks {
     let mut clocks = WasiClocks::new().with_system(Wall);
     let now = std::time::Instant::now();
-    let start = now.checked_sub(Duration::from_nanos(monotonic_now())).unwrap_or(now);
+    let start = now
+        .checked_sub(Duration::from_nanos(monotonic_now()))
+        .unwrap_or(now);
     clocks.monotonic = Some(WasiMonotonicOffsetClock {
         creation_time: Instant::from_std(start),
         abs_clock: Box::new(Monotonic),

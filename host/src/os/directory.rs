@@ -22,9 +22,13 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// The root, which is open as long as the dyno lives.
-    pub(super) fn root(filesystem: Arc<Filesystem>) -> Self {
-        Self { filesystem, way: vec![Vnode::Root], counted: false }
+    /// A directory at the end of `way` from the root, which is open as long as the dyno lives.
+    pub(super) fn open(filesystem: Arc<Filesystem>, way: Vec<Vnode>) -> Self {
+        Self {
+            filesystem,
+            way,
+            counted: false,
+        }
     }
 
     fn here(&self) -> Vnode {
@@ -49,9 +53,9 @@ impl Directory {
     fn stat(&self, node: Vnode) -> Filestat {
         let filesystem = &self.filesystem;
         let size = match node {
-            Vnode::Static(layer, id) => {
-                filesystem.archive(layer).map_or(0, |archive| archive.content(id).len() as u64)
-            }
+            Vnode::Static(layer, id) => filesystem
+                .archive(layer)
+                .map_or(0, |archive| archive.content(id).len() as u64),
             Vnode::Tmp(inode) => match filesystem.tmp().node(inode) {
                 Some(TmpNode::File(file)) => file.bytes().len() as u64,
                 _ => 0,
@@ -148,7 +152,11 @@ impl WasiDir for Directory {
                 way.push(node);
             }
             self.filesystem.opened()?;
-            let directory = Self { filesystem: self.filesystem.clone(), way, counted: true };
+            let directory = Self {
+                filesystem: self.filesystem.clone(),
+                way,
+                counted: true,
+            };
             return Ok(OpenResult::Dir(Box::new(directory)));
         }
         if oflags.contains(OFlags::DIRECTORY) {
@@ -222,7 +230,10 @@ impl WasiDir for Directory {
     }
 
     async fn read_link(&self, path: &str) -> Result<PathBuf, Error> {
-        let node = self.resolve(path, LastLink::Keep)?.node.ok_or(Errno::Noent)?;
+        let node = self
+            .resolve(path, LastLink::Keep)?
+            .node
+            .ok_or(Errno::Noent)?;
         let target = self.filesystem.link_target(node).ok_or(Errno::Inval)?;
         Ok(PathBuf::from(target))
     }
@@ -232,7 +243,10 @@ impl WasiDir for Directory {
     }
 
     async fn get_path_filestat(&self, path: &str, follow: bool) -> Result<Filestat, Error> {
-        let node = self.resolve(path, last_link(follow))?.node.ok_or(Errno::Noent)?;
+        let node = self
+            .resolve(path, last_link(follow))?
+            .node
+            .ok_or(Errno::Noent)?;
         Ok(self.stat(node))
     }
 
@@ -242,7 +256,10 @@ impl WasiDir for Directory {
         directory: &dyn WasiDir,
         new_path: &str,
     ) -> Result<(), Error> {
-        let other = directory.as_any().downcast_ref::<Self>().ok_or(Errno::Xdev)?;
+        let other = directory
+            .as_any()
+            .downcast_ref::<Self>()
+            .ok_or(Errno::Xdev)?;
         let (from, name, _) = self.writable(path)?;
         let (to, new_name, _) = other.writable(new_path)?;
         self.filesystem.tmp().rename((from, &name), (to, &new_name))
@@ -261,5 +278,9 @@ impl WasiDir for Directory {
 }
 
 fn last_link(follow: bool) -> LastLink {
-    if follow { LastLink::Follow } else { LastLink::Keep }
+    if follow {
+        LastLink::Follow
+    } else {
+        LastLink::Keep
+    }
 }

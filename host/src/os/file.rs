@@ -46,12 +46,20 @@ impl OpenFile {
     ) -> Result<Self, Error> {
         filesystem.opened()?;
         let flags = AtomicU32::new(flags.bits());
-        Ok(Self { content, position: AtomicU64::new(0), flags, inode, filesystem })
+        Ok(Self {
+            content,
+            position: AtomicU64::new(0),
+            flags,
+            inode,
+            filesystem,
+        })
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> usize {
         let copy = |bytes: &[u8], buffer: &mut [u8]| {
-            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+            let start = usize::try_from(offset)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
             let length = buffer.len().min(bytes.len() - start);
             buffer[..length].copy_from_slice(&bytes[start..start + length]);
             length
@@ -92,11 +100,18 @@ impl OpenFile {
     }
 
     fn is_device(&self) -> bool {
-        matches!(self.content, Content::Null | Content::Zero | Content::Random)
+        matches!(
+            self.content,
+            Content::Null | Content::Zero | Content::Random
+        )
     }
 
     fn kind(&self) -> FileType {
-        if self.is_device() { FileType::CharacterDevice } else { FileType::RegularFile }
+        if self.is_device() {
+            FileType::CharacterDevice
+        } else {
+            FileType::RegularFile
+        }
     }
 }
 
@@ -117,7 +132,9 @@ impl WasiFile for OpenFile {
     }
 
     async fn get_fdflags(&self) -> Result<FdFlags, Error> {
-        Ok(FdFlags::from_bits_truncate(self.flags.load(Ordering::Relaxed)))
+        Ok(FdFlags::from_bits_truncate(
+            self.flags.load(Ordering::Relaxed),
+        ))
     }
 
     async fn set_fdflags(&mut self, flags: FdFlags) -> Result<(), Error> {
@@ -186,8 +203,11 @@ impl WasiFile for OpenFile {
 
     async fn write_vectored<'a>(&self, buffers: &[IoSlice<'a>]) -> Result<u64, Error> {
         let append = self.flags.load(Ordering::Relaxed) & FdFlags::APPEND.bits() != 0;
-        let position =
-            if append { self.length() } else { self.position.load(Ordering::Relaxed) };
+        let position = if append {
+            self.length()
+        } else {
+            self.position.load(Ordering::Relaxed)
+        };
         let written = self.write_vectored_at(buffers, position).await?;
         self.position.store(position + written, Ordering::Relaxed);
         Ok(written)
@@ -231,7 +251,9 @@ impl WasiFile for OpenFile {
     }
 
     fn num_ready_bytes(&self) -> Result<u64, Error> {
-        Ok(self.length().saturating_sub(self.position.load(Ordering::Relaxed)))
+        Ok(self
+            .length()
+            .saturating_sub(self.position.load(Ordering::Relaxed)))
     }
 
     async fn readable(&self) -> Result<(), Error> {
@@ -242,4 +264,3 @@ impl WasiFile for OpenFile {
         Ok(())
     }
 }
-

@@ -24,8 +24,8 @@ pub use process::Process;
 pub use tmp::TmpLimits;
 pub use tree::Filesystem;
 
-/// The descriptor of the preopened root directory.
-const ROOT_DESCRIPTOR: &str = "/";
+/// The descriptor of the first preopened directory, the root.
+const FIRST_DIRECTORY: u32 = 3;
 
 /// Makes the WASI context of one dyno over its file tree.
 ///
@@ -50,8 +50,15 @@ pub(crate) fn context(
     context.insert_file(0, Box::new(Stream), FileAccessMode::READ);
     context.insert_file(1, Box::new(Stream), FileAccessMode::WRITE);
     context.insert_file(2, Box::new(Stream), FileAccessMode::WRITE);
-    let root = directory::Directory::root(filesystem.clone());
-    context.insert_dir(3, Box::new(root), ROOT_DESCRIPTOR.into());
+    // The root, and the pack's upper directories: a guest may carry an embedded tree of its own (the npm builds of MRI
+    // have an empty `/usr` in them), over which only a preopened directory with a longer name prevails. The numbers
+    // are the same in every dyno of a pack.
+    let root = directory::Directory::open(filesystem.clone(), vec![tree::Vnode::Root]);
+    context.insert_dir(FIRST_DIRECTORY, Box::new(root), "/".into());
+    for (fd, (path, way)) in (FIRST_DIRECTORY + 1..).zip(filesystem.pack_directories()) {
+        let directory = directory::Directory::open(filesystem.clone(), way);
+        context.insert_dir(fd, Box::new(directory), path.into());
+    }
     Ok(context)
 }
 

@@ -26,7 +26,13 @@ impl Process {
         born: SystemTime,
     ) -> Self {
         let pid = NEXT_PID.fetch_add(1, Ordering::Relaxed).max(2);
-        Self { arguments, environ, extra: None, pid, born }
+        Self {
+            arguments,
+            environ,
+            extra: None,
+            pid,
+            born,
+        }
     }
 
     /// The same with one more variable, as `DYNO`.
@@ -44,7 +50,9 @@ impl Process {
     /// The environment.
     pub fn environ(&self) -> impl Iterator<Item = (&str, &str)> {
         let extra = self.extra.iter();
-        extra.chain(self.environ.iter()).map(|(name, value)| (name.as_str(), value.as_str()))
+        extra
+            .chain(self.environ.iter())
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub(super) fn born(&self) -> SystemTime {
@@ -65,7 +73,9 @@ impl Process {
 
     /// `/proc/self/cmdline`, as proc(5) has it.
     pub(super) fn cmdline_file(&self) -> Vec<u8> {
-        self.arguments().flat_map(|argument| argument.bytes().chain([0])).collect()
+        self.arguments()
+            .flat_map(|argument| argument.bytes().chain([0]))
+            .collect()
     }
 
     /// `/proc/self/stat`: the number, the command's name and the state; proc(5)'s further fields are left out.

@@ -17,10 +17,9 @@ impl WasiSched for Timers {
         if poll.is_empty() {
             return Ok(());
         }
-        let timeout = match poll.earliest_clock_deadline() {
-            Some(clock) => Some(clock.duration_until().unwrap_or_default()),
-            None => None,
-        };
+        let timeout = poll
+            .earliest_clock_deadline()
+            .map(|clock| clock.duration_until().unwrap_or_default());
         // Files of this system are always ready: they are memory.
         let mut ready = false;
         for subscription in poll.rw_subscriptions() {

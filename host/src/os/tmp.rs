@@ -19,7 +19,10 @@ pub struct TmpLimits {
 impl Default for TmpLimits {
     /// 64 MiB and 10,000 nodes: uploads and caches fit, and a full node's `/tmp`s do not exhaust its memory.
     fn default() -> Self {
-        Self { bytes: 64 << 20, nodes: 10_000 }
+        Self {
+            bytes: 64 << 20,
+            nodes: 10_000,
+        }
     }
 }
 
@@ -45,7 +48,12 @@ pub(super) struct Tmp {
 
 impl Tmp {
     pub(super) fn new(limits: TmpLimits) -> Self {
-        Self { nodes: HashMap::new(), next: 1, limits, used: Arc::default() }
+        Self {
+            nodes: HashMap::new(),
+            next: 1,
+            limits,
+            used: Arc::default(),
+        }
     }
 
     pub(super) fn node(&self, inode: Inode) -> Option<&TmpNode> {
@@ -61,9 +69,10 @@ impl Tmp {
 
     pub(super) fn entries(&self, directory: Inode) -> Vec<(String, Inode)> {
         match self.nodes.get(&directory) {
-            Some(TmpNode::Directory(entries)) => {
-                entries.iter().map(|(name, inode)| (name.clone(), *inode)).collect()
-            }
+            Some(TmpNode::Directory(entries)) => entries
+                .iter()
+                .map(|(name, inode)| (name.clone(), *inode))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -117,11 +126,7 @@ impl Tmp {
     }
 
     /// Gives a node another name, replacing a file that has it.
-    pub(super) fn rename(
-        &mut self,
-        from: (Inode, &str),
-        to: (Inode, &str),
-    ) -> Result<(), Error> {
+    pub(super) fn rename(&mut self, from: (Inode, &str), to: (Inode, &str)) -> Result<(), Error> {
         let inode = self.child(from.0, from.1).ok_or(Errno::Noent)?;
         if from == to || self.child(to.0, to.1) == Some(inode) {
             return Ok(());

@@ -97,7 +97,13 @@ impl Filesystem {
         limits: TmpLimits,
     ) -> Self {
         let tmp = Mutex::new(Tmp::new(limits));
-        Self { pack, app, process, tmp, open: AtomicU32::new(0) }
+        Self {
+            pack,
+            app,
+            process,
+            tmp,
+            open: AtomicU32::new(0),
+        }
     }
 
     /// What `/proc/self` shows.
@@ -162,7 +168,11 @@ impl Filesystem {
             let here = *above.last().unwrap_or(&Vnode::Root);
             let Some(node) = self.child(here, &part)? else {
                 return if left.iter().all(|part| part == ".") {
-                    Ok(Place { above, name: part, node: None })
+                    Ok(Place {
+                        above,
+                        name: part,
+                        node: None,
+                    })
                 } else {
                     Err(Errno::Noent.into())
                 };
@@ -183,13 +193,21 @@ impl Filesystem {
                     if path.ends_with('/') && self.kind(node) != FileType::Directory {
                         return Err(Errno::Notdir.into());
                     }
-                    return Ok(Place { above, name: part, node: Some(node) });
+                    return Ok(Place {
+                        above,
+                        name: part,
+                        node: Some(node),
+                    });
                 }
                 _ => above.push(node),
             }
         }
         let node = above.last().copied();
-        Ok(Place { above, name: String::new(), node })
+        Ok(Place {
+            above,
+            name: String::new(),
+            node,
+        })
     }
 
     fn child(&self, directory: Vnode, name: &str) -> Result<Option<Vnode>, Error> {
@@ -238,16 +256,20 @@ impl Filesystem {
     pub(super) fn entries(&self, directory: Vnode) -> Vec<(String, Vnode)> {
         let statics = |layer, archive: &Archive, id| match archive.node(id) {
             Node::Directory { entries } => {
-                let entry = |(name, id): &(Box<str>, NodeId)| (name.to_string(), Vnode::Static(layer, *id));
+                let entry =
+                    |(name, id): &(Box<str>, NodeId)| (name.to_string(), Vnode::Static(layer, *id));
                 entries.iter().map(entry).collect()
             }
             _ => Vec::new(),
         };
         match directory {
             Vnode::Root => {
-                let mut entries: Vec<(String, Vnode)> = statics(Layer::Pack, &self.pack, Archive::ROOT);
+                let mut entries: Vec<(String, Vnode)> =
+                    statics(Layer::Pack, &self.pack, Archive::ROOT);
                 entries.retain(|(name, _)| MOUNTS.iter().all(|(mount, _)| mount != name));
-                let mounted = MOUNTS.iter().filter(|(name, _)| *name != "app" || self.app.is_some());
+                let mounted = MOUNTS
+                    .iter()
+                    .filter(|(name, _)| *name != "app" || self.app.is_some());
                 entries.extend(mounted.map(|(name, node)| ((*name).to_owned(), *node)));
                 entries
             }
@@ -257,21 +279,56 @@ impl Filesystem {
             },
             Vnode::Tmp(inode) => {
                 let entries = self.tmp().entries(inode);
-                entries.into_iter().map(|(name, inode)| (name, Vnode::Tmp(inode))).collect()
+                entries
+                    .into_iter()
+                    .map(|(name, inode)| (name, Vnode::Tmp(inode)))
+                    .collect()
             }
             Vnode::Proc(Proc::Directory) => {
                 vec![("self".to_owned(), Vnode::Proc(Proc::SelfDirectory))]
             }
             Vnode::Proc(Proc::SelfDirectory) => {
-                let files = [("environ", Proc::Environ), ("cmdline", Proc::Cmdline), ("stat", Proc::Stat)];
-                files.map(|(name, node)| (name.to_owned(), Vnode::Proc(node))).into()
+                let files = [
+                    ("environ", Proc::Environ),
+                    ("cmdline", Proc::Cmdline),
+                    ("stat", Proc::Stat),
+                ];
+                files
+                    .map(|(name, node)| (name.to_owned(), Vnode::Proc(node)))
+                    .into()
             }
             Vnode::Dev(Dev::Directory) => {
-                let files = [("null", Dev::Null), ("zero", Dev::Zero), ("urandom", Dev::Random)];
-                files.map(|(name, node)| (name.to_owned(), Vnode::Dev(node))).into()
+                let files = [
+                    ("null", Dev::Null),
+                    ("zero", Dev::Zero),
+                    ("urandom", Dev::Random),
+                ];
+                files
+                    .map(|(name, node)| (name.to_owned(), Vnode::Dev(node)))
+                    .into()
             }
             Vnode::Proc(_) | Vnode::Dev(_) => Vec::new(),
         }
+    }
+
+    /// The pack's directories two levels deep, as the ways to them and absolute paths.
+    pub(super) fn pack_directories(&self) -> Vec<(String, Vec<Vnode>)> {
+        let directories = |way: &[Vnode], path: &str| {
+            let here = *way.last().unwrap_or(&Vnode::Root);
+            let mut found = Vec::new();
+            for (name, node) in self.entries(here) {
+                let own = matches!(node, Vnode::Static(Layer::Pack, _));
+                if own && self.kind(node) == FileType::Directory {
+                    found.push((format!("{path}/{name}"), [way, &[node]].concat()));
+                }
+            }
+            found
+        };
+        let mut all = directories(&[Vnode::Root], "");
+        for (path, way) in all.clone() {
+            all.extend(directories(&way, &path));
+        }
+        all
     }
 
     /// What a node is.
@@ -326,5 +383,9 @@ impl Filesystem {
 
 /// A path's parts, last first.
 fn parts(path: &str) -> Vec<String> {
-    path.split('/').rev().filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    path.split('/')
+        .rev()
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }

@@ -1,1 +1,87 @@
-module Dyno; end
+# frozen_string_literal: true
+
+# The guest side of the dyno ABI for Ruby. Loaded once, when the pack is prepared; what it defines is in every image.
+#
+# The host calls Dyno.boot once a release, Dyno.restore once in each new dyno, Dyno.handle once a request, and Dyno.run
+# instead of it for other process types. Each returns an Integer, 0 for success, and raises nothing.
+
+module Dyno
+  # The request comes in here, and the response goes out there. Apps get other objects: what an app prints is log.
+  INPUT = IO.for_fd(0, "rb", autoclose: false)
+  OUTPUT = IO.for_fd(1, "wb", autoclose: false)
+  OUTPUT.sync = true
+  LOG = $stderr
+  LOG.sync = true
+end
+
+require "json"
+require_relative "dyno/process"
+require_relative "dyno/output"
+require_relative "dyno/replacements"
+require_relative "dyno/random"
+require_relative "dyno/bundle"
+require_relative "dyno/builder"
+require_relative "dyno/input"
+require_relative "dyno/stream"
+require_relative "dyno/response"
+require_relative "dyno/server"
+require_relative "dyno/gemfile"
+require_relative "dyno/command"
+
+module Dyno
+  class << self
+    # Loads the app, so that its memory can be kept as an image.
+    def boot
+      Self.refresh
+      Dir.chdir("/app")
+      Bundle.load("/app/.corundum/bundle.json")
+      Server.app = Builder.load(Command.rackup_file(Self.arguments))
+      3.times { GC.start }
+      0
+    rescue SystemExit => exit
+      LOG.write("the app called exit(#{exit.status}) while it was loading\n")
+      1
+    rescue Exception => error # rubocop:disable Lint/RescueException -- whatever it is, the pusher must read it
+      report(error)
+      1
+    end
+
+    # Wakes a copy of the image.
+    def restore
+      Self.refresh
+      Random.reseed
+      Self.forked
+      0
+    rescue Exception => error # rubocop:disable Lint/RescueException
+      report(error)
+      1
+    end
+
+    # Serves one request.
+    def handle
+      Server.serve
+    end
+
+    # Runs a command to its end.
+    def run
+      Self.refresh
+      Random.reseed
+      Output.real
+      Command.run(Self.arguments)
+    rescue SystemExit => exit
+      exit.status
+    rescue Exception => error # rubocop:disable Lint/RescueException
+      report(error)
+      1
+    end
+
+    # Writes an exception to the log, without the frames of this library below the app's own.
+    def report(error)
+      trace = error.backtrace
+      error.set_backtrace(trace.reject { |line| line.start_with?("/usr/lib/corundum/") }) if trace
+      LOG.write(error.full_message(highlight: false, order: :top).chomp, "\n")
+    rescue StandardError
+      LOG.write("#{error.class}\n")
+    end
+  end
+end

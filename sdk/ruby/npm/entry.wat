@@ -26,7 +26,7 @@
   (global $handle (mut i32) (i32.const 0))
   (global $run (mut i32) (i32.const 0))
 
-  (data $arguments "ruby.wasm\00-EUTF-8\00-W0\00-e_=0\00")
+  (data $arguments "ruby.wasm\00-EUTF-8\00-W1\00-e_=0\00")
   (data $source "require '/usr/lib/corundum/dyno'; Dyno\00")
   (data $name_boot "boot\00")
   (data $name_restore "restore\00")

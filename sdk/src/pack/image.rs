@@ -60,7 +60,14 @@ pub fn write_image<'a>(
             GlobalValue::F32(bits) => (ValType::F32, ConstExpr::f32_const(Ieee32::new(bits))),
             GlobalValue::F64(bits) => (ValType::F64, ConstExpr::f64_const(Ieee64::new(bits))),
         };
-        section.global(GlobalType { val_type, mutable: true, shared: false }, &value);
+        section.global(
+            GlobalType {
+                val_type,
+                mutable: true,
+                shared: false,
+            },
+            &value,
+        );
         exports.export(&global.name, ExportKind::Global, index);
     }
     module.section(&section);

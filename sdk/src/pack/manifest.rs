@@ -52,7 +52,11 @@ impl Member {
     /// Describes a file of these bytes.
     pub fn of(name: &str, file: &str, bytes: &[u8]) -> Self {
         let blake3 = blake3::hash(bytes).to_hex().to_string();
-        Self { name: name.to_owned(), file: file.to_owned(), blake3 }
+        Self {
+            name: name.to_owned(),
+            file: file.to_owned(),
+            blake3,
+        }
     }
 }
 
@@ -107,18 +111,32 @@ impl PackDir {
     /// [`PackDirError`].
     pub fn open(path: &Path) -> Result<Self, PackDirError> {
         let file = path.join(MANIFEST);
-        let text = fs::read(&file).map_err(|source| PackDirError::Io { path: file.clone(), source })?;
-        let bad = |reason: String| PackDirError::Manifest { path: file.clone(), reason };
+        let text = fs::read(&file).map_err(|source| PackDirError::Io {
+            path: file.clone(),
+            source,
+        })?;
+        let bad = |reason: String| PackDirError::Manifest {
+            path: file.clone(),
+            reason,
+        };
         let manifest: Manifest =
             serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
         if manifest.abi != abi::VERSION {
-            return Err(PackDirError::Abi { path: path.to_owned(), found: manifest.abi });
+            return Err(PackDirError::Abi {
+                path: path.to_owned(),
+                found: manifest.abi,
+            });
         }
-        let members = manifest.modules.iter().chain([&manifest.image, &manifest.root]);
+        let members = manifest
+            .modules
+            .iter()
+            .chain([&manifest.image, &manifest.root]);
         for member in members {
             let plain = |text: &str| {
                 !text.is_empty()
-                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+                    && text
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
             };
             if !plain(&member.file) || !plain(&member.name) || member.file.starts_with('.') {
                 return Err(bad(format!("\"{}\" is no file's name", member.file)));
@@ -127,7 +145,10 @@ impl PackDir {
         if manifest.modules.is_empty() {
             return Err(bad("it names no modules".to_owned()));
         }
-        Ok(Self { path: path.to_owned(), manifest })
+        Ok(Self {
+            path: path.to_owned(),
+            manifest,
+        })
     }
 
     /// Writes the manifest into a directory that holds the members already.
@@ -152,8 +173,10 @@ impl PackDir {
     /// [`PackDirError::Io`] and [`PackDirError::Damaged`].
     pub fn read(&self, member: &Member) -> Result<Vec<u8>, PackDirError> {
         let path = self.path.join(&member.file);
-        let bytes =
-            fs::read(&path).map_err(|source| PackDirError::Io { path: path.clone(), source })?;
+        let bytes = fs::read(&path).map_err(|source| PackDirError::Io {
+            path: path.clone(),
+            source,
+        })?;
         if blake3::hash(&bytes).to_hex().as_str() != member.blake3 {
             return Err(PackDirError::Damaged(path));
         }

@@ -62,8 +62,12 @@ impl NpmPackage {
     pub(super) fn fetch(self, work: &Path, files: &[&str]) -> Result<Vec<Vec<u8>>, NpmError> {
         let package = self.label();
         self.download(work)?;
-        let archive = std::fs::read_dir(work)?.filter_map(Result::ok).map(|entry| entry.path());
-        let archive = archive.into_iter().find(|path| path.extension().is_some_and(|e| e == "tgz"));
+        let archive = std::fs::read_dir(work)?
+            .filter_map(Result::ok)
+            .map(|entry| entry.path());
+        let archive = archive
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|e| e == "tgz"));
         let archive = archive.ok_or_else(|| NpmError::Fetch {
             package: package.clone(),
             reason: "it left no archive".to_owned(),
@@ -77,14 +81,20 @@ impl NpmPackage {
         for entry in tar.entries()? {
             let entry = entry?;
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            if let Some(index) = files.iter().position(|file| path == format!("package/{file}")) {
+            if let Some(index) = files
+                .iter()
+                .position(|file| path == format!("package/{file}"))
+            {
                 let mut content = Vec::new();
                 entry.take(MAX_FILE).read_to_end(&mut content)?;
                 found[index] = Some(content);
             }
         }
         let file = |(content, file): (Option<Vec<u8>>, &&str)| {
-            let missing = || NpmError::File { package: self.label(), file: (*file).to_owned() };
+            let missing = || NpmError::File {
+                package: self.label(),
+                file: (*file).to_owned(),
+            };
             content.ok_or_else(missing)
         };
         found.into_iter().zip(files).map(file).collect()
@@ -92,7 +102,10 @@ impl NpmPackage {
 
     fn download(self, work: &Path) -> Result<(), NpmError> {
         let package = self.label();
-        let failed = |reason: String| NpmError::Fetch { package: package.clone(), reason };
+        let failed = |reason: String| NpmError::Fetch {
+            package: package.clone(),
+            reason,
+        };
         let log = std::fs::File::create(work.join("npm.log"))?;
         let child = Command::new("npm")
             .args(["pack", "--silent", "--ignore-scripts", &package])
@@ -114,7 +127,8 @@ impl NpmPackage {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => {
                     let log = std::fs::read_to_string(work.join("npm.log")).unwrap_or_default();
-                    let lines: Vec<&str> = log.lines().filter(|line| line.contains("error")).collect();
+                    let lines: Vec<&str> =
+                        log.lines().filter(|line| line.contains("error")).collect();
                     return Err(failed(format!("{status}: {}", lines.join("; "))));
                 }
                 None if started.elapsed() > TIMEOUT => {
@@ -133,11 +147,17 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = group
+            .iter()
+            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
         let bits = bits << (8 * (3 - group.len()));
         for index in 0..4 {
             let digit = DIGITS[(bits >> (18 - 6 * index)) as usize & 63];
-            text.push(if index <= group.len() { char::from(digit) } else { '=' });
+            text.push(if index <= group.len() {
+                char::from(digit)
+            } else {
+                '='
+            });
         }
     }
     text
@@ -149,7 +169,13 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_rfc_4648_section_10() {
-        let examples = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+        let examples = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ];
         for (plain, encoded) in examples {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }

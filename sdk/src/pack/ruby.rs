@@ -21,20 +21,85 @@ use crate::abi;
 use crate::archive::{ArchiveError, Mode, Writer};
 
 /// Changed whenever the same inputs would make another pack.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 const ENTRY: &str = include_str!("../../ruby/npm/entry.wat");
 
 /// Our own Ruby, where the guest finds it.
 const PRELUDE: &str = "usr/lib/corundum";
 
+/// The directory that the packages embed.
+const EMBEDDED_AT: &str = "usr";
+
 /// The prelude's files.
-const PRELUDE_FILES: &[(&str, &str)] = &include!("../../ruby/lib/files.in");
+const PRELUDE_FILES: &[(&str, &str)] = &[
+    ("dyno.rb", include_str!("../../ruby/lib/dyno.rb")),
+    (
+        "dyno/process.rb",
+        include_str!("../../ruby/lib/dyno/process.rb"),
+    ),
+    (
+        "dyno/output.rb",
+        include_str!("../../ruby/lib/dyno/output.rb"),
+    ),
+    (
+        "dyno/replacements.rb",
+        include_str!("../../ruby/lib/dyno/replacements.rb"),
+    ),
+    (
+        "dyno/random.rb",
+        include_str!("../../ruby/lib/dyno/random.rb"),
+    ),
+    (
+        "dyno/bundle.rb",
+        include_str!("../../ruby/lib/dyno/bundle.rb"),
+    ),
+    (
+        "dyno/builder.rb",
+        include_str!("../../ruby/lib/dyno/builder.rb"),
+    ),
+    (
+        "dyno/input.rb",
+        include_str!("../../ruby/lib/dyno/input.rb"),
+    ),
+    (
+        "dyno/stream.rb",
+        include_str!("../../ruby/lib/dyno/stream.rb"),
+    ),
+    (
+        "dyno/response.rb",
+        include_str!("../../ruby/lib/dyno/response.rb"),
+    ),
+    (
+        "dyno/server.rb",
+        include_str!("../../ruby/lib/dyno/server.rb"),
+    ),
+    (
+        "dyno/gemfile.rb",
+        include_str!("../../ruby/lib/dyno/gemfile.rb"),
+    ),
+    (
+        "dyno/command.rb",
+        include_str!("../../ruby/lib/dyno/command.rb"),
+    ),
+];
 
 /// Libraries with a native part that the npm builds carry.
 const EXTENSIONS: [&str; 14] = [
-    "date", "digest", "erb", "etc", "io-console", "json", "openssl", "psych", "racc", "ripper",
-    "stringio", "strscan", "zlib", "cgi",
+    "date",
+    "digest",
+    "erb",
+    "etc",
+    "io-console",
+    "json",
+    "openssl",
+    "psych",
+    "racc",
+    "ripper",
+    "stringio",
+    "strscan",
+    "zlib",
+    "cgi",
 ];
 
 /// A series of Ruby that apps may choose.
@@ -86,7 +151,11 @@ impl Series {
                 "ObIFKo4CyXJFWtJU2BRnrnvWA4YZEY9wYEVGCiVZVQ1fZ0Ox4PJuUJT0+Z7FKQ3vAVI75ymddknYEV0zPHKDpw==",
             ),
         };
-        NpmPackage { name, version: "2.10.1", sha512 }
+        NpmPackage {
+            name,
+            version: "2.10.1",
+            sha512,
+        }
     }
 }
 
@@ -168,7 +237,9 @@ pub enum Step {
 
 /// Where the pack of `series` is or will be, below `cache`.
 pub fn pack_path(series: Series, cache: &Path) -> PathBuf {
-    cache.join("packs").join(format!("ruby-{series}-{}", &digest(series)[..16]))
+    cache
+        .join("packs")
+        .join(format!("ruby-{series}-{}", &digest(series)[..16]))
 }
 
 /// Prepares the pack of `series` below `cache`, unless it is there. Other processes may do the same meanwhile;
@@ -184,7 +255,10 @@ pub fn prepare(
 ) -> Result<PackDir, PrepareError> {
     let path = pack_path(series, cache);
     let packs = cache.join("packs");
-    let io = |source| PrepareError::Io { path: packs.clone(), source };
+    let io = |source| PrepareError::Io {
+        path: packs.clone(),
+        source,
+    };
     if let Ok(pack) = PackDir::open(&path) {
         return Ok(pack);
     }
@@ -195,7 +269,10 @@ pub fn prepare(
     if let Ok(pack) = PackDir::open(&path) {
         return Ok(pack);
     }
-    let work = tempfile::Builder::new().prefix(".preparing-").tempdir_in(&packs).map_err(io)?;
+    let work = tempfile::Builder::new()
+        .prefix(".preparing-")
+        .tempdir_in(&packs)
+        .map_err(io)?;
     progress(Step::Fetch);
     let files = ["dist/ruby.wasm", "dist/ruby+stdlib.wasm"];
     let fetched = series.package().fetch(work.path(), &files)?;
@@ -203,7 +280,12 @@ pub fn prepare(
     let [ruby, with_stdlib] = fetched.try_into().unwrap_or_default();
     let stdlib = split("stdlib", &with_stdlib)?;
     drop(with_stdlib);
-    let stdlib = stdlib.memory.map(|memory| embedded_files(&memory)).unwrap_or_default();
+    let embedded = stdlib
+        .memory
+        .map(|memory| embedded_files(&memory))
+        .unwrap_or_default();
+    let rooted = |(path, bytes)| (format!("{EMBEDDED_AT}/{path}"), bytes);
+    let stdlib: Vec<EmbeddedFile> = embedded.into_iter().map(rooted).collect();
     let version = ruby_version(&stdlib).ok_or(PrepareError::NoStdlib)?;
     let directory = work.path().join("pack");
     fs::create_dir(&directory).map_err(io)?;
@@ -220,7 +302,9 @@ pub fn prepare(
 fn digest(series: Series) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        hasher
+            .update(&(bytes.len() as u64).to_le_bytes())
+            .update(bytes);
     };
     part(&RECIPE.to_le_bytes());
     part(series.package().sha512.as_bytes());
@@ -253,7 +337,10 @@ fn assemble(
     }
     let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;
     let globals = [code.globals, entry.globals].concat();
-    let runs = memory.segments.iter().map(|(offset, bytes)| (*offset, bytes.as_slice()));
+    let runs = memory
+        .segments
+        .iter()
+        .map(|(offset, bytes)| (*offset, bytes.as_slice()));
     let image = write_image(memory.minimum, memory.maximum, &globals, runs);
     let gems = default_gems(&stdlib);
     let root = root(stdlib)?;
@@ -282,7 +369,11 @@ fn stubs(ruby: &[u8]) -> Result<BTreeMap<String, String>, SplitError> {
             continue;
         }
         let types = |types: &[wasmparser::ValType]| {
-            types.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            types
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         let body = match (name.starts_with("resource_"), kind.params(), kind.results()) {
             (true, [_], [_]) => "(local.get 0)",
@@ -299,22 +390,29 @@ fn stubs(ruby: &[u8]) -> Result<BTreeMap<String, String>, SplitError> {
     Ok(modules)
 }
 
-/// Ruby's version, by its own record of itself: `rbconfig.rb` refuses to be loaded by another.
+/// Ruby's version, by its own record of itself.
 fn ruby_version(stdlib: &[EmbeddedFile]) -> Option<String> {
-    let (_, bytes) = stdlib.iter().find(|(path, _)| path.ends_with("/rbconfig.rb"))?;
+    let (_, bytes) = stdlib
+        .iter()
+        .find(|(path, _)| path.ends_with("/rbconfig.rb"))?;
     let text = String::from_utf8_lossy(bytes);
-    let version = text.split("RUBY_VERSION.start_with?(\"").nth(1)?.split('"').next()?;
-    let patch = text.split("\"RUBY_PROGRAM_VERSION\"] = \"").nth(1);
-    let full = patch.and_then(|rest| rest.split('"').next()).unwrap_or(version);
-    Some(full.to_owned())
+    let setting = |name: &str| {
+        let value = text.split(&format!("CONFIG[\"{name}\"] = \"")).nth(1)?;
+        value.split('"').next().map(str::to_owned)
+    };
+    Some([setting("MAJOR")?, setting("MINOR")?, setting("TEENY")?].join("."))
 }
 
 /// The libraries of the tree that have a gem's specification: the default and the bundled gems.
 fn default_gems(stdlib: &[EmbeddedFile]) -> BTreeMap<String, String> {
     let gem = |(path, _): &EmbeddedFile| {
         let (folder, file) = path.rsplit_once('/')?;
-        let inside = folder.ends_with("/specifications") || folder.ends_with("/specifications/default");
-        let (name, version) = file.strip_suffix(".gemspec").filter(|_| inside)?.rsplit_once('-')?;
+        let inside =
+            folder.ends_with("/specifications") || folder.ends_with("/specifications/default");
+        let (name, version) = file
+            .strip_suffix(".gemspec")
+            .filter(|_| inside)?
+            .rsplit_once('-')?;
         Some((name.to_owned(), version.to_owned()))
     };
     stdlib.iter().filter_map(gem).collect()
@@ -341,14 +439,26 @@ mod tests {
     fn the_entry_shim_is_a_valid_module_that_exports_the_dyno_abi() {
         let wasm = wat::parse_str(ENTRY).unwrap();
         wasmparser::Validator::new().validate_all(&wasm).unwrap();
-        for name in [abi::INITIALIZE, abi::BOOT, abi::RESTORE, abi::HANDLE, abi::RUN] {
-            assert!(super::super::split::exports_function(&wasm, name).unwrap(), "{name}");
+        for name in [
+            abi::INITIALIZE,
+            abi::BOOT,
+            abi::RESTORE,
+            abi::HANDLE,
+            abi::RUN,
+        ] {
+            assert!(
+                super::super::split::exports_function(&wasm, name).unwrap(),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn a_series_is_a_version_of_two_numbers() {
         assert_eq!("3.4".parse(), Ok(Series::Ruby34));
-        assert_eq!("2.7".parse::<Series>(), Err(UnknownSeries("2.7".to_owned())));
+        assert_eq!(
+            "2.7".parse::<Series>(),
+            Err(UnknownSeries("2.7".to_owned()))
+        );
     }
 }

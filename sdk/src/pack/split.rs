@@ -4,7 +4,9 @@
 //! ([`super::image`]). Sections keep their bytes but for these changes: the memory and the globals become imports of
 //! module `image` at the same indices, and active data segments become empty passive ones, so that no index shifts.
 
-use wasm_encoder::{DataSection, Encode, EntityType, GlobalType, MemoryType, Module, RawSection, ValType};
+use wasm_encoder::{
+    DataSection, Encode, EntityType, GlobalType, MemoryType, Module, RawSection, ValType,
+};
 use wasmparser::{DataKind, ExternalKind, Operator, Parser, Payload, TypeRef};
 
 use super::image::{GlobalValue, ImageGlobal};
@@ -56,7 +58,9 @@ pub fn split(name: &str, wasm: &[u8]) -> Result<Split, SplitError> {
     let mut imports_written = false;
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
-        let Some((id, range)) = payload.as_section() else { continue };
+        let Some((id, range)) = payload.as_section() else {
+            continue;
+        };
         let bytes = &wasm[range.start..range.end];
         // Imports come second, after types; a module without imports gets its section before the next one.
         if !imports_written && id > 2 {
@@ -81,7 +85,11 @@ pub fn split(name: &str, wasm: &[u8]) -> Result<Split, SplitError> {
             }
         }
     }
-    Ok(Split { code: code.finish(), memory: found.memory, globals: found.globals })
+    Ok(Split {
+        code: code.finish(),
+        memory: found.memory,
+        globals: found.globals,
+    })
 }
 
 /// What a first pass over a module finds.
@@ -121,14 +129,21 @@ fn survey(name: &str, wasm: &[u8]) -> Result<Survey, SplitError> {
                         return Err(SplitError::Unsupported("several memories"));
                     }
                     let (minimum, maximum) = (memory.initial, memory.maximum);
-                    found.memory = Some(SplitMemory { minimum, maximum, segments: Vec::new() });
+                    found.memory = Some(SplitMemory {
+                        minimum,
+                        maximum,
+                        segments: Vec::new(),
+                    });
                 }
             }
             Payload::GlobalSection(reader) => {
                 for (index, global) in reader.into_iter().enumerate() {
                     let global = global?;
                     let value = constant(&global.init_expr)?;
-                    found.globals.push(ImageGlobal { name: format!("{name}.g{index}"), value });
+                    found.globals.push(ImageGlobal {
+                        name: format!("{name}.g{index}"),
+                        value,
+                    });
                 }
             }
             Payload::DataSection(reader) => {
@@ -138,7 +153,9 @@ fn survey(name: &str, wasm: &[u8]) -> Result<Survey, SplitError> {
                         DataKind::Passive => found.passive.push(segment.data.to_vec()),
                         DataKind::Active { offset_expr, .. } => {
                             let GlobalValue::I32(offset) = constant(&offset_expr)? else {
-                                return Err(SplitError::Unsupported("a data offset that is no i32"));
+                                return Err(SplitError::Unsupported(
+                                    "a data offset that is no i32",
+                                ));
                             };
                             segments.push((offset as u32 as usize, segment.data.to_vec()));
                             found.passive.push(Vec::new());
@@ -152,7 +169,11 @@ fn survey(name: &str, wasm: &[u8]) -> Result<Survey, SplitError> {
     match &mut found.memory {
         Some(memory) => memory.segments = segments,
         None if segments.is_empty() => {}
-        None => return Err(SplitError::Unsupported("data for a memory it does not define")),
+        None => {
+            return Err(SplitError::Unsupported(
+                "data for a memory it does not define",
+            ));
+        }
     }
     Ok(found)
 }
@@ -164,11 +185,17 @@ fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<GlobalValue, Split
         Operator::I64Const { value } => GlobalValue::I64(value),
         Operator::F32Const { value } => GlobalValue::F32(value.bits()),
         Operator::F64Const { value } => GlobalValue::F64(value.bits()),
-        _ => return Err(SplitError::Unsupported("a value that is computed at its start")),
+        _ => {
+            return Err(SplitError::Unsupported(
+                "a value that is computed at its start",
+            ));
+        }
     };
     match operators.read()? {
         Operator::End => Ok(value),
-        _ => Err(SplitError::Unsupported("a value that is computed at its start")),
+        _ => Err(SplitError::Unsupported(
+            "a value that is computed at its start",
+        )),
     }
 }
 
@@ -188,8 +215,13 @@ fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
     };
     if let Some(memory) = &found.memory {
         let (minimum, maximum) = (memory.minimum, memory.maximum);
-        let memory =
-            MemoryType { minimum, maximum, memory64: false, shared: false, page_size_log2: None };
+        let memory = MemoryType {
+            minimum,
+            maximum,
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        };
         import(super::image::MEMORY, EntityType::Memory(memory));
     }
     for global in &found.globals {
@@ -199,15 +231,25 @@ fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
             GlobalValue::F32(_) => ValType::F32,
             GlobalValue::F64(_) => ValType::F64,
         };
-        let kind = GlobalType { val_type, mutable: true, shared: false };
+        let kind = GlobalType {
+            val_type,
+            mutable: true,
+            shared: false,
+        };
         import(&global.name, EntityType::Global(kind));
     }
-    code.section(&RawSection { id: 2, data: &section });
+    code.section(&RawSection {
+        id: 2,
+        data: &section,
+    });
 }
 
 /// A section's bytes after its count (an unsigned LEB128 of 32 bits).
 fn past_count(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().position(|byte| byte & 0x80 == 0).map_or(bytes.len(), |at| at + 1);
+    let end = bytes
+        .iter()
+        .position(|byte| byte & 0x80 == 0)
+        .map_or(bytes.len(), |at| at + 1);
     &bytes[end..]
 }
 
@@ -216,7 +258,9 @@ fn past_count(bytes: &[u8]) -> &[u8] {
 /// # Errors
 ///
 /// [`SplitError::Parse`].
-pub fn imported_functions(wasm: &[u8]) -> Result<Vec<(String, String, wasmparser::FuncType)>, SplitError> {
+pub fn imported_functions(
+    wasm: &[u8],
+) -> Result<Vec<(String, String, wasmparser::FuncType)>, SplitError> {
     let mut types = Vec::new();
     let mut functions = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
@@ -281,11 +325,17 @@ mod tests {
                     (i32.add (global.get $a) (i32.wrap_i64 (global.get $b)))))"#,
         );
         let split = split("code", &wasm.unwrap()).unwrap();
-        wasmparser::Validator::new().validate_all(&split.code).unwrap();
+        wasmparser::Validator::new()
+            .validate_all(&split.code)
+            .unwrap();
         let memory = split.memory.unwrap();
         assert_eq!((memory.minimum, memory.maximum), (2, Some(10)));
         assert_eq!(memory.segments, [(16, b"hello".to_vec())]);
-        let names: Vec<_> = split.globals.iter().map(|global| global.name.as_str()).collect();
+        let names: Vec<_> = split
+            .globals
+            .iter()
+            .map(|global| global.name.as_str())
+            .collect();
         assert_eq!(names, ["code.g0", "code.g1"]);
         assert_eq!(split.globals[1].value, GlobalValue::I64(-1));
         let text = imported_functions(&split.code).unwrap();
@@ -296,7 +346,9 @@ mod tests {
     fn a_module_without_imports_gets_some() {
         let wasm = wat::parse_str(r#"(module (memory 1) (func (export "go")))"#).unwrap();
         let split = split("m", &wasm).unwrap();
-        wasmparser::Validator::new().validate_all(&split.code).unwrap();
+        wasmparser::Validator::new()
+            .validate_all(&split.code)
+            .unwrap();
         assert!(split.memory.is_some());
     }
 
@@ -304,8 +356,14 @@ mod tests {
     fn what_cannot_be_split_is_named() {
         for (wasm, reason) in [
             (r#"(module (memory i64 1))"#, "64-bit"),
-            (r#"(module (import "a" "b" (global i32)))"#, "imported globals"),
-            (r#"(module (import "a" "m" (memory 1)) (data (i32.const 0) "x"))"#, "does not define"),
+            (
+                r#"(module (import "a" "b" (global i32)))"#,
+                "imported globals",
+            ),
+            (
+                r#"(module (import "a" "m" (memory 1)) (data (i32.const 0) "x"))"#,
+                "does not define",
+            ),
         ] {
             let error = split("m", &wat::parse_str(wasm).unwrap()).unwrap_err();
             assert!(error.to_string().contains(reason), "{error}");

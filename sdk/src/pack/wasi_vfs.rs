@@ -26,7 +26,11 @@ pub(super) fn embedded_files(memory: &SplitMemory) -> Vec<EmbeddedFile> {
         if flat.word(root) != Some(0) {
             continue;
         }
-        let mut tree = Tree { flat: &flat, files: Vec::new(), entries: 0 };
+        let mut tree = Tree {
+            flat: &flat,
+            files: Vec::new(),
+            entries: 0,
+        };
         let found = tree.walk(root as u32, "", 0).is_some();
         if found && tree.files.len() > files.len() {
             files = tree.files;
@@ -43,7 +47,11 @@ struct Flat {
 
 impl Flat {
     fn new(memory: &SplitMemory) -> Self {
-        let end = memory.segments.iter().map(|(offset, bytes)| offset + bytes.len()).max();
+        let end = memory
+            .segments
+            .iter()
+            .map(|(offset, bytes)| offset + bytes.len())
+            .max();
         // No segment lies beyond the memory, or the module would not start.
         let limit = usize::try_from(memory.minimum << 16).unwrap_or(usize::MAX);
         let mut flat = vec![0; end.unwrap_or(0).min(limit)];
@@ -103,7 +111,11 @@ impl Tree<'_> {
                 return None;
             }
             let name = self.flat.name(at + 4)?;
-            let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+            let path = if path.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{path}/{name}")
+            };
             let node = self.flat.pointer(child + 4)?;
             match *self.flat.bytes.get(node)? {
                 0 => {
@@ -148,13 +160,20 @@ mod tests {
         put(600, &[300, 608, 0, 0, 0]); // empty file
         bytes[1000..1008].copy_from_slice(b"usr\0a\0b\0");
         bytes[2000..2005].copy_from_slice(b"hello");
-        SplitMemory { minimum: 1, maximum: None, segments: vec![(0, bytes)] }
+        SplitMemory {
+            minimum: 1,
+            maximum: None,
+            segments: vec![(0, bytes)],
+        }
     }
 
     #[test]
     fn the_embedded_tree_is_found_without_its_address() {
         let files = embedded_files(&memory());
-        let expected = [("usr/a".to_owned(), b"hello".to_vec()), ("usr/b".to_owned(), Vec::new())];
+        let expected = [
+            ("usr/a".to_owned(), b"hello".to_vec()),
+            ("usr/b".to_owned(), Vec::new()),
+        ];
         assert_eq!(files, expected);
     }
 

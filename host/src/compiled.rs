@@ -1,0 +1,164 @@
+//! Compiled modules on disk: sparse files, each with the digest of its bytes beside it.
+//!
+//! The digest (BLAKE3, some gigabytes a second) tells a damaged or half-written file from a whole one before any of it
+//! is run. It is no protection from somebody who can write to the directory: that is the node's user alone.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use wasmtime::Module;
+
+use crate::engine::Engine;
+use crate::native;
+
+/// Runs of zeros of this length become holes.
+const HOLE: usize = 64 << 10;
+
+/// A compiled module cannot be written or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum CompiledError {
+    /// There is none.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// The bytes are not those that were written, or another engine wrote them.
+    #[error("{} is damaged or of another version", .0.display())]
+    Damaged(PathBuf),
+    /// The disk.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// The module is not valid WebAssembly, or uses what the engine does not support.
+    #[error("the module does not compile: {0}")]
+    Compile(String),
+}
+
+/// Compiles `wasm` and keeps the result at `path`. Interrupted at any moment, it leaves nothing that loads.
+///
+/// # Errors
+///
+/// [`CompiledError::Compile`] and [`CompiledError::Io`].
+pub(crate) fn write(engine: &Engine, wasm: &[u8], path: &Path) -> Result<(), CompiledError> {
+    let compiled = engine.wasmtime().precompile_module(wasm);
+    let compiled = compiled.map_err(|error| CompiledError::Compile(format!("{error:#}")))?;
+    let io = |source| CompiledError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let digest = blake3::hash(&compiled).to_hex();
+    replace(&digest_path(path), |file| file.write_all(digest.as_bytes())).map_err(io)?;
+    replace(path, |file| write_sparse(file, &compiled)).map_err(io)
+}
+
+/// Loads what [`write()`] has written.
+///
+/// # Errors
+///
+/// [`CompiledError::Missing`] and [`CompiledError::Damaged`], after which the caller makes it anew.
+pub(crate) fn load(engine: &Engine, path: &Path) -> Result<Module, CompiledError> {
+    let digest = match fs::read_to_string(digest_path(path)) {
+        Ok(digest) => digest,
+        Err(_) => return Err(CompiledError::Missing(path.to_owned())),
+    };
+    let bytes = match native::map(path) {
+        Ok(bytes) => bytes,
+        Err(_) => return Err(CompiledError::Missing(path.to_owned())),
+    };
+    if blake3::hash(&bytes).to_hex().as_str() != digest {
+        return Err(CompiledError::Damaged(path.to_owned()));
+    }
+    drop(bytes);
+    native::load_module(engine.wasmtime(), path).map_err(|error| {
+        tracing::debug!(path = %path.display(), error = format!("{error:#}"), "compiled module refused");
+        CompiledError::Damaged(path.to_owned())
+    })
+}
+
+fn digest_path(path: &Path) -> PathBuf {
+    path.with_added_extension("b3")
+}
+
+/// Writes a file under another name, makes it durable, and gives it its name. Only its owner can read it: images hold
+/// config vars.
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".writing-")
+        .tempfile_in(directory)?;
+    write(file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn write_sparse(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    for chunk in bytes.chunks(HOLE) {
+        if chunk.iter().all(|byte| *byte == 0) {
+            file.seek(SeekFrom::Current(chunk.len() as i64))?;
+        } else {
+            file.write_all(chunk)?;
+        }
+    }
+    file.set_len(bytes.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::EngineConfig;
+
+    const WASM: &str = r#"(module (memory (export "memory") 100) (data (i32.const 3000000) "x"))"#;
+
+    #[test]
+    fn a_damaged_or_half_written_file_is_never_loaded() {
+        let engine = Engine::new(EngineConfig::on_demand()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("m.cwasm");
+        assert!(matches!(
+            load(&engine, &path),
+            Err(CompiledError::Missing(_))
+        ));
+        write(&engine, &wat::parse_str(WASM).unwrap(), &path).unwrap();
+        load(&engine, &path).unwrap();
+
+        let whole = fs::read(&path).unwrap();
+        for at in [0, whole.len() / 2, whole.len() - 1] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            assert!(
+                matches!(load(&engine, &path), Err(CompiledError::Damaged(_))),
+                "byte {at}"
+            );
+        }
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert!(matches!(
+            load(&engine, &path),
+            Err(CompiledError::Damaged(_))
+        ));
+        fs::remove_file(digest_path(&path)).unwrap();
+        assert!(matches!(
+            load(&engine, &path),
+            Err(CompiledError::Missing(_))
+        ));
+    }
+
+    #[test]
+    fn zeros_take_no_room_on_disk() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sparse");
+        let mut bytes = vec![0; 8 << 20];
+        bytes[5 << 20] = 1;
+        replace(&path, |file| write_sparse(file, &bytes)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        assert!(fs::metadata(&path).unwrap().blocks() * 512 < 1 << 20);
+    }
+}

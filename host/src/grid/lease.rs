@@ -1,0 +1,143 @@
+//! A lease: one of an app's dynos in use, or the right to start it. However a lease ends, its place is given back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use corundum_sdk::names::{DynoName, ProcessType};
+
+use super::Release;
+use super::app::App;
+use super::policy::{Isolation, Limits};
+use crate::dyno::Dyno;
+
+/// A dyno in use.
+pub(super) struct Lease {
+    app: Arc<App>,
+    /// The release it belongs to.
+    pub(super) release: Arc<Release>,
+    /// Its number in the formation.
+    pub(super) number: u32,
+    /// The app's count of restarts when it was started.
+    pub(super) generation: u64,
+    /// None while it is to be started.
+    pub(super) dyno: Option<Box<Dyno>>,
+    /// Requests it has served.
+    pub(super) served: u32,
+    /// When it was started.
+    pub(super) started: Instant,
+    ended: bool,
+}
+
+impl Lease {
+    /// The right to start a dyno of `number`; its places in the app and the node are taken.
+    pub(super) fn new(app: Arc<App>, release: Arc<Release>, number: u32, generation: u64) -> Self {
+        let started = Instant::now();
+        Self {
+            app,
+            release,
+            number,
+            generation,
+            dyno: None,
+            served: 0,
+            started,
+            ended: false,
+        }
+    }
+
+    /// The dyno's name.
+    pub(super) fn name(&self) -> DynoName {
+        DynoName {
+            process: ProcessType::web(),
+            number: self.number,
+        }
+    }
+
+    /// The app it serves.
+    pub(super) fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Gives the dyno back: to the next request, to wait for one, or to its end when it is due.
+    pub(super) fn give_back(self) {
+        self.app.clone().returned(self);
+    }
+
+    /// Why the dyno must not serve another request, if so.
+    pub(super) fn due(&self, limits: &Limits) -> Option<Due> {
+        let dyno = self.dyno.as_ref()?;
+        if self.release.isolation == Isolation::Request {
+            Some(Due::Isolation)
+        } else if dyno.reached_memory_limit() || dyno.grown_bytes() > limits.growth {
+            Some(Due::Memory)
+        } else if self.served >= limits.requests {
+            Some(Due::Requests)
+        } else if self.started.elapsed() > limits.age {
+            Some(Due::Age)
+        } else {
+            None
+        }
+    }
+
+    /// Ends the lease without its dyno's end being on this thread's time.
+    pub(super) fn retire(mut self) {
+        if let Some(dyno) = self.dyno.take() {
+            // Emptying its memory takes as long as starting one.
+            self.app.shared().compute.spawn(async move { drop(dyno) });
+        }
+    }
+
+    /// Forgets the lease: the dyno waits in the app's idle list, its places stay taken.
+    pub(super) fn into_idle(mut self) -> Option<Box<Dyno>> {
+        self.ended = true;
+        self.dyno.take()
+    }
+
+    /// A dyno out of the idle list.
+    pub(super) fn from_idle(
+        app: Arc<App>,
+        release: Arc<Release>,
+        number: u32,
+        generation: u64,
+        dyno: Box<Dyno>,
+        (served, started): (u32, Instant),
+    ) -> Self {
+        Self {
+            app,
+            release,
+            number,
+            generation,
+            dyno: Some(dyno),
+            served,
+            started,
+            ended: false,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.app.clone().ended(self.number);
+        }
+    }
+}
+
+/// Why a dyno is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Isolation,
+    Memory,
+    Requests,
+    Age,
+}
+
+impl Due {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Isolation => "one request each",
+            Self::Memory => "memory",
+            Self::Requests => "requests served",
+            Self::Age => "age",
+        }
+    }
+}

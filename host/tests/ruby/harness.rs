@@ -1,0 +1,237 @@
+//! Boots an app from the text of its `config.ru` and sends it requests through a grid.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use corundum_host::boot::{self, App, BootLimits};
+use corundum_host::engine::{Allocation, Engine, EngineConfig};
+use corundum_host::exchange::{Request, RequestBody, ResponseBody};
+use corundum_host::grid::{DispatchError, Grid, GridLog, Isolation, Limits, Release, RunIo};
+use corundum_host::image::Image;
+use corundum_host::log::LogSink;
+use corundum_host::pack::Pack;
+use corundum_sdk::abi::scgi::HeadWriter;
+use corundum_sdk::archive::{Archive, Mode, Writer};
+use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
+use corundum_sdk::pack::ruby::{Series, prepare};
+use futures_util::StreamExt;
+use tokio::sync::{OnceCell, mpsc};
+
+/// How an app is run.
+pub(crate) struct Options {
+    pub(crate) limits: Limits,
+    pub(crate) isolation: Isolation,
+    pub(crate) formation: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            isolation: Isolation::App,
+            formation: 4,
+        }
+    }
+}
+
+/// A booted app in a grid of its own.
+pub(crate) struct TestApp {
+    grid: Grid,
+    name: AppName,
+    lines: Arc<Lines>,
+}
+
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl LogSink for Lines {
+    fn line(&self, line: &[u8]) {
+        self.0
+            .lock()
+            .unwrap()
+            .push(String::from_utf8_lossy(line).into_owned());
+    }
+}
+
+impl GridLog for Lines {
+    fn dyno_line(&self, _app: &AppName, dyno: &DynoName, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        self.0.lock().unwrap().push(format!("{dyno}: {line}"));
+    }
+
+    fn platform_line(&self, _app: &AppName, dyno: &DynoName, line: &str) {
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("corundum {dyno}: {line}"));
+    }
+}
+
+fn cache() -> PathBuf {
+    let cache = std::env::var_os("CORUNDUM_CACHE").map(PathBuf::from);
+    cache
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
+}
+
+/// The engine and the pack that all tests share.
+async fn shared() -> &'static (Engine, Arc<Pack>) {
+    static SHARED: OnceCell<(Engine, Arc<Pack>)> = OnceCell::const_new();
+    SHARED
+        .get_or_init(|| async {
+            let directory = prepare(Series::DEFAULT, &cache(), |_| {}).unwrap();
+            let allocation = Allocation::Pooled { dynos: 100 };
+            let engine = Engine::new(EngineConfig {
+                allocation,
+                ..EngineConfig::default()
+            })
+            .unwrap();
+            let log = Arc::new(Lines::default());
+            let pack = Pack::open(&engine, &directory, log, |_| {}).await.unwrap();
+            (engine, Arc::new(pack))
+        })
+        .await
+}
+
+pub(crate) fn request(method: &str, path: &str, body: &str) -> Request {
+    let mut head = HeadWriter::new(Vec::new(), Some(body.len() as u64));
+    for (key, value) in [
+        ("REQUEST_METHOD", method),
+        ("SCRIPT_NAME", ""),
+        ("PATH_INFO", path),
+        ("QUERY_STRING", ""),
+        ("SERVER_NAME", "localhost"),
+        ("SERVER_PORT", "80"),
+        ("SERVER_PROTOCOL", "HTTP/1.1"),
+        ("rack.url_scheme", "http"),
+    ] {
+        head.pair(key.as_bytes(), value.as_bytes());
+    }
+    let body = match body {
+        "" => RequestBody::Empty,
+        body => RequestBody::Full(Bytes::copy_from_slice(body.as_bytes())),
+    };
+    Request {
+        head: head.finish(),
+        body,
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn boot(config_ru: &str) -> Self {
+        Self::boot_with(config_ru, Options::default()).await
+    }
+
+    pub(crate) async fn boot_with(config_ru: &str, options: Options) -> Self {
+        Self::build(config_ru, options).await.unwrap()
+    }
+
+    /// Boots an app that should not; what its pusher would read.
+    pub(crate) async fn boot_error(config_ru: &str) -> Option<String> {
+        Self::build(config_ru, Options::default()).await.err()
+    }
+
+    async fn build(config_ru: &str, options: Options) -> Result<Self, String> {
+        let (engine, pack) = shared().await;
+        let mut writer = Writer::new(Vec::new());
+        let length = config_ru.len() as u64;
+        writer
+            .add_file("config.ru", config_ru.as_bytes(), length, Mode::Plain)
+            .unwrap();
+        let slug = Arc::new(Archive::new(writer.finish().unwrap().output).unwrap());
+        let arguments: Arc<[String]> = Arc::from(["rackup".to_owned()]);
+        let environ: Arc<[(String, String)]> =
+            Arc::from([("SECRET".to_owned(), "s3cret".to_owned())]);
+        let app = App {
+            slug: Some(slug.clone()),
+            arguments: arguments.clone(),
+            environ: environ.clone(),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image");
+        let lines = Arc::new(Lines::default());
+        let booted = boot::boot(
+            engine,
+            pack,
+            &app,
+            &BootLimits::default(),
+            lines.clone(),
+            &path,
+        )
+        .await;
+        if let Err(error) = booted {
+            return Err(format!("{}\n{error}", lines.0.lock().unwrap().join("\n")));
+        }
+        let image = Arc::new(Image::load(engine, &path, &pack.manifest().digest).unwrap());
+        let runtime = tokio::runtime::Handle::current();
+        let grid = Grid::new(engine.clone(), options.limits, lines.clone(), runtime);
+        let name: AppName = "test-app".parse().unwrap();
+        grid.set_formation(&name, options.formation);
+        grid.deploy(Release {
+            app: name.clone(),
+            version: ReleaseVersion(1),
+            pack: pack.clone(),
+            image,
+            slug,
+            arguments,
+            environ,
+            isolation: options.isolation,
+        });
+        lines.0.lock().unwrap().clear();
+        Ok(Self { grid, name, lines })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<(u16, String), DispatchError> {
+        self.send(request("GET", path, "")).await
+    }
+
+    pub(crate) async fn send(&self, request: Request) -> Result<(u16, String), DispatchError> {
+        let served = self.grid.dispatch(&self.name, request).await?;
+        let mut bytes = Vec::new();
+        match served.response.body {
+            ResponseBody::Full(body) => bytes.extend_from_slice(&body),
+            ResponseBody::Stream(mut stream) => {
+                while let Some(part) = stream.recv().await {
+                    bytes.extend_from_slice(&part.unwrap());
+                }
+            }
+        }
+        Ok((
+            served.response.head.status,
+            String::from_utf8(bytes).unwrap(),
+        ))
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let (output, mut received) = mpsc::channel(4);
+        let io = RunIo {
+            input: futures_util::stream::empty().boxed(),
+            output,
+        };
+        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        let gather = async {
+            let mut text = Vec::new();
+            while let Some(part) = received.recv().await {
+                text.extend_from_slice(&part);
+            }
+            String::from_utf8(text).unwrap()
+        };
+        let (status, output) =
+            tokio::join!(self.grid.run(&self.name, Arc::from(arguments), io), gather);
+        (status.unwrap(), output)
+    }
+
+    pub(crate) fn scale(&self, formation: u32) {
+        self.grid.set_formation(&self.name, formation);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+
+    pub(crate) fn dyno_count(&self) -> usize {
+        self.grid.dynos(&self.name).len()
+    }
+
+    pub(crate) fn log_lines(&self) -> Vec<String> {
+        self.lines.0.lock().unwrap().clone()
+    }
+}

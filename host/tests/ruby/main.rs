@@ -1,0 +1,280 @@
+//! Real Ruby in real dynos: the npm pack is prepared, apps are booted, and requests go through the grid.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod harness;
+
+use std::time::Duration;
+
+use corundum_host::grid::{DispatchError, Isolation, Limits};
+use harness::{Options, TestApp, request};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_rack_app_answers() {
+    let app =
+        TestApp::boot("run ->(env) { [200, {'x-a' => '1'}, ['hi ', env['PATH_INFO']]] }").await;
+    let (status, body) = app.get("/there").await.unwrap();
+    assert_eq!((status, body.as_str()), (200, "hi /there"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_sees_its_environment_and_its_dyno() {
+    let app =
+        TestApp::boot("AT_BOOT = ENV['SECRET']; run ->(e) { [200, {}, [AT_BOOT, ENV['DYNO']]] }")
+            .await;
+    assert_eq!(app.get("/").await.unwrap().1, "s3cretweb.1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_app_prints_is_log_and_not_response() {
+    let app = TestApp::boot(
+        "run ->(e) { puts 'one'; STDOUT.puts 'two'; warn 'three'; [200, {}, ['x']] }",
+    )
+    .await;
+    assert_eq!(app.get("/").await.unwrap().1, "x");
+    assert_eq!(
+        app.log_lines(),
+        ["web.1: one", "web.1: two", "web.1: three"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exception_is_a_500_with_its_backtrace_in_the_log() {
+    let app = TestApp::boot("run ->(e) { raise 'boom' }").await;
+    assert_eq!(app.get("/").await.unwrap().0, 500);
+    assert!(
+        app.log_lines()[0].contains("boom (RuntimeError)"),
+        "{:?}",
+        app.log_lines()
+    );
+    assert_eq!(app.dyno_count(), 1, "the dyno is as good as before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_dynos_of_an_image_never_share_a_random_number() {
+    let source = "
+        require 'securerandom'
+        require 'openssl'
+        OpenSSL::Random.random_bytes(8)
+        MINE = Random.new
+        run ->(e) {
+          [200, {}, [[rand, MINE.rand, Random.rand, SecureRandom.hex, Random.bytes(4).unpack1('H*'),
+                      OpenSSL::Random.random_bytes(8).unpack1('H*'), [*1..50].shuffle.inspect, Process.pid].join('|')]]
+        }";
+    let options = Options {
+        isolation: Isolation::Request,
+        ..Options::default()
+    };
+    let app = TestApp::boot_with(source, options).await;
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..20 {
+        let (_, body) = app.get("/").await.unwrap();
+        for (kind, value) in body.split('|').enumerate() {
+            assert!(
+                seen.insert((kind, value.to_owned())),
+                "generator {kind} gave {value} twice"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn isolation_by_request_leaves_nothing_behind() {
+    let source = "$count = 0; run ->(e) { $count += 1; [200, {}, [$count.to_s]] }";
+    let shared = TestApp::boot(source).await;
+    assert_eq!(shared.get("/").await.unwrap().1, "1");
+    assert_eq!(shared.get("/").await.unwrap().1, "2");
+    let options = Options {
+        isolation: Isolation::Request,
+        ..Options::default()
+    };
+    let alone = TestApp::boot_with(source, options).await;
+    assert_eq!(alone.get("/").await.unwrap().1, "1");
+    assert_eq!(alone.get("/").await.unwrap().1, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_loop_fails_its_own_request_and_no_other() {
+    let limits = Limits {
+        first_byte: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    let source = "run ->(e) { loop {} if e['PATH_INFO'] == '/loop'; [200, {}, ['ok']] }";
+    let app = TestApp::boot_with(source, options).await;
+    let (looping, other) = tokio::join!(app.get("/loop"), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.get("/").await
+    });
+    assert_eq!(looping.unwrap_err(), DispatchError::Timeout);
+    assert_eq!(other.unwrap().1, "ok");
+    assert_eq!(app.get("/").await.unwrap().1, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exit_is_a_connection_closed_without_response_and_the_dyno_is_replaced() {
+    let source = "run ->(e) { exit!(3) if e['PATH_INFO'] == '/now'; exit if e['PATH_INFO'] == '/exit'; [200, {}, ['ok']] }";
+    let app = TestApp::boot(source).await;
+    for path in ["/exit", "/now"] {
+        assert!(
+            matches!(app.get(path).await, Err(DispatchError::NoResponse(_))),
+            "{path}"
+        );
+        assert_eq!(app.get("/").await.unwrap().1, "ok");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_bomb_and_a_recursion_bomb_hurt_only_their_request() {
+    let source = "
+        def deep(n) = 1 + deep(n + 1)
+        run ->(e) {
+          case e['PATH_INFO']
+          when '/memory' then a = []; loop { a << 'x' * 10_000_000 }
+          when '/deep' then deep(0)
+          end
+          [200, {}, ['ok']]
+        }";
+    let app = TestApp::boot(source).await;
+    assert!(app.get("/memory").await.is_err());
+    assert_eq!(app.get("/deep").await.unwrap().0, 500);
+    assert_eq!(app.get("/").await.unwrap().1, "ok");
+    assert!(
+        app.log_lines().iter().any(|line| line.contains("R15")),
+        "{:?}",
+        app.log_lines()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_streamed_in_and_can_be_read_again() {
+    let source = "
+        run ->(e) {
+          i = e['rack.input']
+          one = i.read(5)
+          rest = i.read
+          i.rewind
+          [200, {}, [one, '-', rest, '-', i.read, '-', e['CONTENT_LENGTH'].inspect]]
+        }";
+    let app = TestApp::boot(source).await;
+    let body = app
+        .send(request("POST", "/", "hello world"))
+        .await
+        .unwrap()
+        .1;
+    assert_eq!(body, "hello- world-hello world-\"11\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_body_is_written_and_closed() {
+    let source = "
+        class Each
+          def each; yield 'a'; yield 'b'; end
+          def close; warn 'closed'; end
+        end
+        run ->(e) {
+          case e['PATH_INFO']
+          when '/each' then [200, {}, Each.new]
+          when '/call' then [200, {}, ->(s) { s.write('c'); s << 'd'; s.close }]
+          when '/file' then [200, {}, File.open('/app/config.ru')]
+          when '/array' then [200, {'set-cookie' => ['a=1', 'b=2']}, ['e', 'f']]
+          when '/none' then [204, {}, Each.new]
+          end
+        }";
+    let app = TestApp::boot(source).await;
+    assert_eq!(app.get("/each").await.unwrap().1, "ab");
+    assert_eq!(app.get("/call").await.unwrap().1, "cd");
+    assert_eq!(app.get("/file").await.unwrap().1, source);
+    assert_eq!(app.get("/array").await.unwrap().1, "ef");
+    assert_eq!(app.get("/none").await.unwrap(), (204, String::new()));
+    assert_eq!(
+        app.send(request("HEAD", "/each", "")).await.unwrap(),
+        (200, String::new())
+    );
+    assert_eq!(app.log_lines(), ["web.1: closed"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_wait_in_line_for_the_formation() {
+    let source = "run ->(e) { sleep 0.05; [200, {}, [ENV['DYNO']]] }";
+    let options = Options {
+        formation: 2,
+        ..Options::default()
+    };
+    let app = TestApp::boot_with(source, options).await;
+    let all = futures_util::future::join_all((0..8).map(|_| app.get("/"))).await;
+    let dynos: std::collections::BTreeSet<_> =
+        all.into_iter().map(|answer| answer.unwrap().1).collect();
+    assert_eq!(dynos.into_iter().collect::<Vec<_>>(), ["web.1", "web.2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_formation_of_none_and_a_full_queue_say_so() {
+    let limits = Limits {
+        backlog: 1,
+        ..Limits::default()
+    };
+    let options = Options {
+        limits,
+        formation: 1,
+        ..Options::default()
+    };
+    let app = TestApp::boot_with("run ->(e) { sleep 0.2; [200, {}, []] }", options).await;
+    let all = futures_util::future::join_all((0..4).map(|_| app.get("/"))).await;
+    let refused = all
+        .iter()
+        .filter(|answer| **answer == Err(DispatchError::Backlog))
+        .count();
+    assert_eq!(refused, 2, "one runs, one waits: {all:?}");
+    app.scale(0);
+    assert_eq!(app.get("/").await, Err(DispatchError::NoProcesses));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_runs_to_its_exit_status() {
+    let app = TestApp::boot("run ->(e) { [200, {}, []] }").await;
+    let (status, output) = app
+        .run(&["ruby", "-e", "puts 6 * 7; print ENV['DYNO']; exit 3"])
+        .await;
+    assert_eq!((status, output.as_str()), (3, "42\nrun.1"));
+    let (status, output) = app.run(&["ls"]).await;
+    assert_eq!(status, 127);
+    assert!(output.contains("command not found"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_does_not_load_is_refused_with_its_backtrace() {
+    let error = TestApp::boot_error("require 'no_such_gem'\nrun nil")
+        .await
+        .unwrap();
+    assert!(
+        error.contains("cannot load such file -- no_such_gem"),
+        "{error}"
+    );
+    assert!(error.contains("/app/config.ru:1"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tmp_is_private_and_the_rest_is_read_only() {
+    let source = "
+        run ->(e) {
+          File.write('/tmp/a', 'x')
+          [200, {}, [Dir.children('/tmp').inspect,
+            (File.write('/app/b', 'y') rescue $!.class.to_s), File.exist?('/etc/passwd').to_s,
+            (File.read('/app/../../etc/passwd') rescue $!.class.to_s)].join(' ').then { [_1] }]
+        }";
+    let options = Options {
+        isolation: Isolation::Request,
+        ..Options::default()
+    };
+    let app = TestApp::boot_with(source, options).await;
+    for _ in 0..2 {
+        assert_eq!(
+            app.get("/").await.unwrap().1,
+            "[\"a\"] Errno::EROFS false Errno::ENOENT"
+        );
+    }
+}

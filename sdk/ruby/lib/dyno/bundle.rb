@@ -1,0 +1,112 @@
+# frozen_string_literal: true
+
+module Dyno
+  # The app's gems, as the compiler laid them into the slug. It stands in for Bundler, which would resolve again, slowly,
+  # what is decided already.
+  module Bundle
+    # One gem of the bundle; `path` is nil when the pack carries it.
+    Locked = Struct.new(:name, :version, :path, :require_paths, :groups, :autorequire, keyword_init: true)
+
+    @gems = {}
+
+    class << self
+      attr_reader :gems
+
+      # Puts the gems that the file lists on the load path.
+      def load(file)
+        return unless File.exist?(file)
+
+        JSON.parse(File.read(file)).fetch("gems").each { |gem| add(gem) }
+        paths = @gems.values.flat_map do |gem|
+          gem.path ? gem.require_paths.map { |path| "#{gem.path}/#{path}" } : []
+        end
+        $LOAD_PATH.unshift(*paths)
+        @gems.each_value { |gem| activate(gem) }
+      end
+
+      # Requires the gems of `groups`, as Bundler.require does.
+      def require_groups(groups)
+        groups = groups.empty? ? [:default] : groups.map(&:to_sym)
+        @gems.each_value do |gem|
+          next if (gem.groups & groups).empty?
+
+          require_gem(gem)
+        end
+      end
+
+      # Whether the bundle has a gem of this name.
+      def include?(name) = @gems.key?(name)
+
+      private
+
+      def add(gem)
+        @gems[gem["name"]] = Locked.new(
+          name: gem["name"], version: gem["version"], path: gem["path"],
+          require_paths: gem["require_paths"], groups: gem["groups"].map(&:to_sym),
+          autorequire: gem["require"]
+        )
+      end
+
+      # Tells RubyGems of it, for code that asks for a gem's version.
+      def activate(gem)
+        return unless defined?(Gem::Specification)
+
+        spec = Gem::Specification.new do |s|
+          s.name = gem.name
+          s.version = gem.version
+          s.require_paths = gem.require_paths
+        end
+        path = gem.path
+        spec.define_singleton_method(:full_gem_path) { path } if path
+        Gem.loaded_specs[gem.name] = spec
+      end
+
+      def require_gem(gem)
+        return gem.autorequire.each { |name| Kernel.require(name) } if gem.autorequire
+
+        begin
+          Kernel.require(gem.name)
+        rescue LoadError => error
+          raise if error.path && error.path != gem.name
+
+          begin
+            Kernel.require(gem.name.tr("-", "/"))
+          rescue LoadError
+            nil # a gem need not have a file of its own name
+          end
+        end
+      end
+    end
+  end
+end
+
+# What apps call of Bundler.
+module Bundler
+  # As Bundler's.
+  class BundlerError < StandardError; end
+
+  # As Bundler's.
+  class GemNotFound < BundlerError; end
+
+  class << self
+    def setup(*) = self
+    def require(*groups) = Dyno::Bundle.require_groups(groups)
+    def root = Pathname.new("/app")
+    def default_gemfile = root.join("Gemfile")
+    def with_unbundled_env = yield
+    alias with_clean_env with_unbundled_env
+    alias with_original_env with_unbundled_env
+  end
+end
+$LOADED_FEATURES << "bundler.rb" << "bundler/setup.rb"
+
+module Kernel
+  private
+
+  # Nothing to activate: the bundle is on the load path as a whole.
+  def gem(name, *)
+    return true if Dyno::Bundle.gems.empty? || Dyno::Bundle.include?(name)
+
+    raise Gem::LoadError, "#{name} is not part of the bundle. Add it to your Gemfile."
+  end
+end

@@ -1,0 +1,23 @@
+# frozen_string_literal: true
+
+module Dyno
+  # What an app prints goes to the log: the real descriptor 1 carries responses.
+  module Output
+    # Put before the methods of STDOUT through which everything is written.
+    module ToLog
+      def write(*strings) = LOG.write(*strings)
+      def syswrite(string) = LOG.write(string)
+      def write_nonblock(string, **) = LOG.write(string)
+      def flush = self
+    end
+
+    STDOUT.singleton_class.prepend(ToLog)
+    $stdout = STDOUT
+
+    # For commands, whose output is what they print.
+    def self.real
+      $stdout = OUTPUT
+      $stdin = INPUT
+    end
+  end
+end
