@@ -1,0 +1,120 @@
+//! The body of a response, and the line that is logged when it has ended.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::grid::{DynoBody, DynoGone};
+
+/// What is done when a response's body has ended.
+pub(crate) type OnEnd = Box<dyn FnOnce(End) + Send>;
+
+/// How a body ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Bytes that went out.
+    pub(crate) bytes: u64,
+    /// Whether it was the client that ended it.
+    pub(crate) outcome: Outcome,
+}
+
+/// Who ended a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is complete.
+    Complete,
+    /// The dyno ended in the middle.
+    DynoGone,
+    /// The client went away.
+    ClientGone,
+}
+
+/// A response's body.
+pub struct ResponseBody {
+    source: DynoBody,
+    bytes: u64,
+    outcome: Outcome,
+    on_end: Option<OnEnd>,
+}
+
+impl ResponseBody {
+    pub(crate) fn new(source: DynoBody, on_end: Option<OnEnd>) -> Self {
+        Self {
+            source,
+            bytes: 0,
+            outcome: Outcome::ClientGone,
+            on_end,
+        }
+    }
+}
+
+impl From<Bytes> for ResponseBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::new(DynoBody::Full(bytes), None)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let this = &mut *self;
+        match &mut this.source {
+            DynoBody::Full(bytes) => {
+                this.outcome = Outcome::Complete;
+                let bytes = std::mem::take(bytes);
+                this.bytes += bytes.len() as u64;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            DynoBody::Stream(stream) => match stream.poll_recv(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Some(Ok(bytes))) => {
+                    this.bytes += bytes.len() as u64;
+                    Poll::Ready(Some(Ok(Frame::data(bytes))))
+                }
+                Poll::Ready(Some(Err(DynoGone))) => {
+                    this.outcome = Outcome::DynoGone;
+                    let error =
+                        std::io::Error::other("the dyno ended in the middle of its response");
+                    Poll::Ready(Some(Err(error)))
+                }
+                Poll::Ready(None) => {
+                    this.outcome = Outcome::Complete;
+                    Poll::Ready(None)
+                }
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.source, DynoBody::Full(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            DynoBody::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            DynoBody::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let Some(on_end) = self.on_end.take() else {
+            return;
+        };
+        if self.is_end_stream() {
+            self.outcome = Outcome::Complete;
+        }
+        on_end(End {
+            bytes: self.bytes,
+            outcome: self.outcome,
+        });
+    }
+}

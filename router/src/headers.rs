@@ -1,0 +1,93 @@
+//! Which headers pass: hop-by-hop ones do not, and the router adds its own.
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Headers that belong to one connection (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A request id that came with a request is kept up to this length.
+const MAX_REQUEST_ID: usize = 200;
+
+/// Removes the hop-by-hop headers: the fixed list, and what `Connection` names, except what no message can do without.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// The request's id: its own if that is short and safe to log, else a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let safe = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=MAX_REQUEST_ID).contains(&bytes.len())
+            && bytes
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_./+=:".contains(b))
+    };
+    let given = headers.get(REQUEST_ID).filter(safe).cloned();
+    given.unwrap_or_else(|| {
+        let id = uuid::Uuid::new_v4().to_string();
+        HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    })
+}
+
+/// Adds what the router tells an app of a request. Returns the whole `X-Forwarded-For`.
+pub(crate) fn add_forwarding(
+    headers: &mut HeaderMap,
+    peer: SocketAddr,
+    port: u16,
+    id: HeaderValue,
+) -> String {
+    let earlier = headers
+        .get_all(&FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let peer = peer.ip().to_canonical().to_string();
+    let all: Vec<&str> = earlier.chain([peer.as_str()]).collect();
+    let forwarded = all.join(", ");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis());
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(FORWARDED_FOR, &forwarded);
+    set(HeaderName::from_static("x-forwarded-proto"), "http");
+    set(
+        HeaderName::from_static("x-forwarded-port"),
+        &port.to_string(),
+    );
+    set(HeaderName::from_static("x-request-start"), &now.to_string());
+    headers.insert(REQUEST_ID, id);
+    headers.append(http::header::VIA, HeaderValue::from_static("1.1 corundum"));
+    forwarded
+}
