@@ -1,0 +1,75 @@
+//! The build's output, in the form that Heroku's users know: topics with an arrow, details indented.
+
+use std::io::Write;
+
+/// Writes build output. A reader that has gone away does not stop the build; whoever owns the process does.
+pub struct Report<W: Write> {
+    out: W,
+}
+
+impl<W: Write> Report<W> {
+    /// Output to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+
+    /// `-----> topic`
+    pub fn topic(&mut self, text: &str) {
+        self.line(&format!("-----> {text}"));
+    }
+
+    /// A detail of the topic above.
+    pub fn detail(&mut self, text: &str) {
+        for line in text.lines() {
+            self.line(&format!("       {line}"));
+        }
+    }
+
+    /// ` !     error`, each line of it.
+    pub fn error(&mut self, text: &str) {
+        self.line(" !");
+        for line in text.lines() {
+            self.line(&format!(" !     {line}"));
+        }
+        self.line(" !");
+    }
+
+    fn line(&mut self, text: &str) {
+        let _ = writeln!(self.out, "{text}");
+        let _ = self.out.flush();
+    }
+}
+
+/// A size as Heroku shows it: `1.4M`.
+pub fn human_size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes}B"),
+        1024..1_048_576 => format!("{:.1}K", bytes as f64 / 1024.0),
+        _ => format!("{:.1}M", bytes as f64 / 1_048_576.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_has_herokus_form() {
+        let mut bytes = Vec::new();
+        let mut report = Report::new(&mut bytes);
+        report.topic("Ruby app detected");
+        report.detail("one\ntwo");
+        report.error("bad");
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(
+            text,
+            "-----> Ruby app detected\n       one\n       two\n !\n !     bad\n !\n"
+        );
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!(human_size(17), "17B");
+        assert_eq!(human_size(1_468_006), "1.4M");
+    }
+}

@@ -1,0 +1,367 @@
+//! An app's tree as it was pushed, read from a tar stream, with everything refused that no slug may hold.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use corundum_sdk::archive::{Mode, check_path};
+
+/// Files and links of an app; Heroku's largest apps have some ten thousands. Each costs the node an index entry.
+pub const MAX_ENTRIES: usize = 100_000;
+/// Bytes of one path, below `PATH_MAX`.
+const MAX_PATH: usize = 1024;
+
+/// A tree that is refused. The pusher's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// A path that leaves the tree or is no path.
+    #[error("{0:?} is not a path inside the app: remove it from the repository")]
+    Path(String),
+    /// A file of git's own.
+    #[error("{0:?} would be a part of git's own files: remove it from the repository")]
+    Git(String),
+    /// A link that leads out.
+    #[error(
+        "the link {0:?} leads out of the app, to {1:?}: links must stay inside and be relative"
+    )]
+    Link(String, String),
+    /// Two names that only some file systems can tell apart.
+    #[error("{0:?} and {1:?} differ only in case: rename one")]
+    Case(String, String),
+    /// A device, a pipe or a hard link.
+    #[error("{0:?} is neither a file, a directory nor a symbolic link")]
+    Kind(String),
+    /// Too many files.
+    #[error(
+        "the app has more than {MAX_ENTRIES} files: list what a running app does not need in .slugignore"
+    )]
+    Entries,
+    /// Too large.
+    #[error(
+        "Compiled slug size: more than {0} is too large (max is {0}).\nList what a running app does not need in .slugignore."
+    )]
+    Size(String),
+    /// The stream is no tar, or ends early; or the disk is full.
+    #[error("the app's tree could not be read: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A file or link of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A file: where its bytes lie in the spool.
+    File {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// Its permission.
+        mode: Mode,
+    },
+    /// A symbolic link that stays within the tree.
+    Symlink(String),
+}
+
+/// An app's tree. Its content lies in a temporary file without a name.
+#[derive(Debug)]
+pub struct Tree {
+    spool: std::fs::File,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Tree {
+    /// Reads a tree of at most `limit` bytes from a tar stream.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`].
+    pub fn read(tar: impl Read, limit: u64) -> Result<Self, TreeError> {
+        let mut spool = tempfile::tempfile()?;
+        let mut entries = BTreeMap::new();
+        let mut folded: HashMap<String, String> = HashMap::new();
+        let mut length = 0u64;
+        let mut seen = 0;
+        for entry in tar::Archive::new(tar).entries()? {
+            let mut entry = entry?;
+            seen += 1;
+            if seen > MAX_ENTRIES {
+                return Err(TreeError::Entries);
+            }
+            let kind = entry.header().entry_type();
+            if matches!(
+                kind,
+                tar::EntryType::XGlobalHeader | tar::EntryType::XHeader
+            ) {
+                continue;
+            }
+            let bytes = entry.path_bytes().into_owned();
+            let path = std::str::from_utf8(&bytes)
+                .map_err(|_| TreeError::Path(String::from_utf8_lossy(&bytes).into_owned()))?;
+            let path = path.trim_end_matches('/');
+            check(path)?;
+            check_case(path, &mut folded)?;
+            let new = match kind {
+                tar::EntryType::Directory => continue,
+                tar::EntryType::Regular => {
+                    let size = entry.size();
+                    let too_large = || TreeError::Size(crate::report::human_size(limit));
+                    length = length
+                        .checked_add(size)
+                        .filter(|l| *l <= limit)
+                        .ok_or_else(too_large)?;
+                    let offset = spool.stream_position()?;
+                    std::io::copy(&mut entry, &mut spool)?;
+                    let executable = entry.header().mode()? & 0o100 != 0;
+                    let mode = if executable {
+                        Mode::Executable
+                    } else {
+                        Mode::Plain
+                    };
+                    Entry::File {
+                        offset,
+                        length: size,
+                        mode,
+                    }
+                }
+                tar::EntryType::Symlink => {
+                    let target = entry.link_name_bytes().unwrap_or_default();
+                    let target = String::from_utf8_lossy(&target).into_owned();
+                    if !stays_inside(path, &target) {
+                        return Err(TreeError::Link(path.to_owned(), target));
+                    }
+                    Entry::Symlink(target)
+                }
+                _ => return Err(TreeError::Kind(path.to_owned())),
+            };
+            entries.insert(path.to_owned(), new);
+        }
+        spool.flush()?;
+        Ok(Self { spool, entries })
+    }
+
+    /// Files and links by path, in order.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries
+            .iter()
+            .map(|(path, entry)| (path.as_str(), entry))
+    }
+
+    /// Whether there is a file at `path`.
+    pub fn has_file(&self, path: &str) -> bool {
+        matches!(self.entries.get(path), Some(Entry::File { .. }))
+    }
+
+    /// A reader of the file at `path`, or none if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The spool cannot be read.
+    pub fn open(&self, path: &str) -> std::io::Result<Option<impl Read + '_>> {
+        let Some(Entry::File { offset, length, .. }) = self.entries.get(path) else {
+            return Ok(None);
+        };
+        let mut file = &self.spool;
+        file.seek(SeekFrom::Start(*offset))?;
+        Ok(Some(file.take(*length)))
+    }
+
+    /// The text of a small file, or none if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The spool cannot be read, or the file is no text.
+    pub fn text(&self, path: &str) -> std::io::Result<Option<String>> {
+        let Some(reader) = self.open(path)? else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        reader.take(1 << 20).read_to_string(&mut text)?;
+        Ok(Some(text))
+    }
+
+    /// Leaves out what `ignored` says of a path.
+    pub fn retain(&mut self, ignored: impl Fn(&str) -> bool) {
+        self.entries.retain(|path, _| !ignored(path));
+    }
+}
+
+fn check(path: &str) -> Result<(), TreeError> {
+    let printable = !path.chars().any(char::is_control) && !path.contains('\\');
+    if path.len() > MAX_PATH || !printable || check_path(path).is_err() {
+        return Err(TreeError::Path(path.to_owned()));
+    }
+    // Names that a file system takes for `.git`: without regard to case, to trailing dots and spaces, and by NTFS's
+    // short name.
+    let of_git = |part: &str| {
+        let plain = part.trim_end_matches(['.', ' ']).to_ascii_lowercase();
+        plain == ".git" || plain == "git~1"
+    };
+    if path.split('/').any(of_git) {
+        return Err(TreeError::Git(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Refuses two paths, or two directories above them, that differ only in case.
+fn check_case(path: &str, folded: &mut HashMap<String, String>) -> Result<(), TreeError> {
+    let ends = path
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .chain([path.len()]);
+    for end in ends {
+        let part = &path[..end];
+        let known = folded
+            .entry(part.to_lowercase())
+            .or_insert_with(|| part.to_owned());
+        if known != part {
+            return Err(TreeError::Case(known.clone(), part.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a link at `path` to `target` ends inside the tree, wherever the links on its way lead.
+fn stays_inside(path: &str, target: &str) -> bool {
+    let mut depth = path.matches('/').count();
+    for part in target.split('/') {
+        match part {
+            ".." if depth == 0 => return false,
+            ".." => depth -= 1,
+            "." | "" => {}
+            _ => depth += 1,
+        }
+    }
+    !target.is_empty() && !target.starts_with('/') && !target.contains('\0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u64 = 10 << 20;
+
+    fn tar(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, kind, content) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_mode(0o644);
+            let mut name = [0; 100];
+            name[..path.len()].copy_from_slice(path.as_bytes());
+            header.as_gnu_mut().unwrap().name = name;
+            let is_file = *kind == tar::EntryType::Regular;
+            if !is_file {
+                header.as_gnu_mut().unwrap().linkname[..content.len()]
+                    .copy_from_slice(content.as_bytes());
+            }
+            header.set_size(if is_file { content.len() as u64 } else { 0 });
+            header.set_cksum();
+            builder
+                .append(&header, if is_file { content.as_bytes() } else { b"" })
+                .unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn file(path: &str) -> Result<Tree, TreeError> {
+        Tree::read(
+            tar(&[(path, tar::EntryType::Regular, "x")]).as_slice(),
+            LIMIT,
+        )
+    }
+
+    fn link(path: &str, target: &str) -> Result<Tree, TreeError> {
+        Tree::read(
+            tar(&[(path, tar::EntryType::Symlink, target)]).as_slice(),
+            LIMIT,
+        )
+    }
+
+    #[test]
+    fn a_tree_is_read_with_its_content() {
+        let bytes = tar(&[
+            ("b/c.txt", tar::EntryType::Regular, "hello"),
+            ("a", tar::EntryType::Symlink, "b/c.txt"),
+        ]);
+        let tree = Tree::read(bytes.as_slice(), LIMIT).unwrap();
+        assert_eq!(tree.text("b/c.txt").unwrap().as_deref(), Some("hello"));
+        assert_eq!(
+            tree.entries().map(|(path, _)| path).collect::<Vec<_>>(),
+            ["a", "b/c.txt"]
+        );
+        assert_eq!(tree.text("a").unwrap(), None);
+    }
+
+    #[test]
+    fn paths_that_leave_the_tree_are_refused() {
+        for bad in ["../x", "/etc/passwd", "a/../../b", "a\\b", "a\nb"] {
+            assert!(matches!(file(bad), Err(TreeError::Path(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn gits_own_files_are_refused_in_every_spelling() {
+        for bad in [".git/config", "a/.GIT/hooks/x", ".git. /x", "GIT~1/x"] {
+            assert!(matches!(file(bad), Err(TreeError::Git(_))), "{bad}");
+        }
+        assert!(file(".github/x").is_ok());
+    }
+
+    #[test]
+    fn links_must_stay_inside() {
+        for (path, target) in [
+            ("a", "/etc"),
+            ("a", "../x"),
+            ("a/b", "../../x"),
+            ("a", "b/../../c"),
+        ] {
+            assert!(
+                matches!(link(path, target), Err(TreeError::Link(..))),
+                "{path} -> {target}"
+            );
+        }
+        assert!(link("a/b", "../c").is_ok());
+    }
+
+    #[test]
+    fn names_that_differ_only_in_case_are_refused() {
+        let kind = tar::EntryType::Regular;
+        let bytes = tar(&[("Lib/a", kind, ""), ("lib/b", kind, "")]);
+        assert!(matches!(
+            Tree::read(bytes.as_slice(), LIMIT),
+            Err(TreeError::Case(..))
+        ));
+    }
+
+    #[test]
+    fn devices_and_hard_links_are_refused() {
+        for kind in [
+            tar::EntryType::Char,
+            tar::EntryType::Fifo,
+            tar::EntryType::Link,
+        ] {
+            let bytes = tar(&[("a", kind, "b")]);
+            assert!(matches!(
+                Tree::read(bytes.as_slice(), LIMIT),
+                Err(TreeError::Kind(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn size_and_number_are_limited() {
+        let bytes = tar(&[("a", tar::EntryType::Regular, "four")]);
+        assert!(matches!(
+            Tree::read(bytes.as_slice(), 3),
+            Err(TreeError::Size(_))
+        ));
+        let names: Vec<String> = (0..=MAX_ENTRIES).map(|index| index.to_string()).collect();
+        let entries: Vec<_> = names
+            .iter()
+            .map(|name| (name.as_str(), tar::EntryType::Regular, ""))
+            .collect();
+        assert!(matches!(
+            Tree::read(tar(&entries).as_slice(), LIMIT),
+            Err(TreeError::Entries)
+        ));
+    }
+}
