@@ -1,2 +1,15 @@
-//! placeholder
-fn main() {}
+//! The `corundum` binary: the node's server, and the command line that talks to it.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod compile;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::run(cli::Arguments::parse())
+}

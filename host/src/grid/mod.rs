@@ -134,6 +134,11 @@ impl Grid {
         self.shared.app(app)?.release()
     }
 
+    /// Whether the grid knows an app.
+    pub fn has(&self, app: &AppName) -> bool {
+        self.shared.app(app).is_some()
+    }
+
     /// An app's dynos, by number.
     pub fn dynos(&self, app: &AppName) -> Vec<DynoStatus> {
         self.shared

@@ -1,0 +1,329 @@
+//! The commands that talk to a node.
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::{Map, Value, json};
+
+use super::client::{Client, app_name};
+use super::{Command, Form, table};
+
+/// Runs a command of the API.
+pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let client = Client::new();
+    let status = ExitCode::SUCCESS;
+    match command {
+        Command::Create { name } => create(&client, name)?,
+        Command::Apps(form) => apps(&client, form)?,
+        Command::Info { app, form } => info(&client, &app_name(app.app)?, form)?,
+        Command::Destroy { app, confirm } => destroy(&client, &app_name(app.app)?, confirm)?,
+        Command::Config { app, form } => config(&client, &app_name(app.app)?, form)?,
+        Command::ConfigSet { pairs, app } => config_set(&client, &app_name(app.app)?, &pairs)?,
+        Command::ConfigGet { name, app } => config_get(&client, &app_name(app.app)?, &name)?,
+        Command::ConfigUnset { names, app } => {
+            let changes = names.into_iter().map(|name| (name, Value::Null)).collect();
+            change_config(&client, &app_name(app.app)?, changes)?;
+        }
+        Command::Ps { app, form } => ps(&client, &app_name(app.app)?, form)?,
+        Command::PsScale { formation, app } => scale(&client, &app_name(app.app)?, &formation)?,
+        Command::PsRestart(app) => {
+            let app = app_name(app.app)?;
+            client.call("POST", &format!("/v1/apps/{app}/restart"), Some(&json!({})))?;
+            println!("Restarting dynos on {app}... done");
+        }
+        Command::Logs { tail, num, app } => {
+            let follow = if tail { "&tail=1" } else { "" };
+            let path = format!("/v1/apps/{}/logs?num={num}{follow}", app_name(app.app)?);
+            let mut lines = client.stream("GET", &path, None)?;
+            std::io::copy(&mut lines, &mut std::io::stdout())?;
+        }
+        Command::Releases { app, form } => releases(&client, &app_name(app.app)?, form)?,
+        Command::Rollback { version, app } => rollback(&client, &app_name(app.app)?, version)?,
+        Command::Run { app, command } => return one_off(&client, &app_name(app.app)?, &command),
+        Command::GitRemote(app) => {
+            let app = client.call("GET", &format!("/v1/apps/{}", app_name(app.app)?), None)?;
+            add_remote(&app)?;
+        }
+        Command::Login => {
+            client.login()?;
+            println!("Logged in: the token is in ~/.netrc");
+        }
+        Command::Server { .. }
+        | Command::Completions { .. }
+        | Command::Compile
+        | Command::GitHook { .. } => {
+            bail!("not a command of the API");
+        }
+    }
+    Ok(status)
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn print_json(value: &Value) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+fn create(client: &Client, name: Option<String>) -> anyhow::Result<()> {
+    let app = client.call("POST", "/v1/apps", Some(&json!({"name": name})))?;
+    println!("Creating app... done, {}", shown(&app["name"]));
+    println!("{} | {}", shown(&app["web_url"]), shown(&app["git_url"]));
+    let inside = std::process::Command::new("git")
+        .args(["rev-parse", "--git-dir"])
+        .output();
+    if inside.is_ok_and(|output| output.status.success()) {
+        add_remote(&app)?;
+    } else {
+        println!(
+            "This is no git repository, so no remote was added. In one: corundum git:remote -a {}",
+            shown(&app["name"])
+        );
+    }
+    Ok(())
+}
+
+fn add_remote(app: &Value) -> anyhow::Result<()> {
+    let url = shown(&app["git_url"]);
+    let git = |arguments: &[&str]| std::process::Command::new("git").args(arguments).output();
+    let set = git(&["remote", "set-url", "corundum", &url])?
+        .status
+        .success();
+    if !set {
+        let added = git(&["remote", "add", "corundum", &url])?;
+        anyhow::ensure!(
+            added.status.success(),
+            "git: {}",
+            String::from_utf8_lossy(&added.stderr).trim()
+        );
+    }
+    println!("Git remote corundum -> {url}");
+    Ok(())
+}
+
+fn apps(client: &Client, form: Form) -> anyhow::Result<()> {
+    let apps = client.call("GET", "/v1/apps", None)?;
+    if form.json {
+        return print_json(&apps);
+    }
+    let rows: Vec<Vec<String>> = apps
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|app| {
+            vec![
+                shown(&app["name"]),
+                shown(&app["release"]),
+                shown(&app["ruby"]),
+                shown(&app["web_url"]),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        println!("There are no apps. Create one with: corundum create");
+    } else {
+        table::print(&["App", "Release", "Ruby", "URL"], &rows);
+    }
+    Ok(())
+}
+
+fn info(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
+    let app = client.call("GET", &format!("/v1/apps/{app}"), None)?;
+    if form.json {
+        return print_json(&app);
+    }
+    println!("=== {}", shown(&app["name"]));
+    for (label, value) in [
+        ("Created At", &app["created_at"]),
+        ("Web URL", &app["web_url"]),
+        ("Git URL", &app["git_url"]),
+        ("Release", &app["release"]),
+        ("Ruby", &app["ruby"]),
+        ("Web dynos", &app["formation"]["web"]),
+    ] {
+        println!("{:12} {}", format!("{label}:"), shown(value));
+    }
+    Ok(())
+}
+
+fn destroy(client: &Client, app: &str, confirm: Option<String>) -> anyhow::Result<()> {
+    if confirm.as_deref() != Some(app) {
+        bail!(
+            "This deletes {app} with all its releases, and cannot be undone.\nIf you mean it: corundum apps:destroy --app {app} --confirm {app}"
+        );
+    }
+    client.call("DELETE", &format!("/v1/apps/{app}"), None)?;
+    println!("Destroying {app}... done");
+    Ok(())
+}
+
+fn config(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
+    let config = client.call("GET", &format!("/v1/apps/{app}/config"), None)?;
+    if form.json {
+        return print_json(&config);
+    }
+    println!("=== {app} Config Vars");
+    for (name, value) in config.as_object().into_iter().flatten() {
+        println!("{name}: {}", shown(value));
+    }
+    Ok(())
+}
+
+fn config_get(client: &Client, app: &str, name: &str) -> anyhow::Result<()> {
+    let config = client.call("GET", &format!("/v1/apps/{app}/config"), None)?;
+    if let Some(value) = config.get(name) {
+        println!("{}", shown(value));
+    }
+    Ok(())
+}
+
+fn config_set(client: &Client, app: &str, pairs: &[String]) -> anyhow::Result<()> {
+    let mut changes = Map::new();
+    for pair in pairs {
+        let (name, value) = pair
+            .split_once('=')
+            .with_context(|| format!("\"{pair}\" is invalid: write NAME=VALUE"))?;
+        changes.insert(name.to_owned(), json!(value));
+    }
+    change_config(client, app, changes)
+}
+
+fn change_config(client: &Client, app: &str, changes: Map<String, Value>) -> anyhow::Result<()> {
+    let names: Vec<String> = changes.keys().cloned().collect();
+    let answer = client.call(
+        "PATCH",
+        &format!("/v1/apps/{app}/config"),
+        Some(&Value::Object(changes)),
+    )?;
+    let release = answer["release"]
+        .as_u64()
+        .map(|version| format!(", v{version}"))
+        .unwrap_or_default();
+    println!("Setting {} on {app}... done{release}", names.join(", "));
+    Ok(())
+}
+
+fn ps(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
+    let dynos = client.call("GET", &format!("/v1/apps/{app}/dynos"), None)?;
+    if form.json {
+        return print_json(&dynos);
+    }
+    let rows: Vec<Vec<String>> = dynos
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|dyno| {
+            let memory = dyno["memory_bytes"].as_u64().unwrap_or(0) >> 20;
+            vec![
+                shown(&dyno["name"]),
+                shown(&dyno["state"]),
+                shown(&dyno["release"]),
+                format!("{} s", shown(&dyno["age_seconds"])),
+                shown(&dyno["served"]),
+                format!("{memory} MB"),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        println!("No dynos of {app} are up: they start with the first request.");
+    } else {
+        table::print(
+            &["Dyno", "State", "Release", "Age", "Served", "Memory"],
+            &rows,
+        );
+    }
+    Ok(())
+}
+
+fn scale(client: &Client, app: &str, formation: &str) -> anyhow::Result<()> {
+    let number = formation
+        .strip_prefix("web=")
+        .and_then(|number| number.parse::<u32>().ok());
+    let number = number
+        .with_context(|| format!("\"{formation}\" is invalid: write web=NUMBER, as in web=4"))?;
+    client.call(
+        "PATCH",
+        &format!("/v1/apps/{app}/formation"),
+        Some(&json!({"web": number})),
+    )?;
+    println!("Scaling dynos... done, now running web at {number}");
+    Ok(())
+}
+
+fn releases(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
+    let releases = client.call("GET", &format!("/v1/apps/{app}/releases"), None)?;
+    if form.json {
+        return print_json(&releases);
+    }
+    let rows: Vec<Vec<String>> = releases
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|release| {
+            vec![
+                format!("v{}", shown(&release["version"])),
+                shown(&release["description"]),
+                shown(&release["created_at"]),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        println!("{app} has no releases. Make one with: git push corundum main");
+    } else {
+        table::print(&["Release", "Description", "Created"], &rows);
+    }
+    Ok(())
+}
+
+fn rollback(client: &Client, app: &str, version: Option<String>) -> anyhow::Result<()> {
+    let version = version
+        .map(|text| text.parse::<corundum_sdk::names::ReleaseVersion>())
+        .transpose()?;
+    let release = client.call(
+        "POST",
+        &format!("/v1/apps/{app}/rollback"),
+        Some(&json!({"version": version})),
+    )?;
+    println!(
+        "Rolling back {app}... done, v{} ({})",
+        shown(&release["version"]),
+        shown(&release["description"])
+    );
+    Ok(())
+}
+
+/// Prints what the command prints, and ends with its status, which comes after a NUL.
+fn one_off(client: &Client, app: &str, command: &[String]) -> anyhow::Result<ExitCode> {
+    let body = json!({"command": command});
+    let mut stream = client.stream("POST", &format!("/v1/apps/{app}/run"), Some(&body))?;
+    let mut held: Vec<u8> = Vec::new();
+    let mut buffer = [0; 8192];
+    let mut out = std::io::stdout().lock();
+    loop {
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        held.extend_from_slice(&buffer[..read]);
+        // The status is the last thing to come: what is before the last NUL is output.
+        let end = held
+            .iter()
+            .rposition(|byte| *byte == 0)
+            .unwrap_or(held.len());
+        out.write_all(&held[..end])?;
+        out.flush()?;
+        held.drain(..end);
+    }
+    let status = std::str::from_utf8(&held)
+        .ok()
+        .and_then(|text| text.trim_matches('\0').parse::<i32>().ok());
+    let status = status.context("the node went away while the command ran")?;
+    Ok(ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)))
+}

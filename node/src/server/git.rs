@@ -1,0 +1,187 @@
+//! Repositories, and git's smart HTTP protocol by git's own `http-backend`.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use bytes::BytesMut;
+use corundum_sdk::abi::cgi::take_head;
+use corundum_sdk::names::AppName;
+use futures_util::TryStreamExt;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+use tokio_util::io::ReaderStream;
+
+use super::api::{ApiBody, text};
+use super::hook;
+use super::platform::Platform;
+
+/// Bytes of one push.
+const MAX_PUSH: u64 = 1 << 30;
+
+/// Makes an app's bare repository, and the hook that all repositories share.
+pub(crate) async fn init(repository: &Path, data: &Path) -> anyhow::Result<()> {
+    let hooks = data.join("hooks");
+    std::fs::create_dir_all(&hooks)?;
+    let program = std::env::current_exe()?;
+    let script = format!(
+        "#!/bin/sh\nexec \"{}\" git-hook pre-receive\n",
+        program.display()
+    );
+    let place = hooks.join("pre-receive");
+    // Under another name first: a hook that runs meanwhile must find one whole.
+    let new = tempfile::NamedTempFile::new_in(&hooks)?;
+    std::fs::write(new.path(), script)?;
+    std::fs::set_permissions(
+        new.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o700),
+    )?;
+    new.persist(place)?;
+    git(
+        &["init", "--quiet", "--bare", "--initial-branch=main"],
+        repository,
+    )
+    .await?;
+    let size = MAX_PUSH.to_string();
+    for (name, value) in [
+        ("http.receivepack", "true"),
+        ("transfer.fsckObjects", "true"),
+        ("receive.maxInputSize", size.as_str()),
+        ("receive.denyDeletes", "true"),
+        ("gc.auto", "0"),
+    ] {
+        git(&["config", name, value], repository).await?;
+    }
+    let hooks = hooks.to_string_lossy();
+    git(&["config", "core.hooksPath", &hooks], repository).await
+}
+
+async fn git(arguments: &[&str], repository: &Path) -> anyhow::Result<()> {
+    let (command, rest) = arguments.split_first().context("no command")?;
+    let mut git = Command::new("git");
+    git.env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    git.env("GIT_CONFIG_NOSYSTEM", "1");
+    if *command == "init" {
+        git.arg("init").args(rest).arg(repository);
+    } else {
+        git.arg("-C").arg(repository).args(arguments);
+    }
+    let output = git
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("git cannot be run: is it installed?")?;
+    if !output.status.success() {
+        bail!(
+            "git {command}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// The app and the rest of a path such as `/myapp.git/info/refs`.
+pub(crate) fn repository_of(path: &str) -> Option<(AppName, &str)> {
+    let (name, rest) = path.strip_prefix('/')?.split_once(".git/")?;
+    Some((name.parse().ok()?, rest))
+}
+
+/// Serves one request of the git protocol.
+pub(crate) async fn serve(
+    platform: &Platform,
+    app: &AppName,
+    rest: &str,
+    request: Request<Incoming>,
+) -> anyhow::Result<Response<ApiBody>> {
+    if platform.store().app(app).is_err() {
+        return Ok(text(
+            StatusCode::NOT_FOUND,
+            &format!("Couldn't find that app: {app}\n"),
+        ));
+    }
+    let (parts, body) = request.into_parts();
+    let header = |name: &str| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let settings = platform.settings();
+    let mut child = Command::new("git")
+        .arg("http-backend")
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_PROJECT_ROOT", settings.data.join("repos"))
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("REMOTE_USER", "corundum")
+        .env("PATH_INFO", format!("/{app}.git/{rest}"))
+        .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
+        .env("REQUEST_METHOD", parts.method.as_str())
+        .env("CONTENT_TYPE", header("content-type"))
+        .env("CONTENT_LENGTH", header("content-length"))
+        .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
+        .env("GIT_PROTOCOL", header("git-protocol"))
+        .env(hook::SOCKET, hook::socket_path(&settings.data))
+        .env(hook::APP, app.as_str())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .context("git cannot be run")?;
+    let mut input = child.stdin.take().context("no input")?;
+    let mut output = child.stdout.take().context("no output")?;
+    let mut frames = body.into_data_stream();
+    tokio::spawn(async move {
+        while let Ok(Some(bytes)) = frames.try_next().await {
+            if input.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut buffer = BytesMut::new();
+    let head = loop {
+        if let Some(head) = take_head_with_status(&mut buffer)? {
+            break head;
+        }
+        if output.read_buf(&mut buffer).await? == 0 {
+            bail!("git http-backend ended without an answer");
+        }
+    };
+    let mut response = Response::builder().status(head.status);
+    for (name, value) in &head.headers {
+        response = response.header(name.as_ref(), value.as_ref());
+    }
+    let first = buffer.freeze();
+    // The process lives in the body: when the client goes away it is dropped, and the process ended.
+    let rest = ReaderStream::new(output).map_ok(move |bytes| {
+        let _running = &child;
+        Frame::data(bytes)
+    });
+    let first = futures_util::stream::iter([Ok(Frame::data(first))]);
+    let body = BodyExt::boxed_unsync(StreamBody::new(futures_util::StreamExt::chain(first, rest)));
+    Ok(response.body(body)?)
+}
+
+/// A CGI head in which `Status` may be missing, which means 200 (RFC 3875 section 6.3.3).
+fn take_head_with_status(
+    buffer: &mut BytesMut,
+) -> anyhow::Result<Option<corundum_sdk::abi::cgi::ResponseHead>> {
+    let ended = buffer.windows(4).any(|part| part == b"\r\n\r\n")
+        || buffer.windows(2).any(|part| part == b"\n\n");
+    if !ended {
+        return Ok(None);
+    }
+    if !buffer.starts_with(b"Status:") {
+        let rest = buffer.split();
+        buffer.extend_from_slice(b"Status: 200\r\n");
+        buffer.extend_from_slice(&rest);
+    }
+    Ok(take_head(buffer)?)
+}

@@ -1,0 +1,112 @@
+//! Logs: per app a bounded ring in memory, and whoever follows it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use corundum_host::grid::GridLog;
+use corundum_sdk::names::{AppName, DynoName};
+use tokio::sync::broadcast;
+
+/// Lines kept of an app, as Heroku keeps them.
+const KEPT: usize = 1500;
+/// Bytes kept of an app: 1,500 long lines would be 15 MB.
+const KEPT_BYTES: usize = 2 << 20;
+/// Lines that a follower may be behind before it misses some.
+const FOLLOWER: usize = 1024;
+
+/// The logs of all apps.
+#[derive(Default)]
+pub(crate) struct Logs {
+    apps: Mutex<HashMap<AppName, AppLog>>,
+}
+
+struct AppLog {
+    lines: VecDeque<String>,
+    bytes: usize,
+    followers: broadcast::Sender<String>,
+}
+
+impl Default for AppLog {
+    fn default() -> Self {
+        Self {
+            lines: VecDeque::new(),
+            bytes: 0,
+            followers: broadcast::channel(FOLLOWER).0,
+        }
+    }
+}
+
+impl Logs {
+    /// Adds a line: `source` is `app[web.1]`, `corundum[router]` and the like.
+    pub(crate) fn add(&self, app: &AppName, source: &str, text: &str) {
+        let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00");
+        let line = format!("{time} {source}: {text}");
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = apps.entry(app.clone()).or_default();
+        log.bytes += line.len();
+        let _ = log.followers.send(line.clone());
+        log.lines.push_back(line);
+        while log.lines.len() > KEPT || log.bytes > KEPT_BYTES {
+            log.bytes -= log.lines.pop_front().map_or(log.bytes, |line| line.len());
+        }
+    }
+
+    /// The last `count` lines, and those to come.
+    pub(crate) fn follow(
+        &self,
+        app: &AppName,
+        count: usize,
+    ) -> (Vec<String>, broadcast::Receiver<String>) {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = apps.entry(app.clone()).or_default();
+        let skip = log.lines.len().saturating_sub(count);
+        (
+            log.lines.iter().skip(skip).cloned().collect(),
+            log.followers.subscribe(),
+        )
+    }
+
+    /// Forgets an app's lines.
+    pub(crate) fn remove(&self, app: &AppName) {
+        self.apps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(app);
+    }
+}
+
+impl GridLog for Logs {
+    fn dyno_line(&self, app: &AppName, dyno: &DynoName, line: &[u8]) {
+        self.add(app, &format!("app[{dyno}]"), &String::from_utf8_lossy(line));
+    }
+
+    fn platform_line(&self, app: &AppName, dyno: &DynoName, line: &str) {
+        self.add(app, &format!("corundum[{dyno}]"), line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_bounded_in_lines_and_bytes() {
+        let logs = Logs::default();
+        let app: AppName = "one-app".parse().unwrap();
+        for index in 0..3000 {
+            logs.add(&app, "app[web.1]", &index.to_string());
+        }
+        let (lines, _) = logs.follow(&app, 10_000);
+        assert_eq!(lines.len(), KEPT);
+        assert!(
+            lines[KEPT - 1].ends_with(" app[web.1]: 2999"),
+            "{}",
+            lines[KEPT - 1]
+        );
+        for _ in 0..1000 {
+            logs.add(&app, "app[web.1]", &"x".repeat(10_000));
+        }
+        let (lines, _) = logs.follow(&app, 10_000);
+        assert!(lines.iter().map(String::len).sum::<usize>() <= KEPT_BYTES);
+    }
+}

@@ -1,0 +1,365 @@
+//! The platform: store, packs, slugs, images and the grid as one.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, bail};
+use corundum_compiler::image::{arguments, environ};
+use corundum_host::engine::{Engine, EngineConfig};
+use corundum_host::grid::{Grid, Isolation, Limits, Release};
+use corundum_host::image::Image;
+use corundum_host::log::Discard;
+use corundum_host::pack::Pack;
+use corundum_sdk::archive::Archive;
+use corundum_sdk::names::{AppName, ProcessType, ReleaseVersion, SlugDigest};
+use corundum_sdk::pack::PackDir;
+use corundum_sdk::pack::ruby::{Series, prepare};
+use sha2::{Digest, Sha256};
+
+use super::build::{Build, Source};
+use super::logs::Logs;
+use super::store::{AppRecord, Config, ReleaseRecord, Store, now};
+use super::{Settings, build};
+
+/// Web dynos of an app that nobody has scaled: each serves one request at a time, and an idle app has none.
+const FORMATION: u32 = 16;
+
+/// A node's parts.
+pub(crate) struct Platform {
+    settings: Settings,
+    store: Store,
+    logs: Arc<Logs>,
+    engine: Engine,
+    grid: Grid,
+    packs: tokio::sync::Mutex<HashMap<Series, Arc<Ready>>>,
+    building: Mutex<HashSet<AppName>>,
+    _lock: File,
+}
+
+/// A pack that is ready: its directory for compile processes, and its code for the grid.
+pub(crate) struct Ready {
+    directory: PackDir,
+    pack: Arc<Pack>,
+}
+
+impl Platform {
+    /// Opens a node's data directory, making it if it is not there.
+    pub(crate) fn open(
+        settings: Settings,
+        compute: tokio::runtime::Handle,
+    ) -> anyhow::Result<Self> {
+        let data = &settings.data;
+        for directory in [
+            data.clone(),
+            data.join("slugs"),
+            data.join("images"),
+            data.join("repos"),
+        ] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
+                .with_context(|| format!("the data directory {}", directory.display()))?;
+        }
+        let lock = File::create(data.join("lock"))?;
+        if lock.try_lock().is_err() {
+            bail!(
+                "another corundum server uses {}: stop it, or choose another --data-dir",
+                data.display()
+            );
+        }
+        // What a killed compile left behind.
+        let _ = fs::remove_dir_all(data.join("work"));
+        DirBuilder::new().mode(0o700).create(data.join("work"))?;
+        let store = Store::open(&data.join("corundum.sqlite"))?;
+        let logs = Arc::new(Logs::default());
+        let engine = Engine::new(EngineConfig::default())?;
+        let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
+        let (packs, building) = (tokio::sync::Mutex::default(), Mutex::default());
+        Ok(Self {
+            settings,
+            store,
+            logs,
+            engine,
+            grid,
+            packs,
+            building,
+            _lock: lock,
+        })
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    pub(crate) fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// The URL of an app.
+    pub(crate) fn url(&self, app: &AppName) -> String {
+        format!(
+            "http://{app}.{}:{}/",
+            self.settings.domain,
+            self.settings.http.port()
+        )
+    }
+
+    /// The bare repository of an app.
+    pub(crate) fn repository(&self, app: &AppName) -> PathBuf {
+        self.settings.data.join("repos").join(format!("{app}.git"))
+    }
+
+    /// Makes every app live as it was, and removes what no release names.
+    pub(crate) async fn load_all(&self) {
+        let apps = match self.store.apps() {
+            Ok(apps) => apps,
+            Err(error) => return tracing::error!(%error, "the store"),
+        };
+        let mut images = HashSet::new();
+        let mut slugs = HashSet::new();
+        for app in apps {
+            self.grid.set_formation(&app.name, app.formation);
+            let releases = self.store.releases(&app.name).unwrap_or_default();
+            slugs.extend(
+                releases
+                    .iter()
+                    .map(|release| format!("{}.tar", release.slug)),
+            );
+            let Some(current) = releases.into_iter().next() else {
+                continue;
+            };
+            images.insert(current.image.clone());
+            if let Err(error) = self.activate(&app.name, &current).await {
+                tracing::warn!(app = %app.name, error = format!("{error:#}"), "the image is made anew");
+                match self.remake(&app.name, current).await {
+                    Ok(image) => drop(images.insert(image)),
+                    Err(error) => {
+                        tracing::error!(app = %app.name, error = format!("{error:#}"), "cannot be served");
+                    }
+                }
+            }
+        }
+        sweep(&self.settings.data.join("images"), &images);
+        sweep(&self.settings.data.join("slugs"), &slugs);
+    }
+
+    async fn remake(&self, app: &AppName, release: ReleaseRecord) -> anyhow::Result<String> {
+        let config = self.store.release_config(app, release.version)?;
+        let source = Source::Slug(self.slug_path(&release.slug));
+        let build = self
+            .build(release.about.ruby, source, &config, |_| {})
+            .await?;
+        self.store.set_image(app, release.version, &build.image)?;
+        self.activate(
+            app,
+            &ReleaseRecord {
+                image: build.image.clone(),
+                ..release
+            },
+        )
+        .await?;
+        Ok(build.image)
+    }
+
+    /// The pack of `series`, prepared if it was not yet.
+    pub(crate) async fn pack(&self, series: Series) -> anyhow::Result<Arc<Ready>> {
+        let mut packs = self.packs.lock().await;
+        if let Some(ready) = packs.get(&series) {
+            return Ok(ready.clone());
+        }
+        let cache = self.settings.cache.clone();
+        let directory =
+            tokio::task::spawn_blocking(move || prepare(series, &cache, |_| {})).await??;
+        let engine = self.engine.clone();
+        let opened = directory.clone();
+        // Compiling the pack takes the processor for a while: not on the threads that serve.
+        let pack = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let log = Arc::new(Discard);
+            Ok::<_, anyhow::Error>(runtime.block_on(Pack::open(&engine, &opened, log, |_| {}))?)
+        });
+        let ready = Arc::new(Ready {
+            directory,
+            pack: Arc::new(pack.await??),
+        });
+        packs.insert(series, ready.clone());
+        Ok(ready)
+    }
+
+    /// Creates an app and its repository.
+    pub(crate) async fn create(&self, name: &AppName) -> anyhow::Result<AppRecord> {
+        let app = self.store.create_app(name, FORMATION)?;
+        if let Err(error) = super::git::init(&self.repository(name), &self.settings.data).await {
+            self.store.delete_app(name)?;
+            return Err(error);
+        }
+        self.grid.set_formation(name, FORMATION);
+        Ok(app)
+    }
+
+    /// Deletes an app with all that is its.
+    pub(crate) fn destroy(&self, name: &AppName) -> anyhow::Result<()> {
+        let releases = self.store.releases(name)?;
+        self.store.delete_app(name)?;
+        self.grid.remove(name);
+        self.logs.remove(name);
+        let _ = fs::remove_dir_all(self.repository(name));
+        for release in releases {
+            let _ = fs::remove_dir_all(self.settings.data.join("images").join(release.image));
+        }
+        Ok(())
+    }
+
+    /// Marks an app as being built, unless it is already.
+    pub(crate) fn begin_build(self: &Arc<Self>, app: &AppName) -> Option<Building> {
+        let new = self
+            .building
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(app.clone());
+        new.then(|| Building {
+            platform: self.clone(),
+            app: app.clone(),
+        })
+    }
+
+    /// Compiles and boots in a child process; `say` gets what the pusher is to read.
+    pub(crate) async fn build(
+        &self,
+        series: Series,
+        source: Source,
+        config: &Config,
+        say: impl FnMut(&str) + Send,
+    ) -> anyhow::Result<Build> {
+        let ready = self.pack(series).await?;
+        let data = &self.settings.data;
+        let build = build::run(data, ready.directory.path(), source, config, say).await?;
+        Ok(build)
+    }
+
+    /// Adds a release of a finished build and makes it live.
+    pub(crate) async fn release(
+        &self,
+        app: &AppName,
+        build: Build,
+        slug: SlugDigest,
+        commit: &str,
+        description: String,
+        config: &Config,
+    ) -> anyhow::Result<ReleaseRecord> {
+        let release = ReleaseRecord {
+            version: ReleaseVersion(0),
+            description,
+            created_at: now(),
+            commit: commit.to_owned(),
+            slug,
+            image: build.image,
+            about: build.about,
+        };
+        let old = self.store.releases(app)?.into_iter().next();
+        let release = self.store.add_release(app, release, config)?;
+        self.logs.add(
+            app,
+            "corundum[api]",
+            &format!(
+                "Release {} created: {}",
+                release.version, release.description
+            ),
+        );
+        self.activate(app, &release).await?;
+        // The mapping that running dynos have of it lives on without its name.
+        if let Some(old) = old {
+            let _ = fs::remove_dir_all(self.settings.data.join("images").join(old.image));
+        }
+        Ok(release)
+    }
+
+    /// A new release of the current slug with other config vars, or of an older release.
+    pub(crate) async fn release_again(
+        &self,
+        app: &AppName,
+        of: &ReleaseRecord,
+        config: &Config,
+        description: String,
+    ) -> anyhow::Result<ReleaseRecord> {
+        let mut said = Vec::new();
+        let source = Source::Slug(self.slug_path(&of.slug));
+        let build = self.build(of.about.ruby, source, config, |line| {
+            said.push(line.to_owned())
+        });
+        let build = build.await.with_context(|| said.join("\n"))?;
+        self.release(app, build, of.slug.clone(), &of.commit, description, config)
+            .await
+    }
+
+    fn slug_path(&self, slug: &SlugDigest) -> PathBuf {
+        self.settings.data.join("slugs").join(format!("{slug}.tar"))
+    }
+
+    /// Gives the grid a release.
+    async fn activate(&self, app: &AppName, release: &ReleaseRecord) -> anyhow::Result<()> {
+        let ready = self.pack(release.about.ruby).await?;
+        let image = self.settings.data.join("images").join(&release.image);
+        let image = Image::load(&self.engine, &image, &ready.pack.manifest().digest)?;
+        let bytes = fs::read(self.slug_path(&release.slug)).context("the slug")?;
+        if format!("{:x}", Sha256::digest(&bytes)) != release.slug.as_str() {
+            bail!(
+                "the slug of {} is damaged: push the app again",
+                release.version
+            );
+        }
+        let command = release.about.processes.get(&ProcessType::web());
+        let config = self.store.release_config(app, release.version)?;
+        self.grid.deploy(Release {
+            app: app.clone(),
+            version: release.version,
+            pack: ready.pack.clone(),
+            image: Arc::new(image),
+            slug: Arc::new(Archive::new(bytes)?),
+            arguments: arguments(command.map_or("rackup", String::as_str)),
+            environ: environ(config),
+            isolation: Isolation::App,
+        });
+        Ok(())
+    }
+}
+
+/// An app is being built as long as this lives.
+pub(crate) struct Building {
+    platform: Arc<Platform>,
+    app: AppName,
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        let mut building = self
+            .platform
+            .building
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        building.remove(&self.app);
+    }
+}
+
+/// Removes the entries of a directory that are not named.
+fn sweep(directory: &Path, keep: &HashSet<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !keep.contains(entry.file_name().to_string_lossy().as_ref()) {
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+    }
+}

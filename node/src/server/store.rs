@@ -1,0 +1,382 @@
+//! What the node knows: apps, releases, config vars and tokens, in one SQLite file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use corundum_compiler::slug::Description;
+use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+/// The store cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// SQLite's own.
+    #[error("the store: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A value that another version wrote.
+    #[error("the store holds what this version does not understand: {0}")]
+    Value(#[from] serde_json::Error),
+    /// A name that is taken.
+    #[error("Name {0} is already taken")]
+    Taken(AppName),
+    /// No such app.
+    #[error("Couldn't find that app: {0}")]
+    NoApp(AppName),
+    /// No such release.
+    #[error("Couldn't find that release: {0}")]
+    NoRelease(ReleaseVersion),
+}
+
+/// An app.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AppRecord {
+    pub(crate) name: AppName,
+    /// RFC 3339.
+    pub(crate) created_at: String,
+    /// Web dynos at most.
+    pub(crate) formation: u32,
+}
+
+/// A release.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ReleaseRecord {
+    pub(crate) version: ReleaseVersion,
+    pub(crate) description: String,
+    pub(crate) created_at: String,
+    pub(crate) commit: String,
+    pub(crate) slug: SlugDigest,
+    /// The image's directory name.
+    pub(crate) image: String,
+    pub(crate) about: Description,
+}
+
+/// Config vars.
+pub(crate) type Config = BTreeMap<String, String>;
+
+/// The SQLite store.
+pub(crate) struct Store {
+    connection: Mutex<Connection>,
+}
+
+const SCHEMA: &str = "
+    create table apps (name text primary key, created_at text not null, formation integer not null) strict;
+    create table releases (
+        app text not null references apps (name) on delete cascade on update cascade,
+        version integer not null, description text not null, created_at text not null,
+        git_commit text not null, slug text not null, image text not null, about text not null,
+        config text not null, primary key (app, version)) strict;
+    create table config (
+        app text not null references apps (name) on delete cascade on update cascade,
+        name text not null, value text not null, primary key (app, name)) strict;
+    create table tokens (hash text primary key, created_at text not null) strict;
+    pragma user_version = 1;";
+
+impl Store {
+    /// Opens the store at `path`, or makes it.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        // A release that was said to be live must be so after a power cut.
+        connection.execute_batch(
+            "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma busy_timeout = 5000;",
+        )?;
+        let version: u32 = connection.query_row("pragma user_version", [], |row| row.get(0))?;
+        if version == 0 {
+            connection.execute_batch(&format!("begin; {SCHEMA} commit;"))?;
+        }
+        Ok(Self {
+            connection: Mutex::new(connection),
+        })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn create_app(
+        &self,
+        name: &AppName,
+        formation: u32,
+    ) -> Result<AppRecord, StoreError> {
+        let app = AppRecord {
+            name: name.clone(),
+            created_at: now(),
+            formation,
+        };
+        let inserted = self.connection().execute(
+            "insert or ignore into apps values (?1, ?2, ?3)",
+            params![name.as_str(), app.created_at, formation],
+        )?;
+        if inserted == 0 {
+            Err(StoreError::Taken(name.clone()))
+        } else {
+            Ok(app)
+        }
+    }
+
+    pub(crate) fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare("select name, created_at, formation from apps order by name")?;
+        let rows = statement.query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
+        })?;
+        let mut apps = Vec::new();
+        for row in rows {
+            let (name, created_at, formation) = row?;
+            if let Ok(name) = name.parse() {
+                apps.push(AppRecord {
+                    name,
+                    created_at,
+                    formation,
+                });
+            }
+        }
+        Ok(apps)
+    }
+
+    pub(crate) fn app(&self, name: &AppName) -> Result<AppRecord, StoreError> {
+        let found = self.apps()?.into_iter().find(|app| app.name == *name);
+        found.ok_or_else(|| StoreError::NoApp(name.clone()))
+    }
+
+    pub(crate) fn delete_app(&self, name: &AppName) -> Result<(), StoreError> {
+        match self
+            .connection()
+            .execute("delete from apps where name = ?1", [name.as_str()])?
+        {
+            0 => Err(StoreError::NoApp(name.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn set_formation(&self, name: &AppName, formation: u32) -> Result<(), StoreError> {
+        let changed = self.connection().execute(
+            "update apps set formation = ?2 where name = ?1",
+            params![name.as_str(), formation],
+        )?;
+        if changed == 0 {
+            Err(StoreError::NoApp(name.clone()))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn config(&self, app: &AppName) -> Result<Config, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare("select name, value from config where app = ?1")?;
+        let rows = statement.query_map([app.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Sets an app's config vars while it has no release.
+    pub(crate) fn set_config(&self, app: &AppName, config: &Config) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        write_config(&transaction, app, config)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Adds a release and its config vars in one step: from then on it is the app's current one.
+    pub(crate) fn add_release(
+        &self,
+        app: &AppName,
+        mut release: ReleaseRecord,
+        config: &Config,
+    ) -> Result<ReleaseRecord, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let version: u64 = transaction.query_row(
+            "select coalesce(max(version), 0) + 1 from releases where app = ?1",
+            [app.as_str()],
+            |row| row.get(0),
+        )?;
+        release.version = ReleaseVersion(version);
+        transaction.execute(
+            "insert into releases values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                app.as_str(),
+                version,
+                release.description,
+                release.created_at,
+                release.commit,
+                release.slug.as_str(),
+                release.image,
+                serde_json::to_string(&release.about)?,
+                serde_json::to_string(config)?,
+            ],
+        )?;
+        write_config(&transaction, app, config)?;
+        transaction.commit()?;
+        Ok(release)
+    }
+
+    /// An app's releases, newest first.
+    pub(crate) fn releases(&self, app: &AppName) -> Result<Vec<ReleaseRecord>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "select version, description, created_at, git_commit, slug, image, about from releases \
+             where app = ?1 order by version desc",
+        )?;
+        let mut rows = statement.query([app.as_str()])?;
+        let mut releases = Vec::new();
+        while let Some(row) = rows.next()? {
+            let slug: String = row.get(4)?;
+            let Ok(slug) = slug.parse() else { continue };
+            releases.push(ReleaseRecord {
+                version: ReleaseVersion(row.get(0)?),
+                description: row.get(1)?,
+                created_at: row.get(2)?,
+                commit: row.get(3)?,
+                slug,
+                image: row.get(5)?,
+                about: serde_json::from_str(&row.get::<_, String>(6)?)?,
+            });
+        }
+        Ok(releases)
+    }
+
+    /// The config vars that a release was made with.
+    pub(crate) fn release_config(
+        &self,
+        app: &AppName,
+        version: ReleaseVersion,
+    ) -> Result<Config, StoreError> {
+        let text: Option<String> = self
+            .connection()
+            .query_row(
+                "select config from releases where app = ?1 and version = ?2",
+                params![app.as_str(), version.0],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(serde_json::from_str(
+            &text.ok_or(StoreError::NoRelease(version))?,
+        )?)
+    }
+
+    /// Notes that an image was made anew.
+    pub(crate) fn set_image(
+        &self,
+        app: &AppName,
+        version: ReleaseVersion,
+        image: &str,
+    ) -> Result<(), StoreError> {
+        self.connection().execute(
+            "update releases set image = ?3 where app = ?1 and version = ?2",
+            params![app.as_str(), version.0, image],
+        )?;
+        Ok(())
+    }
+
+    /// Adds a token by its hash.
+    pub(crate) fn add_token(&self, hash: &str) -> Result<(), StoreError> {
+        self.connection()
+            .execute("insert into tokens values (?1, ?2)", params![hash, now()])?;
+        Ok(())
+    }
+
+    /// Whether a token of this hash was given out. Hashes are compared, so timing tells nothing of the token.
+    pub(crate) fn has_token(&self, hash: &str) -> Result<bool, StoreError> {
+        let connection = self.connection();
+        let found =
+            connection.query_row("select 1 from tokens where hash = ?1", [hash], |_| Ok(()));
+        Ok(found.optional()?.is_some())
+    }
+}
+
+fn write_config(
+    transaction: &rusqlite::Transaction<'_>,
+    app: &AppName,
+    config: &Config,
+) -> Result<(), StoreError> {
+    transaction.execute("delete from config where app = ?1", [app.as_str()])?;
+    for (name, value) in config {
+        transaction.execute(
+            "insert into config values (?1, ?2, ?3)",
+            params![app.as_str(), name, value],
+        )?;
+    }
+    Ok(())
+}
+
+/// The time, as RFC 3339 has it, in whole seconds.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use corundum_sdk::pack::ruby::Series;
+
+    use super::*;
+
+    fn release(slug: char) -> ReleaseRecord {
+        ReleaseRecord {
+            version: ReleaseVersion(0),
+            description: "Deploy".into(),
+            created_at: now(),
+            commit: String::new(),
+            slug: slug.to_string().repeat(64).parse().unwrap(),
+            image: "i".into(),
+            about: Description {
+                abi: 1,
+                ruby: Series::DEFAULT,
+                processes: Default::default(),
+            },
+        }
+    }
+
+    #[test]
+    fn releases_are_numbered_by_app_and_survive_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let app: AppName = "one-app".parse().unwrap();
+        let config = Config::from([("A".to_owned(), "1".to_owned())]);
+        {
+            let store = Store::open(&path).unwrap();
+            store.create_app(&app, 3).unwrap();
+            assert!(matches!(
+                store.create_app(&app, 3),
+                Err(StoreError::Taken(_))
+            ));
+            assert_eq!(
+                store
+                    .add_release(&app, release('a'), &Config::new())
+                    .unwrap()
+                    .version
+                    .0,
+                1
+            );
+            assert_eq!(
+                store
+                    .add_release(&app, release('b'), &config)
+                    .unwrap()
+                    .version
+                    .0,
+                2
+            );
+        }
+        let store = Store::open(&path).unwrap();
+        let versions: Vec<u64> = store
+            .releases(&app)
+            .unwrap()
+            .iter()
+            .map(|r| r.version.0)
+            .collect();
+        assert_eq!(versions, [2, 1]);
+        assert_eq!(store.config(&app).unwrap(), config);
+        assert_eq!(
+            store.release_config(&app, ReleaseVersion(1)).unwrap(),
+            Config::new()
+        );
+        store.delete_app(&app).unwrap();
+        assert!(store.releases(&app).unwrap().is_empty());
+        assert!(matches!(store.app(&app), Err(StoreError::NoApp(_))));
+    }
+}
