@@ -16,6 +16,7 @@ use corundum_compiler::procfile::{self, Processes};
 use corundum_compiler::report::{Report, human_size};
 use corundum_compiler::slug::{self, Description};
 use corundum_compiler::tree::Tree;
+use corundum_host::boot::BootError;
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
@@ -76,7 +77,14 @@ pub(crate) fn run() -> ExitCode {
     match limit().and_then(|()| compile(&mut report)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report.error(&format!("{error:#}"));
+            let phase = if error.is::<BootError>() {
+                "boot"
+            } else {
+                "compile"
+            };
+            report.error(&format!(
+                "{error:#}\n\nPush rejected, failed to {phase} Ruby app."
+            ));
             ExitCode::FAILURE
         }
     }
@@ -251,7 +259,7 @@ fn boot(
         Err(error) => {
             report.topic("Booting... failed");
             report.detail(&said);
-            Err(anyhow::Error::new(error).context("Push rejected, failed to boot Ruby app"))
+            Err(error.into())
         }
     }
 }

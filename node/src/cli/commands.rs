@@ -49,7 +49,8 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
             client.login()?;
             println!("Logged in: the token is in ~/.netrc");
         }
-        Command::Server { .. }
+        Command::PacksPrepare { .. }
+        | Command::Server { .. }
         | Command::Completions { .. }
         | Command::Compile
         | Command::GitHook { .. } => {

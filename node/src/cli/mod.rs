@@ -3,6 +3,7 @@
 mod client;
 mod commands;
 mod netrc;
+mod packs;
 mod table;
 
 use std::net::SocketAddr;
@@ -175,6 +176,13 @@ enum Command {
     /// Add the git remote of an app to this repository
     #[command(name = "git:remote")]
     GitRemote(App),
+    /// Prepare a Ruby pack, so that no push has to wait for it
+    #[command(name = "packs:prepare")]
+    PacksPrepare {
+        /// The series: 3.2, 3.3, 3.4 or 4.0
+        #[arg(default_value = "3.4")]
+        series: corundum_sdk::pack::ruby::Series,
+    },
     /// Get a token from the node on this machine
     Login,
     /// Print a shell's completions
@@ -202,6 +210,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             api,
             domain,
         } => start(data_dir, http, api, domain),
+        Command::PacksPrepare { series } => packs::prepare(series),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

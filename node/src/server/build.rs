@@ -101,7 +101,7 @@ pub(crate) async fn run(
         ),
     };
     if !status.success() {
-        bail!(rejection(status));
+        return Err(rejection(status));
     }
     let outcome: Outcome =
         serde_json::from_slice(&std::fs::read(work.path().join("result.json"))?)?;
@@ -118,13 +118,18 @@ pub(crate) async fn run(
     })
 }
 
+/// The compile process has refused the app and said why.
+#[derive(Debug, thiserror::Error)]
+#[error("the build failed")]
+pub(crate) struct Refused;
+
 /// What a failed process means to the pusher.
-fn rejection(status: std::process::ExitStatus) -> String {
+fn rejection(status: std::process::ExitStatus) -> anyhow::Error {
     use std::os::unix::process::ExitStatusExt;
     match status.signal() {
-        Some(signal) => format!(
+        Some(signal) => anyhow::anyhow!(
             "Push rejected: the build was ended by signal {signal}; it may have used too much time or memory"
         ),
-        None => "Push rejected, failed to compile Ruby app.".to_owned(),
+        None => Refused.into(),
     }
 }

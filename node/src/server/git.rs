@@ -11,14 +11,18 @@ use futures_util::TryStreamExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
-use tokio_util::io::ReaderStream;
+use tokio::process::{Child, Command};
 
 use super::api::{ApiBody, text};
 use super::hook;
 use super::platform::Platform;
 
+/// Bytes of a response that are read at once.
+const PIECE: usize = 16 << 10;
+/// git may take this long after its last word.
+const LAST_STEPS: std::time::Duration = std::time::Duration::from_secs(10);
 /// Bytes of one push.
 const MAX_PUSH: u64 = 1 << 30;
 
@@ -132,11 +136,15 @@ pub(crate) async fn serve(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
+        .process_group(0)
         .spawn()
         .context("git cannot be run")?;
     let mut input = child.stdin.take().context("no input")?;
     let mut output = child.stdout.take().context("no output")?;
+    let backend = Backend {
+        child,
+        finished: false,
+    };
     let mut frames = body.into_data_stream();
     tokio::spawn(async move {
         while let Ok(Some(bytes)) = frames.try_next().await {
@@ -159,14 +167,47 @@ pub(crate) async fn serve(
         response = response.header(name.as_ref(), value.as_ref());
     }
     let first = buffer.freeze();
-    // The process lives in the body: when the client goes away it is dropped, and the process ended.
-    let rest = ReaderStream::new(output).map_ok(move |bytes| {
-        let _running = &child;
-        Frame::data(bytes)
-    });
+    // The processes live in the body: when the client goes away it is dropped, and they are ended.
+    let rest =
+        futures_util::stream::try_unfold((output, backend), |(mut output, mut backend)| async {
+            let mut bytes = BytesMut::with_capacity(PIECE);
+            if output.read_buf(&mut bytes).await? == 0 {
+                backend.finish().await;
+                return Ok(None);
+            }
+            Ok(Some((Frame::data(bytes.freeze()), (output, backend))))
+        });
     let first = futures_util::stream::iter([Ok(Frame::data(first))]);
     let body = BodyExt::boxed_unsync(StreamBody::new(futures_util::StreamExt::chain(first, rest)));
     Ok(response.body(body)?)
+}
+
+/// git's process and those it has started: `receive-pack`, and the hook, which would wait for a build that nobody
+/// wants any more.
+struct Backend {
+    child: Child,
+    finished: bool,
+}
+
+impl Backend {
+    /// Waits for the end of a process that has written everything.
+    async fn finish(&mut self) {
+        self.finished = tokio::time::timeout(LAST_STEPS, self.child.wait())
+            .await
+            .is_ok();
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let group = self
+            .child
+            .id()
+            .and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(group) = group.filter(|_| !self.finished) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 /// A CGI head in which `Status` may be missing, which means 200 (RFC 3875 section 6.3.3).

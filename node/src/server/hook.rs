@@ -20,7 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
-use super::build::Source;
+use super::build::{Refused, Source};
 use super::platform::Platform;
 
 /// The variable that tells the hook where the node listens.
@@ -162,11 +162,15 @@ async fn answer(stream: UnixStream, platform: Arc<Platform>) -> anyhow::Result<(
     };
     let work = async {
         let result = deploy(&platform, &push, &lines).await;
-        let last = match result {
-            Ok(()) => ACCEPTED.to_owned(),
-            Err(error) => format!(" !     {error:#}\n !"),
-        };
-        let _ = lines.send(last);
+        match result {
+            Ok(()) => drop(lines.send(ACCEPTED.to_owned())),
+            // The build has said it already.
+            Err(error) if error.is::<Refused>() => {}
+            Err(error) => {
+                let text = format!("{error:#}").replace('\n', "\n !     ");
+                let _ = lines.send(format!(" !\n !     {text}\n !"));
+            }
+        }
         drop(lines);
     };
     let gone = async {

@@ -1,0 +1,293 @@
+//! A node of its own for each test, driven through the binary, git and HTTP.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const CORUNDUM: &str = env!("CARGO_BIN_EXE_corundum");
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) success: bool,
+    pub(crate) status: i32,
+    /// Its output and errors.
+    pub(crate) text: String,
+}
+
+impl Done {
+    fn of(command: &mut Command) -> Self {
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        Self {
+            success: output.status.success(),
+            status: output.status.code().unwrap_or(-1),
+            text: String::from_utf8_lossy(&text).into_owned(),
+        }
+    }
+}
+
+/// A running node with a home directory of its own.
+pub(crate) struct Node {
+    directory: tempfile::TempDir,
+    http: u16,
+    api: u16,
+    server: Option<Child>,
+}
+
+/// A repository with the node's remote.
+pub(crate) struct Repository {
+    path: PathBuf,
+    home: PathBuf,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// Packs are prepared once on a machine, not once a test.
+fn cache() -> PathBuf {
+    let set = std::env::var_os("CORUNDUM_CACHE").map(PathBuf::from);
+    set.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
+}
+
+impl Node {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        let git =
+            "[user]\n\tname = Test\n\temail = test@localhost\n[init]\n\tdefaultBranch = main\n";
+        std::fs::write(home.join(".gitconfig"), git).unwrap();
+        let mut node = Self {
+            directory,
+            http: free_port(),
+            api: free_port(),
+            server: None,
+        };
+        node.restart();
+        node
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("HOME", self.directory.path().join("home"))
+            .env("CORUNDUM_CACHE", cache())
+            .env("CORUNDUM_API", format!("http://127.0.0.1:{}", self.api))
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env_remove("CORUNDUM_APP");
+        command
+    }
+
+    fn server(&self) -> Command {
+        let mut command = self.command(CORUNDUM);
+        command
+            .arg("server")
+            .arg("--data-dir")
+            .arg(self.directory.path().join("data"));
+        command.args(["--http", &format!("127.0.0.1:{}", self.http)]);
+        command.args(["--api", &format!("127.0.0.1:{}", self.api)]);
+        command
+    }
+
+    pub(crate) fn restart(&mut self) {
+        let mut server = self.server().stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+        // It says where it listens once it does.
+        let said = lines.find(|line| {
+            line.as_ref()
+                .map_or(true, |line| line.contains("API and git at"))
+        });
+        assert!(said.is_some(), "the node did not start");
+        std::thread::spawn(move || lines.for_each(drop));
+        self.server = Some(server);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    pub(crate) fn second_server(&self) -> Done {
+        let data = self.directory.path().join("data");
+        let mut command = self.command(CORUNDUM);
+        command.arg("server").arg("--data-dir").arg(data);
+        Done::of(command.args(["--http", "127.0.0.1:0", "--api", "127.0.0.1:0"]))
+    }
+
+    pub(crate) fn damage_images(&self) {
+        for image in std::fs::read_dir(self.directory.path().join("data/images")).unwrap() {
+            let path = image.unwrap().path().join("image.cwasm");
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0xff;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+
+    /// Files of builds that are not running.
+    pub(crate) fn work_files(&self) -> usize {
+        std::fs::read_dir(self.directory.path().join("data/work"))
+            .unwrap()
+            .count()
+    }
+
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Done {
+        Done::of(
+            self.command(CORUNDUM)
+                .args(arguments)
+                .current_dir(self.directory.path()),
+        )
+    }
+
+    /// Creates an app in a repository of its own.
+    pub(crate) fn create(&self, name: &str) -> Repository {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        let repository = Repository {
+            path,
+            home: self.directory.path().join("home"),
+        };
+        assert!(Done::of(&mut repository.git(&["init", "--quiet"])).success);
+        let created = Done::of(
+            self.command(CORUNDUM)
+                .args(["create", name])
+                .current_dir(&repository.path),
+        );
+        assert!(created.success, "{}", created.text);
+        repository
+    }
+
+    /// A request to an app; the status and the body.
+    pub(crate) fn get(&self, app: &str, path: &str) -> (u16, String) {
+        http(
+            self.http,
+            &format!("GET {path} HTTP/1.1\r\nHost: {app}.localhost\r\nConnection: close\r\n\r\n"),
+        )
+    }
+
+    pub(crate) fn api_status(&self, path: &str, authorization: &str) -> u16 {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\nConnection: close\r\n\r\n"
+        );
+        http(self.api, &request).0
+    }
+}
+
+fn http(port: u16, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(40)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (
+        head.split(' ').nth(1).unwrap().parse().unwrap(),
+        body.to_owned(),
+    )
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Repository {
+    fn git(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command
+            .args(arguments)
+            .current_dir(&self.path)
+            .env("HOME", &self.home)
+            .env("GIT_TERMINAL_PROMPT", "0");
+        command
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.path.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn link(&self, path: &str, target: &str) {
+        std::os::unix::fs::symlink(target, self.path.join(path)).unwrap();
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        std::fs::remove_file(self.path.join(path)).unwrap();
+    }
+
+    /// Another repository with the same remote and no common history.
+    pub(crate) fn clone_as(&self, name: &str) -> Self {
+        let path = self.path.parent().unwrap().join(name);
+        std::fs::create_dir(&path).unwrap();
+        let other = Self {
+            path,
+            home: self.home.clone(),
+        };
+        assert!(Done::of(&mut other.git(&["init", "--quiet"])).success);
+        let url = Done::of(&mut self.git(&["remote", "get-url", "corundum"])).text;
+        assert!(Done::of(&mut other.git(&["remote", "add", "corundum", url.trim()])).success);
+        other
+    }
+
+    fn commit(&self) {
+        assert!(Done::of(&mut self.git(&["add", "--all"])).success);
+        Done::of(&mut self.git(&["commit", "--quiet", "--message", "Change"]));
+    }
+
+    pub(crate) fn push(&self, branch: &str) -> Done {
+        self.push_ref(branch, branch)
+    }
+
+    /// Commits everything and pushes it.
+    pub(crate) fn push_ref(&self, from: &str, to: &str) -> Done {
+        self.commit();
+        Done::of(&mut self.git(&["push", "corundum", &format!("{from}:{to}")]))
+    }
+
+    pub(crate) fn push_in_background(&self, branch: &str) -> Child {
+        self.commit();
+        let mut command = Command::new("git");
+        command
+            .args(["push", "corundum", branch])
+            .current_dir(&self.path)
+            .env("HOME", &self.home);
+        command
+            .process_group(0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Whether the node has the branch as it is here.
+    pub(crate) fn up_to_date(&self, branch: &str) -> bool {
+        self.push(branch).text.contains("Everything up-to-date")
+    }
+
+    pub(crate) fn kill_group(&self, push: &mut Child) {
+        let group = format!("-{}", push.id());
+        assert!(Done::of(Command::new("kill").args(["-9", "--", &group])).success);
+        push.wait().unwrap();
+    }
+}

@@ -1,0 +1,291 @@
+//! Corundum as its users meet it: the real binary, real git, real HTTP.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod harness;
+mod layers;
+
+use harness::Node;
+
+const HELLO: &str =
+    "run ->(e) { [200, {'content-type' => 'text/plain'}, [\"hello \", ENV['WHO'].to_s]] }\n";
+
+#[test]
+fn a_push_is_compiled_and_answers() {
+    let node = Node::start();
+    let app = node.create("myapp");
+    app.write("config.ru", HELLO);
+    let push = app.push("main");
+    for line in [
+        "remote: -----> Ruby app detected",
+        "remote: -----> Using Ruby version: ruby-3.4.",
+        "remote: -----> Compressing... done, ",
+        "remote: -----> Booting... done (",
+        "remote:        Released v1",
+        "/ deployed to Corundum",
+    ] {
+        assert!(
+            push.text.contains(line),
+            "{line:?} is missing in:\n{}",
+            push.text
+        );
+    }
+    assert!(push.success);
+    assert_eq!(node.get("myapp", "/"), (200, "hello ".to_owned()));
+    let log = node.cli(&["logs", "--app", "myapp"]);
+    assert!(
+        log.text
+            .contains("corundum[router]: at=info method=GET path=\"/\" host=myapp.localhost"),
+        "{}",
+        log.text
+    );
+}
+
+#[test]
+fn a_push_that_does_not_boot_is_refused_and_the_live_release_stays() {
+    let node = Node::start();
+    let app = node.create("myapp");
+    app.write("config.ru", HELLO);
+    assert!(app.push("main").success);
+    app.write("config.ru", "raise 'broken on purpose'\n");
+    let push = app.push("main");
+    assert!(!push.success);
+    for line in [
+        "/app/config.ru:1",
+        "broken on purpose (RuntimeError)",
+        " !     Push rejected, failed to boot Ruby app.",
+    ] {
+        assert!(
+            push.text.contains(line),
+            "{line:?} is missing in:\n{}",
+            push.text
+        );
+    }
+    assert_eq!(node.get("myapp", "/").1, "hello ");
+    assert_eq!(
+        node.cli(&["releases", "--app", "myapp", "--json"])
+            .text
+            .matches("\"version\"")
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn config_vars_releases_rollback_and_run() {
+    let node = Node::start();
+    let app = node.create("myapp");
+    assert!(
+        node.cli(&["config:set", "WHO=before", "--app", "myapp"])
+            .success
+    );
+    app.write("config.ru", HELLO);
+    assert!(app.push("main").success);
+    assert_eq!(node.get("myapp", "/").1, "hello before");
+    assert!(
+        node.cli(&["config:set", "WHO=after", "-a", "myapp"])
+            .text
+            .contains("done, v2")
+    );
+    assert_eq!(node.get("myapp", "/").1, "hello after");
+    assert_eq!(
+        node.cli(&["config:get", "WHO", "-a", "myapp"]).text,
+        "after\n"
+    );
+    assert!(
+        node.cli(&["rollback", "v1", "-a", "myapp"])
+            .text
+            .contains("done, v3 (Rollback to v1)")
+    );
+    assert_eq!(node.get("myapp", "/").1, "hello before");
+    let run = node.cli(&[
+        "run",
+        "-a",
+        "myapp",
+        "ruby",
+        "-e",
+        "puts ENV['WHO']; exit 3",
+    ]);
+    assert_eq!((run.status, run.text.as_str()), (3, "before\n"));
+}
+
+#[test]
+fn a_killed_node_comes_back_as_it_was() {
+    let mut node = Node::start();
+    let app = node.create("myapp");
+    app.write("config.ru", HELLO);
+    assert!(app.push("main").success);
+    node.kill_and_restart();
+    assert_eq!(node.get("myapp", "/").1, "hello ");
+    // A damaged image is made anew from the slug.
+    node.kill();
+    node.damage_images();
+    node.restart();
+    assert_eq!(node.get("myapp", "/").1, "hello ");
+}
+
+#[test]
+fn a_node_killed_during_a_push_has_the_old_release_or_the_new_one() {
+    let mut node = Node::start();
+    let app = node.create("myapp");
+    app.write("config.ru", "run ->(e) { [200, {}, ['0']] }\n");
+    assert!(app.push("main").success);
+    for round in 1..=6u64 {
+        app.write(
+            "config.ru",
+            &format!("sleep 0.05\nrun ->(e) {{ [200, {{}}, ['{round}']] }}\n"),
+        );
+        let before: u64 = node.get("myapp", "/").1.parse().unwrap();
+        let push = app.push_in_background("main");
+        std::thread::sleep(std::time::Duration::from_millis(40 * round));
+        node.kill_and_restart();
+        let _ = push.wait_with_output();
+        let (status, body) = node.get("myapp", "/");
+        let now: u64 = body.parse().unwrap();
+        assert!(
+            status == 200 && (now == before || now == round),
+            "round {round}: {before} became {body}"
+        );
+    }
+    assert!(
+        app.push("main").success || app.up_to_date("main"),
+        "a push works again"
+    );
+}
+
+#[test]
+fn two_racing_pushes_are_one_build_and_one_refusal() {
+    let node = Node::start();
+    let one = node.create("myapp");
+    one.write("config.ru", "sleep 1\nrun ->(e) { [200, {}, ['one']] }\n");
+    let other = one.clone_as("other");
+    other.write("config.ru", "sleep 1\nrun ->(e) { [200, {}, ['two']] }\n");
+    let first = one.push_in_background("main");
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let second = other.push("main");
+    let first = first.wait_with_output().unwrap();
+    assert!(
+        first.status.success(),
+        "{}",
+        String::from_utf8_lossy(&first.stderr)
+    );
+    assert!(!second.success);
+    assert!(
+        second
+            .text
+            .contains("Another push to this app is being built"),
+        "{}",
+        second.text
+    );
+    assert_eq!(node.get("myapp", "/").1, "one");
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_nothing_behind() {
+    let node = Node::start();
+    let app = node.create("myapp");
+    app.write("config.ru", "sleep 30\nrun nil\n");
+    let mut push = app.push_in_background("main");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    // The client's own helper holds the connection, so the whole group goes.
+    app.kill_group(&mut push);
+    app.write("config.ru", HELLO);
+    let again = (0..50).map(|_| app.push("main")).find(|push| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        push.success
+    });
+    assert!(again.is_some(), "the app can be pushed to again");
+    assert_eq!(node.work_files(), 0);
+}
+
+#[test]
+fn hostile_trees_are_refused_by_name() {
+    let node = Node::start();
+    let app = node.create("myapp");
+    app.write("config.ru", HELLO);
+    app.link("out", "../../etc/passwd");
+    let push = app.push("main");
+    assert!(
+        !push.success && push.text.contains("the link \"out\" leads out of the app"),
+        "{}",
+        push.text
+    );
+    app.remove("out");
+    app.write("Lib/a.rb", "");
+    app.write("lib/a.rb", "");
+    let push = app.push("main");
+    assert!(
+        !push.success && push.text.contains("differ only in case"),
+        "{}",
+        push.text
+    );
+}
+
+#[test]
+fn what_is_no_app_or_asks_for_an_unknown_ruby_is_told_what_to_do() {
+    let node = Node::start();
+    let app = node.create("myapp");
+    app.write("index.html", "hi");
+    let push = app.push("main");
+    assert!(push.text.contains("No app was detected"), "{}", push.text);
+    app.write("config.ru", HELLO);
+    app.write(".ruby-version", "2.7.1\n");
+    let push = app.push("main");
+    assert!(
+        push.text.contains(".ruby-version asks for Ruby 2.7.1"),
+        "{}",
+        push.text
+    );
+    app.write(".ruby-version", "3.4\n");
+    let push = app.push_ref("main", "feature");
+    assert!(
+        !push.success && push.text.contains("Only main and master are deployed"),
+        "{}",
+        push.text
+    );
+    assert!(app.push("main").success);
+}
+
+#[test]
+fn an_app_without_release_or_dynos_says_so() {
+    let node = Node::start();
+    let app = node.create("myapp");
+    let (status, page) = node.get("myapp", "/");
+    assert!(status == 503 && page.contains("H81"), "{page}");
+    app.write("config.ru", HELLO);
+    assert!(app.push("main").success);
+    assert!(node.cli(&["ps:scale", "web=0", "-a", "myapp"]).success);
+    assert!(node.get("myapp", "/").1.contains("H14"));
+    assert_eq!(node.get("nobody", "/").0, 404);
+    assert!(
+        !node.cli(&["apps:destroy", "-a", "myapp"]).success,
+        "without --confirm nothing is deleted"
+    );
+    assert!(
+        node.cli(&["apps:destroy", "-a", "myapp", "--confirm", "myapp"])
+            .success
+    );
+    assert_eq!(node.get("myapp", "/").0, 404);
+}
+
+#[test]
+fn the_api_wants_a_token() {
+    let node = Node::start();
+    assert_eq!(node.api_status("/v1/apps", ""), 401);
+    assert_eq!(node.api_status("/v1/apps", "Bearer wrong"), 401);
+    assert_eq!(
+        node.api_status("/myapp.git/info/refs?service=git-receive-pack", ""),
+        401
+    );
+}
+
+#[test]
+fn two_nodes_do_not_share_a_data_directory() {
+    let node = Node::start();
+    let second = node.second_server();
+    assert!(
+        !second.success && second.text.contains("another corundum server uses"),
+        "{}",
+        second.text
+    );
+}
