@@ -32,9 +32,6 @@ pub enum SlugError {
     /// The tree.
     #[error("the app's tree could not be read: {0}")]
     Io(#[from] std::io::Error),
-    /// The pusher's own file of the platform's name.
-    #[error("{0:?} is the platform's own: remove it from the repository")]
-    Reserved(String),
 }
 
 /// Writes the slug of `tree`.
@@ -51,9 +48,6 @@ pub fn write<W: Write>(
     let text = serde_json::to_vec(description).map_err(std::io::Error::from)?;
     let mut described = false;
     for (path, entry) in tree.entries() {
-        if path == ".corundum" || path.starts_with(".corundum/") {
-            return Err(SlugError::Reserved(path.to_owned()));
-        }
         if !described && path > DESCRIPTION {
             writer.add_file(DESCRIPTION, text.as_slice(), text.len() as u64, Mode::Plain)?;
             described = true;
@@ -111,17 +105,5 @@ mod tests {
         let other = tree(&[("a", "1"), (".b", "3")], 0);
         assert_eq!(digest(&one), digest(&same));
         assert_ne!(digest(&one), digest(&other));
-    }
-
-    #[test]
-    fn the_platforms_own_files_cannot_be_pushed() {
-        let tree = tree(&[(".corundum/bundle.json", "{}")], 0);
-        let description = Description {
-            abi: 1,
-            ruby: Series::DEFAULT,
-            processes: Processes::new(),
-        };
-        let result = write(&tree, &description, Vec::new());
-        assert!(matches!(result, Err(SlugError::Reserved(_))));
     }
 }

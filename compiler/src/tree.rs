@@ -7,6 +7,8 @@ use corundum_sdk::archive::{Mode, check_path};
 
 /// Files and links of an app; Heroku's largest apps have some ten thousands. Each costs the node an index entry.
 pub const MAX_ENTRIES: usize = 100_000;
+/// The platform's own folder of a slug.
+const RESERVED: &str = ".corundum";
 /// Bytes of one path, below `PATH_MAX`.
 const MAX_PATH: usize = 1024;
 
@@ -30,6 +32,9 @@ pub enum TreeError {
     /// A device, a pipe or a hard link.
     #[error("{0:?} is neither a file, a directory nor a symbolic link")]
     Kind(String),
+    /// The pusher's own file of the platform's name.
+    #[error("{0:?} is the platform's own: remove it from the repository")]
+    Reserved(String),
     /// Too many files.
     #[error(
         "the app has more than {MAX_ENTRIES} files: list what a running app does not need in .slugignore"
@@ -98,6 +103,9 @@ impl Tree {
                 .map_err(|_| TreeError::Path(String::from_utf8_lossy(&bytes).into_owned()))?;
             let path = path.trim_end_matches('/');
             check(path)?;
+            if path == RESERVED || path.starts_with(".corundum/") {
+                return Err(TreeError::Reserved(path.to_owned()));
+            }
             check_case(path, &mut folded)?;
             let new = match kind {
                 tar::EntryType::Directory => continue,
@@ -176,6 +184,27 @@ impl Tree {
         let mut text = String::new();
         reader.take(1 << 20).read_to_string(&mut text)?;
         Ok(Some(text))
+    }
+
+    /// Adds a file of the platform's.
+    ///
+    /// # Errors
+    ///
+    /// The spool cannot be written.
+    pub fn add(&mut self, path: &str, bytes: &[u8], mode: Mode) -> std::io::Result<()> {
+        check_path(path).map_err(std::io::Error::other)?;
+        let offset = self.spool.seek(SeekFrom::End(0))?;
+        self.spool.write_all(bytes)?;
+        let length = bytes.len() as u64;
+        self.entries.insert(
+            path.to_owned(),
+            Entry::File {
+                offset,
+                length,
+                mode,
+            },
+        );
+        Ok(())
     }
 
     /// Leaves out what `ignored` says of a path.
@@ -345,6 +374,14 @@ mod tests {
                 Err(TreeError::Kind(_))
             ));
         }
+    }
+
+    #[test]
+    fn the_platforms_own_files_cannot_be_pushed() {
+        assert!(matches!(
+            file(".corundum/bundle.json"),
+            Err(TreeError::Reserved(_))
+        ));
     }
 
     #[test]
