@@ -11,16 +11,17 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use corundum_compiler::detect;
+use corundum_compiler::gems::{self, GemfileReport};
 use corundum_compiler::image;
 use corundum_compiler::procfile::{self, Processes};
 use corundum_compiler::report::{Report, human_size};
 use corundum_compiler::slug::{self, Description};
 use corundum_compiler::tree::Tree;
-use corundum_host::boot::BootError;
+use corundum_host::boot::{self, App, BootError, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
-use corundum_sdk::archive::Archive;
+use corundum_sdk::archive::{Archive, Mode, Writer};
 use corundum_sdk::names::{ProcessType, SlugDigest};
 use corundum_sdk::pack::PackDir;
 use corundum_sdk::pack::ruby::Series;
@@ -49,6 +50,8 @@ pub(crate) struct Request {
     pub(crate) slug: Option<PathBuf>,
     /// Where the results go: `slug.tar`, `image` and `result.json`.
     pub(crate) directory: PathBuf,
+    /// Gem directories of the node.
+    pub(crate) gems: Vec<PathBuf>,
     /// The app's config vars.
     pub(crate) config: Vec<(String, String)>,
 }
@@ -114,16 +117,16 @@ fn compile(report: &mut Report<impl Write>) -> anyhow::Result<()> {
     let mut text = vec![0; length as usize];
     input.read_exact(&mut text).context("no request")?;
     let request: Request = serde_json::from_slice(&text)?;
-    let directory = PackDir::open(&request.pack)?;
+    let workshop = Workshop::open(&PackDir::open(&request.pack)?)?;
     let (slug, digest, description) = match &request.slug {
         Some(path) => {
             let slug = read_slug(path)?;
             let description = describe(&slug)?;
             (slug, None, description)
         }
-        None => make_slug(report, input, &request, &directory)?,
+        None => make_slug(report, input, &request, &workshop)?,
     };
-    boot(report, &request, &directory, slug, &description)?;
+    boot(report, &request, &workshop, slug, &description)?;
     let outcome = Outcome {
         slug: digest,
         description,
@@ -139,19 +142,19 @@ fn make_slug(
     report: &mut Report<impl Write>,
     input: impl Read,
     request: &Request,
-    pack: &PackDir,
+    workshop: &Workshop,
 ) -> anyhow::Result<(Arc<Archive>, Option<SlugDigest>, Description)> {
-    let tree = Tree::read(input, SLUG_LIMIT)?;
+    let mut tree = Tree::read(input, SLUG_LIMIT)?;
     detect::detect(|path| tree.has_file(path))?;
     report.topic("Ruby app detected");
-    let manifest = pack.manifest();
+    let manifest = workshop.pack.manifest();
     report.topic(&format!("Using Ruby version: ruby-{}", manifest.version));
-    let lockfile = tree.text("Gemfile.lock")?.unwrap_or_default();
-    if let Some(gem) = first_gem(&lockfile) {
-        anyhow::bail!(
-            "The app's Gemfile.lock names {gem}, and this version of Corundum does not install gems yet.\n\
-             An app without gems runs: a config.ru with run, use and map needs none."
-        );
+    if tree.has_file("Gemfile") {
+        report.topic("Installing dependencies");
+        let gemfile = evaluate_gemfile(workshop, &tree)?;
+        gems::install(&mut tree, &gemfile, manifest, &request.gems, |line| {
+            report.detail(line)
+        })?;
     }
     report.topic("Discovering process types");
     let mut processes: Processes = match tree.text("Procfile")? {
@@ -187,26 +190,58 @@ fn make_slug(
     Ok((read_slug(&path)?, Some(finished.digest), description))
 }
 
-/// The first gem of a lockfile that a dyno would need: servers are not among them, since the dyno is one.
-fn first_gem(lockfile: &str) -> Option<String> {
-    const SERVERS: [&str; 8] = [
-        "puma",
-        "thin",
-        "unicorn",
-        "falcon",
-        "webrick",
-        "nio4r",
-        "eventmachine",
-        "daemons",
-    ];
-    let specs = lockfile
-        .lines()
-        .filter(|line| line.starts_with("    ") && !line.starts_with("     "));
-    let names = specs.filter_map(|line| line.trim().split(' ').next());
-    names
-        .into_iter()
-        .find(|name| !SERVERS.contains(name))
-        .map(str::to_owned)
+/// What the Gemfile says: evaluated in the sandbox, since it is code.
+fn evaluate_gemfile(workshop: &Workshop, tree: &Tree) -> anyhow::Result<GemfileReport> {
+    let mut writer = Writer::new(Vec::new());
+    let wanted = |path: &str| {
+        ["Gemfile", "Gemfile.lock", ".ruby-version"].contains(&path) || path.ends_with(".gemspec")
+    };
+    for (path, _) in tree.entries().filter(|(path, _)| wanted(path)) {
+        if let Some(text) = tree.text(path)? {
+            writer.add_file(path, text.as_bytes(), text.len() as u64, Mode::Plain)?;
+        }
+    }
+    let app = App {
+        slug: Some(Arc::new(Archive::new(writer.finish()?.output)?)),
+        arguments: Arc::from(["corundum-gemfile".to_owned()]),
+        environ: image::environ([]),
+    };
+    let log = Arc::new(Words::default());
+    let limits = BootLimits::default();
+    let run = boot::run(&workshop.engine, &workshop.pack, &app, &limits, log);
+    let (_, output) = workshop
+        .runtime
+        .block_on(run)
+        .context("The Gemfile cannot be evaluated")?;
+    serde_json::from_slice(&output)
+        .context("The Gemfile cannot be evaluated: it printed something itself")
+}
+
+/// What builds need: an engine with the pack's code.
+struct Workshop {
+    engine: Engine,
+    pack: Pack,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Workshop {
+    fn open(directory: &PackDir) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let engine = Engine::new(EngineConfig::on_demand())?;
+        let pack = runtime.block_on(Pack::open(
+            &engine,
+            directory,
+            Arc::new(Words::default()),
+            |_| {},
+        ))?;
+        Ok(Self {
+            engine,
+            pack,
+            runtime,
+        })
+    }
 }
 
 fn read_slug(path: &Path) -> anyhow::Result<Arc<Archive>> {
@@ -225,7 +260,7 @@ pub(crate) fn describe(slug: &Archive) -> anyhow::Result<Description> {
 fn boot(
     report: &mut Report<impl Write>,
     request: &Request,
-    pack: &PackDir,
+    workshop: &Workshop,
     slug: Arc<Archive>,
     description: &Description,
 ) -> anyhow::Result<()> {
@@ -235,16 +270,14 @@ fn boot(
         .get(&ProcessType::web())
         .map_or("rackup", String::as_str);
     let environ = image::environ(request.config.iter().cloned());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let booted = runtime.block_on(async {
-        let engine = Engine::new(EngineConfig::on_demand())?;
-        let pack = Pack::open(&engine, pack, words.clone(), |_| {}).await?;
-        let path = request.directory.join("image");
-        let made = image::make(&engine, &pack, slug, command, environ, words.clone(), &path);
-        Ok::<_, anyhow::Error>(made.await)
-    })?;
+    let path = request.directory.join("image");
+    let Workshop {
+        engine,
+        pack,
+        runtime,
+    } = workshop;
+    let made = image::make(engine, pack, slug, command, environ, words.clone(), &path);
+    let booted = runtime.block_on(made);
     let said = words
         .0
         .lock()

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 const CORUNDUM: &str = env!("CARGO_BIN_EXE_corundum");
 
+/// Where Debian's `ruby-*` packages put gems.
+const DEBIAN_GEMS: &str = "/usr/share/rubygems-integration/all";
+
 /// What a command did.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -95,6 +98,9 @@ impl Node {
             .arg(self.directory.path().join("data"));
         command.args(["--http", &format!("127.0.0.1:{}", self.http)]);
         command.args(["--api", &format!("127.0.0.1:{}", self.api)]);
+        if std::path::Path::new(DEBIAN_GEMS).is_dir() {
+            command.args(["--gems", DEBIAN_GEMS]);
+        }
         command
     }
 
@@ -181,6 +187,17 @@ impl Node {
         )
     }
 
+    /// Any request; the whole answer.
+    pub(crate) fn raw(&self, app: &str, line: &str, headers: &str, body: &str) -> String {
+        let head =
+            format!("{line} HTTP/1.1\r\nHost: {app}.localhost\r\nConnection: close\r\n{headers}");
+        let length = body.len();
+        answer(
+            self.http,
+            &format!("{head}Content-Length: {length}\r\n\r\n{body}"),
+        )
+    }
+
     pub(crate) fn api_status(&self, path: &str, authorization: &str) -> u16 {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\nConnection: close\r\n\r\n"
@@ -190,6 +207,15 @@ impl Node {
 }
 
 fn http(port: u16, request: &str) -> (u16, String) {
+    let answer = answer(port, request);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (
+        head.split(' ').nth(1).unwrap().parse().unwrap(),
+        body.to_owned(),
+    )
+}
+
+fn answer(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(40)))
@@ -197,12 +223,7 @@ fn http(port: u16, request: &str) -> (u16, String) {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (
-        head.split(' ').nth(1).unwrap().parse().unwrap(),
-        body.to_owned(),
-    )
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 impl Drop for Node {
@@ -226,6 +247,19 @@ impl Repository {
         let path = self.path.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
+    }
+
+    /// Copies a sample of the project.
+    pub(crate) fn sample(&self, name: &str) {
+        let from = format!("{}/../samples/{name}/.", env!("CARGO_MANIFEST_DIR"));
+        assert!(
+            Done::of(
+                Command::new("cp")
+                    .args(["-r", &from, "."])
+                    .current_dir(&self.path)
+            )
+            .success
+        );
     }
 
     pub(crate) fn link(&self, path: &str, target: &str) {

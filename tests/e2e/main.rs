@@ -269,6 +269,92 @@ fn an_app_without_release_or_dynos_says_so() {
 }
 
 #[test]
+fn a_sinatra_app_is_installed_and_keeps_sessions() {
+    let node = Node::start();
+    let app = node.create("guestbook");
+    app.sample("guestbook");
+    let push = app.push("main");
+    assert!(push.success, "{}", push.text);
+    assert!(
+        push.text.contains("Installing sinatra 3.0.5 from"),
+        "{}",
+        push.text
+    );
+    assert!(
+        !push.text.contains("webrick"),
+        "a development gem is left out"
+    );
+    let (status, page) = node.get("guestbook", "/");
+    assert!(
+        status == 200 && page.contains("<h1>Guestbook</h1>"),
+        "{page}"
+    );
+    assert!(
+        node.get("guestbook", "/style.css")
+            .1
+            .contains("color-scheme")
+    );
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let answer = node.raw("guestbook", "POST /entries", form, "text=%3Cb%3Ehello");
+    assert!(answer.starts_with("HTTP/1.1 303 "), "{answer}");
+    let cookie = answer
+        .split("set-cookie: ")
+        .nth(1)
+        .or(answer.split("Set-Cookie: ").nth(1))
+        .unwrap();
+    let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
+    let page = node.raw("guestbook", "GET /", &cookie, "");
+    assert!(page.contains("<li>&lt;b&gt;hello</li>"), "{page}");
+}
+
+#[test]
+fn a_missing_a_native_and_an_unlocked_gem_are_named() {
+    let node = Node::start();
+    let app = node.create("myapp");
+    app.write("config.ru", HELLO);
+    app.write(
+        "Gemfile",
+        "source 'https://rubygems.org'\ngem 'nothing-like-it'\n",
+    );
+    assert!(
+        app.push("main")
+            .text
+            .contains("no Gemfile.lock: run bundle lock")
+    );
+    let lock = |name: &str| {
+        format!("GEM\n  remote: x\n  specs:\n    {name} (1.0)\n\nDEPENDENCIES\n  {name}\n")
+    };
+    app.write("Gemfile.lock", &lock("nothing-like-it"));
+    let push = app.push("main");
+    assert!(
+        push.text
+            .contains("The gem nothing-like-it 1.0 was not found"),
+        "{}",
+        push.text
+    );
+    app.write("Gemfile.lock", &lock("nokogiri"));
+    assert!(
+        app.push("main")
+            .text
+            .contains("The Gemfile names nothing-like-it, and Gemfile.lock does not")
+    );
+    app.write("Gemfile", "gem 'nokogiri'\n");
+    let push = app.push("main");
+    assert!(
+        push.text
+            .contains("The gem nokogiri has a native extension"),
+        "{}",
+        push.text
+    );
+    app.write("Gemfile", "raise 'no'\n");
+    assert!(
+        app.push("main")
+            .text
+            .contains("The Gemfile cannot be evaluated")
+    );
+}
+
+#[test]
 fn the_api_wants_a_token() {
     let node = Node::start();
     assert_eq!(node.api_status("/v1/apps", ""), 401);

@@ -63,6 +63,9 @@ enum Command {
         /// Apps are served at NAME.DOMAIN
         #[arg(long, default_value = "localhost")]
         domain: String,
+        /// A directory that builds take gems from (with specifications/ and gems/ in it); may be given again
+        #[arg(long = "gems", value_name = "DIR")]
+        gems: Vec<PathBuf>,
     },
     /// Create an app, and the git remote `corundum` in this repository
     #[command(name = "create", visible_alias = "apps:create")]
@@ -209,7 +212,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             http,
             api,
             domain,
-        } => start(data_dir, http, api, domain),
+            gems,
+        } => start(data_dir, http, api, domain, gems),
         Command::PacksPrepare { series } => packs::prepare(series),
         Command::Completions { shell } => {
             clap_complete::generate(
@@ -233,6 +237,7 @@ fn start(
     http: SocketAddr,
     api: SocketAddr,
     domain: String,
+    gems: Vec<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CORUNDUM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
@@ -242,11 +247,21 @@ fn start(
         .init();
     std::fs::create_dir_all(&data)?;
     let data = data.canonicalize()?;
+    if let Some(missing) = gems
+        .iter()
+        .find(|gems| !gems.join("specifications").is_dir())
+    {
+        anyhow::bail!(
+            "{} is no gem directory: it has no specifications/ in it",
+            missing.display()
+        );
+    }
     server::run(Settings {
         data,
         cache: cache()?,
         http,
         api,
+        gems,
         domain,
     })?;
     Ok(ExitCode::SUCCESS)

@@ -41,6 +41,7 @@ pub(crate) struct Build {
 pub(crate) async fn run(
     data: &Path,
     pack: &Path,
+    gems: &[PathBuf],
     source: Source,
     config: &Config,
     mut say: impl FnMut(&str) + Send,
@@ -54,6 +55,7 @@ pub(crate) async fn run(
         pack: pack.to_owned(),
         slug,
         directory: work.path().to_owned(),
+        gems: gems.to_owned(),
         config: config.clone().into_iter().collect(),
     };
     let mut child = Command::new(std::env::current_exe()?)

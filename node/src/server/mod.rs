@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) http: SocketAddr,
     /// The listener of the API and git.
     pub(crate) api: SocketAddr,
+    /// Directories that builds take gems from.
+    pub(crate) gems: Vec<PathBuf>,
     /// Apps are served at `NAME.domain`.
     pub(crate) domain: String,
 }

@@ -246,9 +246,8 @@ impl Platform {
         say: impl FnMut(&str) + Send,
     ) -> anyhow::Result<Build> {
         let ready = self.pack(series).await?;
-        let data = &self.settings.data;
-        let build = build::run(data, ready.directory.path(), source, config, say).await?;
-        Ok(build)
+        let Settings { data, gems, .. } = &self.settings;
+        build::run(data, ready.directory.path(), gems, source, config, say).await
     }
 
     /// Adds a release of a finished build and makes it live.

@@ -103,10 +103,7 @@ $LOADED_FEATURES << "bundler.rb" << "bundler/setup.rb"
 module Kernel
   private
 
-  # Nothing to activate: the bundle is on the load path as a whole.
-  def gem(name, *)
-    return true if Dyno::Bundle.gems.empty? || Dyno::Bundle.include?(name)
-
-    raise Gem::LoadError, "#{name} is not part of the bundle. Add it to your Gemfile."
-  end
+  # Nothing to activate: the bundle is on the load path as a whole, and the pack's own libraries are too. RubyGems calls
+  # this for every default gem that is required.
+  def gem(*) = true
 end

@@ -61,6 +61,8 @@ module Dyno
           env[fields[index]] = fields[index + 1]
           index += 2
         end
+        # What Rack 2 calls it; also, a header named Version must not pass for it.
+        env["HTTP_VERSION"] = env["SERVER_PROTOCOL"]
         env["rack.input"] = input(env, head, finish + 1)
         env
       end
