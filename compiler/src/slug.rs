@@ -2,11 +2,13 @@
 
 use std::io::Write;
 
+use corundum_host::grid::Isolation;
 use corundum_sdk::archive::{ArchiveError, Finished, Mode, Writer};
 use corundum_sdk::pack::ruby::Series;
 use serde::{Deserialize, Serialize};
 
 use crate::procfile::Processes;
+use crate::report::human_size;
 use crate::tree::{Entry, Tree};
 
 /// Where a slug says what it is.
@@ -21,6 +23,9 @@ pub struct Description {
     pub ruby: Series,
     /// Commands by process type.
     pub processes: Processes,
+    /// What one request may leave behind for the next.
+    #[serde(default)]
+    pub isolation: Isolation,
 }
 
 /// A slug that cannot be written.
@@ -32,9 +37,12 @@ pub enum SlugError {
     /// The tree.
     #[error("the app's tree could not be read: {0}")]
     Io(#[from] std::io::Error),
+    /// More than a slug may be: its size and the limit, in bytes.
+    #[error("Compiled slug size: {} is too large (max is {}M).\nList what a running app does not need in .slugignore.", human_size(*.0), .1 >> 20)]
+    Size(u64, u64),
 }
 
-/// Writes the slug of `tree`.
+/// Writes the slug of `tree`, of at most `limit` bytes.
 ///
 /// # Errors
 ///
@@ -42,6 +50,7 @@ pub enum SlugError {
 pub fn write<W: Write>(
     tree: &Tree,
     description: &Description,
+    limit: u64,
     output: W,
 ) -> Result<Finished<W>, SlugError> {
     let mut writer = Writer::new(output);
@@ -64,7 +73,11 @@ pub fn write<W: Write>(
     if !described {
         writer.add_file(DESCRIPTION, text.as_slice(), text.len() as u64, Mode::Plain)?;
     }
-    Ok(writer.finish()?)
+    let finished = writer.finish()?;
+    if finished.length > limit {
+        return Err(SlugError::Size(finished.length, limit));
+    }
+    Ok(finished)
 }
 
 #[cfg(test)]
@@ -91,11 +104,34 @@ mod tests {
             abi: 1,
             ruby: Series::DEFAULT,
             processes: Processes::new(),
+            isolation: Isolation::App,
         };
-        write(tree, &description, Vec::new())
+        write(tree, &description, 1 << 20, Vec::new())
             .unwrap()
             .digest
             .to_string()
+    }
+
+    #[test]
+    fn a_slug_over_the_limit_is_refused_with_its_size() {
+        let about = Description {
+            abi: 1,
+            ruby: Series::DEFAULT,
+            processes: Processes::new(),
+            isolation: Isolation::App,
+        };
+        let large = "x".repeat(1_200_000);
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(large.len() as u64);
+        header.set_mode(0o644);
+        builder
+            .append_data(&mut header, "a", large.as_bytes())
+            .unwrap();
+        let tree = Tree::read(builder.into_inner().unwrap().as_slice(), 2 << 20).unwrap();
+        let error = write(&tree, &about, 1 << 20, Vec::new()).unwrap_err();
+        let start = "Compiled slug size: 1.1M is too large (max is 1M).";
+        assert!(error.to_string().starts_with(start), "{error}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub enum TreeError {
     Entries,
     /// Too large.
     #[error(
-        "Compiled slug size: more than {0} is too large (max is {0}).\nList what a running app does not need in .slugignore."
+        "The pushed tree is larger than {0}: keep large files elsewhere, a slug may have 500M."
     )]
     Size(String),
     /// The stream is no tar, or ends early; or the disk is full.

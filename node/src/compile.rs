@@ -10,12 +10,14 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
+use corundum_compiler::app_json::AppJson;
 use corundum_compiler::detect;
 use corundum_compiler::gems::{self, GemfileReport};
 use corundum_compiler::image;
 use corundum_compiler::procfile::{self, Processes};
 use corundum_compiler::report::{Report, human_size};
 use corundum_compiler::slug::{self, Description};
+use corundum_compiler::slugignore::{self, Slugignore};
 use corundum_compiler::tree::Tree;
 use corundum_host::boot::{self, App, BootError, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
@@ -30,6 +32,8 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of a slug, as Heroku has it.
 const SLUG_LIMIT: u64 = 500 << 20;
+/// Bytes of a pushed tree: .slugignore may leave out half of it.
+const TREE_LIMIT: u64 = 1 << 30;
 /// Seconds of processor time: a boot's minute, and the rest.
 const CPU_SECONDS: u64 = 120;
 /// Bytes of memory: a dyno's, its image while it is written, and the program itself.
@@ -144,11 +148,19 @@ fn make_slug(
     request: &Request,
     workshop: &Workshop,
 ) -> anyhow::Result<(Arc<Archive>, Option<SlugDigest>, Description)> {
-    let mut tree = Tree::read(input, SLUG_LIMIT)?;
+    let mut tree = Tree::read(input, TREE_LIMIT)?;
+    if let Some(text) = tree.text(slugignore::FILE)? {
+        let ignore = Slugignore::parse(&text)?;
+        tree.retain(|path| ignore.leaves_out(path));
+    }
     detect::detect(|path| tree.has_file(path))?;
     report.topic("Ruby app detected");
     let manifest = workshop.pack.manifest();
     report.topic(&format!("Using Ruby version: ruby-{}", manifest.version));
+    let about = match tree.text("app.json")? {
+        Some(text) => AppJson::parse(&text)?,
+        None => AppJson::default(),
+    };
     if tree.has_file("Gemfile") {
         report.topic("Installing dependencies");
         let gemfile = evaluate_gemfile(workshop, &tree)?;
@@ -178,10 +190,11 @@ fn make_slug(
         abi: manifest.abi,
         ruby: series,
         processes,
+        isolation: about.isolation,
     };
     let path = request.directory.join("slug.tar");
     let file = std::io::BufWriter::new(std::fs::File::create(&path)?);
-    let finished = slug::write(&tree, &description, file)?;
+    let finished = slug::write(&tree, &description, SLUG_LIMIT, file)?;
     finished.output.into_inner()?.sync_all()?;
     report.topic(&format!(
         "Compressing... done, {}",

@@ -4,23 +4,19 @@
 //! node over a socket in the data directory, and what the node says on to git, which shows it to the pusher as
 //! `remote:` lines. If the pusher goes away, the hook ends, its connection closes, and the build is ended with it.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use corundum_compiler::detect::{VersionFiles, choose_series};
-use corundum_sdk::names::AppName;
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::process::Command;
 use tokio::sync::mpsc;
 
-use super::build::{Refused, Source};
+use super::build::Refused;
+use super::deploy::{Push, QUARANTINE, deploy};
 use super::platform::Platform;
 
 /// The variable that tells the hook where the node listens.
@@ -28,30 +24,11 @@ pub(crate) const SOCKET: &str = "CORUNDUM_HOOK_SOCKET";
 /// The variable that tells the hook whose repository it is.
 pub(crate) const APP: &str = "CORUNDUM_HOOK_APP";
 
-/// The variables that git's commands need to see quarantined objects.
-const QUARANTINE: [&str; 4] = [
-    "GIT_DIR",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_QUARANTINE_PATH",
-];
-
 /// The branches that deploy.
 const BRANCHES: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
 
-/// Bytes of a file that names Ruby's version.
-const MAX_BLOB: u64 = 1 << 20;
-
 /// The last line of an accepted push, which git is not shown.
 const ACCEPTED: &str = "\u{0}accepted";
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Push {
-    app: AppName,
-    commit: String,
-    repository: PathBuf,
-    environ: BTreeMap<String, String>,
-}
 
 /// The hook's own process: its exit status decides.
 pub(crate) fn pre_receive() -> ExitCode {
@@ -182,76 +159,4 @@ async fn answer(stream: UnixStream, platform: Arc<Platform>) -> anyhow::Result<(
         (result, ()) = async { tokio::join!(relay, work) } => Ok(result?),
         () = gone => bail!("the pusher of {} went away: the build was ended", push.app),
     }
-}
-
-async fn deploy(
-    platform: &Arc<Platform>,
-    push: &Push,
-    lines: &mpsc::UnboundedSender<String>,
-) -> anyhow::Result<()> {
-    let say = |line: &str| drop(lines.send(line.to_owned()));
-    let app = &push.app;
-    let _building = platform
-        .begin_build(app)
-        .context("Another push to this app is being built: wait for it, then push again")?;
-    let files = VersionFiles {
-        lockfile: blob(push, "Gemfile.lock").await?,
-        gemfile: blob(push, "Gemfile").await?,
-        ruby_version: blob(push, ".ruby-version").await?,
-    };
-    let series = choose_series(&files)?;
-    let tree = git(push)
-        .args(["archive", "--format=tar", &push.commit])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let config = platform.store().config(app)?;
-    let build = platform
-        .build(series, Source::Tree(tree), &config, say)
-        .await?;
-    say("-----> Launching...");
-    let slug = build.slug.clone().context("the build made no slug")?;
-    let short = push.commit.get(..8).unwrap_or(&push.commit);
-    let description = format!("Deploy {short}");
-    let release = platform
-        .release(app, build, slug, &push.commit, description, &config)
-        .await?;
-    say(&format!("       Released {}", release.version));
-    say(&format!(
-        "       {} deployed to Corundum",
-        platform.url(app)
-    ));
-    Ok(())
-}
-
-fn git(push: &Push) -> Command {
-    let mut command = Command::new("git");
-    command
-        .current_dir(&push.repository)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .envs(
-            push.environ
-                .iter()
-                .filter(|(name, _)| QUARANTINE.contains(&name.as_str())),
-        )
-        .stdin(Stdio::null());
-    command
-}
-
-/// A small file of the pushed commit, or none.
-async fn blob(push: &Push, path: &str) -> anyhow::Result<Option<String>> {
-    let mut child = git(push)
-        .args(["cat-file", "blob", &format!("{}:{path}", push.commit)])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut text = Vec::new();
-    if let Some(output) = child.stdout.take() {
-        output.take(MAX_BLOB).read_to_end(&mut text).await?;
-    }
-    let found = child.wait().await?.success();
-    Ok(found.then(|| String::from_utf8_lossy(&text).into_owned()))
 }

@@ -1,10 +1,13 @@
 //! The node: one process that takes pushes, keeps releases and serves apps.
 //!
 //! [`platform`] puts store, packs and grid together; [`api`] and [`git`] are its doors on the API's listener, [`hook`]
-//! the one for git's own hooks, [`front`] the router's view of it.
+//! the one for git's own hooks, [`front`] the router's view of it. [`deploy`] takes a push to its release by way of
+//! [`build`].
 
 mod api;
 mod build;
+mod config;
+mod deploy;
 mod front;
 mod git;
 mod hook;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, bail};
 use corundum_compiler::image::{arguments, environ};
 use corundum_host::engine::{Engine, EngineConfig};
-use corundum_host::grid::{Grid, Isolation, Limits, Release};
+use corundum_host::grid::{Grid, Limits, Release};
 use corundum_host::image::Image;
 use corundum_host::log::Discard;
 use corundum_host::pack::Pack;
@@ -211,6 +211,13 @@ impl Platform {
         Ok(app)
     }
 
+    /// Sets how many web dynos an app may have.
+    pub(crate) fn scale(&self, app: &AppName, web: u32) -> anyhow::Result<()> {
+        self.store.set_formation(app, web)?;
+        self.grid.set_formation(app, web);
+        Ok(())
+    }
+
     /// Deletes an app with all that is its.
     pub(crate) fn destroy(&self, name: &AppName) -> anyhow::Result<()> {
         let releases = self.store.releases(name)?;
@@ -331,7 +338,7 @@ impl Platform {
             slug: Arc::new(Archive::new(bytes)?),
             arguments: arguments(command.map_or("rackup", String::as_str)),
             environ: environ(config),
-            isolation: Isolation::App,
+            isolation: release.about.isolation,
         });
         Ok(())
     }

@@ -328,6 +328,7 @@ mod tests {
                 abi: 1,
                 ruby: Series::DEFAULT,
                 processes: Default::default(),
+                isolation: Default::default(),
             },
         }
     }

@@ -1,25 +1,29 @@
 //! The API: JSON over HTTP for the command line, and the door of git.
+//!
+//! [`auth`] says who may use it; [`streams`] has the answers that go on for a while.
 
-use std::net::{IpAddr, SocketAddr};
+mod auth;
+mod names;
+mod streams;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use corundum_host::grid::RunIo;
 use corundum_sdk::names::{AppName, ReleaseVersion};
-use futures_util::StreamExt;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
+use super::config::{self, Changes};
 use super::git;
 use super::platform::Platform;
 use super::store::StoreError;
@@ -31,9 +35,6 @@ pub(crate) type ApiBody = UnsyncBoxBody<Bytes, std::io::Error>;
 const CONNECTIONS: usize = 256;
 /// Bytes of a request that is not git's.
 const MAX_BODY: usize = 4 << 20;
-
-/// A header that no web page can make a browser send here without asking first.
-const CLIENT: &str = "x-corundum-client";
 
 /// Serves the listener until the task is ended.
 pub(crate) async fn serve(listener: TcpListener, platform: Arc<Platform>) {
@@ -118,7 +119,7 @@ async fn answer(
 ) -> Response<ApiBody> {
     let path = request.uri().path().to_owned();
     if let Some((app, rest)) = git::repository_of(&path) {
-        if !authorized(&platform, request.headers()) {
+        if !auth::authorized(&platform, request.headers()) {
             let mut response = text(
                 StatusCode::UNAUTHORIZED,
                 "A token is needed: corundum login\n",
@@ -150,9 +151,9 @@ async fn endpoint(
 ) -> Answer {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     if parts == ["v1", "login"] && request.method() == Method::POST {
-        return login(&platform, peer, &request);
+        return auth::login(&platform, peer, &request);
     }
-    if !authorized(&platform, request.headers()) {
+    if !auth::authorized(&platform, request.headers()) {
         return Err(Refusal::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
@@ -167,7 +168,7 @@ async fn endpoint(
             let body: Create = read(request).await?;
             let name = match body.name {
                 Some(name) => name.parse().map_err(invalid)?,
-                None => random_name(),
+                None => names::random(),
             };
             platform.create(&name).await?;
             ok(&app_json(&platform, &name)?)
@@ -200,10 +201,7 @@ async fn of_app(
             ok(&json!({"name": app}))
         }
         (&Method::GET, ["config"]) => ok(&json!(platform.store().config(app)?)),
-        (&Method::PATCH, ["config"]) => {
-            let changes: std::collections::BTreeMap<String, Option<String>> = read(request).await?;
-            change_config(&platform, app, changes).await
-        }
+        (&Method::PATCH, ["config"]) => change_config(&platform, app, read(request).await?).await,
         (&Method::GET, ["releases"]) => ok(&json!(platform.store().releases(app)?)),
         (&Method::POST, ["rollback"]) => {
             let body: Rollback = read(request).await?;
@@ -219,14 +217,13 @@ async fn of_app(
             if body.web > 10_000 {
                 return Err(invalid("an app has at most 10000 web dynos"));
             }
-            platform.store().set_formation(app, body.web)?;
-            platform.grid().set_formation(app, body.web);
+            platform.scale(app, body.web)?;
             ok(&json!({"web": body.web}))
         }
-        (&Method::GET, ["logs"]) => Ok(logs(&platform, app, query)),
+        (&Method::GET, ["logs"]) => Ok(streams::logs(&platform, app, query)),
         (&Method::POST, ["run"]) => {
             let body: Run = read(request).await?;
-            Ok(run(&platform, app, body.command))
+            Ok(streams::run(&platform, app, body.command))
         }
         _ => Err(Refusal::new(
             StatusCode::NOT_FOUND,
@@ -256,42 +253,9 @@ struct Run {
     command: Vec<String>,
 }
 
-async fn change_config(
-    platform: &Arc<Platform>,
-    app: &AppName,
-    changes: std::collections::BTreeMap<String, Option<String>>,
-) -> Answer {
+async fn change_config(platform: &Arc<Platform>, app: &AppName, changes: Changes) -> Answer {
     let mut config = platform.store().config(app)?;
-    let mut set = Vec::new();
-    let mut unset = Vec::new();
-    for (name, value) in changes {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty()
-            || !name.chars().all(plain)
-            || name.starts_with(|c: char| c.is_ascii_digit())
-        {
-            return Err(invalid(format!(
-                "\"{name}\" is not a config var's name: use letters, digits and underscores"
-            )));
-        }
-        match value {
-            Some(value) if value.contains('\0') => {
-                return Err(invalid(format!("{name} has a NUL byte")));
-            }
-            Some(value) => {
-                config.insert(name.clone(), value);
-                set.push(name);
-            }
-            None => {
-                config.remove(&name);
-                unset.push(name);
-            }
-        }
-    }
-    let description = match (set.is_empty(), unset.is_empty()) {
-        (false, _) => format!("Set {} config vars", set.join(", ")),
-        (true, _) => format!("Unset {} config vars", unset.join(", ")),
-    };
+    let description = config::change(&mut config, changes).map_err(invalid)?;
     let current = platform.store().releases(app)?.into_iter().next();
     let release = match current {
         None => {
@@ -379,156 +343,6 @@ fn dynos_json(platform: &Platform, app: &AppName) -> Value {
     dynos.collect()
 }
 
-/// The last lines as text, and with `tail=1` those to come.
-fn logs(platform: &Platform, app: &AppName, query: &str) -> Response<ApiBody> {
-    let option = |name: &str| {
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs
-            .into_iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value.to_owned())
-    };
-    let count = option("num")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(100);
-    let (lines, followed) = platform.logs().follow(app, count);
-    let frame = |line: String| Ok(Frame::data(Bytes::from(line + "\n")));
-    let first = futures_util::stream::iter(lines.into_iter().map(frame));
-    let body = if option("tail").is_some() {
-        let later = futures_util::stream::unfold(followed, move |mut followed| async move {
-            use tokio::sync::broadcast::error::RecvError;
-            let line = match followed.recv().await {
-                Ok(line) => line,
-                Err(RecvError::Lagged(missed)) => format!(
-                    "corundum[logs]: Error L10 (output buffer overflow): {missed} messages dropped"
-                ),
-                Err(RecvError::Closed) => return None,
-            };
-            Some((frame(line), followed))
-        });
-        BodyExt::boxed_unsync(StreamBody::new(first.chain(later)))
-    } else {
-        BodyExt::boxed_unsync(StreamBody::new(first))
-    };
-    Response::new(body)
-}
-
-/// Runs a command; its output follows as it comes, and after a NUL its exit status.
-fn run(platform: &Arc<Platform>, app: &AppName, command: Vec<String>) -> Response<ApiBody> {
-    let (output, received) = mpsc::channel(4);
-    let platform = platform.clone();
-    let app = app.clone();
-    let (status, ended) = tokio::sync::oneshot::channel();
-    tokio::spawn(async move {
-        let input = futures_util::stream::empty().boxed();
-        let gone = output.clone();
-        let running = platform
-            .grid()
-            .run(&app, Arc::from(command), RunIo { input, output });
-        let result = tokio::select! {
-            result = running => result,
-            () = gone.closed() => return,
-        };
-        let _ = status.send(match result {
-            Ok(status) => format!("\0{status}"),
-            Err(error) => format!(" !     {error}\n\u{0}1"),
-        });
-    });
-    let pieces = tokio_stream(received).chain(futures_util::stream::once(async move {
-        Bytes::from(ended.await.unwrap_or_else(|_| "\u{0}1".to_owned()))
-    }));
-    Response::new(BodyExt::boxed_unsync(StreamBody::new(
-        pieces.map(|bytes| Ok(Frame::data(bytes))),
-    )))
-}
-
-fn tokio_stream(receiver: mpsc::Receiver<Bytes>) -> impl futures_util::Stream<Item = Bytes> {
-    futures_util::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|bytes| (bytes, receiver))
-    })
-}
-
-/// Gives a token to the node's own user, on the node's own machine, without one: the kernel says whose the
-/// connection is.
-fn login(platform: &Platform, peer: SocketAddr, request: &Request<Incoming>) -> Answer {
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let local_name = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    let ours = peer.ip().is_loopback() && local_name && request.headers().contains_key(CLIENT);
-    let user = rustix::process::getuid().as_raw();
-    if !ours || !owner_of(peer).is_some_and(|owner| owner == user || owner == 0) {
-        let message =
-            "A first token is given only on the node's own machine, to the user that runs the node";
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", message));
-    }
-    let token = format!(
-        "{}{}",
-        uuid::Uuid::new_v4().simple(),
-        uuid::Uuid::new_v4().simple()
-    );
-    platform.store().add_token(&hash(&token))?;
-    ok(&json!({"token": token}))
-}
-
-/// The user whose socket has this local address, by proc_net(5).
-fn owner_of(peer: SocketAddr) -> Option<u32> {
-    let port = format!("{:04X}", peer.port());
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = std::fs::read_to_string(table).unwrap_or_default();
-        for line in text.lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let local = fields.get(1).and_then(|address| address.rsplit_once(':'));
-            // 01 is an established connection; others may be remains of an earlier one.
-            if local.is_some_and(|(_, p)| p == port) && fields.get(3) == Some(&"01") {
-                return fields.get(7)?.parse().ok();
-            }
-        }
-    }
-    None
-}
-
-fn hash(token: &str) -> String {
-    format!("{:x}", Sha256::digest(token.as_bytes()))
-}
-
-/// Whether a request carries a token, as a bearer's or as the password that git sends.
-fn authorized(platform: &Platform, headers: &HeaderMap) -> bool {
-    let Some(value) = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
-    let token = match value.split_once(' ') {
-        Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") => Some(token.to_owned()),
-        Some((kind, encoded)) if kind.eq_ignore_ascii_case("basic") => password(encoded),
-        _ => None,
-    };
-    token.is_some_and(|token| platform.store().has_token(&hash(&token)).unwrap_or(false))
-}
-
-/// The password of RFC 7617's credentials.
-fn password(encoded: &str) -> Option<String> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = Vec::new();
-    let (mut bits, mut held) = (0u32, 0);
-    for digit in encoded.trim_end_matches('=').bytes() {
-        bits = bits << 6 | DIGITS.iter().position(|d| *d == digit)? as u32;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    let text = String::from_utf8(bytes).ok()?;
-    text.split_once(':')
-        .map(|(_, password)| password.to_owned())
-}
-
 async fn read<T: serde::de::DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
     let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
     let bytes = body
@@ -563,42 +377,4 @@ pub(crate) fn text(status: StatusCode, text: &str) -> Response<ApiBody> {
     let mut response = Response::new(BodyExt::boxed_unsync(body));
     *response.status_mut() = status;
     response
-}
-
-/// A name as Heroku makes them: two words and a number.
-fn random_name() -> AppName {
-    const FIRST: [&str; 12] = [
-        "amber", "brisk", "calm", "deep", "early", "fair", "golden", "hidden", "keen", "lucid",
-        "quiet", "swift",
-    ];
-    const SECOND: [&str; 12] = [
-        "brook", "cliff", "dawn", "field", "garnet", "harbor", "island", "lattice", "meadow",
-        "ridge", "spinel", "valley",
-    ];
-    loop {
-        let bytes = uuid::Uuid::new_v4().into_bytes();
-        let (first, second) = (
-            FIRST[bytes[0] as usize % 12],
-            SECOND[bytes[1] as usize % 12],
-        );
-        let number = 10_000 + u32::from_le_bytes([bytes[2], bytes[3], bytes[4], 0]) % 90_000;
-        if let Ok(name) = format!("{first}-{second}-{number}").parse() {
-            return name;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::password;
-
-    #[test]
-    fn gits_credentials_are_read() {
-        // RFC 7617 section 2.
-        assert_eq!(
-            password("QWxhZGRpbjpvcGVuIHNlc2FtZQ==").as_deref(),
-            Some("open sesame")
-        );
-        assert_eq!(password("!!"), None);
-    }
 }

@@ -1,0 +1,155 @@
+//! From a pushed commit to a live release: what is to be read of the commit itself, the build, the release.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use corundum_compiler::app_json::{AppJson, Default};
+use corundum_compiler::detect::{VersionFiles, choose_series};
+use corundum_sdk::names::AppName;
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+use super::build::Source;
+use super::config;
+use super::platform::Platform;
+use super::store::Config;
+
+/// The variables that git's commands need to see quarantined objects.
+pub(super) const QUARANTINE: [&str; 4] = [
+    "GIT_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_QUARANTINE_PATH",
+];
+
+/// Bytes of a file that is read before the build.
+const MAX_BLOB: u64 = 1 << 20;
+
+/// A push as the hook describes it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Push {
+    pub(super) app: AppName,
+    pub(super) commit: String,
+    pub(super) repository: PathBuf,
+    pub(super) environ: BTreeMap<String, String>,
+}
+
+/// Builds the pushed commit and makes it the app's release; `lines` gets what the pusher is to read.
+///
+/// # Errors
+///
+/// Why there is no release; [`Refused`](super::build::Refused) when the build has said so itself.
+pub(super) async fn deploy(
+    platform: &Arc<Platform>,
+    push: &Push,
+    lines: &mpsc::UnboundedSender<String>,
+) -> anyhow::Result<()> {
+    let say = |line: &str| drop(lines.send(line.to_owned()));
+    let app = &push.app;
+    let _building = platform
+        .begin_build(app)
+        .context("Another push to this app is being built: wait for it, then push again")?;
+    let files = VersionFiles {
+        lockfile: blob(push, "Gemfile.lock").await?,
+        gemfile: blob(push, "Gemfile").await?,
+        ruby_version: blob(push, ".ruby-version").await?,
+    };
+    let series = choose_series(&files)?;
+    let tree = git(push)
+        .args(["archive", "--format=tar", &push.commit])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let about = match blob(push, "app.json").await? {
+        Some(text) => AppJson::parse(&text)?,
+        None => AppJson::default(),
+    };
+    let first = platform.store().releases(app)?.is_empty();
+    let mut config = platform.store().config(app)?;
+    add_defaults(&mut config, &about, app)?;
+    let build = platform
+        .build(series, Source::Tree(tree), &config, say)
+        .await?;
+    say("-----> Launching...");
+    let slug = build.slug.clone().context("the build made no slug")?;
+    let short = push.commit.get(..8).unwrap_or(&push.commit);
+    let description = format!("Deploy {short}");
+    let release = platform
+        .release(app, build, slug, &push.commit, description, &config)
+        .await?;
+    if let Some(quantity) = about.web_quantity().filter(|_| first) {
+        platform.scale(app, quantity)?;
+    }
+    say(&format!("       Released {}", release.version));
+    say(&format!(
+        "       {} deployed to Corundum",
+        platform.url(app)
+    ));
+    Ok(())
+}
+
+/// Gives config vars that `app.json` declares, and the app does not have, their values.
+fn add_defaults(config: &mut Config, about: &AppJson, app: &AppName) -> anyhow::Result<()> {
+    let mut missing = Vec::new();
+    for (name, variable) in &about.env {
+        if config.contains_key(name) {
+            continue;
+        }
+        match variable.default() {
+            Default::Value(value) => drop(config.insert(name.clone(), value)),
+            Default::Secret => drop(config.insert(name.clone(), secret())),
+            Default::Missing => missing.push(format!("{name}=...")),
+            Default::Unset => {}
+        }
+    }
+    if !missing.is_empty() {
+        bail!(
+            "app.json says that the app needs config vars that are not set. Set them, then push again:\n corundum config:set --app {app} {}",
+            missing.join(" ")
+        );
+    }
+    Ok(config::check(config)?)
+}
+
+/// 256 random bits.
+fn secret() -> String {
+    let half = || uuid::Uuid::new_v4().simple().to_string();
+    half() + &half()
+}
+
+fn git(push: &Push) -> Command {
+    let mut command = Command::new("git");
+    command
+        .current_dir(&push.repository)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .envs(
+            push.environ
+                .iter()
+                .filter(|(name, _)| QUARANTINE.contains(&name.as_str())),
+        )
+        .stdin(Stdio::null());
+    command
+}
+
+/// A small file of the pushed commit, or none.
+async fn blob(push: &Push, path: &str) -> anyhow::Result<Option<String>> {
+    let mut child = git(push)
+        .args(["cat-file", "blob", &format!("{}:{path}", push.commit)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut text = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        output.take(MAX_BLOB).read_to_end(&mut text).await?;
+    }
+    let found = child.wait().await?.success();
+    Ok(found.then(|| String::from_utf8_lossy(&text).into_owned()))
+}
