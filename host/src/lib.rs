@@ -1,7 +1,7 @@
 //! The dyno grid: images of booted apps, and the sandboxed copies of them that serve requests.
 //!
-//! Here live the engine and its limits ([`engine`]), the virtual operating system that a dyno sees ([`os`]), packs and
-//! images made ready to run ([`pack`], [`image`]), one dyno's life ([`dyno`]), the boot of a release ([`boot`]) and the
+//! Here live the engine and its limits ([`engine`]), the virtual operating system that a dyno sees ([`os`]), packs,
+//! slugs and images made ready to run ([`pack`], [`slug`], [`image`]), one dyno's life ([`dyno`]), the boot of a release ([`boot`]) and the
 //! grid that starts, keeps and replaces dynos ([`grid`]). What flows in and out is a request's SCGI head with a body
 //! and a typed response: there is no HTTP here, and no git.
 //!
@@ -20,4 +20,5 @@ pub mod log;
 mod native;
 pub mod os;
 pub mod pack;
+pub mod slug;
 mod wasi;

@@ -5,7 +5,7 @@
 //! reads; its result is a file in the directory it was given.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +23,7 @@ use corundum_host::boot::{self, App, BootError, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
+use corundum_host::slug::open as open_slug;
 use corundum_sdk::archive::{Archive, Mode, Writer};
 use corundum_sdk::names::{ProcessType, SlugDigest};
 use corundum_sdk::pack::PackDir;
@@ -124,7 +125,7 @@ fn compile(report: &mut Report<impl Write>) -> anyhow::Result<()> {
     let workshop = Workshop::open(&PackDir::open(&request.pack)?)?;
     let (slug, digest, description) = match &request.slug {
         Some(path) => {
-            let slug = read_slug(path)?;
+            let slug = Arc::new(open_slug(path, None)?);
             let description = describe(&slug)?;
             (slug, None, description)
         }
@@ -200,7 +201,11 @@ fn make_slug(
         "Compressing... done, {}",
         human_size(finished.length)
     ));
-    Ok((read_slug(&path)?, Some(finished.digest), description))
+    Ok((
+        Arc::new(open_slug(&path, None)?),
+        Some(finished.digest),
+        description,
+    ))
 }
 
 /// What the Gemfile says: evaluated in the sandbox, since it is code.
@@ -255,11 +260,6 @@ impl Workshop {
             runtime,
         })
     }
-}
-
-fn read_slug(path: &Path) -> anyhow::Result<Arc<Archive>> {
-    let bytes = std::fs::read(path).with_context(|| format!("the slug {}", path.display()))?;
-    Ok(Arc::new(Archive::new(bytes)?))
 }
 
 /// What a slug says of itself.

@@ -50,7 +50,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
             println!("Logged in: the token is in ~/.netrc");
         }
         Command::PacksPrepare { .. }
-        | Command::Server { .. }
+        | Command::Server(_)
         | Command::Completions { .. }
         | Command::Compile
         | Command::GitHook { .. } => {

@@ -4,15 +4,13 @@ mod client;
 mod commands;
 mod netrc;
 mod packs;
+mod server;
 mod table;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-
-use crate::server::{self, Settings};
 
 /// Corundum: git push a Ruby app, and dynos answer in a millisecond.
 ///
@@ -48,25 +46,12 @@ struct Form {
 enum Command {
     /// Run a node
     ///
-    /// Serves apps on --http, and the API and git on --api. On a first start of an app's Ruby version its pack is
-    /// prepared, which takes a minute; everything else is there at once.
-    Server {
-        /// Where the node keeps apps, releases and logs
-        #[arg(long, default_value = "corundum-data")]
-        data_dir: PathBuf,
-        /// Where apps are served
-        #[arg(long, default_value = "127.0.0.1:8080")]
-        http: SocketAddr,
-        /// Where the API and git are served
-        #[arg(long, default_value = "127.0.0.1:8081")]
-        api: SocketAddr,
-        /// Apps are served at NAME.DOMAIN
-        #[arg(long, default_value = "localhost")]
-        domain: String,
-        /// A directory that builds take gems from (with specifications/ and gems/ in it); may be given again
-        #[arg(long = "gems", value_name = "DIR")]
-        gems: Vec<PathBuf>,
-    },
+    /// Serves apps on --http, and the API and git on --api, until SIGINT or SIGTERM; running requests then have ten
+    /// seconds to end. The first push of an app on a Ruby version prepares its pack, which takes a minute
+    /// (`corundum packs:prepare` does it ahead).
+    ///
+    /// Each setting may also stand in corundum.toml, as in: domain = "apps.example"
+    Server(server::Arguments),
     /// Create an app, and the git remote `corundum` in this repository
     #[command(name = "create", visible_alias = "apps:create")]
     Create {
@@ -206,14 +191,8 @@ enum Command {
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
         Command::Compile => return crate::compile::run(),
-        Command::GitHook { .. } => return server::pre_receive(),
-        Command::Server {
-            data_dir,
-            http,
-            api,
-            domain,
-            gems,
-        } => start(data_dir, http, api, domain, gems),
+        Command::GitHook { .. } => return crate::server::pre_receive(),
+        Command::Server(arguments) => server::run(arguments),
         Command::PacksPrepare { series } => packs::prepare(series),
         Command::Completions { shell } => {
             clap_complete::generate(
@@ -230,41 +209,6 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         eprintln!(" ▸    {}", format!("{error:#}").replace('\n', "\n ▸    "));
         ExitCode::FAILURE
     })
-}
-
-fn start(
-    data: PathBuf,
-    http: SocketAddr,
-    api: SocketAddr,
-    domain: String,
-    gems: Vec<PathBuf>,
-) -> anyhow::Result<ExitCode> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CORUNDUM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    std::fs::create_dir_all(&data)?;
-    let data = data.canonicalize()?;
-    if let Some(missing) = gems
-        .iter()
-        .find(|gems| !gems.join("specifications").is_dir())
-    {
-        anyhow::bail!(
-            "{} is no gem directory: it has no specifications/ in it",
-            missing.display()
-        );
-    }
-    server::run(Settings {
-        data,
-        cache: cache()?,
-        http,
-        api,
-        gems,
-        domain,
-    })?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Where prepared packs are kept.

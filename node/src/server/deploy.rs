@@ -69,7 +69,7 @@ pub(super) async fn deploy(
         Some(text) => AppJson::parse(&text)?,
         None => AppJson::default(),
     };
-    let first = platform.store().releases(app)?.is_empty();
+    let first = platform.store().current_release(app)?.is_none();
     let mut config = platform.store().config(app)?;
     add_defaults(&mut config, &about, app)?;
     let build = platform

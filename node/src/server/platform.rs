@@ -13,11 +13,10 @@ use corundum_host::grid::{Grid, Limits, Release};
 use corundum_host::image::Image;
 use corundum_host::log::Discard;
 use corundum_host::pack::Pack;
-use corundum_sdk::archive::Archive;
+use corundum_host::slug;
 use corundum_sdk::names::{AppName, ProcessType, ReleaseVersion, SlugDigest};
 use corundum_sdk::pack::PackDir;
 use corundum_sdk::pack::ruby::{Series, prepare};
-use sha2::{Digest, Sha256};
 
 use super::build::{Build, Source};
 use super::logs::Logs;
@@ -226,7 +225,11 @@ impl Platform {
         self.logs.remove(name);
         let _ = fs::remove_dir_all(self.repository(name));
         for release in releases {
-            let _ = fs::remove_dir_all(self.settings.data.join("images").join(release.image));
+            let _ = fs::remove_dir_all(self.image_path(&release.image));
+            // Apps of the same content share a slug.
+            if !self.store.names_slug(&release.slug)? {
+                let _ = fs::remove_file(self.slug_path(&release.slug));
+            }
         }
         Ok(())
     }
@@ -257,7 +260,8 @@ impl Platform {
         build::run(data, ready.directory.path(), gems, source, config, say).await
     }
 
-    /// Adds a release of a finished build and makes it live.
+    /// Adds a release of a finished build and makes it live. What the release needs is loaded before the store says
+    /// that there is one, so that nothing can fail between the two.
     pub(crate) async fn release(
         &self,
         app: &AppName,
@@ -276,20 +280,19 @@ impl Platform {
             image: build.image,
             about: build.about,
         };
-        let old = self.store.releases(app)?.into_iter().next();
+        let mut ready = self.make_ready(app, &release, config.clone()).await?;
+        let old = self.store.current_release(app)?;
         let release = self.store.add_release(app, release, config)?;
-        self.logs.add(
-            app,
-            "corundum[api]",
-            &format!(
-                "Release {} created: {}",
-                release.version, release.description
-            ),
+        ready.version = release.version;
+        self.grid.deploy(ready);
+        let line = format!(
+            "Release {} created: {}",
+            release.version, release.description
         );
-        self.activate(app, &release).await?;
+        self.logs.add(app, "corundum[api]", &line);
         // The mapping that running dynos have of it lives on without its name.
         if let Some(old) = old {
-            let _ = fs::remove_dir_all(self.settings.data.join("images").join(old.image));
+            let _ = fs::remove_dir_all(self.image_path(&old.image));
         }
         Ok(release)
     }
@@ -312,35 +315,44 @@ impl Platform {
             .await
     }
 
+    fn image_path(&self, image: &str) -> PathBuf {
+        self.settings.data.join("images").join(image)
+    }
+
     fn slug_path(&self, slug: &SlugDigest) -> PathBuf {
         self.settings.data.join("slugs").join(format!("{slug}.tar"))
     }
 
-    /// Gives the grid a release.
+    /// Gives the grid a release that the store has.
     async fn activate(&self, app: &AppName, release: &ReleaseRecord) -> anyhow::Result<()> {
-        let ready = self.pack(release.about.ruby).await?;
-        let image = self.settings.data.join("images").join(&release.image);
-        let image = Image::load(&self.engine, &image, &ready.pack.manifest().digest)?;
-        let bytes = fs::read(self.slug_path(&release.slug)).context("the slug")?;
-        if format!("{:x}", Sha256::digest(&bytes)) != release.slug.as_str() {
-            bail!(
-                "the slug of {} is damaged: push the app again",
-                release.version
-            );
-        }
-        let command = release.about.processes.get(&ProcessType::web());
         let config = self.store.release_config(app, release.version)?;
-        self.grid.deploy(Release {
+        let ready = self.make_ready(app, release, config).await?;
+        self.grid.deploy(ready);
+        Ok(())
+    }
+
+    /// Loads what a release needs to run.
+    async fn make_ready(
+        &self,
+        app: &AppName,
+        release: &ReleaseRecord,
+        config: Config,
+    ) -> anyhow::Result<Release> {
+        let pack = self.pack(release.about.ruby).await?.pack.clone();
+        let image = self.image_path(&release.image);
+        let image = Image::load(&self.engine, &image, &pack.manifest().digest)?;
+        let slug = slug::open(&self.slug_path(&release.slug), Some(&release.slug))?;
+        let command = release.about.processes.get(&ProcessType::web());
+        Ok(Release {
             app: app.clone(),
             version: release.version,
-            pack: ready.pack.clone(),
+            pack,
             image: Arc::new(image),
-            slug: Arc::new(Archive::new(bytes)?),
+            slug: Arc::new(slug),
             arguments: arguments(command.map_or("rackup", String::as_str)),
             environ: environ(config),
             isolation: release.about.isolation,
-        });
-        Ok(())
+        })
     }
 }
 

@@ -139,7 +139,19 @@ impl Store {
     }
 
     pub(crate) fn app(&self, name: &AppName) -> Result<AppRecord, StoreError> {
-        let found = self.apps()?.into_iter().find(|app| app.name == *name);
+        let connection = self.connection();
+        let found = connection.query_row(
+            "select created_at, formation from apps where name = ?1",
+            [name.as_str()],
+            |row| {
+                Ok(AppRecord {
+                    name: name.clone(),
+                    created_at: row.get(0)?,
+                    formation: row.get(1)?,
+                })
+            },
+        );
+        let found = found.optional()?;
         found.ok_or_else(|| StoreError::NoApp(name.clone()))
     }
 
@@ -216,12 +228,25 @@ impl Store {
 
     /// An app's releases, newest first.
     pub(crate) fn releases(&self, app: &AppName) -> Result<Vec<ReleaseRecord>, StoreError> {
+        self.newest_releases(app, -1)
+    }
+
+    /// The release that an app runs, if it has one.
+    pub(crate) fn current_release(
+        &self,
+        app: &AppName,
+    ) -> Result<Option<ReleaseRecord>, StoreError> {
+        Ok(self.newest_releases(app, 1)?.into_iter().next())
+    }
+
+    /// At most `count` releases, newest first; a negative number means all.
+    fn newest_releases(&self, app: &AppName, count: i64) -> Result<Vec<ReleaseRecord>, StoreError> {
         let connection = self.connection();
         let mut statement = connection.prepare(
             "select version, description, created_at, git_commit, slug, image, about from releases \
-             where app = ?1 order by version desc",
+             where app = ?1 order by version desc limit ?2",
         )?;
-        let mut rows = statement.query([app.as_str()])?;
+        let mut rows = statement.query(params![app.as_str(), count])?;
         let mut releases = Vec::new();
         while let Some(row) = rows.next()? {
             let slug: String = row.get(4)?;
@@ -237,6 +262,17 @@ impl Store {
             });
         }
         Ok(releases)
+    }
+
+    /// Whether a release of any app has this slug.
+    pub(crate) fn names_slug(&self, slug: &SlugDigest) -> Result<bool, StoreError> {
+        let connection = self.connection();
+        let found = connection.query_row(
+            "select 1 from releases where slug = ?1 limit 1",
+            [slug.as_str()],
+            |_| Ok(()),
+        );
+        Ok(found.optional()?.is_some())
     }
 
     /// The config vars that a release was made with.

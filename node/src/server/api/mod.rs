@@ -256,7 +256,7 @@ struct Run {
 async fn change_config(platform: &Arc<Platform>, app: &AppName, changes: Changes) -> Answer {
     let mut config = platform.store().config(app)?;
     let description = config::change(&mut config, changes).map_err(invalid)?;
-    let current = platform.store().releases(app)?.into_iter().next();
+    let current = platform.store().current_release(app)?;
     let release = match current {
         None => {
             platform.store().set_config(app, &config)?;
@@ -317,7 +317,7 @@ fn list_apps(platform: &Platform) -> Result<Vec<Value>, Refusal> {
 
 fn app_json(platform: &Platform, name: &AppName) -> Result<Value, Refusal> {
     let app = platform.store().app(name)?;
-    let release = platform.store().releases(name)?.into_iter().next();
+    let release = platform.store().current_release(name)?;
     Ok(json!({
         "name": app.name,
         "created_at": app.created_at,

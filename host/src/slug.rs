@@ -1,0 +1,79 @@
+//! Slugs on disk: mapped, so that apps share the kernel's cache of their files instead of the node's memory.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use corundum_sdk::archive::{Archive, ArchiveError};
+use corundum_sdk::names::SlugDigest;
+use sha2::{Digest, Sha256};
+
+use crate::native;
+
+/// A slug that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SlugError {
+    /// It is missing, or the disk fails.
+    #[error("the slug {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// Its bytes are not those of its name.
+    #[error("the slug {} is damaged: push the app again", .0.display())]
+    Damaged(PathBuf),
+    /// It is no archive.
+    #[error("the slug {} is no archive: {source}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ArchiveError,
+    },
+}
+
+/// Opens the slug at `path`, having checked that its SHA-256 is `digest`, where one is given.
+///
+/// # Errors
+///
+/// [`SlugError`].
+pub fn open(path: &Path, digest: Option<&SlugDigest>) -> Result<Archive, SlugError> {
+    let bytes = native::map(path).map_err(|source| SlugError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    if digest.is_some_and(|digest| format!("{:x}", Sha256::digest(&bytes)) != digest.as_str()) {
+        return Err(SlugError::Damaged(path.to_owned()));
+    }
+    Archive::new(bytes).map_err(|source| SlugError::Archive {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use corundum_sdk::archive::{Mode, Writer};
+
+    use super::*;
+
+    #[test]
+    fn a_slug_is_checked_against_its_name() {
+        let mut writer = Writer::new(Vec::new());
+        writer.add_file("a", &b"1"[..], 1, Mode::Plain).unwrap();
+        let finished = writer.finish().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("slug.tar");
+        std::fs::write(&path, &finished.output).unwrap();
+        let slug = open(&path, Some(&finished.digest)).unwrap();
+        assert!(slug.lookup("a").is_some());
+        let mut damaged = finished.output;
+        damaged[600] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        let error = open(&path, Some(&finished.digest)).unwrap_err();
+        assert!(matches!(error, SlugError::Damaged(_)), "{error}");
+        let missing = open(&directory.path().join("none"), None);
+        assert!(matches!(missing, Err(SlugError::Io { .. })));
+    }
+}

@@ -1,0 +1,162 @@
+//! `corundum server`: its settings, from the command line, from `corundum.toml`, or their defaults, in this order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Deserialize;
+
+use crate::server::{self, Settings};
+
+/// The file that is read if no other is named.
+const FILE: &str = "corundum.toml";
+
+/// The settings of a node. The file has the same names.
+#[derive(Args, Deserialize, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Arguments {
+    /// Read settings from this file [default: corundum.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// Where the node keeps apps, releases and logs [default: corundum-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where apps are served [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Where the API and git are served [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDRESS")]
+    api: Option<SocketAddr>,
+    /// Apps are served at NAME.DOMAIN [default: localhost]
+    #[arg(long)]
+    domain: Option<String>,
+    /// A directory that builds take gems from (with specifications/ and gems/ in it); may be given again
+    #[arg(long = "gems", value_name = "DIR")]
+    #[serde(default)]
+    gems: Vec<PathBuf>,
+}
+
+impl Arguments {
+    /// The settings of a file. Paths in it are relative to where it is.
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let mut file: Self = toml::from_str(&text)
+            .with_context(|| format!("{} is not understood", path.display()))?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        file.data_dir = file.data_dir.map(|directory| base.join(directory));
+        for directory in &mut file.gems {
+            *directory = base.join(&*directory);
+        }
+        Ok(file)
+    }
+
+    /// These settings, and those of `file` where they say nothing.
+    fn or(self, file: Self) -> Self {
+        let gems = if self.gems.is_empty() {
+            file.gems
+        } else {
+            self.gems
+        };
+        Self {
+            config: None,
+            data_dir: self.data_dir.or(file.data_dir),
+            http: self.http.or(file.http),
+            api: self.api.or(file.api),
+            domain: self.domain.or(file.domain),
+            gems,
+        }
+    }
+
+    fn with_file(self) -> anyhow::Result<Self> {
+        let named = self.config.clone();
+        let path = named.or_else(|| Some(PathBuf::from(FILE)).filter(|path| path.exists()));
+        match path {
+            Some(path) => Ok(self.or(Self::read(&path)?)),
+            None => Ok(self),
+        }
+    }
+
+    fn settings(self, cache: PathBuf) -> anyhow::Result<Settings> {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let domain = self.domain.unwrap_or_else(|| "localhost".to_owned());
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        anyhow::ensure!(
+            domain.starts_with(|c: char| c.is_ascii_alphanumeric()) && domain.chars().all(plain),
+            "\"{domain}\" is not a domain: write a host name, as in --domain apps.example"
+        );
+        for gems in &self.gems {
+            anyhow::ensure!(
+                gems.join("specifications").is_dir(),
+                "{} is no gem directory: it has no specifications/ in it",
+                gems.display()
+            );
+        }
+        let data = self.data_dir.unwrap_or_else(|| "corundum-data".into());
+        std::fs::create_dir_all(&data)
+            .with_context(|| format!("the data directory {}", data.display()))?;
+        Ok(Settings {
+            data: data.canonicalize()?,
+            cache,
+            http: self.http.unwrap_or(loopback(8080)),
+            api: self.api.unwrap_or(loopback(8081)),
+            gems: self.gems,
+            domain: domain.to_ascii_lowercase(),
+        })
+    }
+}
+
+/// Runs a node until it is told to stop.
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CORUNDUM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    server::run(arguments.with_file()?.settings(super::cache()?)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_prevails_over_the_file_and_the_file_over_defaults() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let text = "data-dir = \"data\"\nhttp = \"127.0.0.1:1\"\ndomain = \"Apps.Example\"\n";
+        std::fs::write(&path, text).unwrap();
+        let arguments = Arguments {
+            config: Some(path),
+            http: Some("127.0.0.1:2".parse().unwrap()),
+            ..Arguments::default()
+        };
+        let settings = arguments
+            .with_file()
+            .unwrap()
+            .settings("cache".into())
+            .unwrap();
+        assert!(settings.data.ends_with("data") && settings.data.is_absolute());
+        assert_eq!(settings.http.port(), 2);
+        assert_eq!(settings.api.port(), 8081);
+        assert_eq!(settings.domain, "apps.example");
+    }
+
+    #[test]
+    fn a_setting_that_does_not_exist_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("other.toml");
+        std::fs::write(&path, "datadir = \"x\"\n").unwrap();
+        let error = Arguments::read(&path).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("other.toml is not understood") && text.contains("datadir"),
+            "{text}"
+        );
+        assert!(Arguments::read(&directory.path().join("none.toml")).is_err());
+    }
+}
