@@ -28,6 +28,7 @@ use corundum_sdk::archive::{Archive, Mode, Writer};
 use corundum_sdk::names::{ProcessType, SlugDigest};
 use corundum_sdk::pack::PackDir;
 use corundum_sdk::pack::ruby::Series;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,7 @@ impl Request {
 
 /// Runs the compile process to its end.
 pub(crate) fn run() -> ExitCode {
+    end_with_node();
     let mut report = Report::new(std::io::stdout());
     match limit().and_then(|()| compile(&mut report)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +98,17 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends this process when nobody reads its output any more: a node that is killed takes its builds with it.
+fn end_with_node() {
+    // Without the thread the limits below still end the build in time.
+    let _ = std::thread::Builder::new().spawn(|| {
+        let output = std::io::stdout();
+        let mut polled = [PollFd::new(&output, PollFlags::empty())];
+        while poll(&mut polled, None) != Ok(1) {}
+        std::process::exit(1);
+    });
 }
 
 fn limit() -> anyhow::Result<()> {

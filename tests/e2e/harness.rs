@@ -155,6 +155,22 @@ impl Node {
         }
     }
 
+    /// Processes that the node has started, of git and of builds.
+    pub(crate) fn processes(&self) -> usize {
+        let data = self.directory.path().join("data");
+        let socket = format!("CORUNDUM_HOOK_SOCKET={}", data.display());
+        let is_ours = |process: &std::path::Path| {
+            let environ = std::fs::read(process.join("environ")).unwrap_or_default();
+            let builds = std::fs::read_link(process.join("cwd"));
+            environ
+                .split(|b| *b == 0)
+                .any(|pair| pair.starts_with(socket.as_bytes()))
+                || builds.is_ok_and(|directory| directory.starts_with(data.join("work")))
+        };
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        processes.filter(|entry| is_ours(&entry.path())).count()
+    }
+
     /// Files of builds that are not running.
     pub(crate) fn work_files(&self) -> usize {
         std::fs::read_dir(self.directory.path().join("data/work"))

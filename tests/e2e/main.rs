@@ -138,7 +138,13 @@ fn a_node_killed_during_a_push_has_the_old_release_or_the_new_one() {
         let before: u64 = node.get("myapp", "/").1.parse().unwrap();
         let push = app.push_in_background("main");
         std::thread::sleep(std::time::Duration::from_millis(40 * round));
-        node.kill_and_restart();
+        node.kill();
+        let ended = (0..100).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            node.processes() == 0
+        });
+        assert!(ended, "the node's processes end with it");
+        node.restart();
         let _ = push.wait_with_output();
         let (status, body) = node.get("myapp", "/");
         let now: u64 = body.parse().unwrap();

@@ -1,5 +1,6 @@
 //! `corundum server`: its settings, from the command line, from `corundum.toml`, or their defaults, in this order.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -114,6 +115,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     server::run(arguments.with_file()?.settings(super::cache()?)?)?;

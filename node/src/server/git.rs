@@ -128,7 +128,8 @@ pub(crate) async fn serve(
         .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
         .env("REQUEST_METHOD", parts.method.as_str())
         .env("CONTENT_TYPE", header("content-type"))
-        .env("CONTENT_LENGTH", header("content-length"))
+        // No CONTENT_LENGTH: told of one, http-backend waits for that many bytes without end when they do not come. The
+        // body ends when its pipe is closed.
         .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
         .env("GIT_PROTOCOL", header("git-protocol"))
         .env(hook::SOCKET, hook::socket_path(&settings.data))

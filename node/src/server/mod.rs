@@ -25,6 +25,9 @@ use tokio::net::TcpListener;
 
 pub(crate) use hook::pre_receive;
 
+/// Open files that the node keeps for itself, its builds and its API; connections get the rest.
+const OWN_FILES: usize = 500;
+
 /// A node's settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -61,6 +64,7 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: Settings, compute: tokio::runtime::Handle) -> anyhow::Result<()> {
+    let descriptors = raise_open_files().saturating_sub(OWN_FILES);
     let bind = |address: SocketAddr, option: &'static str| async move {
         TcpListener::bind(address)
             .await
@@ -86,6 +90,7 @@ async fn serve(settings: Settings, compute: tokio::runtime::Handle) -> anyhow::R
     let stop = Arc::new(tokio::sync::Notify::new());
     let stopped = |stop: Arc<tokio::sync::Notify>| async move { stop.notified().await };
     let limits = ServerLimits {
+        connections: ServerLimits::default().connections.min(descriptors),
         drain: std::time::Duration::from_secs(10),
         ..ServerLimits::default()
     };
@@ -103,6 +108,16 @@ async fn serve(settings: Settings, compute: tokio::runtime::Handle) -> anyhow::R
     doors.abort();
     hooks.abort();
     Ok(())
+}
+
+/// Raises the limit of open files as far as the node may, and returns it.
+fn raise_open_files() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    let raised = getrlimit(Resource::Nofile).current;
+    raised.map_or(usize::MAX, |files| files.try_into().unwrap_or(usize::MAX))
 }
 
 async fn wait_for_signal() -> anyhow::Result<()> {
