@@ -8,12 +8,14 @@
 #![forbid(unsafe_code)]
 
 pub mod app_json;
+pub mod checksum;
 pub mod detect;
 pub mod gems;
 pub mod image;
 pub mod lockfile;
 pub mod procfile;
 pub mod report;
+pub mod requirement;
 pub mod slug;
 pub mod slugignore;
 pub mod tree;
