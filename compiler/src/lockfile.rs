@@ -1,9 +1,11 @@
 //! `Gemfile.lock`: which gems, in which versions, from where.
 //!
-//! The form is Bundler's: sections in capitals; under `GEM`, `GIT` and `PATH` their settings indented by two, gems by
-//! four (`name (version)`), what those depend on by six.
+//! The form is Bundler's: sections in capitals; under `GEM`, `GIT`, `PATH` and `PLUGIN SOURCE` their settings indented
+//! by two, gems by four (`name (version)`), what those depend on by six.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use crate::checksum::Checksum;
 
 /// A lockfile that is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,20 +22,42 @@ pub enum LockfileError {
     Line {
         /// From 1.
         line: usize,
-        /// The line.
+        /// The line, without credentials.
         text: String,
+    },
+    /// A checksum that is none.
+    #[error(
+        "Gemfile.lock line {line}: the checksum of {name} is no SHA-256 of 64 hexadecimal digits. Run bundle lock --add-checksums, and commit the result"
+    )]
+    Checksum {
+        /// From 1.
+        line: usize,
+        /// The gem.
+        name: String,
+    },
+    /// A gem that is locked twice.
+    #[error(
+        "Gemfile.lock line {line}: {name} is there already, from another source or in another version. Run bundle lock, and commit the result"
+    )]
+    Twice {
+        /// From 1.
+        line: usize,
+        /// The gem.
+        name: String,
     },
 }
 
 /// Where a gem comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A gem server.
-    Remote(String),
+    /// Gem servers: one, but for old Gemfiles with several global sources.
+    Remotes(Vec<String>),
     /// A git repository.
     Git(String),
     /// A folder of the app.
     Path(String),
+    /// A source that a plugin of Bundler's knows.
+    Plugin(String),
 }
 
 /// A gem of the lockfile.
@@ -41,12 +65,14 @@ pub enum Origin {
 pub struct LockedGem {
     /// Its version, without a platform.
     pub version: String,
+    /// The platforms of its precompiled builds, if only such are locked; none if its plain form is.
+    pub platforms: Vec<String>,
     /// Gems it depends on.
     pub dependencies: Vec<String>,
     /// Where it comes from.
     pub origin: Origin,
-    /// Its SHA-256, if `CHECKSUMS` has it.
-    pub sha256: Option<String>,
+    /// What `CHECKSUMS` says of its plain form.
+    pub checksum: Option<Checksum>,
 }
 
 /// A lockfile.
@@ -56,6 +82,10 @@ pub struct Lockfile {
     pub gems: BTreeMap<String, LockedGem>,
     /// What the Gemfile asks for, by name.
     pub dependencies: BTreeSet<String>,
+    /// Platforms it was resolved for.
+    pub platforms: Vec<String>,
+    /// The version of Ruby, as `ruby 3.4.1p0`.
+    pub ruby: Option<String>,
     /// The version of Bundler.
     pub bundled_with: Option<String>,
 }
@@ -67,98 +97,16 @@ impl Lockfile {
     ///
     /// [`LockfileError`].
     pub fn parse(text: &str) -> Result<Self, LockfileError> {
-        let mut lockfile = Self::default();
-        let mut section = String::new();
-        let mut origin = Origin::Remote(String::new());
-        let mut current: Option<String> = None;
+        let mut parser = Parser::default();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim_end();
-            if ["<<<<<<<", "=======", ">>>>>>>"]
-                .iter()
-                .any(|mark| line.starts_with(mark))
-            {
+            let marks = ["<<<<<<<", "=======", ">>>>>>>"];
+            if marks.iter().any(|mark| line.starts_with(mark)) {
                 return Err(LockfileError::Conflict(number));
             }
-            if line.is_empty() {
-                continue;
-            }
-            let bad = || LockfileError::Line {
-                line: number,
-                text: line.chars().take(80).collect(),
-            };
-            let words = line.trim_start();
-            let indent = line.len() - words.len();
-            if indent == 0 {
-                section = words.to_owned();
-                continue;
-            }
-            match (section.as_str(), indent) {
-                ("GEM" | "GIT" | "PATH" | "PLUGIN SOURCE", 2) => {
-                    if let Some(remote) = words.strip_prefix("remote: ") {
-                        origin = match section.as_str() {
-                            "GIT" => Origin::Git(remote.to_owned()),
-                            "PATH" => Origin::Path(remote.to_owned()),
-                            _ => Origin::Remote(remote.to_owned()),
-                        };
-                    }
-                }
-                ("GEM" | "GIT" | "PATH", 4) => {
-                    let (name, version) = name_and_version(words).ok_or_else(bad)?;
-                    let (version, platform) = version
-                        .split_once('-')
-                        .map_or((version, None), |(v, p)| (v, Some(p)));
-                    current = Some(name.to_owned());
-                    // Of a gem's platforms the plain one is wanted; another only marks that the gem exists.
-                    if platform.is_some() && lockfile.gems.contains_key(name) {
-                        continue;
-                    }
-                    let gem = LockedGem {
-                        version: version.to_owned(),
-                        dependencies: Vec::new(),
-                        origin: origin.clone(),
-                        sha256: None,
-                    };
-                    lockfile.gems.insert(name.to_owned(), gem);
-                }
-                ("GEM" | "GIT" | "PATH", 6) => {
-                    let name = words.split(' ').next().ok_or_else(bad)?;
-                    let gem = current
-                        .as_ref()
-                        .and_then(|current| lockfile.gems.get_mut(current));
-                    let dependencies = &mut gem.ok_or_else(bad)?.dependencies;
-                    if !dependencies.iter().any(|known| known == name) {
-                        dependencies.push(name.to_owned());
-                    }
-                }
-                ("DEPENDENCIES", 2) => {
-                    let name = words
-                        .split(' ')
-                        .next()
-                        .unwrap_or(words)
-                        .trim_end_matches('!');
-                    lockfile.dependencies.insert(name.to_owned());
-                }
-                ("CHECKSUMS", 2) => {
-                    let (gem, digests) = words.split_once(") ").unwrap_or((words, ""));
-                    let name = gem.split(' ').next().unwrap_or(gem);
-                    let plain = gem
-                        .split_once(" (")
-                        .is_some_and(|(_, version)| !version.contains('-'));
-                    let digest = digests
-                        .split(',')
-                        .find_map(|digest| digest.trim().strip_prefix("sha256="));
-                    if let (Some(gem), Some(digest), true) =
-                        (lockfile.gems.get_mut(name), digest, plain)
-                    {
-                        gem.sha256 = Some(digest.to_owned());
-                    }
-                }
-                ("BUNDLED WITH", _) => lockfile.bundled_with = Some(words.to_owned()),
-                ("PLATFORMS" | "RUBY VERSION" | "CHECKSUMS" | "PLUGIN SOURCE", _) => {}
-                _ => return Err(bad()),
-            }
+            parser.line(number, line)?;
         }
-        Ok(lockfile)
+        Ok(parser.finish())
     }
 
     /// The gems that `wanted` need, those they depend on before them.
@@ -191,18 +139,209 @@ impl Lockfile {
     }
 }
 
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    #[default]
+    None,
+    Gem,
+    Git,
+    Path,
+    Plugin,
+    Platforms,
+    Dependencies,
+    Checksums,
+    Ruby,
+    Bundler,
+}
+
+impl Section {
+    fn of(title: &str) -> Option<Self> {
+        Some(match title {
+            "GEM" => Self::Gem,
+            "GIT" => Self::Git,
+            "PATH" => Self::Path,
+            "PLUGIN SOURCE" => Self::Plugin,
+            "PLATFORMS" => Self::Platforms,
+            "DEPENDENCIES" => Self::Dependencies,
+            "CHECKSUMS" => Self::Checksums,
+            "RUBY VERSION" => Self::Ruby,
+            "BUNDLED WITH" => Self::Bundler,
+            _ => return None,
+        })
+    }
+}
+
+/// What the lines before the next one have said.
+#[derive(Default)]
+struct Parser {
+    lockfile: Lockfile,
+    section: Section,
+    /// Of this section.
+    remotes: Vec<String>,
+    /// The gem that dependencies belong to, unless it is a precompiled build beside the plain form.
+    current: Option<String>,
+    /// Of plain forms, by name and version: the section need not come after the gems.
+    checksums: BTreeMap<(String, String), Checksum>,
+}
+
+impl Parser {
+    fn line(&mut self, number: usize, line: &str) -> Result<(), LockfileError> {
+        use Section::{Bundler, Checksums, Dependencies, Gem, Git, Path, Platforms, Plugin, Ruby};
+        let words = line.trim_start();
+        let bad = || LockfileError::Line {
+            line: number,
+            text: without_credentials(words).chars().take(80).collect(),
+        };
+        match (self.section, line.len() - words.len()) {
+            (_, 0) if words.is_empty() => {}
+            (_, 0) => {
+                self.section = Section::of(words).ok_or_else(bad)?;
+                self.remotes.clear();
+                self.current = None;
+            }
+            (Gem | Git | Path | Plugin, 2) => self.setting(words).ok_or_else(bad)?,
+            (Gem | Git | Path | Plugin, 4) => {
+                let (name, version) = name_and_version(words).ok_or_else(bad)?;
+                self.gem(number, name, version)?;
+            }
+            (Gem | Git | Path | Plugin, 6) => self.dependency(words).ok_or_else(bad)?,
+            (Platforms, 2) => self.lockfile.platforms.push(words.to_owned()),
+            (Dependencies, 2) => {
+                let name = words.split(' ').next().unwrap_or(words);
+                let name = name.trim_end_matches('!');
+                let name = is_plain(name).then_some(name).ok_or_else(bad)?;
+                self.lockfile.dependencies.insert(name.to_owned());
+            }
+            (Checksums, 2) => self.checksum(number, words).ok_or_else(bad)??,
+            (Ruby, _) => self.lockfile.ruby = Some(words.to_owned()),
+            (Bundler, _) => self.lockfile.bundled_with = Some(words.to_owned()),
+            _ => return Err(bad()),
+        }
+        Ok(())
+    }
+
+    /// `remote: …`, `revision: …`, `specs:` and the like; of interest here is only where the gems come from.
+    fn setting(&mut self, words: &str) -> Option<()> {
+        let (key, value) = words.split_once(':')?;
+        if key == "remote" {
+            self.remotes.push(value.trim().to_owned());
+        }
+        is_plain(key).then_some(())
+    }
+
+    fn gem(&mut self, line: usize, name: &str, version: &str) -> Result<(), LockfileError> {
+        let (version, platform) = version
+            .split_once('-')
+            .map_or((version, None), |(version, platform)| {
+                (version, Some(platform))
+            });
+        let origin = self.origin();
+        let known = self.lockfile.gems.get_mut(name);
+        match (known, platform) {
+            // Beside the plain form, precompiled builds are of no interest.
+            (Some(known), Some(_)) if known.platforms.is_empty() => {
+                self.current = None;
+                return Ok(());
+            }
+            (Some(known), Some(platform)) => known.platforms.push(platform.to_owned()),
+            (Some(known), None) if known.platforms.is_empty() || known.origin != origin => {
+                let name = name.to_owned();
+                return Err(LockfileError::Twice { line, name });
+            }
+            (_, platform) => {
+                let gem = LockedGem {
+                    version: version.to_owned(),
+                    platforms: platform.map(str::to_owned).into_iter().collect(),
+                    dependencies: Vec::new(),
+                    origin,
+                    checksum: None,
+                };
+                self.lockfile.gems.insert(name.to_owned(), gem);
+            }
+        }
+        self.current = Some(name.to_owned());
+        Ok(())
+    }
+
+    fn origin(&self) -> Origin {
+        let first = || self.remotes.first().cloned().unwrap_or_default();
+        match self.section {
+            Section::Git => Origin::Git(first()),
+            Section::Path => Origin::Path(first()),
+            Section::Plugin => Origin::Plugin(first()),
+            _ => Origin::Remotes(self.remotes.clone()),
+        }
+    }
+
+    fn dependency(&mut self, words: &str) -> Option<()> {
+        let name = words.split(' ').next()?.trim_end_matches('!');
+        let name = is_plain(name).then_some(name)?;
+        let Some(current) = &self.current else {
+            // Of a precompiled build; but no dependency comes before the first gem.
+            return (!self.lockfile.gems.is_empty()).then_some(());
+        };
+        let dependencies = &mut self.lockfile.gems.get_mut(current)?.dependencies;
+        if !dependencies.iter().any(|known| known == name) {
+            dependencies.push(name.to_owned());
+        }
+        Some(())
+    }
+
+    /// `name (version) sha256=…,…`, or without digests: Bundler writes gems so that it has none of.
+    fn checksum(&mut self, line: usize, words: &str) -> Option<Result<(), LockfileError>> {
+        let end = words.find(')')?;
+        let (gem, digests) = words.split_at(end + 1);
+        let (name, version) = name_and_version(gem)?;
+        let mut digests = digests.split([',', ' ']);
+        let Some(digest) = digests.find_map(|digest| digest.strip_prefix("sha256=")) else {
+            return Some(Ok(()));
+        };
+        let name = name.to_owned();
+        Some(match digest.parse() {
+            Ok(checksum) => {
+                self.checksums.insert((name, version.to_owned()), checksum);
+                Ok(())
+            }
+            Err(_) => Err(LockfileError::Checksum { line, name }),
+        })
+    }
+
+    fn finish(mut self) -> Lockfile {
+        for (key, checksum) in self.checksums {
+            // A precompiled build's version has its platform in it, so that it is no gem's here.
+            if let Some(gem) = self.lockfile.gems.get_mut(&key.0)
+                && gem.version == key.1
+            {
+                gem.checksum = Some(checksum);
+            }
+        }
+        self.lockfile
+    }
+}
+
 /// `rack (2.2.22)`
 fn name_and_version(words: &str) -> Option<(&str, &str)> {
     let (name, rest) = words.split_once(" (")?;
     let version = rest.strip_suffix(')')?;
-    let plain = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-            && !text.starts_with('.')
+    (is_plain(name) && is_plain(version)).then_some((name, version))
+}
+
+/// Whether it can stand in a path and a URL as it is.
+fn is_plain(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    !text.is_empty() && text.bytes().all(plain) && !text.starts_with(['.', '-'])
+}
+
+/// A URL as it may be shown: a lockfile can hold credentials, and what a build prints is read by others.
+pub(crate) fn without_credentials(text: &str) -> String {
+    // All up to the last `@`: a password may hold any other character.
+    let shown = match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        (None, Some((before, rest))) if before.contains(':') => rest.to_owned(),
+        _ => text.to_owned(),
     };
-    (plain(name) && plain(version)).then_some((name, version))
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    shown.chars().take(200).map(visible).collect()
 }
 
 #[cfg(test)]
@@ -213,32 +352,64 @@ mod tests {
 
     const EXAMPLE: &str = "GIT
   remote: https://example.com/x.git
-  revision: abc
+  revision: 0f2c7a1
+  branch: main
+  glob: gems/*/*.gemspec
+  submodules: true
   specs:
     x (0.1)
       rack
 
+PATH
+  remote: engines/shop
+  specs:
+    shop (1.0.0.pre.1)
+      x!
+
+PLUGIN SOURCE
+  remote: s3://bucket
+  type: s3
+  specs:
+    stored (1.0)
+
 GEM
   remote: https://rubygems.org/
+  remote: https://gems.example.com/
   specs:
+    grpc (1.60.0-x86_64-linux)
+      googleapis
+    grpc (1.60.0-arm64-darwin)
     nokogiri (1.16.0)
+      racc (~> 1.4)
     nokogiri (1.16.0-x86_64-linux)
+      other
     rack (2.2.22)
+    rails (8.0.0.rc2)
     sinatra (3.0.5)
       mustermann (~> 3.0)
       rack (~> 2.2, >= 2.2.4)
     mustermann (3.0.0)
 
+GEM
+  remote: https://private.example.com/
+  specs:
+    secret (1.0)
+
 PLATFORMS
   ruby
+  x86_64-linux
 
 DEPENDENCIES
+  rails (= 8.0.0.rc2)
   sinatra (~> 3.0)
   x!
 
 CHECKSUMS
-  rack (2.2.22) sha256=abcd
-  nokogiri (1.16.0-x86_64-linux) sha256=ffff
+  mustermann (3.0.0)
+  rack (2.2.22) sha256=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+  rails (8.0.0.rc1) sha256=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+  nokogiri (1.16.0-x86_64-linux) sha256=cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
+  x (0.1)
 
 RUBY VERSION
    ruby 3.4.1p0
@@ -246,6 +417,10 @@ RUBY VERSION
 BUNDLED WITH
    2.5.6
 ";
+
+    fn example() -> Lockfile {
+        Lockfile::parse(EXAMPLE).unwrap()
+    }
 
     #[test]
     fn every_section_is_read() {
@@ -255,50 +430,125 @@ BUNDLED WITH
             (sinatra.version.as_str(), sinatra.dependencies.len()),
             ("3.0.5", 2)
         );
-        assert_eq!(
-            sinatra.origin,
-            Origin::Remote("https://rubygems.org/".into())
-        );
-        assert_eq!(
-            lockfile.gems["x"].origin,
-            Origin::Git("https://example.com/x.git".into())
-        );
-        assert_eq!(lockfile.gems["nokogiri"].version, "1.16.0");
-        assert_eq!(lockfile.gems["rack"].sha256.as_deref(), Some("abcd"));
-        assert_eq!(lockfile.gems["nokogiri"].sha256, None);
-        assert_eq!(
-            lockfile.dependencies.iter().collect::<Vec<_>>(),
-            ["sinatra", "x"]
-        );
+        let names: Vec<_> = lockfile.dependencies.iter().collect();
+        assert_eq!(names, ["rails", "sinatra", "x"]);
+        assert_eq!(lockfile.platforms, ["ruby", "x86_64-linux"]);
+        assert_eq!(lockfile.ruby.as_deref(), Some("ruby 3.4.1p0"));
         assert_eq!(lockfile.bundled_with.as_deref(), Some("2.5.6"));
+        assert_eq!(lockfile, example());
+    }
+
+    #[test]
+    fn every_gem_has_the_origin_of_its_section() {
+        let lockfile = example();
+        let both = ["https://rubygems.org/", "https://gems.example.com/"].map(str::to_owned);
+        let private = vec!["https://private.example.com/".to_owned()];
+        for (name, origin) in [
+            ("x", Origin::Git("https://example.com/x.git".to_owned())),
+            ("shop", Origin::Path("engines/shop".to_owned())),
+            ("stored", Origin::Plugin("s3://bucket".to_owned())),
+            ("rack", Origin::Remotes(both.to_vec())),
+            ("secret", Origin::Remotes(private)),
+        ] {
+            assert_eq!(lockfile.gems[name].origin, origin);
+        }
+        assert_eq!(lockfile.gems["shop"].version, "1.0.0.pre.1");
+        assert_eq!(lockfile.gems["rails"].version, "8.0.0.rc2");
+    }
+
+    #[test]
+    fn the_plain_form_of_a_gem_prevails_over_its_precompiled_builds() {
+        let lockfile = example();
+        let nokogiri = &lockfile.gems["nokogiri"];
+        assert_eq!(nokogiri.version, "1.16.0");
+        assert!(nokogiri.platforms.is_empty());
+        assert_eq!(nokogiri.dependencies, ["racc"]);
+        assert_eq!(
+            lockfile.gems["grpc"].platforms,
+            ["x86_64-linux", "arm64-darwin"]
+        );
+        let later = "GEM\n  specs:\n    a (1-java)\n      b\n    a (1)\n      c\n";
+        let later = Lockfile::parse(later).unwrap();
+        assert!(later.gems["a"].platforms.is_empty());
+        assert_eq!(later.gems["a"].dependencies, ["c"]);
+    }
+
+    #[test]
+    fn a_checksum_is_that_of_the_locked_version_and_plain_form() {
+        let lockfile = example();
+        let rack = lockfile.gems["rack"].checksum.unwrap().to_string();
+        assert_eq!(rack, "a".repeat(64));
+        for name in ["mustermann", "rails", "nokogiri", "x"] {
+            assert_eq!(lockfile.gems[name].checksum, None, "{name}");
+        }
+        let error = Lockfile::parse("CHECKSUMS\n  rack (2.2) sha256=abcd\n").unwrap_err();
+        assert!(matches!(error, LockfileError::Checksum { line: 2, .. }));
     }
 
     #[test]
     fn what_a_gem_depends_on_comes_before_it() {
-        let lockfile = Lockfile::parse(EXAMPLE).unwrap();
         assert_eq!(
-            lockfile.in_order(["sinatra".to_owned()]),
+            example().in_order(["sinatra".to_owned()]),
             ["mustermann", "rack", "sinatra"]
         );
     }
 
     #[test]
-    fn a_conflict_and_a_strange_line_are_named_by_number() {
+    fn what_is_wrong_is_named_by_its_line() {
         assert_eq!(
             Lockfile::parse("GEM\n<<<<<<< HEAD\n"),
             Err(LockfileError::Conflict(2))
         );
-        let error = Lockfile::parse("GEM\n  specs:\n    ../x (1)\n").unwrap_err();
-        assert!(
-            matches!(error, LockfileError::Line { line: 3, .. }),
-            "{error}"
+        for (text, expected) in [
+            ("GEM\n  specs:\n    ../x (1)\n", 3),
+            ("GEM\n  specs:\n    x (../1)\n", 3),
+            ("GEM\n  specs:\n      x\n", 3),
+            ("GEM\n  nonsense\n", 2),
+            ("GEMS\n", 1),
+            ("PLATFORMS\n  ruby\n\nDEPENDENCIES\n  ../x\n", 5),
+            ("CHECKSUMS\n  x\n", 2),
+            ("  x\n", 1),
+        ] {
+            let error = Lockfile::parse(text).unwrap_err();
+            assert!(
+                matches!(error, LockfileError::Line { line, .. } if line == expected),
+                "{text}: {error}"
+            );
+        }
+        let twice = "GEM\n  specs:\n    a (1)\n\nPATH\n  remote: a\n  specs:\n    a (1)\n";
+        assert!(matches!(
+            Lockfile::parse(twice),
+            Err(LockfileError::Twice { line: 8, .. })
+        ));
+    }
+
+    #[test]
+    fn credentials_are_never_shown() {
+        assert_eq!(
+            without_credentials("https://user:p@ss/w@gems.example.com/x"),
+            "https://gems.example.com/x"
         );
+        assert_eq!(
+            without_credentials("git@github.com:a/b.git"),
+            "git@github.com:a/b.git"
+        );
+        assert_eq!(without_credentials("https:me:secret@x"), "x");
+        let error = Lockfile::parse("remote: https://me:secret@example.com/\n").unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in "([A-Z ]{0,8}|[ ]{0,7}[a-z(){}=!. ]{0,12}|\n){0,40}") {
             let _ = Lockfile::parse(&text);
+        }
+
+        #[test]
+        fn any_line_of_any_section_is_read_or_refused(
+            lines in proptest::collection::vec(("(GEM|GIT|PATH|CHECKSUMS|DEPENDENCIES)?", "[ ]{0,7}", "[a-z(){}=!.:@/ -]{0,14}"), 0..20)
+        ) {
+            let text: Vec<String> = lines.iter().map(|(title, indent, words)| format!("{title}\n{indent}{words}")).collect();
+            let _ = Lockfile::parse(&text.join("\n"));
         }
     }
 }

@@ -71,6 +71,10 @@ pub enum Entry {
 pub struct Tree {
     spool: std::fs::File,
     entries: BTreeMap<String, Entry>,
+    /// Bytes in the spool.
+    length: u64,
+    /// Bytes that may be there.
+    limit: u64,
 }
 
 impl Tree {
@@ -111,11 +115,7 @@ impl Tree {
                 tar::EntryType::Directory => continue,
                 tar::EntryType::Regular => {
                     let size = entry.size();
-                    let too_large = || TreeError::Size(crate::report::human_size(limit));
-                    length = length
-                        .checked_add(size)
-                        .filter(|l| *l <= limit)
-                        .ok_or_else(too_large)?;
+                    length = grown(length, size, limit)?;
                     let offset = spool.stream_position()?;
                     std::io::copy(&mut entry, &mut spool)?;
                     let executable = entry.header().mode()? & 0o100 != 0;
@@ -143,7 +143,12 @@ impl Tree {
             entries.insert(path.to_owned(), new);
         }
         spool.flush()?;
-        Ok(Self { spool, entries })
+        Ok(Self {
+            spool,
+            entries,
+            length,
+            limit,
+        })
     }
 
     /// Files and links by path, in order.
@@ -186,16 +191,24 @@ impl Tree {
         Ok(Some(text))
     }
 
+    /// Whether there is a link at `path`, or one that leads to it.
+    pub(crate) fn has_link(&self, path: &str) -> bool {
+        let is_link = |part: &str| matches!(self.entries.get(part), Some(Entry::Symlink(_)));
+        let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        is_link(path) || above.any(is_link)
+    }
+
     /// Adds a file of the platform's.
     ///
     /// # Errors
     ///
-    /// The spool cannot be written.
-    pub fn add(&mut self, path: &str, bytes: &[u8], mode: Mode) -> std::io::Result<()> {
-        check_path(path).map_err(std::io::Error::other)?;
+    /// The tree gets too large, or the spool cannot be written.
+    pub fn add(&mut self, path: &str, bytes: &[u8], mode: Mode) -> Result<(), TreeError> {
+        check_path(path).map_err(|_| TreeError::Path(path.to_owned()))?;
+        let length = bytes.len() as u64;
+        self.length = grown(self.length, length, self.limit)?;
         let offset = self.spool.seek(SeekFrom::End(0))?;
         self.spool.write_all(bytes)?;
-        let length = bytes.len() as u64;
         self.entries.insert(
             path.to_owned(),
             Entry::File {
@@ -211,6 +224,11 @@ impl Tree {
     pub fn retain(&mut self, ignored: impl Fn(&str) -> bool) {
         self.entries.retain(|path, _| !ignored(path));
     }
+}
+
+fn grown(length: u64, by: u64, limit: u64) -> Result<u64, TreeError> {
+    let grown = length.checked_add(by).filter(|length| *length <= limit);
+    grown.ok_or_else(|| TreeError::Size(crate::report::human_size(limit)))
 }
 
 fn check(path: &str) -> Result<(), TreeError> {

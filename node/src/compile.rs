@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 use corundum_compiler::app_json::AppJson;
 use corundum_compiler::detect;
-use corundum_compiler::gems::{self, GemfileReport};
+use corundum_compiler::gems::{self, GemSource, GemfileReport, Places, Remote, Store};
 use corundum_compiler::image;
 use corundum_compiler::procfile::{self, Processes};
 use corundum_compiler::report::{Report, human_size};
@@ -58,6 +58,10 @@ pub(crate) struct Request {
     pub(crate) directory: PathBuf,
     /// Gem directories of the node.
     pub(crate) gems: Vec<PathBuf>,
+    /// Gem servers that may be asked.
+    pub(crate) gem_sources: Vec<GemSource>,
+    /// The node's cache of gems, on the file system of `directory`.
+    pub(crate) gem_cache: PathBuf,
     /// The app's config vars.
     pub(crate) config: Vec<(String, String)>,
 }
@@ -178,7 +182,12 @@ fn make_slug(
     if tree.has_file("Gemfile") {
         report.topic("Installing dependencies");
         let gemfile = evaluate_gemfile(workshop, &tree)?;
-        gems::install(&mut tree, &gemfile, manifest, &request.gems, |line| {
+        let store = Store::new(&request.gem_cache, &request.directory);
+        let places = Places {
+            directories: &request.gems,
+            remote: &Remote::new(request.gem_sources.clone(), store),
+        };
+        gems::install(&mut tree, &gemfile, manifest, &places, |line| {
             report.detail(line)
         })?;
     }

@@ -19,6 +19,19 @@ const SHARED: &str = "/usr/lib/ruby/vendor_ruby/";
 /// Files of one gem; a folder with more is no gem.
 const MAX_FILES: usize = 20_000;
 
+/// Whether one of `directories` has the gem.
+pub(super) fn has(directories: &[PathBuf], name: &str, version: &str) -> bool {
+    let spec = |directory: &PathBuf| gemspec(directory, name, version);
+    directories
+        .iter()
+        .any(|directory| spec(directory).is_file())
+}
+
+fn gemspec(directory: &Path, name: &str, version: &str) -> PathBuf {
+    let file = format!("{name}-{version}.gemspec");
+    directory.join("specifications").join(file)
+}
+
 /// The gem from the first of `directories` that has it.
 pub(super) fn find(
     directories: &[PathBuf],
@@ -26,9 +39,7 @@ pub(super) fn find(
     version: &str,
 ) -> Result<Option<Found>, GemError> {
     for directory in directories {
-        let spec = directory
-            .join("specifications")
-            .join(format!("{name}-{version}.gemspec"));
+        let spec = gemspec(directory, name, version);
         let Ok(text) = fs::read_to_string(&spec) else {
             continue;
         };
@@ -42,6 +53,7 @@ pub(super) fn find(
                 files,
                 require_paths: require_paths(&text),
                 has_extensions,
+                ruby: Vec::new(),
                 source,
             }));
         }
@@ -51,6 +63,7 @@ pub(super) fn find(
             files,
             require_paths,
             has_extensions,
+            ruby: Vec::new(),
             source,
         }));
     }

@@ -1,51 +1,40 @@
 //! An app's gems: which it needs, where they are found, and how they lie in the slug.
 //!
-//! A gem is looked for in the app's `vendor/cache`, then in the node's gem directories; gems whose native part the pack
-//! carries come from the pack, and servers are left out, since the dyno is one.
+//! A gem is looked for in the app's `vendor/cache`, then in the node's gem directories, then at the server that the
+//! lockfile names ([`remote`]) or in the node's cache of what came from there ([`store`]). Gems whose native part the
+//! pack carries come from the pack, and servers are left out, since the dyno is one.
 
+mod ahead;
 mod directory;
 mod gem_file;
+mod gemfile;
+mod index;
+mod native;
+mod path;
+mod remote;
+mod server;
+mod source;
+mod store;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use corundum_sdk::archive::Mode;
 use corundum_sdk::pack::Manifest;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::lockfile::{LockedGem, Lockfile, LockfileError, Origin};
-use crate::tree::Tree;
+use self::ahead::Ahead;
+pub use self::gemfile::{GemfileGem, GemfileReport};
+pub use self::remote::{FetchLimits, Mismatch, Remote, RemoteError};
+use self::remote::{Fetched, Wanted};
+pub use self::server::ServerError;
+pub use self::source::{GemSource, GemSourceError};
+pub use self::store::Store;
+use crate::lockfile::{LockedGem, Lockfile, LockfileError, Origin, without_credentials};
+use crate::requirement::Requirement;
+use crate::tree::{Tree, TreeError};
 
 /// Where the slug lists its gems.
 pub const BUNDLE: &str = ".corundum/bundle.json";
-
-/// Groups that a running app does without, as Heroku has it.
-const WITHOUT: [&str; 2] = ["development", "test"];
-
-/// Servers and what only they need: a dyno is one.
-const SERVERS: [&str; 9] = [
-    "puma",
-    "thin",
-    "unicorn",
-    "falcon",
-    "webrick",
-    "nio4r",
-    "eventmachine",
-    "daemons",
-    "bootsnap",
-];
-
-/// Gems with a native part that no pack carries, and what to use instead.
-const INSTEAD: [(&str, &str); 8] = [
-    ("pg", "databases come with a later version"),
-    ("mysql2", "databases come with a later version"),
-    ("sqlite3", "a dyno has no disk to keep a database on"),
-    ("nokogiri", "use rexml"),
-    ("bcrypt", "use OpenSSL::KDF.scrypt, which Ruby carries"),
-    ("ffi", "a dyno cannot load native libraries"),
-    ("msgpack", "use json"),
-    ("bigdecimal", "use Integer or Rational"),
-];
 
 /// Gems that cannot be had. The pusher's to mend, or the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -64,15 +53,52 @@ pub enum GemError {
         "The Gemfile names {0}, and Gemfile.lock does not: run bundle lock, and commit Gemfile.lock"
     )]
     Disagree(String),
+    /// The locked version is not one that the Gemfile asks for.
+    #[error(
+        "Gemfile.lock disagrees with the Gemfile: the Gemfile asks for {name} {asked}, and Gemfile.lock has {locked}. Run bundle lock, and commit Gemfile.lock"
+    )]
+    Versions {
+        /// The gem.
+        name: String,
+        /// What the Gemfile asks for.
+        asked: String,
+        /// The locked version.
+        locked: String,
+    },
+    /// A gem is needed, and has no version in the lockfile.
+    #[error(
+        "Gemfile.lock has no version of {0}, which the app needs: run bundle lock, and commit Gemfile.lock"
+    )]
+    Unresolved(String),
+    /// The Gemfile's requirement, or the locked version, is none.
+    #[error("The version of {name} in the Gemfile is not understood: {reason}")]
+    Requirement {
+        /// The gem.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A gem is nowhere to be found.
     #[error(
-        "The gem {name} {version} was not found: put {name}-{version}.gem into vendor/cache (bundle cache does so), or have the node's operator add a gem directory that has it"
+        "The gem {name} {version} was not found, and Gemfile.lock names no server that has it: put {name}-{version}.gem into vendor/cache (bundle cache does so), or have the node's operator add a gem directory that has it"
     )]
     Missing {
         /// Its name.
         name: String,
         /// Its version.
         version: String,
+    },
+    /// The lockfile has a gem's precompiled builds alone.
+    #[error(
+        "Gemfile.lock has {name} {version} only as precompiled builds ({platforms}), which a dyno cannot load: run bundle lock --add-platform ruby, and commit Gemfile.lock"
+    )]
+    Precompiled {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// What they are for.
+        platforms: String,
     },
     /// A gem with a native part.
     #[error("The gem {name} has a native extension, which a dyno cannot load: {advice}")]
@@ -81,6 +107,20 @@ pub enum GemError {
         name: String,
         /// What to use instead.
         advice: String,
+    },
+    /// A gem for another Ruby.
+    #[error(
+        "The gem {name} {version} needs Ruby {asked}, and the app runs on {ruby}: choose another Ruby (ruby \"…\" in the Gemfile) or another version of the gem, run bundle lock, and commit the result"
+    )]
+    Ruby {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// What it needs.
+        asked: String,
+        /// The pack's version.
+        ruby: String,
     },
     /// A gem from a git repository.
     #[error(
@@ -92,6 +132,36 @@ pub enum GemError {
         /// The repository.
         uri: String,
     },
+    /// A gem from a source that only a plugin of Bundler's knows.
+    #[error(
+        "The gem {name} comes from a source of a Bundler plugin ({uri}), which a build does not run: put {name}'s .gem file into vendor/cache, and take it from a gem server in the Gemfile"
+    )]
+    Plugin {
+        /// Its name.
+        name: String,
+        /// The source.
+        uri: String,
+    },
+    /// A folder outside the app.
+    #[error(
+        "The gem {name} comes from {path:?}, which is not inside the app: put a copy into the app, and name it by path: in the Gemfile"
+    )]
+    Path {
+        /// Its name.
+        name: String,
+        /// The folder.
+        path: String,
+    },
+    /// A folder that was not pushed.
+    #[error(
+        "The gem {name} comes from the folder {path:?}, which is not in the repository: add it, and commit it"
+    )]
+    PathMissing {
+        /// Its name.
+        name: String,
+        /// The folder.
+        path: String,
+    },
     /// A `.gem` that is damaged or not what the lockfile names.
     #[error(
         "The gem file {file} is damaged: {reason}. Run bundle cache again, and commit the result"
@@ -102,45 +172,29 @@ pub enum GemError {
         /// What is wrong.
         reason: String,
     },
-    /// The disk, or the app's tree.
+    /// A `.gem` of a server that is as published, and no gem.
+    #[error(
+        "The gem {name} {version} from {server} cannot be used: {reason}. Choose another version, or ask its authors"
+    )]
+    Unusable {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Where it is from.
+        server: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A gem server.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The app's tree, with its gems.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The disk.
     #[error("the gems could not be read: {0}")]
     Io(#[from] std::io::Error),
-}
-
-/// What the Gemfile says, as the guest reports it.
-#[derive(Debug, Default, Deserialize)]
-pub struct GemfileReport {
-    /// Its gems.
-    pub gems: Vec<GemfileGem>,
-    /// Why it could not be evaluated.
-    pub error: Option<String>,
-}
-
-/// A gem of the Gemfile.
-#[derive(Debug, Deserialize)]
-pub struct GemfileGem {
-    /// Its name.
-    pub name: String,
-    /// Its groups.
-    pub groups: Vec<String>,
-    /// Its platforms; none means all.
-    pub platforms: Vec<String>,
-    /// What `Bundler.require` requires; none means the gem's name.
-    #[serde(rename = "require")]
-    pub autorequire: Option<Vec<String>>,
-}
-
-impl GemfileGem {
-    /// Whether a running app needs it.
-    fn is_wanted(&self) -> bool {
-        let group = self
-            .groups
-            .iter()
-            .any(|group| !WITHOUT.contains(&group.as_str()));
-        let platform =
-            self.platforms.is_empty() || self.platforms.iter().any(|p| p == "ruby" || p == "mri");
-        group && platform
-    }
 }
 
 /// A gem's files and what is to be known of them.
@@ -149,6 +203,8 @@ pub(crate) struct Found {
     files: Vec<(String, Vec<u8>, Mode)>,
     require_paths: Vec<String>,
     has_extensions: bool,
+    /// What it requires of Ruby's version, as far as it is known.
+    ruby: Vec<String>,
     /// Where it was found, for the pusher.
     source: String,
 }
@@ -164,6 +220,14 @@ struct Bundled {
     require: Option<Vec<String>>,
 }
 
+/// Where gems are looked for, after the app's `vendor/cache`.
+pub struct Places<'a> {
+    /// Gem directories of the node.
+    pub directories: &'a [PathBuf],
+    /// Gem servers.
+    pub remote: &'a Remote,
+}
+
 /// Puts the gems of `tree` into it, and their list; `say` gets a line for each.
 ///
 /// # Errors
@@ -173,52 +237,42 @@ pub fn install(
     tree: &mut Tree,
     gemfile: &GemfileReport,
     manifest: &Manifest,
-    directories: &[PathBuf],
+    places: &Places<'_>,
     mut say: impl FnMut(&str),
 ) -> Result<(), GemError> {
     if let Some(error) = &gemfile.error {
         return Err(GemError::Gemfile(error.clone()));
     }
-    let wanted: Vec<&GemfileGem> = gemfile.gems.iter().filter(|gem| gem.is_wanted()).collect();
     let lockfile = match tree.text("Gemfile.lock")? {
         Some(text) => Lockfile::parse(&text)?,
         None if gemfile.gems.is_empty() => Lockfile::default(),
         None => return Err(GemError::NoLockfile),
     };
-    if let Some(gem) = gemfile
-        .gems
-        .iter()
-        .find(|gem| !lockfile.dependencies.contains(&gem.name))
-    {
-        return Err(GemError::Disagree(gem.name.clone()));
-    }
-    let by_name: BTreeMap<&str, &GemfileGem> =
-        wanted.iter().map(|gem| (gem.name.as_str(), *gem)).collect();
-    let roots = wanted
-        .iter()
-        .map(|gem| gem.name.clone())
-        .filter(|name| !SERVERS.contains(&name.as_str()));
-    let mut bundle = Vec::new();
-    for name in lockfile.in_order(roots.collect::<Vec<_>>()) {
-        if SERVERS.contains(&name.as_str()) {
-            continue;
-        }
-        let Some(locked) = lockfile.gems.get(&name) else {
-            continue;
+    gemfile.check(&lockfile)?;
+    let gems = needed(gemfile, &lockfile)?;
+    let finder = Finder {
+        manifest,
+        directories: places.directories,
+    };
+    let steps = finder.steps(tree, &gems)?;
+    let fetched: Vec<Wanted<'_>> = steps.iter().filter_map(Step::wanted).collect();
+    let bundle = ahead::fetch(places.remote, &fetched, |ahead| {
+        let mut installer = Installer {
+            tree,
+            manifest,
+            directories: places.directories,
+            ahead,
+            taken: 0,
+            say: &mut say,
         };
-        let path = place(tree, manifest, directories, &name, locked, &mut say)?;
-        let gem = by_name.get(name.as_str());
-        let (path, require_paths) =
-            path.map_or((None, Vec::new()), |(path, paths)| (Some(path), paths));
-        bundle.push(Bundled {
-            version: locked.version.clone(),
-            path,
-            require_paths,
-            groups: gem.map(|gem| gem.groups.clone()).unwrap_or_default(),
-            require: gem.and_then(|gem| gem.autorequire.clone()),
-            name,
-        });
-    }
+        let bundle = gems.iter().zip(steps);
+        bundle
+            .map(|((name, locked), step)| {
+                let placed = installer.place(name, locked, step)?;
+                Ok(bundled(gemfile, name, locked, placed))
+            })
+            .collect::<Result<Vec<_>, GemError>>()
+    })?;
     if !bundle.is_empty() {
         let text = serde_json::to_vec(&serde_json::json!({ "gems": bundle }))
             .map_err(std::io::Error::from)?;
@@ -228,79 +282,286 @@ pub fn install(
     Ok(())
 }
 
-/// Finds one gem and puts its files into the tree. Returns its path in the guest and its load paths; none when the pack
-/// carries it.
-fn place(
-    tree: &mut Tree,
-    manifest: &Manifest,
-    directories: &[PathBuf],
-    name: &str,
-    locked: &LockedGem,
-    say: &mut impl FnMut(&str),
-) -> Result<Option<(String, Vec<String>)>, GemError> {
-    let version = &locked.version;
-    match &locked.origin {
-        Origin::Git(uri) => {
-            return Err(GemError::Git {
-                name: name.to_owned(),
-                uri: uri.clone(),
-            });
+/// The gems that a running app needs, what they depend on before them.
+fn needed<'a>(
+    gemfile: &GemfileReport,
+    lockfile: &'a Lockfile,
+) -> Result<Vec<(&'a str, &'a LockedGem)>, GemError> {
+    let roots: Vec<String> = gemfile.wanted().map(|gem| gem.name.clone()).collect();
+    let mut gems = Vec::new();
+    for name in lockfile.in_order(roots) {
+        let Some((name, locked)) = lockfile.gems.get_key_value(&name) else {
+            continue;
+        };
+        if native::is_server(name) {
+            continue;
         }
-        Origin::Path(path) => {
-            say(&format!("Using {name} {version} from {path}"));
-            return Ok(Some((format!("/app/{path}"), vec!["lib".to_owned()])));
+        // Bundler is no gem of the bundle, and what only servers need is not asked for.
+        let known = |name: &String| {
+            lockfile.gems.contains_key(name) || name == "bundler" || native::is_server(name)
+        };
+        if let Some(lost) = locked.dependencies.iter().find(|name| !known(name)) {
+            return Err(GemError::Unresolved(lost.clone()));
         }
-        Origin::Remote(_) => {}
+        gems.push((name.as_str(), locked));
     }
-    if manifest.extensions.iter().any(|carried| carried == name) {
-        say(&format!("Using {name} of the Ruby pack"));
-        return Ok(None);
-    }
-    let found = match gem_file::find(tree, name, locked)? {
-        Some(found) => Some(found),
-        None => directory::find(directories, name, version)?,
-    };
-    let Some(found) = found else {
-        if manifest.gems.contains_key(name) {
-            say(&format!("Using {name} of the Ruby pack"));
-            return Ok(None);
-        }
-        if let Some(error) = native(name) {
-            return Err(error);
-        }
-        return Err(GemError::Missing {
-            name: name.to_owned(),
-            version: version.clone(),
-        });
-    };
-    if found.has_extensions {
-        return Err(native(name).unwrap_or_else(|| GemError::Native {
-            name: name.to_owned(),
-            advice: "use a gem written in Ruby alone".to_owned(),
-        }));
-    }
-    say(&format!(
-        "Installing {name} {version} from {}",
-        found.source
-    ));
-    let series = &manifest.series;
-    let root = format!("vendor/bundle/ruby/{series}.0/gems/{name}-{version}");
-    for (path, bytes, mode) in &found.files {
-        // What only the gem's own developers need.
-        if !["test/", "spec/", "doc/"]
-            .iter()
-            .any(|folder| path.starts_with(folder))
-        {
-            tree.add(&format!("{root}/{path}"), bytes, *mode)?;
-        }
-    }
-    Ok(Some((format!("/app/{root}"), found.require_paths)))
+    Ok(gems)
 }
 
-fn native(name: &str) -> Option<GemError> {
-    let (_, advice) = INSTEAD.iter().find(|(native, _)| *native == name)?;
-    Some(GemError::Native {
+fn bundled(
+    gemfile: &GemfileReport,
+    name: &str,
+    locked: &LockedGem,
+    placed: Option<Placed>,
+) -> Bundled {
+    let gem = gemfile.wanted().find(|gem| gem.name == name);
+    let placed = placed.map(|placed| (placed.path, placed.require_paths));
+    let (path, require_paths) = placed.unzip();
+    Bundled {
         name: name.to_owned(),
-        advice: (*advice).to_owned(),
-    })
+        version: locked.version.clone(),
+        path,
+        require_paths: require_paths.unwrap_or_default(),
+        groups: gem.map(|gem| gem.groups.clone()).unwrap_or_default(),
+        require: gem.and_then(|gem| gem.autorequire.clone()),
+    }
+}
+
+/// Where one gem is taken from.
+enum Step<'a> {
+    /// The pack carries it.
+    Pack,
+    /// A folder of the app.
+    Path(&'a str),
+    /// `vendor/cache` has its file.
+    Cached,
+    /// A gem directory has it.
+    Directory,
+    /// A gem server.
+    Remote(Wanted<'a>),
+}
+
+impl<'a> Step<'a> {
+    fn wanted(&self) -> Option<Wanted<'a>> {
+        match self {
+            Step::Remote(wanted) => Some(*wanted),
+            _ => None,
+        }
+    }
+}
+
+/// Decides where gems are taken from, before any of them is.
+struct Finder<'a> {
+    manifest: &'a Manifest,
+    directories: &'a [PathBuf],
+}
+
+impl Finder<'_> {
+    fn steps<'a>(
+        &self,
+        tree: &Tree,
+        gems: &[(&'a str, &'a LockedGem)],
+    ) -> Result<Vec<Step<'a>>, GemError> {
+        gems.iter()
+            .map(|(name, locked)| self.step(tree, name, locked))
+            .collect()
+    }
+
+    fn step<'a>(
+        &self,
+        tree: &Tree,
+        name: &'a str,
+        locked: &'a LockedGem,
+    ) -> Result<Step<'a>, GemError> {
+        let remotes = match &locked.origin {
+            Origin::Path(path) => return Ok(Step::Path(path)),
+            Origin::Git(uri) => {
+                let (name, uri) = (name.to_owned(), without_credentials(uri));
+                return Err(GemError::Git { name, uri });
+            }
+            Origin::Plugin(uri) => {
+                let (name, uri) = (name.to_owned(), without_credentials(uri));
+                return Err(GemError::Plugin { name, uri });
+            }
+            Origin::Remotes(remotes) => remotes,
+        };
+        let carried = self.manifest.gems.get(name);
+        if self.manifest.extensions.iter().any(|known| known == name) {
+            return Ok(Step::Pack);
+        }
+        if tree.has_file(&gem_file::in_vendor_cache(name, locked)) {
+            return Ok(Step::Cached);
+        }
+        if directory::has(self.directories, name, &locked.version) {
+            return Ok(Step::Directory);
+        }
+        if carried == Some(&locked.version) {
+            return Ok(Step::Pack);
+        }
+        let remote = Self::remote(name, locked, remotes);
+        // What no server can give, the pack may have in another version.
+        if remote.is_err() && carried.is_some() {
+            return Ok(Step::Pack);
+        }
+        remote
+    }
+
+    fn remote<'a>(
+        name: &'a str,
+        locked: &'a LockedGem,
+        remotes: &'a [String],
+    ) -> Result<Step<'a>, GemError> {
+        native::refuse_known(name)?;
+        let (owned, version) = (name.to_owned(), locked.version.clone());
+        if !locked.platforms.is_empty() {
+            return Err(GemError::Precompiled {
+                name: owned,
+                version,
+                platforms: locked.platforms.join(", "),
+            });
+        }
+        if remotes.is_empty() {
+            let name = owned;
+            return Err(GemError::Missing { name, version });
+        }
+        Ok(Step::Remote(Wanted {
+            name,
+            locked,
+            remotes,
+        }))
+    }
+}
+
+/// A gem's path in the guest, and its load paths.
+struct Placed {
+    path: String,
+    require_paths: Vec<String>,
+}
+
+/// Puts gems into the tree, one after another.
+struct Installer<'a> {
+    tree: &'a mut Tree,
+    manifest: &'a Manifest,
+    directories: &'a [PathBuf],
+    ahead: &'a mut Ahead,
+    /// Gems taken from servers so far.
+    taken: usize,
+    say: &'a mut dyn FnMut(&str),
+}
+
+impl Installer<'_> {
+    /// Places one gem; none when the pack carries it.
+    fn place(
+        &mut self,
+        name: &str,
+        locked: &LockedGem,
+        step: Step<'_>,
+    ) -> Result<Option<Placed>, GemError> {
+        let found = match step {
+            Step::Pack => {
+                self.use_carried(name, locked, "");
+                return Ok(None);
+            }
+            Step::Path(path) => return self.use_folder(name, locked, path).map(Some),
+            Step::Cached => gem_file::in_tree(self.tree, name, locked)?,
+            Step::Directory => directory::find(self.directories, name, &locked.version)?,
+            Step::Remote(_) => match self.take(name, locked)? {
+                Some(fetched) => Some(gem_file::fetched(name, locked, fetched)?),
+                None => return Ok(None),
+            },
+        };
+        let Some(found) = found else {
+            let (name, version) = (name.to_owned(), locked.version.clone());
+            return Err(GemError::Missing { name, version });
+        };
+        self.add(name, locked, &found).map(Some)
+    }
+
+    /// The next gem of a server; none if the server could not be asked and the pack carries another version.
+    fn take(&mut self, name: &str, locked: &LockedGem) -> Result<Option<Fetched>, GemError> {
+        let answer = self.ahead.take(self.taken);
+        self.taken += 1;
+        let error = match answer {
+            Some(Ok(fetched)) => return Ok(Some(fetched)),
+            Some(Err(error)) => error,
+            None => {
+                return Err(std::io::Error::other("no thread is left that fetches them").into());
+            }
+        };
+        match error.not_asked() {
+            Some(why) if self.manifest.gems.contains_key(name) => {
+                self.use_carried(name, locked, &format!("{why}, and "));
+                Ok(None)
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    fn use_carried(&mut self, name: &str, locked: &LockedGem, why: &str) {
+        let carried = self.manifest.gems.get(name);
+        let line = match carried.filter(|version| **version != locked.version) {
+            Some(version) => format!(
+                "Using {name} {version} of the Ruby pack ({why}Gemfile.lock has {})",
+                locked.version
+            ),
+            None => format!("Using {name} of the Ruby pack"),
+        };
+        (self.say)(&line);
+    }
+
+    fn use_folder(
+        &mut self,
+        name: &str,
+        locked: &LockedGem,
+        path: &str,
+    ) -> Result<Placed, GemError> {
+        let folder = path::find(self.tree, name, path)?;
+        (self.say)(&format!("Using {name} {} from {path}", locked.version));
+        let slash = if folder.is_empty() { "" } else { "/" };
+        Ok(Placed {
+            path: format!("/app{slash}{folder}"),
+            require_paths: vec!["lib".to_owned()],
+        })
+    }
+
+    fn add(&mut self, name: &str, locked: &LockedGem, found: &Found) -> Result<Placed, GemError> {
+        if found.has_extensions {
+            return Err(native::refuse(name));
+        }
+        self.check_ruby(name, locked, found)?;
+        let version = &locked.version;
+        let source = &found.source;
+        (self.say)(&format!("Installing {name} {version} from {source}"));
+        let series = &self.manifest.series;
+        let root = format!("vendor/bundle/ruby/{series}.0/gems/{name}-{version}");
+        // What only the gem's own developers need is left out.
+        let unneeded = ["test/", "spec/", "doc/"];
+        let files = found.files.iter();
+        for (path, bytes, mode) in
+            files.filter(|(path, ..)| !unneeded.iter().any(|folder| path.starts_with(folder)))
+        {
+            self.tree.add(&format!("{root}/{path}"), bytes, *mode)?;
+        }
+        Ok(Placed {
+            path: format!("/app/{root}"),
+            require_paths: found.require_paths.clone(),
+        })
+    }
+
+    fn check_ruby(&self, name: &str, locked: &LockedGem, found: &Found) -> Result<(), GemError> {
+        let ruby = &self.manifest.version;
+        // Gems with a requirement that RubyGems itself could not read would never have been published.
+        let (Ok(asked), Ok(version)) = (Requirement::parse(&found.ruby), ruby.parse()) else {
+            return Ok(());
+        };
+        if asked.is_satisfied_by(&version) {
+            return Ok(());
+        }
+        Err(GemError::Ruby {
+            name: name.to_owned(),
+            version: locked.version.clone(),
+            asked: asked.to_string(),
+            ruby: ruby.clone(),
+        })
+    }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use corundum_compiler::gems::GemSource;
 use serde::Deserialize;
 
 use crate::server::{self, Settings};
@@ -38,6 +39,11 @@ pub(super) struct Arguments {
     #[arg(long = "gems", value_name = "DIR")]
     #[serde(default)]
     gems: Vec<PathBuf>,
+    /// A gem server that builds may fetch from, if a Gemfile.lock names it; may be given again
+    /// [default: https://rubygems.org/]
+    #[arg(long, value_name = "URL")]
+    #[serde(default)]
+    gem_source: Vec<GemSource>,
 }
 
 impl Arguments {
@@ -56,18 +62,17 @@ impl Arguments {
 
     /// These settings, and those of `file` where they say nothing.
     fn or(self, file: Self) -> Self {
-        let gems = if self.gems.is_empty() {
-            file.gems
-        } else {
-            self.gems
-        };
+        fn first<T>(own: Vec<T>, other: Vec<T>) -> Vec<T> {
+            if own.is_empty() { other } else { own }
+        }
         Self {
             config: None,
             data_dir: self.data_dir.or(file.data_dir),
             http: self.http.or(file.http),
             api: self.api.or(file.api),
             domain: self.domain.or(file.domain),
-            gems,
+            gems: first(self.gems, file.gems),
+            gem_source: first(self.gem_source, file.gem_source),
         }
     }
 
@@ -95,6 +100,11 @@ impl Arguments {
                 gems.display()
             );
         }
+        let gem_sources = if self.gem_source.is_empty() {
+            vec![GemSource::rubygems()]
+        } else {
+            self.gem_source
+        };
         let data = self.data_dir.unwrap_or_else(|| "corundum-data".into());
         std::fs::create_dir_all(&data)
             .with_context(|| format!("the data directory {}", data.display()))?;
@@ -104,6 +114,7 @@ impl Arguments {
             http: self.http.unwrap_or(loopback(8080)),
             api: self.api.unwrap_or(loopback(8081)),
             gems: self.gems,
+            gem_sources,
             domain: domain.to_ascii_lowercase(),
         })
     }
@@ -130,7 +141,7 @@ mod tests {
     fn the_command_line_prevails_over_the_file_and_the_file_over_defaults() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
-        let text = "data-dir = \"data\"\nhttp = \"127.0.0.1:1\"\ndomain = \"Apps.Example\"\n";
+        let text = "data-dir = \"data\"\nhttp = \"127.0.0.1:1\"\ndomain = \"Apps.Example\"\ngem-source = [\"https://gems.example\"]\n";
         std::fs::write(&path, text).unwrap();
         let arguments = Arguments {
             config: Some(path),
@@ -146,6 +157,7 @@ mod tests {
         assert_eq!(settings.http.port(), 2);
         assert_eq!(settings.api.port(), 8081);
         assert_eq!(settings.domain, "apps.example");
+        assert_eq!(settings.gem_sources[0].as_str(), "https://gems.example/");
     }
 
     #[test]

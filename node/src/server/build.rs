@@ -10,6 +10,7 @@ use corundum_sdk::names::SlugDigest;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::Settings;
 use super::store::Config;
 use crate::compile::{Outcome, Request};
 
@@ -17,6 +18,17 @@ use crate::compile::{Outcome, Request};
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Bytes of output that a pusher is shown.
 const MAX_OUTPUT: u64 = 4 << 20;
+/// What the compile process gets of the node's environment: the way to gem servers, where a proxy leads there.
+const PROXY: [&str; 8] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
 
 /// What is built.
 pub(crate) enum Source {
@@ -36,16 +48,16 @@ pub(crate) struct Build {
     pub(crate) about: Description,
 }
 
-/// Builds `source` with the pack at `pack`, and puts the results into their places below `data`. Dropping the future
+/// Builds `source` with the pack at `pack`, and puts the results into their places below the data directory. Dropping the future
 /// ends the process; nothing of the build is then left.
 pub(crate) async fn run(
-    data: &Path,
+    settings: &Settings,
     pack: &Path,
-    gems: &[PathBuf],
     source: Source,
     config: &Config,
     mut say: impl FnMut(&str) + Send,
 ) -> anyhow::Result<Build> {
+    let Settings { data, .. } = settings;
     let work = tempfile::tempdir_in(data.join("work"))?;
     let (slug, tree) = match source {
         Source::Slug(path) => (Some(path), None),
@@ -55,12 +67,19 @@ pub(crate) async fn run(
         pack: pack.to_owned(),
         slug,
         directory: work.path().to_owned(),
-        gems: gems.to_owned(),
+        gems: settings.gems.clone(),
+        gem_sources: settings.gem_sources.clone(),
+        gem_cache: data.join("gems"),
         config: config.clone().into_iter().collect(),
     };
     let mut child = Command::new(std::env::current_exe()?)
         .arg("compile")
         .env_clear()
+        .envs(
+            PROXY
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .current_dir(work.path())
         .env("TMPDIR", work.path())
         .process_group(0)

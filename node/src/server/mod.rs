@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use corundum_compiler::gems::GemSource;
 use corundum_router::server::{ServerLimits, run as run_router};
 use tokio::net::TcpListener;
 
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) api: SocketAddr,
     /// Directories that builds take gems from.
     pub(crate) gems: Vec<PathBuf>,
+    /// Gem servers that builds may fetch from.
+    pub(crate) gem_sources: Vec<GemSource>,
     /// Apps are served at `NAME.domain`.
     pub(crate) domain: String,
 }

@@ -56,6 +56,7 @@ impl Platform {
             data.join("slugs"),
             data.join("images"),
             data.join("repos"),
+            data.join("gems"),
         ] {
             DirBuilder::new()
                 .recursive(true)
@@ -256,8 +257,8 @@ impl Platform {
         say: impl FnMut(&str) + Send,
     ) -> anyhow::Result<Build> {
         let ready = self.pack(series).await?;
-        let Settings { data, gems, .. } = &self.settings;
-        build::run(data, ready.directory.path(), gems, source, config, say).await
+        let pack = ready.directory.path();
+        build::run(&self.settings, pack, source, config, say).await
     }
 
     /// Adds a release of a finished build and makes it live. What the release needs is loaded before the store says

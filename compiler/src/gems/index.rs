@@ -1,0 +1,136 @@
+//! The compact index, as gem servers write it: `GET /info/NAME` is a text with a line for each version of the gem.
+//!
+//! After a line `---` come lines such as
+//! `2.2.22 DEPENDENCY:REQUIREMENT&REQUIREMENT|checksum:SHA256,ruby:REQUIREMENT,rubygems:REQUIREMENT`, the version
+//! followed by `-PLATFORM` for a precompiled build.
+
+use crate::checksum::Checksum;
+
+/// A text that is no compact index, or says something wrong of the version in question.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum IndexError {
+    /// It has no line `---`.
+    #[error("it has no line of three dashes")]
+    Head,
+    /// The line has no checksum, or one that is none.
+    #[error("its line {0} has no SHA-256 checksum")]
+    Checksum(usize),
+}
+
+/// What an index says of one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Its plain form is there, with this checksum.
+    Plain(Checksum),
+    /// It is there only as precompiled builds, for these platforms.
+    Precompiled(Vec<String>),
+    /// It is not there: yanked, or never published.
+    Absent,
+}
+
+/// What `index` says of `version`.
+pub(super) fn find(index: &str, version: &str) -> Result<Entry, IndexError> {
+    let mut lines = (1..).zip(index.lines());
+    if !lines.any(|(_, line)| line.trim_end() == "---") {
+        return Err(IndexError::Head);
+    }
+    let mut platforms = Vec::new();
+    for (number, line) in lines {
+        let (label, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let Some(platform) = label.strip_prefix(version) else {
+            continue;
+        };
+        if let Some(platform) = platform.strip_prefix('-') {
+            platforms.push(platform.chars().take(40).collect());
+        } else if platform.is_empty() {
+            let checksum = checksum(rest).ok_or(IndexError::Checksum(number))?;
+            return Ok(Entry::Plain(checksum));
+        }
+    }
+    Ok(if platforms.is_empty() {
+        Entry::Absent
+    } else {
+        Entry::Precompiled(platforms)
+    })
+}
+
+/// `DEPENDENCIES|checksum:SHA256,ruby:…`
+fn checksum(rest: &str) -> Option<Checksum> {
+    let (_, facts) = rest.rsplit_once('|')?;
+    let mut facts = facts.split(',');
+    let digest = facts.find_map(|fact| fact.trim().strip_prefix("checksum:"))?;
+    digest.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn digest(digit: char) -> String {
+        digit.to_string().repeat(64)
+    }
+
+    fn index() -> String {
+        let (a, b, c) = (digest('a'), digest('b'), digest('c'));
+        format!(
+            "created_at: 2026-01-01T00:00:00Z\n---\n1.0 |checksum:{a}\n1.0.1 rack:>= 2.2.4&< 4,tilt:~> 2.0|checksum:{b},ruby:>= 2.7&< 4.1,rubygems:> 1.3.1\n1.0.1-java jar:>= 0|checksum:{c}\n2.0-x86_64-linux |checksum:{a}\n2.0-arm64-darwin |checksum:{b}\n3.0.0.pre.1 |ruby:>= 3\n3.1 |checksum:abcd\n"
+        )
+    }
+
+    #[test]
+    fn a_version_is_found_with_its_checksum() {
+        for (version, digit) in [("1.0", 'a'), ("1.0.1", 'b')] {
+            let expected = Entry::Plain(digest(digit).parse().unwrap());
+            assert_eq!(find(&index(), version), Ok(expected));
+            assert_eq!(
+                find(&index().replace('\n', "\r\n"), version),
+                find(&index(), version)
+            );
+        }
+    }
+
+    #[test]
+    fn absent_and_precompiled_versions_are_told_apart() {
+        let platforms = ["x86_64-linux", "arm64-darwin"].map(str::to_owned);
+        let expected = Entry::Precompiled(platforms.to_vec());
+        assert_eq!(find(&index(), "2.0"), Ok(expected));
+        for absent in ["2", "1.0.10", "1.0.1-java2"] {
+            assert_eq!(find(&index(), absent), Ok(Entry::Absent), "{absent}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_index_is_refused() {
+        assert_eq!(find("<html>", "1.0"), Err(IndexError::Head));
+        assert_eq!(find(&index(), "3.0.0.pre.1"), Err(IndexError::Checksum(8)));
+        assert_eq!(find(&index(), "3.1"), Err(IndexError::Checksum(9)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(---\n)?([0-9a-z.:|,&<>=~ -]{0,40}\n){0,12}", version in "[0-9.a]{1,4}") {
+            let _ = find(&text, &version);
+        }
+
+        #[test]
+        fn every_line_of_an_index_is_found_and_no_other(
+            versions in proptest::collection::btree_map("[0-9]{1,2}(\\.[0-9]{1,2}){0,3}(\\.pre\\.[0-9])?", any::<[u8; 4]>(), 1..20),
+            dependencies in "([a-z_-]{1,8}:>= [0-9.]{1,5}(&< [0-9.]{1,5})?(,[a-z-]{1,8}:= [0-9.]{1,5})?)?",
+            other in "[0-9]{1,2}(\\.[0-9]{1,2}){0,3}",
+        ) {
+            let line = |(version, seed): (&String, &[u8; 4])| {
+                format!("{version} {dependencies}|checksum:{},ruby:>= 2.0\n", Checksum::of(seed))
+            };
+            let text: String = versions.iter().map(line).collect();
+            let text = format!("---\n{text}");
+            for (version, seed) in &versions {
+                prop_assert_eq!(find(&text, version), Ok(Entry::Plain(Checksum::of(seed))));
+            }
+            if !versions.contains_key(&other) {
+                prop_assert_eq!(find(&text, &other), Ok(Entry::Absent));
+            }
+        }
+    }
+}

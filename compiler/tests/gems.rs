@@ -1,0 +1,442 @@
+//! Installing gems as a build does, from a gem server that is asked over HTTP.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+#[path = "../../tests/support/gem_server.rs"]
+mod gem_server;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use corundum_compiler::gems::{
+    self, FetchLimits, GemError, GemfileGem, GemfileReport, Places, Remote, RemoteError,
+    ServerError, Store,
+};
+use corundum_compiler::tree::Tree;
+use corundum_sdk::archive::Mode;
+use corundum_sdk::pack::{Manifest, Member};
+
+use gem_server::{Answer, GemServer, gem};
+
+const GREETING: &[(&str, &str)] = &[("lib/greeting.rb", "GREETING = 'hello'\n")];
+
+/// A node's cache and gem directory, and an app that needs the gem `greeting` 1.0.
+struct Build {
+    directory: tempfile::TempDir,
+    tree: Tree,
+    gems: Vec<PathBuf>,
+    carried: BTreeMap<String, String>,
+    limits: FetchLimits,
+    sources: Vec<String>,
+    said: Vec<String>,
+}
+
+impl Build {
+    /// An app whose lockfile names `remotes`, on a node that allows them.
+    fn of(remotes: &[&str], checksums: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("work")).unwrap();
+        let mut build = Self {
+            directory,
+            tree: empty(),
+            gems: Vec::new(),
+            carried: BTreeMap::new(),
+            limits: FetchLimits::default(),
+            sources: remotes.iter().map(|remote| (*remote).to_owned()).collect(),
+            said: Vec::new(),
+        };
+        build.lock(remotes, checksums);
+        build
+    }
+
+    /// A fresh tree with this lockfile.
+    fn lock(&mut self, remotes: &[&str], checksums: &str) {
+        let remotes: String = remotes.iter().map(|r| format!("  remote: {r}\n")).collect();
+        let text = format!(
+            "GEM\n{remotes}  specs:\n    greeting (1.0)\n\nDEPENDENCIES\n  greeting\n\nCHECKSUMS\n{checksums}"
+        );
+        self.tree = empty();
+        self.add("Gemfile.lock", text.as_bytes());
+    }
+
+    fn add(&mut self, path: &str, bytes: &[u8]) {
+        self.tree.add(path, bytes, Mode::Plain).unwrap();
+    }
+
+    fn install(&mut self) -> Result<(), GemError> {
+        let gemfile = GemfileReport {
+            gems: vec![GemfileGem {
+                name: "greeting".to_owned(),
+                groups: vec!["default".to_owned()],
+                ..GemfileGem::default()
+            }],
+            error: None,
+        };
+        let (cache, scratch) = (self.cache(), self.directory.path().join("work"));
+        let sources = self.sources.iter().map(|source| source.parse().unwrap());
+        let remote = Remote::new(sources, Store::new(&cache, &scratch));
+        let remote = remote.with_limits(self.limits.clone());
+        let places = Places {
+            directories: &self.gems,
+            remote: &remote,
+        };
+        let mut said = Vec::new();
+        let manifest = manifest(&self.carried);
+        let say = |line: &str| said.push(line.to_owned());
+        let result = gems::install(&mut self.tree, &gemfile, &manifest, &places, say);
+        assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 0);
+        self.said = said;
+        result
+    }
+
+    /// Where the gem came from.
+    fn source(&mut self) -> String {
+        self.install().unwrap();
+        let [line] = self.said.as_slice() else {
+            panic!("{:?}", self.said);
+        };
+        line.clone()
+    }
+
+    fn refusal(&mut self) -> RemoteError {
+        match self.install() {
+            Err(GemError::Remote(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn server_error(&mut self) -> ServerError {
+        match self.refusal() {
+            RemoteError::Server { error, .. } => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.directory.path().join("gems")
+    }
+}
+
+fn empty() -> Tree {
+    let tar = tar::Builder::new(Vec::new()).into_inner().unwrap();
+    Tree::read(tar.as_slice(), 1 << 20).unwrap()
+}
+
+fn manifest(carried: &BTreeMap<String, String>) -> Manifest {
+    let member = || Member::of("x", "x", b"");
+    Manifest {
+        abi: 1,
+        language: "ruby".to_owned(),
+        version: "3.4.1".to_owned(),
+        series: "3.4".to_owned(),
+        digest: String::new(),
+        modules: Vec::new(),
+        image: member(),
+        root: member(),
+        gems: carried.clone(),
+        extensions: Vec::new(),
+    }
+}
+
+fn greeting() -> Vec<u8> {
+    gem("greeting", "1.0", GREETING, "")
+}
+
+/// A server with the gem, and a build from it.
+fn published() -> (GemServer, Build) {
+    let server = GemServer::start();
+    server.publish("greeting", "1.0", &greeting());
+    let build = Build::of(&[&server.url()], "");
+    (server, build)
+}
+
+#[test]
+fn a_gem_comes_from_its_server_and_then_from_the_cache() {
+    let (server, mut build) = published();
+    let from = format!("Installing greeting 1.0 from {}", server.url());
+    assert_eq!(build.source(), from);
+    assert_eq!(server.asked(), ["/info/greeting", "/gems/greeting-1.0.gem"]);
+    let file = "vendor/bundle/ruby/3.4.0/gems/greeting-1.0/lib/greeting.rb";
+    assert_eq!(build.tree.text(file).unwrap().unwrap(), GREETING[0].1);
+    build.lock(&[&server.url()], "");
+    assert_eq!(build.source(), "Installing greeting 1.0 from the gem cache");
+    assert_eq!(server.asked(), ["/info/greeting"]);
+}
+
+#[test]
+fn with_a_checksum_in_the_lockfile_the_cache_needs_no_server() {
+    let (server, mut build) = published();
+    let checksum = server.publish("greeting", "1.0", &greeting());
+    let checksums = format!("  greeting (1.0) sha256={checksum}\n");
+    build.lock(&[&server.url()], &checksums);
+    build.install().unwrap();
+    server.stop();
+    build.lock(&[&server.url()], &checksums);
+    assert_eq!(build.source(), "Installing greeting 1.0 from the gem cache");
+    // A damaged file is not used: without it the server is asked.
+    let file = build.cache().join(format!("{checksum}.gem"));
+    std::fs::write(&file, "damaged").unwrap();
+    build.lock(&[&server.url()], &checksums);
+    assert!(matches!(
+        build.server_error(),
+        ServerError::Unreachable { .. }
+    ));
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_source_that_the_operator_has_not_allowed_is_never_asked() {
+    let (server, mut build) = published();
+    build.sources = vec!["https://rubygems.org/".to_owned()];
+    let error = build.refusal().to_string();
+    let option = format!("--gem-source {}", server.url());
+    assert!(error.contains(&option), "{error}");
+    assert_eq!(server.asked(), [""; 0]);
+    // Not even what the cache has is given for it.
+    build.sources = vec![server.url()];
+    build.install().unwrap();
+    build.sources.clear();
+    build.lock(&[&server.url()], "");
+    assert!(matches!(build.refusal(), RemoteError::NotAllowed { .. }));
+}
+
+#[test]
+fn credentials_in_a_source_are_refused_and_not_shown() {
+    let (server, mut build) = published();
+    let url = server.url().replace("127", "me:secret@127");
+    build.lock(&[&url], "");
+    let error = build.refusal();
+    assert!(matches!(error, RemoteError::Source { .. }));
+    assert!(!error.to_string().contains("secret"), "{error}");
+    for bad in ["file:///etc/passwd", "/etc/passwd", "s3://bucket"] {
+        build.lock(&[bad], "");
+        assert!(
+            matches!(build.refusal(), RemoteError::Source { .. }),
+            "{bad}"
+        );
+    }
+    assert_eq!(server.asked(), [""; 0]);
+}
+
+#[test]
+fn a_gem_that_is_not_what_the_index_or_the_lockfile_says_is_not_installed() {
+    let (server, mut build) = published();
+    let other = gem("greeting", "1.0", &[("lib/greeting.rb", "evil\n")], "");
+    server.set("/gems/greeting-1.0.gem", Answer::Bytes(other));
+    let error = build.refusal();
+    assert!(matches!(error, RemoteError::Checksum(_)), "{error}");
+    assert!(!build.cache().exists());
+    let checksums = format!("  greeting (1.0) sha256={}\n", "0".repeat(64));
+    build.lock(&[&server.url()], &checksums);
+    let error = build.refusal().to_string();
+    for part in [
+        "greeting 1.0",
+        "Gemfile.lock",
+        &"0".repeat(64),
+        "--add-checksums",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(build.said, [""; 0]);
+}
+
+#[test]
+fn what_a_server_does_not_have_is_told_apart() {
+    let server = GemServer::start();
+    let mut build = Build::of(&[&server.url()], "");
+    assert!(matches!(build.refusal(), RemoteError::UnknownGem { .. }));
+    server.index("greeting", &format!("1.1 |checksum:{}\n", "0".repeat(64)));
+    let error = build.refusal();
+    assert!(
+        matches!(error, RemoteError::UnknownVersion { .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("yanked"), "{error}");
+    let line = format!("1.0-x86_64-linux |checksum:{}\n", "0".repeat(64));
+    server.index("greeting", &line);
+    let error = build.refusal().to_string();
+    assert!(
+        error.contains("precompiled builds (x86_64-linux)"),
+        "{error}"
+    );
+    // The index has it, and the file is gone.
+    server.index("greeting", &format!("1.0 |checksum:{}\n", "0".repeat(64)));
+    assert!(matches!(build.server_error(), ServerError::NotFound(_)));
+}
+
+#[test]
+fn an_index_that_is_none_is_told() {
+    let server = GemServer::start();
+    let mut build = Build::of(&[&server.url()], "");
+    for text in ["<html>Sign in</html>", "---\n1.0 |ruby:>= 2\n"] {
+        server.set("/info/greeting", Answer::Bytes(text.into()));
+        assert!(
+            matches!(build.refusal(), RemoteError::Index { .. }),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn bad_answers_are_told_apart() {
+    let (server, mut build) = published();
+    let file = "/gems/greeting-1.0.gem";
+    let mut answered = |answer: Answer| {
+        server.set(file, answer);
+        build.server_error()
+    };
+    let half = answered(Answer::Half(greeting()));
+    assert!(matches!(half, ServerError::Truncated(_)), "{half:?}");
+    let loops = answered(Answer::Redirect(file.to_owned()));
+    assert!(matches!(loops, ServerError::Redirects(_)), "{loops:?}");
+    let noise = answered(Answer::Noise);
+    assert!(matches!(noise, ServerError::Protocol { .. }), "{noise:?}");
+    for (status, is_forbidden) in [(401, true), (403, true), (500, false), (429, false)] {
+        let error = answered(Answer::Status(status));
+        assert_eq!(matches!(error, ServerError::Forbidden { .. }), is_forbidden);
+        assert!(error.to_string().contains(&status.to_string()), "{error}");
+    }
+    let away = answered(Answer::Redirect("ftp://127.0.0.1/x".to_owned()));
+    assert!(matches!(away, ServerError::Protocol { .. }), "{away:?}");
+}
+
+#[test]
+fn a_redirect_is_followed() {
+    let (server, mut build) = published();
+    server.set("/stored", Answer::Bytes(greeting()));
+    server.set(
+        "/gems/greeting-1.0.gem",
+        Answer::Redirect("/stored".to_owned()),
+    );
+    build.install().unwrap();
+}
+
+#[test]
+fn answers_have_bounds_of_size_and_time() {
+    let (server, mut build) = published();
+    build.limits.index = 1000;
+    server.set("/info/greeting", Answer::Endless);
+    let endless = build.server_error();
+    assert!(
+        matches!(endless, ServerError::TooLarge { .. }),
+        "{endless:?}"
+    );
+    server.set("/info/greeting", Answer::Bytes(vec![b' '; 1001]));
+    assert!(matches!(build.server_error(), ServerError::TooLarge { .. }));
+    server.set("/info/greeting", Answer::Never);
+    build.limits.request = Duration::from_millis(200);
+    let never = build.server_error();
+    assert!(matches!(never, ServerError::Slow { .. }), "{never:?}");
+    build.limits.total = Duration::ZERO;
+    assert!(matches!(build.refusal(), RemoteError::TooLong(..)));
+}
+
+#[test]
+fn gems_have_a_bound_together() {
+    let (_server, mut build) = published();
+    build.limits.all = 100;
+    assert!(matches!(build.refusal(), RemoteError::TooMuch(_)));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_and_the_packs_own_gem_stands_in() {
+    let (server, mut build) = published();
+    server.stop();
+    let error = build.server_error();
+    assert!(
+        matches!(error, ServerError::Unreachable { .. }),
+        "{error:?}"
+    );
+    build
+        .carried
+        .insert("greeting".to_owned(), "0.9".to_owned());
+    let said = build.source();
+    assert!(
+        said.starts_with("Using greeting 0.9 of the Ruby pack") && said.contains("1.0"),
+        "{said}"
+    );
+    // A server that is there decides: the lockfile's version is what is installed.
+    let (server, mut build) = published();
+    build
+        .carried
+        .insert("greeting".to_owned(), "0.9".to_owned());
+    assert!(build.source().ends_with(&server.url()));
+    build.lock(&[&server.url()], "");
+    build
+        .carried
+        .insert("greeting".to_owned(), "1.0".to_owned());
+    assert_eq!(build.source(), "Using greeting of the Ruby pack");
+}
+
+#[test]
+fn the_apps_own_file_comes_before_a_gem_directory_and_that_before_a_server() {
+    let (server, mut build) = published();
+    let own = build.directory.path().join("own");
+    std::fs::create_dir_all(own.join("specifications")).unwrap();
+    std::fs::create_dir_all(own.join("gems/greeting-1.0/lib")).unwrap();
+    std::fs::write(own.join("specifications/greeting-1.0.gemspec"), "").unwrap();
+    std::fs::write(own.join("gems/greeting-1.0/lib/greeting.rb"), "").unwrap();
+    build.gems = vec![own.clone()];
+    build.add("vendor/cache/greeting-1.0.gem", &greeting());
+    assert!(build.source().ends_with("from vendor/cache"));
+    build.lock(&[&server.url()], "");
+    assert!(build.source().ends_with(&own.display().to_string()));
+    build.lock(&[&server.url()], "");
+    build.gems.clear();
+    assert_eq!(server.asked(), [""; 0]);
+    assert!(build.source().ends_with(&server.url()));
+}
+
+#[test]
+fn of_several_servers_one_must_have_the_gem_and_none_another_of_its_name() {
+    let (server, mut build) = published();
+    let second = GemServer::start();
+    let both = [server.url(), second.url()];
+    build.sources = both.to_vec();
+    let both = both.each_ref().map(String::as_str);
+    for remotes in [both, [both[1], both[0]]] {
+        build.lock(&remotes, "");
+        build.install().unwrap();
+    }
+    second.publish("greeting", "1.0", &gem("greeting", "1.0", &[], ""));
+    build.lock(&both, "");
+    assert!(matches!(build.refusal(), RemoteError::Ambiguous { .. }));
+}
+
+#[test]
+fn a_native_extension_and_another_ruby_are_refused_by_name() {
+    let server = GemServer::start();
+    let native = gem(
+        "greeting",
+        "1.0",
+        GREETING,
+        "extensions:\n- ext/extconf.rb\n",
+    );
+    server.publish("greeting", "1.0", &native);
+    let mut build = Build::of(&[&server.url()], "");
+    let error = build.install().unwrap_err();
+    assert!(
+        matches!(&error, GemError::Native { name, .. } if name == "greeting"),
+        "{error}"
+    );
+    let server = GemServer::start();
+    let ruby = "required_ruby_version: !ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - !ruby/object:Gem::Version\n      version: '4'\n";
+    server.publish("greeting", "1.0", &gem("greeting", "1.0", GREETING, ruby));
+    let mut build = Build::of(&[&server.url()], "");
+    let error = build.install().unwrap_err().to_string();
+    assert!(
+        error.contains("needs Ruby >= 4, and the app runs on 3.4.1"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_published_file_that_is_another_gem_is_refused() {
+    let server = GemServer::start();
+    server.publish("greeting", "1.0", &gem("other", "1.0", GREETING, ""));
+    let mut build = Build::of(&[&server.url()], "");
+    let error = build.install().unwrap_err();
+    assert!(matches!(error, GemError::Unusable { .. }), "{error}");
+    assert!(error.to_string().contains("it holds other 1.0"), "{error}");
+}
