@@ -40,6 +40,8 @@ pub(crate) struct Node {
     http: u16,
     api: u16,
     server: Option<Child>,
+    /// What the server is told beside its directory and its listeners.
+    arguments: Vec<String>,
 }
 
 /// A repository with the node's remote.
@@ -71,7 +73,18 @@ fn cache() -> PathBuf {
 }
 
 impl Node {
+    /// A node that takes gems from Debian's packages and fetches none.
     pub(crate) fn start() -> Self {
+        let nowhere = ["--gem-source", "http://127.0.0.1:9/"];
+        if std::path::Path::new(DEBIAN_GEMS).is_dir() {
+            Self::start_with(&[&nowhere[..], &["--gems", DEBIAN_GEMS]].concat())
+        } else {
+            Self::start_with(&nowhere)
+        }
+    }
+
+    /// A node with these arguments.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = directory.path().join("home");
         std::fs::create_dir(&home).unwrap();
@@ -83,6 +96,10 @@ impl Node {
             http: free_port(),
             api: free_port(),
             server: None,
+            arguments: arguments
+                .iter()
+                .map(|argument| (*argument).to_owned())
+                .collect(),
         };
         node.restart();
         node
@@ -107,9 +124,7 @@ impl Node {
             .arg(self.directory.path().join("data"));
         command.args(["--http", &format!("127.0.0.1:{}", self.http)]);
         command.args(["--api", &format!("127.0.0.1:{}", self.api)]);
-        if std::path::Path::new(DEBIAN_GEMS).is_dir() {
-            command.args(["--gems", DEBIAN_GEMS]);
-        }
+        command.args(&self.arguments);
         command
     }
 

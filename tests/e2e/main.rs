@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "../support/gem_server.rs"]
+mod gem_server;
+mod gems;
 mod harness;
 mod layers;
 
@@ -327,9 +330,7 @@ fn a_missing_a_native_and_an_unlocked_gem_are_named() {
             .text
             .contains("no Gemfile.lock: run bundle lock")
     );
-    let lock = |name: &str| {
-        format!("GEM\n  remote: x\n  specs:\n    {name} (1.0)\n\nDEPENDENCIES\n  {name}\n")
-    };
+    let lock = |name: &str| format!("GEM\n  specs:\n    {name} (1.0)\n\nDEPENDENCIES\n  {name}\n");
     app.write("Gemfile.lock", &lock("nothing-like-it"));
     let push = app.push("main");
     assert!(
