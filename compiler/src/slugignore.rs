@@ -95,6 +95,6 @@ mod tests {
             error.to_string().starts_with(".slugignore line 2: \"!b\""),
             "{error}"
         );
-        assert!(Slugignore::parse("a[\n").is_err());
+        assert!(Slugignore::parse("{a\n").is_err());
     }
 }

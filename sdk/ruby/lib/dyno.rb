@@ -19,6 +19,7 @@ require_relative "dyno/process"
 require_relative "dyno/output"
 require_relative "dyno/replacements"
 require_relative "dyno/random"
+require_relative "dyno/heap"
 require_relative "dyno/bundle"
 require_relative "dyno/builder"
 require_relative "dyno/input"
@@ -36,7 +37,7 @@ module Dyno
       Dir.chdir("/app")
       Bundle.load("/app/.corundum/bundle.json")
       Server.app = Builder.load(Command.rackup_file(Self.arguments))
-      3.times { GC.start }
+      Heap.settle
       0
     rescue SystemExit => exit
       LOG.write("the app called exit(#{exit.status}) while it was loading\n")

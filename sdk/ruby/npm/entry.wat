@@ -102,7 +102,32 @@
       (then (call $log_exception) (return (i32.const 70))))
     (i32.shr_s (i32.load (local.get $result)) (i32.const 1)))
 
-  (func (export "dyno_boot") (result i32) (call $call (global.get $boot)))
+  ;; Plugs the holes that malloc has among its blocks, from large to small, so that what requests allocate lies
+  ;; together at the heap's end instead of on every page, each of which would become private to the dyno. A block larger
+  ;; than any hole tells where the end is; cabi_realloc cannot free, but it can shrink.
+  (func $plug
+    (local $end i32) (local $block i32) (local $size i32) (local $left i32)
+    (local.set $end (call $realloc (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 1048576)))
+    (drop (call $realloc (local.get $end) (i32.const 1048576) (i32.const 16) (i32.const 8)))
+    (local.set $size (i32.const 262144))
+    (local.set $left (i32.const 1000000))
+    (loop $sizes
+      (loop $blocks
+        (local.set $block
+          (call $realloc (i32.const 0) (i32.const 0) (i32.const 8) (local.get $size)))
+        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+        (br_if $blocks (i32.and
+          (i32.lt_u (local.get $block) (local.get $end))
+          (i32.gt_s (local.get $left) (i32.const 0)))))
+      (drop (call $realloc (local.get $block) (local.get $size) (i32.const 8) (i32.const 8)))
+      (local.set $size (i32.shr_u (i32.mul (local.get $size) (i32.const 3)) (i32.const 2)))
+      (br_if $sizes (i32.gt_u (local.get $size) (i32.const 8)))))
+
+  (func (export "dyno_boot") (result i32)
+    (local $status i32)
+    (local.set $status (call $call (global.get $boot)))
+    (if (i32.eqz (local.get $status)) (then (call $plug)))
+    (local.get $status))
   (func (export "dyno_restore") (result i32) (call $call (global.get $restore)))
   (func (export "dyno_handle") (result i32) (call $call (global.get $handle)))
   (func (export "dyno_run") (result i32) (call $call (global.get $run))))

@@ -50,6 +50,7 @@ const PRELUDE_FILES: &[(&str, &str)] = &[
         "dyno/random.rb",
         include_str!("../../ruby/lib/dyno/random.rb"),
     ),
+    ("dyno/heap.rb", include_str!("../../ruby/lib/dyno/heap.rb")),
     (
         "dyno/bundle.rb",
         include_str!("../../ruby/lib/dyno/bundle.rb"),
