@@ -117,6 +117,8 @@ pub(crate) struct Input {
     head_read: usize,
     chunk: Bytes,
     rest: Option<BoxStream<'static, Result<Bytes, BodyInterrupted>>>,
+    /// Bytes of the body that have not arrived, where their number is known.
+    left: Option<u64>,
     progress: Arc<Progress>,
 }
 
@@ -128,6 +130,7 @@ impl Input {
             head_read: 0,
             chunk: Bytes::new(),
             rest: None,
+            left: None,
             progress: Arc::default(),
         }
     }
@@ -144,6 +147,7 @@ impl Input {
             Some(_) => &progress.moved,
         });
         Self {
+            left: request.head.content_length(),
             head: request.head,
             head_read: 0,
             chunk,
@@ -186,10 +190,7 @@ impl Input {
                 return Ok(0);
             };
             match rest.next().await {
-                Some(Ok(chunk)) => {
-                    self.progress.mark(&self.progress.moved);
-                    self.chunk = chunk;
-                }
+                Some(Ok(chunk)) => self.arrived(chunk),
                 Some(Err(BodyInterrupted)) => {
                     self.rest = None;
                     return Err(Errno::Connreset);
@@ -204,6 +205,18 @@ impl Input {
         buffer[..length].copy_from_slice(&self.chunk[..length]);
         self.chunk.advance(length);
         Ok(length)
+    }
+
+    /// Takes the next chunk. With the last one the guest has the request: it need not read on to be told so.
+    fn arrived(&mut self, chunk: Bytes) {
+        self.left = self
+            .left
+            .map(|left| left.saturating_sub(chunk.len() as u64));
+        self.progress.mark(match self.left {
+            Some(0) => &self.progress.request_read,
+            _ => &self.progress.moved,
+        });
+        self.chunk = chunk;
     }
 
     /// Ends the exchange: what was not read is dropped. Returns the head's buffer, to be used again.
@@ -324,7 +337,9 @@ impl Output {
 
 impl ResponseOutput {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        if self.fault.is_some() {
+        // A guest that writes little and waits long must learn of its client's leaving too.
+        let gone = self.stream.as_ref().is_some_and(mpsc::Sender::is_closed);
+        if self.fault.is_some() || gone {
             return Err(Errno::Pipe);
         }
         self.buffer.extend_from_slice(bytes);
@@ -468,6 +483,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_that_went_away_between_two_small_writes_is_a_broken_pipe_too() {
+        let (mut output, answer) = output();
+        output.write(b"Status: 200 OK\r\n\r\none").await.unwrap();
+        output.flush_now();
+        drop(answer.await.unwrap());
+        assert_eq!(output.write(b"two").await, Err(Errno::Pipe));
+    }
+
+    #[tokio::test]
     async fn an_aborted_response_ends_in_an_error() {
         let (mut output, answer) = output();
         output.write(b"Status: 200 OK\r\n\r\nhalf").await.unwrap();
@@ -487,6 +511,19 @@ mod tests {
         let (mut garbled, _answer) = output();
         assert_eq!(garbled.write(b"hello\n\n").await, Err(Errno::Pipe));
         assert!(matches!(garbled.finish().await, Err(OutputError::Head(_))));
+    }
+
+    #[tokio::test]
+    async fn a_request_of_known_length_is_read_with_its_last_byte() {
+        let head = corundum_sdk::abi::scgi::HeadWriter::new(Vec::new(), Some(4)).finish();
+        let stream = futures_util::stream::iter([Ok("ab".into()), Ok("cd".into())]);
+        let body = RequestBody::Stream(stream.boxed());
+        let mut input = Input::request(Request { head, body }, Arc::default());
+        let mut buffer = vec![0; 1000];
+        for read in [false, false, true] {
+            input.read(&mut buffer).await.unwrap();
+            assert_eq!(input.progress.request_read().is_some(), read);
+        }
     }
 
     #[tokio::test]

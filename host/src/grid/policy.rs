@@ -33,7 +33,7 @@ pub struct Limits {
     /// How long an idle dyno is kept. A new one costs a millisecond, so not long.
     pub idle: Duration,
     /// Bytes that a dyno's memory may grow by before it is replaced between two requests. MRI's npm build loses
-    /// 24 KB in each `throw`; replacement is what keeps memory flat.
+    /// 24 KB for each method in C that a `throw`, `break` or exception skips; replacement is what keeps memory flat.
     pub growth: usize,
     /// Requests that a dyno serves before it is replaced, against slow leaks of other kinds.
     pub requests: u32,

@@ -1,7 +1,7 @@
 //! Boots an app from the text of its `config.ru` and sends it requests through a grid.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use corundum_host::grid::{DispatchError, Grid, GridLog, Isolation, Limits, Relea
 use corundum_host::image::Image;
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
-use corundum_sdk::abi::scgi::HeadWriter;
+use corundum_sdk::abi::scgi::{Head, HeadWriter};
 use corundum_sdk::archive::{Archive, Mode, Writer};
 use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
 use corundum_sdk::pack::ruby::{Series, prepare};
@@ -21,6 +21,7 @@ use tokio::sync::{OnceCell, mpsc};
 
 /// How an app is run.
 pub(crate) struct Options {
+    pub(crate) series: Series,
     pub(crate) limits: Limits,
     pub(crate) isolation: Isolation,
     pub(crate) formation: u32,
@@ -29,6 +30,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            series: Series::DEFAULT,
             limits: Limits::default(),
             isolation: Isolation::App,
             formation: 4,
@@ -75,27 +77,34 @@ fn cache() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
 }
 
-/// The engine and the pack that all tests share.
-async fn shared() -> &'static (Engine, Arc<Pack>) {
-    static SHARED: OnceCell<(Engine, Arc<Pack>)> = OnceCell::const_new();
-    SHARED
-        .get_or_init(|| async {
-            let directory = prepare(Series::DEFAULT, &cache(), |_| {}).unwrap();
-            let allocation = Allocation::Pooled { dynos: 100 };
-            let engine = Engine::new(EngineConfig {
-                allocation,
-                ..EngineConfig::default()
-            })
-            .unwrap();
-            let log = Arc::new(Lines::default());
-            let pack = Pack::open(&engine, &directory, log, |_| {}).await.unwrap();
-            (engine, Arc::new(pack))
-        })
-        .await
+/// The engine that all tests share.
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| {
+        let allocation = Allocation::Pooled { dynos: 100 };
+        let config = EngineConfig {
+            allocation,
+            ..EngineConfig::default()
+        };
+        Engine::new(config).unwrap()
+    })
 }
 
-pub(crate) fn request(method: &str, path: &str, body: &str) -> Request {
-    let mut head = HeadWriter::new(Vec::new(), Some(body.len() as u64));
+/// The pack that all tests of a series share.
+async fn pack(series: Series) -> Arc<Pack> {
+    static PACKS: [OnceCell<Arc<Pack>>; Series::ALL.len()] =
+        [const { OnceCell::const_new() }; Series::ALL.len()];
+    let index = Series::ALL.iter().position(|other| *other == series);
+    let open = || async {
+        let directory = prepare(series, &cache(), |_| {}).unwrap();
+        let log = Arc::new(Lines::default());
+        Arc::new(Pack::open(engine(), &directory, log, |_| {}).await.unwrap())
+    };
+    PACKS[index.unwrap()].get_or_init(open).await.clone()
+}
+
+fn head(method: &str, path: &str, length: Option<u64>) -> Head {
+    let mut head = HeadWriter::new(Vec::new(), length);
     for (key, value) in [
         ("REQUEST_METHOD", method),
         ("SCRIPT_NAME", ""),
@@ -108,14 +117,34 @@ pub(crate) fn request(method: &str, path: &str, body: &str) -> Request {
     ] {
         head.pair(key.as_bytes(), value.as_bytes());
     }
+    head.finish()
+}
+
+pub(crate) fn request(method: &str, path: &str, body: &str) -> Request {
+    let head = head(method, path, Some(body.len() as u64));
     let body = match body {
         "" => RequestBody::Empty,
         body => RequestBody::Full(Bytes::copy_from_slice(body.as_bytes())),
     };
+    Request { head, body }
+}
+
+/// A request whose body arrives in pieces, and whose length only its end tells.
+pub(crate) fn chunked(path: &str, pieces: Vec<Bytes>) -> Request {
+    let body = futures_util::stream::iter(pieces.into_iter().map(Ok)).boxed();
     Request {
-        head: head.finish(),
-        body,
+        head: head("POST", path, None),
+        body: RequestBody::Stream(body),
     }
+}
+
+/// A response as it was received.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Lines, `name: value`.
+    pub(crate) headers: Vec<String>,
+    pub(crate) body: String,
 }
 
 impl TestApp {
@@ -133,7 +162,7 @@ impl TestApp {
     }
 
     async fn build(config_ru: &str, options: Options) -> Result<Self, String> {
-        let (engine, pack) = shared().await;
+        let (engine, pack) = (engine(), pack(options.series).await);
         let mut writer = Writer::new(Vec::new());
         let length = config_ru.len() as u64;
         writer
@@ -153,7 +182,7 @@ impl TestApp {
         let lines = Arc::new(Lines::default());
         let booted = boot::boot(
             engine,
-            pack,
+            &pack,
             &app,
             &BootLimits::default(),
             lines.clone(),
@@ -187,20 +216,32 @@ impl TestApp {
     }
 
     pub(crate) async fn send(&self, request: Request) -> Result<(u16, String), DispatchError> {
+        let answer = self.answer(request).await?;
+        Ok((answer.status, answer.body))
+    }
+
+    pub(crate) async fn answer(&self, request: Request) -> Result<Answer, DispatchError> {
         let served = self.grid.dispatch(&self.name, request).await?;
         let mut bytes = Vec::new();
         match served.response.body {
             ResponseBody::Full(body) => bytes.extend_from_slice(&body),
             ResponseBody::Stream(mut stream) => {
                 while let Some(part) = stream.recv().await {
-                    bytes.extend_from_slice(&part.unwrap());
+                    let part = part.map_err(|cut| DispatchError::NoResponse(cut.to_string()))?;
+                    bytes.extend_from_slice(&part);
                 }
             }
         }
-        Ok((
-            served.response.head.status,
-            String::from_utf8(bytes).unwrap(),
-        ))
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let head = served.response.head;
+        let headers = head.headers.iter();
+        Ok(Answer {
+            status: head.status,
+            headers: headers
+                .map(|(name, value)| format!("{}: {}", text(name), text(value)))
+                .collect(),
+            body: text(&bytes),
+        })
     }
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, String) {

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod harness;
+mod rack;
 
 use std::time::Duration;
 
 use corundum_host::grid::{DispatchError, Isolation, Limits};
+use corundum_sdk::pack::ruby::Series;
 use harness::{Options, TestApp, request};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,6 +17,26 @@ async fn a_bare_rack_app_answers() {
         TestApp::boot("run ->(env) { [200, {'x-a' => '1'}, ['hi ', env['PATH_INFO']]] }").await;
     let (status, body) = app.get("/there").await.unwrap();
     assert_eq!((status, body.as_str()), (200, "hi /there"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_series_of_ruby_boots_an_app_and_serves_it() {
+    let source = "
+        require 'json'
+        require 'openssl'
+        run ->(e) { [200, {}, [RUBY_VERSION, ' ', e['rack.input'].read, OpenSSL::Digest.hexdigest('SHA256', '')[0, 4]]] }";
+    for series in Series::ALL {
+        let options = Options {
+            series,
+            ..Options::default()
+        };
+        let app = TestApp::boot_with(source, options).await;
+        let (status, body) = app.send(request("POST", "/", "body")).await.unwrap();
+        assert_eq!(status, 200, "{series}: {:?}", app.log_lines());
+        assert!(body.starts_with(series.as_str()), "{series}: {body}");
+        assert!(body.ends_with(" bodye3b0"), "{series}: {body}");
+        assert_eq!(app.get("/").await.unwrap().0, 200, "{series}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

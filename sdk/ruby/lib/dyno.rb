@@ -17,6 +17,7 @@ end
 require "json"
 require_relative "dyno/process"
 require_relative "dyno/output"
+require_relative "dyno/catch"
 require_relative "dyno/replacements"
 require_relative "dyno/random"
 require_relative "dyno/heap"

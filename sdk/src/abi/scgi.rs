@@ -14,6 +14,7 @@ const LENGTH_ROOM: usize = 11;
 #[derive(Debug)]
 pub struct HeadWriter {
     buffer: Vec<u8>,
+    content_length: Option<u64>,
 }
 
 impl HeadWriter {
@@ -22,7 +23,10 @@ impl HeadWriter {
     pub fn new(mut buffer: Vec<u8>, content_length: Option<u64>) -> Self {
         buffer.clear();
         buffer.resize(LENGTH_ROOM, b' ');
-        let mut writer = Self { buffer };
+        let mut writer = Self {
+            buffer,
+            content_length,
+        };
         match content_length {
             Some(0) => writer.pair(b"CONTENT_LENGTH", b"0"),
             Some(length) => writer.pair(b"CONTENT_LENGTH", length.to_string().as_bytes()),
@@ -66,6 +70,7 @@ impl HeadWriter {
         Head {
             buffer: self.buffer,
             start,
+            content_length: self.content_length,
         }
     }
 }
@@ -75,12 +80,18 @@ impl HeadWriter {
 pub struct Head {
     buffer: Vec<u8>,
     start: usize,
+    content_length: Option<u64>,
 }
 
 impl Head {
     /// The netstring's bytes, ready for descriptor 0.
     pub fn as_bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
+    }
+
+    /// Bytes of the body; none when their number is unknown.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
     }
 
     /// The buffer, to be used again.

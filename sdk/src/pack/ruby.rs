@@ -43,6 +43,10 @@ const PRELUDE_FILES: &[(&str, &str)] = &[
         include_str!("../../ruby/lib/dyno/output.rb"),
     ),
     (
+        "dyno/catch.rb",
+        include_str!("../../ruby/lib/dyno/catch.rb"),
+    ),
+    (
         "dyno/replacements.rb",
         include_str!("../../ruby/lib/dyno/replacements.rb"),
     ),

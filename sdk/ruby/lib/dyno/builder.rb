@@ -3,46 +3,60 @@
 module Dyno
   # Loads a rackup file: by the bundle's own Rack, or, where there is none, by this builder of the same few words.
   class Builder
-    # The app of the rackup file at `path`.
-    def self.load(path)
-      unless File.exist?(path)
-        raise LoadError, "#{path} does not exist: a web process needs a rackup file (config.ru)"
+    class << self
+      # The app of the rackup file at `path`.
+      def load(path)
+        unless File.exist?(path)
+          raise LoadError, "#{path} does not exist: a web process needs a rackup file (config.ru)"
+        end
+
+        source = File.read(path).split(/^__END__$/, 2).first.to_s
+        return with_rack(source, path) if Bundle.include?("rack")
+
+        # At the top level, where the file's constants belong, and from its first line, which may be a magic comment.
+        binding, builder = TOPLEVEL_BINDING.eval("Dyno::Builder.new.instance_eval { [binding, self] }")
+        eval(source, binding, path)
+        builder.to_app
       end
 
-      source = File.read(path)
-      source = source.split(/^__END__$/, 2).first
-      if Bundle.include?("rack")
+      private
+
+      def with_rack(source, path)
         require "rack"
         require "rack/builder"
         app = ::Rack::Builder.new_from_string(source, path)
-        return app.is_a?(Array) ? app.first : app
+        app.is_a?(Array) ? app.first : app
       end
-      # Evaluated at the top level, where the file's constants belong.
-      eval("Dyno::Builder.new {\n#{source}\n}.to_app", TOPLEVEL_BINDING.dup, path, 0)
     end
 
-    def initialize(&block)
+    # `default` answers what neither `run` nor `map` does.
+    def initialize(default = nil, &block)
       @use = []
-      @map = {}
-      @run = nil
+      @map = nil
+      @run = default
+      @complete = !default.nil?
       @warmup = nil
+      @freeze = false
       instance_eval(&block) if block
     end
 
     def use(middleware, *arguments, **options, &block)
+      use_map
       @use << ->(app) { middleware.new(app, *arguments, **options, &block) }
     end
 
     def run(app = nil, &block)
       @run = app || block
+      @complete = true
     end
 
     def map(path, &block)
-      @map[path] = block
+      (@map ||= {})[path] = block
+      @complete = true
     end
 
-    def warmup(&block)
-      @warmup = block
+    def warmup(callable = nil, &block)
+      @warmup = callable || block
     end
 
     def freeze_app
@@ -50,31 +64,43 @@ module Dyno
     end
 
     def to_app
-      app = @map.empty? ? @run : Paths.new(@map.transform_values { |block| Builder.new(&block).to_app }, @run)
-      raise ArgumentError, "the rackup file says neither `run` nor `map`" unless app
+      raise ArgumentError, "the rackup file says neither `run` nor `map`" unless @complete
 
-      app = @use.reverse.inject(app) { |inner, wrap| wrap.call(inner) }
-      app.freeze if @freeze
+      use_map
+      app = @use.reverse.inject(frozen(@run)) { |inner, wrap| frozen(wrap.call(inner)) }
       @warmup&.call(app)
       app
     end
 
+    private
+
+    # What was mapped comes after the middleware that was used before it, and before what was used after it.
+    def use_map
+      return unless @map
+
+      map = @map
+      @map = nil
+      @use << ->(app) { Paths.new(map.transform_values { |block| Builder.new(app, &block).to_app }, app) }
+    end
+
+    def frozen(app) = @freeze ? app.freeze : app
+
     # Sends a request to the app whose path it is under, the longest first.
     class Paths
       def initialize(apps, default)
-        @apps = apps.sort_by { |path, _| -path.length }.map { |path, app| [path.chomp("/"), app] }
+        paths = apps.sort_by { |path, _| -path.length }
+        @apps = paths.map { |path, app| path.b.chomp("/").then { |prefix| [prefix, "#{prefix}/".b, app] } }
         @default = default
       end
 
       def call(env)
         path = env["PATH_INFO"]
-        found = @apps.find { |prefix, _| path == prefix || path.start_with?("#{prefix}/") }
-        return default(env) unless found
+        prefix, _, app = @apps.find { |exact, below, _| path == exact || path.start_with?(below) }
+        return default(env) unless app
 
-        prefix, app = found
         script = env["SCRIPT_NAME"]
         env["SCRIPT_NAME"] = script + prefix
-        env["PATH_INFO"] = path[prefix.length..]
+        env["PATH_INFO"] = path.byteslice(prefix.bytesize..)
         begin
           app.call(env)
         ensure

@@ -5,108 +5,213 @@ module Dyno
   #
   # What was read is kept up to a bound, so that it can be read again after `rewind`; a larger body can be read once.
   class Input
-    # Bytes kept for `rewind`: forms fit, and a dyno's memory is not filled by an upload that nobody reads twice.
+    # Bytes kept in memory: forms fit, and a dyno's memory is not filled by an upload that nobody reads twice.
     KEPT = 1 << 20
     CHUNK = 1 << 16
+    # What `gets` reads at once; what it has read too far, it reads again.
+    LINE = 1 << 12
+    # More than a dyno's memory can hold.
+    ALL = (1 << 30) - 1
+    NONE = ""
 
-    # Bytes of the body that came with the head.
-    def initialize(first)
+    class << self
+      # Whether a body that is too large for memory is kept in a file: Rack 2 asks for it.
+      attr_accessor :spills
+    end
+
+    # `length` is the body's, nil if nobody knows it; `first` are those of its bytes that came with the head.
+    def initialize(length, first)
+      @left = length && length - first.bytesize
       @kept = first
+      @bound = KEPT
       @position = 0
-      @ended = false
-      @lost = false
+      @ahead = NONE
+      @rewound = false
     end
 
     # As IO#read.
     def read(length = nil, buffer = nil)
-      raise IOError, "the body was larger than #{KEPT} bytes: it can be read only once" if @lost == :rewound
+      raise ArgumentError, "negative length #{length} given" if length&.negative?
 
-      result = length ? read_some(length) : read_all
-      return result unless buffer
+      part = take(length || ALL)
+      part = nil if part.empty? && length&.positive?
+      return part unless buffer
 
-      buffer.replace(result || "")
-      result && buffer
+      buffer.replace(part || NONE)
+      part && buffer
     end
 
-    # As IO#gets.
-    def gets(separator = $/)
+    # As IO#readpartial: what there is, without waiting for more.
+    def readpartial(length, buffer = nil)
+      part = again(length)
+      part = receive(length) if part.empty?
+      raise EOFError, "end of the request's body" if part.empty? && length.positive?
+
+      buffer ? buffer.replace(part) : part
+    end
+
+    # The next line, nil at the end.
+    def gets(separator = "\n")
       line = "".b
-      return read if separator.nil?
+      from = 0
+      until (found = line.index(separator, from))
+        from = [line.bytesize - separator.bytesize, 0].max
+        part = again(LINE)
+        part = receive(LINE) if part.empty?
+        return line.empty? ? nil : line if part.empty?
 
-      while (part = read(1))
         line << part
-        break if line.end_with?(separator)
       end
-      line.empty? ? nil : line
+      finish = found + separator.bytesize
+      unread(line.byteslice(finish..))
+      line.byteslice(0, finish)
     end
 
-    # As IO#each_line.
+    # Yields line after line.
     def each
       return to_enum unless block_given?
 
       while (line = gets)
         yield line
       end
+      self
     end
 
-    # Goes back to the start.
+    # Goes back to the start. Rack 2 does so after every form, whether or not anybody reads it again: so where the start
+    # is kept no longer, it is the next read that fails.
     def rewind
-      @lost = :rewound if @lost
+      @rewound = @kept.nil?
       @position = 0
     end
 
+    # The app needs no more of it.
     def close = nil
+
+    # The request is served.
+    def discard
+      @kept.close if @kept.is_a?(Spill)
+    end
 
     private
 
-    def read_all
-      result = "".b
-      while (part = read_some(CHUNK))
-        result << part
+    # `length` bytes, fewer only at the end.
+    def take(length)
+      part = again(length)
+      while part.bytesize < length
+        more = receive(length - part.bytesize)
+        break if more.empty?
+
+        part = part.empty? ? more : part << more
       end
-      result
-    end
-
-    def read_some(length)
-      return "".b if length.zero?
-
-      fill(length)
-      part = @kept.byteslice(@position, length)
-      return nil if part.nil? || part.empty?
-
-      @position += part.bytesize
-      forget if @position > KEPT
       part
     end
 
-    # Reads until `length` bytes lie ahead, or the body ends.
-    def fill(length)
-      until @ended || @kept.bytesize - @position >= length
-        begin
-          @kept << INPUT.sysread(CHUNK)
-        rescue EOFError
-          @ended = true
-        end
+    # Bytes that were read before; empty where there are none ahead.
+    def again(length)
+      raise IOError, "the request's body was too large to be kept: it can be read only once" if @rewound
+      return ahead(length) unless @kept
+
+      part = @kept.byteslice(@position, length)
+      @position += part.bytesize
+      part
+    end
+
+    def ahead(length)
+      return "".b if @ahead.empty?
+
+      part = @ahead.byteslice(0, length)
+      @ahead = @ahead.byteslice(length..) || NONE
+      part
+    end
+
+    def unread(part)
+      if @kept
+        @position -= part.bytesize
+      else
+        @ahead = part << @ahead
       end
     end
 
-    def forget
-      @kept = @kept.byteslice(@position..)
-      @position = 0
-      @lost = true
+    # New bytes; empty at the end. Where the length is known, the end is too, and needs no EOFError.
+    def receive(length)
+      length = CHUNK if length > CHUNK
+      length = @left if @left && @left < length
+      return "".b if length.zero?
+
+      part = INPUT.sysread(length)
+      @left -= part.bytesize if @left
+      keep(part) if @kept
+      part
+    rescue EOFError
+      @left = 0
+      "".b
     end
+
+    def keep(part)
+      @kept << part
+      @position = @kept.bytesize
+      outgrown if @position > @bound
+    rescue Errno::ENOSPC
+      forget
+    end
+
+    def outgrown
+      return forget if !Input.spills || @kept.is_a?(Spill)
+
+      @kept = Spill.new(@kept)
+      @bound = Spill::LIMIT
+    end
+
+    def forget
+      discard
+      @kept = nil
+    end
+  end
+
+  # A body in a file, as far as Input needs a String's methods of it.
+  class Spill
+    # Half of what a dyno may keep in /tmp: the other half is for the file that the app makes of the same upload. A larger
+    # upload leaves all of it to the app.
+    LIMIT = 32 << 20
+    PATH = "/tmp/.corundum-body"
+
+    attr_reader :bytesize
+
+    def initialize(bytes)
+      @file = File.new(PATH, File::RDWR | File::CREAT | File::TRUNC | File::BINARY)
+      File.unlink(PATH)
+      @bytesize = 0
+      self << bytes
+    end
+
+    def <<(bytes)
+      @file.pwrite(bytes, @bytesize)
+      @bytesize += bytes.bytesize
+      self
+    end
+
+    def byteslice(position, length)
+      length = [length, @bytesize - position].min
+      length.zero? ? "".b : @file.pread(length, position)
+    end
+
+    def close = @file.close
   end
 
   # rack.input of a request without a body; it has no state, so one serves all.
   class EmptyInput
     def read(length = nil, buffer = nil)
+      raise ArgumentError, "negative length #{length} given" if length&.negative?
+
       buffer&.clear
-      length && length.positive? ? nil : (buffer || "".b)
+      length&.positive? ? nil : buffer || "".b
     end
 
+    def readpartial(*) = raise(EOFError, "the request has no body")
     def gets(*) = nil
-    def each = self
+    def each = block_given? ? self : [].each
     def rewind = 0
     def close = nil
+    def discard = nil
   end
 end

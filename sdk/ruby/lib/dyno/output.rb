@@ -11,7 +11,13 @@ module Dyno
       def flush = self
     end
 
-    STDOUT.singleton_class.prepend(ToLog)
+    # A logger that is closed must not take the log with it.
+    module StaysOpen
+      def close = nil
+    end
+
+    STDOUT.singleton_class.prepend(ToLog, StaysOpen)
+    LOG.singleton_class.prepend(StaysOpen)
     $stdout = STDOUT
 
     # For commands, whose output is what they print.

@@ -3,23 +3,26 @@
 module Dyno
   # Writes an app's response as CGI has it: head and body, in as few writes as the body allows.
   module Response
-    # Bytes of a file that are read at once.
+    # Bytes of a file that are read at once, and of an array's strings that are put together.
     CHUNK = 1 << 16
 
     class << self
+      # Whether some of the response has been written: then no other can take its place.
+      attr_accessor :begun
+
       # `method` is the request's; `input` is handed to streaming bodies.
       def write(status, headers, body, method, input)
         status = status.to_i
-        raise "the app answered with status #{status.inspect}" unless status.between?(100, 999)
+        raise "the app answered with status #{status}, which is none" unless status.between?(100, 999)
 
         out = "Status: #{status}\r\n".b
-        hijack = append_headers(out, headers)
+        hijack = headers.is_a?(Hash) ? append_hash(out, headers) : append_pairs(out, headers)
         out << "\r\n"
         if hijack
-          OUTPUT.syswrite(out)
+          put(out)
           hijack.call(Stream.new(input))
         elsif method == "HEAD" || status == 204 || status == 304 || status < 200
-          OUTPUT.syswrite(out)
+          put(out)
         else
           write_body(out, body, input)
         end
@@ -27,10 +30,15 @@ module Dyno
 
       private
 
-      # Adds the header lines; returns the callable of a partial hijack.
-      def append_headers(out, headers)
+      def put(bytes)
+        @begun = true
+        OUTPUT.syswrite(bytes)
+      end
+
+      # Adds the header lines; returns the callable of a partial hijack. A block would cost more than this loop.
+      def append_hash(out, headers)
         hijack = nil
-        names = headers.respond_to?(:keys) ? headers.keys : headers.map(&:first)
+        names = headers.keys
         index = 0
         while index < names.length
           name = names[index]
@@ -38,17 +46,37 @@ module Dyno
           value = headers[name]
           if name.start_with?("rack.")
             hijack = value if name == "rack.hijack"
-          elsif value.is_a?(Array)
-            value.each { |line| out << name << ": " << line.to_s << "\r\n" }
           else
-            append_header(out, name, value.to_s)
+            append_header(out, name, value)
           end
         end
         hijack
       end
 
-      # Rack 2 has the lines of a repeated header in one string.
+      # Rack 2 asks of headers only that they yield names and values.
+      def append_pairs(out, headers)
+        hijack = nil
+        headers.each do |name, value|
+          if name.start_with?("rack.")
+            hijack = value if name == "rack.hijack"
+          else
+            append_header(out, name, value)
+          end
+        end
+        hijack
+      end
+
+      # A repeated header is an array in Rack 3, and lines of one string in Rack 2. Each line gets the name before it, so
+      # no value can bring a header of its own.
       def append_header(out, name, value)
+        return value.each { |item| append_header(out, name, item) } if value.is_a?(Array)
+        if name.include?("\n") || (name.length == 6 && name.casecmp("status").zero?)
+          raise "the app answered with a header named #{name.inspect}"
+        end
+        return if value.nil?
+
+        value = value.to_s
+        value = value.b unless value.ascii_only?
         if value.include?("\n")
           value.split("\n").each { |line| out << name << ": " << line << "\r\n" }
         else
@@ -58,22 +86,34 @@ module Dyno
 
       def write_body(out, body, input)
         if body.is_a?(Array)
-          index = 0
-          while index < body.length
-            out << body[index].b
-            index += 1
-          end
-          OUTPUT.syswrite(out)
+          write_array(out, body)
         elsif body.respond_to?(:to_path) && (path = body.to_path) && File.file?(path)
           write_file(out, path)
         elsif body.respond_to?(:each)
           write_each(out, body)
         elsif body.respond_to?(:call)
-          OUTPUT.syswrite(out)
+          put(out)
           body.call(Stream.new(input))
         else
           raise "the app's body is a #{body.class}, which responds to neither each nor call"
         end
+      end
+
+      # Small strings go out with the head, in one write; a large one is not copied.
+      def write_array(out, body)
+        index = 0
+        while index < body.length
+          part = body[index]
+          index += 1
+          if out.bytesize + part.bytesize < CHUNK
+            out << part.b
+          else
+            put(out)
+            put(part)
+            out.clear
+          end
+        end
+        put(out) unless out.empty?
       end
 
       def write_each(out, body)
@@ -82,21 +122,20 @@ module Dyno
           next if part.empty?
 
           if out
-            OUTPUT.syswrite(out << part.b)
+            put(out << part.b)
             out = nil
           else
             OUTPUT.syswrite(part)
           end
         end
-        OUTPUT.syswrite(out) if out
+        put(out) if out
       end
 
       def write_file(out, path)
-        OUTPUT.syswrite(out)
         File.open(path, "rb") do |file|
-          while (part = file.read(CHUNK))
-            OUTPUT.syswrite(part)
-          end
+          put(out)
+          part = "".b
+          OUTPUT.syswrite(part) while file.read(CHUNK, part)
         end
       end
     end

@@ -5,9 +5,11 @@ module Dyno
   module Server
     CHUNK = 1 << 16
     EMPTY = EmptyInput.new
-    # What every request's env has.
-    ENVIRONMENT = {
-      "rack.version" => [1, 6].freeze,
+    # What every request's env has in Rack 3. Of a connection, an app can take over the response alone.
+    RACK_3 = { "rack.errors" => LOG, "rack.hijack?" => true }.freeze
+    # The same in Rack 2, where `rack.hijack?` would promise the whole connection.
+    RACK_2 = {
+      "rack.version" => [1, 3].freeze,
       "rack.errors" => LOG,
       "rack.multithread" => false,
       "rack.multiprocess" => true,
@@ -15,33 +17,32 @@ module Dyno
     }.freeze
 
     class << self
-      attr_writer :app
+      # Takes the app and, for all its requests, the version of Rack that it has loaded.
+      def app=(app)
+        @app = app
+        rack_2 = defined?(::Rack::RELEASE) && ::Rack::RELEASE.to_i < 3
+        @environment = rack_2 ? RACK_2 : RACK_3
+        @afterwards = rack_2 ? "rack.after_reply" : "rack.response_finished"
+        Input.spills = rack_2
+      end
 
       # Serves one request; 0 when it was answered.
       def serve
         env = read_env
         input = env["rack.input"]
         method = env["REQUEST_METHOD"]
-        body = nil
+        status = headers = body = error = nil
+        Response.begun = false
         begin
           status, headers, body = @app.call(env)
           Response.write(status, headers, body, method, input)
-        ensure
-          body.close if body.respond_to?(:close)
+        rescue Exception => error # rubocop:disable Lint/RescueException -- an app's error must not end its dyno
         end
-        after_reply(env["rack.after_reply"]) if env.key?("rack.after_reply")
-        finished(env, status, headers) if env.key?("rack.response_finished")
-        0
-      rescue Errno::EPIPE
-        0 # the client has gone; the dyno is as good as before
-      rescue SystemExit => exit
-        LOG.write("the app called exit(#{exit.status})\n")
-        1
-      rescue NoMemoryError => error
-        Dyno.report(error)
-        1
-      rescue Exception => error # rubocop:disable Lint/RescueException -- an app's error must not end its dyno
-        failed(error)
+        guarded { body.close } if body.respond_to?(:close)
+        result = error ? failed(error) : 0
+        finished(env, status, headers, error)
+        input.discard
+        result
       end
 
       private
@@ -54,41 +55,70 @@ module Dyno
         finish = colon + 1 + length
         head << INPUT.sysread(CHUNK) while head.bytesize <= finish
         fields = head.byteslice(colon + 1, length).split("\0", -1)
-        env = ENVIRONMENT.dup
+        env = @environment.dup
         index = 0
         last = fields.length - 1
         while index < last
           env[fields[index]] = fields[index + 1]
           index += 2
         end
+        # CGI decodes the path; Rack's apps do so themselves.
+        uri = env["REQUEST_URI"]
+        env["PATH_INFO"] = uri[/\A[^?]*/] if uri&.include?("%")
         # What Rack 2 calls it; also, a header named Version must not pass for it.
         env["HTTP_VERSION"] = env["SERVER_PROTOCOL"]
         env["rack.input"] = input(env, head, finish + 1)
+        env[@afterwards] = []
         env
       end
 
       def input(env, head, start)
-        case env["CONTENT_LENGTH"]
-        when "0"
+        length = env["CONTENT_LENGTH"]
+        if length == "0"
           env.delete("CONTENT_LENGTH")
           return EMPTY
-        when "-1"
-          env.delete("CONTENT_LENGTH")
         end
-        Input.new(head.bytesize > start ? head.byteslice(start..) : "".b)
+        first = head.bytesize > start ? head.byteslice(start..) : "".b
+        return Input.new(length.to_i, first) unless length == "-1"
+
+        # A body of unknown length; frameworks look for this header before they read it.
+        env.delete("CONTENT_LENGTH")
+        env["HTTP_TRANSFER_ENCODING"] = "chunked"
+        Input.new(nil, first)
       end
 
-      def after_reply(callables)
-        callables.each(&:call)
+      # Calls what the app has left to be done after the response.
+      def finished(env, status, headers, error)
+        finished = env["rack.response_finished"]
+        after = env["rack.after_reply"]
+        return unless (finished && !finished.empty?) || (after && !after.empty?)
+
+        # Waiting, if only for nothing, lets the host send the response first.
+        IO.select(nil, [OUTPUT], nil, 0)
+        finished&.reverse_each { |callable| guarded { callable.call(env, status, headers, error) } }
+        after&.each { |callable| guarded { callable.call } }
       end
 
-      def finished(env, status, headers)
-        env["rack.response_finished"].reverse_each { |callable| callable.call(env, status, headers, nil) }
-      end
-
-      # An exception that the app let through.
-      def failed(error)
+      # For the app's code that runs when its response is decided.
+      def guarded
+        yield
+      rescue Exception => error # rubocop:disable Lint/RescueException
         Dyno.report(error)
+      end
+
+      # What becomes of a request whose app raised.
+      def failed(error)
+        case error
+        when SystemExit
+          LOG.write("the app called exit(#{error.status})\n")
+          return 1
+        when Errno::EPIPE
+          return 0 if Response.begun # the client has gone; the dyno is as good as before
+        end
+        Dyno.report(error)
+        # Half a response must not pass for a whole one: with its dyno, its connection ends.
+        return 1 if Response.begun || error.is_a?(NoMemoryError)
+
         OUTPUT.syswrite("Status: 500\r\ncontent-type: text/plain\r\n\r\nInternal Server Error\n")
         0
       rescue Errno::EPIPE

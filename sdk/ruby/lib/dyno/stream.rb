@@ -1,30 +1,59 @@
 # frozen_string_literal: true
 
 module Dyno
-  # What a streaming body (Rack 3) and a partial hijack write to.
+  # What a streaming body (Rack 3) and a partial hijack read from and write to.
   class Stream
     def initialize(input)
       @input = input
       @closed = false
     end
 
-    def read(...) = @input.read(...)
+    def read(...) = reading.read(...)
+    def readpartial(...) = reading.readpartial(...)
+    def read_nonblock(length, buffer = nil, exception: true)
+      readpartial(length, buffer)
+    rescue EOFError
+      raise if exception
+    end
 
     def write(*strings)
       raise IOError, "closed stream" if @closed
 
-      strings.sum { |string| string = string.to_s; OUTPUT.syswrite(string) unless string.empty?; string.bytesize }
+      strings.sum do |string|
+        string = string.to_s
+        OUTPUT.syswrite(string) unless string.empty?
+        string.bytesize
+      end
     end
+
+    def write_nonblock(string, **) = write(string)
 
     def <<(string)
       write(string)
       self
     end
 
+    # The host sends what there is whenever the app waits or has used its time slice.
     def flush = self
-    def close(*) = @closed = true
-    def close_write = @closed = true
-    def close_read = nil
-    def closed? = @closed
+
+    def close(*)
+      close_read
+      close_write
+    end
+
+    def close_read
+      @input = nil
+    end
+
+    def close_write
+      @closed = true
+      nil
+    end
+
+    def closed? = @closed && @input.nil?
+
+    private
+
+    def reading = @input || raise(IOError, "not opened for reading")
   end
 end
