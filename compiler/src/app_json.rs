@@ -1,7 +1,8 @@
-//! `app.json`: what an app says of itself to the platform. The form is Heroku's, with `isolation` added.
+//! `app.json`: what an app says of itself to the platform. The form is Heroku's, with `isolation` and `warm-up` added.
 
 use std::collections::BTreeMap;
 
+use corundum_host::boot::WarmUp;
 use corundum_host::grid::Isolation;
 use corundum_sdk::names::ProcessType;
 use serde::Deserialize;
@@ -19,6 +20,9 @@ pub struct AppJson {
     /// What one request may leave behind for the next.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Whether its image is to be warm.
+    #[serde(default, rename = "warm-up")]
+    pub warm_up: WarmUp,
     /// Config vars that the app wants.
     #[serde(default)]
     pub env: BTreeMap<String, Variable>,
@@ -119,13 +123,14 @@ mod tests {
     #[test]
     fn herokus_form_is_read_and_isolation_with_it() {
         let app = AppJson::parse(
-            r#"{"name": "x", "isolation": "request", "addons": ["redis"],
+            r#"{"name": "x", "isolation": "request", "warm-up": "none", "addons": ["redis"],
                 "formation": {"web": {"quantity": 3, "size": "standard"}},
                 "env": {"A": "1", "B": {"generator": "secret"}, "C": {"description": "c"},
                         "D": {"required": false}, "E": {"value": "5", "required": true}}}"#,
         );
         let app = app.unwrap();
         assert_eq!(app.isolation, Isolation::Request);
+        assert_eq!(app.warm_up, WarmUp::None);
         assert_eq!(app.web_quantity(), Some(3));
         let defaults: Vec<_> = app.env.values().map(Variable::default).collect();
         assert_eq!(

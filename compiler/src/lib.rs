@@ -2,8 +2,8 @@
 //!
 //! [`tree`] takes in what was pushed and refuses what no slug may hold, [`slugignore`] leaves out what it need not hold;
 //! [`detect`] says what kind of app it is and which pack it needs, [`app_json`] and [`procfile`] what it asks of the
-//! platform; [`lockfile`] and [`gems`] find what it is built on; [`slug`] writes the deterministic archive; [`image`]
-//! boots it. [`report`] is what the pusher reads meanwhile. Nothing here serves HTTP.
+//! platform; [`lockfile`] and [`gems`] find what it is built on; [`slug`] writes the deterministic archive; [`process`] says
+//! what its processes are started with. [`report`] is what the pusher reads meanwhile. Nothing here serves HTTP.
 
 #![forbid(unsafe_code)]
 
@@ -11,8 +11,8 @@ pub mod app_json;
 pub mod checksum;
 pub mod detect;
 pub mod gems;
-pub mod image;
 pub mod lockfile;
+pub mod process;
 pub mod procfile;
 pub mod report;
 pub mod requirement;

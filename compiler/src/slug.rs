@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use corundum_host::boot::WarmUp;
 use corundum_host::grid::Isolation;
 use corundum_sdk::archive::{ArchiveError, Finished, Mode, Writer};
 use corundum_sdk::pack::ruby::Series;
@@ -26,6 +27,9 @@ pub struct Description {
     /// What one request may leave behind for the next.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Whether its image is to be warm.
+    #[serde(default)]
+    pub warm_up: WarmUp,
 }
 
 /// A slug that cannot be written.
@@ -105,6 +109,7 @@ mod tests {
             ruby: Series::DEFAULT,
             processes: Processes::new(),
             isolation: Isolation::App,
+            warm_up: WarmUp::Requests,
         };
         write(tree, &description, 1 << 20, Vec::new())
             .unwrap()
@@ -119,6 +124,7 @@ mod tests {
             ruby: Series::DEFAULT,
             processes: Processes::new(),
             isolation: Isolation::App,
+            warm_up: WarmUp::Requests,
         };
         let large = "x".repeat(1_200_000);
         let mut builder = tar::Builder::new(Vec::new());

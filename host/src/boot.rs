@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use corundum_sdk::abi::scgi::HeadWriter;
 use corundum_sdk::archive::Archive;
 use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -18,6 +18,10 @@ use crate::image::{Description, Image, ImageError, changed_pages};
 use crate::log::{Discard, LogSink};
 use crate::os::{Filesystem, Process, TmpLimits};
 use crate::pack::Pack;
+use crate::sample;
+
+/// Requests that warm an image: the first fills caches, the second those that only a repetition fills.
+const SAMPLES: usize = 2;
 
 /// What is booted.
 pub struct App {
@@ -29,23 +33,43 @@ pub struct App {
     pub environ: Arc<[(String, String)]>,
 }
 
+/// The requests that an app is warmed and tried with.
+pub struct Samples {
+    /// Where the app will be served: a host name that may have a port.
+    pub host: String,
+    /// Whether the image is to be warm.
+    pub warm_up: WarmUp,
+}
+
+/// Whether an app serves sample requests before its memory is kept. They fill its caches, which its dynos then share: a
+/// first response writes to a quarter of the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WarmUp {
+    /// It does.
+    #[default]
+    Requests,
+    /// It does not: what it does in a request must not be remembered.
+    None,
+}
+
 /// Bounds of a boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootLimits {
     /// For the app to load (R10). Heroku's boot timeout.
     pub boot: Duration,
-    /// For the one request that is tried; a slow one is given up.
-    pub trial: Duration,
+    /// For a sample request; one that takes longer is given up.
+    pub sample: Duration,
     /// Bytes that a command may print where its output is wanted whole.
     pub output: usize,
 }
 
 impl Default for BootLimits {
     fn default() -> Self {
-        let (boot, trial) = (Duration::from_secs(60), Duration::from_secs(2));
+        let (boot, sample) = (Duration::from_secs(60), Duration::from_secs(2));
         Self {
             boot,
-            trial,
+            sample,
             output: 4 << 20,
         }
     }
@@ -92,35 +116,42 @@ pub async fn boot(
     engine: &Engine,
     pack: &Pack,
     app: &App,
+    samples: &Samples,
     limits: &BootLimits,
     log: Arc<dyn LogSink>,
     path: &Path,
 ) -> Result<Booted, BootError> {
     let started = Instant::now();
-    let now = SystemTime::now();
-    let mut dyno = instantiate(engine, pack, pack.base(), app, now, log).await?;
-    let booted = timeout(limits.boot, dyno.boot()).await;
-    match booted {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) if dyno.reached_memory_limit() => {
-            return Err(BootError::Memory(engine.config().memory_limit));
+    let boot = Boot {
+        engine,
+        pack,
+        app,
+        host: &samples.host,
+        limits,
+        now: SystemTime::now(),
+    };
+    let count = match samples.warm_up {
+        WarmUp::Requests => SAMPLES,
+        WarmUp::None => 0,
+    };
+    let mut dyno = match boot.load(count, &log).await? {
+        Some(dyno) => dyno,
+        None => {
+            let cold = boot.load(0, &log).await?;
+            cold.ok_or(BootError::Timeout(limits.boot))?
         }
-        Ok(Err(failure)) => return Err(BootError::App(failure)),
-        Err(_) => return Err(BootError::Timeout(limits.boot)),
-    }
-    let boot = started.elapsed();
-    let born = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    };
+    let duration = started.elapsed();
+    let since = boot.now.duration_since(SystemTime::UNIX_EPOCH);
     let mut description = Description {
         pack: pack.manifest().digest.clone(),
         engine: engine.compatibility_key(),
-        born,
+        born: since.map_or(0, |since| since.as_secs()),
         hot_pages: Vec::new(),
     };
     Image::write(engine, &mut dyno, path, &description)?;
     let image = Image::load(engine, path, &description.pack)?;
-    match try_request(engine, pack, &image, app, limits, &dyno).await {
+    match boot.try_image(&image, &dyno).await {
         Ok(pages) => {
             description.hot_pages = pages;
             Image::describe(path, &description)?;
@@ -129,9 +160,99 @@ pub async fn boot(
         Err(error) => tracing::debug!(%error, "no trial request"),
     }
     Ok(Booted {
-        boot,
+        boot: duration,
         memory: dyno.memory_bytes(),
     })
+}
+
+/// A boot that goes on.
+struct Boot<'a> {
+    engine: &'a Engine,
+    pack: &'a Pack,
+    app: &'a App,
+    host: &'a str,
+    limits: &'a BootLimits,
+    now: SystemTime,
+}
+
+impl Boot<'_> {
+    /// A dyno that has loaded the app and served so many sample requests; none if it does not stand them.
+    async fn load(
+        &self,
+        samples: usize,
+        log: &Arc<dyn LogSink>,
+    ) -> Result<Option<Dyno>, BootError> {
+        let Self { pack, limits, .. } = *self;
+        let progress = Arc::new(Progress::default());
+        let log = Arc::new(LoadingLog {
+            log: log.clone(),
+            progress: progress.clone(),
+        });
+        let mut dyno = instantiate(self.engine, pack, pack.base(), self.app, self.now, log).await?;
+        let heads = (0..samples).map(|_| sample::head(self.host));
+        let stuck = async {
+            // The time of a sample begins when it is read; before the first, the app is loading.
+            while progress
+                .since_moved()
+                .is_none_or(|since| since < limits.sample)
+            {
+                tokio::time::sleep(limits.sample / 20).await;
+            }
+        };
+        let booted = tokio::select! {
+            booted = timeout(limits.boot, dyno.boot(heads, progress.clone())) => booted,
+            () = stuck => return Ok(None),
+        };
+        match booted {
+            Ok(Ok(())) => Ok(Some(dyno)),
+            _ if progress.since_moved().is_some() => Ok(None),
+            Ok(Err(_)) if dyno.reached_memory_limit() => {
+                Err(BootError::Memory(self.engine.config().memory_limit))
+            }
+            Ok(Err(failure)) => Err(BootError::App(failure)),
+            Err(_) => Err(BootError::Timeout(limits.boot)),
+        }
+    }
+
+    /// Serves a sample request in a dyno of the new image, to learn which pages a request writes to. What it answers
+    /// does not matter, nor what it logs; it changes nothing but its own memory.
+    async fn try_image(
+        &self,
+        image: &Image,
+        booted: &Dyno,
+    ) -> Result<Vec<(usize, usize)>, BootError> {
+        let (born, log) = (image.born(), Arc::new(Discard));
+        let mut dyno = instantiate(self.engine, self.pack, image, self.app, born, log).await?;
+        let request = async {
+            dyno.restore().await?;
+            let (answer, _answered) = oneshot::channel();
+            let request = Request {
+                head: sample::head(self.host),
+                body: RequestBody::Empty,
+            };
+            dyno.handle(request, answer, Arc::new(Progress::default()))
+                .await
+        };
+        match timeout(self.limits.sample, request).await {
+            Ok(Ok(_)) => Ok(changed_pages(booted.memory(), dyno.memory())),
+            Ok(Err(failure)) => Err(BootError::App(failure)),
+            Err(_) => Err(BootError::Timeout(self.limits.sample)),
+        }
+    }
+}
+
+/// Passes on what an app says while it loads, but not what its sample requests say.
+struct LoadingLog {
+    log: Arc<dyn LogSink>,
+    progress: Arc<Progress>,
+}
+
+impl LogSink for LoadingLog {
+    fn line(&self, line: &[u8]) {
+        if self.progress.since_moved().is_none() {
+            self.log.line(line);
+        }
+    }
 }
 
 /// Runs a command of the pack to its end, without any app booted, and returns its status and what it printed.
@@ -180,49 +301,4 @@ async fn instantiate(
     let root = pack.root().clone();
     let filesystem = Filesystem::new(root, app.slug.clone(), process, TmpLimits::default());
     Dyno::instantiate(engine, pack, image, Arc::new(filesystem), log).await
-}
-
-/// Serves `GET /` in a dyno of the new image, to learn which pages a request writes to. What it answers does not
-/// matter, nor what it logs; it changes nothing but its own memory.
-async fn try_request(
-    engine: &Engine,
-    pack: &Pack,
-    image: &Image,
-    app: &App,
-    limits: &BootLimits,
-    booted: &Dyno,
-) -> Result<Vec<(usize, usize)>, BootError> {
-    let log = Arc::new(Discard);
-    let mut dyno = instantiate(engine, pack, image, app, image.born(), log).await?;
-    let request = async {
-        dyno.restore().await?;
-        let (answer, _answered) = oneshot::channel();
-        let mut head = HeadWriter::new(Vec::new(), Some(0));
-        for (key, value) in [
-            ("REQUEST_METHOD", "GET"),
-            ("SCRIPT_NAME", ""),
-            ("PATH_INFO", "/"),
-            ("QUERY_STRING", ""),
-            ("REQUEST_URI", "/"),
-            ("SERVER_NAME", "localhost"),
-            ("SERVER_PORT", "80"),
-            ("SERVER_PROTOCOL", "HTTP/1.1"),
-            ("REMOTE_ADDR", "127.0.0.1"),
-            ("rack.url_scheme", "http"),
-            ("HTTP_HOST", "localhost"),
-        ] {
-            head.pair(key.as_bytes(), value.as_bytes());
-        }
-        let request = Request {
-            head: head.finish(),
-            body: RequestBody::Empty,
-        };
-        dyno.handle(request, answer, Arc::new(Progress::default()))
-            .await
-    };
-    match timeout(limits.trial, request).await {
-        Ok(Ok(_)) => Ok(changed_pages(booted.memory(), dyno.memory())),
-        Ok(Err(failure)) => Err(BootError::App(failure)),
-        Err(_) => Err(BootError::Timeout(limits.trial)),
-    }
 }

@@ -13,13 +13,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_sdk::abi;
+use corundum_sdk::abi::scgi::Head;
 use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::WasiCtx;
 use wasmtime::{Instance, Memory, ResourceLimiter, Store, TypedFunc, UpdateDeadline};
 
 use crate::engine::Engine;
-use crate::exchange::{BodyInterrupted, Input, Output, OutputError, Progress, Request, Response};
+use crate::exchange::{
+    BodyInterrupted, Input, Output, OutputError, Progress, Request, Response, SampleOutput,
+};
 use crate::image::Image;
 use crate::log::{LineSplitter, LogSink};
 use crate::native;
@@ -212,13 +215,25 @@ impl Dyno {
         }
     }
 
-    /// Loads the app.
+    /// Loads the app and offers it sample requests, which `progress` watches.
     ///
     /// # Errors
     ///
     /// [`Failure`]; the app's own words are in its log.
-    pub async fn boot(&mut self) -> Result<(), Failure> {
-        self.call_named(abi::BOOT).await
+    pub(crate) async fn boot(
+        &mut self,
+        samples: impl Iterator<Item = Head>,
+        progress: Arc<Progress>,
+    ) -> Result<(), Failure> {
+        let heads = samples.map(|head| Bytes::copy_from_slice(head.as_bytes()));
+        let state = self.store.data_mut();
+        state.input = Input::samples(heads.collect(), progress);
+        state.output = Output::Samples(SampleOutput::default());
+        let booted = self.call_named(abi::BOOT).await;
+        let state = self.store.data_mut();
+        state.input.finish();
+        state.output = Output::Closed;
+        booted
     }
 
     /// Wakes a dyno that was made from a booted image.

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use corundum_sdk::abi::cgi::{self, HeadError, ResponseHead};
@@ -104,6 +105,12 @@ impl Progress {
         self.moved.load(Ordering::Relaxed)
     }
 
+    /// How long ago bytes last went in or out; none if none did.
+    pub(crate) fn since_moved(&self) -> Option<Duration> {
+        let moved = self.moved();
+        (moved > 0).then(|| Duration::from_nanos(monotonic_now().saturating_sub(moved)))
+    }
+
     fn mark(&self, what: &AtomicU64) {
         let now = monotonic_now();
         self.moved.store(now, Ordering::Relaxed);
@@ -161,6 +168,15 @@ impl Input {
         Self {
             rest: Some(stream),
             ..Self::empty()
+        }
+    }
+
+    /// Requests without bodies, one after another, each of which a read finds apart.
+    pub(crate) fn samples(heads: Vec<Bytes>, progress: Arc<Progress>) -> Self {
+        let heads = futures_util::stream::iter(heads.into_iter().map(Ok));
+        Self {
+            progress,
+            ..Self::stream(heads.boxed())
         }
     }
 
@@ -244,6 +260,30 @@ pub(crate) enum Output {
     Response(ResponseOutput),
     /// Plain bytes.
     Stream(mpsc::Sender<Bytes>),
+    /// The responses to sample requests, which nobody reads.
+    Samples(SampleOutput),
+}
+
+/// Takes responses as a client does that leaves when it has to wait: a sample request must come to its end.
+#[derive(Default)]
+pub(crate) struct SampleOutput {
+    written: usize,
+    gone: bool,
+}
+
+impl SampleOutput {
+    /// Bytes that it takes; a longer body tells nothing more.
+    const MOST: usize = 1 << 20;
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        self.written += bytes.len();
+        self.gone |= self.written > Self::MOST;
+        if self.gone { Err(Errno::Pipe) } else { Ok(()) }
+    }
+
+    fn flush_now(&mut self) {
+        self.gone |= self.written > 0;
+    }
 }
 
 /// A CGI response on its way.
@@ -277,6 +317,7 @@ impl Output {
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
         match self {
             Self::Closed => Ok(()),
+            Self::Samples(samples) => samples.write(bytes),
             Self::Stream(sender) => {
                 for piece in bytes.chunks(GATHER) {
                     let sent = sender.send(Bytes::copy_from_slice(piece)).await;
@@ -298,8 +339,10 @@ impl Output {
 
     /// Sends what there is, as far as that goes without waiting.
     pub(crate) fn flush_now(&mut self) {
-        if let Self::Response(response) = self {
-            response.flush_now();
+        match self {
+            Self::Response(response) => response.flush_now(),
+            Self::Samples(samples) => samples.flush_now(),
+            Self::Closed | Self::Stream(_) => {}
         }
     }
 
@@ -311,7 +354,7 @@ impl Output {
     pub(crate) async fn finish(&mut self) -> Result<(), OutputError> {
         match std::mem::replace(self, Self::Closed) {
             Self::Response(response) => response.finish().await,
-            Self::Closed | Self::Stream(_) => Ok(()),
+            Self::Closed | Self::Stream(_) | Self::Samples(_) => Ok(()),
         }
     }
 

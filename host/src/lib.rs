@@ -20,5 +20,6 @@ pub mod log;
 mod native;
 pub mod os;
 pub mod pack;
+mod sample;
 pub mod slug;
 mod wasi;

@@ -13,13 +13,13 @@ use anyhow::Context;
 use corundum_compiler::app_json::AppJson;
 use corundum_compiler::detect;
 use corundum_compiler::gems::{self, GemSource, GemfileReport, Places, Remote, Store};
-use corundum_compiler::image;
+use corundum_compiler::process;
 use corundum_compiler::procfile::{self, Processes};
 use corundum_compiler::report::{Report, human_size};
 use corundum_compiler::slug::{self, Description};
 use corundum_compiler::slugignore::{self, Slugignore};
 use corundum_compiler::tree::Tree;
-use corundum_host::boot::{self, App, BootError, BootLimits};
+use corundum_host::boot::{self, App, BootError, BootLimits, Samples};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
@@ -62,6 +62,8 @@ pub(crate) struct Request {
     pub(crate) gem_sources: Vec<GemSource>,
     /// The node's cache of gems, on the file system of `directory`.
     pub(crate) gem_cache: PathBuf,
+    /// Where the app is served, with a port.
+    pub(crate) host: String,
     /// The app's config vars.
     pub(crate) config: Vec<(String, String)>,
 }
@@ -214,6 +216,7 @@ fn make_slug(
         ruby: series,
         processes,
         isolation: about.isolation,
+        warm_up: about.warm_up,
     };
     let path = request.directory.join("slug.tar");
     let file = std::io::BufWriter::new(std::fs::File::create(&path)?);
@@ -244,7 +247,7 @@ fn evaluate_gemfile(workshop: &Workshop, tree: &Tree) -> anyhow::Result<GemfileR
     let app = App {
         slug: Some(Arc::new(Archive::new(writer.finish()?.output)?)),
         arguments: Arc::from(["corundum-gemfile".to_owned()]),
-        environ: image::environ([]),
+        environ: process::environ([]),
     };
     let log = Arc::new(Words::default());
     let limits = BootLimits::default();
@@ -304,14 +307,23 @@ fn boot(
         .processes
         .get(&ProcessType::web())
         .map_or("rackup", String::as_str);
-    let environ = image::environ(request.config.iter().cloned());
+    let app = App {
+        slug: Some(slug),
+        arguments: process::arguments(command),
+        environ: process::environ(request.config.iter().cloned()),
+    };
+    let samples = Samples {
+        host: request.host.clone(),
+        warm_up: description.warm_up,
+    };
     let path = request.directory.join("image");
     let Workshop {
         engine,
         pack,
         runtime,
     } = workshop;
-    let made = image::make(engine, pack, slug, command, environ, words.clone(), &path);
+    let limits = BootLimits::default();
+    let made = boot::boot(engine, pack, &app, &samples, &limits, words.clone(), &path);
     let booted = runtime.block_on(made);
     let said = words
         .0

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use corundum_host::boot::{self, App, BootLimits};
+use corundum_host::boot::{self, App, BootLimits, Samples, WarmUp};
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
 use corundum_host::exchange::{Request, RequestBody, ResponseBody};
 use corundum_host::grid::{DispatchError, Grid, GridLog, Isolation, Limits, Release, RunIo};
@@ -25,6 +25,7 @@ pub(crate) struct Options {
     pub(crate) limits: Limits,
     pub(crate) isolation: Isolation,
     pub(crate) formation: u32,
+    pub(crate) warm_up: WarmUp,
 }
 
 impl Default for Options {
@@ -34,6 +35,8 @@ impl Default for Options {
             limits: Limits::default(),
             isolation: Isolation::App,
             formation: 4,
+            // What a test's app does in a request, it does in the test's requests alone.
+            warm_up: WarmUp::None,
         }
     }
 }
@@ -180,10 +183,15 @@ impl TestApp {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
         let lines = Arc::new(Lines::default());
+        let samples = Samples {
+            host: "test-app.localhost".to_owned(),
+            warm_up: options.warm_up,
+        };
         let booted = boot::boot(
             engine,
             &pack,
             &app,
+            &samples,
             &BootLimits::default(),
             lines.clone(),
             &path,

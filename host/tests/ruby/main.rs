@@ -7,6 +7,7 @@ mod rack;
 
 use std::time::Duration;
 
+use corundum_host::boot::WarmUp;
 use corundum_host::grid::{DispatchError, Isolation, Limits};
 use corundum_sdk::pack::ruby::Series;
 use harness::{Options, TestApp, request};
@@ -113,6 +114,49 @@ async fn isolation_by_request_leaves_nothing_behind() {
     let alone = TestApp::boot_with(source, options).await;
     assert_eq!(alone.get("/").await.unwrap().1, "1");
     assert_eq!(alone.get("/").await.unwrap().1, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_warmed_by_sample_requests_at_the_apps_own_host() {
+    let source = "
+        $hosts = []
+        run ->(e) { $hosts << e['HTTP_HOST']; puts 'served'; [200, {}, [$hosts.inspect]] }";
+    let options = Options {
+        warm_up: WarmUp::Requests,
+        ..Options::default()
+    };
+    let app = TestApp::boot_with(source, options).await;
+    let own = "\"test-app.localhost\"";
+    let (_, body) = app.get("/").await.unwrap();
+    assert!(body.starts_with(&format!("[{own}, {own}, ")), "{body}");
+    assert_eq!(app.log_lines().len(), 1, "samples are not logged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_does_not_stand_sample_requests_boots_without() {
+    for action in [
+        "sleep",
+        "loop {}",
+        "exit! 1",
+        "throw :x",
+        "a = []; loop { a << 'x' * 10_000_000 }",
+    ] {
+        let source = format!(
+            "$count = 0; run ->(e) {{ $count += 1; {action} if e['PATH_INFO'] == '/'; [200, {{}}, [$count.to_s]] }}"
+        );
+        let options = Options {
+            warm_up: WarmUp::Requests,
+            ..Options::default()
+        };
+        let app = TestApp::boot_with(&source, options).await;
+        // An exception is an answer as good as another; what does not come to an end leaves no trace.
+        let expected = if action.starts_with("throw") {
+            "3"
+        } else {
+            "1"
+        };
+        assert_eq!(app.get("/other").await.unwrap().1, expected, "{action}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,12 +48,13 @@ pub(crate) struct Build {
     pub(crate) about: Description,
 }
 
-/// Builds `source` with the pack at `pack`, and puts the results into their places below the data directory. Dropping the future
-/// ends the process; nothing of the build is then left.
+/// Builds `source` with the pack at `pack` for an app at `host`, and puts the results into their places below the data
+/// directory. Dropping the future ends the process; nothing of the build is then left.
 pub(crate) async fn run(
     settings: &Settings,
     pack: &Path,
     source: Source,
+    host: String,
     config: &Config,
     mut say: impl FnMut(&str) + Send,
 ) -> anyhow::Result<Build> {
@@ -70,6 +71,7 @@ pub(crate) async fn run(
         gems: settings.gems.clone(),
         gem_sources: settings.gem_sources.clone(),
         gem_cache: data.join("gems"),
+        host,
         config: config.clone().into_iter().collect(),
     };
     let mut child = Command::new(std::env::current_exe()?)

@@ -73,7 +73,7 @@ pub(super) async fn deploy(
     let mut config = platform.store().config(app)?;
     add_defaults(&mut config, &about, app)?;
     let build = platform
-        .build(series, Source::Tree(tree), &config, say)
+        .build(app, series, Source::Tree(tree), &config, say)
         .await?;
     say("-----> Launching...");
     let slug = build.slug.clone().context("the build made no slug")?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
-use corundum_compiler::image::{arguments, environ};
+use corundum_compiler::process::{arguments, environ};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::grid::{Grid, Limits, Release};
 use corundum_host::image::Image;
@@ -109,11 +109,13 @@ impl Platform {
 
     /// The URL of an app.
     pub(crate) fn url(&self, app: &AppName) -> String {
-        format!(
-            "http://{app}.{}:{}/",
-            self.settings.domain,
-            self.settings.http.port()
-        )
+        format!("http://{}/", self.host(app))
+    }
+
+    /// Where an app is served, with a port.
+    fn host(&self, app: &AppName) -> String {
+        let Settings { domain, http, .. } = &self.settings;
+        format!("{app}.{domain}:{}", http.port())
     }
 
     /// The bare repository of an app.
@@ -159,7 +161,7 @@ impl Platform {
         let config = self.store.release_config(app, release.version)?;
         let source = Source::Slug(self.slug_path(&release.slug));
         let build = self
-            .build(release.about.ruby, source, &config, |_| {})
+            .build(app, release.about.ruby, source, &config, |_| {})
             .await?;
         self.store.set_image(app, release.version, &build.image)?;
         self.activate(
@@ -251,6 +253,7 @@ impl Platform {
     /// Compiles and boots in a child process; `say` gets what the pusher is to read.
     pub(crate) async fn build(
         &self,
+        app: &AppName,
         series: Series,
         source: Source,
         config: &Config,
@@ -258,7 +261,7 @@ impl Platform {
     ) -> anyhow::Result<Build> {
         let ready = self.pack(series).await?;
         let pack = ready.directory.path();
-        build::run(&self.settings, pack, source, config, say).await
+        build::run(&self.settings, pack, source, self.host(app), config, say).await
     }
 
     /// Adds a release of a finished build and makes it live. What the release needs is loaded before the store says
@@ -308,7 +311,7 @@ impl Platform {
     ) -> anyhow::Result<ReleaseRecord> {
         let mut said = Vec::new();
         let source = Source::Slug(self.slug_path(&of.slug));
-        let build = self.build(of.about.ruby, source, config, |line| {
+        let build = self.build(app, of.about.ruby, source, config, |line| {
             said.push(line.to_owned())
         });
         let build = build.await.with_context(|| said.join("\n"))?;

@@ -365,6 +365,7 @@ mod tests {
                 ruby: Series::DEFAULT,
                 processes: Default::default(),
                 isolation: Default::default(),
+                warm_up: Default::default(),
             },
         }
     }

@@ -38,6 +38,8 @@ module Dyno
       Dir.chdir("/app")
       Bundle.load("/app/.corundum/bundle.json")
       Server.app = Builder.load(Command.rackup_file(Self.arguments))
+      return 1 unless Server.warm_up
+
       Heap.settle
       0
     rescue SystemExit => exit

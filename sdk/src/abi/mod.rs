@@ -11,7 +11,8 @@ pub const VERSION: u32 = 1;
 
 /// Run once when a pack is prepared: the reactor's start.
 pub const INITIALIZE: &str = "_initialize";
-/// Run once while a release is made: load the app in `/app`; 0 means ready to snapshot.
+/// Run once while a release is made: load the app in `/app`; 0 means ready to snapshot. Descriptor 0 may hold sample
+/// requests, each of which a read finds apart: a guest serves them, if it likes, to fill its caches.
 pub const BOOT: &str = "dyno_boot";
 /// Run once in every new dyno before its first request.
 pub const RESTORE: &str = "dyno_restore";

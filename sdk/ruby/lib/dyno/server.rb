@@ -27,8 +27,8 @@ module Dyno
       end
 
       # Serves one request; 0 when it was answered.
-      def serve
-        env = read_env
+      def serve(head = INPUT.sysread(CHUNK))
+        env = read_env(head)
         input = env["rack.input"]
         method = env["REQUEST_METHOD"]
         status = headers = body = error = nil
@@ -45,11 +45,17 @@ module Dyno
         result
       end
 
+      # Serves the sample requests that the host offers while a release is made; whether the dyno is as good as before.
+      def warm_up
+        loop { return false unless serve(INPUT.sysread(CHUNK)).zero? }
+      rescue EOFError
+        true
+      end
+
       private
 
-      # The Rack env of the request that waits on descriptor 0.
-      def read_env
-        head = INPUT.sysread(CHUNK)
+      # The Rack env of the request that begins with `head`.
+      def read_env(head)
         colon = head.index(":")
         length = head.to_i
         finish = colon + 1 + length

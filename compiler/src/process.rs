@@ -1,13 +1,6 @@
-//! A slug with its config vars as an image: the app is booted, which is also the proof that it runs.
+//! What a process of an app is started with: its environment and its arguments.
 
-use std::path::Path;
 use std::sync::Arc;
-
-use corundum_host::boot::{self, App, BootError, BootLimits, Booted};
-use corundum_host::engine::Engine;
-use corundum_host::log::LogSink;
-use corundum_host::pack::Pack;
-use corundum_sdk::archive::Archive;
 
 /// The platform's defaults; config vars prevail over them.
 const DEFAULTS: [(&str, &str); 3] = [
@@ -44,28 +37,6 @@ pub fn arguments(command: &str) -> Arc<[String]> {
     }
     words.extend(word);
     words.into()
-}
-
-/// Boots `slug` and writes its image to `path`.
-///
-/// # Errors
-///
-/// [`BootError`]; the app's own words are in `log`.
-pub async fn make(
-    engine: &Engine,
-    pack: &Pack,
-    slug: Arc<Archive>,
-    command: &str,
-    environ: Arc<[(String, String)]>,
-    log: Arc<dyn LogSink>,
-    path: &Path,
-) -> Result<Booted, BootError> {
-    let app = App {
-        slug: Some(slug),
-        arguments: arguments(command),
-        environ,
-    };
-    boot::boot(engine, pack, &app, &BootLimits::default(), log, path).await
 }
 
 #[cfg(test)]

@@ -1,0 +1,27 @@
+//! The request that a release is warmed and tried with: `GET /` at the app's own host.
+
+use corundum_sdk::abi::scgi::{Head, HeadWriter};
+
+/// Its head for an app at `host`, a name that may have a port.
+pub(crate) fn head(host: &str) -> Head {
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
+    let mut head = HeadWriter::new(Vec::new(), Some(0));
+    for (key, value) in [
+        ("REQUEST_METHOD", "GET"),
+        ("SCRIPT_NAME", ""),
+        ("PATH_INFO", "/"),
+        ("QUERY_STRING", ""),
+        ("REQUEST_URI", "/"),
+        ("SERVER_NAME", name),
+        ("SERVER_PORT", port),
+        ("SERVER_PROTOCOL", "HTTP/1.1"),
+        ("REMOTE_ADDR", "127.0.0.1"),
+        ("rack.url_scheme", "http"),
+        ("HTTP_HOST", host),
+        ("HTTP_USER_AGENT", "corundum"),
+        ("HTTP_ACCEPT", "*/*"),
+    ] {
+        head.pair(key.as_bytes(), value.as_bytes());
+    }
+    head.finish()
+}
