@@ -4,6 +4,7 @@
 
 mod harness;
 mod layers;
+mod samples;
 
 use harness::Node;
 
