@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::dyno::{Dyno, Failure, StartError};
 use crate::engine::Engine;
-use crate::exchange::{Progress, Request, RequestBody};
+use crate::exchange::{Request, RequestBody};
 use crate::image::{Description, Image, ImageError, changed_pages};
 use crate::log::{Discard, LogSink};
 use crate::os::{Filesystem, Process, TmpLimits};
@@ -230,7 +230,7 @@ impl Boot<'_> {
                 head: sample::head(self.host),
                 body: RequestBody::Empty,
             };
-            dyno.handle(request, answer, Arc::new(Progress::default()))
+            dyno.handle(request, answer, Arc::default(), |_, _| ())
                 .await
         };
         match timeout(self.limits.sample, request).await {

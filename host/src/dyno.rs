@@ -246,6 +246,7 @@ impl Dyno {
     }
 
     /// Serves one request. The response goes to `answer`, before or as this ends. Returns the head's buffer for reuse.
+    /// `spent` gets the time it took to compute and the memory it left, before the end of the response is seen.
     ///
     /// # Errors
     ///
@@ -255,11 +256,14 @@ impl Dyno {
         request: Request,
         answer: oneshot::Sender<Response>,
         progress: Arc<Progress>,
+        spent: impl FnOnce(Duration, usize),
     ) -> Result<Vec<u8>, Failure> {
+        let before = self.cpu_time();
         let state = self.store.data_mut();
         state.input = Input::request(request, progress.clone());
         state.output = Output::response(answer, progress);
         let result = self.call(self.handle.clone()).await;
+        spent(self.cpu_time().saturating_sub(before), self.memory_bytes());
         let state = self.store.data_mut();
         state.log.end_line();
         let buffer = state.input.finish();

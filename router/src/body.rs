@@ -34,15 +34,18 @@ pub(crate) enum Outcome {
 /// A response's body.
 pub struct ResponseBody {
     source: DynoBody,
+    /// Its length, where the app has said so: then nobody asks for more after its last byte.
+    length: Option<u64>,
     bytes: u64,
     outcome: Outcome,
     on_end: Option<OnEnd>,
 }
 
 impl ResponseBody {
-    pub(crate) fn new(source: DynoBody, on_end: Option<OnEnd>) -> Self {
+    pub(crate) fn new(source: DynoBody, length: Option<u64>, on_end: Option<OnEnd>) -> Self {
         Self {
             source,
+            length,
             bytes: 0,
             outcome: Outcome::ClientGone,
             on_end,
@@ -52,7 +55,7 @@ impl ResponseBody {
 
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        Self::new(DynoBody::Full(bytes), None)
+        Self::new(DynoBody::Full(bytes), None, None)
     }
 }
 
@@ -109,7 +112,7 @@ impl Drop for ResponseBody {
         let Some(on_end) = self.on_end.take() else {
             return;
         };
-        if self.is_end_stream() {
+        if self.is_end_stream() || self.length == Some(self.bytes) {
             self.outcome = Outcome::Complete;
         }
         on_end(End {

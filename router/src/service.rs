@@ -219,6 +219,8 @@ impl Exchange {
             }
             stream @ DynoBody::Stream(_) => stream,
         };
+        let length = headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         self.entry.dyno = Some(dispatched.dyno);
         self.entry.release = Some(dispatched.release);
         self.entry.queue = dispatched.queue;
@@ -236,7 +238,7 @@ impl Exchange {
             };
             grid.log(&app, self.entry.line(failure.as_ref()));
         });
-        response.map(|()| ResponseBody::new(source, Some(on_end)))
+        response.map(|()| ResponseBody::new(source, length, Some(on_end)))
     }
 }
 

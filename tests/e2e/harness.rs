@@ -13,6 +13,56 @@ const CORUNDUM: &str = env!("CARGO_BIN_EXE_corundum");
 /// Where Debian's `ruby-*` packages put gems.
 const DEBIAN_GEMS: &str = "/usr/share/rubygems-integration/all";
 
+/// Where script/debian13-gems puts those of Debian 13: Rack 3 and Sinatra 4.
+const DEBIAN13_GEMS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../target/debian13/usr/share/rubygems-integration/all"
+);
+
+/// Debian 13's gems.
+pub(crate) struct Debian13;
+
+/// Debian 13's gems, if this machine has them. Where it must, a test fails without.
+pub(crate) fn debian13() -> Option<Debian13> {
+    if std::path::Path::new(DEBIAN13_GEMS).is_dir() {
+        return Some(Debian13);
+    }
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"));
+    eprintln!("!! SKIPPED: Debian 13's gems are missing (script/debian13-gems)");
+    None
+}
+
+impl Debian13 {
+    /// A lockfile of gems in the versions that are there. The Gemfile names the first, which needs the others.
+    pub(crate) fn lockfile(&self, names: &[&str]) -> String {
+        let spec = |name: &&str| format!("    {name} ({})\n", self.version(name));
+        let needed: String = names[1..]
+            .iter()
+            .map(|name| format!("      {name}\n"))
+            .collect();
+        let specs = spec(&names[0]) + &needed + &names[1..].iter().map(spec).collect::<String>();
+        let name = names[0];
+        format!("GEM\n  remote: x\n  specs:\n{specs}\nDEPENDENCIES\n  {name}\n")
+    }
+
+    fn version(&self, name: &str) -> String {
+        let files = std::fs::read_dir(format!("{DEBIAN13_GEMS}/specifications")).unwrap();
+        let version = |file: String| {
+            let version = file
+                .strip_prefix(name)?
+                .strip_prefix('-')?
+                .strip_suffix(".gemspec")?;
+            version
+                .starts_with(|c: char| c.is_ascii_digit())
+                .then(|| version.to_owned())
+        };
+        files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .find_map(version)
+            .unwrap()
+    }
+}
+
 /// What a command did.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -75,12 +125,13 @@ fn cache() -> PathBuf {
 impl Node {
     /// A node that takes gems from Debian's packages and fetches none.
     pub(crate) fn start() -> Self {
-        let nowhere = ["--gem-source", "http://127.0.0.1:9/"];
-        if std::path::Path::new(DEBIAN_GEMS).is_dir() {
-            Self::start_with(&[&nowhere[..], &["--gems", DEBIAN_GEMS]].concat())
-        } else {
-            Self::start_with(&nowhere)
+        let mut arguments = vec!["--gem-source", "http://127.0.0.1:9/"];
+        for gems in [DEBIAN_GEMS, DEBIAN13_GEMS] {
+            if std::path::Path::new(gems).is_dir() {
+                arguments.extend(["--gems", gems]);
+            }
         }
+        Self::start_with(&arguments)
     }
 
     /// A node with these arguments.
@@ -238,6 +289,19 @@ impl Node {
         )
     }
 
+    /// Sends the head of a request; its body and its answer pass through what is returned.
+    pub(crate) fn open(&self, app: &str, line: &str, headers: &str) -> TcpStream {
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: {app}.localhost\r\nConnection: close\r\n{headers}\r\n"
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(40)))
+            .unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
     pub(crate) fn api_status(&self, path: &str, authorization: &str) -> u16 {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\nConnection: close\r\n\r\n"
@@ -263,7 +327,28 @@ fn answer(port: u16, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&joined(answer)).into_owned()
+}
+
+/// The answer without chunks: on a busy machine a small body may come in some.
+fn joined(answer: Vec<u8>) -> Vec<u8> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let (head, mut rest) = answer.split_at(end.map_or(answer.len(), |end| end + 4));
+    let lower = head.to_ascii_lowercase();
+    if !lower
+        .windows(26)
+        .any(|line| line == b"transfer-encoding: chunked")
+    {
+        return answer;
+    }
+    let mut joined = head.to_vec();
+    while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+        let size = std::str::from_utf8(&rest[..end]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        joined.extend_from_slice(&rest[end + 2..end + 2 + size]);
+        rest = &rest[(end + 2 + size + 2).min(rest.len())..];
+    }
+    joined
 }
 
 impl Drop for Node {

@@ -51,6 +51,12 @@ impl Figures {
     pub fn memory(&self) -> u64 {
         self.memory.load(Ordering::Relaxed)
     }
+
+    fn set(&self, cpu: Duration, memory: usize) {
+        let cpu = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
+        self.cpu.store(cpu, Ordering::Relaxed);
+        self.memory.store(memory as u64, Ordering::Relaxed);
+    }
 }
 
 /// A request that no dyno answers.
@@ -251,16 +257,10 @@ impl Exchange {
         let Some(dyno) = lease.dyno.as_mut() else {
             return;
         };
-        let before = dyno.cpu_time();
-        let result = dyno.handle(request, answer, self.progress.clone()).await;
-        let cpu = dyno.cpu_time().saturating_sub(before);
-        self.figures.cpu.store(
-            u64::try_from(cpu.as_nanos()).unwrap_or(0),
-            Ordering::Relaxed,
-        );
-        self.figures
-            .memory
-            .store(dyno.memory_bytes() as u64, Ordering::Relaxed);
+        let spent = |cpu, memory| self.figures.set(cpu, memory);
+        let result = dyno
+            .handle(request, answer, self.progress.clone(), spent)
+            .await;
         lease.served += 1;
         match result {
             Ok(_buffer) => lease.give_back(),

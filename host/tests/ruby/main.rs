@@ -324,6 +324,28 @@ async fn an_app_that_does_not_load_is_refused_with_its_backtrace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn libraries_for_the_network_load_and_their_connections_are_refused() {
+    let source = "
+        require 'ipaddr'
+        require 'net/http'
+        run ->(e) {
+          refused = begin
+            Net::HTTP.get(URI('http://localhost/'))
+          rescue SystemCallError
+            $!.message
+          end
+          [200, {}, [IPAddr.new('10.0.0.0/8').include?('10.1.2.3').to_s, ' ', refused]]
+        }";
+    let app = TestApp::boot(source).await;
+    let (status, body) = app.get("/").await.unwrap();
+    assert_eq!(status, 200, "{:?}", app.log_lines());
+    assert!(
+        body.starts_with("true ") && body.contains("a dyno opens no connections"),
+        "{body}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tmp_is_private_and_the_rest_is_read_only() {
     let source = "
         run ->(e) {

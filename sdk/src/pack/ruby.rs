@@ -51,6 +51,10 @@ const PRELUDE_FILES: &[(&str, &str)] = &[
         include_str!("../../ruby/lib/dyno/replacements.rb"),
     ),
     (
+        "dyno/socket.rb",
+        include_str!("../../ruby/lib/dyno/socket.rb"),
+    ),
+    (
         "dyno/random.rb",
         include_str!("../../ruby/lib/dyno/random.rb"),
     ),

@@ -24,6 +24,7 @@ module Dyno
       def with_rack(source, path)
         require "rack"
         require "rack/builder"
+        require "rack/utils" # and URI with it, which the Lint of Rack 2 takes for loaded
         app = ::Rack::Builder.new_from_string(source, path)
         app.is_a?(Array) ? app.first : app
       end

@@ -13,6 +13,7 @@ module Dyno
     # More than a dyno's memory can hold.
     ALL = (1 << 30) - 1
     NONE = ""
+    RECEIVED = "".b
 
     class << self
       # Whether a body that is too large for memory is kept in a file: Rack 2 asks for it.
@@ -33,18 +34,22 @@ module Dyno
     def read(length = nil, buffer = nil)
       raise ArgumentError, "negative length #{length} given" if length&.negative?
 
-      part = take(length || ALL)
-      part = nil if part.empty? && length&.positive?
-      return part unless buffer
+      wanted = length || ALL
+      part = again(wanted)
+      part = buffer.replace(part) if buffer
+      while part.bytesize < wanted
+        more = receive(wanted - part.bytesize)
+        break if more.empty?
 
-      buffer.replace(part || NONE)
-      part && buffer
+        part << more
+      end
+      part.empty? && length&.positive? ? nil : part
     end
 
     # As IO#readpartial: what there is, without waiting for more.
     def readpartial(length, buffer = nil)
       part = again(length)
-      part = receive(length) if part.empty?
+      part << receive(length) if part.empty?
       raise EOFError, "end of the request's body" if part.empty? && length.positive?
 
       buffer ? buffer.replace(part) : part
@@ -94,18 +99,6 @@ module Dyno
 
     private
 
-    # `length` bytes, fewer only at the end.
-    def take(length)
-      part = again(length)
-      while part.bytesize < length
-        more = receive(length - part.bytesize)
-        break if more.empty?
-
-        part = part.empty? ? more : part << more
-      end
-      part
-    end
-
     # Bytes that were read before; empty where there are none ahead.
     def again(length)
       raise IOError, "the request's body was too large to be kept: it can be read only once" if @rewound
@@ -132,19 +125,20 @@ module Dyno
       end
     end
 
-    # New bytes; empty at the end. Where the length is known, the end is too, and needs no EOFError.
+    # New bytes, empty at the end; the string is used again. Where the length is known, the end is too, and needs no
+    # EOFError.
     def receive(length)
       length = CHUNK if length > CHUNK
       length = @left if @left && @left < length
-      return "".b if length.zero?
+      return NONE if length.zero?
 
-      part = INPUT.sysread(length)
-      @left -= part.bytesize if @left
-      keep(part) if @kept
-      part
+      INPUT.sysread(length, RECEIVED)
+      @left -= RECEIVED.bytesize if @left
+      keep(RECEIVED) if @kept
+      RECEIVED
     rescue EOFError
       @left = 0
-      "".b
+      NONE
     end
 
     def keep(part)

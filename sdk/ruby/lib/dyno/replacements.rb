@@ -29,3 +29,6 @@ module Timeout
   def timeout(...) = Timeout.timeout(...)
 end
 $LOADED_FEATURES << "timeout.rb"
+
+# IO#wait_readable and the like are Ruby's own by now.
+$LOADED_FEATURES << "io/wait.rb"

@@ -22,6 +22,9 @@ module Dyno
         @app = app
         rack_2 = defined?(::Rack::RELEASE) && ::Rack::RELEASE.to_i < 3
         @environment = rack_2 ? RACK_2 : RACK_3
+        # The path of `OPTIONS *`, which Rack 2 does not know.
+        @asterisk = rack_2 ? "" : "*"
+        # Where the app leaves what is to be done after the response.
         @afterwards = rack_2 ? "rack.after_reply" : "rack.response_finished"
         Input.spills = rack_2
       end
@@ -71,6 +74,7 @@ module Dyno
         # CGI decodes the path; Rack's apps do so themselves.
         uri = env["REQUEST_URI"]
         env["PATH_INFO"] = uri[/\A[^?]*/] if uri&.include?("%")
+        env["PATH_INFO"] = @asterisk if uri == "*"
         # What Rack 2 calls it; also, a header named Version must not pass for it.
         env["HTTP_VERSION"] = env["SERVER_PROTOCOL"]
         env["rack.input"] = input(env, head, finish + 1)
