@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::dyno::{Dyno, Failure, StartError};
 use crate::engine::Engine;
-use crate::exchange::{Request, RequestBody};
+use crate::exchange::{Progress, Request, RequestBody};
 use crate::image::{Description, Image, ImageError, changed_pages};
 use crate::log::{Discard, LogSink};
 use crate::os::{Filesystem, Process, TmpLimits};
