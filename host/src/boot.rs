@@ -21,7 +21,7 @@ use crate::pack::Pack;
 use crate::sample;
 
 /// Requests that warm an image: the first fills caches, the second those that only a repetition fills.
-const SAMPLES: usize = 2;
+const SAMPLES: usize = 3;
 
 /// What is booted.
 pub struct App {

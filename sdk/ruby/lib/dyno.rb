@@ -39,10 +39,10 @@ module Dyno
       Dir.chdir("/app")
       Bundle.load("/app/.corundum/bundle.json")
       Server.app = Builder.load(Command.rackup_file(Self.arguments))
-      return 1 unless Server.warm_up
+      return 1 unless Server.warm_up(1)
 
       Heap.settle
-      0
+      Server.warm_up ? 0 : 1
     rescue SystemExit => exit
       LOG.write("the app called exit(#{exit.status}) while it was loading\n")
       1

@@ -48,9 +48,11 @@ module Dyno
         result
       end
 
-      # Serves the sample requests that the host offers while a release is made; whether the dyno is as good as before.
-      def warm_up
-        loop { return false unless serve(INPUT.sysread(CHUNK)).zero? }
+      # Serves sample requests that the host offers while a release is made, at most so many; whether the dyno is as
+      # good as before.
+      def warm_up(most = 100)
+        most.times { return false unless serve(INPUT.sysread(CHUNK)).zero? }
+        true
       rescue EOFError
         true
       end
