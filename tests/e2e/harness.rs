@@ -1,4 +1,6 @@
-//! A node of its own for each test, driven through the binary, git and HTTP.
+//! A node of its own for each test, driven through the binary, git and HTTP. Benchmarks use it too.
+
+#![allow(dead_code, reason = "tests and benchmarks each use a part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -122,6 +124,11 @@ fn cache() -> PathBuf {
     set.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
 }
 
+/// The pack of the default version of Ruby.
+pub(crate) fn default_pack() -> PathBuf {
+    corundum_sdk::pack::ruby::pack_path(corundum_sdk::pack::ruby::Series::DEFAULT, &cache())
+}
+
 impl Node {
     /// A node that takes gems from Debian's packages and fetches none.
     pub(crate) fn start() -> Self {
@@ -219,6 +226,21 @@ impl Node {
             bytes[middle] ^= 0xff;
             std::fs::write(&path, bytes).unwrap();
         }
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Where its apps are served.
+    pub(crate) fn http(&self) -> u16 {
+        self.http
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.server.as_ref().unwrap().id()
     }
 
     /// Processes that the node has started, of git and of builds.
@@ -376,15 +398,14 @@ impl Repository {
 
     /// Copies a sample of the project.
     pub(crate) fn sample(&self, name: &str) {
-        let from = format!("{}/../samples/{name}/.", env!("CARGO_MANIFEST_DIR"));
-        assert!(
-            Done::of(
-                Command::new("cp")
-                    .args(["-r", &from, "."])
-                    .current_dir(&self.path)
-            )
-            .success
-        );
+        self.copy(&format!("{}/../samples/{name}", env!("CARGO_MANIFEST_DIR")));
+    }
+
+    /// Copies the files of a directory.
+    pub(crate) fn copy(&self, directory: &str) {
+        let mut cp = Command::new("cp");
+        cp.args(["-r", &format!("{directory}/."), "."]);
+        assert!(Done::of(cp.current_dir(&self.path)).success);
     }
 
     pub(crate) fn link(&self, path: &str, target: &str) {
@@ -409,7 +430,7 @@ impl Repository {
         other
     }
 
-    fn commit(&self) {
+    pub(crate) fn commit(&self) {
         assert!(Done::of(&mut self.git(&["add", "--all"])).success);
         Done::of(&mut self.git(&["commit", "--quiet", "--message", "Change"]));
     }

@@ -1,0 +1,7 @@
+require "sinatra/base"
+
+class Hello < Sinatra::Base
+  get("/") { "Hello\n" }
+end
+
+run Hello

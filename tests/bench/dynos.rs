@@ -1,0 +1,143 @@
+//! Dynos by themselves, without router and network: what starting one takes, and what a live one costs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corundum_host::dyno::Dyno;
+use corundum_host::engine::{Allocation, Engine, EngineConfig};
+use corundum_host::exchange::{Request, RequestBody};
+use corundum_host::image::Image;
+use corundum_host::log::Discard;
+use corundum_host::os::{Filesystem, Process, TmpLimits};
+use corundum_host::pack::Pack;
+use corundum_sdk::abi::scgi::HeadWriter;
+use corundum_sdk::archive::Archive;
+use corundum_sdk::pack::PackDir;
+use tokio::sync::oneshot;
+
+use crate::machine::{page_table_kib, private_kib};
+
+/// An app whose dynos are started here.
+pub(crate) struct Bench {
+    engine: Engine,
+    pack: Pack,
+    image: Image,
+    slug: Arc<Archive>,
+    /// What loading the pack's compiled code took.
+    pub(crate) pack_load: Duration,
+}
+
+/// What starting dynos took, one by one.
+#[derive(Default)]
+pub(crate) struct Starts {
+    /// From its image to an instance.
+    pub(crate) instantiate: Vec<Duration>,
+    /// From nothing to the first byte of a response.
+    pub(crate) first_byte: Vec<Duration>,
+}
+
+/// What live dynos cost, each having served a request.
+pub(crate) struct Live {
+    pub(crate) count: usize,
+    /// KiB of private memory each.
+    pub(crate) private_kib: f64,
+    /// KiB of page tables each.
+    pub(crate) page_table_kib: f64,
+}
+
+impl Bench {
+    /// Opens an app's image and slug with room for so many dynos.
+    pub(crate) async fn open(pack: &Path, image: &Path, slug: &Path, dynos: u32) -> Self {
+        let config = EngineConfig {
+            allocation: Allocation::Pooled { dynos },
+            ..EngineConfig::default()
+        };
+        let engine = Engine::new(config).unwrap();
+        let directory = PackDir::open(pack).unwrap();
+        let start = Instant::now();
+        let pack = Pack::open(&engine, &directory, Arc::new(Discard), |_| {}).await;
+        let (pack, pack_load) = (pack.unwrap(), start.elapsed());
+        let image = Image::load(&engine, image, &pack.manifest().digest).unwrap();
+        let slug = Arc::new(corundum_host::slug::open(slug, None).unwrap());
+        Self {
+            engine,
+            pack,
+            image,
+            slug,
+            pack_load,
+        }
+    }
+
+    /// Starts dynos one after another and ends each.
+    pub(crate) async fn starts(&self, count: usize) -> Starts {
+        let mut starts = Starts::default();
+        for _ in 0..count {
+            let start = Instant::now();
+            let mut dyno = self.instantiate().await;
+            starts.instantiate.push(start.elapsed());
+            serve(&mut dyno).await;
+            starts.first_byte.push(start.elapsed());
+        }
+        starts
+    }
+
+    /// Holds so many dynos at once, each of which has served a request.
+    pub(crate) async fn hold(&self, count: usize) -> Live {
+        let process = std::process::id();
+        let before = (private_kib(process), page_table_kib(process));
+        let mut dynos = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut dyno = self.instantiate().await;
+            serve(&mut dyno).await;
+            dynos.push(dyno);
+        }
+        let each = |before, after: u64| after.saturating_sub(before) as f64 / count as f64;
+        Live {
+            count: dynos.len(),
+            private_kib: each(before.0, private_kib(process)),
+            page_table_kib: each(before.1, page_table_kib(process)),
+        }
+    }
+
+    async fn instantiate(&self) -> Dyno {
+        let arguments = Arc::from(["rackup".to_owned()]);
+        let environ = Arc::from([("RACK_ENV".to_owned(), "production".to_owned())]);
+        let process = Process::new(arguments, environ, self.image.born());
+        let (root, slug) = (self.pack.root().clone(), Some(self.slug.clone()));
+        let filesystem = Arc::new(Filesystem::new(root, slug, process, TmpLimits::default()));
+        let log = Arc::new(Discard);
+        Dyno::instantiate(&self.engine, &self.pack, &self.image, filesystem, log)
+            .await
+            .unwrap()
+    }
+}
+
+async fn serve(dyno: &mut Dyno) {
+    dyno.restore().await.unwrap();
+    let mut head = HeadWriter::new(Vec::new(), Some(0));
+    for (key, value) in [
+        ("REQUEST_METHOD", "GET"),
+        ("SCRIPT_NAME", ""),
+        ("PATH_INFO", "/"),
+        ("QUERY_STRING", ""),
+        ("REQUEST_URI", "/"),
+        ("SERVER_NAME", "localhost"),
+        ("SERVER_PORT", "80"),
+        ("SERVER_PROTOCOL", "HTTP/1.1"),
+        ("REMOTE_ADDR", "127.0.0.1"),
+        ("rack.url_scheme", "http"),
+        ("HTTP_HOST", "localhost"),
+    ] {
+        head.pair(key.as_bytes(), value.as_bytes());
+    }
+    let (answer, answered) = oneshot::channel();
+    let request = Request {
+        head: head.finish(),
+        body: RequestBody::Empty,
+    };
+    dyno.handle(request, answer, Arc::default(), |_, _| ())
+        .await
+        .unwrap();
+    assert_eq!(answered.await.unwrap().head.status, 200);
+}

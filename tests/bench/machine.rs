@@ -1,0 +1,57 @@
+//! What the kernel says of processes, and on which core they run.
+
+use std::time::Duration;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Runs `work` with this process, and what it starts, on one core.
+pub(crate) fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> T {
+    let before = sched_getaffinity(None).ok();
+    let mut one = CpuSet::new();
+    one.set(core);
+    let _ = sched_setaffinity(None, &one);
+    let result = work();
+    if let Some(before) = before {
+        let _ = sched_setaffinity(None, &before);
+    }
+    result
+}
+
+/// KiB that are this process's alone, without its page tables.
+pub(crate) fn private_kib(process: u32) -> u64 {
+    let path = format!("/proc/{process}/smaps_rollup");
+    field(&path, "Private_Dirty:") + field(&path, "Private_Clean:")
+}
+
+/// KiB of page tables.
+pub(crate) fn page_table_kib(process: u32) -> u64 {
+    field(&format!("/proc/{process}/status"), "VmPTE:")
+}
+
+/// KiB of memory that the process has in use, what it shares included.
+pub(crate) fn resident_kib(process: u32) -> u64 {
+    field(&format!("/proc/{process}/status"), "VmRSS:")
+}
+
+fn field(path: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|line| line.split_whitespace().next());
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// The middle one.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The middle one, in a unit of so many to the second.
+pub(crate) fn median_time(times: &[Duration], per_second: f64) -> f64 {
+    let times: Vec<f64> = times
+        .iter()
+        .map(|time| time.as_secs_f64() * per_second)
+        .collect();
+    median(&times)
+}

@@ -1,0 +1,438 @@
+//! `script/bench`: Corundum beside native MRI with thin and puma, side by side in one run on one machine.
+//!
+//! Servers run on the first core and their load on the second, so that figures are those of one core. What is compared
+//! is measured in turns, and medians are shown: machines are noisy, ratios less so.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on says where"
+)]
+
+mod dynos;
+#[path = "../e2e/harness.rs"]
+mod harness;
+mod http;
+mod machine;
+mod peers;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use harness::{Node, Repository};
+use http::Client;
+use machine::{median, median_time, on_core};
+use peers::{Kind, Peer};
+use table::{Better, Row};
+
+/// Measures Corundum beside native MRI with thin and puma.
+#[derive(Parser)]
+struct Arguments {
+    /// Fewer rounds, for a look: the figures are not worth keeping
+    #[arg(long)]
+    quick: bool,
+    /// Measure only this
+    #[arg(long)]
+    only: Option<Part>,
+    /// Live dynos to hold at once
+    #[arg(long, default_value_t = 5000)]
+    dynos: u32,
+    /// Write the figures there as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw the table there
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A part of the table.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Hot,
+    Cold,
+    Push,
+    Soak,
+    Dynos,
+}
+
+/// Where servers run, and where their load comes from.
+const SERVERS: usize = 0;
+const LOAD: usize = 1;
+
+const RACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bench/apps/rack");
+const SINATRA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bench/apps/sinatra");
+
+fn main() {
+    let arguments = Arguments::parse();
+    let rounds = if arguments.quick { 1 } else { 5 };
+    let mut rows = Vec::new();
+    let node = on_core(SERVERS, Node::start);
+    let apps = push_all(&node);
+    let wanted = |part, what: &str| {
+        let wanted = arguments.only.is_none_or(|only| only == part);
+        if wanted {
+            eprintln!("… {what}");
+        }
+        wanted
+    };
+    if wanted(Part::Hot, "hot requests") {
+        rows.extend(hot(&node, rounds));
+    }
+    if wanted(Part::Cold, "no dyno to first byte") {
+        rows.extend(cold(&node, rounds));
+    }
+    if wanted(Part::Push, "push to live") {
+        rows.push(push_to_live(&node, &apps.sinatra, rounds));
+    }
+    if wanted(Part::Soak, "100,000 requests to the Sinatra sample") {
+        rows.push(soak(&node, if arguments.quick { 2_000 } else { 100_000 }));
+    }
+    drop(node);
+    if wanted(Part::Dynos, "dynos by themselves") {
+        rows.extend(by_themselves(&apps, arguments.dynos));
+    }
+    rows.sort_by_key(|row| ORDER.iter().position(|what| *what == row.what));
+    print!("\n{}", table::text(&rows));
+    if let Some(path) = arguments.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&rows).unwrap()).unwrap();
+    }
+    if let Some(path) = arguments.svg {
+        std::fs::write(path, table::svg(&rows)).unwrap();
+    }
+}
+
+/// The order of the table.
+const ORDER: [&str; 14] = [
+    "instantiate a dyno",
+    "no dyno → first byte, bare Rack",
+    "no dyno → first byte, Sinatra",
+    "spawn → first byte, bare Rack",
+    "spawn → first byte, Sinatra",
+    "private memory, bare Rack",
+    "private memory, Sinatra",
+    "hot bare Rack, a core",
+    "hot Sinatra, a core",
+    "hot bare Rack, a core (puma)",
+    "push of a changed app → live",
+    "live dynos, each having served",
+    "pack code load",
+    "memory growth in 100,000 requests",
+];
+
+/// The apps of the node, with what builds made of them.
+struct Apps {
+    /// Where images and slugs are kept: the node goes on to other releases, and ends.
+    kept: tempfile::TempDir,
+    sinatra: Repository,
+    rack_image: Image,
+    sinatra_image: Image,
+}
+
+/// Where an app's image and slug are.
+struct Image {
+    image: PathBuf,
+    slug: PathBuf,
+}
+
+fn push_all(node: &Node) -> Apps {
+    let fresh = "{\"isolation\": \"request\"}";
+    let push = |name: &str, from: &str, about: Option<&str>| {
+        let app = node.create(name);
+        app.copy(from);
+        if let Some(about) = about {
+            app.write("app.json", about);
+        }
+        let push = app.push("main");
+        assert!(push.success, "{}", push.text);
+        app
+    };
+    let image_of = |name: &str, from: &str, about: Option<&str>| {
+        let before = built(node);
+        let app = push(name, from, about);
+        let [image, slug] = built(node);
+        let new = |after: Vec<PathBuf>, before: &[PathBuf]| {
+            after
+                .into_iter()
+                .find(|path| !before.contains(path))
+                .unwrap()
+        };
+        let image = new(image, &before[0]);
+        let slug = new(slug, &before[1]);
+        (app, Image { image, slug })
+    };
+    let (_, rack_image) = image_of("hot-rack", RACK, None);
+    push("fresh-rack", RACK, Some(fresh));
+    push("fresh-sinatra", SINATRA, Some(fresh));
+    push("hot-sinatra", SINATRA, None);
+    let (sinatra, sinatra_image) = image_of("sinatra", SINATRA, Some("{}"));
+    let kept = tempfile::tempdir().unwrap();
+    Apps {
+        sinatra,
+        rack_image: keep(&rack_image, &kept.path().join("rack")),
+        sinatra_image: keep(&sinatra_image, &kept.path().join("sinatra")),
+        kept,
+    }
+}
+
+fn built(node: &Node) -> [Vec<PathBuf>; 2] {
+    ["images", "slugs"].map(|kind| {
+        let entries = std::fs::read_dir(node.data().join(kind)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    })
+}
+
+fn keep(built: &Image, place: &Path) -> Image {
+    let copied = Command::new("cp")
+        .args(["-r", "--sparse=always"])
+        .args([&built.image, place])
+        .status();
+    assert!(copied.unwrap().success());
+    let slug = place.with_extension("tar");
+    std::fs::copy(&built.slug, &slug).unwrap();
+    Image {
+        image: place.to_owned(),
+        slug,
+    }
+}
+
+/// Requests a second that a core serves, in turns.
+fn hot(node: &Node, rounds: usize) -> Vec<Row> {
+    let start =
+        |kind, app: &str, port| on_core(SERVERS, || Peer::start(kind, Path::new(app), port));
+    let thin = [
+        start(Kind::Thin, RACK, 9311),
+        start(Kind::Thin, SINATRA, 9312),
+    ];
+    let puma = start(Kind::Puma, RACK, 9313);
+    let mut figures: [Vec<f64>; 5] = Default::default();
+    for _ in 0..rounds {
+        figures[0].push(wrk(node.http(), "hot-rack.localhost"));
+        figures[1].push(wrk(thin[0].port, "localhost"));
+        figures[2].push(wrk(puma.port, "localhost"));
+        figures[3].push(wrk(node.http(), "hot-sinatra.localhost"));
+        figures[4].push(wrk(thin[1].port, "localhost"));
+    }
+    let [rack, rack_thin, rack_puma, sinatra, sinatra_thin] = figures.map(|f| median(&f));
+    let row = |what, corundum, peer, at_least| Row {
+        what,
+        unit: "/s",
+        corundum,
+        peer: Some(peer),
+        at_least,
+        better: Better::More,
+    };
+    vec![
+        row(
+            "hot bare Rack, a core",
+            rack,
+            ("thin", rack_thin),
+            Some(0.6),
+        ),
+        row("hot Sinatra, a core", sinatra, ("thin", sinatra_thin), None),
+        row(
+            "hot bare Rack, a core (puma)",
+            rack,
+            ("puma", rack_puma),
+            None,
+        ),
+    ]
+}
+
+/// Requests a second by wrk, over eight connections from the other core.
+fn wrk(port: u16, host: &str) -> f64 {
+    let url = format!("http://127.0.0.1:{port}/");
+    let header = format!("Host: {host}");
+    let output = on_core(LOAD, || {
+        Command::new("wrk")
+            .args(["-t1", "-c8", "-d3", "-H", &header, &url])
+            .output()
+            .unwrap()
+    });
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!text.contains("Non-2xx"), "{text}");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:"));
+    line.and_then(|figure| figure.trim().parse().ok()).unwrap()
+}
+
+/// First bytes of apps that have no dyno, against the start of a process.
+fn cold(node: &Node, rounds: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, what, spawn, peer, wanted) in [
+        ("fresh-rack", ORDER[1], ORDER[3], RACK, 1.0),
+        ("fresh-sinatra", ORDER[2], ORDER[4], SINATRA, 2.0),
+    ] {
+        let times = on_core(LOAD, || fresh_dynos(node.http(), name, 100 * rounds));
+        let corundum = median_time(&times, 1e3);
+        let spawns: Vec<Duration> = (0..rounds)
+            .map(|_| {
+                on_core(SERVERS, || {
+                    Peer::start(Kind::Thin, Path::new(peer), 9314).spawn
+                })
+            })
+            .collect();
+        let row = |what, peer, at_least| Row {
+            what,
+            unit: "ms",
+            corundum,
+            peer,
+            at_least: Some(at_least),
+            better: Better::Less,
+        };
+        rows.push(row(what, None, wanted));
+        rows.push(row(spawn, Some(("thin", median_time(&spawns, 1e3))), 300.0));
+    }
+    rows
+}
+
+/// Requests to an app that starts a dyno for each.
+fn fresh_dynos(port: u16, name: &str, count: usize) -> Vec<Duration> {
+    let mut client = Client::connect(port, &format!("{name}.localhost")).unwrap();
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let answer = client.get().unwrap();
+        assert_eq!(
+            (answer.status, answer.body.as_slice()),
+            (200, &b"Hello\n"[..])
+        );
+        times.push(answer.first_byte);
+        // The dyno before has ended by then.
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    times
+}
+
+/// A changed app, pushed until its new version answers.
+fn push_to_live(node: &Node, app: &Repository, rounds: usize) -> Row {
+    let mut times = Vec::new();
+    for round in 0..rounds.max(3) {
+        let body = format!("version {round} of {}", std::process::id());
+        app.write(
+            "config.ru",
+            &format!(
+                "require 'sinatra/base'\nclass Hello < Sinatra::Base\n  get('/') {{ '{body}' }}\nend\nrun Hello\n"
+            ),
+        );
+        app.commit();
+        let start = Instant::now();
+        let push = app.push("main");
+        assert!(push.success, "{}", push.text);
+        assert_eq!(node.get("sinatra", "/").1, body);
+        times.push(start.elapsed());
+    }
+    Row {
+        what: "push of a changed app → live",
+        unit: "s",
+        corundum: median_time(&times, 1.0),
+        peer: None,
+        at_least: Some(3.0),
+        better: Better::Less,
+    }
+}
+
+/// Many requests to the guestbook: none fails, and the node's memory stays where it was after the first tenth.
+fn soak(node: &Node, count: usize) -> Row {
+    let app = node.create("guestbook");
+    app.sample("guestbook");
+    let push = app.push("main");
+    assert!(push.success, "{}", push.text);
+    let mut client = Client::connect(node.http(), "guestbook.localhost").unwrap();
+    let mut memory = Vec::new();
+    for request in 0..count {
+        let answer = client.get().unwrap();
+        assert_eq!(answer.status, 200, "request {request}");
+        if request % (count / 10) == count / 10 - 1 {
+            memory.push(machine::resident_kib(node.id()) as f64 / 1024.0);
+        }
+    }
+    eprintln!("  MiB of the node after each tenth: {memory:.0?}");
+    let growth = memory.last().unwrap() - memory.first().unwrap();
+    Row {
+        what: "memory growth in 100,000 requests",
+        unit: "MiB",
+        corundum: growth,
+        peer: None,
+        at_least: Some(64.0),
+        better: Better::Less,
+    }
+}
+
+/// What needs no router: instances, their memory, many of them.
+fn by_themselves(apps: &Apps, dynos: u32) -> Vec<Row> {
+    assert!(apps.kept.path().is_dir());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let pack = harness::default_pack();
+    let open = |image: &Image, dynos| {
+        runtime.block_on(dynos::Bench::open(&pack, &image.image, &image.slug, dynos))
+    };
+    let row = |what, unit, corundum, peer, at_least| Row {
+        what,
+        unit,
+        corundum,
+        peer,
+        at_least,
+        better: Better::Less,
+    };
+    let mut rows = Vec::new();
+    let mut loads = Vec::new();
+    for (what, image, peer) in [
+        (ORDER[5], &apps.rack_image, RACK),
+        (ORDER[6], &apps.sinatra_image, SINATRA),
+    ] {
+        let bench = open(image, 600);
+        loads.push(bench.pack_load);
+        let starts = on_core(SERVERS, || runtime.block_on(bench.starts(500)));
+        eprintln!(
+            "  {what}: instantiate {:.0} µs, first byte without router {:.0} µs",
+            median_time(&starts.instantiate, 1e6),
+            median_time(&starts.first_byte, 1e6)
+        );
+        let live = runtime.block_on(bench.hold(500));
+        eprintln!("  and {:.0} KiB of page tables each", live.page_table_kib);
+        let thin = on_core(SERVERS, || Peer::start(Kind::Thin, Path::new(peer), 9315));
+        let process = machine::private_kib(thin.id()) as f64 / 1024.0;
+        let private = live.private_kib / 1024.0;
+        rows.push(row(what, "MiB", private, Some(("thin", process)), None));
+        if image.image == apps.rack_image.image {
+            let instantiate = median_time(&starts.instantiate, 1e6);
+            rows.push(row(ORDER[0], "µs", instantiate, None, Some(100.0)));
+        }
+    }
+    let many = open(&apps.sinatra_image, dynos + 100);
+    let start = Instant::now();
+    let live = runtime.block_on(many.hold(dynos as usize));
+    eprintln!(
+        "  {} dynos of Sinatra in {:.1} s, {:.0} KiB each and {:.0} KiB of page tables",
+        live.count,
+        start.elapsed().as_secs_f64(),
+        live.private_kib,
+        live.page_table_kib
+    );
+    rows.push(Row {
+        better: Better::More,
+        ..row(
+            "live dynos, each having served",
+            "",
+            live.count as f64,
+            None,
+            Some(5000.0),
+        )
+    });
+    rows.push(row(
+        "pack code load",
+        "ms",
+        median_time(&loads, 1e3),
+        None,
+        Some(50.0),
+    ));
+    rows
+}
