@@ -147,13 +147,13 @@ pub async fn boot(
         pack: pack.manifest().digest.clone(),
         engine: engine.compatibility_key(),
         born: since.map_or(0, |since| since.as_secs()),
-        hot_pages: Vec::new(),
+        hot_pages: Arc::default(),
     };
     Image::write(engine, &mut dyno, path, &description)?;
     let image = Image::load(engine, path, &description.pack)?;
     match boot.try_image(&image, &dyno).await {
         Ok(pages) => {
-            description.hot_pages = pages;
+            description.hot_pages = pages.into();
             Image::describe(path, &description)?;
         }
         // The image is as good without: the first requests take their page faults one by one.

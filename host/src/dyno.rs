@@ -135,6 +135,8 @@ pub struct Dyno {
     last: Instance,
     memory: Memory,
     handle: TypedFunc<(), i32>,
+    filesystem: Arc<Filesystem>,
+    hot_pages: Arc<[(usize, usize)]>,
     cpu: Arc<Cpu>,
     restored_size: usize,
 }
@@ -179,7 +181,6 @@ impl Dyno {
         let memory = image_instance.get_memory(&mut store, "memory");
         let memory = memory.ok_or(StartError::Export("memory"))?;
         store.data_mut().memory = Some(memory);
-        native::populate(memory.data_mut(&mut store), image.hot_pages());
         let last = pack
             .link(&mut store, image_instance)
             .await
@@ -195,6 +196,8 @@ impl Dyno {
             last,
             memory,
             handle,
+            filesystem,
+            hot_pages: image.hot_pages(),
             cpu,
             restored_size,
         })
@@ -242,7 +245,12 @@ impl Dyno {
     ///
     /// [`Failure`].
     pub async fn restore(&mut self) -> Result<(), Failure> {
-        self.call_named(abi::RESTORE).await
+        native::populate(self.memory.data_mut(&mut self.store), &self.hot_pages);
+        let record = self.filesystem.process().wake_record();
+        self.store.data_mut().input = Input::whole(record.into());
+        let restored = self.call_named(abi::RESTORE).await;
+        self.store.data_mut().input.finish();
+        restored
     }
 
     /// Serves one request. The response goes to `answer`, before or as this ends. Returns the head's buffer for reuse.

@@ -171,6 +171,14 @@ impl Input {
         }
     }
 
+    /// These bytes.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self {
+            chunk: bytes,
+            ..Self::empty()
+        }
+    }
+
     /// Requests without bodies, one after another, each of which a read finds apart.
     pub(crate) fn samples(heads: Vec<Bytes>, progress: Arc<Progress>) -> Self {
         let heads = futures_util::stream::iter(heads.into_iter().map(Ok));

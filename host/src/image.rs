@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use corundum_sdk::pack::image::{GlobalValue, ImageGlobal, nonzero_runs, write_image};
@@ -53,7 +54,7 @@ pub struct Description {
     pub born: u64,
     /// Pages that a request is known to write to: offset and length in bytes.
     #[serde(default)]
-    pub hot_pages: Vec<(usize, usize)>,
+    pub hot_pages: Arc<[(usize, usize)]>,
 }
 
 /// An image that dynos can be made from.
@@ -175,8 +176,8 @@ impl Image {
     }
 
     /// Pages worth filling before a request comes.
-    pub(crate) fn hot_pages(&self) -> &[(usize, usize)] {
-        &self.description.hot_pages
+    pub(crate) fn hot_pages(&self) -> Arc<[(usize, usize)]> {
+        self.description.hot_pages.clone()
     }
 
     pub(crate) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {

@@ -264,6 +264,6 @@ fn describe(engine: &Engine, manifest: &Manifest) -> Description {
         pack: manifest.digest.clone(),
         engine: engine.compatibility_key(),
         born: 0,
-        hot_pages: Vec::new(),
+        hot_pages: Arc::default(),
     }
 }

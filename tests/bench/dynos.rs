@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use corundum_compiler::process::environ;
 use corundum_host::dyno::Dyno;
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
 use corundum_host::exchange::{Request, RequestBody};
@@ -102,8 +103,8 @@ impl Bench {
 
     async fn instantiate(&self) -> Dyno {
         let arguments = Arc::from(["rackup".to_owned()]);
-        let environ = Arc::from([("RACK_ENV".to_owned(), "production".to_owned())]);
-        let process = Process::new(arguments, environ, self.image.born());
+        let process = Process::new(arguments, environ([]), self.image.born())
+            .with_variable("DYNO", "web.1".to_owned());
         let (root, slug) = (self.pack.root().clone(), Some(self.slug.clone()));
         let filesystem = Arc::new(Filesystem::new(root, slug, process, TmpLimits::default()));
         let log = Arc::new(Discard);

@@ -71,6 +71,15 @@ impl Process {
         file
     }
 
+    /// What a dyno is told when it wakes: its number, its environment.
+    pub(crate) fn wake_record(&self) -> Vec<u8> {
+        let mut record = self.pid.to_string().into_bytes();
+        record.push(0);
+        record.extend(self.environ_file());
+        record.push(0);
+        record
+    }
+
     /// `/proc/self/cmdline`, as proc(5) has it.
     pub(super) fn cmdline_file(&self) -> Vec<u8> {
         self.arguments()

@@ -39,6 +39,7 @@ module Dyno
       Dir.chdir("/app")
       Bundle.load("/app/.corundum/bundle.json")
       Server.app = Builder.load(Command.rackup_file(Self.arguments))
+      Random.prepare
       return 1 unless Server.warm_up(1)
 
       Heap.settle
@@ -53,7 +54,7 @@ module Dyno
 
     # Wakes a copy of the image.
     def restore
-      Self.refresh
+      Self.wake
       Random.reseed
       Self.forked
       0

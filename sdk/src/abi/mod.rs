@@ -14,7 +14,8 @@ pub const INITIALIZE: &str = "_initialize";
 /// Run once while a release is made: load the app in `/app`; 0 means ready to snapshot. Descriptor 0 may hold sample
 /// requests, each of which a read finds apart: a guest serves them, if it likes, to fill its caches.
 pub const BOOT: &str = "dyno_boot";
-/// Run once in every new dyno before its first request.
+/// Run once in every new dyno before its first request. Descriptor 0 holds what is new in it: its process number, a NUL,
+/// its environment as `/proc/self/environ` has it, and one more NUL.
 pub const RESTORE: &str = "dyno_restore";
 /// Run once a request; 0 means served.
 pub const HANDLE: &str = "dyno_handle";

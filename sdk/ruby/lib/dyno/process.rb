@@ -1,20 +1,34 @@
 # frozen_string_literal: true
 
 module Dyno
-  # What the platform tells a dyno of itself, in the files of proc(5).
+  # What the platform tells a dyno of itself: in the files of proc(5), and when it wakes, on descriptor 0.
   module Self
+    CHUNK = 1 << 12
+
     @environ = nil
     @pid = 0
 
     class << self
       attr_reader :pid, :arguments
 
-      # Reads environment, arguments and process number. Most variables are those of the image already.
+      # Reads environment, arguments and process number.
       def refresh
-        environ = File.binread("/proc/self/environ")
-        replace_environ(environ) if environ != @environ
+        replace_environ(File.binread("/proc/self/environ"))
         @arguments = File.binread("/proc/self/cmdline").split("\0")
         @pid = File.binread("/proc/self/stat").to_i
+      end
+
+      # Reads process number and environment of a copy. Its environment is the image's but for the variable that comes
+      # first, the dyno's name.
+      def wake
+        record = INPUT.sysread(CHUNK)
+        record << INPUT.sysread(CHUNK) until record.end_with?("\0\0")
+        pid, name, rest = record.split("\0", 3)
+        @pid = pid.to_i
+        return replace_environ("#{name}\0#{rest}") if rest.nil? || rest.chomp("\0") != @environ
+
+        name.force_encoding(Encoding::UTF_8)
+        ENV.store(*name.split("=", 2))
       end
 
       # Restoring is like a fork: libraries that hold connections drop them in their own fork hooks.
@@ -27,14 +41,9 @@ module Dyno
       private
 
       def replace_environ(environ)
-        known = {}
-        environ.force_encoding(Encoding::UTF_8).split("\0").each do |pair|
-          name, value = pair.split("=", 2)
-          known[name] = value
-          ENV[name] = value unless ENV[name] == value
-        end
-        (ENV.keys - known.keys).each { |name| ENV.delete(name) }
-        @environ = environ.b
+        pairs = environ.dup.force_encoding(Encoding::UTF_8).split("\0").reject(&:empty?)
+        ENV.replace(pairs.to_h { |pair| pair.split("=", 2) })
+        @environ = environ
       end
     end
 

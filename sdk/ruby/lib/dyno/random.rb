@@ -14,19 +14,21 @@ module Dyno
     end
 
     class << self
-      def note(random) = @unseeded << random
+      # Only what is made before the snapshot is in other dynos too.
+      def note(random) = @unseeded&.push(random)
 
-      def reseed
-        ::Random.srand
-        @unseeded.each { |random| random.send(:initialize) }
-        reseed_openssl if defined?(::OpenSSL::Random)
+      # Has OpenSSL set its generator up, which takes a millisecond, before the snapshot.
+      def prepare
+        ::OpenSSL::Random.random_bytes(1) if defined?(::OpenSSL::Random)
       end
 
-      private
-
-      # OpenSSL's generator takes up what it is given and draws a new state from it.
-      def reseed_openssl
-        ::OpenSSL::Random.seed(::Random.urandom(48))
+      # Gives every generator a new state.
+      def reseed
+        ::Random.srand
+        @unseeded&.each { |random| random.send(:initialize) }
+        @unseeded = nil
+        # OpenSSL's takes up what it is given and draws a new state from it.
+        ::OpenSSL::Random.seed(::Random.urandom(48)) if defined?(::OpenSSL::Random)
       end
     end
 
