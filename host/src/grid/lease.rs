@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use corundum_sdk::names::{DynoName, ProcessType};
+use tokio::runtime::Handle;
 
 use super::Release;
 use super::app::App;
@@ -78,12 +79,18 @@ impl Lease {
         }
     }
 
-    /// Ends the lease without its dyno's end being on this thread's time.
+    /// Ends the lease and its dyno, but not on this request's time: emptying a memory takes as long as filling it. A
+    /// task of the same thread runs when the response has been written; one of another thread might run before, on the
+    /// same core.
     pub(super) fn retire(mut self) {
-        if let Some(dyno) = self.dyno.take() {
-            // Emptying its memory takes as long as starting one.
-            self.app.shared().compute.spawn(async move { drop(dyno) });
-        }
+        let Some(dyno) = self.dyno.take() else { return };
+        let here = Handle::try_current();
+        let runtime = here.unwrap_or_else(|_| self.app.shared().compute.clone());
+        runtime.spawn(async move {
+            drop(dyno);
+            // Its place is free when its memory is.
+            drop(self);
+        });
     }
 
     /// Forgets the lease: the dyno waits in the app's idle list, its places stay taken.
