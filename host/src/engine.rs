@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::capacity;
+
 /// Address space of one dyno's memory. With all of a 32-bit memory reserved and a guard behind it, compiled code
 /// needs no bounds checks: Ruby runs 1.6 to 2.2 times faster than with 1 GiB.
 const MEMORY_RESERVATION: u64 = 4 << 30;
@@ -27,8 +29,8 @@ const INSTANCE_SIZE: usize = 2 << 20;
 pub enum Allocation {
     /// Slots for this many dynos, reserved at start and reused: for a node.
     Pooled {
-        /// Live dynos at most. Each takes 4 GiB of address space (of 128 TiB) and about seven kernel mappings
-        /// (`vm.max_map_count`, 65,530 by default), so 8,000 is near what an untuned kernel allows.
+        /// Live dynos at most. Each takes 4 GiB of address space (of 128 TiB) and some kernel mappings; see
+        /// [`crate::capacity`].
         dynos: u32,
     },
     /// One at a time: for the boot of a release, which runs in a short-lived process.
@@ -57,7 +59,9 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
-            allocation: Allocation::Pooled { dynos: 6_000 },
+            allocation: Allocation::Pooled {
+                dynos: capacity::dynos(),
+            },
             memory_limit: 512 << 20,
             memory_keep_resident: 2 << 20,
             wasm_stack: 2 << 20,

@@ -1,6 +1,6 @@
 //! The dyno grid: images of booted apps, and the sandboxed copies of them that serve requests.
 //!
-//! Here live the engine and its limits ([`engine`]), the virtual operating system that a dyno sees ([`os`]), packs,
+//! Here live the engine and its limits ([`engine`], [`capacity`]), the virtual operating system that a dyno sees ([`os`]), packs,
 //! slugs and images made ready to run ([`pack`], [`slug`], [`image`]), one dyno's life ([`dyno`]), the boot of a release ([`boot`]) and the
 //! grid that starts, keeps and replaces dynos ([`grid`]). What flows in and out is a request's SCGI head with a body
 //! and a typed response: there is no HTTP here, and no git.
@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod boot;
+pub mod capacity;
 mod compiled;
 pub mod dyno;
 pub mod engine;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity;
 use crate::os::TmpLimits;
 
 /// What one request may leave behind for the next.
@@ -20,7 +21,7 @@ pub enum Isolation {
 /// The grid's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Dynos on the node, not more than the engine has slots.
+    /// Dynos on the node; the engine has as many slots.
     pub dynos: u32,
     /// Requests of one app that wait for a dyno; beyond it they fail at once (H11), since they would time out anyway.
     pub backlog: usize,
@@ -48,7 +49,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            dynos: 6_000,
+            dynos: capacity::dynos(),
             backlog: 500,
             queue: Duration::from_secs(75),
             first_byte: Duration::from_secs(30),

@@ -9,6 +9,11 @@ use serde_json::{Map, Value, json};
 use super::client::{Client, app_name};
 use super::{Command, Form, table};
 
+/// Prints a line; a reader that has gone is an error like others, and no panic.
+macro_rules! say {
+    ($($part:tt)*) => { writeln!(std::io::stdout(), $($part)*)? };
+}
+
 /// Runs a command of the API.
 pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
     let client = Client::new();
@@ -30,7 +35,8 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::PsRestart(app) => {
             let app = app_name(app.app)?;
             client.call("POST", &format!("/v1/apps/{app}/restart"), Some(&json!({})))?;
-            println!("Restarting dynos on {app}... done");
+            say!("Restarting dynos on {app}... done");
+            say_url(&client, &app)?;
         }
         Command::Logs { tail, num, app } => {
             let follow = if tail { "&tail=1" } else { "" };
@@ -47,7 +53,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Login => {
             client.login()?;
-            println!("Logged in: the token is in ~/.netrc");
+            say!("Logged in: the token is in ~/.netrc");
         }
         Command::PacksPrepare { .. }
         | Command::Server(_)
@@ -60,6 +66,13 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(status)
 }
 
+/// Prints where the app is served.
+fn say_url(client: &Client, app: &str) -> anyhow::Result<()> {
+    let app = client.call("GET", &format!("/v1/apps/{app}"), None)?;
+    say!("{}", shown(&app["web_url"]));
+    Ok(())
+}
+
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -69,21 +82,21 @@ fn shown(value: &Value) -> String {
 }
 
 fn print_json(value: &Value) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
 fn create(client: &Client, name: Option<String>) -> anyhow::Result<()> {
     let app = client.call("POST", "/v1/apps", Some(&json!({"name": name})))?;
-    println!("Creating app... done, {}", shown(&app["name"]));
-    println!("{} | {}", shown(&app["web_url"]), shown(&app["git_url"]));
+    say!("Creating app... done, {}", shown(&app["name"]));
+    say!("{} | {}", shown(&app["web_url"]), shown(&app["git_url"]));
     let inside = std::process::Command::new("git")
         .args(["rev-parse", "--git-dir"])
         .output();
     if inside.is_ok_and(|output| output.status.success()) {
         add_remote(&app)?;
     } else {
-        println!(
+        say!(
             "This is no git repository, so no remote was added. In one: corundum git:remote -a {}",
             shown(&app["name"])
         );
@@ -105,7 +118,7 @@ fn add_remote(app: &Value) -> anyhow::Result<()> {
             String::from_utf8_lossy(&added.stderr).trim()
         );
     }
-    println!("Git remote corundum -> {url}");
+    say!("Git remote corundum -> {url}");
     Ok(())
 }
 
@@ -128,9 +141,9 @@ fn apps(client: &Client, form: Form) -> anyhow::Result<()> {
         })
         .collect();
     if rows.is_empty() {
-        println!("There are no apps. Create one with: corundum create");
+        say!("There are no apps. Create one with: corundum create");
     } else {
-        table::print(&["App", "Release", "Ruby", "URL"], &rows);
+        table::print(&["App", "Release", "Ruby", "URL"], &rows)?;
     }
     Ok(())
 }
@@ -140,7 +153,7 @@ fn info(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
     if form.json {
         return print_json(&app);
     }
-    println!("=== {}", shown(&app["name"]));
+    say!("=== {}", shown(&app["name"]));
     for (label, value) in [
         ("Created At", &app["created_at"]),
         ("Web URL", &app["web_url"]),
@@ -149,7 +162,7 @@ fn info(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
         ("Ruby", &app["ruby"]),
         ("Web dynos", &app["formation"]["web"]),
     ] {
-        println!("{:12} {}", format!("{label}:"), shown(value));
+        say!("{:12} {}", format!("{label}:"), shown(value));
     }
     Ok(())
 }
@@ -161,7 +174,7 @@ fn destroy(client: &Client, app: &str, confirm: Option<String>) -> anyhow::Resul
         );
     }
     client.call("DELETE", &format!("/v1/apps/{app}"), None)?;
-    println!("Destroying {app}... done");
+    say!("Destroying {app}... done");
     Ok(())
 }
 
@@ -170,9 +183,9 @@ fn config(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
     if form.json {
         return print_json(&config);
     }
-    println!("=== {app} Config Vars");
+    say!("=== {app} Config Vars");
     for (name, value) in config.as_object().into_iter().flatten() {
-        println!("{name}: {}", shown(value));
+        say!("{name}: {}", shown(value));
     }
     Ok(())
 }
@@ -180,7 +193,7 @@ fn config(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
 fn config_get(client: &Client, app: &str, name: &str) -> anyhow::Result<()> {
     let config = client.call("GET", &format!("/v1/apps/{app}/config"), None)?;
     if let Some(value) = config.get(name) {
-        println!("{}", shown(value));
+        say!("{}", shown(value));
     }
     Ok(())
 }
@@ -207,8 +220,8 @@ fn change_config(client: &Client, app: &str, changes: Map<String, Value>) -> any
         .as_u64()
         .map(|version| format!(", v{version}"))
         .unwrap_or_default();
-    println!("Setting {} on {app}... done{release}", names.join(", "));
-    Ok(())
+    say!("Setting {} on {app}... done{release}", names.join(", "));
+    say_url(client, app)
 }
 
 fn ps(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
@@ -233,14 +246,14 @@ fn ps(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
         })
         .collect();
     if rows.is_empty() {
-        println!("No dynos of {app} are up: they start with the first request.");
+        say!("No dynos of {app} are up: they start with the first request.");
     } else {
         table::print(
             &["Dyno", "State", "Release", "Age", "Served", "Memory"],
             &rows,
-        );
+        )?;
     }
-    Ok(())
+    say_url(client, app)
 }
 
 fn scale(client: &Client, app: &str, formation: &str) -> anyhow::Result<()> {
@@ -254,8 +267,8 @@ fn scale(client: &Client, app: &str, formation: &str) -> anyhow::Result<()> {
         &format!("/v1/apps/{app}/formation"),
         Some(&json!({"web": number})),
     )?;
-    println!("Scaling dynos... done, now running web at {number}");
-    Ok(())
+    say!("Scaling dynos... done, now running web at {number}");
+    say_url(client, app)
 }
 
 fn releases(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
@@ -276,9 +289,9 @@ fn releases(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
         })
         .collect();
     if rows.is_empty() {
-        println!("{app} has no releases. Make one with: git push corundum main");
+        say!("{app} has no releases. Make one with: git push corundum main");
     } else {
-        table::print(&["Release", "Description", "Created"], &rows);
+        table::print(&["Release", "Description", "Created"], &rows)?;
     }
     Ok(())
 }
@@ -292,12 +305,12 @@ fn rollback(client: &Client, app: &str, version: Option<String>) -> anyhow::Resu
         &format!("/v1/apps/{app}/rollback"),
         Some(&json!({"version": version})),
     )?;
-    println!(
+    say!(
         "Rolling back {app}... done, v{} ({})",
         shown(&release["version"]),
         shown(&release["description"])
     );
-    Ok(())
+    say_url(client, app)
 }
 
 /// Prints what the command prints, and ends with its status, which comes after a NUL.

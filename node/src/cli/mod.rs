@@ -12,15 +12,41 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-/// Corundum: git push a Ruby app, and dynos answer in a millisecond.
-///
-/// In a git repository: `corundum create myapp`, `git push corundum main`, and the app is served at
-/// http://myapp.localhost:8080/. The app is found by `--app`, by CORUNDUM_APP, or by the repository's git remote.
-///
-/// Files: ~/.netrc holds the token (git reads it too). Environment: CORUNDUM_API is the node
-/// (http://127.0.0.1:8081), CORUNDUM_APP the app, CORUNDUM_CACHE where prepared packs are kept.
+/// What follows the list of commands in `corundum --help`.
+const MANUAL: &str = "\
+FIRST STEPS
+  In a git repository with a config.ru, while a node runs on this machine:
+
+    corundum create myapp            adds the git remote `corundum`
+    git push corundum main           builds and deploys; the output ends with the URL
+    curl http://myapp.localhost:8080/
+    corundum logs --tail
+
+WHICH APP
+  --app NAME, or the environment variable CORUNDUM_APP, or the git remote `corundum` of the
+  repository that you are in; in this order.
+
+ENVIRONMENT
+  CORUNDUM_API     URL of the node's API [default: http://127.0.0.1:8081]
+  CORUNDUM_APP     the app that commands are for
+  CORUNDUM_CACHE   where prepared packs are kept [default: $XDG_CACHE_HOME/corundum, or
+                   ~/.cache/corundum]
+  CORUNDUM_LOG     what `corundum server` logs of itself: error, warn, info, debug [default: warn]
+
+FILES
+  ~/.netrc         the node's token, which git reads too
+  corundum.toml    settings of `corundum server`, read from the folder it is started in
+  Procfile         in an app: its process types, as `web: rackup`
+  app.json         in an app: `isolation`, `warm-up`, `env` and `formation`
+  .slugignore      in an app: what its slug leaves out
+
+EXIT STATUS
+  0 on success, 1 on failure, 2 for a command that is not understood; `corundum run` exits as the
+  command does.";
+
+/// A self-hosted platform for Ruby apps: git push, and dynos answer in a millisecond.
 #[derive(Parser)]
-#[command(name = "corundum", version, max_term_width = 100)]
+#[command(name = "corundum", version, max_term_width = 100, after_long_help = MANUAL)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -53,6 +79,11 @@ enum Command {
     /// Each setting may also stand in corundum.toml, as in: domain = "apps.example"
     Server(server::Arguments),
     /// Create an app, and the git remote `corundum` in this repository
+    ///
+    /// The name becomes a part of the app's host name: 3 to 30 lower-case letters, digits and dashes. Outside of a git
+    /// repository only the app is created; `corundum git:remote --app NAME` adds the remote later.
+    ///
+    /// Example: corundum create guestbook
     #[command(name = "create", visible_alias = "apps:create")]
     Create {
         /// Its name; one is made up if none is given
@@ -61,6 +92,8 @@ enum Command {
     /// List the apps
     Apps(Form),
     /// Show an app
+    ///
+    /// Its URL, its git URL, the release that runs, the version of Ruby and how many web dynos it may have.
     #[command(name = "apps:info", visible_alias = "info")]
     Info {
         #[command(flatten)]
@@ -69,6 +102,11 @@ enum Command {
         form: Form,
     },
     /// Delete an app with its releases
+    ///
+    /// Its repository on the node, slugs, config vars and log go with it. This cannot be undone, so the name must be given
+    /// twice.
+    ///
+    /// Example: corundum apps:destroy --app guestbook --confirm guestbook
     #[command(name = "apps:destroy", visible_alias = "destroy")]
     Destroy {
         #[command(flatten)]
@@ -85,6 +123,12 @@ enum Command {
         form: Form,
     },
     /// Set config vars: a new release, without a build
+    ///
+    /// The app is booted with the new values, which takes as long as it needs to load, and the result becomes a release. If
+    /// it does not boot with them, nothing changes. Values are kept in the node's store and in the app's image, which only
+    /// the node's user can read; they are in no slug and no log.
+    ///
+    /// Example: corundum config:set SESSION_SECRET=... RACK_ENV=staging
     #[command(name = "config:set")]
     ConfigSet {
         /// NAME=VALUE
@@ -111,6 +155,9 @@ enum Command {
         app: App,
     },
     /// List the dynos
+    ///
+    /// Only dynos that exist are listed: they start with the requests that need them, and end after a minute without any.
+    /// Memory counts the image, which all dynos of a release share as long as they do not write to it.
     Ps {
         #[command(flatten)]
         app: App,
@@ -118,6 +165,10 @@ enum Command {
         form: Form,
     },
     /// Say how many web dynos an app may have
+    ///
+    /// Each serves one request at a time. None are started ahead of requests; web=0 takes the app out of service.
+    ///
+    /// Example: corundum ps:scale web=32
     #[command(name = "ps:scale")]
     PsScale {
         /// web=NUMBER
@@ -129,6 +180,11 @@ enum Command {
     #[command(name = "ps:restart", visible_alias = "restart")]
     PsRestart(App),
     /// Show the log
+    ///
+    /// What the app writes to its standard output and error, and the router's line for each request. The node keeps the last
+    /// 1,500 lines of an app, in memory.
+    ///
+    /// Example: corundum logs --tail --num 20
     Logs {
         /// Follow it
         #[arg(short, long)]
@@ -140,6 +196,8 @@ enum Command {
         app: App,
     },
     /// List the releases
+    ///
+    /// A release is a slug with config vars. Each push makes one, and so do config:set, config:unset and rollback.
     Releases {
         #[command(flatten)]
         app: App,
@@ -147,13 +205,23 @@ enum Command {
         form: Form,
     },
     /// Make an older release the current one, under a new number
+    ///
+    /// Slug and config vars are those of the older release. The repository on the node stays as it is.
+    ///
+    /// Example: corundum rollback v12
     Rollback {
         /// Which, as v12; the one before the current if none is given
         version: Option<String>,
         #[command(flatten)]
         app: App,
     },
-    /// Run a command in a dyno of its own, as in: corundum run ruby -e 'puts 42'
+    /// Run a command in a dyno of its own
+    ///
+    /// The command sees the app's files and config vars; what it writes to /tmp is gone with it. Its standard output comes
+    /// here, its standard error goes to the app's log. A dyno has no shell and starts no processes: the
+    /// commands are ruby, rake and Ruby files of the app, with or without `bundle exec`.
+    ///
+    /// Example: corundum run ruby -e 'puts RUBY_VERSION'
     Run {
         #[command(flatten)]
         app: App,
@@ -165,6 +233,9 @@ enum Command {
     #[command(name = "git:remote")]
     GitRemote(App),
     /// Prepare a Ruby pack, so that no push has to wait for it
+    ///
+    /// Fetches the npm package of that version, parts its code from its memory and compiles it, once for all nodes of the
+    /// machine.
     #[command(name = "packs:prepare")]
     PacksPrepare {
         /// The series: 3.2, 3.3, 3.4 or 4.0
@@ -172,8 +243,13 @@ enum Command {
         series: corundum_sdk::pack::ruby::Series,
     },
     /// Get a token from the node on this machine
+    ///
+    /// The node gives it to the user that runs it, and to root, and to nobody else; other commands do this by themselves
+    /// when the node asks for a token. For another machine, copy the node's entry of ~/.netrc there, under its host name.
     Login,
     /// Print a shell's completions
+    ///
+    /// Example: corundum completions bash > ~/.local/share/bash-completion/completions/corundum
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -206,6 +282,13 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         command => commands::run(command),
     };
     result.unwrap_or_else(|error| {
+        let gone = error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        if gone {
+            // As in `corundum logs | head`: whoever read has what they wanted.
+            return ExitCode::SUCCESS;
+        }
         eprintln!(" ▸    {}", format!("{error:#}").replace('\n', "\n ▸    "));
         ExitCode::FAILURE
     })

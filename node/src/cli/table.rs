@@ -1,7 +1,9 @@
 //! Listings as aligned columns.
 
+use std::io::Write;
+
 /// Prints rows under a heading, each column as wide as its widest cell.
-pub(crate) fn print(heading: &[&str], rows: &[Vec<String>]) {
+pub(crate) fn print(heading: &[&str], rows: &[Vec<String>]) -> std::io::Result<()> {
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -17,8 +19,10 @@ pub(crate) fn print(heading: &[&str], rows: &[Vec<String>]) {
             .map(|(cell, width)| format!("{cell:width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    println!("{}", line(heading.to_vec()));
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", line(heading.to_vec()))?;
     for row in rows {
-        println!("{}", line(row.iter().map(String::as_str).collect()));
+        writeln!(out, "{}", line(row.iter().map(String::as_str).collect()))?;
     }
+    Ok(())
 }
