@@ -2,7 +2,7 @@
 
 use corundum_sdk::abi::cgi::ResponseHead;
 use corundum_sdk::abi::scgi::{Head, HeadWriter};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 use std::net::SocketAddr;
@@ -41,9 +41,24 @@ pub(crate) fn scgi_head(
         peer.ip().to_canonical().to_string().as_bytes(),
     );
     head.pair(b"rack.url_scheme", b"http");
+    // What names the host in the request's target prevails over the header (RFC 9112 section 3.2.2); h2 has only that.
+    let authority = parts.uri.authority();
+    if let Some(authority) = authority {
+        head.value(
+            |key| key.extend_from_slice(b"HTTP_HOST"),
+            |value| {
+                value.extend_from_slice(authority.host().as_bytes());
+                if let Some(port) = authority.port() {
+                    value.push(b':');
+                    value.extend_from_slice(port.as_str().as_bytes());
+                }
+            },
+        );
+    }
     for name in parts.headers.keys() {
         let text = name.as_str();
-        if name == CONTENT_LENGTH || text == "proxy" || text.contains('_') {
+        let said = name == CONTENT_LENGTH || (name == HOST && authority.is_some());
+        if said || text == "proxy" || text.contains('_') {
             continue;
         }
         let key = |key: &mut Vec<u8>| {
@@ -164,6 +179,24 @@ mod tests {
         assert_eq!(
             field(request(), "REQUEST_URI").unwrap(),
             "/a%20b/%2e%zz?c=%20d"
+        );
+    }
+
+    #[test]
+    fn the_target_names_the_host_rather_than_the_header() {
+        let request = |uri: &str| {
+            Request::get(uri)
+                .header("Host", "b.example")
+                .body(())
+                .unwrap()
+        };
+        let host = |uri| field(request(uri), "HTTP_HOST").unwrap();
+        assert_eq!(host("http://u:p@a.example:81/"), "a.example:81");
+        assert_eq!(host("/"), "b.example");
+        let all = fields(request("http://a.example/"));
+        assert_eq!(
+            all.iter().filter(|(name, _)| name == "HTTP_HOST").count(),
+            1
         );
     }
 
