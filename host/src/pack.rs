@@ -25,7 +25,7 @@ const IMAGE: &str = "image";
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     /// A file of the pack is missing, damaged or of another form.
-    #[error("the pack at {} is damaged ({reason}): delete it, and it is made anew", path.display())]
+    #[error("the pack at {} is damaged: {reason}", path.display())]
     Damaged {
         /// Where it is.
         path: PathBuf,
@@ -124,6 +124,9 @@ impl Pack {
         }
         let root = native::map(&directory.path().join(&manifest.root.file))
             .map_err(|error| damaged(error.to_string()))?;
+        if blake3::hash(&root).to_hex().as_str() != manifest.root.blake3 {
+            return Err(damaged(format!("{} has changed", manifest.root.file)));
+        }
         let root = Arc::new(Archive::new(root).map_err(|error| damaged(error.to_string()))?);
         let base = directory.path().join(format!("base-{key}"));
         match Image::load(engine, &base, &manifest.digest) {

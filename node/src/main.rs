@@ -4,6 +4,7 @@
 
 mod cli;
 mod compile;
+mod packs;
 mod server;
 
 use std::process::ExitCode;

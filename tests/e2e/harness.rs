@@ -75,7 +75,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let output = command.stdin(Stdio::null()).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         Self {

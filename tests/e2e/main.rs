@@ -7,6 +7,7 @@ mod gem_server;
 mod gems;
 mod harness;
 mod layers;
+mod packs;
 mod samples;
 
 use harness::Node;

@@ -1,14 +1,14 @@
 //! Preparing a pack ahead of the first push, with its progress shown.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corundum_host::engine::{Engine, EngineConfig};
-use corundum_host::log::Discard;
-use corundum_host::pack::{Pack, Step as HostStep};
-use corundum_sdk::pack::ruby::{Series, Step, prepare as prepare_files};
+use corundum_host::pack::Step as OpenStep;
+use corundum_sdk::pack::ruby::{Series, Step as PrepareStep};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::packs::{self, Step};
 
 /// Prepares the pack of `series` in the cache that all nodes of the machine share.
 pub(super) fn prepare(series: Series) -> anyhow::Result<ExitCode> {
@@ -23,24 +23,14 @@ pub(super) fn prepare(series: Series) -> anyhow::Result<ExitCode> {
         bar.set_position(position);
         bar.set_message(text);
     };
-    let directory = prepare_files(series, &super::cache()?, |step| match step {
-        Step::Fetch => say(0, "fetching from npm".to_owned()),
-        Step::Split => say(1, "parting code and memory".to_owned()),
-        Step::Write => say(2, "writing".to_owned()),
-    })?;
     let engine = Engine::new(EngineConfig::on_demand())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(Pack::open(
-        &engine,
-        &directory,
-        Arc::new(Discard),
-        |step| match step {
-            HostStep::Compile(module) => say(3, format!("compiling {module}")),
-            HostStep::Start => say(4, "starting Ruby once".to_owned()),
-        },
-    ))?;
+    let (directory, _) = packs::open(&engine, series, &super::cache()?, |step| match step {
+        Step::Prepare(PrepareStep::Fetch) => say(0, "fetching from npm".to_owned()),
+        Step::Prepare(PrepareStep::Split) => say(1, "parting code and memory".to_owned()),
+        Step::Prepare(PrepareStep::Write) => say(2, "writing".to_owned()),
+        Step::Open(OpenStep::Compile(module)) => say(3, format!("compiling {module}")),
+        Step::Open(OpenStep::Start) => say(4, "starting Ruby once".to_owned()),
+    })?;
     bar.finish_and_clear();
     println!(
         "Ruby {} is ready ({:.1} s)",

@@ -11,17 +11,17 @@ use corundum_compiler::process::{arguments, environ};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::grid::{Grid, Limits, Release};
 use corundum_host::image::Image;
-use corundum_host::log::Discard;
 use corundum_host::pack::Pack;
 use corundum_host::slug;
 use corundum_sdk::names::{AppName, ProcessType, ReleaseVersion, SlugDigest};
 use corundum_sdk::pack::PackDir;
-use corundum_sdk::pack::ruby::{Series, prepare};
+use corundum_sdk::pack::ruby::Series;
 
 use super::build::{Build, Source};
 use super::logs::Logs;
 use super::store::{AppRecord, Config, ReleaseRecord, Store, now};
 use super::{Settings, build};
+use crate::packs;
 
 /// Web dynos of an app that nobody has scaled: each serves one request at a time, and an idle app has none.
 const FORMATION: u32 = 16;
@@ -181,22 +181,14 @@ impl Platform {
         if let Some(ready) = packs.get(&series) {
             return Ok(ready.clone());
         }
-        let cache = self.settings.cache.clone();
-        let directory =
-            tokio::task::spawn_blocking(move || prepare(series, &cache, |_| {})).await??;
-        let engine = self.engine.clone();
-        let opened = directory.clone();
+        let (engine, cache) = (self.engine.clone(), self.settings.cache.clone());
         // Compiling the pack takes the processor for a while: not on the threads that serve.
-        let pack = tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            let log = Arc::new(Discard);
-            Ok::<_, anyhow::Error>(runtime.block_on(Pack::open(&engine, &opened, log, |_| {}))?)
-        });
+        let opened =
+            tokio::task::spawn_blocking(move || packs::open(&engine, series, &cache, |_| {}));
+        let (directory, pack) = opened.await??;
         let ready = Arc::new(Ready {
             directory,
-            pack: Arc::new(pack.await??),
+            pack: Arc::new(pack),
         });
         packs.insert(series, ready.clone());
         Ok(ready)
