@@ -19,7 +19,7 @@ use corundum_sdk::pack::ruby::Series;
 
 use super::build::{Build, Source};
 use super::logs::Logs;
-use super::store::{AppRecord, Config, ReleaseRecord, Store, now};
+use super::store::{AppRecord, Config, ReleaseRecord, SqliteStore, Store, now};
 use super::{Settings, build};
 use crate::packs;
 
@@ -29,7 +29,7 @@ const FORMATION: u32 = 16;
 /// A node's parts.
 pub(crate) struct Platform {
     settings: Settings,
-    store: Store,
+    store: Box<dyn Store>,
     logs: Arc<Logs>,
     engine: Engine,
     grid: Grid,
@@ -74,7 +74,7 @@ impl Platform {
         // What a killed compile left behind.
         let _ = fs::remove_dir_all(data.join("work"));
         DirBuilder::new().mode(0o700).create(data.join("work"))?;
-        let store = Store::open(&data.join("corundum.sqlite"))?;
+        let store = Box::new(SqliteStore::open(&data.join("corundum.sqlite"))?);
         let logs = Arc::new(Logs::default());
         let engine = Engine::new(EngineConfig::default())?;
         let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
@@ -95,8 +95,8 @@ impl Platform {
         &self.settings
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     pub(crate) fn logs(&self) -> &Logs {

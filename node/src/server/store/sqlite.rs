@@ -1,62 +1,15 @@
-//! What the node knows: apps, releases, config vars and tokens, in one SQLite file.
+//! The store of one node: a SQLite file.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use corundum_compiler::slug::Description;
 use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::{Deserialize, Serialize};
 
-/// The store cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreError {
-    /// SQLite's own.
-    #[error("the store: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// A value that another version wrote.
-    #[error("the store holds what this version does not understand: {0}")]
-    Value(#[from] serde_json::Error),
-    /// A name that is taken.
-    #[error("Name {0} is already taken")]
-    Taken(AppName),
-    /// No such app.
-    #[error("Couldn't find that app: {0}")]
-    NoApp(AppName),
-    /// No such release.
-    #[error("Couldn't find that release: {0}")]
-    NoRelease(ReleaseVersion),
-}
-
-/// An app.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct AppRecord {
-    pub(crate) name: AppName,
-    /// RFC 3339.
-    pub(crate) created_at: String,
-    /// Web dynos at most.
-    pub(crate) formation: u32,
-}
-
-/// A release.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ReleaseRecord {
-    pub(crate) version: ReleaseVersion,
-    pub(crate) description: String,
-    pub(crate) created_at: String,
-    pub(crate) commit: String,
-    pub(crate) slug: SlugDigest,
-    /// The image's directory name.
-    pub(crate) image: String,
-    pub(crate) about: Description,
-}
-
-/// Config vars.
-pub(crate) type Config = BTreeMap<String, String>;
+use super::{AppRecord, Config, ReleaseRecord, Store, StoreError, now};
 
 /// The SQLite store.
-pub(crate) struct Store {
+pub(crate) struct SqliteStore {
     connection: Mutex<Connection>,
 }
 
@@ -73,7 +26,7 @@ const SCHEMA: &str = "
     create table tokens (hash text primary key, created_at text not null) strict;
     pragma user_version = 1;";
 
-impl Store {
+impl SqliteStore {
     /// Opens the store at `path`, or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = Connection::open(path)?;
@@ -96,11 +49,34 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn create_app(
-        &self,
-        name: &AppName,
-        formation: u32,
-    ) -> Result<AppRecord, StoreError> {
+    /// At most `count` releases, newest first; a negative number means all.
+    fn newest_releases(&self, app: &AppName, count: i64) -> Result<Vec<ReleaseRecord>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "select version, description, created_at, git_commit, slug, image, about from releases \
+             where app = ?1 order by version desc limit ?2",
+        )?;
+        let mut rows = statement.query(params![app.as_str(), count])?;
+        let mut releases = Vec::new();
+        while let Some(row) = rows.next()? {
+            let slug: String = row.get(4)?;
+            let Ok(slug) = slug.parse() else { continue };
+            releases.push(ReleaseRecord {
+                version: ReleaseVersion(row.get(0)?),
+                description: row.get(1)?,
+                created_at: row.get(2)?,
+                commit: row.get(3)?,
+                slug,
+                image: row.get(5)?,
+                about: serde_json::from_str(&row.get::<_, String>(6)?)?,
+            });
+        }
+        Ok(releases)
+    }
+}
+
+impl Store for SqliteStore {
+    fn create_app(&self, name: &AppName, formation: u32) -> Result<AppRecord, StoreError> {
         let app = AppRecord {
             name: name.clone(),
             created_at: now(),
@@ -117,7 +93,7 @@ impl Store {
         }
     }
 
-    pub(crate) fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {
+    fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {
         let connection = self.connection();
         let mut statement =
             connection.prepare("select name, created_at, formation from apps order by name")?;
@@ -138,7 +114,7 @@ impl Store {
         Ok(apps)
     }
 
-    pub(crate) fn app(&self, name: &AppName) -> Result<AppRecord, StoreError> {
+    fn app(&self, name: &AppName) -> Result<AppRecord, StoreError> {
         let connection = self.connection();
         let found = connection.query_row(
             "select created_at, formation from apps where name = ?1",
@@ -155,7 +131,7 @@ impl Store {
         found.ok_or_else(|| StoreError::NoApp(name.clone()))
     }
 
-    pub(crate) fn delete_app(&self, name: &AppName) -> Result<(), StoreError> {
+    fn delete_app(&self, name: &AppName) -> Result<(), StoreError> {
         match self
             .connection()
             .execute("delete from apps where name = ?1", [name.as_str()])?
@@ -165,7 +141,7 @@ impl Store {
         }
     }
 
-    pub(crate) fn set_formation(&self, name: &AppName, formation: u32) -> Result<(), StoreError> {
+    fn set_formation(&self, name: &AppName, formation: u32) -> Result<(), StoreError> {
         let changed = self.connection().execute(
             "update apps set formation = ?2 where name = ?1",
             params![name.as_str(), formation],
@@ -177,23 +153,21 @@ impl Store {
         }
     }
 
-    pub(crate) fn config(&self, app: &AppName) -> Result<Config, StoreError> {
+    fn config(&self, app: &AppName) -> Result<Config, StoreError> {
         let connection = self.connection();
         let mut statement = connection.prepare("select name, value from config where app = ?1")?;
         let rows = statement.query_map([app.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Sets an app's config vars while it has no release.
-    pub(crate) fn set_config(&self, app: &AppName, config: &Config) -> Result<(), StoreError> {
+    fn set_config(&self, app: &AppName, config: &Config) -> Result<(), StoreError> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
         write_config(&transaction, app, config)?;
         Ok(transaction.commit()?)
     }
 
-    /// Adds a release and its config vars in one step: from then on it is the app's current one.
-    pub(crate) fn add_release(
+    fn add_release(
         &self,
         app: &AppName,
         mut release: ReleaseRecord,
@@ -226,46 +200,15 @@ impl Store {
         Ok(release)
     }
 
-    /// An app's releases, newest first.
-    pub(crate) fn releases(&self, app: &AppName) -> Result<Vec<ReleaseRecord>, StoreError> {
+    fn releases(&self, app: &AppName) -> Result<Vec<ReleaseRecord>, StoreError> {
         self.newest_releases(app, -1)
     }
 
-    /// The release that an app runs, if it has one.
-    pub(crate) fn current_release(
-        &self,
-        app: &AppName,
-    ) -> Result<Option<ReleaseRecord>, StoreError> {
+    fn current_release(&self, app: &AppName) -> Result<Option<ReleaseRecord>, StoreError> {
         Ok(self.newest_releases(app, 1)?.into_iter().next())
     }
 
-    /// At most `count` releases, newest first; a negative number means all.
-    fn newest_releases(&self, app: &AppName, count: i64) -> Result<Vec<ReleaseRecord>, StoreError> {
-        let connection = self.connection();
-        let mut statement = connection.prepare(
-            "select version, description, created_at, git_commit, slug, image, about from releases \
-             where app = ?1 order by version desc limit ?2",
-        )?;
-        let mut rows = statement.query(params![app.as_str(), count])?;
-        let mut releases = Vec::new();
-        while let Some(row) = rows.next()? {
-            let slug: String = row.get(4)?;
-            let Ok(slug) = slug.parse() else { continue };
-            releases.push(ReleaseRecord {
-                version: ReleaseVersion(row.get(0)?),
-                description: row.get(1)?,
-                created_at: row.get(2)?,
-                commit: row.get(3)?,
-                slug,
-                image: row.get(5)?,
-                about: serde_json::from_str(&row.get::<_, String>(6)?)?,
-            });
-        }
-        Ok(releases)
-    }
-
-    /// Whether a release of any app has this slug.
-    pub(crate) fn names_slug(&self, slug: &SlugDigest) -> Result<bool, StoreError> {
+    fn names_slug(&self, slug: &SlugDigest) -> Result<bool, StoreError> {
         let connection = self.connection();
         let found = connection.query_row(
             "select 1 from releases where slug = ?1 limit 1",
@@ -275,12 +218,7 @@ impl Store {
         Ok(found.optional()?.is_some())
     }
 
-    /// The config vars that a release was made with.
-    pub(crate) fn release_config(
-        &self,
-        app: &AppName,
-        version: ReleaseVersion,
-    ) -> Result<Config, StoreError> {
+    fn release_config(&self, app: &AppName, version: ReleaseVersion) -> Result<Config, StoreError> {
         let text: Option<String> = self
             .connection()
             .query_row(
@@ -294,8 +232,7 @@ impl Store {
         )?)
     }
 
-    /// Notes that an image was made anew.
-    pub(crate) fn set_image(
+    fn set_image(
         &self,
         app: &AppName,
         version: ReleaseVersion,
@@ -308,15 +245,13 @@ impl Store {
         Ok(())
     }
 
-    /// Adds a token by its hash.
-    pub(crate) fn add_token(&self, hash: &str) -> Result<(), StoreError> {
+    fn add_token(&self, hash: &str) -> Result<(), StoreError> {
         self.connection()
             .execute("insert into tokens values (?1, ?2)", params![hash, now()])?;
         Ok(())
     }
 
-    /// Whether a token of this hash was given out. Hashes are compared, so timing tells nothing of the token.
-    pub(crate) fn has_token(&self, hash: &str) -> Result<bool, StoreError> {
+    fn has_token(&self, hash: &str) -> Result<bool, StoreError> {
         let connection = self.connection();
         let found =
             connection.query_row("select 1 from tokens where hash = ?1", [hash], |_| Ok(()));
@@ -339,15 +274,9 @@ fn write_config(
     Ok(())
 }
 
-/// The time, as RFC 3339 has it, in whole seconds.
-pub(crate) fn now() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use corundum_compiler::slug::Description;
     use corundum_sdk::pack::ruby::Series;
 
     use super::*;
@@ -377,7 +306,7 @@ mod tests {
         let app: AppName = "one-app".parse().unwrap();
         let config = Config::from([("A".to_owned(), "1".to_owned())]);
         {
-            let store = Store::open(&path).unwrap();
+            let store = SqliteStore::open(&path).unwrap();
             store.create_app(&app, 3).unwrap();
             assert!(matches!(
                 store.create_app(&app, 3),
@@ -400,7 +329,7 @@ mod tests {
                 2
             );
         }
-        let store = Store::open(&path).unwrap();
+        let store = SqliteStore::open(&path).unwrap();
         let versions: Vec<u64> = store
             .releases(&app)
             .unwrap()
