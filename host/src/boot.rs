@@ -79,7 +79,7 @@ impl Default for BootLimits {
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// The app's fault: it did not load. Its own words are in the log.
-    #[error("the app {0}")]
+    #[error("{}", not_loaded(.0))]
     App(Failure),
     /// It took too long.
     #[error("the app did not boot within {} s", .0.as_secs())]
@@ -96,6 +96,13 @@ pub enum BootError {
     /// The image could not be written.
     #[error(transparent)]
     Image(#[from] ImageError),
+}
+
+fn not_loaded(failure: &Failure) -> String {
+    match failure {
+        Failure::Status(_) => "the app did not load: what it said stands above".to_owned(),
+        failure => format!("the app {failure} while it was loading"),
+    }
 }
 
 /// A booted release.

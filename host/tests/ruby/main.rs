@@ -321,6 +321,12 @@ async fn an_app_that_does_not_load_is_refused_with_its_backtrace() {
         "{error}"
     );
     assert!(error.contains("/app/config.ru:1"), "{error}");
+    assert!(error.contains("name it in a Gemfile"), "{error}");
+    let error = TestApp::boot_error("run ->(e) { [200, {}, [] }")
+        .await
+        .unwrap();
+    assert!(error.contains("/app/config.ru:1: syntax error"), "{error}");
+    assert!(!error.contains("/usr/lib/corundum"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

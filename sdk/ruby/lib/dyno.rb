@@ -32,6 +32,9 @@ require_relative "dyno/gemfile"
 require_relative "dyno/command"
 
 module Dyno
+  NO_GEMS = "If that is a gem: name it in a Gemfile, run `bundle lock`, and commit Gemfile and Gemfile.lock.\n"
+  private_constant :NO_GEMS
+
   class << self
     # Loads the app, so that its memory can be kept as an image.
     def boot
@@ -49,6 +52,7 @@ module Dyno
       1
     rescue Exception => error # rubocop:disable Lint/RescueException -- whatever it is, the pusher must read it
       report(error)
+      LOG.write(NO_GEMS) if error.is_a?(LoadError) && Bundle.gems.empty?
       1
     end
 
@@ -83,8 +87,10 @@ module Dyno
 
     # Writes an exception to the log, without the frames of this library below the app's own.
     def report(error)
-      trace = error.backtrace
-      error.set_backtrace(trace.reject { |line| line.start_with?("/usr/lib/corundum/") }) if trace
+      trace = error.backtrace&.reject { |line| line.start_with?("/usr/lib/corundum/") }
+      return LOG.write(error.detailed_message(highlight: false).chomp, "\n") if trace.nil? || trace.empty?
+
+      error.set_backtrace(trace)
       LOG.write(error.full_message(highlight: false, order: :top).chomp, "\n")
     rescue StandardError
       LOG.write("#{error.class}\n")
