@@ -21,6 +21,6 @@ pub mod log;
 mod native;
 pub mod os;
 pub mod pack;
-mod sample;
+pub mod sample;
 pub mod slug;
 mod wasi;

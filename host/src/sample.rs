@@ -3,7 +3,7 @@
 use corundum_sdk::abi::scgi::{Head, HeadWriter};
 
 /// Its head for an app at `host`, a name that may have a port.
-pub(crate) fn head(host: &str) -> Head {
+pub fn head(host: &str) -> Head {
     let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
     let mut head = HeadWriter::new(Vec::new(), Some(0));
     for (key, value) in [

@@ -12,7 +12,7 @@ use corundum_host::image::Image;
 use corundum_host::log::Discard;
 use corundum_host::os::{Filesystem, Process, TmpLimits};
 use corundum_host::pack::Pack;
-use corundum_sdk::abi::scgi::HeadWriter;
+use corundum_host::sample;
 use corundum_sdk::archive::Archive;
 use corundum_sdk::pack::PackDir;
 use tokio::sync::oneshot;
@@ -116,25 +116,9 @@ impl Bench {
 
 async fn serve(dyno: &mut Dyno) {
     dyno.restore().await.unwrap();
-    let mut head = HeadWriter::new(Vec::new(), Some(0));
-    for (key, value) in [
-        ("REQUEST_METHOD", "GET"),
-        ("SCRIPT_NAME", ""),
-        ("PATH_INFO", "/"),
-        ("QUERY_STRING", ""),
-        ("REQUEST_URI", "/"),
-        ("SERVER_NAME", "localhost"),
-        ("SERVER_PORT", "80"),
-        ("SERVER_PROTOCOL", "HTTP/1.1"),
-        ("REMOTE_ADDR", "127.0.0.1"),
-        ("rack.url_scheme", "http"),
-        ("HTTP_HOST", "localhost"),
-    ] {
-        head.pair(key.as_bytes(), value.as_bytes());
-    }
     let (answer, answered) = oneshot::channel();
     let request = Request {
-        head: head.finish(),
+        head: sample::head("localhost"),
         body: RequestBody::Empty,
     };
     dyno.handle(request, answer, Arc::default(), |_, _| ())

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha2::{Digest, Sha512};
 
 /// A package takes seconds; a registry that does not answer within this time is given up.
@@ -73,7 +74,7 @@ impl NpmPackage {
             reason: "it left no archive".to_owned(),
         })?;
         let bytes = std::fs::read(&archive)?;
-        if base64(&Sha512::digest(&bytes)) != self.sha512 {
+        if BASE64_STANDARD.encode(Sha512::digest(&bytes)) != self.sha512 {
             return Err(NpmError::Integrity { package });
         }
         let mut found: Vec<Option<Vec<u8>>> = vec![None; files.len()];
@@ -138,46 +139,6 @@ impl NpmPackage {
                 }
                 None => std::thread::sleep(Duration::from_millis(20)),
             }
-        }
-    }
-}
-
-/// RFC 4648 section 4, as the `integrity` field has it.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - group.len()));
-        for index in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * index)) as usize & 63];
-            text.push(if index <= group.len() {
-                char::from(digit)
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_is_that_of_rfc_4648_section_10() {
-        let examples = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (plain, encoded) in examples {
-            assert_eq!(base64(plain.as_bytes()), encoded);
         }
     }
 }
