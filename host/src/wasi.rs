@@ -14,6 +14,10 @@ pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
 /// Buffers of one read or write, as Linux's `IOV_MAX`.
 const MAX_BUFFERS: i32 = 1024;
 
+/// Bytes of the log that one call takes, as a pipe takes a part of a large write: each may be a line, and no epoch
+/// interrupts the host while it passes them on.
+const LOG_WRITE: usize = 4096;
+
 type Result<T> = wasmtime::Result<T>;
 
 /// The guest's memory and the dyno's state.
@@ -158,13 +162,17 @@ fn add_streams(linker: &mut Linker<State>) -> Result<()> {
                     let Some(bytes) = buffer(memory, buffers, index) else {
                         return Ok(Errno::Fault as i32);
                     };
-                    let bytes = &memory[bytes];
+                    let mut bytes = &memory[bytes];
                     if fd == 2 {
+                        bytes = &bytes[..bytes.len().min(LOG_WRITE - total)];
                         state.log.write(bytes);
                     } else if let Err(errno) = state.output.write(bytes).await {
                         return Ok(errno as i32);
                     }
                     total += bytes.len();
+                    if fd == 2 && total == LOG_WRITE {
+                        break;
+                    }
                 }
                 Ok(status(store(memory, result, &(total as u32).to_le_bytes())))
             })
