@@ -23,8 +23,10 @@ use super::platform::Platform;
 const PIECE: usize = 16 << 10;
 /// git may take this long after its last word.
 const LAST_STEPS: std::time::Duration = std::time::Duration::from_secs(10);
-/// Bytes of one push.
-const MAX_PUSH: u64 = 1 << 30;
+/// A push that nobody waits for any more may take this long to clean up.
+const CLEANING: std::time::Duration = std::time::Duration::from_secs(5);
+/// Bytes of one push, if the operator says nothing else.
+pub(crate) const MAX_PUSH: u64 = 1 << 30;
 
 /// Makes an app's bare repository, and the hook that all repositories share.
 pub(crate) async fn init(repository: &Path, data: &Path) -> anyhow::Result<()> {
@@ -49,11 +51,9 @@ pub(crate) async fn init(repository: &Path, data: &Path) -> anyhow::Result<()> {
         repository,
     )
     .await?;
-    let size = MAX_PUSH.to_string();
     for (name, value) in [
         ("http.receivepack", "true"),
         ("transfer.fsckObjects", "true"),
-        ("receive.maxInputSize", size.as_str()),
         ("receive.denyDeletes", "true"),
         ("gc.auto", "0"),
     ] {
@@ -61,6 +61,17 @@ pub(crate) async fn init(repository: &Path, data: &Path) -> anyhow::Result<()> {
     }
     let hooks = hooks.to_string_lossy();
     git(&["config", "core.hooksPath", &hooks], repository).await
+}
+
+/// Removes the objects of pushes that were under way when the node was killed.
+pub(crate) fn sweep(repository: &Path) {
+    let entries = std::fs::read_dir(repository.join("objects"));
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().contains("incoming-") {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 async fn git(arguments: &[&str], repository: &Path) -> anyhow::Result<()> {
@@ -121,6 +132,9 @@ pub(crate) async fn serve(
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "receive.maxInputSize")
+        .env("GIT_CONFIG_VALUE_0", settings.push.to_string())
         .env("GIT_PROJECT_ROOT", settings.data.join("repos"))
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("REMOTE_USER", "corundum")
@@ -142,10 +156,7 @@ pub(crate) async fn serve(
         .context("git cannot be run")?;
     let mut input = child.stdin.take().context("no input")?;
     let mut output = child.stdout.take().context("no output")?;
-    let backend = Backend {
-        child,
-        finished: false,
-    };
+    let backend = Backend(Some(child));
     let mut frames = body.into_data_stream();
     tokio::spawn(async move {
         while let Ok(Some(bytes)) = frames.try_next().await {
@@ -185,29 +196,37 @@ pub(crate) async fn serve(
 
 /// git's process and those it has started: `receive-pack`, and the hook, which would wait for a build that nobody
 /// wants any more.
-struct Backend {
-    child: Child,
-    finished: bool,
-}
+struct Backend(Option<Child>);
 
 impl Backend {
     /// Waits for the end of a process that has written everything.
     async fn finish(&mut self) {
-        self.finished = tokio::time::timeout(LAST_STEPS, self.child.wait())
-            .await
-            .is_ok();
+        if let Some(child) = &mut self.0
+            && tokio::time::timeout(LAST_STEPS, child.wait()).await.is_ok()
+        {
+            self.0 = None;
+        }
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        let group = self
-            .child
-            .id()
-            .and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(group) = group.filter(|_| !self.finished) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        let Some(mut child) = self.0.take() else {
+            return;
+        };
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let Some(group) = group else { return };
+        // git removes the objects of a push that it had in quarantine when it is asked to end, and not when it is killed.
+        let _ = kill_process_group(group, Signal::TERM);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            if tokio::time::timeout(CLEANING, child.wait()).await.is_err() {
+                let _ = kill_process_group(group, Signal::KILL);
+                let _ = child.wait().await;
+            }
+        });
     }
 }
 

@@ -26,6 +26,9 @@ use super::{Settings, build};
 /// Web dynos of an app that nobody has scaled: each serves one request at a time, and an idle app has none.
 const FORMATION: u32 = 16;
 
+/// Web dynos that an app can be scaled to: more than the node has.
+pub(crate) const MAX_FORMATION: u32 = 10_000;
+
 /// A node's parts.
 pub(crate) struct Platform {
     settings: Settings,
@@ -35,6 +38,8 @@ pub(crate) struct Platform {
     grid: Grid,
     packs: tokio::sync::Mutex<HashMap<Series, Arc<Ready>>>,
     building: Mutex<HashSet<AppName>>,
+    /// Held while slugs get or lose their names, so that none is removed that a release is about to name.
+    naming: Mutex<()>,
     _lock: File,
 }
 
@@ -79,6 +84,7 @@ impl Platform {
         let engine = Engine::new(EngineConfig::default())?;
         let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
         let (packs, building) = (tokio::sync::Mutex::default(), Mutex::default());
+        let naming = Mutex::default();
         Ok(Self {
             settings,
             store,
@@ -87,6 +93,7 @@ impl Platform {
             grid,
             packs,
             building,
+            naming,
             _lock: lock,
         })
     }
@@ -132,6 +139,8 @@ impl Platform {
         let mut images = HashSet::new();
         let mut slugs = HashSet::new();
         for app in apps {
+            self.logs.open(&app.name);
+            super::git::sweep(&self.repository(&app.name));
             self.grid.set_formation(&app.name, app.formation);
             let releases = self.store.releases(&app.name).unwrap_or_default();
             slugs.extend(
@@ -163,16 +172,12 @@ impl Platform {
         let build = self
             .build(app, release.about.ruby, source, &config, |_| {})
             .await?;
-        self.store.set_image(app, release.version, &build.image)?;
-        self.activate(
-            app,
-            &ReleaseRecord {
-                image: build.image.clone(),
-                ..release
-            },
-        )
-        .await?;
-        Ok(build.image)
+        let image = new_image();
+        fs::rename(build.image_path(), self.image_path(&image))?;
+        self.store.set_image(app, release.version, &image)?;
+        let release = ReleaseRecord { image, ..release };
+        self.activate(app, &release).await?;
+        Ok(release.image)
     }
 
     /// The pack of `series`, prepared if it was not yet.
@@ -209,6 +214,7 @@ impl Platform {
             self.store.delete_app(name)?;
             return Err(error);
         }
+        self.logs.open(name);
         self.grid.set_formation(name, FORMATION);
         Ok(app)
     }
@@ -222,6 +228,7 @@ impl Platform {
 
     /// Deletes an app with all that is its.
     pub(crate) fn destroy(&self, name: &AppName) -> anyhow::Result<()> {
+        let _naming = self.naming();
         let releases = self.store.releases(name)?;
         self.store.delete_app(name)?;
         self.grid.remove(name);
@@ -281,12 +288,17 @@ impl Platform {
             created_at: now(),
             commit: commit.to_owned(),
             slug,
-            image: build.image,
-            about: build.about,
+            image: new_image(),
+            about: build.about.clone(),
         };
-        let mut ready = self.make_ready(app, &release, config.clone()).await?;
+        let slug = build.slug_path();
+        let slug = slug.unwrap_or_else(|| self.slug_path(&release.slug));
+        let files = (build.image_path(), slug);
+        let mut ready = self
+            .make_ready(app, &release, config.clone(), files)
+            .await?;
         let old = self.store.current_release(app)?;
-        let release = self.store.add_release(app, release, config)?;
+        let release = self.name(app, &build, release, config)?;
         ready.version = release.version;
         self.grid.deploy(ready);
         let line = format!(
@@ -319,6 +331,39 @@ impl Platform {
             .await
     }
 
+    /// Gives a build's slug and image their names, and adds the release that names them; all of it or nothing.
+    fn name(
+        &self,
+        app: &AppName,
+        build: &Build,
+        release: ReleaseRecord,
+        config: &Config,
+    ) -> anyhow::Result<ReleaseRecord> {
+        let _naming = self.naming();
+        let (slug, image) = (
+            self.slug_path(&release.slug),
+            self.image_path(&release.image),
+        );
+        let digest = release.slug.clone();
+        let added = || {
+            if let Some(path) = build.slug_path() {
+                fs::rename(path, &slug)?;
+            }
+            fs::rename(build.image_path(), &image)?;
+            Ok(self.store.add_release(app, release, config)?)
+        };
+        added().inspect_err(|_: &anyhow::Error| {
+            let _ = fs::remove_dir_all(&image);
+            if !self.store.names_slug(&digest).unwrap_or(true) {
+                let _ = fs::remove_file(&slug);
+            }
+        })
+    }
+
+    fn naming(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn image_path(&self, image: &str) -> PathBuf {
         self.settings.data.join("images").join(image)
     }
@@ -330,22 +375,31 @@ impl Platform {
     /// Gives the grid a release that the store has.
     async fn activate(&self, app: &AppName, release: &ReleaseRecord) -> anyhow::Result<()> {
         let config = self.store.release_config(app, release.version)?;
-        let ready = self.make_ready(app, release, config).await?;
+        let files = (
+            self.image_path(&release.image),
+            self.slug_path(&release.slug),
+        );
+        let ready = self.make_ready(app, release, config, files).await?;
         self.grid.deploy(ready);
         Ok(())
     }
 
-    /// Loads what a release needs to run.
+    /// Loads what a release needs to run, from its image's directory and its slug's file.
     async fn make_ready(
         &self,
         app: &AppName,
         release: &ReleaseRecord,
         config: Config,
+        (image, slug): (PathBuf, PathBuf),
     ) -> anyhow::Result<Release> {
         let pack = self.pack(release.about.ruby).await?.pack.clone();
-        let image = self.image_path(&release.image);
-        let image = Image::load(&self.engine, &image, &pack.manifest().digest)?;
-        let slug = slug::open(&self.slug_path(&release.slug), Some(&release.slug))?;
+        let (engine, of, digest) = (self.engine.clone(), pack.clone(), release.slug.clone());
+        // Both are read to their last byte to be checked: not on the threads that serve.
+        let loaded = tokio::task::spawn_blocking(move || {
+            let image = Image::load(&engine, &image, &of.manifest().digest)?;
+            Ok::<_, anyhow::Error>((image, slug::open(&slug, Some(&digest))?))
+        });
+        let (image, slug) = loaded.await??;
         let command = release.about.processes.get(&ProcessType::web());
         Ok(Release {
             app: app.clone(),
@@ -375,6 +429,11 @@ impl Drop for Building {
             .unwrap_or_else(PoisonError::into_inner);
         building.remove(&self.app);
     }
+}
+
+/// A name for an image's directory.
+fn new_image() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// Removes the entries of a directory that are not named.
