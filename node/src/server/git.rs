@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::BytesMut;
@@ -11,20 +13,20 @@ use futures_util::TryStreamExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::api::{ApiBody, text};
 use super::hook;
-use super::platform::Platform;
+use super::platform::{Platform, Receiving};
 
 /// Bytes of a response that are read at once.
 const PIECE: usize = 16 << 10;
 /// git may take this long after its last word.
-const LAST_STEPS: std::time::Duration = std::time::Duration::from_secs(10);
-/// A push that nobody waits for any more may take this long to clean up.
-const CLEANING: std::time::Duration = std::time::Duration::from_secs(5);
+const LAST_STEPS: Duration = Duration::from_secs(10);
+/// How often it is looked whether killed processes have ended, every 10 ms.
+const CLEANING: u32 = 500;
 /// Bytes of one push, if the operator says nothing else.
 pub(crate) const MAX_PUSH: u64 = 1 << 30;
 
@@ -107,7 +109,7 @@ pub(crate) fn repository_of(path: &str) -> Option<(AppName, &str)> {
 
 /// Serves one request of the git protocol.
 pub(crate) async fn serve(
-    platform: &Platform,
+    platform: &Arc<Platform>,
     app: &AppName,
     rest: &str,
     request: Request<Incoming>,
@@ -127,6 +129,7 @@ pub(crate) async fn serve(
             .unwrap_or_default()
     };
     let settings = platform.settings();
+    let receiving = platform.begin_receiving(app);
     let mut child = Command::new("git")
         .arg("http-backend")
         .env_clear()
@@ -156,7 +159,7 @@ pub(crate) async fn serve(
         .context("git cannot be run")?;
     let mut input = child.stdin.take().context("no input")?;
     let mut output = child.stdout.take().context("no output")?;
-    let backend = Backend(Some(child));
+    let backend = Backend(Some((child, receiving)));
     let mut frames = body.into_data_stream();
     tokio::spawn(async move {
         while let Ok(Some(bytes)) = frames.try_next().await {
@@ -196,12 +199,12 @@ pub(crate) async fn serve(
 
 /// git's process and those it has started: `receive-pack`, and the hook, which would wait for a build that nobody
 /// wants any more.
-struct Backend(Option<Child>);
+struct Backend(Option<(Child, Receiving)>);
 
 impl Backend {
     /// Waits for the end of a process that has written everything.
     async fn finish(&mut self) {
-        if let Some(child) = &mut self.0
+        if let Some((child, _)) = &mut self.0
             && tokio::time::timeout(LAST_STEPS, child.wait()).await.is_ok()
         {
             self.0 = None;
@@ -211,21 +214,25 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        let Some(mut child) = self.0.take() else {
+        let Some((mut child, receiving)) = self.0.take() else {
             return;
         };
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let Some(group) = group else { return };
-        // git removes the objects of a push that it had in quarantine when it is asked to end, and not when it is killed.
-        let _ = kill_process_group(group, Signal::TERM);
+        let _ = kill_process_group(group, Signal::KILL);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         runtime.spawn(async move {
-            if tokio::time::timeout(CLEANING, child.wait()).await.is_err() {
-                let _ = kill_process_group(group, Signal::KILL);
-                let _ = child.wait().await;
+            let _ = child.wait().await;
+            for _ in 0..CLEANING {
+                if test_kill_process_group(group).is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
+            // git leaves the objects that it had in quarantine when it is ended; with the last of an app's pushes they go.
+            drop(receiving);
         });
     }
 }

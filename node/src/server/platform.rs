@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, bail};
 use corundum_compiler::process::{arguments, environ};
@@ -38,6 +38,8 @@ pub(crate) struct Platform {
     grid: Grid,
     packs: tokio::sync::Mutex<HashMap<Series, Arc<Ready>>>,
     building: Mutex<HashSet<AppName>>,
+    /// Exchanges of git's protocol that go on, by app.
+    receiving: Mutex<HashMap<AppName, usize>>,
     /// Held while slugs get or lose their names, so that none is removed that a release is about to name.
     naming: Mutex<()>,
     _lock: File,
@@ -84,7 +86,7 @@ impl Platform {
         let engine = Engine::new(EngineConfig::default())?;
         let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
         let (packs, building) = (tokio::sync::Mutex::default(), Mutex::default());
-        let naming = Mutex::default();
+        let (receiving, naming) = (Mutex::default(), Mutex::default());
         Ok(Self {
             settings,
             store,
@@ -93,6 +95,7 @@ impl Platform {
             grid,
             packs,
             building,
+            receiving,
             naming,
             _lock: lock,
         })
@@ -257,6 +260,21 @@ impl Platform {
         })
     }
 
+    /// Notes that git's protocol is spoken about an app, until the result is dropped.
+    pub(crate) fn begin_receiving(self: &Arc<Self>, app: &AppName) -> Receiving {
+        *self.receiving().entry(app.clone()).or_default() += 1;
+        Receiving {
+            platform: self.clone(),
+            app: app.clone(),
+        }
+    }
+
+    fn receiving(&self) -> MutexGuard<'_, HashMap<AppName, usize>> {
+        self.receiving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Compiles and boots in a child process; `say` gets what the pusher is to read.
     pub(crate) async fn build(
         &self,
@@ -360,7 +378,7 @@ impl Platform {
         })
     }
 
-    fn naming(&self) -> std::sync::MutexGuard<'_, ()> {
+    fn naming(&self) -> MutexGuard<'_, ()> {
         self.naming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -428,6 +446,26 @@ impl Drop for Building {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         building.remove(&self.app);
+    }
+}
+
+/// One of an app's clients of git is served as long as this lives. With the last one goes what killed ones left.
+pub(crate) struct Receiving {
+    platform: Arc<Platform>,
+    app: AppName,
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        let mut receiving = self.platform.receiving();
+        let left = receiving.get(&self.app).map_or(0, |count| count - 1);
+        if left > 0 {
+            receiving.insert(self.app.clone(), left);
+            return;
+        }
+        receiving.remove(&self.app);
+        // Under the lock: a push that begins now must keep its objects.
+        super::git::sweep(&self.platform.repository(&self.app));
     }
 }
 

@@ -83,8 +83,10 @@ module Dyno
 
     # Writes an exception to the log, without the frames of this library below the app's own.
     def report(error)
-      trace = error.backtrace
-      error.set_backtrace(trace.reject { |line| line.start_with?("/usr/lib/corundum/") }) if trace
+      trace = error.backtrace&.reject { |line| line.start_with?("/usr/lib/corundum/") }
+      return LOG.write(error.detailed_message(highlight: false), "\n") if trace&.empty?
+
+      error.set_backtrace(trace) if trace
       LOG.write(error.full_message(highlight: false, order: :top).chomp, "\n")
     rescue StandardError
       LOG.write("#{error.class}\n")
