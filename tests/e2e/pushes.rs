@@ -378,7 +378,6 @@ fn a_hostile_gemfile_gets_nothing_and_is_refused() {
         ),
         ("def f = f\nf", "The Gemfile cannot be evaluated"),
     ] {
-        println!("{code}");
         app.write("Gemfile", &format!("{code}\n"));
         refused(&node, &[words, "failed to compile"], || app.push("main"));
     }
