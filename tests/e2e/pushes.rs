@@ -285,7 +285,13 @@ fn files_of_the_platform_with_mistakes_are_named_with_what_is_wrong() {
     app.write_bytes("Procfile", b"web: \xff\xfe\n");
     refused(&node, &["Procfile is not UTF-8 text"], || app.push("main"));
     app.write("Procfile", &format!("{} x\n", "y".repeat(100_000)));
-    refused(&node, &["Procfile line 1"], || app.push("main"));
+    let mut length = 0;
+    refused(&node, &["Procfile line 1"], || {
+        let push = app.push("main");
+        length = push.text.len();
+        push
+    });
+    assert!(length < 20_000, "{length}");
     app.write("Procfile", &"# a comment\n".repeat(100_000));
     refused(&node, &["Procfile is larger than 1.0M"], || {
         app.push("main")

@@ -16,7 +16,8 @@ use corundum_host::pack::Pack;
 use corundum_host::slug;
 use corundum_sdk::names::{AppName, ProcessType, ReleaseVersion, SlugDigest};
 use corundum_sdk::pack::PackDir;
-use corundum_sdk::pack::ruby::{Series, prepare};
+use corundum_sdk::pack::ruby::{self, Series};
+use tokio::sync::OnceCell;
 
 use super::build::{Build, Source};
 use super::logs::Logs;
@@ -36,7 +37,8 @@ pub(crate) struct Platform {
     logs: Arc<Logs>,
     engine: Engine,
     grid: Grid,
-    packs: tokio::sync::Mutex<HashMap<Series, Arc<Ready>>>,
+    /// Each is prepared once, and no series waits for another's preparation.
+    packs: Mutex<HashMap<Series, Arc<OnceCell<Arc<Ready>>>>>,
     building: Mutex<HashSet<AppName>>,
     /// Exchanges of git's protocol that go on, by app.
     receiving: Mutex<HashMap<AppName, usize>>,
@@ -85,7 +87,7 @@ impl Platform {
         let logs = Arc::new(Logs::default());
         let engine = Engine::new(EngineConfig::default())?;
         let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
-        let (packs, building) = (tokio::sync::Mutex::default(), Mutex::default());
+        let (packs, building) = (Mutex::default(), Mutex::default());
         let (receiving, naming) = (Mutex::default(), Mutex::default());
         Ok(Self {
             settings,
@@ -185,13 +187,18 @@ impl Platform {
 
     /// The pack of `series`, prepared if it was not yet.
     pub(crate) async fn pack(&self, series: Series) -> anyhow::Result<Arc<Ready>> {
-        let mut packs = self.packs.lock().await;
-        if let Some(ready) = packs.get(&series) {
-            return Ok(ready.clone());
-        }
+        let cell = {
+            let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+            packs.entry(series).or_default().clone()
+        };
+        let ready = cell.get_or_try_init(|| self.prepare(series)).await?;
+        Ok(ready.clone())
+    }
+
+    async fn prepare(&self, series: Series) -> anyhow::Result<Arc<Ready>> {
         let cache = self.settings.cache.clone();
         let directory =
-            tokio::task::spawn_blocking(move || prepare(series, &cache, |_| {})).await??;
+            tokio::task::spawn_blocking(move || ruby::prepare(series, &cache, |_| {})).await??;
         let engine = self.engine.clone();
         let opened = directory.clone();
         // Compiling the pack takes the processor for a while: not on the threads that serve.
@@ -206,7 +213,6 @@ impl Platform {
             directory,
             pack: Arc::new(pack.await??),
         });
-        packs.insert(series, ready.clone());
         Ok(ready)
     }
 
