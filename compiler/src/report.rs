@@ -2,6 +2,9 @@
 
 use std::io::Write;
 
+/// Bytes of a line: an error may quote a file that is one line of a megabyte.
+const LONGEST: usize = 8000;
+
 /// Writes build output. A reader that has gone away does not stop the build; whoever owns the process does.
 pub struct Report<W: Write> {
     out: W,
@@ -35,6 +38,7 @@ impl<W: Write> Report<W> {
     }
 
     fn line(&mut self, text: &str) {
+        let text = &text[..text.floor_char_boundary(LONGEST)];
         let _ = writeln!(self.out, "{text}");
         let _ = self.out.flush();
     }

@@ -9,6 +9,8 @@ use corundum_sdk::archive::{Mode, check_path};
 pub const MAX_ENTRIES: usize = 100_000;
 /// The platform's own folder of a slug.
 const RESERVED: &str = ".corundum";
+/// Bytes of a file that is read as text, as a Procfile.
+const MAX_TEXT: u64 = 1 << 20;
 /// Bytes of one path, below `PATH_MAX`.
 const MAX_PATH: usize = 1024;
 
@@ -45,6 +47,12 @@ pub enum TreeError {
         "The pushed tree is larger than {0}: keep large files elsewhere, a slug may have 500M."
     )]
     Size(String),
+    /// A file that is to be read is none of text.
+    #[error("{0} is not UTF-8 text")]
+    Text(String),
+    /// Or is too long for it.
+    #[error("{0} is larger than {max}", max = crate::report::human_size(MAX_TEXT))]
+    Long(String),
     /// The stream is no tar, or ends early; or the disk is full.
     #[error("the app's tree could not be read: {0}")]
     Io(#[from] std::io::Error),
@@ -181,14 +189,18 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// The spool cannot be read, or the file is no text.
-    pub fn text(&self, path: &str) -> std::io::Result<Option<String>> {
+    /// The spool cannot be read, or the file is no text, or a long one.
+    pub fn text(&self, path: &str) -> Result<Option<String>, TreeError> {
         let Some(reader) = self.open(path)? else {
             return Ok(None);
         };
-        let mut text = String::new();
-        reader.take(1 << 20).read_to_string(&mut text)?;
-        Ok(Some(text))
+        let mut text = Vec::new();
+        reader.take(MAX_TEXT + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_TEXT {
+            return Err(TreeError::Long(path.to_owned()));
+        }
+        let text = String::from_utf8(text);
+        Ok(Some(text.map_err(|_| TreeError::Text(path.to_owned()))?))
     }
 
     /// Whether there is a link at `path`, or one that leads to it.

@@ -213,7 +213,7 @@ impl Boot<'_> {
         match booted {
             Ok(Ok(())) => Ok(Some(dyno)),
             _ if progress.since_moved().is_some() => Ok(None),
-            Ok(Err(_)) if dyno.reached_memory_limit() => {
+            Ok(Err(_)) if dyno.reached_memory_limit().is_some() => {
                 Err(BootError::Memory(self.engine.config().memory_limit))
             }
             Ok(Err(failure)) => Err(BootError::App(failure)),

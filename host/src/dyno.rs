@@ -17,7 +17,7 @@ use corundum_sdk::abi::scgi::Head;
 use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::WasiCtx;
-use wasmtime::{Instance, Memory, ResourceLimiter, Store, TypedFunc, UpdateDeadline};
+use wasmtime::{Instance, Memory, Store, TypedFunc, UpdateDeadline};
 
 use crate::engine::Engine;
 use crate::exchange::{
@@ -25,6 +25,7 @@ use crate::exchange::{
 };
 use crate::image::Image;
 use crate::log::{LineSplitter, LogSink};
+use crate::memory::{MemoryBound, Quota};
 use crate::native;
 use crate::os::{self, Filesystem};
 use crate::pack::Pack;
@@ -75,7 +76,7 @@ pub(crate) struct State {
     pub(crate) input: Input,
     pub(crate) output: Output,
     pub(crate) log: LineSplitter,
-    limit: Limit,
+    quota: Quota,
     cpu: Arc<Cpu>,
 }
 
@@ -97,34 +98,6 @@ impl State {
 struct Cpu {
     total: AtomicU64,
     since: AtomicU64,
-}
-
-/// Holds a dyno's memory below its limit.
-struct Limit {
-    bytes: usize,
-    reached: bool,
-}
-
-impl ResourceLimiter for Limit {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let allowed = desired <= self.bytes;
-        self.reached |= !allowed;
-        Ok(allowed)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= 1 << 20)
-    }
 }
 
 /// A dyno.
@@ -164,14 +137,11 @@ impl Dyno {
             input: Input::empty(),
             output: Output::Closed,
             log: LineSplitter::new(log),
-            limit: Limit {
-                bytes: engine.config().memory_limit,
-                reached: false,
-            },
+            quota: engine.quota(),
             cpu: cpu.clone(),
         };
         let mut store = Store::new(engine.wasmtime(), state);
-        store.limiter(|state| &mut state.limit);
+        store.limiter(|state| &mut state.quota);
         store.set_epoch_deadline(SLICES);
         store.epoch_deadline_callback(|mut store| {
             store.data_mut().output.flush_now();
@@ -329,9 +299,9 @@ impl Dyno {
         self.memory_bytes().saturating_sub(self.restored_size)
     }
 
-    /// Whether it asked for more memory than its limit.
-    pub fn reached_memory_limit(&self) -> bool {
-        self.store.data().limit.reached
+    /// Whether it asked for more memory than it may have, and whose bound that was.
+    pub fn reached_memory_limit(&self) -> Option<MemoryBound> {
+        self.store.data().quota.reached()
     }
 
     /// The memory as it is now. Only between calls is it worth a snapshot.

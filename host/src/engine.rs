@@ -8,6 +8,7 @@ use std::time::Duration;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::capacity;
+use crate::memory::{self, Quota, Reserve};
 
 /// Address space of one dyno's memory. With all of a 32-bit memory reserved and a guard behind it, compiled code
 /// needs no bounds checks: Ruby runs 1.6 to 2.2 times faster than with 1 GiB.
@@ -45,6 +46,8 @@ pub struct EngineConfig {
     pub allocation: Allocation,
     /// Bytes a dyno's memory may grow to (Heroku's smallest dyno: 512 MB). It includes the image.
     pub memory_limit: usize,
+    /// Bytes that all dynos together may grow by beyond their images and some megabytes each.
+    pub growth_reserve: usize,
     /// Bytes of a slot's memory that stay resident for its next dyno, which then takes no page faults on them. What a
     /// dyno of a small app dirties is 0.5 to 1 MiB; more than that is given back to the kernel.
     pub memory_keep_resident: usize,
@@ -63,6 +66,7 @@ impl Default for EngineConfig {
                 dynos: capacity::dynos(),
             },
             memory_limit: 512 << 20,
+            growth_reserve: memory::half_of_the_machine(),
             memory_keep_resident: 2 << 20,
             wasm_stack: 2 << 20,
             async_stack: 4 << 20,
@@ -76,6 +80,7 @@ impl EngineConfig {
     pub fn on_demand() -> Self {
         Self {
             allocation: Allocation::OnDemand,
+            growth_reserve: usize::MAX,
             ..Self::default()
         }
     }
@@ -131,6 +136,7 @@ struct Inner {
     wasmtime: wasmtime::Engine,
     config: EngineConfig,
     ticker: Arc<Ticker>,
+    reserve: Arc<Reserve>,
 }
 
 impl Engine {
@@ -147,11 +153,13 @@ impl Engine {
         let wasmtime = wasmtime::Engine::new(&config.wasmtime()).map_err(failed)?;
         let ticker = Arc::new(Ticker::default());
         ticker.clone().start(wasmtime.weak(), config.slice);
+        let reserve = Arc::new(Reserve::new(config.growth_reserve));
         Ok(Self {
             inner: Arc::new(Inner {
                 wasmtime,
                 config,
                 ticker,
+                reserve,
             }),
         })
     }
@@ -159,6 +167,11 @@ impl Engine {
     /// The settings it was made with.
     pub fn config(&self) -> &EngineConfig {
         &self.inner.config
+    }
+
+    /// What one new dyno may grow to.
+    pub(crate) fn quota(&self) -> Quota {
+        Quota::new(self.inner.config.memory_limit, self.inner.reserve.clone())
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {

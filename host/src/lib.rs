@@ -18,6 +18,7 @@ pub mod exchange;
 pub mod grid;
 pub mod image;
 pub mod log;
+mod memory;
 mod native;
 pub mod os;
 pub mod pack;

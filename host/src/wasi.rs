@@ -14,6 +14,12 @@ pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
 /// Buffers of one read or write, as Linux's `IOV_MAX`.
 const MAX_BUFFERS: i32 = 1024;
 
+/// Events that one call waits for: as many descriptors as may be open, and a clock.
+const MAX_SUBSCRIPTIONS: i32 = 2048;
+/// Bytes of the log that one call takes, as a pipe takes a part of a large write: each may be a line, and no epoch
+/// interrupts the host while it passes them on.
+const LOG_WRITE: usize = 4096;
+
 type Result<T> = wasmtime::Result<T>;
 
 /// The guest's memory and the dyno's state.
@@ -52,6 +58,30 @@ macro_rules! bind {
     )*};
 }
 
+/// The same for calls with an array of buffers, which takes the host's memory: it has a bound.
+macro_rules! bind_vectored {
+    ($linker:ident: $($name:ident),*) => {$(
+        $linker.func_wrap_async(
+            MODULE,
+            stringify!($name),
+            |mut caller: Caller<'_, State>,
+             (fd, buffers, count, offset, result): (i32, i32, i32, i64, i32)| {
+                Box::new(async move {
+                    if !(0..=MAX_BUFFERS).contains(&count) {
+                        return Ok(Errno::Inval as i32);
+                    }
+                    let (memory, state) = guest(&mut caller)?;
+                    let mut memory = GuestMemory::Unshared(memory);
+                    let done = preview1::$name(
+                        &mut state.wasi, &mut memory, fd, buffers, count, offset, result,
+                    );
+                    done.await.map_err(trap)
+                })
+            },
+        )?;
+    )*};
+}
+
 /// Adds everything that a dyno may import.
 ///
 /// # Errors
@@ -73,8 +103,6 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
         fd_filestat_get(fd: i32, result: i32);
         fd_filestat_set_size(fd: i32, size: i64);
         fd_filestat_set_times(fd: i32, accessed: i64, modified: i64, flags: i32);
-        fd_pread(fd: i32, buffers: i32, count: i32, offset: i64, result: i32);
-        fd_pwrite(fd: i32, buffers: i32, count: i32, offset: i64, result: i32);
         fd_prestat_get(fd: i32, result: i32);
         fd_prestat_dir_name(fd: i32, path: i32, length: i32);
         fd_readdir(fd: i32, buffer: i32, length: i32, cookie: i64, result: i32);
@@ -102,6 +130,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
         sock_send(fd: i32, buffers: i32, count: i32, flags: i32, result: i32);
         sock_shutdown(fd: i32, how: i32);
     }
+    bind_vectored! { linker: fd_pread, fd_pwrite }
     linker.func_wrap(MODULE, "proc_exit", |status: i32| -> Result<()> {
         Err(wasmtime::Error::new(Exit(status)))
     })?;
@@ -141,6 +170,9 @@ fn add_streams(linker: &mut Linker<State>) -> Result<()> {
         |mut caller: Caller<'_, State>, (fd, buffers, count, result): (i32, i32, i32, i32)| {
             Box::new(async move {
                 let (memory, state) = guest(&mut caller)?;
+                if !(0..=MAX_BUFFERS).contains(&count) {
+                    return Ok(Errno::Inval as i32);
+                }
                 if !matches!(fd, 1 | 2) {
                     let mut memory = GuestMemory::Unshared(memory);
                     let written = preview1::fd_write(
@@ -154,17 +186,21 @@ fn add_streams(linker: &mut Linker<State>) -> Result<()> {
                     return written.await.map_err(trap);
                 }
                 let mut total = 0usize;
-                for index in 0..count.clamp(0, MAX_BUFFERS) {
+                for index in 0..count {
                     let Some(bytes) = buffer(memory, buffers, index) else {
                         return Ok(Errno::Fault as i32);
                     };
-                    let bytes = &memory[bytes];
+                    let mut bytes = &memory[bytes];
                     if fd == 2 {
+                        bytes = &bytes[..bytes.len().min(LOG_WRITE - total)];
                         state.log.write(bytes);
                     } else if let Err(errno) = state.output.write(bytes).await {
                         return Ok(errno as i32);
                     }
                     total += bytes.len();
+                    if fd == 2 && total == LOG_WRITE {
+                        break;
+                    }
                 }
                 Ok(status(store(memory, result, &(total as u32).to_le_bytes())))
             })
@@ -176,6 +212,9 @@ fn add_streams(linker: &mut Linker<State>) -> Result<()> {
         |mut caller: Caller<'_, State>, (fd, buffers, count, result): (i32, i32, i32, i32)| {
             Box::new(async move {
                 let (memory, state) = guest(&mut caller)?;
+                if !(0..=MAX_BUFFERS).contains(&count) {
+                    return Ok(Errno::Inval as i32);
+                }
                 if fd != 0 {
                     let mut memory = GuestMemory::Unshared(memory);
                     let read =
@@ -184,7 +223,7 @@ fn add_streams(linker: &mut Linker<State>) -> Result<()> {
                 }
                 let mut read = 0;
                 // The first buffer with room takes what there is; a read may return less than asked.
-                for index in 0..count.clamp(0, MAX_BUFFERS) {
+                for index in 0..count {
                     let Some(bytes) = buffer(memory, buffers, index) else {
                         return Ok(Errno::Fault as i32);
                     };
@@ -210,6 +249,9 @@ fn add_streams(linker: &mut Linker<State>) -> Result<()> {
         |mut caller: Caller<'_, State>,
          (subscriptions, events, count, result): (i32, i32, i32, i32)| {
             Box::new(async move {
+                if !(0..=MAX_SUBSCRIPTIONS).contains(&count) {
+                    return Ok(Errno::Inval as i32);
+                }
                 let (memory, state) = guest(&mut caller)?;
                 state.output.flush_now();
                 let mut memory = GuestMemory::Unshared(memory);

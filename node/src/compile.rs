@@ -4,10 +4,12 @@
 //! in no argument list and no file), then the app's tree as a tar stream. Its standard output is what the pusher
 //! reads; its result is a file in the directory it was given.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use corundum_compiler::app_json::AppJson;
@@ -32,12 +34,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a slug, as Heroku has it.
-const SLUG_LIMIT: u64 = 500 << 20;
 /// Bytes of a pushed tree: .slugignore may leave out half of it.
 const TREE_LIMIT: u64 = 1 << 30;
-/// Seconds of processor time: a boot's minute, and the rest.
-const CPU_SECONDS: u64 = 120;
+/// Seconds of processor time beside the Gemfile's and the boot's.
+const CPU_SECONDS: u64 = 60;
+/// The status of a process that has said why there is no slug.
+pub(crate) const REFUSED: i32 = 1;
 /// Bytes of memory: a dyno's, its image while it is written, and the program itself.
 const DATA_BYTES: u64 = 3 << 30;
 /// Bytes of one file it may write.
@@ -46,6 +48,34 @@ const FILE_BYTES: u64 = 2 << 30;
 const OPEN_FILES: u64 = 256;
 /// Bytes of a request.
 const MAX_REQUEST: u32 = 4 << 20;
+
+/// What an operator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Limits {
+    /// For an app to load, and for its Gemfile to be evaluated.
+    pub(crate) boot: Duration,
+    /// Bytes of a slug.
+    pub(crate) slug: u64,
+}
+
+impl Default for Limits {
+    /// Heroku's.
+    fn default() -> Self {
+        Self {
+            boot: BootLimits::default().boot,
+            slug: 500 << 20,
+        }
+    }
+}
+
+impl Limits {
+    fn of_boot(self) -> BootLimits {
+        BootLimits {
+            boot: self.boot,
+            ..BootLimits::default()
+        }
+    }
+}
 
 /// What is to be compiled.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +86,8 @@ pub(crate) struct Request {
     pub(crate) slug: Option<PathBuf>,
     /// Where the results go: `slug.tar`, `image` and `result.json`.
     pub(crate) directory: PathBuf,
+    /// Its limits.
+    pub(crate) limits: Limits,
     /// Gem directories of the node.
     pub(crate) gems: Vec<PathBuf>,
     /// Gem servers that may be asked.
@@ -90,7 +122,7 @@ impl Request {
 pub(crate) fn run() -> ExitCode {
     end_with_node();
     let mut report = Report::new(std::io::stdout());
-    match limit().and_then(|()| compile(&mut report)) {
+    match compile(&mut report) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let phase = if error.is::<BootError>() {
@@ -101,7 +133,7 @@ pub(crate) fn run() -> ExitCode {
             report.error(&format!(
                 "{error:#}\n\nPush rejected, failed to {phase} Ruby app."
             ));
-            ExitCode::FAILURE
+            ExitCode::from(REFUSED as u8)
         }
     }
 }
@@ -117,7 +149,7 @@ fn end_with_node() {
     });
 }
 
-fn limit() -> anyhow::Result<()> {
+fn limit(limits: Limits) -> anyhow::Result<()> {
     let set = |resource, value: u64| {
         let limit = Rlimit {
             current: Some(value),
@@ -125,7 +157,7 @@ fn limit() -> anyhow::Result<()> {
         };
         setrlimit(resource, limit).context("the compile process could not be limited")
     };
-    set(Resource::Cpu, CPU_SECONDS)?;
+    set(Resource::Cpu, CPU_SECONDS + 2 * limits.boot.as_secs())?;
     set(Resource::Data, DATA_BYTES)?;
     set(Resource::Fsize, FILE_BYTES)?;
     set(Resource::Nofile, OPEN_FILES)?;
@@ -141,6 +173,7 @@ fn compile(report: &mut Report<impl Write>) -> anyhow::Result<()> {
     let mut text = vec![0; length as usize];
     input.read_exact(&mut text).context("no request")?;
     let request: Request = serde_json::from_slice(&text)?;
+    limit(request.limits)?;
     let workshop = Workshop::open(&PackDir::open(&request.pack)?)?;
     let (slug, digest, description) = match &request.slug {
         Some(path) => {
@@ -183,7 +216,7 @@ fn make_slug(
     };
     if tree.has_file("Gemfile") {
         report.topic("Installing dependencies");
-        let gemfile = evaluate_gemfile(workshop, &tree)?;
+        let gemfile = evaluate_gemfile(workshop, &tree, request.limits)?;
         let store = Store::new(&request.gem_cache, &request.directory);
         let places = Places {
             directories: &request.gems,
@@ -220,7 +253,7 @@ fn make_slug(
     };
     let path = request.directory.join("slug.tar");
     let file = std::io::BufWriter::new(std::fs::File::create(&path)?);
-    let finished = slug::write(&tree, &description, SLUG_LIMIT, file)?;
+    let finished = slug::write(&tree, &description, request.limits.slug, file)?;
     finished.output.into_inner()?.sync_all()?;
     report.topic(&format!(
         "Compressing... done, {}",
@@ -234,7 +267,11 @@ fn make_slug(
 }
 
 /// What the Gemfile says: evaluated in the sandbox, since it is code.
-fn evaluate_gemfile(workshop: &Workshop, tree: &Tree) -> anyhow::Result<GemfileReport> {
+fn evaluate_gemfile(
+    workshop: &Workshop,
+    tree: &Tree,
+    limits: Limits,
+) -> anyhow::Result<GemfileReport> {
     let mut writer = Writer::new(Vec::new());
     let wanted = |path: &str| {
         ["Gemfile", "Gemfile.lock", ".ruby-version"].contains(&path) || path.ends_with(".gemspec")
@@ -250,14 +287,32 @@ fn evaluate_gemfile(workshop: &Workshop, tree: &Tree) -> anyhow::Result<GemfileR
         environ: process::environ([]),
     };
     let log = Arc::new(Words::default());
-    let limits = BootLimits::default();
-    let run = boot::run(&workshop.engine, &workshop.pack, &app, &limits, log);
-    let (_, output) = workshop
+    let boot_limits = limits.of_boot();
+    let run = boot::run(&workshop.engine, &workshop.pack, &app, &boot_limits, log);
+    let (status, output) = workshop
         .runtime
         .block_on(run)
-        .context("The Gemfile cannot be evaluated")?;
-    serde_json::from_slice(&output)
-        .context("The Gemfile cannot be evaluated: it printed something itself")
+        .map_err(|error| match error {
+            BootError::Timeout(_) => GemfileError::Timeout(limits.boot),
+            other => GemfileError::Ended(other.to_string()),
+        })?;
+    if output.is_empty() {
+        return Err(GemfileError::Ended(format!("it called exit({status})")).into());
+    }
+    Ok(serde_json::from_slice(&output).map_err(|_| GemfileError::Printed)?)
+}
+
+/// A Gemfile that says nothing of its gems.
+#[derive(Debug, thiserror::Error)]
+enum GemfileError {
+    #[error("The Gemfile cannot be evaluated: it takes longer than {} s", .0.as_secs())]
+    Timeout(Duration),
+    #[error("The Gemfile cannot be evaluated: {0}")]
+    Ended(String),
+    #[error(
+        "The Gemfile cannot be evaluated: it printed something itself, which a Gemfile must not"
+    )]
+    Printed,
 }
 
 /// What builds need: an engine with the pack's code.
@@ -322,14 +377,10 @@ fn boot(
         pack,
         runtime,
     } = workshop;
-    let limits = BootLimits::default();
+    let limits = request.limits.of_boot();
     let made = boot::boot(engine, pack, &app, &samples, &limits, words.clone(), &path);
     let booted = runtime.block_on(made);
-    let said = words
-        .0
-        .lock()
-        .map(|lines| lines.join("\n"))
-        .unwrap_or_default();
+    let said = words.text();
     match booted {
         Ok(booted) => {
             report.detail(&said);
@@ -344,15 +395,63 @@ fn boot(
     }
 }
 
-/// What the app says while it boots, up to a bound.
+/// What the app says while it boots: its first lines and its last, between which a flood is left out.
 #[derive(Default)]
-struct Words(Mutex<Vec<String>>);
+struct Words(Mutex<Said>);
+
+#[derive(Default)]
+struct Said {
+    first: Vec<String>,
+    last: VecDeque<String>,
+    left_out: usize,
+}
+
+impl Words {
+    /// Lines kept of the beginning, and as many of the end: that is where a backtrace stands.
+    const LINES: usize = 200;
+    /// Bytes of a line that are shown. All lines together are far less than what the node relays.
+    const LINE: usize = 4000;
+
+    fn text(&self) -> String {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = said.first.clone();
+        if said.left_out > 0 {
+            lines.push(format!("... ({} lines left out)", said.left_out));
+        }
+        lines.extend(said.last.iter().cloned());
+        lines.join("\n")
+    }
+}
 
 impl LogSink for Words {
     fn line(&self, line: &[u8]) {
-        let Ok(mut lines) = self.0.lock() else { return };
-        if lines.len() < 500 {
-            lines.push(String::from_utf8_lossy(line).into_owned());
+        let line = String::from_utf8_lossy(&line[..line.len().min(Self::LINE)]).into_owned();
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.first.len() < Self::LINES {
+            said.first.push(line);
+            return;
         }
+        if said.last.len() == Self::LINES {
+            said.last.pop_front();
+            said.left_out += 1;
+        }
+        said.last.push_back(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_flood_the_beginning_and_the_end_are_shown() {
+        let words = Words::default();
+        for index in 0..100_000 {
+            words.line(format!("{index} {}", "x".repeat(9000)).as_bytes());
+        }
+        let text = words.text();
+        assert!(text.len() < 2 << 20, "{}", text.len());
+        assert!(text.starts_with("0 x") && text.contains("\n99999 x"));
+        assert!(text.contains("\n... (99600 lines left out)\n"));
     }
 }

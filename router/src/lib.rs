@@ -15,3 +15,4 @@ mod headers;
 pub mod log_line;
 pub mod server;
 mod service;
+mod traffic;

@@ -8,11 +8,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::grid::Grid;
 use crate::service;
+use crate::traffic::Traffic;
+
+/// Milliseconds that a client may leave what it was sent without reading on. A dyno is long free by then; the connection
+/// would stay for as long as the client likes.
+const UNREAD: u32 = 60_000;
 
 /// Limits of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,12 +90,17 @@ pub async fn run<G: Grid>(
             }
         };
         let _ = stream.set_nodelay(true);
+        let _ = set_tcp_user_timeout(&stream, UNREAD);
         let local: SocketAddr = stream.local_addr().unwrap_or(peer);
         let grid = grid.clone();
+        let traffic = Arc::new(Traffic::default());
+        let counted = traffic.clone();
         let service = service_fn(move |request| {
             let grid = grid.clone();
+            let under_way = counted.begin();
             async move {
-                Ok::<_, std::convert::Infallible>(service::serve(grid, peer, local, request).await)
+                let response = service::serve(grid, peer, local, request).await;
+                Ok::<_, std::convert::Infallible>(response.map(|body| under_way.hold(body)))
             }
         });
         let connection = builder
@@ -97,8 +108,11 @@ pub async fn run<G: Grid>(
             .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, %peer, "connection");
+            tokio::select! {
+                result = connection => if let Err(error) = result {
+                    tracing::debug!(%error, %peer, "connection");
+                },
+                () = traffic.idle(limits.head) => {}
             }
             drop(place);
         });

@@ -46,6 +46,7 @@ pub(crate) async fn serve<G: Grid>(
     let id = headers::request_id(&parts.headers);
     exchange.entry.request_id = id.to_str().unwrap_or_default().to_owned();
     let mut parts = parts;
+    headers::set_host(&mut parts);
     headers::strip_hop_by_hop(&mut parts.headers);
     exchange.entry.forwarded =
         headers::add_forwarding(&mut parts.headers, peer, local.port(), id.clone());

@@ -386,6 +386,33 @@ async fn a_slow_head_is_timed_out() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_nothing_or_no_more_loses_its_connection() {
+    let limits = ServerLimits {
+        head: Duration::from_millis(100),
+        ..ServerLimits::default()
+    };
+    let router = Router::start_with(limits).await;
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let once = "GET / HTTP/1.1\r\nHost: app.example\r\n\r\n";
+    for start in ["", "PRI * HTTP", http2, once] {
+        // The connection closes by itself, or this fails after five seconds.
+        router.raw(start).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_names_its_host_twice_shows_the_app_the_one_it_was_routed_by() {
+    let router = Router::start().await;
+    let answer = router
+        .raw("GET http://user@app.example/head HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(
+        answer.contains("HTTP_HOST\0app.example\0") && !answer.contains("other.example"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_is_h27() {
     let router = Router::start().await;
     let mut stream = TcpStream::connect(router.address).await.unwrap();

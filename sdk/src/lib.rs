@@ -11,3 +11,4 @@ pub mod abi;
 pub mod archive;
 pub mod names;
 pub mod pack;
+pub mod run_stream;

@@ -266,6 +266,94 @@ impl Node {
             .count()
     }
 
+    /// What the node keeps of an app's pushes: branches, and the names of slugs and images.
+    pub(crate) fn kept(&self, app: &str) -> Vec<String> {
+        let repository = self.data().join(format!("repos/{app}.git"));
+        let refs = Done::of(
+            Command::new("git")
+                .arg("-C")
+                .arg(&repository)
+                .arg("for-each-ref"),
+        );
+        let mut kept = vec![refs.text];
+        for directory in ["slugs", "images"] {
+            kept.extend(names_in(&self.data().join(directory)));
+        }
+        kept.sort();
+        kept
+    }
+
+    /// Waits until nothing is left of pushes that have ended: no process, no file of a build, no object in quarantine.
+    pub(crate) fn assert_nothing_left(&self, app: &str) {
+        let objects = self.data().join(format!("repos/{app}.git/objects"));
+        let left = || {
+            let mut left = names_in(&self.data().join("work"));
+            left.extend(names_in(&objects).into_iter().filter(|n| n.len() > 4));
+            left.extend(
+                names_in(&objects.join("pack"))
+                    .into_iter()
+                    .filter(|n| n.contains("tmp")),
+            );
+            (left, self.processes())
+        };
+        for _ in 0..200 {
+            if left() == (vec![], 0) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("left of a push: {:?}", left());
+    }
+
+    /// Kilobytes of the machine's memory that the node takes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap()
+    }
+
+    /// The token that the command line has got.
+    pub(crate) fn token(&self) -> String {
+        self.cli(&["login"]);
+        let netrc = self.directory.path().join("home/.netrc");
+        let text = std::fs::read_to_string(netrc).unwrap();
+        text.split_whitespace().last().unwrap().to_owned()
+    }
+
+    /// A request to the API; the status and the body.
+    pub(crate) fn api(&self, line: &str, token: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = self.open_api(
+            line,
+            token,
+            &format!("Content-Length: {}\r\n{headers}", body.len()),
+        );
+        // Whoever is refused early need not be read to the end.
+        let _ = stream.write_all(body);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&joined(answer)).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    /// Sends the head of a request to the API.
+    pub(crate) fn open_api(&self, line: &str, token: &str, headers: &str) -> TcpStream {
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n{headers}\r\n"
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", self.api)).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(40)))
+            .unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
     pub(crate) fn cli(&self, arguments: &[&str]) -> Done {
         Done::of(
             self.command(CORUNDUM)
@@ -330,6 +418,16 @@ impl Node {
         );
         http(self.api, &request).0
     }
+}
+
+/// The names in a directory, in order.
+fn names_in(directory: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
 }
 
 fn http(port: u16, request: &str) -> (u16, String) {
@@ -408,6 +506,10 @@ impl Repository {
         assert!(Done::of(cp.current_dir(&self.path)).success);
     }
 
+    pub(crate) fn write_bytes(&self, path: &str, bytes: &[u8]) {
+        std::fs::write(self.path.join(path), bytes).unwrap();
+    }
+
     pub(crate) fn link(&self, path: &str, target: &str) {
         std::os::unix::fs::symlink(target, self.path.join(path)).unwrap();
     }
@@ -428,6 +530,47 @@ impl Repository {
         let url = Done::of(&mut self.git(&["remote", "get-url", "corundum"])).text;
         assert!(Done::of(&mut other.git(&["remote", "add", "corundum", url.trim()])).success);
         other
+    }
+
+    /// Runs git with `input`; what it prints, without the last newline.
+    pub(crate) fn plumbing(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+        let mut git = self.git(arguments);
+        let mut git = git
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = git.stdin.take().unwrap();
+        stdin.write_all(input).unwrap();
+        drop(stdin);
+        let output = git.wait_with_output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}");
+        output
+            .stdout
+            .strip_suffix(b"\n")
+            .unwrap_or(&output.stdout)
+            .to_vec()
+    }
+
+    /// The same, as text.
+    pub(crate) fn object(&self, arguments: &[&str], input: &[u8]) -> String {
+        String::from_utf8(self.plumbing(arguments, input)).unwrap()
+    }
+
+    /// Commits a tree and pushes that to main, whatever was there.
+    pub(crate) fn push_tree(&self, tree: &str) -> Done {
+        let commit = self.object(&["commit-tree", tree, "-m", "Crafted"], b"");
+        self.push_anything(&commit, "main")
+    }
+
+    /// Pushes any object to a branch, whatever was there.
+    pub(crate) fn push_anything(&self, object: &str, to: &str) -> Done {
+        Done::of(&mut self.git(&[
+            "push",
+            "--force",
+            "corundum",
+            &format!("{object}:refs/heads/{to}"),
+        ]))
     }
 
     pub(crate) fn commit(&self) {

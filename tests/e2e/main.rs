@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod faults;
 #[path = "../support/gem_server.rs"]
 mod gem_server;
 mod gems;
 mod harness;
 mod layers;
 mod packs;
+mod pushes;
 mod samples;
 
 use harness::Node;

@@ -17,6 +17,7 @@ use super::start;
 use super::{Grid, Limits, Shared};
 use crate::dyno::{Exit, Failure};
 use crate::exchange::{OutputError, Progress, Request, Response};
+use crate::memory::MemoryBound;
 use crate::os::monotonic_now;
 
 /// A request that a dyno answers.
@@ -165,9 +166,9 @@ async fn acquire(shared: &Shared, app: &Arc<App>) -> Result<Lease, DispatchError
     }
 }
 
-async fn start_leased(shared: &Shared, lease: &mut Lease) -> Result<(), DispatchError> {
+async fn start_leased(shared: &Arc<Shared>, lease: &mut Lease) -> Result<(), DispatchError> {
     let (release, name) = (lease.release.clone(), lease.name());
-    let started = start::start(shared, &release, &name, release.arguments.clone());
+    let started = start::start_aside(shared, &release, &name);
     match tokio::time::timeout(shared.limits.queue, started).await {
         Ok(Ok(dyno)) => {
             lease.dyno = Some(Box::new(dyno));
@@ -278,13 +279,15 @@ impl Exchange {
         let memory = lease
             .dyno
             .as_ref()
-            .is_some_and(|dyno| dyno.reached_memory_limit());
-        if memory {
-            log.platform_line(
-                app,
-                &lease.name(),
-                "Error R15 (Memory quota vastly exceeded)",
-            );
+            .and_then(|dyno| dyno.reached_memory_limit());
+        if let Some(bound) = memory {
+            let line = match bound {
+                MemoryBound::Dyno => "Error R15 (Memory quota vastly exceeded)",
+                MemoryBound::Node => {
+                    "Error R15 (Memory quota vastly exceeded) -> the node has no memory to spare"
+                }
+            };
+            log.platform_line(app, &lease.name(), line);
         }
         let line = match failure {
             Failure::Exit(Exit(status)) => format!("Process exited with status {status}"),

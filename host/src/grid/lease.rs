@@ -68,7 +68,7 @@ impl Lease {
         let dyno = self.dyno.as_ref()?;
         if self.release.isolation == Isolation::Request {
             Some(Due::Isolation)
-        } else if dyno.reached_memory_limit() || dyno.grown_bytes() > limits.growth {
+        } else if dyno.reached_memory_limit().is_some() || dyno.grown_bytes() > limits.growth {
             Some(Due::Memory)
         } else if self.served >= limits.requests {
             Some(Due::Requests)

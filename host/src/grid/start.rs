@@ -1,6 +1,8 @@
 //! Starting a dyno of a release: from its image to ready for a request.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use corundum_sdk::names::{AppName, DynoName};
 
@@ -16,6 +18,9 @@ pub(super) enum NotStarted {
     Start(#[from] StartError),
     #[error("the restored app {0}")]
     Restore(#[from] Failure),
+    /// The node is being stopped.
+    #[error("the node stops")]
+    Stopped,
 }
 
 /// A dyno's log lines on their way to the grid's log.
@@ -28,6 +33,37 @@ struct DynoLog {
 impl LogSink for DynoLog {
     fn line(&self, line: &[u8]) {
         self.log.dyno_line(&self.app, &self.dyno, line);
+    }
+}
+
+/// As [`start`] with the web process's command. Most dynos are ready at the first attempt, on the thread that brought
+/// the request. One that is not runs hooks of the app's own, which may compute for ever: that goes on where other dynos
+/// compute, and ends with the future.
+pub(super) async fn start_aside(
+    shared: &Arc<Shared>,
+    release: &Arc<Release>,
+    name: &DynoName,
+) -> Result<Dyno, NotStarted> {
+    let (owned, of, called) = (shared.clone(), release.clone(), name.clone());
+    let mut work = Box::pin(async move {
+        let arguments = of.arguments.clone();
+        start(&owned, &of, &called, arguments).await
+    });
+    let first = poll_fn(|context| {
+        Poll::Ready(match work.as_mut().poll(context) {
+            Poll::Ready(started) => Some(started),
+            Poll::Pending => None,
+        })
+    });
+    if let Some(started) = first.await {
+        return started;
+    }
+    // A set ends its tasks when it is dropped.
+    let mut rest = tokio::task::JoinSet::new();
+    rest.spawn_on(work, &shared.compute);
+    match rest.join_next().await {
+        Some(Ok(started)) => started,
+        _ => Err(NotStarted::Stopped),
     }
 }
 

@@ -10,7 +10,7 @@ use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::{Error, SystemTimeSpec, WasiDir};
 
 use super::file::{Content, OpenFile};
-use super::tmp::{Inode, TmpNode};
+use super::tmp::{Inode, Tmp, TmpNode};
 use super::tree::{Dev, Filesystem, LastLink, Place, Proc, Vnode};
 
 /// An open directory.
@@ -214,7 +214,7 @@ impl WasiDir for Directory {
         if existing.is_some() {
             return Err(Errno::Exist.into());
         }
-        let node = TmpNode::Symlink(target.to_owned());
+        let node = Tmp::new_symlink(target)?;
         self.filesystem.tmp().add(directory, &name, node)?;
         Ok(())
     }

@@ -7,6 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasi_common::Error;
 use wasi_common::snapshots::preview_1::types::Errno;
 
+/// Bytes of a name (`NAME_MAX`).
+const MAX_NAME: usize = 255;
+/// Bytes of a link's target (`PATH_MAX`).
+const MAX_PATH: usize = 4096;
+/// Bytes that a file may hold ready beyond what it has.
+const SLACK: usize = 4096;
+
 /// How much a dyno may keep in `/tmp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TmpLimits {
@@ -85,6 +92,14 @@ impl Tmp {
         }))
     }
 
+    /// A symbolic link. Its target takes the host's memory, so it has Linux's bound.
+    pub(super) fn new_symlink(target: &str) -> Result<TmpNode, Error> {
+        if target.len() > MAX_PATH {
+            return Err(Errno::Nametoolong.into());
+        }
+        Ok(TmpNode::Symlink(target.to_owned()))
+    }
+
     /// Adds `node` as `name` of `directory`, which has no such entry.
     pub(super) fn add(
         &mut self,
@@ -95,6 +110,7 @@ impl Tmp {
         if self.nodes.len() >= self.limits.nodes {
             return Err(Errno::Nospc.into());
         }
+        check_name(name)?;
         let inode = self.next;
         self.link(directory, name, inode)?;
         self.next += 1;
@@ -140,6 +156,7 @@ impl Tmp {
             Some(_) => self.unlink(to.0, to.1)?,
             None => {}
         }
+        check_name(to.1)?;
         self.link(to.0, to.1, inode)?;
         if let Some(TmpNode::Directory(entries)) = self.nodes.get_mut(&from.0) {
             entries.remove(from.1);
@@ -181,6 +198,13 @@ impl Tmp {
         }
         self.nodes.remove(&inode);
     }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    if name.len() > MAX_NAME {
+        return Err(Errno::Nametoolong.into());
+    }
+    Ok(())
 }
 
 /// A file's bytes. They live as long as the file is linked or open, and count as long as they live.
@@ -227,6 +251,10 @@ impl TmpFile {
             self.used.fetch_sub(old - length, Ordering::Relaxed);
         }
         bytes.resize(usize::try_from(length).map_err(|_| Errno::Fbig)?, 0);
+        // What no longer counts must not be held: else files that grow and are cut off in turn fill the host's memory.
+        if bytes.capacity() > 2 * bytes.len() + SLACK {
+            bytes.shrink_to_fit();
+        }
         Ok(())
     }
 }
@@ -235,5 +263,48 @@ impl Drop for TmpFile {
     fn drop(&mut self) {
         let length = self.bytes().len() as u64;
         self.used.fetch_sub(length, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tmp() -> Tmp {
+        Tmp::new(TmpLimits {
+            bytes: 1 << 20,
+            nodes: 100,
+        })
+    }
+
+    fn file(tmp: &Tmp) -> Arc<TmpFile> {
+        match tmp.new_file() {
+            TmpNode::File(file) => file,
+            _ => unreachable!("a file"),
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_gives_its_memory_back() {
+        let tmp = tmp();
+        let files: Vec<_> = (0..20).map(|_| file(&tmp)).collect();
+        for file in &files {
+            file.write_at(0, &vec![b'x'; 1 << 20]).unwrap();
+            file.set_length(0).unwrap();
+        }
+        let held: usize = files.iter().map(|file| file.bytes().capacity()).sum();
+        assert!(held <= files.len() * SLACK, "{held}");
+    }
+
+    #[test]
+    fn names_and_targets_of_links_are_bounded() {
+        let mut tmp = tmp();
+        assert!(Tmp::new_symlink(&"x".repeat(MAX_PATH + 1)).is_err());
+        let link = Tmp::new_symlink(&"x".repeat(MAX_PATH)).unwrap();
+        assert!(tmp.add(ROOT, &"n".repeat(MAX_NAME + 1), link).is_err());
+        let link = Tmp::new_symlink("x").unwrap();
+        tmp.add(ROOT, "n", link).unwrap();
+        assert!(tmp.rename((ROOT, "n"), (ROOT, &"n".repeat(256))).is_err());
+        assert!(tmp.child(ROOT, "n").is_some());
     }
 }

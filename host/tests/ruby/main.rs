@@ -49,6 +49,18 @@ async fn an_app_sees_its_environment_and_its_dyno() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_an_app_runs_is_not_found() {
+    let app = TestApp::boot(
+        "ways = [-> { `id` }, -> { spawn({}, 'id -u', out: :err) }, -> { Process.spawn('id') }, -> { IO.popen(['id']) },
+                 -> { system('id', exception: true) }, -> { exec('id') }, -> { Kernel.exec('id') }]
+         run ->(e) { [200, {}, [system('id').inspect, *ways.map { |way| way.call rescue \" #{$!.class}\" }]] }",
+    )
+    .await;
+    let expected = format!("nil{}", " Errno::ENOENT".repeat(7));
+    assert_eq!(app.get("/").await.unwrap().1, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_app_prints_is_log_and_not_response() {
     let app = TestApp::boot(
         "run ->(e) { puts 'one'; STDOUT.puts 'two'; warn 'three'; [200, {}, ['x']] }",

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use corundum_sdk::run_stream::{self, Frame};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, app_name};
@@ -313,31 +314,25 @@ fn rollback(client: &Client, app: &str, version: Option<String>) -> anyhow::Resu
     say_url(client, app)
 }
 
-/// Prints what the command prints, and ends with its status, which comes after a NUL.
+/// Prints what the command prints, and ends with its status.
 fn one_off(client: &Client, app: &str, command: &[String]) -> anyhow::Result<ExitCode> {
     let body = json!({"command": command});
     let mut stream = client.stream("POST", &format!("/v1/apps/{app}/run"), Some(&body))?;
-    let mut held: Vec<u8> = Vec::new();
-    let mut buffer = [0; 8192];
     let mut out = std::io::stdout().lock();
+    let gone = "the node went away while the command ran";
     loop {
-        let read = stream.read(&mut buffer)?;
-        if read == 0 {
-            break;
+        let mut head = [0; run_stream::HEAD];
+        stream.read_exact(&mut head).context(gone)?;
+        match run_stream::parse(head).context("the node does not answer like a Corundum node")? {
+            Frame::Output(length) => {
+                let length = u64::from(length);
+                let copied = std::io::copy(&mut stream.by_ref().take(length), &mut out)?;
+                anyhow::ensure!(copied == length, gone);
+                out.flush()?;
+            }
+            Frame::Status(status) => {
+                return Ok(ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)));
+            }
         }
-        held.extend_from_slice(&buffer[..read]);
-        // The status is the last thing to come: what is before the last NUL is output.
-        let end = held
-            .iter()
-            .rposition(|byte| *byte == 0)
-            .unwrap_or(held.len());
-        out.write_all(&held[..end])?;
-        out.flush()?;
-        held.drain(..end);
     }
-    let status = std::str::from_utf8(&held)
-        .ok()
-        .and_then(|text| text.trim_matches('\0').parse::<i32>().ok());
-    let status = status.context("the node went away while the command ran")?;
-    Ok(ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)))
 }

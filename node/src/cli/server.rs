@@ -2,14 +2,17 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use corundum_compiler::gems::GemSource;
 use serde::Deserialize;
 
+use crate::compile::Limits;
 use crate::server::{self, Settings};
 
 /// The file that is read if no other is named.
@@ -44,6 +47,15 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URL")]
     #[serde(default)]
     gem_source: Vec<GemSource>,
+    /// Seconds that an app may take to load when it is pushed [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    boot_timeout: Option<NonZeroU32>,
+    /// Megabytes of a slug [default: 500]
+    #[arg(long, value_name = "MB")]
+    slug_limit: Option<NonZeroU32>,
+    /// Megabytes that one push may send [default: 1024]
+    #[arg(long, value_name = "MB")]
+    push_limit: Option<NonZeroU32>,
 }
 
 impl Arguments {
@@ -73,6 +85,9 @@ impl Arguments {
             domain: self.domain.or(file.domain),
             gems: first(self.gems, file.gems),
             gem_source: first(self.gem_source, file.gem_source),
+            boot_timeout: self.boot_timeout.or(file.boot_timeout),
+            slug_limit: self.slug_limit.or(file.slug_limit),
+            push_limit: self.push_limit.or(file.push_limit),
         }
     }
 
@@ -108,7 +123,15 @@ impl Arguments {
         let data = self.data_dir.unwrap_or_else(|| "corundum-data".into());
         std::fs::create_dir_all(&data)
             .with_context(|| format!("the data directory {}", data.display()))?;
+        let megabytes = |set: NonZeroU32| u64::from(set.get()) << 20;
+        let seconds = |set: NonZeroU32| Duration::from_secs(set.get().into());
+        let build = Limits::default();
         Ok(Settings {
+            push: self.push_limit.map_or(server::MAX_PUSH, megabytes),
+            build: Limits {
+                boot: self.boot_timeout.map_or(build.boot, seconds),
+                slug: self.slug_limit.map_or(build.slug, megabytes),
+            },
             data: data.canonicalize()?,
             cache,
             http: self.http.unwrap_or(loopback(8080)),
@@ -141,7 +164,7 @@ mod tests {
     fn the_command_line_prevails_over_the_file_and_the_file_over_defaults() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
-        let text = "data-dir = \"data\"\nhttp = \"127.0.0.1:1\"\ndomain = \"Apps.Example\"\ngem-source = [\"https://gems.example\"]\n";
+        let text = "data-dir = \"data\"\nhttp = \"127.0.0.1:1\"\ndomain = \"Apps.Example\"\ngem-source = [\"https://gems.example\"]\nboot-timeout = 5\nslug-limit = 7\n";
         std::fs::write(&path, text).unwrap();
         let arguments = Arguments {
             config: Some(path),
@@ -157,6 +180,8 @@ mod tests {
         assert_eq!(settings.http.port(), 2);
         assert_eq!(settings.api.port(), 8081);
         assert_eq!(settings.domain, "apps.example");
+        assert_eq!(settings.build.boot, Duration::from_secs(5));
+        assert_eq!((settings.build.slug, settings.push), (7 << 20, 1 << 30));
         assert_eq!(settings.gem_sources[0].as_str(), "https://gems.example/");
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use corundum_compiler::slug::Description;
 use corundum_sdk::names::SlugDigest;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::Settings;
 use super::store::Config;
-use crate::compile::{Outcome, Request};
+use crate::compile::{Outcome, REFUSED, Request};
 
 /// A build may take this long, as on Heroku.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -38,18 +39,55 @@ pub(crate) enum Source {
     Slug(PathBuf),
 }
 
-/// A finished build.
+/// A finished build. What it made lies in its directory, and is gone with it unless it gets a name elsewhere.
 pub(crate) struct Build {
-    /// The slug's digest, if one was made. It is in its place.
+    directory: TempDir,
+    /// The slug's digest, if one was made.
     pub(crate) slug: Option<SlugDigest>,
-    /// The image's directory name. It is in its place.
-    pub(crate) image: String,
     /// What the slug says of itself.
     pub(crate) about: Description,
 }
 
-/// Builds `source` with the pack at `pack` for an app at `host`, and puts the results into their places below the data
-/// directory. Dropping the future ends the process; nothing of the build is then left.
+impl Build {
+    /// Where its slug is, if one was made.
+    pub(crate) fn slug_path(&self) -> Option<PathBuf> {
+        self.slug
+            .as_ref()
+            .map(|_| self.directory.path().join("slug.tar"))
+    }
+
+    /// Where its image is.
+    pub(crate) fn image_path(&self) -> PathBuf {
+        self.directory.path().join("image")
+    }
+}
+
+/// A compile process and the directory it works in, which can be removed when the process has ended and not before.
+struct Work {
+    child: Option<Child>,
+    directory: Option<TempDir>,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let (Some(mut child), directory) = (self.child.take(), self.directory.take()) else {
+            return;
+        };
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            let _ = child.kill().await;
+            drop(directory);
+        });
+    }
+}
+
+/// Builds `source` with the pack at `pack` for an app at `host`. Dropping the future ends the process; nothing of the
+/// build is then left.
 pub(crate) async fn run(
     settings: &Settings,
     pack: &Path,
@@ -59,7 +97,12 @@ pub(crate) async fn run(
     mut say: impl FnMut(&str) + Send,
 ) -> anyhow::Result<Build> {
     let Settings { data, .. } = settings;
-    let work = tempfile::tempdir_in(data.join("work"))?;
+    let directory = tempfile::tempdir_in(data.join("work"))?;
+    let place = directory.path().to_owned();
+    let mut work = Work {
+        child: None,
+        directory: Some(directory),
+    };
     let (slug, tree) = match source {
         Source::Slug(path) => (Some(path), None),
         Source::Tree(child) => (None, Some(child)),
@@ -67,14 +110,15 @@ pub(crate) async fn run(
     let request = Request {
         pack: pack.to_owned(),
         slug,
-        directory: work.path().to_owned(),
+        directory: place.clone(),
+        limits: settings.build,
         gems: settings.gems.clone(),
         gem_sources: settings.gem_sources.clone(),
         gem_cache: data.join("gems"),
         host,
         config: config.clone().into_iter().collect(),
     };
-    let mut child = Command::new(std::env::current_exe()?)
+    let child = Command::new(std::env::current_exe()?)
         .arg("compile")
         .env_clear()
         .envs(
@@ -82,8 +126,8 @@ pub(crate) async fn run(
                 .iter()
                 .filter_map(|name| Some((name, std::env::var_os(name)?))),
         )
-        .current_dir(work.path())
-        .env("TMPDIR", work.path())
+        .current_dir(&place)
+        .env("TMPDIR", &place)
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -91,6 +135,7 @@ pub(crate) async fn run(
         .kill_on_drop(true)
         .spawn()
         .context("the compile process does not start")?;
+    let child = work.child.insert(child);
     let mut input = child.stdin.take().context("no input")?;
     let frame = request.frame()?;
     let feed = async move {
@@ -99,8 +144,13 @@ pub(crate) async fn run(
             && let Some(mut tar) = tree.stdout.take()
         {
             tokio::io::copy(&mut tar, &mut input).await?;
+            // Half a tree may look like a whole one.
+            if !tree.wait().await?.success() {
+                return Ok(Fed::Half);
+            }
         }
-        input.shutdown().await
+        input.shutdown().await?;
+        Ok::<_, std::io::Error>(Fed::Whole)
     };
     let output = child.stdout.take().context("no output")?;
     let relay = async {
@@ -112,33 +162,35 @@ pub(crate) async fn run(
     };
     let work_done = async {
         // The process may end before it has read everything: its status says why.
-        let (_, relayed) = tokio::join!(feed, relay);
+        let (fed, relayed) = tokio::join!(feed, relay);
         relayed?;
-        child.wait().await
+        Ok::<_, std::io::Error>((fed, child.wait().await?))
     };
-    let status = match tokio::time::timeout(TIMEOUT, work_done).await {
-        Ok(status) => status?,
+    let (fed, status) = match tokio::time::timeout(TIMEOUT, work_done).await {
+        Ok(done) => done?,
         Err(_) => bail!(
             "The build took longer than {} minutes and was ended",
             TIMEOUT.as_secs() / 60
         ),
     };
+    if matches!(fed, Ok(Fed::Half)) {
+        bail!("git could not read the whole pushed tree: push again");
+    }
     if !status.success() {
         return Err(rejection(status));
     }
-    let outcome: Outcome =
-        serde_json::from_slice(&std::fs::read(work.path().join("result.json"))?)?;
-    if let Some(digest) = &outcome.slug {
-        let place = data.join("slugs").join(format!("{digest}.tar"));
-        std::fs::rename(work.path().join("slug.tar"), place)?;
-    }
-    let image = uuid::Uuid::new_v4().to_string();
-    std::fs::rename(work.path().join("image"), data.join("images").join(&image))?;
+    let outcome: Outcome = serde_json::from_slice(&std::fs::read(place.join("result.json"))?)?;
     Ok(Build {
+        directory: work.directory.take().context("no directory")?,
         slug: outcome.slug,
-        image,
         about: outcome.description,
     })
+}
+
+/// How much of a tree the compile process got.
+enum Fed {
+    Whole,
+    Half,
 }
 
 /// The compile process has refused the app and said why.
@@ -153,6 +205,9 @@ fn rejection(status: std::process::ExitStatus) -> anyhow::Error {
         Some(signal) => anyhow::anyhow!(
             "Push rejected: the build was ended by signal {signal}; it may have used too much time or memory"
         ),
-        None => Refused.into(),
+        None if status.code() == Some(REFUSED) => Refused.into(),
+        None => anyhow::anyhow!(
+            "Push rejected: the build failed by a fault of the platform's ({status}). Its operator finds more in the node's own log"
+        ),
     }
 }

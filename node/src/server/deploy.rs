@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::build::Source;
 use super::config;
-use super::platform::Platform;
+use super::platform::{MAX_FORMATION, Platform};
 use super::store::Config;
 
 /// The variables that git's commands need to see quarantined objects.
@@ -35,6 +35,10 @@ const MAX_BLOB: u64 = 1 << 20;
 pub(super) struct Push {
     pub(super) app: AppName,
     pub(super) commit: String,
+    /// The branch that is to become it.
+    pub(super) reference: String,
+    /// What the pusher takes the branch to be now; zeros if there is none.
+    pub(super) old: String,
     pub(super) repository: PathBuf,
     pub(super) environ: BTreeMap<String, String>,
 }
@@ -49,11 +53,12 @@ pub(super) async fn deploy(
     push: &Push,
     lines: &mpsc::UnboundedSender<String>,
 ) -> anyhow::Result<()> {
-    let say = |line: &str| drop(lines.send(line.to_owned()));
+    let tell = |line: &str| drop(lines.send(line.to_owned()));
     let app = &push.app;
     let _building = platform
         .begin_build(app)
         .context("Another push to this app is being built: wait for it, then push again")?;
+    check_update(push).await?;
     let files = VersionFiles {
         lockfile: blob(push, "Gemfile.lock").await?,
         gemfile: blob(push, "Gemfile").await?,
@@ -73,9 +78,9 @@ pub(super) async fn deploy(
     let mut config = platform.store().config(app)?;
     add_defaults(&mut config, &about, app)?;
     let build = platform
-        .build(app, series, Source::Tree(tree), &config, say)
+        .build(app, series, Source::Tree(tree), &config, tell)
         .await?;
-    say("-----> Launching...");
+    tell("-----> Launching...");
     let slug = build.slug.clone().context("the build made no slug")?;
     let short = push.commit.get(..8).unwrap_or(&push.commit);
     let description = format!("Deploy {short}");
@@ -83,14 +88,47 @@ pub(super) async fn deploy(
         .release(app, build, slug, &push.commit, description, &config)
         .await?;
     if let Some(quantity) = about.web_quantity().filter(|_| first) {
-        platform.scale(app, quantity)?;
+        platform.scale(app, quantity.min(MAX_FORMATION))?;
     }
-    say(&format!("       Released {}", release.version));
-    say(&format!(
+    tell(&format!("       Released {}", release.version));
+    tell(&format!(
         "       {} deployed to Corundum",
         platform.url(app)
     ));
     Ok(())
+}
+
+/// Refuses what git would refuse after the hook, when the release would be live already.
+async fn check_update(push: &Push) -> anyhow::Result<()> {
+    let kind = say(push, &["cat-file", "-t", &push.commit]).await?;
+    if kind != "commit" {
+        let branch = push.reference.trim_start_matches("refs/heads/");
+        bail!(
+            "A branch is a commit, and this is a {kind}. To push the commit of a tag: git push corundum TAG^{{}}:{branch}"
+        );
+    }
+    let now = say(
+        push,
+        &["for-each-ref", "--format=%(objectname)", &push.reference],
+    )
+    .await?;
+    let none = push.old.bytes().all(|byte| byte == b'0');
+    if now != push.old && !(now.is_empty() && none) {
+        bail!("Another push has changed the branch meanwhile: push again");
+    }
+    Ok(())
+}
+
+/// What one of git's commands says.
+async fn say(push: &Push, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = git(push)
+        .args(arguments)
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "git: {}", error.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Gives config vars that `app.json` declares, and the app does not have, their values.
@@ -148,7 +186,10 @@ async fn blob(push: &Push, path: &str) -> anyhow::Result<Option<String>> {
         .spawn()?;
     let mut text = Vec::new();
     if let Some(output) = child.stdout.take() {
-        output.take(MAX_BLOB).read_to_end(&mut text).await?;
+        output.take(MAX_BLOB + 1).read_to_end(&mut text).await?;
+    }
+    if text.len() as u64 > MAX_BLOB {
+        bail!("{path} is larger than {} MB", MAX_BLOB >> 20);
     }
     let found = child.wait().await?.success();
     Ok(found.then(|| String::from_utf8_lossy(&text).into_owned()))

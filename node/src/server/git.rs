@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::BytesMut;
@@ -11,20 +13,22 @@ use futures_util::TryStreamExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::api::{ApiBody, text};
 use super::hook;
-use super::platform::Platform;
+use super::platform::{Platform, Receiving};
 
 /// Bytes of a response that are read at once.
 const PIECE: usize = 16 << 10;
 /// git may take this long after its last word.
-const LAST_STEPS: std::time::Duration = std::time::Duration::from_secs(10);
-/// Bytes of one push.
-const MAX_PUSH: u64 = 1 << 30;
+const LAST_STEPS: Duration = Duration::from_secs(10);
+/// How often it is looked whether killed processes have ended, every 10 ms.
+const CLEANING: u32 = 500;
+/// Bytes of one push, if the operator says nothing else.
+pub(crate) const MAX_PUSH: u64 = 1 << 30;
 
 /// Makes an app's bare repository, and the hook that all repositories share.
 pub(crate) async fn init(repository: &Path, data: &Path) -> anyhow::Result<()> {
@@ -49,11 +53,9 @@ pub(crate) async fn init(repository: &Path, data: &Path) -> anyhow::Result<()> {
         repository,
     )
     .await?;
-    let size = MAX_PUSH.to_string();
     for (name, value) in [
         ("http.receivepack", "true"),
         ("transfer.fsckObjects", "true"),
-        ("receive.maxInputSize", size.as_str()),
         ("receive.denyDeletes", "true"),
         ("gc.auto", "0"),
     ] {
@@ -61,6 +63,17 @@ pub(crate) async fn init(repository: &Path, data: &Path) -> anyhow::Result<()> {
     }
     let hooks = hooks.to_string_lossy();
     git(&["config", "core.hooksPath", &hooks], repository).await
+}
+
+/// Removes the objects of pushes that were under way when the node was killed.
+pub(crate) fn sweep(repository: &Path) {
+    let entries = std::fs::read_dir(repository.join("objects"));
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().contains("incoming-") {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 async fn git(arguments: &[&str], repository: &Path) -> anyhow::Result<()> {
@@ -96,7 +109,7 @@ pub(crate) fn repository_of(path: &str) -> Option<(AppName, &str)> {
 
 /// Serves one request of the git protocol.
 pub(crate) async fn serve(
-    platform: &Platform,
+    platform: &Arc<Platform>,
     app: &AppName,
     rest: &str,
     request: Request<Incoming>,
@@ -116,11 +129,15 @@ pub(crate) async fn serve(
             .unwrap_or_default()
     };
     let settings = platform.settings();
+    let receiving = platform.begin_receiving(app);
     let mut child = Command::new("git")
         .arg("http-backend")
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "receive.maxInputSize")
+        .env("GIT_CONFIG_VALUE_0", settings.push.to_string())
         .env("GIT_PROJECT_ROOT", settings.data.join("repos"))
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("REMOTE_USER", "corundum")
@@ -142,10 +159,7 @@ pub(crate) async fn serve(
         .context("git cannot be run")?;
     let mut input = child.stdin.take().context("no input")?;
     let mut output = child.stdout.take().context("no output")?;
-    let backend = Backend {
-        child,
-        finished: false,
-    };
+    let backend = Backend(Some((child, receiving)));
     let mut frames = body.into_data_stream();
     tokio::spawn(async move {
         while let Ok(Some(bytes)) = frames.try_next().await {
@@ -185,29 +199,41 @@ pub(crate) async fn serve(
 
 /// git's process and those it has started: `receive-pack`, and the hook, which would wait for a build that nobody
 /// wants any more.
-struct Backend {
-    child: Child,
-    finished: bool,
-}
+struct Backend(Option<(Child, Receiving)>);
 
 impl Backend {
     /// Waits for the end of a process that has written everything.
     async fn finish(&mut self) {
-        self.finished = tokio::time::timeout(LAST_STEPS, self.child.wait())
-            .await
-            .is_ok();
+        if let Some((child, _)) = &mut self.0
+            && tokio::time::timeout(LAST_STEPS, child.wait()).await.is_ok()
+        {
+            self.0 = None;
+        }
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        let group = self
-            .child
-            .id()
-            .and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(group) = group.filter(|_| !self.finished) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        let Some((mut child, receiving)) = self.0.take() else {
+            return;
+        };
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let Some(group) = group else { return };
+        let _ = kill_process_group(group, Signal::KILL);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            let _ = child.wait().await;
+            for _ in 0..CLEANING {
+                if test_kill_process_group(group).is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            // git leaves the objects that it had in quarantine when it is ended; with the last of an app's pushes they go.
+            drop(receiving);
+        });
     }
 }
 

@@ -51,7 +51,7 @@ fn ask() -> anyhow::Result<bool> {
         .first()
         .map(|line| line.split(' ').collect())
         .unwrap_or_default();
-    let [_, commit, reference] = fields[..] else {
+    let [old, commit, reference] = fields[..] else {
         bail!("git sent no update")
     };
     if updates.len() > 1 {
@@ -72,6 +72,8 @@ fn ask() -> anyhow::Result<bool> {
     let push = Push {
         app: std::env::var(APP).context("not run by the node")?.parse()?,
         commit: commit.to_owned(),
+        reference: reference.to_owned(),
+        old: old.to_owned(),
         repository: std::env::current_dir()?,
         environ: environ.collect(),
     };
@@ -130,6 +132,7 @@ async fn answer(stream: UnixStream, platform: Arc<Platform>) -> anyhow::Result<(
     let mut line = String::new();
     (&mut reader).take(1 << 20).read_line(&mut line).await?;
     let push: Push = serde_json::from_str(&line)?;
+    // Unbounded, but for what one build may say (`build::MAX_OUTPUT`): the build must not wait for its reader.
     let (lines, mut said) = mpsc::unbounded_channel::<String>();
     let relay = async {
         while let Some(line) = said.recv().await {

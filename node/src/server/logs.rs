@@ -1,7 +1,7 @@
 //! Logs: per app a bounded ring in memory, and whoever follows it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use corundum_host::grid::GridLog;
 use corundum_sdk::names::{AppName, DynoName};
@@ -11,13 +11,15 @@ use tokio::sync::broadcast;
 const KEPT: usize = 1500;
 /// Bytes kept of an app: 1,500 long lines would be 15 MB.
 const KEPT_BYTES: usize = 2 << 20;
+/// Bytes of one line, its end cut off: a request can bring a header of 128 KB into the router's line.
+const LONGEST: usize = 12_000;
 /// Lines that a follower may be behind before it misses some.
 const FOLLOWER: usize = 1024;
 
-/// The logs of all apps.
+/// The logs of all apps. Each has a lock of its own: an app that floods its log must not hold up those of others.
 #[derive(Default)]
 pub(crate) struct Logs {
-    apps: Mutex<HashMap<AppName, AppLog>>,
+    apps: RwLock<HashMap<AppName, Arc<Mutex<AppLog>>>>,
 }
 
 struct AppLog {
@@ -37,12 +39,28 @@ impl Default for AppLog {
 }
 
 impl Logs {
-    /// Adds a line: `source` is `app[web.1]`, `corundum[router]` and the like.
+    /// Begins the log of an app.
+    pub(crate) fn open(&self, app: &AppName) {
+        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
+        apps.entry(app.clone()).or_default();
+    }
+
+    fn of(&self, app: &AppName) -> Option<Arc<Mutex<AppLog>>> {
+        let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
+        apps.get(app).cloned()
+    }
+
+    /// Adds a line; one of an app that has no log is dropped, as of a dyno that outlives its app.
+    /// `source` is `app[web.1]`, `corundum[router]` and the like.
     pub(crate) fn add(&self, app: &AppName, source: &str, text: &str) {
         let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00");
-        let line = format!("{time} {source}: {text}");
-        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = apps.entry(app.clone()).or_default();
+        let mut line = format!("{time} {source}: {text}");
+        if line.len() > LONGEST {
+            line.truncate(line.floor_char_boundary(LONGEST));
+            line.shrink_to_fit();
+        }
+        let Some(log) = self.of(app) else { return };
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         log.bytes += line.len();
         let _ = log.followers.send(line.clone());
         log.lines.push_back(line);
@@ -57,8 +75,8 @@ impl Logs {
         app: &AppName,
         count: usize,
     ) -> (Vec<String>, broadcast::Receiver<String>) {
-        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = apps.entry(app.clone()).or_default();
+        let log = self.of(app).unwrap_or_default();
+        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let skip = log.lines.len().saturating_sub(count);
         (
             log.lines.iter().skip(skip).cloned().collect(),
@@ -68,10 +86,8 @@ impl Logs {
 
     /// Forgets an app's lines.
     pub(crate) fn remove(&self, app: &AppName) {
-        self.apps
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(app);
+        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
+        apps.remove(app);
     }
 }
 
@@ -93,6 +109,7 @@ mod tests {
     fn a_log_is_bounded_in_lines_and_bytes() {
         let logs = Logs::default();
         let app: AppName = "one-app".parse().unwrap();
+        logs.open(&app);
         for index in 0..3000 {
             logs.add(&app, "app[web.1]", &index.to_string());
         }
@@ -108,5 +125,19 @@ mod tests {
         }
         let (lines, _) = logs.follow(&app, 10_000);
         assert!(lines.iter().map(String::len).sum::<usize>() <= KEPT_BYTES);
+        logs.add(&app, "corundum[router]", &"ä".repeat(100_000));
+        let (lines, _) = logs.follow(&app, 1);
+        assert!((LONGEST - 1..=LONGEST).contains(&lines[0].len()));
+    }
+
+    #[test]
+    fn a_line_that_comes_after_its_app_has_gone_makes_no_log_of_its_own() {
+        let logs = Logs::default();
+        let app: AppName = "one-app".parse().unwrap();
+        logs.open(&app);
+        logs.remove(&app);
+        logs.add(&app, "app[web.1]", "late");
+        logs.open(&app);
+        assert!(logs.follow(&app, 10).0.is_empty());
     }
 }

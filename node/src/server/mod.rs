@@ -24,6 +24,9 @@ use corundum_compiler::gems::GemSource;
 use corundum_router::server::{ServerLimits, run as run_router};
 use tokio::net::TcpListener;
 
+use crate::compile::Limits;
+
+pub(crate) use git::MAX_PUSH;
 pub(crate) use hook::pre_receive;
 
 /// Open files that the node keeps for itself, its builds and its API; connections get the rest.
@@ -46,6 +49,10 @@ pub(crate) struct Settings {
     pub(crate) gem_sources: Vec<GemSource>,
     /// Apps are served at `NAME.domain`.
     pub(crate) domain: String,
+    /// Bytes of one push.
+    pub(crate) push: u64,
+    /// Limits of builds.
+    pub(crate) build: Limits,
 }
 
 /// Runs a node until it is told to stop.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, bail};
 use corundum_compiler::process::{arguments, environ};
@@ -16,6 +16,7 @@ use corundum_host::slug;
 use corundum_sdk::names::{AppName, ProcessType, ReleaseVersion, SlugDigest};
 use corundum_sdk::pack::PackDir;
 use corundum_sdk::pack::ruby::Series;
+use tokio::sync::OnceCell;
 
 use super::build::{Build, Source};
 use super::logs::Logs;
@@ -26,6 +27,9 @@ use crate::packs;
 /// Web dynos of an app that nobody has scaled: each serves one request at a time, and an idle app has none.
 const FORMATION: u32 = 16;
 
+/// Web dynos that an app can be scaled to: more than the node has.
+pub(crate) const MAX_FORMATION: u32 = 10_000;
+
 /// A node's parts.
 pub(crate) struct Platform {
     settings: Settings,
@@ -33,8 +37,13 @@ pub(crate) struct Platform {
     logs: Arc<Logs>,
     engine: Engine,
     grid: Grid,
-    packs: tokio::sync::Mutex<HashMap<Series, Arc<Ready>>>,
+    /// Each is prepared once, and no series waits for another's preparation.
+    packs: Mutex<HashMap<Series, Arc<OnceCell<Arc<Ready>>>>>,
     building: Mutex<HashSet<AppName>>,
+    /// Exchanges of git's protocol that go on, by app.
+    receiving: Mutex<HashMap<AppName, usize>>,
+    /// Held while slugs get or lose their names, so that none is removed that a release is about to name.
+    naming: Mutex<()>,
     _lock: File,
 }
 
@@ -78,7 +87,8 @@ impl Platform {
         let logs = Arc::new(Logs::default());
         let engine = Engine::new(EngineConfig::default())?;
         let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
-        let (packs, building) = (tokio::sync::Mutex::default(), Mutex::default());
+        let (packs, building) = (Mutex::default(), Mutex::default());
+        let (receiving, naming) = (Mutex::default(), Mutex::default());
         Ok(Self {
             settings,
             store,
@@ -87,6 +97,8 @@ impl Platform {
             grid,
             packs,
             building,
+            receiving,
+            naming,
             _lock: lock,
         })
     }
@@ -132,6 +144,8 @@ impl Platform {
         let mut images = HashSet::new();
         let mut slugs = HashSet::new();
         for app in apps {
+            self.logs.open(&app.name);
+            super::git::sweep(&self.repository(&app.name));
             self.grid.set_formation(&app.name, app.formation);
             let releases = self.store.releases(&app.name).unwrap_or_default();
             slugs.extend(
@@ -163,24 +177,25 @@ impl Platform {
         let build = self
             .build(app, release.about.ruby, source, &config, |_| {})
             .await?;
-        self.store.set_image(app, release.version, &build.image)?;
-        self.activate(
-            app,
-            &ReleaseRecord {
-                image: build.image.clone(),
-                ..release
-            },
-        )
-        .await?;
-        Ok(build.image)
+        let image = new_image();
+        fs::rename(build.image_path(), self.image_path(&image))?;
+        self.store.set_image(app, release.version, &image)?;
+        let release = ReleaseRecord { image, ..release };
+        self.activate(app, &release).await?;
+        Ok(release.image)
     }
 
     /// The pack of `series`, prepared if it was not yet.
     pub(crate) async fn pack(&self, series: Series) -> anyhow::Result<Arc<Ready>> {
-        let mut packs = self.packs.lock().await;
-        if let Some(ready) = packs.get(&series) {
-            return Ok(ready.clone());
-        }
+        let cell = {
+            let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+            packs.entry(series).or_default().clone()
+        };
+        let ready = cell.get_or_try_init(|| self.prepare(series)).await?;
+        Ok(ready.clone())
+    }
+
+    async fn prepare(&self, series: Series) -> anyhow::Result<Arc<Ready>> {
         let (engine, cache) = (self.engine.clone(), self.settings.cache.clone());
         // Compiling the pack takes the processor for a while: not on the threads that serve.
         let opened =
@@ -190,7 +205,6 @@ impl Platform {
             directory,
             pack: Arc::new(pack),
         });
-        packs.insert(series, ready.clone());
         Ok(ready)
     }
 
@@ -201,6 +215,7 @@ impl Platform {
             self.store.delete_app(name)?;
             return Err(error);
         }
+        self.logs.open(name);
         self.grid.set_formation(name, FORMATION);
         Ok(app)
     }
@@ -214,6 +229,7 @@ impl Platform {
 
     /// Deletes an app with all that is its.
     pub(crate) fn destroy(&self, name: &AppName) -> anyhow::Result<()> {
+        let _naming = self.naming();
         let releases = self.store.releases(name)?;
         self.store.delete_app(name)?;
         self.grid.remove(name);
@@ -240,6 +256,21 @@ impl Platform {
             platform: self.clone(),
             app: app.clone(),
         })
+    }
+
+    /// Notes that git's protocol is spoken about an app, until the result is dropped.
+    pub(crate) fn begin_receiving(self: &Arc<Self>, app: &AppName) -> Receiving {
+        *self.receiving().entry(app.clone()).or_default() += 1;
+        Receiving {
+            platform: self.clone(),
+            app: app.clone(),
+        }
+    }
+
+    fn receiving(&self) -> MutexGuard<'_, HashMap<AppName, usize>> {
+        self.receiving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compiles and boots in a child process; `say` gets what the pusher is to read.
@@ -273,12 +304,17 @@ impl Platform {
             created_at: now(),
             commit: commit.to_owned(),
             slug,
-            image: build.image,
-            about: build.about,
+            image: new_image(),
+            about: build.about.clone(),
         };
-        let mut ready = self.make_ready(app, &release, config.clone()).await?;
+        let slug = build.slug_path();
+        let slug = slug.unwrap_or_else(|| self.slug_path(&release.slug));
+        let files = (build.image_path(), slug);
+        let mut ready = self
+            .make_ready(app, &release, config.clone(), files)
+            .await?;
         let old = self.store.current_release(app)?;
-        let release = self.store.add_release(app, release, config)?;
+        let release = self.name(app, &build, release, config)?;
         ready.version = release.version;
         self.grid.deploy(ready);
         let line = format!(
@@ -311,6 +347,39 @@ impl Platform {
             .await
     }
 
+    /// Gives a build's slug and image their names, and adds the release that names them; all of it or nothing.
+    fn name(
+        &self,
+        app: &AppName,
+        build: &Build,
+        release: ReleaseRecord,
+        config: &Config,
+    ) -> anyhow::Result<ReleaseRecord> {
+        let _naming = self.naming();
+        let (slug, image) = (
+            self.slug_path(&release.slug),
+            self.image_path(&release.image),
+        );
+        let digest = release.slug.clone();
+        let added = || {
+            if let Some(path) = build.slug_path() {
+                fs::rename(path, &slug)?;
+            }
+            fs::rename(build.image_path(), &image)?;
+            Ok(self.store.add_release(app, release, config)?)
+        };
+        added().inspect_err(|_: &anyhow::Error| {
+            let _ = fs::remove_dir_all(&image);
+            if !self.store.names_slug(&digest).unwrap_or(true) {
+                let _ = fs::remove_file(&slug);
+            }
+        })
+    }
+
+    fn naming(&self) -> MutexGuard<'_, ()> {
+        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn image_path(&self, image: &str) -> PathBuf {
         self.settings.data.join("images").join(image)
     }
@@ -322,22 +391,31 @@ impl Platform {
     /// Gives the grid a release that the store has.
     async fn activate(&self, app: &AppName, release: &ReleaseRecord) -> anyhow::Result<()> {
         let config = self.store.release_config(app, release.version)?;
-        let ready = self.make_ready(app, release, config).await?;
+        let files = (
+            self.image_path(&release.image),
+            self.slug_path(&release.slug),
+        );
+        let ready = self.make_ready(app, release, config, files).await?;
         self.grid.deploy(ready);
         Ok(())
     }
 
-    /// Loads what a release needs to run.
+    /// Loads what a release needs to run, from its image's directory and its slug's file.
     async fn make_ready(
         &self,
         app: &AppName,
         release: &ReleaseRecord,
         config: Config,
+        (image, slug): (PathBuf, PathBuf),
     ) -> anyhow::Result<Release> {
         let pack = self.pack(release.about.ruby).await?.pack.clone();
-        let image = self.image_path(&release.image);
-        let image = Image::load(&self.engine, &image, &pack.manifest().digest)?;
-        let slug = slug::open(&self.slug_path(&release.slug), Some(&release.slug))?;
+        let (engine, of, digest) = (self.engine.clone(), pack.clone(), release.slug.clone());
+        // Both are read to their last byte to be checked: not on the threads that serve.
+        let loaded = tokio::task::spawn_blocking(move || {
+            let image = Image::load(&engine, &image, &of.manifest().digest)?;
+            Ok::<_, anyhow::Error>((image, slug::open(&slug, Some(&digest))?))
+        });
+        let (image, slug) = loaded.await??;
         let command = release.about.processes.get(&ProcessType::web());
         Ok(Release {
             app: app.clone(),
@@ -367,6 +445,31 @@ impl Drop for Building {
             .unwrap_or_else(PoisonError::into_inner);
         building.remove(&self.app);
     }
+}
+
+/// One of an app's clients of git is served as long as this lives. With the last one goes what killed ones left.
+pub(crate) struct Receiving {
+    platform: Arc<Platform>,
+    app: AppName,
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        let mut receiving = self.platform.receiving();
+        let left = receiving.get(&self.app).map_or(0, |count| count - 1);
+        if left > 0 {
+            receiving.insert(self.app.clone(), left);
+            return;
+        }
+        receiving.remove(&self.app);
+        // Under the lock: a push that begins now must keep its objects.
+        super::git::sweep(&self.platform.repository(&self.app));
+    }
+}
+
+/// A name for an image's directory.
+fn new_image() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// Removes the entries of a directory that are not named.

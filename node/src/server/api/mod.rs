@@ -6,7 +6,6 @@ mod auth;
 mod names;
 mod streams;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use corundum_sdk::names::{AppName, ReleaseVersion};
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,9 +22,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use self::auth::Ends;
 use super::config::{self, Changes};
 use super::git;
-use super::platform::Platform;
+use super::platform::{MAX_FORMATION, Platform};
 use super::store::StoreError;
 
 /// A response's body.
@@ -52,11 +52,14 @@ pub(crate) async fn serve(listener: TcpListener, platform: Arc<Platform>) {
             }
         };
         let _ = stream.set_nodelay(true);
+        let ends = stream
+            .local_addr()
+            .map_or(Ends { peer, local: peer }, |local| Ends { peer, local });
         let platform = platform.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let platform = platform.clone();
-                async move { Ok::<_, std::convert::Infallible>(answer(platform, peer, request).await) }
+                async move { Ok::<_, std::convert::Infallible>(answer(platform, ends, request).await) }
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -114,7 +117,7 @@ type Answer = Result<Response<ApiBody>, Refusal>;
 
 async fn answer(
     platform: Arc<Platform>,
-    peer: SocketAddr,
+    ends: Ends,
     request: Request<Incoming>,
 ) -> Response<ApiBody> {
     let path = request.uri().path().to_owned();
@@ -135,7 +138,7 @@ async fn answer(
                 text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}\n"))
             });
     }
-    endpoint(platform, peer, request, &path)
+    endpoint(platform, ends, request, &path)
         .await
         .unwrap_or_else(|refusal| {
             let value = json!({"error": {"id": refusal.id, "message": refusal.message}});
@@ -145,13 +148,13 @@ async fn answer(
 
 async fn endpoint(
     platform: Arc<Platform>,
-    peer: SocketAddr,
+    ends: Ends,
     request: Request<Incoming>,
     path: &str,
 ) -> Answer {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     if parts == ["v1", "login"] && request.method() == Method::POST {
-        return auth::login(&platform, peer, &request);
+        return auth::login(&platform, ends, &request);
     }
     if !auth::authorized(&platform, request.headers()) {
         return Err(Refusal::new(
@@ -197,6 +200,7 @@ async fn of_app(
     match (method, rest) {
         (&Method::GET, []) => ok(&app_json(&platform, app)?),
         (&Method::DELETE, []) => {
+            let _building = begin(&platform, app)?;
             platform.destroy(app)?;
             ok(&json!({"name": app}))
         }
@@ -214,8 +218,10 @@ async fn of_app(
         }
         (&Method::PATCH, ["formation"]) => {
             let body: Formation = read(request).await?;
-            if body.web > 10_000 {
-                return Err(invalid("an app has at most 10000 web dynos"));
+            if body.web > MAX_FORMATION {
+                return Err(invalid(format!(
+                    "an app has at most {MAX_FORMATION} web dynos"
+                )));
             }
             platform.scale(app, body.web)?;
             ok(&json!({"web": body.web}))
@@ -254,6 +260,8 @@ struct Run {
 }
 
 async fn change_config(platform: &Arc<Platform>, app: &AppName, changes: Changes) -> Answer {
+    // Before they are read: a change that comes meanwhile must not be lost.
+    let _building = begin(platform, app)?;
     let mut config = platform.store().config(app)?;
     let description = config::change(&mut config, changes).map_err(invalid)?;
     let current = platform.store().current_release(app)?;
@@ -262,15 +270,12 @@ async fn change_config(platform: &Arc<Platform>, app: &AppName, changes: Changes
             platform.store().set_config(app, &config)?;
             None
         }
-        Some(current) => {
-            let _building = begin(platform, app)?;
-            Some(
-                platform
-                    .release_again(app, &current, &config, description)
-                    .await?
-                    .version,
-            )
-        }
+        Some(current) => Some(
+            platform
+                .release_again(app, &current, &config, description)
+                .await?
+                .version,
+        ),
     };
     ok(&json!({"config": config, "release": release}))
 }
@@ -345,9 +350,17 @@ fn dynos_json(platform: &Platform, app: &AppName) -> Value {
 
 async fn read<T: serde::de::DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
     let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
-    let bytes = body
-        .map_err(|_| invalid("the request's body is too large or was cut off"))?
-        .to_bytes();
+    let bytes = match body {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!("a request may have {} MB", MAX_BODY >> 20),
+            ));
+        }
+        Err(_) => return Err(invalid("the request's body was cut off")),
+    };
     serde_json::from_slice(&bytes).map_err(invalid)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use corundum_host::grid::RunIo;
 use corundum_sdk::names::AppName;
+use corundum_sdk::run_stream::{output_head, status_frame};
 use futures_util::StreamExt;
 use http::Response;
 use http_body_util::{BodyExt, StreamBody};
@@ -48,7 +49,7 @@ pub(super) fn logs(platform: &Platform, app: &AppName, query: &str) -> Response<
     Response::new(body)
 }
 
-/// Runs a command; its output follows as it comes, and after a NUL its exit status.
+/// Runs a command; its output follows as it comes, then its exit status, in the frames of [`corundum_sdk::run_stream`].
 pub(super) fn run(
     platform: &Arc<Platform>,
     app: &AppName,
@@ -69,16 +70,26 @@ pub(super) fn run(
             () = gone.closed() => return,
         };
         let _ = status.send(match result {
-            Ok(status) => format!("\0{status}"),
-            Err(error) => format!(" !     {error}\n\u{0}1"),
+            Ok(status) => status_frame(status).to_vec(),
+            Err(error) => {
+                let words = format!(" !     {error}\n").into_bytes();
+                [frame(&words), status_frame(1).to_vec()].concat()
+            }
         });
     });
-    let pieces = tokio_stream(received).chain(futures_util::stream::once(async move {
-        Bytes::from(ended.await.unwrap_or_else(|_| "\u{0}1".to_owned()))
+    let pieces = tokio_stream(received).map(|bytes| Bytes::from(frame(&bytes)));
+    let pieces = pieces.chain(futures_util::stream::once(async move {
+        Bytes::from(ended.await.unwrap_or_else(|_| status_frame(1).to_vec()))
     }));
     Response::new(BodyExt::boxed_unsync(StreamBody::new(
         pieces.map(|bytes| Ok(Frame::data(bytes))),
     )))
+}
+
+/// A frame of output. The grid hands it over in pieces of some kilobytes.
+fn frame(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    [&output_head(length)[..], bytes].concat()
 }
 
 fn tokio_stream(receiver: mpsc::Receiver<Bytes>) -> impl futures_util::Stream<Item = Bytes> {

@@ -1,0 +1,402 @@
+//! Pushes that must not become a release: each is refused in words, and leaves nothing behind.
+
+use std::io::Write;
+use std::time::Duration;
+
+use crate::harness::{Done, Node, Repository};
+
+const LIVE: &str = "run ->(e) { [200, {}, ['live']] }\n";
+
+/// A node with an app that is live.
+fn live(arguments: &[&str]) -> (Node, Repository) {
+    let gems = ["--gem-source", "http://127.0.0.1:9/"];
+    let node = Node::start_with(&[&gems, arguments].concat());
+    let app = node.create("myapp");
+    app.write("config.ru", LIVE);
+    let push = app.push("main");
+    assert!(push.success, "{}", push.text);
+    (node, app)
+}
+
+/// Pushes, and checks that the push is refused with each of `words`, and that all is as it was.
+fn refused(node: &Node, words: &[&str], push: impl FnOnce() -> Done) {
+    let before = node.kept("myapp");
+    let push = push();
+    assert!(!push.success, "{words:?} was not refused:\n{}", push.text);
+    for word in words {
+        assert!(
+            push.text.contains(word),
+            "{word:?} is missing in:\n{}",
+            push.text
+        );
+    }
+    assert_eq!(node.kept("myapp"), before, "{}", push.text);
+    node.assert_nothing_left("myapp");
+    assert_eq!(node.get("myapp", "/"), (200, "live".to_owned()));
+}
+
+/// A tree object of raw entries, however wrong: modes, names, and the object of each.
+fn raw_tree(app: &Repository, entries: &[(&str, &str, &str)]) -> String {
+    let mut tree = Vec::new();
+    for (mode, name, object) in entries {
+        write!(tree, "{mode} {name}\0").unwrap();
+        let bytes = (0..20).map(|at| u8::from_str_radix(&object[2 * at..2 * at + 2], 16).unwrap());
+        tree.extend(bytes);
+    }
+    app.object(
+        &["hash-object", "-t", "tree", "--literally", "-w", "--stdin"],
+        &tree,
+    )
+}
+
+#[test]
+fn trees_that_git_itself_would_not_make_are_refused() {
+    let (node, app) = live(&[]);
+    let blob = app.object(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
+    let tree = raw_tree(&app, &[("100644", "x", &blob)]);
+    for (mode, name, object) in [
+        ("100644", "..", &blob),
+        ("40000", "..", &tree),
+        ("100644", "../../evil", &blob),
+        ("100644", "/etc/passwd", &blob),
+        ("40000", ".git", &tree),
+        ("40000", ".GIT", &tree),
+        ("40000", "git~1", &tree),
+    ] {
+        let mut entries = [
+            (mode, name, object.as_str()),
+            ("100644", "config.ru", &blob),
+        ];
+        entries.sort_by_key(|entry| entry.1);
+        let tree = raw_tree(&app, &entries);
+        refused(&node, &["fsck error"], || app.push_tree(&tree));
+    }
+}
+
+#[test]
+fn trees_that_no_slug_may_hold_are_refused() {
+    let (node, app) = live(&[]);
+    let blob = app.object(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
+    let absolute = app.object(&["hash-object", "-w", "--stdin"], b"/etc/passwd");
+    let deep = app.object(&["hash-object", "-w", "--stdin"], b"a/../../../x");
+    for (mode, name, object, words) in [
+        (
+            "120000",
+            "link",
+            &absolute,
+            "leads out of the app, to \"/etc/passwd\"",
+        ),
+        ("120000", "link", &deep, "leads out of the app"),
+        ("100644", "CONFIG.RU", &blob, "differ only in case"),
+        ("100644", "a\\b", &blob, "is not a path inside the app"),
+        ("100644", "a\nb", &blob, "is not a path inside the app"),
+        ("100644", ".corundum", &blob, "is the platform's own"),
+    ] {
+        let mut entries = [
+            (mode, name, object.as_str()),
+            ("100644", "config.ru", &blob),
+        ];
+        entries.sort_by_key(|entry| entry.1);
+        let tree = raw_tree(&app, &entries);
+        refused(&node, &[words, "failed to compile"], || {
+            app.push_tree(&tree)
+        });
+    }
+}
+
+#[test]
+fn a_tree_of_a_million_files_is_refused_though_its_pack_is_small() {
+    let (node, app) = live(&[]);
+    let blob = app.object(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
+    let (mut mode, mut below) = ("100644", blob.clone());
+    // Ten names for the same thing, six times over.
+    for _ in 0..6 {
+        let names: Vec<String> = (0..10).map(|name| name.to_string()).collect();
+        let entries: Vec<_> = names
+            .iter()
+            .map(|name| (mode, name.as_str(), below.as_str()))
+            .collect();
+        below = raw_tree(&app, &entries);
+        mode = "40000";
+    }
+    let tree = raw_tree(
+        &app,
+        &[("100644", "config.ru", &blob), ("40000", "x", &below)],
+    );
+    refused(&node, &["the app has more than 100000 files"], || {
+        app.push_tree(&tree)
+    });
+}
+
+/// Bytes that no compression makes fewer.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..length / 8).flat_map(|_| next()).collect()
+}
+
+#[test]
+fn a_push_that_sends_too_much_is_refused() {
+    let (node, app) = live(&["--push-limit", "1"]);
+    app.write_bytes("noise", &noise(3 << 20));
+    refused(&node, &["pack exceeds maximum allowed size"], || {
+        app.push("main")
+    });
+}
+
+#[test]
+fn a_slug_that_is_too_large_is_refused_with_its_size() {
+    let (node, app) = live(&["--slug-limit", "1"]);
+    app.write_bytes("zeros", &vec![0; 2 << 20]);
+    let words = [
+        "Compiled slug size: 2.0M is too large (max is 1M).",
+        ".slugignore",
+    ];
+    refused(&node, &words, || app.push("main"));
+    // What .slugignore leaves out does not count.
+    app.write(".slugignore", "zeros\n");
+    assert!(app.push("main").success);
+}
+
+#[test]
+fn what_is_no_commit_or_not_from_where_the_branch_is_moves_nothing() {
+    let (node, app) = live(&[]);
+    let first = app.object(&["rev-parse", "HEAD"], b"");
+    app.plumbing(&["tag", "--annotate", "v1", "--message", "One"], b"");
+    let tag = app.object(&["rev-parse", "v1"], b"");
+    refused(&node, &["this is a tag", "TAG^{}:main"], || {
+        app.push_anything(&tag, "main")
+    });
+    app.write("config.ru", &format!("{LIVE}# 2\n"));
+    assert!(app.push("main").success);
+    // A pusher that has not seen the second commit, and sends the first one again.
+    let before = (node.kept("myapp"), releases(&node));
+    let update = format!("{} {first} refs/heads/main\0 report-status", "0".repeat(40));
+    let mut body = format!("{:04x}{update}0000", update.len() + 4).into_bytes();
+    body.extend(app.plumbing(&["pack-objects", "--stdout", "-q"], b""));
+    let kind = "Content-Type: application/x-git-receive-pack-request\r\n";
+    let line = "POST /myapp.git/git-receive-pack";
+    let (status, report) = node.api(line, &node.token(), kind, &body);
+    assert!(
+        status == 200 && report.contains("ng refs/heads/main"),
+        "{report}"
+    );
+    assert_eq!((node.kept("myapp"), releases(&node)), before);
+    node.assert_nothing_left("myapp");
+}
+
+fn releases(node: &Node) -> usize {
+    let list = node.cli(&["releases", "--app", "myapp", "--json"]).text;
+    list.matches("\"version\"").count()
+}
+
+#[test]
+fn a_pusher_that_goes_away_leaves_no_object_process_or_file() {
+    let (node, app) = live(&[]);
+    let before = node.kept("myapp");
+    // While the app boots.
+    app.write("config.ru", "sleep 50\nrun nil\n");
+    let mut push = app.push_in_background("main");
+    let booting = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        node.work_files() > 0
+    });
+    assert!(booting);
+    app.kill_group(&mut push);
+    node.assert_nothing_left("myapp");
+    // In the middle of the pack.
+    let zero = "0".repeat(40);
+    let update = format!("{zero} {} refs/heads/main\0 report-status", "1".repeat(40));
+    let body = format!(
+        "{:04x}{update}0000PACK\0\0\0\x02\0\0\0\x05",
+        update.len() + 4
+    );
+    let headers =
+        "Content-Type: application/x-git-receive-pack-request\r\nContent-Length: 1000000\r\n";
+    let line = "POST /myapp.git/git-receive-pack";
+    let mut upload = node.open_api(line, &node.token(), headers);
+    upload.write_all(body.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    drop(upload);
+    node.assert_nothing_left("myapp");
+    assert_eq!(node.kept("myapp"), before);
+    app.write("config.ru", &format!("{LIVE}# again\n"));
+    assert!(app.push("main").success);
+}
+
+#[test]
+fn files_of_the_platform_with_mistakes_are_named_with_what_is_wrong() {
+    let (node, app) = live(&[]);
+    for (file, text, words) in [
+        (
+            "Procfile",
+            "web rackup\n",
+            "Procfile line 1: \"web rackup\"",
+        ),
+        (
+            "Procfile",
+            "web: rackup\nweb: rackup\n",
+            "web is declared twice",
+        ),
+        ("Procfile", "web: rackup missing.ru\n", "missing.ru"),
+        ("app.json", "{\"env\": [", "app.json is not understood"),
+        (
+            "app.json",
+            "{\"isolation\": \"none\"}",
+            "app.json is not understood",
+        ),
+        (
+            "app.json",
+            "{\"formation\": {\"web\": {\"quantity\": -1}}}",
+            "app.json is not understood",
+        ),
+        (
+            "app.json",
+            "{\"env\": {\"A-B\": \"1\"}}",
+            "\"A-B\" is not a config var's name",
+        ),
+        (
+            "app.json",
+            "{\"env\": {\"NEEDED\": {\"required\": true}, \"OTHER\": {}}}",
+            "corundum config:set --app myapp NEEDED=... OTHER=...",
+        ),
+        (
+            ".slugignore",
+            "*.log\n!keep.log\n",
+            ".slugignore line 2: \"!keep.log\"",
+        ),
+        (".slugignore", "{a\n", ".slugignore line 1"),
+        (".slugignore", "*\n", "No app was detected"),
+        (
+            ".ruby-version",
+            "1.8.7\n",
+            ".ruby-version asks for Ruby 1.8.7",
+        ),
+    ] {
+        app.write(file, text);
+        refused(&node, &[words], || app.push("main"));
+        app.remove(file);
+    }
+    app.write_bytes("Procfile", b"web: \xff\xfe\n");
+    refused(&node, &["Procfile is not UTF-8 text"], || app.push("main"));
+    app.write("Procfile", &format!("{} x\n", "y".repeat(100_000)));
+    let mut length = 0;
+    refused(&node, &["Procfile line 1"], || {
+        let push = app.push("main");
+        length = push.text.len();
+        push
+    });
+    assert!(length < 20_000, "{length}");
+    app.write("Procfile", &"# a comment\n".repeat(100_000));
+    refused(&node, &["Procfile is larger than 1.0M"], || {
+        app.push("main")
+    });
+    app.remove("Procfile");
+    app.write("Gemfile", "source 'https://rubygems.org'\n");
+    for text in [
+        "<<<<<<< HEAD\nGEM\n",
+        "GEM\n  specs:\n    rack (not a version\n",
+        "\u{0}",
+    ] {
+        app.write("Gemfile.lock", text);
+        refused(&node, &["Gemfile.lock"], || app.push("main"));
+    }
+}
+
+#[test]
+fn an_app_that_does_not_boot_is_refused_with_its_own_words() {
+    let (node, app) = live(&["--boot-timeout", "4"]);
+    for (code, words) in [
+        ("loop {}", &["the app did not boot within 4 s"][..]),
+        ("sleep", &["the app did not boot within 4 s"]),
+        ("x = []; loop { x << 'y' * 1_000_000 }", &["memory"]),
+        (
+            "def f = f\nf",
+            &["stack level too deep", "/app/config.ru:1"],
+        ),
+        ("exit 3", &["the app called exit(3) while it was loading"]),
+        ("exit! 3", &["the app exited with status 3"]),
+        ("abort 'no database'", &["no database"]),
+        (
+            "require 'nothing'",
+            &["cannot load such file -- nothing", "/app/config.ru:1"],
+        ),
+        (
+            "def broken(",
+            &["/app/config.ru:2: syntax errors found (SyntaxError)"],
+        ),
+        (
+            "puts 'first'\n20_000.times { puts 'x' * 2000 }\nraise 'after a flood'",
+            &[
+                "first",
+                "lines left out",
+                "after a flood (RuntimeError)",
+                "/app/config.ru:3",
+            ],
+        ),
+    ] {
+        app.write("config.ru", &format!("{code}\n{LIVE}"));
+        let words = [words, &["Push rejected, failed to boot Ruby app."]].concat();
+        refused(&node, &words, || app.push("main"));
+    }
+    // What is only loud boots.
+    let loud = format!("2000.times {{ puts 'x' * 5000 }}\n{LIVE}");
+    app.write("config.ru", &loud);
+    let push = app.push("main");
+    assert!(push.success, "{}", push.text);
+}
+
+#[test]
+fn a_hostile_gemfile_gets_nothing_and_is_refused() {
+    let (node, app) = live(&["--boot-timeout", "3"]);
+    app.write("Gemfile.lock", "GEM\n  specs:\n\nDEPENDENCIES\n");
+    for (code, words) in [
+        ("loop {}", "it takes longer than 3 s"),
+        (
+            "system('touch /tmp/corundum-was-here') or raise 'no'",
+            "The Gemfile cannot be evaluated",
+        ),
+        ("raise `id`.inspect", "The Gemfile cannot be evaluated"),
+        (
+            "raise File.read('/etc/passwd')",
+            "No such file or directory",
+        ),
+        (
+            "raise File.read('/proc/1/environ')",
+            "No such file or directory",
+        ),
+        ("raise Dir['/**/*.sqlite'].inspect + ENV.keys.inspect", "[]"),
+        (
+            "require 'socket'; TCPSocket.new('127.0.0.1', 22)",
+            "The Gemfile cannot be evaluated",
+        ),
+        ("puts '{\"gems\": []}'", "it printed something itself"),
+        ("exit 0", "it called exit(0)"),
+        ("exit! 7", "it called exit(7)"),
+        (
+            "x = []; loop { x << 'y' * 1_000_000 }",
+            "The Gemfile cannot be evaluated",
+        ),
+        ("def f = f\nf", "The Gemfile cannot be evaluated"),
+    ] {
+        app.write("Gemfile", &format!("{code}\n"));
+        refused(&node, &[words, "failed to compile"], || app.push("main"));
+    }
+    assert!(!std::path::Path::new("/tmp/corundum-was-here").exists());
+}
+
+#[test]
+fn a_config_var_that_app_json_requires_is_asked_for_and_then_enough() {
+    let (node, app) = live(&[]);
+    app.write("app.json", "{\"env\": {\"KEY\": {\"required\": true}}}");
+    refused(&node, &["corundum config:set --app myapp KEY=..."], || {
+        app.push("main")
+    });
+    assert!(node.cli(&["config:set", "KEY=1", "--app", "myapp"]).success);
+    assert!(app.push("main").success);
+}
