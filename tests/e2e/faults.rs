@@ -18,6 +18,8 @@ attacks = {
   "/memory" => -> { kept = []; loop { kept << "x" * 1_000_000 } },
   "/recursion" => -> { deeper(0) },
   "/exit" => -> { exit! 3 },
+  "/trap" => -> { deep = []; 200_000.times { deep = [deep] }; Marshal.dump(deep) },
+  "/unreachable" => -> { deep = []; 200_000.times { deep = [deep] }; deep.to_s },
   "/abort" => -> { abort "on purpose" },
   "/log" => -> { 1000.times { $stderr.write("a line of a flood\n" * 1000) } },
   "/lines" => -> { $stderr.write("\n" * 4_000_000) },
@@ -141,23 +143,36 @@ fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
             scope.spawn(|| failed("/sleep", "H12"));
         });
     });
-    beside(node, "beside exits", || {
-        failed("/exit", "H13");
+    beside(node, "beside exits, aborts and traps", || {
+        for path in ["/exit", "/abort", "/trap", "/unreachable"] {
+            failed(path, "H13");
+        }
         failed("/head", "H17");
+        wait_for_log(node, "attacker", "Process exited with status 3");
+        wait_for_log(
+            node,
+            "attacker",
+            "Process crashed: wasm trap: call stack exhausted",
+        );
+    });
+    beside(node, "beside recursion", || {
+        assert_eq!(node.get("attacker", "/recursion").0, 500);
+        wait_for_log(node, "attacker", "stack level too deep (SystemStackError)");
     });
     beside(node, "beside memory bombs", || {
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| node.get("attacker", "/memory"));
+                scope.spawn(|| assert!(node.get("attacker", "/memory").0 >= 500));
             }
         });
+        let log = wait_for_log(node, "attacker", "path=\"/memory\"");
+        assert!(
+            log.contains("Error R15 (Memory quota vastly exceeded)")
+                || log.contains("NoMemoryError"),
+            "{log}"
+        );
     });
-    wait_for_log(node, "attacker", "Error R15 (Memory quota vastly exceeded)");
-    beside(node, "beside recursion", || {
-        for path in ["/recursion", "/abort"] {
-            println!("{path}: {:?}", node.get("attacker", path));
-        }
-    });
+    // Every one of those dynos is replaced.
     assert_eq!(node.get("attacker", "/").0, 200);
     wait_until_free(node, "attacker");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use corundum_compiler::app_json::{AppJson, Default};
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::build::Source;
 use super::config;
-use super::platform::{MAX_FORMATION, Platform};
+use super::platform::{Branch, MAX_FORMATION, Platform};
 use super::store::Config;
 
 /// The variables that git's commands need to see quarantined objects.
@@ -58,6 +59,7 @@ pub(super) async fn deploy(
     let _building = platform
         .begin_build(app)
         .context("Another push to this app is being built: wait for it, then push again")?;
+    await_earlier(platform, push).await?;
     check_update(push).await?;
     let files = VersionFiles {
         lockfile: blob(push, "Gemfile.lock").await?,
@@ -87,6 +89,8 @@ pub(super) async fn deploy(
     let release = platform
         .release(app, build, slug, &push.commit, description, &config)
         .await?;
+    let (reference, commit) = (push.reference.clone(), push.commit.clone());
+    platform.set_moving(app, Branch { reference, commit });
     if let Some(quantity) = about.web_quantity().filter(|_| first) {
         platform.scale(app, quantity.min(MAX_FORMATION))?;
     }
@@ -98,6 +102,27 @@ pub(super) async fn deploy(
     Ok(())
 }
 
+/// Waits for git to move the branch of an earlier push, which it does a moment after the release. Between the two,
+/// another push would get a release and then be refused by git.
+async fn await_earlier(platform: &Platform, push: &Push) -> anyhow::Result<()> {
+    let Some(earlier) = platform.take_moving(&push.app) else {
+        return Ok(());
+    };
+    // A pusher that was killed in that moment moves nothing: then this push is as good as any.
+    for _ in 0..100 {
+        if branch(push, &earlier.reference).await? == earlier.commit {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// The commit of a branch; empty if there is none.
+async fn branch(push: &Push, reference: &str) -> anyhow::Result<String> {
+    say(push, &["for-each-ref", "--format=%(objectname)", reference]).await
+}
+
 /// Refuses what git would refuse after the hook, when the release would be live already.
 async fn check_update(push: &Push) -> anyhow::Result<()> {
     let kind = say(push, &["cat-file", "-t", &push.commit]).await?;
@@ -107,11 +132,7 @@ async fn check_update(push: &Push) -> anyhow::Result<()> {
             "A branch is a commit, and this is a {kind}. To push the commit of a tag: git push corundum TAG^{{}}:{branch}"
         );
     }
-    let now = say(
-        push,
-        &["for-each-ref", "--format=%(objectname)", &push.reference],
-    )
-    .await?;
+    let now = branch(push, &push.reference).await?;
     let none = push.old.bytes().all(|byte| byte == b'0');
     if now != push.old && !(now.is_empty() && none) {
         bail!("Another push has changed the branch meanwhile: push again");

@@ -40,11 +40,19 @@ pub(crate) struct Platform {
     /// Each is prepared once, and no series waits for another's preparation.
     packs: Mutex<HashMap<Series, Arc<OnceCell<Arc<Ready>>>>>,
     building: Mutex<HashSet<AppName>>,
+    /// Branches that accepted pushes are about to move, and where to; by app.
+    moving: Mutex<HashMap<AppName, Branch>>,
     /// Exchanges of git's protocol that go on, by app.
     receiving: Mutex<HashMap<AppName, usize>>,
     /// Held while slugs get or lose their names, so that none is removed that a release is about to name.
     naming: Mutex<()>,
     _lock: File,
+}
+
+/// A branch of an app's repository and the commit that it is to be.
+pub(crate) struct Branch {
+    pub(crate) reference: String,
+    pub(crate) commit: String,
 }
 
 /// A pack that is ready: its directory for compile processes, and its code for the grid.
@@ -88,7 +96,7 @@ impl Platform {
         let engine = Engine::new(EngineConfig::default())?;
         let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
         let (packs, building) = (Mutex::default(), Mutex::default());
-        let (receiving, naming) = (Mutex::default(), Mutex::default());
+        let (moving, receiving, naming) = Default::default();
         Ok(Self {
             settings,
             store,
@@ -97,6 +105,7 @@ impl Platform {
             grid,
             packs,
             building,
+            moving,
             receiving,
             naming,
             _lock: lock,
@@ -256,6 +265,18 @@ impl Platform {
             platform: self.clone(),
             app: app.clone(),
         })
+    }
+
+    /// Notes that git is about to move a branch for a push that has its release.
+    pub(crate) fn set_moving(&self, app: &AppName, branch: Branch) {
+        let mut moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        moving.insert(app.clone(), branch);
+    }
+
+    /// The branch that the last accepted push of an app moves, once.
+    pub(crate) fn take_moving(&self, app: &AppName) -> Option<Branch> {
+        let mut moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        moving.remove(app)
     }
 
     /// Notes that git's protocol is spoken about an app, until the result is dropped.
