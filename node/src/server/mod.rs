@@ -65,7 +65,7 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
         .enable_all()
         .thread_name("dyno")
         .on_thread_start(|| {
-            let _ = rustix::process::nice(5);
+            let _ = rustix::process::nice(crate::compile::NICE);
         })
         .build()?;
     let result = runtime.block_on(serve(settings, compute.handle().clone()));
