@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
@@ -135,18 +136,7 @@ pub(super) fn authorized(platform: &Platform, headers: &HeaderMap) -> bool {
 
 /// The password of RFC 7617's credentials.
 fn password(encoded: &str) -> Option<String> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = Vec::new();
-    let (mut bits, mut held) = (0u32, 0);
-    for digit in encoded.trim_end_matches('=').bytes() {
-        bits = bits << 6 | DIGITS.iter().position(|d| *d == digit)? as u32;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    let text = String::from_utf8(bytes).ok()?;
+    let text = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
     text.split_once(':')
         .map(|(_, password)| password.to_owned())
 }
