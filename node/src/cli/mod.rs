@@ -244,7 +244,7 @@ enum Command {
     },
     /// Get a token from the node on this machine
     ///
-    /// The node gives it to the user that runs it, and to root, and to nobody else; other commands do this by themselves
+    /// The node gives it to the user that runs it, and to nobody else; other commands do this by themselves
     /// when the node asks for a token. For another machine, copy the node's entry of ~/.netrc there, under its host name.
     Login,
     /// Print a shell's completions
