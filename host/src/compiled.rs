@@ -49,7 +49,7 @@ pub(crate) fn write(engine: &Engine, wasm: &[u8], path: &Path) -> Result<(), Com
         path: path.to_owned(),
         source,
     };
-    let digest = blake3::hash(&compiled).to_hex();
+    let digest = digest_of(&compiled);
     replace(&digest_path(path), |file| file.write_all(digest.as_bytes())).map_err(io)?;
     replace(path, |file| write_sparse(file, &compiled)).map_err(io)
 }
@@ -68,7 +68,7 @@ pub(crate) fn load(engine: &Engine, path: &Path) -> Result<Module, CompiledError
         Ok(bytes) => bytes,
         Err(_) => return Err(CompiledError::Missing(path.to_owned())),
     };
-    if blake3::hash(&bytes).to_hex().as_str() != digest {
+    if digest_of(&bytes) != digest {
         return Err(CompiledError::Damaged(path.to_owned()));
     }
     drop(bytes);
@@ -76,6 +76,13 @@ pub(crate) fn load(engine: &Engine, path: &Path) -> Result<Module, CompiledError
         tracing::debug!(path = %path.display(), error = format!("{error:#}"), "compiled module refused");
         CompiledError::Damaged(path.to_owned())
     })
+}
+
+/// The BLAKE3 digest of `bytes` in hexadecimal, computed on all processors: a node's start waits for it.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_rayon(bytes);
+    hasher.finalize().to_hex().to_string()
 }
 
 fn digest_path(path: &Path) -> PathBuf {

@@ -124,7 +124,7 @@ impl Pack {
         }
         let root = native::map(&directory.path().join(&manifest.root.file))
             .map_err(|error| damaged(error.to_string()))?;
-        if blake3::hash(&root).to_hex().as_str() != manifest.root.blake3 {
+        if compiled::digest_of(&root) != manifest.root.blake3 {
             return Err(damaged(format!("{} has changed", manifest.root.file)));
         }
         let root = Arc::new(Archive::new(root).map_err(|error| damaged(error.to_string()))?);
