@@ -5,6 +5,7 @@ use std::io::Write;
 use corundum_host::boot::WarmUp;
 use corundum_host::grid::Isolation;
 use corundum_sdk::archive::{ArchiveError, Finished, Mode, Writer};
+use corundum_sdk::names::ProcessType;
 use corundum_sdk::pack::ruby::Series;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,9 @@ use crate::tree::{Entry, Tree};
 
 /// Where a slug says what it is.
 pub const DESCRIPTION: &str = ".corundum/slug.json";
+
+/// What runs an app that declares no web process.
+pub const WEB_COMMAND: &str = "rackup";
 
 /// What a slug says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,14 @@ pub struct Description {
     /// Whether its image is to be warm.
     #[serde(default)]
     pub warm_up: WarmUp,
+}
+
+impl Description {
+    /// The command of the web process; without a Procfile it is the rackup file's.
+    pub fn web_command(&self) -> &str {
+        let declared = self.processes.get(&ProcessType::web());
+        declared.map_or(WEB_COMMAND, String::as_str)
+    }
 }
 
 /// A slug that cannot be written.

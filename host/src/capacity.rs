@@ -15,8 +15,14 @@ const MOST: u64 = 20_000;
 /// (`vm.max_map_count`; where it is 65,530, that allows 10,000 dynos).
 pub fn dynos() -> u32 {
     let mappings = number(&read("/proc/sys/vm/max_map_count")).unwrap_or(65_530);
-    let memory = memory_bytes(&read("/proc/meminfo")).unwrap_or(1 << 30);
-    within(mappings, memory)
+    within(mappings, memory_bytes())
+}
+
+/// Bytes of memory that the machine has, or that this process's control group may have of it.
+pub(crate) fn memory_bytes() -> u64 {
+    let machine = total_bytes(&read("/proc/meminfo"));
+    let group = number(&read("/sys/fs/cgroup/memory.max"));
+    machine.into_iter().chain(group).min().unwrap_or(1 << 30)
 }
 
 fn within(mappings: u64, memory: u64) -> u32 {
@@ -25,7 +31,7 @@ fn within(mappings: u64, memory: u64) -> u32 {
     u32::try_from(dynos).unwrap_or(16)
 }
 
-fn memory_bytes(meminfo: &str) -> Option<u64> {
+fn total_bytes(meminfo: &str) -> Option<u64> {
     let line = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -56,10 +62,10 @@ mod tests {
     #[test]
     fn the_kernels_words_are_read() {
         assert_eq!(
-            memory_bytes("MemTotal:        2048 kB\nMemFree: 1 kB\n"),
+            total_bytes("MemTotal:        2048 kB\nMemFree: 1 kB\n"),
             Some(2 << 20)
         );
-        assert_eq!(memory_bytes("nothing"), None);
+        assert_eq!(total_bytes("nothing"), None);
         assert!(dynos() >= 16);
     }
 }

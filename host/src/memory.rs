@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wasmtime::ResourceLimiter;
 
+use crate::capacity;
+
 /// Entries of one table.
 const TABLE_ELEMENTS: usize = 1 << 20;
 /// Bytes that a dyno may grow by without drawing on the node's reserve: a dyno that has grown by more is soon replaced
@@ -115,17 +117,10 @@ impl Drop for Quota {
     }
 }
 
-/// Half of the machine's memory, or of what its control group may have: the rest is for images, which dynos share, for
-/// what they write to, and for the node itself.
+/// Half of the machine's memory: the rest is for images, which dynos share, for what they write to, and for the node
+/// itself.
 pub(crate) fn half_of_the_machine() -> usize {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let total = read("/proc/meminfo")
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))
-        .and_then(|kilobytes| kilobytes.parse::<usize>().ok())
-        .map(|kilobytes| kilobytes << 10);
-    let group = read("/sys/fs/cgroup/memory.max").trim().parse().ok();
-    total.into_iter().chain(group).min().unwrap_or(1 << 30) / 2
+    usize::try_from(capacity::memory_bytes() / 2).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

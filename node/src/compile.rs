@@ -247,7 +247,7 @@ fn make_slug(
     }
     processes
         .entry(ProcessType::web())
-        .or_insert_with(|| "rackup".to_owned());
+        .or_insert_with(|| slug::WEB_COMMAND.to_owned());
     let series: Series = manifest.series.parse()?;
     let description = Description {
         abi: manifest.abi,
@@ -363,13 +363,9 @@ fn boot(
     description: &Description,
 ) -> anyhow::Result<()> {
     let words = Arc::new(Words::default());
-    let command = description
-        .processes
-        .get(&ProcessType::web())
-        .map_or("rackup", String::as_str);
     let app = App {
         slug: Some(slug),
-        arguments: process::arguments(command),
+        arguments: process::arguments(description.web_command()),
         environ: process::environ(request.config.iter().cloned()),
     };
     let samples = Samples {

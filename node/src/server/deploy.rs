@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 
 use super::build::Source;
 use super::config;
+use super::git;
 use super::platform::{Branch, MAX_FORMATION, Platform};
+use super::secret;
 use super::store::Config;
 
 /// The variables that git's commands need to see quarantined objects.
@@ -67,7 +69,7 @@ pub(super) async fn deploy(
         ruby_version: blob(push, ".ruby-version").await?,
     };
     let series = choose_series(&files)?;
-    let tree = git(push)
+    let tree = in_quarantine(push)
         .args(["archive", "--format=tar", &push.commit])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -142,7 +144,7 @@ async fn check_update(push: &Push) -> anyhow::Result<()> {
 
 /// What one of git's commands says.
 async fn say(push: &Push, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = git(push)
+    let output = in_quarantine(push)
         .args(arguments)
         .kill_on_drop(true)
         .output()
@@ -161,7 +163,7 @@ fn add_defaults(config: &mut Config, about: &AppJson, app: &AppName) -> anyhow::
         }
         match variable.default() {
             Default::Value(value) => drop(config.insert(name.clone(), value)),
-            Default::Secret => drop(config.insert(name.clone(), secret())),
+            Default::Secret => drop(config.insert(name.clone(), secret::new())),
             Default::Missing => missing.push(format!("{name}=...")),
             Default::Unset => {}
         }
@@ -175,19 +177,11 @@ fn add_defaults(config: &mut Config, about: &AppJson, app: &AppName) -> anyhow::
     Ok(config::check(config)?)
 }
 
-/// 256 random bits.
-fn secret() -> String {
-    let half = || uuid::Uuid::new_v4().simple().to_string();
-    half() + &half()
-}
-
-fn git(push: &Push) -> Command {
-    let mut command = Command::new("git");
+/// git in the pushed repository, where it sees the pushed objects.
+fn in_quarantine(push: &Push) -> Command {
+    let mut command = git::command();
     command
         .current_dir(&push.repository)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("GIT_CONFIG_NOSYSTEM", "1")
         .envs(
             push.environ
                 .iter()
@@ -199,7 +193,7 @@ fn git(push: &Push) -> Command {
 
 /// A small file of the pushed commit, or none.
 async fn blob(push: &Push, path: &str) -> anyhow::Result<Option<String>> {
-    let mut child = git(push)
+    let mut child = in_quarantine(push)
         .args(["cat-file", "blob", &format!("{}:{path}", push.commit)])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

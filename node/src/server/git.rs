@@ -76,12 +76,18 @@ pub(crate) fn sweep(repository: &Path) {
     }
 }
 
-async fn git(arguments: &[&str], repository: &Path) -> anyhow::Result<()> {
-    let (command, rest) = arguments.split_first().context("no command")?;
+/// git, with no settings but a repository's own: neither the machine's nor the node's user's.
+pub(super) fn command() -> Command {
     let mut git = Command::new("git");
     git.env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    git.env("GIT_CONFIG_NOSYSTEM", "1");
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("GIT_CONFIG_NOSYSTEM", "1");
+    git
+}
+
+async fn git(arguments: &[&str], repository: &Path) -> anyhow::Result<()> {
+    let (command, rest) = arguments.split_first().context("no command")?;
+    let mut git = self::command();
     if *command == "init" {
         git.arg("init").args(rest).arg(repository);
     } else {
@@ -130,11 +136,8 @@ pub(crate) async fn serve(
     };
     let settings = platform.settings();
     let receiving = platform.begin_receiving(app);
-    let mut child = Command::new("git")
+    let mut child = command()
         .arg("http-backend")
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_COUNT", "1")
         .env("GIT_CONFIG_KEY_0", "receive.maxInputSize")
         .env("GIT_CONFIG_VALUE_0", settings.push.to_string())

@@ -13,6 +13,7 @@ mod git;
 mod hook;
 mod logs;
 mod platform;
+mod secret;
 mod store;
 
 use std::net::SocketAddr;

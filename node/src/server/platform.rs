@@ -13,7 +13,7 @@ use corundum_host::grid::{Grid, Limits, Release};
 use corundum_host::image::Image;
 use corundum_host::pack::Pack;
 use corundum_host::slug;
-use corundum_sdk::names::{AppName, ProcessType, ReleaseVersion, SlugDigest};
+use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_sdk::pack::PackDir;
 use corundum_sdk::pack::ruby::Series;
 use tokio::sync::OnceCell;
@@ -27,7 +27,7 @@ use crate::packs;
 /// Web dynos of an app that nobody has scaled: each serves one request at a time, and an idle app has none.
 const FORMATION: u32 = 16;
 
-/// Web dynos that an app can be scaled to: more than the node has.
+/// Web dynos that an app can be scaled to, which is about what a whole node has.
 pub(crate) const MAX_FORMATION: u32 = 10_000;
 
 /// A node's parts.
@@ -437,14 +437,13 @@ impl Platform {
             Ok::<_, anyhow::Error>((image, slug::open(&slug, Some(&digest))?))
         });
         let (image, slug) = loaded.await??;
-        let command = release.about.processes.get(&ProcessType::web());
         Ok(Release {
             app: app.clone(),
             version: release.version,
             pack,
             image: Arc::new(image),
             slug: Arc::new(slug),
-            arguments: arguments(command.map_or("rackup", String::as_str)),
+            arguments: arguments(release.about.web_command()),
             environ: environ(config),
             isolation: release.about.isolation,
         })

@@ -10,6 +10,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::super::platform::Platform;
+use super::super::secret;
 use super::{Answer, Refusal, ok};
 
 /// A header that no web page can make a browser send here without asking first.
@@ -40,11 +41,7 @@ pub(super) fn login(platform: &Platform, ends: Ends, request: &Request<Incoming>
             "A first token is given only on the node's own machine, to the user that runs the node";
         return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", message));
     }
-    let token = format!(
-        "{}{}",
-        uuid::Uuid::new_v4().simple(),
-        uuid::Uuid::new_v4().simple()
-    );
+    let token = secret::new();
     platform.store().add_token(&hash(&token))?;
     ok(&json!({"token": token}))
 }
