@@ -130,6 +130,7 @@ fn manifest(carried: &BTreeMap<String, String>) -> Manifest {
         language: "ruby".to_owned(),
         version: "3.4.1".to_owned(),
         series: "3.4".to_owned(),
+        origin: "npm".to_owned(),
         digest: String::new(),
         modules: Vec::new(),
         image: member(),

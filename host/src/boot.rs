@@ -155,6 +155,7 @@ pub async fn boot(
         engine: engine.compatibility_key(),
         born: since.map_or(0, |since| since.as_secs()),
         hot_pages: Arc::default(),
+        interrupt: pack.base().interrupt(),
     };
     Image::write(engine, &mut dyno, path, &description)?;
     let image = Image::load(engine, path, &description.pack)?;

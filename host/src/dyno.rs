@@ -78,6 +78,8 @@ pub(crate) struct State {
     pub(crate) log: LineSplitter,
     quota: Quota,
     cpu: Arc<Cpu>,
+    /// See [`corundum_sdk::abi::INTERRUPT`]; 0 for none.
+    interrupt: u32,
 }
 
 impl State {
@@ -139,12 +141,14 @@ impl Dyno {
             log: LineSplitter::new(log),
             quota: engine.quota(),
             cpu: cpu.clone(),
+            interrupt: image.interrupt(),
         };
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.quota);
         store.set_epoch_deadline(SLICES);
         store.epoch_deadline_callback(|mut store| {
             store.data_mut().output.flush_now();
+            interrupt(&mut store);
             Ok(UpdateDeadline::Yield(1))
         });
         let image_instance = image.instantiate(&mut store).await.map_err(failed)?;
@@ -185,6 +189,17 @@ impl Dyno {
         {
             Ok(initialize) => self.call(initialize).await,
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Asks a guest where it wants to be told of ended time slices; 0 if it does not.
+    pub(crate) async fn interrupt(&mut self) -> Result<u32, Failure> {
+        match self
+            .last
+            .get_typed_func::<(), i32>(&mut self.store, abi::INTERRUPT)
+        {
+            Ok(interrupt) => Ok(self.call(interrupt).await?.cast_unsigned()),
+            Err(_) => Ok(0),
         }
     }
 
@@ -361,6 +376,19 @@ impl Dyno {
                 Some(exit) => Failure::Exit(*exit),
                 None => Failure::Trap(format!("{:#}", error.root_cause())),
             })
+    }
+}
+
+/// Tells the guest that its time slice has ended.
+fn interrupt(store: &mut wasmtime::StoreContextMut<'_, State>) {
+    let at = store.data().interrupt as usize;
+    if at == 0 {
+        return;
+    }
+    if let Some(memory) = store.data().memory
+        && let Some(byte) = memory.data_mut(store).get_mut(at)
+    {
+        *byte |= 1;
     }
 }
 

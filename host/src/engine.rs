@@ -90,6 +90,10 @@ impl EngineConfig {
         config
             .epoch_interruption(true)
             .cranelift_opt_level(OptLevel::Speed)
+            // How MRI's own build unwinds. An exception is an object of the engine's collector, whose heap a dyno gets with
+            // its first one.
+            .wasm_exceptions(true)
+            .wasm_function_references(true)
             .memory_reservation(MEMORY_RESERVATION)
             .memory_guard_size(MEMORY_GUARD)
             .memory_guaranteed_dense_image_size(DENSE_IMAGE)

@@ -55,6 +55,9 @@ pub struct Description {
     /// Pages that a request is known to write to: offset and length in bytes.
     #[serde(default)]
     pub hot_pages: Arc<[(usize, usize)]>,
+    /// Where in its memory the guest wants to be told that a time slice has ended; 0 if it does not.
+    #[serde(default)]
+    pub interrupt: u32,
 }
 
 /// An image that dynos can be made from.
@@ -118,6 +121,11 @@ impl Image {
         Self::from_module(engine, &module, description).map_err(|error| stale(format!("{error:#}")))
     }
 
+    /// What the image at `path` says of itself; none if there is no image.
+    pub fn read_description(path: &Path) -> Option<Description> {
+        serde_json::from_slice(&fs::read(path.join(DESCRIPTION)).ok()?).ok()
+    }
+
     /// Writes the memory of `dyno`, which has booted and is between calls, as the image at `path` (a directory that
     /// does not exist yet). It appears whole or not at all.
     ///
@@ -173,6 +181,11 @@ impl Image {
     /// When it was booted.
     pub fn born(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.description.born)
+    }
+
+    /// Where the guest wants to be told that a time slice has ended; 0 if it does not.
+    pub(crate) fn interrupt(&self) -> u32 {
+        self.description.interrupt
     }
 
     /// Pages worth filling before a request comes.

@@ -202,7 +202,11 @@ impl Pack {
         dyno.initialize().await?;
         // A stale one may stand there, and two nodes of a machine may get here at once: either result will do.
         let _ = fs::remove_dir_all(path);
-        match Image::write(engine, &mut dyno, path, &describe(engine, &self.manifest)) {
+        let description = Description {
+            interrupt: dyno.interrupt().await?,
+            ..describe(engine, &self.manifest)
+        };
+        match Image::write(engine, &mut dyno, path, &description) {
             Ok(()) => {}
             Err(_) if path.exists() => {}
             Err(error) => return Err(error.into()),
@@ -268,5 +272,6 @@ fn describe(engine: &Engine, manifest: &Manifest) -> Description {
         engine: engine.compatibility_key(),
         born: 0,
         hot_pages: Arc::default(),
+        interrupt: 0,
     }
 }

@@ -124,9 +124,10 @@ fn cache() -> PathBuf {
     set.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
 }
 
-/// The pack of the default version of Ruby.
+/// The default version of Ruby, built from source.
 pub(crate) fn default_pack() -> PathBuf {
-    corundum_sdk::pack::ruby::pack_path(corundum_sdk::pack::ruby::Series::DEFAULT, &cache())
+    let edition = corundum_sdk::pack::ruby::Series::DEFAULT.best();
+    corundum_sdk::pack::ruby::pack_path(edition, &cache())
 }
 
 impl Node {

@@ -15,13 +15,13 @@ use corundum_host::pack::Pack;
 use corundum_sdk::abi::scgi::{Head, HeadWriter};
 use corundum_sdk::archive::{Archive, Mode, Writer};
 use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
-use corundum_sdk::pack::ruby::{Series, prepare};
+use corundum_sdk::pack::ruby::{Edition, Series, prepare};
 use futures_util::StreamExt;
 use tokio::sync::{OnceCell, mpsc};
 
 /// How an app is run.
 pub(crate) struct Options {
-    pub(crate) series: Series,
+    pub(crate) edition: Edition,
     pub(crate) limits: Limits,
     pub(crate) isolation: Isolation,
     pub(crate) formation: u32,
@@ -31,7 +31,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            series: Series::DEFAULT,
+            edition: Series::DEFAULT.best(),
             limits: Limits::default(),
             isolation: Isolation::App,
             formation: 4,
@@ -93,13 +93,13 @@ fn engine() -> &'static Engine {
     })
 }
 
-/// The pack that all tests of a series share.
-async fn pack(series: Series) -> Arc<Pack> {
-    static PACKS: [OnceCell<Arc<Pack>>; Series::ALL.len()] =
-        [const { OnceCell::const_new() }; Series::ALL.len()];
-    let index = Series::ALL.iter().position(|other| *other == series);
+/// The pack that all tests of an edition share.
+async fn pack(edition: Edition) -> Arc<Pack> {
+    static PACKS: [OnceCell<Arc<Pack>>; Edition::ALL.len()] =
+        [const { OnceCell::const_new() }; Edition::ALL.len()];
+    let index = Edition::ALL.iter().position(|other| *other == edition);
     let open = || async {
-        let directory = prepare(series, &cache(), |_| {}).unwrap();
+        let directory = prepare(edition, &cache(), |_| {}).unwrap();
         let log = Arc::new(Lines::default());
         Arc::new(Pack::open(engine(), &directory, log, |_| {}).await.unwrap())
     };
@@ -165,7 +165,7 @@ impl TestApp {
     }
 
     async fn build(config_ru: &str, options: Options) -> Result<Self, String> {
-        let (engine, pack) = (engine(), pack(options.series).await);
+        let (engine, pack) = (engine(), pack(options.edition).await);
         let mut writer = Writer::new(Vec::new());
         let length = config_ru.len() as u64;
         writer

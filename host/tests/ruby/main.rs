@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use corundum_host::boot::WarmUp;
 use corundum_host::grid::{DispatchError, Isolation, Limits};
-use corundum_sdk::pack::ruby::Series;
+use corundum_sdk::pack::ruby::Edition;
 use harness::{Options, TestApp, request};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,22 +21,22 @@ async fn a_bare_rack_app_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_series_of_ruby_boots_an_app_and_serves_it() {
+async fn every_edition_of_ruby_boots_an_app_and_serves_it() {
     let source = "
         require 'json'
         require 'openssl'
         run ->(e) { [200, {}, [RUBY_VERSION, ' ', e['rack.input'].read, OpenSSL::Digest.hexdigest('SHA256', '')[0, 4]]] }";
-    for series in Series::ALL {
+    for edition in Edition::ALL {
         let options = Options {
-            series,
+            edition,
             ..Options::default()
         };
         let app = TestApp::boot_with(source, options).await;
         let (status, body) = app.send(request("POST", "/", "body")).await.unwrap();
-        assert_eq!(status, 200, "{series}: {:?}", app.log_lines());
-        assert!(body.starts_with(series.as_str()), "{series}: {body}");
-        assert!(body.ends_with(" bodye3b0"), "{series}: {body}");
-        assert_eq!(app.get("/").await.unwrap().0, 200, "{series}");
+        assert_eq!(status, 200, "{edition}: {:?}", app.log_lines());
+        assert!(body.starts_with(edition.series.as_str()), "{edition}: {body}");
+        assert!(body.ends_with(" bodye3b0"), "{edition}: {body}");
+        assert_eq!(app.get("/").await.unwrap().0, 200, "{edition}");
     }
 }
 

@@ -56,7 +56,9 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
             client.login()?;
             say!("Logged in: the token is in ~/.netrc");
         }
-        Command::PacksPrepare { .. }
+        Command::Packs(_)
+        | Command::PacksPrepare { .. }
+        | Command::Pack(_)
         | Command::Server(_)
         | Command::Completions { .. }
         | Command::Compile

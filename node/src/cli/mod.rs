@@ -3,6 +3,7 @@
 mod client;
 mod commands;
 mod netrc;
+mod pack;
 mod packs;
 mod server;
 mod table;
@@ -74,7 +75,8 @@ enum Command {
     ///
     /// Serves apps on --http, and the API and git on --api, until SIGINT or SIGTERM; running requests then have ten
     /// seconds to end. The first push of an app on a Ruby version prepares its pack, which takes a minute
-    /// (`corundum packs:prepare` does it ahead).
+    /// (`corundum packs:prepare` does it ahead). In the background, the node builds the default Ruby from source, unless
+    /// that is done; apps move to the faster pack when it is ready, without losing a request.
     ///
     /// Each setting may also stand in corundum.toml, as in: domain = "apps.example"
     Server(server::Arguments),
@@ -232,16 +234,24 @@ enum Command {
     /// Add the git remote of an app to this repository
     #[command(name = "git:remote")]
     GitRemote(App),
-    /// Prepare a Ruby pack, so that no push has to wait for it
+    /// List the Ruby packs
+    ///
+    /// An app gets the one that its Gemfile.lock, Gemfile or .ruby-version asks for, and otherwise the default. Packs from
+    /// source run several times faster than those from npm, and have no fibers.
+    Packs(Form),
+    /// Prepare a Ruby pack from npm, so that no push has to wait for it
     ///
     /// Fetches the npm package of that version, parts its code from its memory and compiles it, once for all nodes of the
-    /// machine.
+    /// machine. For the default version it does nothing if `corundum pack build ruby` has made the faster pack already.
     #[command(name = "packs:prepare")]
     PacksPrepare {
         /// The series: 3.2, 3.3, 3.4 or 4.0
-        #[arg(default_value = "3.4")]
+        #[arg(default_value_t = corundum_sdk::pack::ruby::Series::DEFAULT)]
         series: corundum_sdk::pack::ruby::Series,
     },
+    /// Build a pack from source, test it, carry it to another machine
+    #[command(subcommand)]
+    Pack(pack::Command),
     /// Get a token from the node on this machine
     ///
     /// The node gives it to the user that runs it, and to nobody else; other commands do this by themselves
@@ -269,7 +279,9 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Compile => return crate::compile::run(),
         Command::GitHook { .. } => return crate::server::pre_receive(),
         Command::Server(arguments) => server::run(arguments),
+        Command::Packs(form) => packs::list(form.json),
         Command::PacksPrepare { series } => packs::prepare(series),
+        Command::Pack(command) => pack::run(command),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -1,40 +1,110 @@
-//! Preparing a pack ahead of the first push, with its progress shown.
+//! The packs of this machine: listed, and prepared ahead of the first push.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::pack::Step as OpenStep;
-use corundum_sdk::pack::ruby::{Series, Step as PrepareStep};
+use corundum_sdk::pack::ruby::{self, Edition, Series, Step as PrepareStep};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
+use super::table;
 use crate::packs::{self, Step};
 
-/// Prepares the pack of `series` in the cache that all nodes of the machine share.
+/// Steps of opening a pack that count in a bar, beside those of making it: split, write, compile, start.
+const STEPS: usize = 4;
+
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    origin: String,
+    version: Option<String>,
+    ready: bool,
+    default: bool,
+    path: String,
+}
+
+/// Lists all editions.
+pub(super) fn list(json: bool) -> anyhow::Result<ExitCode> {
+    let cache = super::cache()?;
+    let listed = Edition::ALL.into_iter().map(|edition| {
+        let pack = ruby::prepared(edition, &cache);
+        Listed {
+            name: format!("ruby {}", edition.series),
+            origin: edition.origin.to_string(),
+            version: pack.as_ref().map(|pack| pack.manifest().version.clone()),
+            ready: pack.is_some(),
+            default: edition == Series::DEFAULT.best(),
+            path: ruby::pack_path(edition, &cache).display().to_string(),
+        }
+    });
+    let listed: Vec<Listed> = listed.collect();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&listed)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = listed.into_iter().map(|pack| {
+        let state = match (pack.ready, pack.origin.as_str()) {
+            (true, _) => "ready",
+            (false, "source") => "corundum pack build ruby",
+            (false, _) => "on first use",
+        };
+        vec![
+            pack.name,
+            pack.origin,
+            pack.version.unwrap_or_default(),
+            state.to_owned(),
+            if pack.default { "default" } else { "" }.to_owned(),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    table::print(&["PACK", "FROM", "VERSION", "STATE", ""], &rows)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prepares the quickest pack of `series` in the cache that all nodes of the machine share, unless the best is there.
 pub(super) fn prepare(series: Series) -> anyhow::Result<ExitCode> {
+    let best = ruby::prepared(series.best(), &super::cache()?).is_some();
+    make(if best { series.best() } else { series.quickest() })
+}
+
+/// Makes a pack ready, with its progress shown.
+pub(super) fn make(edition: Edition) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    // Fetch, split, write, compile, start.
-    let bar = ProgressBar::new(5);
+    let bar = ProgressBar::new(STEPS as u64);
     let style = "Ruby {prefix}  [{bar:24}] {pos}/{len} {wide_msg} {elapsed}";
     bar.set_style(ProgressStyle::with_template(style)?.progress_chars("=> "));
-    bar.set_prefix(series.as_str());
+    bar.set_prefix(edition.series.as_str());
     bar.enable_steady_tick(Duration::from_millis(100));
-    let say = |position: u64, text: String| {
-        bar.set_position(position);
+    let mut first = 0;
+    let say = |position: usize, text: String| {
+        bar.set_position(position as u64);
         bar.set_message(text);
     };
     let engine = Engine::new(EngineConfig::on_demand())?;
-    let (directory, _) = packs::open(&engine, series, &super::cache()?, |step| match step {
-        Step::Prepare(PrepareStep::Fetch) => say(0, "fetching from npm".to_owned()),
-        Step::Prepare(PrepareStep::Split) => say(1, "parting code and memory".to_owned()),
-        Step::Prepare(PrepareStep::Write) => say(2, "writing".to_owned()),
-        Step::Open(OpenStep::Compile(module)) => say(3, format!("compiling {module}")),
-        Step::Open(OpenStep::Start) => say(4, "starting Ruby once".to_owned()),
-    })?;
+    let opened = packs::open(&engine, edition, &super::cache()?, |step| match step {
+        Step::Prepare(PrepareStep::Fetch) => {
+            first = 1;
+            bar.set_length((first + STEPS) as u64);
+            say(0, "fetching from npm".to_owned());
+        }
+        Step::Prepare(PrepareStep::Build(progress)) => {
+            first = progress.of;
+            bar.set_length((first + STEPS) as u64);
+            say(progress.done, progress.doing);
+        }
+        Step::Prepare(PrepareStep::Split) => say(first, "parting code and memory".to_owned()),
+        Step::Prepare(PrepareStep::Write) => say(first + 1, "writing".to_owned()),
+        Step::Open(OpenStep::Compile(module)) => say(first + 2, format!("compiling {module}")),
+        Step::Open(OpenStep::Start) => say(first + 3, "starting Ruby once".to_owned()),
+    });
     bar.finish_and_clear();
+    let (directory, _) = opened?;
     println!(
-        "Ruby {} is ready ({:.1} s)",
+        "Ruby {} from {} is ready ({:.1} s)",
         directory.manifest().version,
+        edition.origin,
         started.elapsed().as_secs_f64()
     );
     Ok(ExitCode::SUCCESS)

@@ -56,6 +56,10 @@ pub(super) struct Arguments {
     /// Megabytes that one push may send [default: 1024]
     #[arg(long, value_name = "MB")]
     push_limit: Option<NonZeroU32>,
+    /// Whether the node builds its Ruby from source in the background, where `corundum pack build ruby` has not done so
+    /// yet [default: true]
+    #[arg(long, value_name = "BOOL")]
+    build_ruby: Option<bool>,
 }
 
 impl Arguments {
@@ -88,6 +92,7 @@ impl Arguments {
             boot_timeout: self.boot_timeout.or(file.boot_timeout),
             slug_limit: self.slug_limit.or(file.slug_limit),
             push_limit: self.push_limit.or(file.push_limit),
+            build_ruby: self.build_ruby.or(file.build_ruby),
         }
     }
 
@@ -132,6 +137,7 @@ impl Arguments {
                 boot: self.boot_timeout.map_or(build.boot, seconds),
                 slug: self.slug_limit.map_or(build.slug, megabytes),
             },
+            build_ruby: self.build_ruby.unwrap_or(true),
             data: data.canonicalize()?,
             cache,
             http: self.http.unwrap_or(loopback(8080)),

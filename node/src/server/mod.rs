@@ -15,6 +15,7 @@ mod logs;
 mod platform;
 mod secret;
 mod store;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) push: u64,
     /// Limits of builds.
     pub(crate) build: Limits,
+    /// Whether Ruby is built from source beside serving, where it has not been yet.
+    pub(crate) build_ruby: bool,
 }
 
 /// Runs a node until it is told to stop.
@@ -107,7 +110,8 @@ async fn serve(settings: Settings, compute: tokio::runtime::Handle) -> anyhow::R
     };
     let router = tokio::spawn(run_router(http, front, limits, stopped(stop.clone())));
     let doors = tokio::spawn(api::serve(api, platform.clone()));
-    let hooks = tokio::spawn(hook::serve(hook, platform));
+    let hooks = tokio::spawn(hook::serve(hook, platform.clone()));
+    let upgrades = tokio::spawn(upgrade::run(platform));
     wait_for_signal().await?;
     println!("corundum: stopping");
     stop.notify_waiters();
@@ -118,6 +122,7 @@ async fn serve(settings: Settings, compute: tokio::runtime::Handle) -> anyhow::R
     }
     doors.abort();
     hooks.abort();
+    upgrades.abort();
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use corundum_host::pack::Pack;
 use corundum_host::slug;
 use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_sdk::pack::PackDir;
-use corundum_sdk::pack::ruby::Series;
+use corundum_sdk::pack::ruby::{self, Edition, Series};
 use tokio::sync::OnceCell;
 
 use super::build::{Build, Source};
@@ -37,8 +37,8 @@ pub(crate) struct Platform {
     logs: Arc<Logs>,
     engine: Engine,
     grid: Grid,
-    /// Each is prepared once, and no series waits for another's preparation.
-    packs: Mutex<HashMap<Series, Arc<OnceCell<Arc<Ready>>>>>,
+    /// Each is prepared once, and none waits for another's preparation.
+    packs: Mutex<HashMap<Edition, Arc<OnceCell<Arc<Ready>>>>>,
     building: Mutex<HashSet<AppName>>,
     /// Branches that accepted pushes are about to move, and where to; by app.
     moving: Mutex<HashMap<AppName, Branch>>,
@@ -194,27 +194,74 @@ impl Platform {
         Ok(release.image)
     }
 
-    /// The pack of `series`, prepared if it was not yet.
-    pub(crate) async fn pack(&self, series: Series) -> anyhow::Result<Arc<Ready>> {
+    /// The edition of `series` that new images are made with: the best one once it is there, since it takes minutes to
+    /// make.
+    fn edition(&self, series: Series) -> Edition {
+        match ruby::prepared(series.best(), &self.settings.cache) {
+            Some(_) => series.best(),
+            None => series.quickest(),
+        }
+    }
+
+    /// A pack, prepared if it was not yet.
+    pub(crate) async fn pack(&self, edition: Edition) -> anyhow::Result<Arc<Ready>> {
         let cell = {
             let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
-            packs.entry(series).or_default().clone()
+            packs.entry(edition).or_default().clone()
         };
-        let ready = cell.get_or_try_init(|| self.prepare(series)).await?;
+        let ready = cell.get_or_try_init(|| self.prepare(edition)).await?;
         Ok(ready.clone())
     }
 
-    async fn prepare(&self, series: Series) -> anyhow::Result<Arc<Ready>> {
+    async fn prepare(&self, edition: Edition) -> anyhow::Result<Arc<Ready>> {
         let (engine, cache) = (self.engine.clone(), self.settings.cache.clone());
         // Compiling the pack takes the processor for a while: not on the threads that serve.
         let opened =
-            tokio::task::spawn_blocking(move || packs::open(&engine, series, &cache, |_| {}));
+            tokio::task::spawn_blocking(move || packs::open(&engine, edition, &cache, |_| {}));
         let (directory, pack) = opened.await??;
         let ready = Arc::new(Ready {
             directory,
             pack: Arc::new(pack),
         });
         Ok(ready)
+    }
+
+    /// Makes the images anew that are not of their series' best pack, one after another. Each app serves from its old image
+    /// until the new one is there, and keeps it if it does not boot on the new pack. Waits for an app that is being built.
+    pub(crate) async fn upgrade(self: &Arc<Self>) -> anyhow::Result<()> {
+        for app in self.store.apps()? {
+            let building = loop {
+                match self.begin_build(&app.name) {
+                    Some(building) => break building,
+                    None => tokio::time::sleep(std::time::Duration::from_secs(1)).await,
+                }
+            };
+            let current = self.store.current_release(&app.name);
+            if let Ok(Some(release)) = current
+                && self.outdated(&release)
+            {
+                let old = self.image_path(&release.image);
+                match self.remake(&app.name, release).await {
+                    Ok(_) => {
+                        let _ = fs::remove_dir_all(old);
+                    }
+                    Err(error) => {
+                        let line = format!("The app stays on the pack that it has: {error:#}");
+                        self.logs.add(&app.name, "corundum[pack]", &line);
+                        tracing::warn!(app = %app.name, error = format!("{error:#}"), "not moved to the new pack");
+                    }
+                }
+            }
+            drop(building);
+        }
+        Ok(())
+    }
+
+    /// Whether a release's image is of another pack than a new one would be.
+    fn outdated(&self, release: &ReleaseRecord) -> bool {
+        let wanted = ruby::digest(self.edition(release.about.ruby));
+        let described = Image::read_description(&self.image_path(&release.image));
+        described.is_none_or(|description| description.pack != wanted)
     }
 
     /// Creates an app and its repository.
@@ -303,7 +350,7 @@ impl Platform {
         config: &Config,
         say: impl FnMut(&str) + Send,
     ) -> anyhow::Result<Build> {
-        let ready = self.pack(series).await?;
+        let ready = self.pack(self.edition(series)).await?;
         let pack = ready.directory.path();
         build::run(&self.settings, pack, source, self.host(app), config, say).await
     }
@@ -429,7 +476,15 @@ impl Platform {
         config: Config,
         (image, slug): (PathBuf, PathBuf),
     ) -> anyhow::Result<Release> {
-        let pack = self.pack(release.about.ruby).await?.pack.clone();
+        // An image that was made while the best pack was not there, or that does not boot on it, runs on its own.
+        let quickest = release.about.ruby.quickest();
+        let made = Image::read_description(&image).map(|description| description.pack);
+        let edition = if made == Some(ruby::digest(quickest)) {
+            quickest
+        } else {
+            self.edition(release.about.ruby)
+        };
+        let pack = self.pack(edition).await?.pack.clone();
         let (engine, of, digest) = (self.engine.clone(), pack.clone(), release.slug.clone());
         // Both are read to their last byte to be checked: not on the threads that serve.
         let loaded = tokio::task::spawn_blocking(move || {

@@ -14,10 +14,18 @@ module Dyno
   LOG.sync = true
 end
 
+if defined?(Dyno::Native)
+  Dyno::INPUT.extend(Dyno::Native::Input)
+  Dyno::OUTPUT.extend(Dyno::Native::Output)
+end
+
 require "json"
 require_relative "dyno/process"
 require_relative "dyno/output"
-require_relative "dyno/catch"
+# The npm builds' own lose memory; see there.
+require_relative "dyno/catch" unless defined?(Dyno::Native)
+require_relative "dyno/timeout"
+require_relative "dyno/thread"
 require_relative "dyno/replacements"
 require_relative "dyno/socket"
 require_relative "dyno/random"

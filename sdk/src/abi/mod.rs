@@ -21,3 +21,6 @@ pub const RESTORE: &str = "dyno_restore";
 pub const HANDLE: &str = "dyno_handle";
 /// Run instead of [`HANDLE`] for other process types; the result is the exit status.
 pub const RUN: &str = "dyno_run";
+/// Optional. Run once when a pack is prepared: the address of a byte in memory of which the host sets the lowest bit
+/// whenever it ends a time slice, so that a guest can keep deadlines while it computes.
+pub const INTERRUPT: &str = "dyno_interrupt";

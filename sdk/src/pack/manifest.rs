@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::abi;
 
 /// The manifest's file name.
-const MANIFEST: &str = "pack.json";
+pub(super) const MANIFEST: &str = "pack.json";
 
 /// What a pack says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,8 @@ pub struct Manifest {
     pub version: String,
     /// The series that apps choose, `3.4`.
     pub series: String,
+    /// Where the language's runtime comes from, `source`.
+    pub origin: String,
     /// The digest of everything it is made from: a pack with another one is another pack.
     pub digest: String,
     /// Its modules in linking order; the last exports the dyno ABI.
@@ -35,6 +37,13 @@ pub struct Manifest {
     pub gems: BTreeMap<String, String>,
     /// Those of them whose native part it carries.
     pub extensions: Vec<String>,
+}
+
+impl Manifest {
+    /// All files of the pack.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.modules.iter().chain([&self.image, &self.root])
+    }
 }
 
 /// A file of a pack.
@@ -127,11 +136,7 @@ impl PackDir {
                 found: manifest.abi,
             });
         }
-        let members = manifest
-            .modules
-            .iter()
-            .chain([&manifest.image, &manifest.root]);
-        for member in members {
+        for member in manifest.members() {
             let plain = |text: &str| {
                 !text.is_empty()
                     && text

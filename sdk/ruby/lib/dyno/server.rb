@@ -30,8 +30,8 @@ module Dyno
       end
 
       # Serves one request; 0 when it was answered.
-      def serve(head = INPUT.sysread(CHUNK))
-        env = read_env(head)
+      def serve
+        env = read_env
         input = env["rack.input"]
         method = env["REQUEST_METHOD"]
         status = headers = body = error = nil
@@ -51,7 +51,7 @@ module Dyno
       # Serves sample requests that the host offers while a release is made, at most so many; whether the dyno is as
       # good as before.
       def warm_up(most = 100)
-        most.times { return false unless serve(INPUT.sysread(CHUNK)).zero? }
+        most.times { return false unless serve.zero? }
         true
       rescue EOFError
         true
@@ -59,38 +59,48 @@ module Dyno
 
       private
 
-      # The Rack env of the request that begins with `head`.
-      def read_env(head)
-        colon = head.index(":")
-        length = head.to_i
-        finish = colon + 1 + length
-        head << INPUT.sysread(CHUNK) while head.bytesize <= finish
-        fields = head.byteslice(colon + 1, length).split("\0", -1)
+      # The Rack env of the next request.
+      def read_env
         env = @environment.dup
-        index = 0
-        last = fields.length - 1
-        while index < last
-          env[fields[index]] = fields[index + 1]
-          index += 2
-        end
+        first = read_head(env)
         # CGI decodes the path; Rack's apps do so themselves.
         uri = env["REQUEST_URI"]
         env["PATH_INFO"] = uri[/\A[^?]*/] if uri&.include?("%")
         env["PATH_INFO"] = @asterisk if uri == "*"
         # What Rack 2 calls it; also, a header named Version must not pass for it.
         env["HTTP_VERSION"] = env["SERVER_PROTOCOL"]
-        env["rack.input"] = input(env, head, finish + 1)
+        env["rack.input"] = input(env, first)
         env[@afterwards] = []
         env
       end
 
-      def input(env, head, start)
+      # Adds the fields of the next request's head to `env`; returns what of its body has come with them.
+      if defined?(Native)
+        def read_head(env) = Native.read_head(env)
+      else
+        def read_head(env)
+          head = INPUT.sysread(CHUNK)
+          colon = head.index(":")
+          length = head.to_i
+          finish = colon + 1 + length
+          head << INPUT.sysread(CHUNK) while head.bytesize <= finish
+          fields = head.byteslice(colon + 1, length).split("\0", -1)
+          index = 0
+          last = fields.length - 1
+          while index < last
+            env[fields[index]] = fields[index + 1]
+            index += 2
+          end
+          head.bytesize > finish + 1 ? head.byteslice((finish + 1)..) : "".b
+        end
+      end
+
+      def input(env, first)
         length = env["CONTENT_LENGTH"]
         if length == "0"
           env.delete("CONTENT_LENGTH")
           return EMPTY
         end
-        first = head.bytesize > start ? head.byteslice(start..) : "".b
         return Input.new(length.to_i, first) unless length == "-1"
 
         # A body of unknown length; frameworks look for this header before they read it.

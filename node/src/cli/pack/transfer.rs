@@ -1,0 +1,96 @@
+//! A pack in one file.
+//!
+//! The file is an archive of the pack's manifest and the files that it names. What a machine compiles from them stays where
+//! it is: another may have another processor.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use corundum_sdk::pack::ruby::{self, Edition};
+use corundum_sdk::pack::transfer;
+use sha2::{Digest, Sha256};
+
+/// Bytes of a pack: several times the largest.
+const LIMIT: u64 = 1 << 30;
+
+pub(super) fn export(edition: Edition, path: &Path) -> anyhow::Result<ExitCode> {
+    let pack = ruby::prepared(edition, &crate::cli::cache()?)
+        .with_context(|| format!("Ruby {edition} is not built yet: corundum pack build ruby"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let part = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+        .with_context(|| path.display().to_string())?;
+    let digest = {
+        let written = transfer::write(&pack, BufWriter::new(part.as_file()))?;
+        let file = written.output.into_inner();
+        file.map_err(std::io::IntoInnerError::into_error)?
+            .sync_all()?;
+        written.digest
+    };
+    part.persist(path)
+        .with_context(|| path.display().to_string())?;
+    println!("{digest}  {}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn import(
+    edition: Edition,
+    path: &Path,
+    expected: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let length = fs::metadata(path)
+        .with_context(|| path.display().to_string())?
+        .len();
+    anyhow::ensure!(length <= LIMIT, "{} is too large for a pack", path.display());
+    if let Some(expected) = expected {
+        let found = sha256(path)?;
+        if !found.eq_ignore_ascii_case(expected.trim()) {
+            bail!(
+                "{} has the SHA-256 {found}, not the expected one: it was not used",
+                path.display()
+            );
+        }
+    }
+    let cache = crate::cli::cache()?;
+    let place = ruby::pack_path(edition, &cache);
+    if ruby::prepared(edition, &cache).is_some() {
+        println!("Ruby {edition} is here already: {}", place.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let packs = cache.join("packs");
+    fs::create_dir_all(&packs).with_context(|| packs.display().to_string())?;
+    let work = tempfile::Builder::new()
+        .prefix(".importing-")
+        .tempdir_in(&packs)?;
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    let pack = transfer::read(bytes, work.path())
+        .with_context(|| format!("{} is no pack, or damaged", path.display()))?;
+    if pack.manifest().digest != ruby::digest(edition) {
+        bail!(
+            "{} is Ruby {}, made by another version of Corundum: this one would not use it",
+            path.display(),
+            pack.manifest().version
+        );
+    }
+    let _ = fs::remove_dir_all(&place);
+    fs::rename(work.keep(), &place).with_context(|| place.display().to_string())?;
+    println!("Ruby {edition} is here: a node compiles it when it starts");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sha256(path: &Path) -> anyhow::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        hasher.write_all(&buffer[..read])?;
+    }
+    let digest = hasher.finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}

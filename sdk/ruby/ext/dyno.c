@@ -1,0 +1,373 @@
+/*
+ * The dyno ABI, spoken by MRI itself: takes the place of MRI's main.c.
+ *
+ * What an app sees of a dyno is written in Ruby (sdk/ruby/lib), and the same for every build of MRI. Here stands what is
+ * faster or only possible in C: the exports, reading a request's head into a Rack env, reading and writing the streams
+ * without an IO in between, and closing malloc's holes before the memory is kept.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <time.h>
+
+#include "vm_core.h"
+#include "ruby/encoding.h"
+#include "ruby/io.h"
+
+#define EXPORT(name) __attribute__((export_name(#name))) name
+
+/* What the host calls a failure that its log explains: EX_SOFTWARE of sysexits.h. */
+#define FAILED 70
+
+/* Bytes read at once; most heads need no second read. */
+#define HEAD_SIZE (1 << 14)
+/* A head beyond this is the router's mistake. */
+#define HEAD_LIMIT (1 << 20)
+/* Header names that are remembered as frozen strings; a power of two, several times the names that occur. */
+#define NAMES 512
+
+void __wasm_call_ctors(void);
+
+static VALUE dyno;
+static ID id_boot, id_restore, id_handle, id_run, id_full_message;
+
+static VALUE
+full_message(VALUE error)
+{
+    return rb_funcall(error, id_full_message, 0);
+}
+
+/* Writes the pending exception to the log. */
+static void
+log_exception(void)
+{
+    VALUE error = rb_errinfo();
+    int state;
+
+    rb_set_errinfo(Qnil);
+    VALUE text = rb_protect(full_message, error, &state);
+    if (state || !RB_TYPE_P(text, T_STRING)) {
+        /* Too early, or too late, for a message. */
+        rb_set_errinfo(Qnil);
+        dprintf(2, "%s\n", rb_obj_classname(error));
+        return;
+    }
+    ssize_t written = write(2, RSTRING_PTR(text), RSTRING_LEN(text));
+    (void)written;
+    RB_GC_GUARD(text);
+}
+
+/* -- streams ------------------------------------------------------------------------------------------------------- */
+
+/* INPUT.sysread(length, buffer = nil): as IO's, without its buffer, encodings and locks. */
+static VALUE
+input_sysread(int argc, VALUE *argv, VALUE self)
+{
+    VALUE length, buffer;
+
+    rb_scan_args(argc, argv, "11", &length, &buffer);
+    long most = NUM2LONG(length);
+    if (most < 0) rb_raise(rb_eArgError, "negative length %ld given", most);
+    if (NIL_P(buffer)) {
+        buffer = rb_str_new(NULL, most);
+    }
+    else {
+        StringValue(buffer);
+        rb_str_modify(buffer);
+        rb_str_resize(buffer, most);
+    }
+    ssize_t got;
+    do {
+        got = read(0, RSTRING_PTR(buffer), most);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) rb_sys_fail("request");
+    rb_str_set_len(buffer, got);
+    if (got == 0 && most > 0) rb_eof_error();
+    return buffer;
+}
+
+/* OUTPUT.syswrite(string): writes all of it. */
+static VALUE
+output_syswrite(VALUE self, VALUE string)
+{
+    string = rb_obj_as_string(string);
+    const char *bytes = RSTRING_PTR(string);
+    size_t left = RSTRING_LEN(string);
+
+    while (left > 0) {
+        ssize_t written = write(1, bytes, left);
+        if (written < 0) {
+            if (errno == EINTR) continue;
+            rb_sys_fail("response");
+        }
+        bytes += written;
+        left -= written;
+    }
+    RB_GC_GUARD(string);
+    return LONG2NUM(RSTRING_LEN(string));
+}
+
+/* -- a request's head ---------------------------------------------------------------------------------------------- */
+
+static char head_buffer[HEAD_SIZE];
+static VALUE names[NAMES];
+
+/* The frozen string of a header's name: the one that literals in apps are, so that looking one up compares pointers. */
+static VALUE
+name_of(const char *bytes, size_t length)
+{
+    size_t slot = length;
+    for (size_t i = 0; i < length; i++) slot = slot * 31 + (unsigned char)bytes[i];
+    slot %= NAMES;
+    VALUE known = names[slot];
+    if (known && (size_t)RSTRING_LEN(known) == length && memcmp(RSTRING_PTR(known), bytes, length) == 0) {
+        return known;
+    }
+    VALUE name = rb_enc_interned_str(bytes, length, rb_utf8_encoding());
+    names[slot] = name;
+    return name;
+}
+
+/* Reads on from descriptor 0; what has ended is no head. */
+static size_t
+read_more(char *buffer, size_t size)
+{
+    ssize_t got;
+    do {
+        got = read(0, buffer, size);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) rb_sys_fail("request");
+    if (got == 0) rb_eof_error();
+    return got;
+}
+
+struct head {
+    char *bytes;
+    size_t have, size;
+    VALUE env;
+};
+
+/* Reads a netstring of names and values (the SCGI specification, "Request Format") into the Hash. */
+static VALUE
+read_head(VALUE argument)
+{
+    struct head *head = (struct head *)argument;
+    size_t length = 0, at = 0;
+
+    head->have = read_more(head->bytes, head->size);
+    for (;;) {
+        if (at == head->have) head->have += read_more(head->bytes + at, head->size - at);
+        char c = head->bytes[at++];
+        if (c == ':') break;
+        if (c < '0' || c > '9' || length > HEAD_LIMIT) rb_raise(rb_eIOError, "the request is no netstring");
+        length = length * 10 + (c - '0');
+    }
+    size_t finish = at + length;
+    if (finish >= head->size) {
+        char *larger = malloc(finish + 1);
+        if (!larger) rb_memerror();
+        memcpy(larger, head->bytes, head->have);
+        if (head->bytes != head_buffer) free(head->bytes);
+        head->bytes = larger;
+        head->size = finish + 1;
+    }
+    while (head->have <= finish) {
+        head->have += read_more(head->bytes + head->have, head->size - head->have);
+    }
+    const char *p = head->bytes + at, *end = head->bytes + finish;
+    while (p < end) {
+        const char *name = p, *name_end = memchr(p, 0, end - p);
+        if (!name_end || name_end + 1 >= end) break;
+        const char *value = name_end + 1, *value_end = memchr(value, 0, end - value);
+        if (!value_end) break;
+        rb_hash_aset(head->env, name_of(name, name_end - name), rb_str_new(value, value_end - value));
+        p = value_end + 1;
+    }
+    return rb_str_new(head->bytes + finish + 1, head->have - finish - 1);
+}
+
+static VALUE
+free_head(VALUE argument)
+{
+    struct head *head = (struct head *)argument;
+    if (head->bytes != head_buffer) free(head->bytes);
+    return Qnil;
+}
+
+/* Native.read_head(env): adds the next request's fields to env; what of its body has come with them. */
+static VALUE
+native_read_head(VALUE self, VALUE env)
+{
+    struct head head = { head_buffer, 0, sizeof head_buffer, env };
+    return rb_ensure(read_head, (VALUE)&head, free_head, (VALUE)&head);
+}
+
+/* -- time ---------------------------------------------------------------------------------------------------------- */
+
+/* When `Timeout.expired` is to be called, in seconds of the monotonic clock; 0 for never. */
+static double deadline;
+/* Of our patch to thread.c. */
+extern void (*rb_slice_ended)(void);
+static ID id_expired;
+
+/* Native.deadline = seconds: see sdk/ruby/lib/dyno/timeout.rb. */
+static VALUE
+native_set_deadline(VALUE self, VALUE seconds)
+{
+    deadline = NIL_P(seconds) ? 0 : NUM2DBL(seconds);
+    return seconds;
+}
+
+/* Called by the interpreter, at a place where it may raise, after the host has ended a time slice. */
+static void
+slice_ended(void)
+{
+    struct timespec now;
+
+    if (deadline == 0) return;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec + now.tv_nsec * 1e-9 < deadline) return;
+    deadline = 0;
+    rb_funcall(rb_path2class("Timeout"), id_expired, 0);
+}
+
+/* -- malloc -------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Plugs the holes that malloc has among its blocks, from large to small, so that what requests allocate lies together at
+ * the heap's end instead of on every page, each of which would become private to the dyno. A block larger than any hole
+ * tells where the end is.
+ */
+static void
+plug(void)
+{
+    char *end = malloc(1 << 20);
+    int left = 1000000;
+
+    if (!end) return;
+    free(end);
+    for (size_t size = 1 << 18; size > 8; size = size * 3 / 4) {
+        for (;;) {
+            char *block = malloc(size);
+            if (!block) return;
+            if (block >= end || --left < 0) {
+                free(block);
+                break;
+            }
+        }
+    }
+}
+
+/* -- the ABI ------------------------------------------------------------------------------------------------------- */
+
+static VALUE
+load_prelude(VALUE unused)
+{
+    rb_require("/usr/lib/corundum/dyno");
+    return rb_const_get(rb_cObject, rb_intern("Dyno"));
+}
+
+static void
+define_native(void)
+{
+    VALUE module = rb_define_module("Dyno");
+    VALUE native = rb_define_module_under(module, "Native");
+    VALUE input = rb_define_module_under(native, "Input");
+    VALUE output = rb_define_module_under(native, "Output");
+
+    rb_slice_ended = slice_ended;
+    for (int i = 0; i < NAMES; i++) rb_gc_register_address(&names[i]);
+    rb_define_module_function(native, "read_head", native_read_head, 1);
+    rb_define_module_function(native, "deadline=", native_set_deadline, 1);
+    rb_define_method(input, "sysread", input_sysread, -1);
+    rb_define_method(output, "syswrite", output_syswrite, 1);
+}
+
+void
+EXPORT(_initialize)(void)
+{
+    static char program[] = "ruby", utf8[] = "-EUTF-8", warn[] = "-W1", script[] = "-e_=0";
+    static char *arguments[] = { program, utf8, warn, script, NULL };
+    int argc = 4, state;
+    char **argv = arguments;
+
+    __wasm_call_ctors();
+    ruby_sysinit(&argc, &argv);
+    {
+        RUBY_INIT_STACK;
+        if (ruby_setup()) {
+            log_exception();
+            abort();
+        }
+        /* Loads RubyGems and sets encodings; the program itself does nothing and is not run. */
+        ruby_options(argc, argv);
+        define_native();
+        id_boot = rb_intern("boot");
+        id_restore = rb_intern("restore");
+        id_handle = rb_intern("handle");
+        id_run = rb_intern("run");
+        id_full_message = rb_intern("full_message");
+        id_expired = rb_intern("expired");
+        rb_gc_register_address(&dyno);
+        dyno = rb_protect(load_prelude, Qnil, &state);
+        if (state) {
+            log_exception();
+            abort();
+        }
+    }
+}
+
+static VALUE
+call(VALUE method)
+{
+    return rb_funcall(dyno, (ID)method, 0);
+}
+
+static int
+status_of(ID method)
+{
+    int state;
+    VALUE status = rb_protect(call, (VALUE)method, &state);
+    if (state) {
+        log_exception();
+        return FAILED;
+    }
+    return FIXNUM_P(status) ? FIX2INT(status) : FAILED;
+}
+
+int
+EXPORT(dyno_boot)(void)
+{
+    int status = status_of(id_boot);
+    if (status == 0) plug();
+    return status;
+}
+
+int
+EXPORT(dyno_restore)(void)
+{
+    return status_of(id_restore);
+}
+
+int
+EXPORT(dyno_handle)(void)
+{
+    return status_of(id_handle);
+}
+
+int
+EXPORT(dyno_run)(void)
+{
+    return status_of(id_run);
+}
+
+/* Where the host sets the lowest bit when a time slice has ended: the interpreter's own flag of pending interrupts. */
+void *
+EXPORT(dyno_interrupt)(void)
+{
+    return (void *)&GET_EC()->interrupt_flag;
+}

@@ -1,0 +1,126 @@
+# frozen_string_literal: true
+
+module Dyno
+  # Where a block that Thread.new was given begins to wait for what only another thread could do, it ends.
+  class Parked < Exception; end # rubocop:disable Lint/InheritException
+
+  # What Thread.new returns: there are no threads, so its block runs at once, to its end, before the caller goes on. That is
+  # all that code wants which starts a thread to have something done, and asks for its value.
+  #
+  # A block that loops in the background forever cannot run. It is stopped where it begins to wait: at an empty queue, or
+  # when it has slept for a second in all.
+  class FinishedThread
+    # Seconds that a block may sleep.
+    PATIENCE = 1.0
+
+    class << self
+      # The one whose block runs, innermost last.
+      def running = @running ||= []
+
+      # Notes that the running block sleeps for so long; raises Parked when it does nothing else.
+      def sleeps(seconds)
+        thread = running.last or return
+
+        raise Parked unless seconds && (thread.slept += seconds) <= PATIENCE
+      end
+    end
+
+    attr_accessor :name, :report_on_exception, :abort_on_exception, :priority, :slept
+
+    def initialize(*arguments, &block)
+      raise ThreadError, "must be called with a block" unless block
+
+      @locals = {}
+      @variables = {}
+      @slept = 0.0
+      @priority = 0
+      self.class.running.push(self)
+      begin
+        @value = block.call(*arguments)
+      rescue Parked
+        @parked = true
+        LOG.write("a thread was stopped where it began to wait: a dyno runs nothing in the background\n")
+      rescue StandardError, ScriptError => error
+        @error = error
+      ensure
+        self.class.running.pop
+      end
+    end
+
+    def value
+      join
+      @value
+    end
+
+    # Raises what the block has raised.
+    def join(_limit = nil)
+      raise @error if @error
+
+      self
+    end
+
+    def [](key) = @locals[key.to_sym]
+    def []=(key, value)
+      @locals[key.to_sym] = value
+    end
+    def fetch(key, *default, &block) = @locals.fetch(key.to_sym, *default, &block)
+    def key?(key) = @locals.key?(key.to_sym)
+    def keys = @locals.keys
+    def thread_variable_get(key) = @variables[key.to_sym]
+    def thread_variable_set(key, value) = @variables[key.to_sym] = value
+    def thread_variable?(key) = @variables.key?(key.to_sym)
+    def alive? = false
+    def stop? = true
+    def status = @error ? nil : false
+    def kill = self
+    alias exit kill
+    alias terminate kill
+    def wakeup = self
+    def run = self
+    def raise(*) = (super if FinishedThread.running.include?(self))
+    def group = ThreadGroup::Default
+    def backtrace = []
+    def is_a?(kind) = kind == Thread || super
+    alias kind_of? is_a?
+  end
+
+  # Thread.new and the like.
+  module Threads
+    def new(...) = FinishedThread.new(...)
+    def start(...) = FinishedThread.new(...)
+    def fork(...) = FinishedThread.new(...)
+    def ===(object) = FinishedThread === object || super
+  end
+
+  # A queue that nobody will fill.
+  module EmptyQueues
+    def pop(non_block = false, timeout: nil)
+      FinishedThread.sleeps(timeout) if empty? && !non_block && !closed?
+      timeout ? super : super(non_block)
+    end
+    alias shift pop
+    alias deq pop
+  end
+
+  Thread.singleton_class.prepend(Threads)
+  Thread::Queue.prepend(EmptyQueues)
+  Thread::SizedQueue.prepend(EmptyQueues)
+end
+
+# As MRI's, but for blocks that run as threads or have a deadline.
+module Kernel
+  alias dyno_sleep sleep
+  private :dyno_sleep
+
+  def sleep(*seconds)
+    Dyno::FinishedThread.sleeps(seconds.first)
+    left = Timeout.left
+    return dyno_sleep(*seconds) if left.nil? || (seconds.first && seconds.first <= left)
+
+    dyno_sleep(left)
+    Timeout.expired
+  end
+
+  module_function :sleep
+  module_function :dyno_sleep
+end

@@ -1,0 +1,2 @@
+cd "$WORK/build"
+make -j"$JOBS"

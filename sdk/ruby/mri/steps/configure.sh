@@ -1,0 +1,17 @@
+mkdir -p "$WORK/build"
+cd "$WORK/build"
+# What is not listed cannot exist without threads, processes, sockets or a dynamic linker.
+extensions=bigdecimal,cgi/escape,coverage,date,digest,digest/bubblebabble,digest/md5,digest/rmd160,digest/sha1,digest/sha2
+extensions=$extensions,erb/escape,etc,fcntl,io/console,io/nonblock,io/wait,json,json/generator,json/parser,monitor,nkf
+extensions=$extensions,objspace,openssl,pathname,psych,rbconfig/sizeof,ripper,stringio,strscan,zlib$(cat "$WORK/extensions")
+# Data_Wrap_Struct, which older gems use, asks more of __builtin_choose_expr than this Clang gives it.
+# `true` stands for Binaryen, whose Asyncify pass this build does not need.
+WASI_SDK_PATH=none WASMOPT=true \
+  CC=wasm-cc LD=wasm-cc AR=wasm-ar RANLIB=wasm-ranlib \
+  optflags=-O3 debugflags=-g0 warnflags=-w CPPFLAGS="$DEFINES" XCFLAGS="$DEFINES" \
+  LDFLAGS="-Wl,-z,stack-size=$STACK_SIZE" \
+  ac_cv_func__setjmp=no ac_cv_func_sigsetjmp=no ac_cv_func___builtin_setjmp=no ac_cv_func__setjmpex=no \
+  ac_cv_header_pwd_h=no ac_cv_header_grp_h=no rb_cv_builtin___builtin_choose_expr_constant_p=no \
+  ../source/configure --host=wasm32-unknown-wasi --prefix=/usr --with-baseruby="$(command -v ruby)" \
+  --with-static-linked-ext --with-ext="$extensions" --with-setjmp-type=setjmp --with-opt-dir="$PREFIX" \
+  --disable-install-doc --disable-dtrace --disable-yjit --disable-rjit

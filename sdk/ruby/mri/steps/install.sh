@@ -1,0 +1,12 @@
+cd "$WORK/build"
+rm -rf "$WORK/root"
+make HAVE_BASERUBY=no DESTDIR="$WORK/root" do-install-nodoc
+# Debian's Ruby, which does the installing, has its gems elsewhere.
+gems=$WORK/root/usr/lib/ruby/gems
+if [ ! -d "$gems/3.3.0/specifications" ]; then
+  mkdir -p "$gems"
+  cp -R "$WORK"/root/var/lib/gems/3.3.0 "$gems/"
+fi
+cd "$gems/3.3.0"
+# A debugger and type checkers, which need a terminal and native parts that this build lacks.
+rm -rf gems/{debug,rbs,typeprof}-* specifications/{debug,rbs,typeprof}-* cache doc extensions build_info

@@ -1,0 +1,25 @@
+# MRI's source, our changes to it, and the gems that are linked into it.
+unpack "$SOURCES"/ruby3.3_*.orig.tar.xz source
+cd "$WORK/source"
+for patch in "$RECIPE"/patches/*.patch; do
+  patch -p1 --forward --fuzz=0 <"$patch"
+done
+cp "$RECIPE"/wasm/* wasm/
+cp "$RECIPE/dyno.c" main.c
+link() { # directory of a gem, path of its extension in it, where the extension belongs
+  mkdir -p "ext/$3" "$(dirname "ext/$3")"
+  cp -R "$1/$2/." "ext/$3/"
+  cp -R "$1"/lib/. lib/
+}
+: >"$WORK/extensions"
+while read -r name version extension target archive; do
+  case $name in '' | '#'*) continue ;; esac
+  if [ "$archive" = bundled ]; then
+    gem=.bundle/gems/$name-$version
+  else
+    unpack "$SOURCES/$archive" "gems/$name"
+    gem=$WORK/gems/$name
+  fi
+  link "$gem" "$extension" "$target"
+  printf ',%s' "$target" >>"$WORK/extensions"
+done <"$RECIPE/gems"

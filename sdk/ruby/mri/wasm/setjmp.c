@@ -1,0 +1,1 @@
+typedef int rb_wasm_no_setjmp_here;

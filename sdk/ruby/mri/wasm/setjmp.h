@@ -1,0 +1,4 @@
+#ifndef RB_WASM_SUPPORT_SETJMP_H
+#define RB_WASM_SUPPORT_SETJMP_H
+#include <setjmp.h>
+#endif

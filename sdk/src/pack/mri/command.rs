@@ -1,0 +1,88 @@
+//! Running a program of this machine, with a bound on its time.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::MriError;
+
+/// Bytes kept of what a program prints, from its end.
+const OUTPUT: usize = 1 << 16;
+
+/// How a program ended, and what it printed.
+pub(super) struct Outcome {
+    pub(super) success: bool,
+    pub(super) output: String,
+}
+
+/// Runs a command to its end and returns what it prints, on both streams.
+pub(super) fn run(command: Command, timeout: Duration) -> Result<Outcome, MriError> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let failed = |source| MriError::Start {
+        name: name.clone(),
+        source,
+    };
+    let mut log = tempfile::tempfile().map_err(failed)?;
+    let status = log
+        .try_clone()
+        .and_then(|file| run_into(command, file, timeout))
+        .map_err(failed)?;
+    let mut output = Vec::new();
+    log.rewind()
+        .and_then(|()| log.read_to_end(&mut output))
+        .map_err(failed)?;
+    let output = &output[output.len().saturating_sub(OUTPUT)..];
+    Ok(Outcome {
+        success: status.success(),
+        output: String::from_utf8_lossy(output).into_owned(),
+    })
+}
+
+/// Runs a command to its end, its output into a file. It gets a process group of its own, which is ended as a whole when
+/// the time is over.
+pub(super) fn run_into(
+    mut command: Command,
+    log: File,
+    timeout: Duration,
+) -> io::Result<ExitStatus> {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()?;
+    let mut group = Group(Some(child));
+    let started = Instant::now();
+    loop {
+        if let Some(child) = &mut group.0
+            && let Some(status) = child.try_wait()?
+        {
+            group.0 = None;
+            return Ok(status);
+        }
+        if started.elapsed() > timeout {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("it did not end within {} s", timeout.as_secs()),
+            ));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A process group that ends with this.
+struct Group(Option<Child>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // The group's number is that of its first process, which is not waited for yet.
+            let group = format!("-{}", child.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The recipe's files, as they lie in `sdk/ruby/mri/`.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../ruby/mri/", $name)))),*]
+    };
+}
+
+/// All but the steps.
+const FILES: &[(&str, &str)] = files![
+    "gems",
+    "patches/console.patch",
+    "patches/exceptions.patch",
+    "patches/fibers.patch",
+    "patches/registers.patch",
+    "patches/stack.patch",
+    "patches/timer.patch",
+    "wasm/fiber.c",
+    "wasm/machine.c",
+    "wasm/runtime.c",
+    "wasm/setjmp.c",
+    "wasm/setjmp.h",
+    "wasm/setjmp_core.S",
+];
+
+/// Our entry points, which take the place of MRI's main program.
+const ENTRY: &str = include_str!("../../../ruby/ext/dyno.c");
+
+/// What the steps run, by name.
+pub(super) const STEPS: &[(&str, &str)] = files![
+    "steps/toolchain.sh",
+    "steps/zlib.sh",
+    "steps/yaml.sh",
+    "steps/openssl.sh",
+    "steps/sources.sh",
+    "steps/configure.sh",
+    "steps/compile.sh",
+    "steps/install.sh",
+];
+
+/// A gem whose C extension is linked into MRI, by its line in the recipe's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkedGem {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// The gems of the recipe's list.
+pub fn linked_gems() -> Vec<LinkedGem> {
+    let list = FILES.iter().find(|(name, _)| *name == "gems");
+    let lines = list.map_or("", |(_, text)| text).lines();
+    let gem = |line: &'static str| {
+        let mut words = line.split_ascii_whitespace();
+        let (name, version) = (words.next()?, words.next()?);
+        (!name.starts_with('#')).then_some(LinkedGem { name, version })
+    };
+    lines.filter_map(gem).collect()
+}
+
+/// Adds all of the recipe to a digest.
+pub(super) fn hash(hasher: &mut blake3::Hasher) {
+    for (name, text) in FILES.iter().chain(STEPS).chain(&[("dyno.c", ENTRY)]) {
+        hasher.update(name.as_bytes()).update(&[0]);
+        hasher.update(text.as_bytes()).update(&[0]);
+    }
+}
+
+/// Writes the recipe's files into a directory, for the steps to find.
+pub(super) fn unpack(directory: &Path) -> io::Result<()> {
+    for (name, text) in FILES.iter().chain(&[("dyno.c", ENTRY)]) {
+        let path = directory.join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_gem_list_names_a_gem() {
+        let gems = linked_gems();
+        assert!(gems.contains(&LinkedGem {
+            name: "bcrypt",
+            version: "3.1.20"
+        }));
+        assert!(gems.iter().all(|gem| gem.version.starts_with(char::is_numeric)));
+    }
+
+    #[test]
+    fn every_patch_says_why() {
+        for (name, text) in FILES.iter().filter(|(name, _)| name.starts_with("patches/")) {
+            let why = text.split("--- a/").next().unwrap();
+            assert!(why.trim().ends_with('.'), "{name}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What MRI is built from: archives of Debian's pool and a compiler from the Python index, by their digests.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::MriError;
+use super::command::{self, Outcome};
+
+/// Names another mirror of Debian's archive than the one that apt uses.
+const MIRROR: &str = "CORUNDUM_DEBIAN_MIRROR";
+/// The compiler: LLVM and wasi-libc in one package.
+const ZIG: &str = "ziglang==0.17.1";
+/// For one archive.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A file and the SHA-256 of its bytes.
+struct Source {
+    /// Where it is in Debian's pool.
+    path: &'static str,
+    sha256: &'static str,
+}
+
+const ARCHIVES: [Source; 6] = [
+    Source {
+        path: "r/ruby3.3/ruby3.3_3.3.8.orig.tar.xz",
+        sha256: "e2e1233ad275b7623a05edf23a01192626d1da454bdfe353a28a87acd8ef015c",
+    },
+    Source {
+        path: "o/openssl/openssl_3.5.5.orig.tar.gz",
+        sha256: "b28c91532a8b65a1f983b4c28b7488174e4a01008e29ce8e69bd789f28bc2a89",
+    },
+    Source {
+        path: "z/zlib/zlib_1.3.dfsg+really1.3.1.orig.tar.gz",
+        sha256: "60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb",
+    },
+    Source {
+        path: "liby/libyaml/libyaml_0.2.5.orig.tar.gz",
+        sha256: "fa240dbf262be053f3898006d502d514936c818e422afdcf33921c63bed9bf2e",
+    },
+    Source {
+        path: "r/ruby-bcrypt/ruby-bcrypt_3.1.20.orig.tar.gz",
+        sha256: "e843496c838ea186f3b1568e67d65e1aa6848f42fcb2d21571f9969ed521755e",
+    },
+    Source {
+        path: "r/ruby-commonmarker/ruby-commonmarker_0.23.10.orig.tar.gz",
+        sha256: "3c3d6cfcf2b323467d747d2e383e6155a99f0d520a51aab4e92dc9076ac3190d",
+    },
+];
+
+/// The compiler's package by the processor it runs on. What it makes does not depend on that.
+const COMPILERS: [(&str, &str); 2] = [
+    (
+        "x86_64",
+        "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54",
+    ),
+    (
+        "aarch64",
+        "b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e",
+    ),
+];
+
+/// Adds all sources to a digest.
+pub(super) fn hash(hasher: &mut blake3::Hasher) {
+    hasher.update(ZIG.as_bytes());
+    for Source { path, sha256 } in &ARCHIVES {
+        hasher.update(path.as_bytes()).update(sha256.as_bytes());
+    }
+}
+
+/// How many files are fetched.
+pub(super) const COUNT: usize = ARCHIVES.len() + 1;
+
+/// Fetches what is not in `directory` yet, and returns the name of the compiler's package there. `progress` gets each
+/// file's name before it is fetched.
+pub(super) fn fetch(
+    directory: &Path,
+    mut progress: impl FnMut(&str),
+) -> Result<String, MriError> {
+    fs::create_dir_all(directory).map_err(|source| MriError::io(directory, source))?;
+    let mut mirror = None;
+    for source in &ARCHIVES {
+        let name = source.path.rsplit('/').next().unwrap_or(source.path);
+        progress(name);
+        let path = directory.join(name);
+        if has(&path, source.sha256) {
+            continue;
+        }
+        let mirror = match &mirror {
+            Some(mirror) => mirror,
+            None => mirror.insert(find_mirror()?),
+        };
+        let part = directory.join(format!(".part-{name}"));
+        let url = format!("{mirror}/pool/main/{}", source.path);
+        let mut apt = Command::new("/usr/lib/apt/apt-helper");
+        // _apt may not be able to write here.
+        apt.args(["-o", "APT::Sandbox::User=root", "download-file", &url])
+            .arg(&part)
+            .arg(format!("SHA256:{}", source.sha256));
+        let fetched = command::run(apt, TIMEOUT)?;
+        keep(name, fetched, &part, &path, source.sha256)?;
+    }
+    progress(ZIG);
+    compiler(directory)
+}
+
+/// The mirror that this machine's apt uses.
+fn find_mirror() -> Result<String, MriError> {
+    if let Some(mirror) = std::env::var_os(MIRROR).and_then(|mirror| mirror.into_string().ok()) {
+        return Ok(mirror.trim_end_matches('/').to_owned());
+    }
+    let mut apt = Command::new("apt-get");
+    apt.args(["indextargets", "--format", "$(REPO_URI)"])
+        .args(["Origin: Debian", "Label: Debian", "Created-By: Packages"]);
+    let outcome = command::run(apt, TIMEOUT)?;
+    let mirror = outcome.output.lines().next().unwrap_or_default();
+    if !outcome.success || mirror.is_empty() {
+        return Err(MriError::NoMirror);
+    }
+    Ok(mirror.trim_end_matches('/').to_owned())
+}
+
+fn compiler(directory: &Path) -> Result<String, MriError> {
+    let machine = std::env::consts::ARCH;
+    let known = COMPILERS.iter().find(|(name, _)| *name == machine);
+    let (_, sha256) = known.ok_or(MriError::Machine(machine))?;
+    let wheel = || {
+        let names = fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names
+            .filter(|name| name.starts_with("ziglang-") && name.ends_with(".whl"))
+            .find(|name| has(&directory.join(name), sha256))
+    };
+    if let Some(name) = wheel() {
+        return Ok(name);
+    }
+    let part = directory.join(".part-compiler");
+    let _ = fs::remove_dir_all(&part);
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--quiet", "--no-deps"])
+        .args(["--disable-pip-version-check", "--only-binary=:all:", "--dest"])
+        .arg(&part)
+        .arg(ZIG);
+    let fetched = command::run(pip, TIMEOUT)?;
+    let found = fs::read_dir(&part).into_iter().flatten().flatten().next();
+    let Some(found) = found.filter(|_| fetched.success) else {
+        return Err(failed(ZIG, &fetched));
+    };
+    let name = found.file_name().to_string_lossy().into_owned();
+    keep(&name, fetched, &found.path(), &directory.join(&name), sha256)?;
+    let _ = fs::remove_dir_all(&part);
+    wheel().ok_or(MriError::Digest(name))
+}
+
+/// Gives a file that was fetched its name, if it is the right one.
+fn keep(
+    name: &str,
+    fetched: Outcome,
+    part: &PathBuf,
+    path: &Path,
+    sha256: &str,
+) -> Result<(), MriError> {
+    if !fetched.success {
+        return Err(if fetched.output.contains("Hash Sum mismatch") {
+            MriError::Digest(name.to_owned())
+        } else {
+            failed(name, &fetched)
+        });
+    }
+    if !has(part, sha256) {
+        let _ = fs::remove_file(part);
+        return Err(MriError::Digest(name.to_owned()));
+    }
+    fs::rename(part, path).map_err(|source| MriError::io(path, source))
+}
+
+fn failed(name: &str, outcome: &Outcome) -> MriError {
+    let lines: Vec<&str> = outcome.output.lines().collect();
+    let last = lines[lines.len().saturating_sub(4)..].join("\n");
+    MriError::Fetch {
+        name: name.to_owned(),
+        reason: last.chars().take(1000).collect(),
+    }
+}
+
+/// Whether a file is there with these bytes.
+fn has(path: &Path, sha256: &str) -> bool {
+    let Ok(mut file) = File::open(path) else {
+        return false;
+    };
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(_) => return false,
+        }
+    }
+    let digest: String = hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    digest == sha256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_other_bytes_is_not_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let (part, path) = (directory.path().join("part"), directory.path().join("whole"));
+        fs::write(&part, "other").unwrap();
+        let fetched = Outcome {
+            success: true,
+            output: String::new(),
+        };
+        let kept = keep("x.tar", fetched, &part, &path, ARCHIVES[0].sha256);
+        assert!(matches!(kept, Err(MriError::Digest(name)) if name == "x.tar"));
+        assert!(!part.exists() && !path.exists());
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        fs::write(&path, "").unwrap();
+        assert!(has(&path, empty));
+    }
+}

@@ -1,0 +1,373 @@
+//! Which locals are needed after which call.
+//!
+//! A function is cut into basic blocks; sets of locals flow backwards through them until nothing changes.
+
+use wasmparser::{Catch, Operator};
+
+use super::RootsError;
+
+/// A set of locals.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Locals(Vec<u64>);
+
+impl Locals {
+    pub(super) fn none(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
+    }
+
+    pub(super) fn add(&mut self, local: usize) {
+        self.0[local / 64] |= 1 << (local % 64);
+    }
+
+    pub(super) fn remove(&mut self, local: usize) {
+        self.0[local / 64] &= !(1 << (local % 64));
+    }
+
+    pub(super) fn has(&self, local: usize) -> bool {
+        self.0[local / 64] & (1 << (local % 64)) != 0
+    }
+
+    /// Adds all of `other`; whether any was new.
+    pub(super) fn join(&mut self, other: &Self) -> bool {
+        let mut new = 0;
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            new |= theirs & !*mine;
+            *mine |= theirs;
+        }
+        new != 0
+    }
+
+    pub(super) fn keep(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine &= theirs;
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(index, word)| {
+            let mut word = *word;
+            std::iter::from_fn(move || {
+                (word != 0).then(|| {
+                    let bit = word.trailing_zeros() as usize;
+                    word &= word - 1;
+                    index * 64 + bit
+                })
+            })
+        })
+    }
+}
+
+/// Where control goes in a function.
+pub(super) struct Graph {
+    /// First operator of each block, ascending; the operators up to the next one's belong to it.
+    starts: Vec<usize>,
+    /// Blocks that each block goes to.
+    next: Vec<Vec<usize>>,
+    /// For each operator: the list of blocks that an exception thrown in it may go to, as an index into `handlers`.
+    caught: Vec<u32>,
+    /// Lists of blocks; the first is empty.
+    handlers: Vec<Vec<usize>>,
+    /// How many loops each block is in.
+    depth: Vec<u8>,
+    /// Whether each block ends where control never gets on a good day.
+    fails: Vec<bool>,
+}
+
+struct Open {
+    /// Where a branch to its label goes.
+    label: usize,
+    is_loop: bool,
+    /// The list of handlers outside.
+    outer: u32,
+}
+
+impl Graph {
+    pub(super) fn of(operators: &[Operator<'_>]) -> Result<Self, RootsError> {
+        let ends = matching(operators)?;
+        let count = operators.len();
+        let mut edges: Vec<(usize, usize)> = Vec::new();
+        let mut leader = vec![false; count + 1];
+        let mut caught = vec![0; count];
+        let mut depth = vec![0; count];
+        let mut handlers: Vec<Vec<usize>> = vec![Vec::new()];
+        let mut loops = 0_u8;
+        let mut open: Vec<Open> = vec![Open {
+            label: count - 1,
+            is_loop: false,
+            outer: 0,
+        }];
+        let mut current = 0;
+        for (index, operator) in operators.iter().enumerate() {
+            caught[index] = current;
+            depth[index] = loops;
+            let label = |relative: u32| {
+                let position = open.len().checked_sub(1 + relative as usize);
+                position.map_or(count - 1, |position| open[position].label)
+            };
+            let mut jumps = Vec::new();
+            let mut falls = true;
+            match operator {
+                Operator::Block { .. } => open.push(Open {
+                    label: ends[index].1,
+                    is_loop: false,
+                    outer: current,
+                }),
+                Operator::Loop { .. } => {
+                    leader[index + 1] = true;
+                    loops = loops.saturating_add(1);
+                    open.push(Open {
+                        label: index + 1,
+                        is_loop: true,
+                        outer: current,
+                    });
+                }
+                Operator::If { .. } => {
+                    // Past the `else`, or to the end.
+                    let (other, end) = ends[index];
+                    jumps.push(if other == end { end } else { other + 1 });
+                    open.push(Open {
+                        label: end,
+                        is_loop: false,
+                        outer: current,
+                    });
+                }
+                Operator::Else => {
+                    jumps.push(ends[index].1);
+                    falls = false;
+                }
+                Operator::TryTable { try_table } => {
+                    let outer = current;
+                    // Labels of catch clauses are seen from outside the block.
+                    let mut list = handlers[current as usize].clone();
+                    for clause in &try_table.catches {
+                        let relative = match clause {
+                            Catch::One { label, .. }
+                            | Catch::OneRef { label, .. }
+                            | Catch::All { label }
+                            | Catch::AllRef { label } => *label,
+                        };
+                        let target = label(relative);
+                        leader[target] = true;
+                        list.push(target);
+                    }
+                    if try_table.catches.len() + handlers[outer as usize].len() > 0 {
+                        handlers.push(list);
+                        current = handlers.len() as u32 - 1;
+                    }
+                    open.push(Open {
+                        label: ends[index].1,
+                        is_loop: false,
+                        outer,
+                    });
+                }
+                Operator::End => {
+                    if let Some(closed) = open.pop() {
+                        current = closed.outer;
+                        loops -= u8::from(closed.is_loop && loops > 0);
+                    }
+                }
+                Operator::Br { relative_depth } => {
+                    jumps.push(label(*relative_depth));
+                    falls = false;
+                }
+                Operator::BrIf { relative_depth }
+                | Operator::BrOnNull { relative_depth }
+                | Operator::BrOnNonNull { relative_depth } => jumps.push(label(*relative_depth)),
+                Operator::BrTable { targets } => {
+                    for target in targets.targets() {
+                        jumps.push(label(target?));
+                    }
+                    jumps.push(label(targets.default()));
+                    jumps.sort_unstable();
+                    jumps.dedup();
+                    falls = false;
+                }
+                Operator::Return
+                | Operator::Unreachable
+                | Operator::Throw { .. }
+                | Operator::ThrowRef
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::ReturnCallRef { .. } => falls = false,
+                _ => {}
+            }
+            if !jumps.is_empty() || !falls {
+                leader[index + 1] = true;
+                if falls && index + 1 < count {
+                    edges.push((index, index + 1));
+                }
+                for target in jumps {
+                    leader[target] = true;
+                    edges.push((index, target));
+                }
+            }
+        }
+        leader[0] = true;
+        let starts: Vec<usize> = (0..count).filter(|index| leader[*index]).collect();
+        let block_of = |operator: usize| starts.partition_point(|start| *start <= operator) - 1;
+        let mut next = vec![Vec::new(); starts.len()];
+        let mut cut = vec![false; count];
+        for (from, to) in &edges {
+            cut[*from] = true;
+            next[block_of(*from)].push(block_of(*to));
+        }
+        for (block, start) in starts.iter().enumerate().skip(1) {
+            // Blocks that only a label separates.
+            let last = start - 1;
+            let stops = matches!(
+                operators[last],
+                Operator::Return
+                    | Operator::Unreachable
+                    | Operator::Throw { .. }
+                    | Operator::ThrowRef
+                    | Operator::ReturnCall { .. }
+                    | Operator::ReturnCallIndirect { .. }
+                    | Operator::ReturnCallRef { .. }
+            );
+            if !cut[last] && !stops {
+                next[block - 1].push(block);
+            }
+        }
+        for list in &mut handlers {
+            for target in list.iter_mut() {
+                *target = block_of(*target);
+            }
+            list.sort_unstable();
+            list.dedup();
+        }
+        let depth = starts.iter().map(|start| depth[*start]).collect();
+        let fails = (0..starts.len())
+            .map(|block| {
+                let end = starts.get(block + 1).copied().unwrap_or(count);
+                matches!(
+                    operators[end - 1],
+                    Operator::Unreachable | Operator::Throw { .. } | Operator::ThrowRef
+                )
+            })
+            .collect();
+        Ok(Self {
+            starts,
+            next,
+            caught,
+            handlers,
+            depth,
+            fails,
+        })
+    }
+
+    /// How often each block runs in a call of the function, by the shape of the code alone: branches go either way
+    /// alike, loops go round eight times, and paths that end in a trap or a throw are rare.
+    pub(super) fn frequencies(&self) -> Vec<f64> {
+        const ROUNDS: f64 = 8.0;
+        const RARE: f64 = 1e-3;
+        let count = self.starts.len();
+        let mut fails = self.fails.clone();
+        for block in (0..count).rev() {
+            fails[block] |=
+                !self.next[block].is_empty() && self.next[block].iter().all(|next| fails[*next]);
+        }
+        let mut heads = vec![false; count];
+        for (block, next) in self.next.iter().enumerate() {
+            for target in next {
+                heads[*target] |= *target <= block;
+            }
+        }
+        let mut found = vec![0.0_f64; count];
+        found[0] = 1.0;
+        for block in 0..count {
+            if heads[block] {
+                found[block] *= ROUNDS;
+            }
+            // Only handlers of exceptions have nothing that leads to them.
+            found[block] = found[block].max(1e-6);
+            let weight = |next: usize| if fails[next] { RARE } else { 1.0 };
+            let total: f64 = self.next[block].iter().map(|next| weight(*next)).sum();
+            for next in &self.next[block] {
+                if *next > block {
+                    let left = self.depth[block].saturating_sub(self.depth[*next]);
+                    let share = weight(*next) / total / ROUNDS.powi(i32::from(left));
+                    found[*next] += found[block] * share;
+                }
+            }
+        }
+        found
+    }
+
+    /// Blocks that an exception thrown in this operator may go to.
+    pub(super) fn catching(&self, operator: usize) -> &[usize] {
+        &self.handlers[self.caught[operator] as usize]
+    }
+
+    /// The sets at the start of each block, where `step` turns the set after an operator into the one before it. It is
+    /// given the sets found so far too.
+    pub(super) fn backwards(
+        &self,
+        count: usize,
+        locals: usize,
+        mut step: impl FnMut(usize, &mut Locals, &[Locals]),
+    ) -> Vec<Locals> {
+        let mut at = vec![Locals::none(locals); self.starts.len()];
+        loop {
+            let mut changed = false;
+            for block in (0..self.starts.len()).rev() {
+                let mut set = self.after(block, &at, locals);
+                for operator in self.operators(block, count).rev() {
+                    step(operator, &mut set, &at);
+                }
+                changed |= at[block].join(&set);
+            }
+            if !changed {
+                return at;
+            }
+        }
+    }
+
+    /// The set after the last operator of a block.
+    pub(super) fn after(&self, block: usize, at: &[Locals], locals: usize) -> Locals {
+        let mut set = Locals::none(locals);
+        for next in &self.next[block] {
+            set.join(&at[*next]);
+        }
+        set
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        self.starts.len()
+    }
+
+    pub(super) fn operators(&self, block: usize, count: usize) -> std::ops::Range<usize> {
+        let end = self.starts.get(block + 1).copied().unwrap_or(count);
+        self.starts[block]..end
+    }
+}
+
+/// For each operator that opens a block: its `else` (or its end) and its end. For each `else`: its end, twice.
+fn matching(operators: &[Operator<'_>]) -> Result<Vec<(usize, usize)>, RootsError> {
+    let mut found = vec![(0, 0); operators.len()];
+    let mut open: Vec<(usize, Option<usize>)> = Vec::new();
+    for (index, operator) in operators.iter().enumerate() {
+        match operator {
+            Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. } => open.push((index, None)),
+            Operator::Else => {
+                if let Some(last) = open.last_mut() {
+                    last.1 = Some(index);
+                }
+            }
+            Operator::End => {
+                if let Some((start, other)) = open.pop() {
+                    found[start] = (other.unwrap_or(index), index);
+                    if let Some(other) = other {
+                        found[other] = (index, index);
+                    }
+                } else if index + 1 != operators.len() {
+                    return Err(RootsError::Unsupported("blocks that do not match"));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}

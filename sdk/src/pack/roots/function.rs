@@ -1,0 +1,510 @@
+//! One function rewritten.
+
+use std::collections::HashMap;
+
+use wasm_encoder::{BlockType, Encode, Instruction, MemArg};
+use wasmparser::{FuncValidator, FunctionBody, Operator, ValType, ValidatorResources};
+
+use super::calls::{Effect, Reach};
+use super::flow::{Graph, Locals};
+use super::values::{Pointers, Trace, Waiting};
+use super::{Facts, RootsError};
+
+/// C keeps its stack aligned to this.
+const ALIGNMENT: u32 = 16;
+
+pub(super) struct Rewritten {
+    /// The function's locals and code.
+    pub(super) body: Vec<u8>,
+    pub(super) stores: usize,
+}
+
+/// Where values are stored, in terms of the function's operators.
+#[derive(Default)]
+struct Plan {
+    /// Locals to store before an operator.
+    before: HashMap<usize, Vec<usize>>,
+    /// The local to store after an operator that sets it.
+    after: HashMap<usize, usize>,
+    /// Parameters to store at the start.
+    at_start: Vec<usize>,
+    /// Results to store after an operator, by the values that wait.
+    results: HashMap<usize, Vec<Waiting>>,
+}
+
+/// Rewrites a function whose code is in `wasm`.
+pub(super) fn rewrite(
+    facts: &Facts,
+    reach: &Reach,
+    validator: &mut FuncValidator<ValidatorResources>,
+    body: &FunctionBody<'_>,
+    wasm: &[u8],
+) -> Result<Rewritten, RootsError> {
+    let mut locals: Vec<ValType> = Vec::new();
+    let unknown = RootsError::Unsupported("an unknown type");
+    let kind = facts.function_type(validator.index()).ok_or(unknown)?;
+    locals.extend_from_slice(kind.params());
+    let parameters = locals.len();
+    let mut reader = body.get_locals_reader()?;
+    for _ in 0..reader.get_count() {
+        let offset = reader.original_position();
+        let (count, kind) = reader.read()?;
+        validator.define_locals(offset, count, kind)?;
+        locals.extend(std::iter::repeat_n(kind, count as usize));
+    }
+    let mut operators = Vec::new();
+    let mut reader = body.get_operators_reader()?;
+    let first = reader.original_position();
+    while !reader.eof() {
+        operators.push(reader.read_with_offset()?);
+    }
+    let whole = body.range();
+    let unchanged = || Rewritten {
+        body: wasm[whole.start..whole.end].to_vec(),
+        stores: 0,
+    };
+    let effects: HashMap<usize, Effect> = operators
+        .iter()
+        .enumerate()
+        .map(|(index, (operator, _))| (index, reach.effect(operator)))
+        .filter(|(_, effect)| effect.collects)
+        .collect();
+    if effects.is_empty() {
+        return Ok(unchanged());
+    }
+    let results = kind.results();
+    // Where an exception is caught, what waits beneath may go on to be used although the call does not return.
+    let catches = operators.iter().any(
+        |(operator, _)| matches!(operator, Operator::TryTable { try_table } if !try_table.catches.is_empty()),
+    );
+    let interesting = |index| {
+        let effect = effects.get(&index);
+        effect.is_some_and(|effect| effect.returns || catches)
+    };
+    let trace = Trace::of(facts, validator, &operators, interesting, results.len())?;
+    let pointers = Pointers::of(facts, &trace, &operators, parameters, locals.len());
+    let plan = plan(&operators, &effects, &trace, &pointers, &locals, parameters)?;
+    let mut writer = Writer::new(facts, &locals);
+    if plan.is_empty() {
+        return Ok(unchanged());
+    }
+    writer.write(&plan, &trace, &operators, whole.end, results, wasm)?;
+    Ok(Rewritten {
+        body: writer.finish(&wasm[whole.start..first])?,
+        stores: writer.stores,
+    })
+}
+
+fn plan(
+    operators: &[(Operator<'_>, usize)],
+    effects: &HashMap<usize, Effect>,
+    trace: &Trace,
+    pointers: &Pointers,
+    locals: &[ValType],
+    parameters: usize,
+) -> Result<Plan, RootsError> {
+    let plain: Vec<Operator<'_>> = operators.iter().map(|(operator, _)| operator.clone()).collect();
+    let graph = Graph::of(&plain)?;
+    let count = locals.len();
+    let mut candidates = Locals::none(count);
+    for (local, kind) in locals.iter().enumerate() {
+        if holds(*kind) && pointers.local(local) {
+            candidates.add(local);
+        }
+    }
+    let live_step = |index: usize, set: &mut Locals, at: &[Locals]| match &plain[index] {
+        Operator::LocalGet { local_index } => set.add(*local_index as usize),
+        Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
+            set.remove(*local_index as usize);
+        }
+        Operator::Call { .. }
+        | Operator::CallIndirect { .. }
+        | Operator::CallRef { .. }
+        | Operator::Throw { .. }
+        | Operator::ThrowRef => {
+            for block in graph.catching(index) {
+                set.join(&at[*block]);
+            }
+        }
+        _ => {}
+    };
+    let live = graph.backwards(plain.len(), count, live_step);
+    // What each call needs.
+    let mut needs: HashMap<usize, Locals> = HashMap::new();
+    for block in 0..graph.blocks() {
+        let mut set = graph.after(block, &live, count);
+        for index in graph.operators(block, plain.len()).rev() {
+            if let Some(effect) = effects.get(&index)
+                && trace.reachable[index]
+            {
+                let mut need = if effect.returns {
+                    set.clone()
+                } else {
+                    Locals::none(count)
+                };
+                for block in graph.catching(index) {
+                    need.join(&live[*block]);
+                }
+                need.keep(&candidates);
+                needs.insert(index, need);
+            }
+            live_step(index, &mut set, &live);
+        }
+    }
+    // From where on each value will be needed by a call.
+    let need_step = |index: usize, set: &mut Locals, at: &[Locals]| match &plain[index] {
+        Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
+            set.remove(*local_index as usize);
+        }
+        Operator::Call { .. }
+        | Operator::CallIndirect { .. }
+        | Operator::CallRef { .. }
+        | Operator::Throw { .. }
+        | Operator::ThrowRef => {
+            for block in graph.catching(index) {
+                set.join(&at[*block]);
+            }
+            if let Some(need) = needs.get(&index) {
+                set.join(need);
+            }
+        }
+        _ => {}
+    };
+    let needed = graph.backwards(plain.len(), count, need_step);
+    // Both ways have their price: a store where the value is made, or before each call that needs it.
+    let frequencies = graph.frequencies();
+    let mut made = vec![0.0; count];
+    let mut called = vec![0.0; count];
+    let mut makers: Vec<(usize, usize)> = Vec::new();
+    for (block, frequency) in frequencies.iter().enumerate() {
+        let mut set = graph.after(block, &needed, count);
+        for index in graph.operators(block, plain.len()).rev() {
+            if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } = &plain[index]
+            {
+                let local = *local_index as usize;
+                if candidates.has(local) && set.has(local) && trace.reachable[index] {
+                    made[local] += frequency;
+                    makers.push((index, local));
+                }
+            }
+            if let Some(need) = needs.get(&index) {
+                for local in need.iter() {
+                    called[local] += frequency;
+                }
+            }
+            need_step(index, &mut set, &needed);
+        }
+    }
+    for local in 0..parameters {
+        if candidates.has(local) && needed[0].has(local) {
+            made[local] += 1.0;
+        }
+    }
+    let at_maker = |local: usize| made[local] <= called[local];
+    let mut plan = Plan::default();
+    for (index, need) in &needs {
+        let stores: Vec<usize> = need.iter().filter(|local| !at_maker(*local)).collect();
+        if !stores.is_empty() {
+            plan.before.insert(*index, stores);
+        }
+    }
+    plan.after = makers.into_iter().filter(|(_, local)| at_maker(*local)).collect();
+    plan.at_start = (0..parameters)
+        .filter(|local| candidates.has(*local) && needed[0].has(*local) && at_maker(*local))
+        .collect();
+    let mut known = HashMap::new();
+    for value in trace.waiting.values().flatten() {
+        let stored = plan.results.entry(value.source.0).or_default();
+        if holds(value.kind)
+            && !stored.contains(value)
+            && pointers.value(trace, operators, Some(value.source), &mut known)
+        {
+            stored.push(*value);
+        }
+    }
+    plan.results.retain(|_, values| !values.is_empty());
+    Ok(plan)
+}
+
+impl Plan {
+    fn is_empty(&self) -> bool {
+        self.before.is_empty()
+            && self.after.is_empty()
+            && self.at_start.is_empty()
+            && self.results.is_empty()
+    }
+}
+
+/// Whether a value of this type can hold a pointer.
+fn holds(kind: ValType) -> bool {
+    matches!(kind, ValType::I32 | ValType::I64 | ValType::V128)
+}
+
+fn size(kind: ValType) -> u32 {
+    match kind {
+        ValType::I32 => 4,
+        ValType::I64 => 8,
+        _ => 16,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Place {
+    Local(usize),
+    /// What lies at a height of the operand stack, by its size.
+    Operand(usize, u32),
+}
+
+struct Writer {
+    stack_pointer: u32,
+    kinds: Vec<ValType>,
+    /// Locals that were added, in their order.
+    added: Vec<ValType>,
+    /// Those of them that hold operands, by height and type.
+    operands: HashMap<(usize, ValType), u32>,
+    frame: u32,
+    slots: HashMap<Place, u32>,
+    size: u32,
+    code: Vec<u8>,
+    stores: usize,
+}
+
+impl Writer {
+    fn new(facts: &Facts, locals: &[ValType]) -> Self {
+        Self {
+            stack_pointer: facts.stack_pointer,
+            kinds: locals.to_vec(),
+            added: vec![ValType::I32],
+            operands: HashMap::new(),
+            frame: locals.len() as u32,
+            slots: HashMap::new(),
+            size: 0,
+            code: Vec::new(),
+            stores: 0,
+        }
+    }
+
+    fn write(
+        &mut self,
+        plan: &Plan,
+        trace: &Trace,
+        operators: &[(Operator<'_>, usize)],
+        end: usize,
+        results: &[ValType],
+        wasm: &[u8],
+    ) -> Result<(), RootsError> {
+        // The largest first, so that all are aligned.
+        let mut places: Vec<(Place, u32)> = Vec::new();
+        let stored = plan.before.values().flatten().chain(plan.after.values());
+        for local in stored.chain(&plan.at_start) {
+            places.push((Place::Local(*local), size(self.kinds[*local])));
+        }
+        for value in plan.results.values().flatten() {
+            let size = size(value.kind);
+            places.push((Place::Operand(value.height, size), size));
+        }
+        places.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        places.dedup();
+        for (place, size) in places {
+            self.slots.insert(place, self.size);
+            self.size += size;
+        }
+        self.size = self.size.next_multiple_of(ALIGNMENT);
+
+        self.emit(&Instruction::GlobalGet(self.stack_pointer));
+        self.emit(&Instruction::I32Const(self.size as i32));
+        self.emit(&Instruction::I32Sub);
+        self.emit(&Instruction::LocalTee(self.frame));
+        self.emit(&Instruction::GlobalSet(self.stack_pointer));
+        for local in &plan.at_start {
+            self.store_local(*local);
+        }
+        // A branch to the function's own label must pass the end, where the frame is given back.
+        let wrapped = leaves_by_branch(operators)?;
+        if wrapped {
+            let kind = match results {
+                [] => BlockType::Empty,
+                [one] => BlockType::Result(encoded(*one)?),
+                _ => return Err(RootsError::Unsupported("a branch with several results")),
+            };
+            self.emit(&Instruction::Block(kind));
+        }
+        for (index, (operator, offset)) in operators.iter().enumerate() {
+            let next = operators.get(index + 1).map_or(end, |(_, offset)| *offset);
+            let last = index + 1 == operators.len();
+            for local in plan.before.get(&index).into_iter().flatten() {
+                self.store_local(*local);
+            }
+            match operator {
+                Operator::Return
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::ReturnCallRef { .. } => self.leave(),
+                Operator::End if last => {
+                    if wrapped {
+                        self.emit(&Instruction::End);
+                    }
+                    self.leave();
+                }
+                _ => {}
+            }
+            self.code.extend_from_slice(&wasm[*offset..next]);
+            if let Some(local) = plan.after.get(&index) {
+                self.store_local(*local);
+            }
+            if let Some(values) = plan.results.get(&index) {
+                self.store_results(values, &trace.results[&index])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, instruction: &Instruction<'_>) {
+        instruction.encode(&mut self.code);
+    }
+
+    fn leave(&mut self) {
+        self.emit(&Instruction::LocalGet(self.frame));
+        self.emit(&Instruction::I32Const(self.size as i32));
+        self.emit(&Instruction::I32Add);
+        self.emit(&Instruction::GlobalSet(self.stack_pointer));
+    }
+
+    fn store_local(&mut self, local: usize) {
+        let kind = self.kinds[local];
+        self.store(local as u32, kind, Place::Local(local));
+    }
+
+    fn store(&mut self, local: u32, kind: ValType, place: Place) {
+        self.stores += 1;
+        let at = |align| MemArg {
+            offset: u64::from(self.slots[&place]),
+            align,
+            memory_index: 0,
+        };
+        let store = match kind {
+            ValType::I32 => Instruction::I32Store(at(2)),
+            ValType::I64 => Instruction::I64Store(at(3)),
+            _ => Instruction::V128Store(at(4)),
+        };
+        self.emit(&Instruction::LocalGet(self.frame));
+        self.emit(&Instruction::LocalGet(local));
+        self.emit(&store);
+    }
+
+    /// Stores results that have just been made, and leaves the operand stack as it is.
+    fn store_results(
+        &mut self,
+        values: &[Waiting],
+        (height, kinds): &(usize, Vec<ValType>),
+    ) -> Result<(), RootsError> {
+        let mut held = Vec::new();
+        for (place, kind) in kinds.iter().enumerate() {
+            held.push(self.operand(height + place, *kind));
+        }
+        for local in held.iter().rev() {
+            self.emit(&Instruction::LocalSet(*local));
+        }
+        for value in values {
+            let local = held[value.source.1];
+            let place = Place::Operand(value.height, size(value.kind));
+            self.store(local, value.kind, place);
+        }
+        for local in held {
+            self.emit(&Instruction::LocalGet(local));
+        }
+        Ok(())
+    }
+
+    /// The local for what lies at a height: no two such values live at once.
+    fn operand(&mut self, height: usize, kind: ValType) -> u32 {
+        let next = (self.kinds.len() + self.added.len()) as u32;
+        let added = &mut self.added;
+        *self.operands.entry((height, kind)).or_insert_with(|| {
+            added.push(kind);
+            next
+        })
+    }
+
+    /// The function's body, from its old declaration of locals and the new code.
+    fn finish(&self, declared: &[u8]) -> Result<Vec<u8>, RootsError> {
+        let (groups, rest) = count(declared)?;
+        let mut body = Vec::new();
+        (groups + self.added.len() as u32).encode(&mut body);
+        body.extend_from_slice(rest);
+        for kind in &self.added {
+            1_u32.encode(&mut body);
+            encoded(*kind)?.encode(&mut body);
+        }
+        body.extend_from_slice(&self.code);
+        Ok(body)
+    }
+}
+
+/// The number that `bytes` begin with, and what follows it.
+fn count(bytes: &[u8]) -> Result<(u32, &[u8]), RootsError> {
+    let mut reader = wasmparser::BinaryReader::new(bytes, 0);
+    let count = reader.read_var_u32()?;
+    Ok((count, &bytes[reader.original_position()..]))
+}
+
+fn encoded(kind: ValType) -> Result<wasm_encoder::ValType, RootsError> {
+    use wasm_encoder::ValType as To;
+    Ok(match kind {
+        ValType::I32 => To::I32,
+        ValType::I64 => To::I64,
+        ValType::F32 => To::F32,
+        ValType::F64 => To::F64,
+        ValType::V128 => To::V128,
+        ValType::Ref(kind) if kind == wasmparser::RefType::EXNREF => {
+            To::Ref(wasm_encoder::RefType::EXNREF)
+        }
+        ValType::Ref(_) => return Err(RootsError::Unsupported("references on the operand stack")),
+    })
+}
+
+/// Whether some branch goes to the function's own label.
+fn leaves_by_branch(operators: &[(Operator<'_>, usize)]) -> Result<bool, RootsError> {
+    let mut depth = 0_u32;
+    for (operator, _) in operators {
+        match operator {
+            Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. } => depth += 1,
+            Operator::TryTable { try_table } => {
+                use wasmparser::Catch;
+                for clause in &try_table.catches {
+                    let (Catch::One { label, .. }
+                    | Catch::OneRef { label, .. }
+                    | Catch::All { label }
+                    | Catch::AllRef { label }) = clause;
+                    if *label == depth {
+                        return Ok(true);
+                    }
+                }
+                depth += 1;
+            }
+            Operator::End => depth = depth.saturating_sub(1),
+            Operator::Br { relative_depth }
+            | Operator::BrIf { relative_depth }
+            | Operator::BrOnNull { relative_depth }
+            | Operator::BrOnNonNull { relative_depth }
+                if *relative_depth == depth =>
+            {
+                return Ok(true);
+            }
+            Operator::BrTable { targets } => {
+                if targets.default() == depth {
+                    return Ok(true);
+                }
+                for target in targets.targets() {
+                    if target? == depth {
+                        return Ok(true);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,167 @@
+//! The packs made from the npm builds of MRI.
+//!
+//! What is particular to these builds stands here and in `sdk/ruby/npm/`: the package table, the stubs for the imports of
+//! a component, and the entry shim that maps the dyno ABI to the build's exports.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::library::{self, LibraryFile};
+use super::registry::NpmPackage;
+use super::wasi_vfs::embedded_files;
+use super::{Edition, Parts, PrepareError, Series, Step};
+use crate::pack::image::write_image;
+use crate::pack::split::{SplitError, imported_functions, split};
+
+const ENTRY: &str = include_str!("../../../ruby/npm/entry.wat");
+
+/// The directory that the packages embed.
+const EMBEDDED_AT: &str = "usr";
+
+/// Libraries with a native part that the npm builds carry.
+const EXTENSIONS: [&str; 14] = [
+    "date",
+    "digest",
+    "erb",
+    "etc",
+    "io-console",
+    "json",
+    "openssl",
+    "psych",
+    "racc",
+    "ripper",
+    "stringio",
+    "strscan",
+    "zlib",
+    "cgi",
+];
+
+fn package(series: Series) -> NpmPackage {
+    let (name, sha512) = match series {
+        Series::Ruby32 => (
+            "@ruby/3.2-wasm-wasi",
+            "biSN8Ar3Rw4ERzESnAa/VFnoJiJmwgU9Gqj+dXXAffM5Uqft+slS4ndtS3DMgOzkcVLCaPxtDbshsQVHyIvBqQ==",
+        ),
+        Series::Ruby33 => (
+            "@ruby/3.3-wasm-wasi",
+            "jxRcChiRN/Q6Q8hAKdno6lRzhUla1dgi4EME7P2s2NcgFKGNHyRhxs13g1GtHaG2Fz3VUAwvPdl1ue/J8HoBRQ==",
+        ),
+        Series::Ruby34 => (
+            "@ruby/3.4-wasm-wasi",
+            "qrzIJ/7TGSpsZpFyLJb9OXO6TYAq18XoLd11We17Sr78hWpb5IGGFgMQ9A2Y8Ww5n0k8uKA/I8/P8MJdzlJX0Q==",
+        ),
+        Series::Ruby40 => (
+            "@ruby/4.0-wasm-wasi",
+            "ObIFKo4CyXJFWtJU2BRnrnvWA4YZEY9wYEVGCiVZVQ1fZ0Ox4PJuUJT0+Z7FKQ3vAVI75ymddknYEV0zPHKDpw==",
+        ),
+    };
+    NpmPackage {
+        name,
+        version: "2.10.1",
+        sha512,
+    }
+}
+
+/// What a pack of this series is made from, beside what all packs are.
+pub(super) fn ingredients(series: Series) -> [&'static str; 2] {
+    [package(series).sha512, ENTRY]
+}
+
+/// Fetches the package and takes it apart; `work` is an empty directory.
+pub(super) fn make(
+    edition: Edition,
+    work: &Path,
+    progress: &mut (dyn FnMut(Step) + Send),
+) -> Result<Parts, PrepareError> {
+    progress(Step::Fetch);
+    let files = ["dist/ruby.wasm", "dist/ruby+stdlib.wasm"];
+    let fetched = package(edition.series).fetch(work, &files)?;
+    progress(Step::Split);
+    let [ruby, with_stdlib] = fetched.try_into().unwrap_or_default();
+    let stdlib = split("stdlib", &with_stdlib)?;
+    drop(with_stdlib);
+    let embedded = stdlib
+        .memory
+        .map(|memory| embedded_files(&memory))
+        .unwrap_or_default();
+    let rooted = |(path, bytes)| (format!("{EMBEDDED_AT}/{path}"), bytes);
+    let library: Vec<LibraryFile> = embedded.into_iter().map(rooted).collect();
+    let code = split("code", &ruby)?;
+    let entry = split("entry", &wat::parse_str(ENTRY)?)?;
+    let mut modules = Vec::new();
+    for (name, functions) in stubs(&ruby)? {
+        modules.push((name, wat::parse_str(format!("(module {functions})"))?));
+    }
+    let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;
+    let globals = [code.globals, entry.globals].concat();
+    let runs = memory
+        .segments
+        .iter()
+        .map(|(offset, bytes)| (*offset, bytes.as_slice()));
+    let image = write_image(memory.minimum, memory.maximum, &globals, runs);
+    modules.push(("code".to_owned(), code.code));
+    modules.push(("entry".to_owned(), entry.code));
+    Ok(Parts {
+        version: library::ruby_version(&library).ok_or(PrepareError::NoStdlib)?,
+        modules,
+        image,
+        gems: library::default_gems(&library),
+        library,
+        extensions: EXTENSIONS.into_iter().map(str::to_owned).collect(),
+    })
+}
+
+/// Modules that stand in for what a component's host would give, each under the name it is imported by. The table of
+/// handles is the identity, so that no host state has to be restored with an image; calls into JavaScript trap.
+fn stubs(ruby: &[u8]) -> Result<BTreeMap<String, String>, SplitError> {
+    let mut modules: BTreeMap<String, String> = BTreeMap::new();
+    for (module, name, kind) in imported_functions(ruby)? {
+        if module == "wasi_snapshot_preview1" {
+            continue;
+        }
+        let types = |types: &[wasmparser::ValType]| {
+            types
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let body = match (name.starts_with("resource_"), kind.params(), kind.results()) {
+            (true, [_], [_]) => "(local.get 0)",
+            (true, _, []) => "",
+            _ => "(unreachable)",
+        };
+        let (params, results) = (types(kind.params()), types(kind.results()));
+        let wat = modules.entry(module).or_default();
+        let _ = writeln!(
+            wat,
+            "(func (export \"{name}\") (param {params}) (result {results}) {body})"
+        );
+    }
+    Ok(modules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi;
+
+    #[test]
+    fn the_entry_shim_is_a_valid_module_that_exports_the_dyno_abi() {
+        let wasm = wat::parse_str(ENTRY).unwrap();
+        wasmparser::Validator::new().validate_all(&wasm).unwrap();
+        for name in [
+            abi::INITIALIZE,
+            abi::BOOT,
+            abi::RESTORE,
+            abi::HANDLE,
+            abi::RUN,
+        ] {
+            assert!(
+                crate::pack::split::exports_function(&wasm, name).unwrap(),
+                "{name}"
+            );
+        }
+    }
+}

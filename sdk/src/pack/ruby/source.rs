@@ -1,0 +1,95 @@
+//! The pack made from MRI's source: its build, with the collector's roots made visible, parted into code and memory.
+
+use std::fs;
+use std::path::Path;
+
+use super::library::{self, LibraryFile};
+use super::{Parts, PrepareError, Step};
+use crate::archive::{Archive, Node, NodeId};
+use crate::pack::image::write_image;
+use crate::pack::mri;
+use crate::pack::roots::expose;
+use crate::pack::split::{SplitError, split};
+
+/// The functions of MRI that scan the stack, or during which other code does.
+const COLLECTORS: [&str; 2] = ["rb_wasm_scan_locals", "rb_wasm_swapcontext"];
+
+/// Default gems with a C extension, which every build of MRI links.
+const EXTENSIONS: [&str; 18] = [
+    "bigdecimal",
+    "cgi",
+    "date",
+    "digest",
+    "erb",
+    "etc",
+    "io-console",
+    "io-nonblock",
+    "io-wait",
+    "json",
+    "nkf",
+    "openssl",
+    "pathname",
+    "psych",
+    "ripper",
+    "stringio",
+    "strscan",
+    "zlib",
+];
+
+/// Builds MRI unless that has been done, and makes a pack's parts of the result.
+pub(super) fn make(
+    cache: &Path,
+    progress: &mut (dyn FnMut(Step) + Send),
+) -> Result<Parts, PrepareError> {
+    let built = mri::build(cache, &mut |step| progress(Step::Build(step)))?;
+    progress(Step::Split);
+    let io = |source| PrepareError::Io {
+        path: built.clone(),
+        source,
+    };
+    let linked = fs::read(built.join(mri::MODULE)).map_err(io)?;
+    let archive = fs::read(built.join(mri::LIBRARY)).map_err(io)?;
+    let (exposed, summary) = expose(&linked, &COLLECTORS)?;
+    drop(linked);
+    tracing::debug!(?summary, "the collector's roots");
+    let code = split("code", &exposed)?;
+    let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;
+    let runs = memory
+        .segments
+        .iter()
+        .map(|(offset, bytes)| (*offset, bytes.as_slice()));
+    let image = write_image(memory.minimum, memory.maximum, &code.globals, runs);
+    let library = files(&Archive::new(archive)?);
+    let mut gems = library::default_gems(&library);
+    let mut extensions: Vec<String> = EXTENSIONS.into_iter().map(str::to_owned).collect();
+    for gem in mri::linked_gems() {
+        extensions.push(gem.name.to_owned());
+        gems.insert(gem.name.to_owned(), gem.version.to_owned());
+    }
+    Ok(Parts {
+        version: library::ruby_version(&library).ok_or(PrepareError::NoStdlib)?,
+        modules: vec![("code".to_owned(), code.code)],
+        image,
+        library,
+        gems,
+        extensions,
+    })
+}
+
+fn files(archive: &Archive) -> Vec<LibraryFile> {
+    let mut found = Vec::new();
+    let mut open = vec![(String::new(), Archive::ROOT)];
+    while let Some((path, node)) = open.pop() {
+        match archive.node(node) {
+            Node::Directory { entries } => {
+                let below = |(name, node): &(Box<str>, NodeId)| match path.as_str() {
+                    "" => (name.to_string(), *node),
+                    path => (format!("{path}/{name}"), *node),
+                };
+                open.extend(entries.iter().map(below));
+            }
+            _ => found.push((path, archive.content(node).to_vec())),
+        }
+    }
+    found
+}
