@@ -175,7 +175,7 @@ mod tests {
     fn a_gemfiles_requirements_are_understood() {
         assert_eq!(gemfile("ruby '3.2.2'"), Ok(Series::Ruby32));
         assert_eq!(gemfile("ruby \"~> 3.3.0\""), Ok(Series::Ruby33));
-        assert_eq!(gemfile("ruby '>= 3.1'"), Ok(Series::Ruby34));
+        assert_eq!(gemfile("ruby '>= 3.1'"), Ok(Series::DEFAULT));
         assert_eq!(gemfile("ruby '>= 3.2', '< 3.4'"), Ok(Series::Ruby33));
         assert_eq!(gemfile("ruby '> 3.4'"), Ok(Series::Ruby40));
         assert_eq!(gemfile("gem 'ruby-x'"), Ok(Series::DEFAULT));

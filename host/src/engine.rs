@@ -51,7 +51,7 @@ pub struct EngineConfig {
     /// Bytes of a slot's memory that stay resident for its next dyno, which then takes no page faults on them. What a
     /// dyno of a small app dirties is 0.5 to 1 MiB; more than that is given back to the kernel.
     pub memory_keep_resident: usize,
-    /// Bytes of native stack for WebAssembly frames. MRI's interpreter recurses: 5,000 Ruby frames need 1 MiB.
+    /// Bytes of native stack for WebAssembly frames. MRI's C functions recurse, for example to inspect nested arrays.
     pub wasm_stack: usize,
     /// Bytes of the whole stack of a call, host functions included; more than `wasm_stack`.
     pub async_stack: usize,
@@ -68,8 +68,8 @@ impl Default for EngineConfig {
             memory_limit: 512 << 20,
             growth_reserve: memory::half_of_the_machine(),
             memory_keep_resident: 2 << 20,
-            wasm_stack: 2 << 20,
-            async_stack: 4 << 20,
+            wasm_stack: 16 << 20,
+            async_stack: 18 << 20,
             slice: Duration::from_millis(5),
         }
     }

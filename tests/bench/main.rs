@@ -370,7 +370,7 @@ fn by_themselves(apps: &Apps, dynos: u32) -> Vec<Row> {
         .enable_all()
         .build()
         .unwrap();
-    let pack = harness::default_pack();
+    let pack = harness::pack_of(corundum_sdk::pack::ruby::Series::DEFAULT);
     let open = |image: &Image, dynos| {
         runtime.block_on(dynos::Bench::open(&pack, &image.image, &image.slug, dynos))
     };

@@ -124,16 +124,20 @@ fn cache() -> PathBuf {
     set.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
 }
 
-/// The default version of Ruby, built from source.
-pub(crate) fn default_pack() -> PathBuf {
-    let edition = corundum_sdk::pack::ruby::Series::DEFAULT.best();
-    corundum_sdk::pack::ruby::pack_path(edition, &cache())
+/// The best pack of a series, which may not be prepared yet.
+pub(crate) fn pack_of(series: corundum_sdk::pack::ruby::Series) -> PathBuf {
+    corundum_sdk::pack::ruby::pack_path(series.best(), &cache())
 }
 
 impl Node {
     /// A node that takes gems from Debian's packages and fetches none.
     pub(crate) fn start() -> Self {
-        let mut arguments = vec!["--gem-source", "http://127.0.0.1:9/"];
+        let mut arguments = vec![
+            "--gem-source",
+            "http://127.0.0.1:9/",
+            "--build-ruby",
+            "false",
+        ];
         for gems in [DEBIAN_GEMS, DEBIAN13_GEMS] {
             if std::path::Path::new(gems).is_dir() {
                 arguments.extend(["--gems", gems]);

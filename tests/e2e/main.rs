@@ -25,7 +25,7 @@ fn a_push_is_compiled_and_answers() {
     let push = app.push("main");
     for line in [
         "remote: -----> Ruby app detected",
-        "remote: -----> Using Ruby version: ruby-3.4.",
+        "remote: -----> Using Ruby version: ruby-3.3.8",
         "remote: -----> Compressing... done, ",
         "remote: -----> Booting... done (",
         "remote:        Released v1",

@@ -3,11 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::harness::{Done, default_pack};
+use super::harness::{Done, pack_of};
+use corundum_sdk::pack::ruby::Series;
 
 fn prepare(cache: &Path) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_corundum"));
-    Done::of(command.arg("packs:prepare").env("CORUNDUM_CACHE", cache))
+    Done::of(
+        command
+            .args(["packs:prepare", "3.4"])
+            .env("CORUNDUM_CACHE", cache),
+    )
 }
 
 fn flip_a_byte(path: &Path) {
@@ -20,9 +25,9 @@ fn flip_a_byte(path: &Path) {
 #[test]
 fn a_damaged_pack_is_made_anew() {
     // The machine's own, so that this test need not wait for another.
-    let machine = default_pack();
+    let machine = pack_of(Series::Ruby34);
     let mut own = Command::new(env!("CARGO_BIN_EXE_corundum"));
-    let own = own.arg("packs:prepare").env(
+    let own = own.args(["packs:prepare", "3.4"]).env(
         "CORUNDUM_CACHE",
         machine.parent().unwrap().parent().unwrap(),
     );

@@ -3,7 +3,37 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod harness;
-mod rack;
+
+/// Declares what is tested on each of these packs: Rack, which the prelude speaks the same way on all of them.
+macro_rules! on_packs {
+    ($($module:ident: $edition:expr),*) => {
+        $(mod $module {
+            use corundum_sdk::pack::ruby::{Edition, Series};
+
+            use crate::harness::{Options, TestApp, chunked, request};
+
+            fn edition() -> Edition {
+                let edition: fn() -> Edition = $edition;
+                edition()
+            }
+
+            async fn boot(source: &str) -> TestApp {
+                let options = Options {
+                    edition: edition(),
+                    ..Options::default()
+                };
+                TestApp::boot_with(source, options).await
+            }
+
+            include!("rack.rs");
+        })*
+    };
+}
+
+on_packs! {
+    rack_on_source: || Series::Ruby33.best(),
+    rack_on_npm: || Series::Ruby34.best()
+}
 
 use std::time::Duration;
 
@@ -34,7 +64,10 @@ async fn every_edition_of_ruby_boots_an_app_and_serves_it() {
         let app = TestApp::boot_with(source, options).await;
         let (status, body) = app.send(request("POST", "/", "body")).await.unwrap();
         assert_eq!(status, 200, "{edition}: {:?}", app.log_lines());
-        assert!(body.starts_with(edition.series.as_str()), "{edition}: {body}");
+        assert!(
+            body.starts_with(edition.series.as_str()),
+            "{edition}: {body}"
+        );
         assert!(body.ends_with(" bodye3b0"), "{edition}: {body}");
         assert_eq!(app.get("/").await.unwrap().0, 200, "{edition}");
     }
@@ -383,4 +416,105 @@ async fn tmp_is_private_and_the_rest_is_read_only() {
             "[\"a\"] Errno::EROFS false Errno::ENOENT"
         );
     }
+}
+
+/// What an app of the default pack answers.
+async fn answer(source: &str) -> String {
+    let app = TestApp::boot(&format!(
+        "run ->(env) {{ [200, {{}}, [begin; {source}; end.inspect]] }}"
+    ))
+    .await;
+    let (status, body) = app.get("/").await.unwrap();
+    assert_eq!(status, 200, "{:?}", app.log_lines());
+    body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_ends_a_block_in_the_middle_of_what_it_does() {
+    let body = answer(
+        "require 'timeout'
+         started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+         seen = []
+         seen << (Timeout.timeout(0.1) { loop { } } rescue $!.class)
+         seen << (Timeout.timeout(0.1) { sleep 60 } rescue $!.message)
+         seen << (Timeout.timeout(0.1, ArgumentError, 'mine') { begin; loop { }; rescue ArgumentError; :rescued; end } rescue $!.class)
+         seen << (Timeout.timeout(0.2) { begin; Timeout.timeout(60) { loop { } }; rescue StandardError; :wrong; end } rescue $!.class)
+         seen << Timeout.timeout(60) { :done } << Timeout.timeout(nil) { 1 }
+         seen << (begin; Timeout.timeout(0.1) { begin; loop { }; ensure; seen << :ensured; end }; rescue Timeout::Error; 2; end)
+         seen << (Process.clock_gettime(Process::CLOCK_MONOTONIC) - started < 10)",
+    )
+    .await;
+    assert_eq!(
+        body,
+        r#"[Timeout::Error, "execution expired", :rescued, Timeout::Error, :done, 1, :ensured, 2, true]"#
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_thread_is_asked_for_is_done_at_once() {
+    let body = answer(
+        "seen = []
+         seen << Thread.new(1, 2) { |a, b| a + b }.value << Thread.new { 3 }.join.value
+         seen << (Thread.new { raise 'lost' }.join rescue $!.message)
+         seen << Thread.new { loop { sleep 0.3 } }.value
+         queue = Queue.new
+         producer = Thread.new { 3.times { |i| queue << i }; queue.close }
+         items = []
+         while (item = queue.pop) do items << item end
+         seen << items << producer.alive? << Thread.new { Queue.new.pop }.value
+         lock, ready = Mutex.new, ConditionVariable.new
+         seen << lock.synchronize { ready.signal; ready.wait(lock, 0.01); :waited }
+         seen << Thread.new { Thread.current.is_a?(Thread) }.value << Thread.new { }.is_a?(Thread) << (Thread === Thread.new { })
+         seen << [1, 2].map { |i| Thread.new { i * 2 } }.map(&:value)",
+    )
+    .await;
+    assert_eq!(
+        body,
+        r#"[3, 3, "lost", nil, [0, 1, 2], false, nil, :waited, true, true, true, [2, 4]]"#
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fiber_says_which_ruby_has_them() {
+    let body = answer("[(Fiber.new { } rescue $!.message), ([1].each.next rescue $!.class), [1, 2].each_slice(1).to_a]").await;
+    assert!(body.contains("3.4 in .ruby-version"), "{body}");
+    assert!(body.ends_with("FiberError, [[1], [2]]]"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deep_recursion_is_an_error_that_the_app_can_rescue() {
+    let body = answer(
+        "def deep(n) = n + deep(n + 1)
+         def mapped(n) = [n].map { |m| mapped(m + 1) }
+         a = []; 20_000.times { a = [a] }
+         [-> { deep(0) }, -> { mapped(0) }, -> { a.inspect.size }, -> { a.flatten }].map { |call|
+           begin; call.call; rescue SystemStackError; :deep; end
+         }",
+    )
+    .await;
+    assert_eq!(body, "[:deep, :deep, :deep, []]");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_extension_that_the_pack_names_can_be_loaded() {
+    let body = answer(
+        "require 'bcrypt'; require 'commonmarker'; require 'racc/parser'; require 'bigdecimal/util'; require 'nkf'
+         require 'ripper'; require 'objspace'; require 'io/console'; require 'io/wait'; require 'io/nonblock'; require 'etc'
+         require 'digest/bubblebabble'; require 'yaml'; require 'zlib'; require 'openssl'; require 'coverage'; require 'fcntl'
+         require 'erb/escape'; require 'cgi/escape'; require 'pathname'; require 'stringio'; require 'strscan'; require 'date'
+         require 'monitor'; require 'rbconfig/sizeof'
+         key = OpenSSL::PKey::RSA.new(1024)
+         secret = OpenSSL::Cipher.new('aes-256-gcm').encrypt.tap { |c| c.key = 'k' * 32; c.iv = 'i' * 12 }
+         [BCrypt::Password.create('a', cost: 4) == 'a', CommonMarker.render_html('*a*'), BigDecimal('1.1') + 1 == '2.1'.to_d,
+          Racc::Parser::Racc_Runtime_Type, NKF.nkf('-w', 'a'), Ripper.sexp('1')[0], YAML.load('a: [1]').to_a,
+          Zlib.inflate(Zlib.deflate('z' * 99)).size, OpenSSL::HMAC.hexdigest('SHA256', 'k', 'm')[0, 4],
+          key.public_key.verify('SHA256', key.sign('SHA256', 'd'), 'd'), secret.update('x').size,
+          OpenSSL::KDF.pbkdf2_hmac('p', salt: 's', iterations: 2, length: 4, hash: 'SHA1').size,
+          OpenSSL::X509::Certificate.new.version]",
+    )
+    .await;
+    assert_eq!(
+        body,
+        r#"[true, "<p><em>a</em></p>\n", true, "c", "a", :program, [["a", [1]]], 99, "b600", true, 1, 4, 0]"#
+    );
 }

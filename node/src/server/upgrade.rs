@@ -38,7 +38,10 @@ pub(super) async fn run(platform: Arc<Platform>) {
         }
     }
     if let Err(error) = platform.upgrade().await {
-        tracing::error!(error = format!("{error:#}"), "apps stay on the packs that they have");
+        tracing::error!(
+            error = format!("{error:#}"),
+            "apps stay on the packs that they have"
+        );
     }
 }
 

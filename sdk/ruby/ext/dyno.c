@@ -27,6 +27,12 @@
 #define HEAD_SIZE (1 << 14)
 /* A head beyond this is the router's mistake. */
 #define HEAD_LIMIT (1 << 20)
+/*
+ * Bytes of C's stack that recursion may use, before it raises SystemStackError. The engine's own stack traps when it is used
+ * up, and C keeps most of its variables there: `inspect` of nested arrays uses sixteen times as much of it, and the host
+ * gives it thirty-two times as much.
+ */
+#define STACK_SPACE (512 << 10)
 /* Header names that are remembered as frozen strings; a power of two, several times the names that occur. */
 #define NAMES 512
 
@@ -303,6 +309,7 @@ EXPORT(_initialize)(void)
             log_exception();
             abort();
         }
+        GET_EC()->machine.stack_maxsize = STACK_SPACE;
         /* Loads RubyGems and sets encodings; the program itself does nothing and is not run. */
         ruby_options(argc, argv);
         define_native();

@@ -104,7 +104,10 @@ mod tests {
         bytes[at] = b'X';
         let to = tempfile::tempdir().unwrap();
         let damaged = read(bytes.clone(), to.path());
-        assert!(matches!(damaged, Err(TransferError::Dir(PackDirError::Damaged(_)))));
+        assert!(matches!(
+            damaged,
+            Err(TransferError::Dir(PackDirError::Damaged(_)))
+        ));
         bytes.truncate(600);
         let to = tempfile::tempdir().unwrap();
         assert!(read(bytes, to.path()).is_err());

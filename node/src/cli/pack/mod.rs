@@ -1,5 +1,6 @@
 //! `corundum pack`: packs built from source, carried between machines, tested.
 
+mod test;
 mod transfer;
 
 use std::path::PathBuf;
@@ -43,6 +44,25 @@ pub(crate) enum Command {
         /// The file to write
         file: PathBuf,
     },
+    /// Run the language's own tests in dynos of the pack that was built
+    ///
+    /// MRI's basictest, bootstraptest and test/ruby. Tests that are known not to pass are listed with their reasons in
+    /// sdk/ruby/test/known.txt; any other that fails, or one of them that passes, fails the run.
+    ///
+    /// Example: corundum pack test ruby --only test_array
+    Test {
+        /// Which language
+        language: Language,
+        /// Only some files: what matters most, in a minute
+        #[arg(long)]
+        short: bool,
+        /// Only files whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// Write what did not pass to a file, in known.txt's form
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
     /// Take in a pack that another machine has built
     ///
     /// The file must come from the same version of Corundum; its parts are checked by their digests. A node that runs picks
@@ -73,6 +93,12 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
             language: Language::Ruby,
             file,
         } => transfer::export(Series::DEFAULT.best(), &file),
+        Command::Test {
+            language: Language::Ruby,
+            short,
+            only,
+            write,
+        } => test::run(short, only.as_deref(), write.as_deref()),
         Command::Import { file, sha256 } => {
             transfer::import(Series::DEFAULT.best(), &file, sha256.as_deref())
         }

@@ -19,7 +19,9 @@ const LIMIT: u64 = 1 << 30;
 pub(super) fn export(edition: Edition, path: &Path) -> anyhow::Result<ExitCode> {
     let pack = ruby::prepared(edition, &crate::cli::cache()?)
         .with_context(|| format!("Ruby {edition} is not built yet: corundum pack build ruby"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let part = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
         .with_context(|| path.display().to_string())?;
     let digest = {
@@ -43,7 +45,11 @@ pub(super) fn import(
     let length = fs::metadata(path)
         .with_context(|| path.display().to_string())?
         .len();
-    anyhow::ensure!(length <= LIMIT, "{} is too large for a pack", path.display());
+    anyhow::ensure!(
+        length <= LIMIT,
+        "{} is too large for a pack",
+        path.display()
+    );
     if let Some(expected) = expected {
         let found = sha256(path)?;
         if !found.eq_ignore_ascii_case(expected.trim()) {

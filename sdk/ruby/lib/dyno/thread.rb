@@ -28,7 +28,7 @@ module Dyno
     attr_accessor :name, :report_on_exception, :abort_on_exception, :priority, :slept
 
     def initialize(*arguments, &block)
-      raise ThreadError, "must be called with a block" unless block
+      Kernel.raise ThreadError, "must be called with a block" unless block
 
       @locals = {}
       @variables = {}
@@ -54,7 +54,7 @@ module Dyno
 
     # Raises what the block has raised.
     def join(_limit = nil)
-      raise @error if @error
+      Kernel.raise @error if @error
 
       self
     end
@@ -77,7 +77,7 @@ module Dyno
     alias terminate kill
     def wakeup = self
     def run = self
-    def raise(*) = (super if FinishedThread.running.include?(self))
+    def raise(*error) = (Kernel.raise(*error) if FinishedThread.running.include?(self))
     def group = ThreadGroup::Default
     def backtrace = []
     def is_a?(kind) = kind == Thread || super

@@ -26,7 +26,8 @@ module Timeout
       deadline = Deadline.new(now + seconds, error, message || "execution expired")
       catch(deadline) do
         result = guard(deadline) { yield(seconds) }
-        return result unless deadline.at < now
+        # An error that the app named, and rescued in the block, has had its effect.
+        return result if error ? deadline.at.negative? || deadline.at >= now : deadline.at >= now
       end
       raise(error || Error, deadline.message)
     end

@@ -8,7 +8,7 @@ extensions=$extensions,objspace,openssl,pathname,psych,rbconfig/sizeof,ripper,st
 # `true` stands for Binaryen, whose Asyncify pass this build does not need.
 WASI_SDK_PATH=none WASMOPT=true \
   CC=wasm-cc LD=wasm-cc AR=wasm-ar RANLIB=wasm-ranlib \
-  optflags=-O3 debugflags=-g0 warnflags=-w CPPFLAGS="$DEFINES" XCFLAGS="$DEFINES" \
+  optflags=-O3 debugflags=-g0 warnflags=-w CPPFLAGS=-DRB_WASM_EXCEPTIONS XCFLAGS=-DRB_WASM_EXCEPTIONS \
   LDFLAGS="-Wl,-z,stack-size=$STACK_SIZE" \
   ac_cv_func__setjmp=no ac_cv_func_sigsetjmp=no ac_cv_func___builtin_setjmp=no ac_cv_func__setjmpex=no \
   ac_cv_header_pwd_h=no ac_cv_header_grp_h=no rb_cv_builtin___builtin_choose_expr_constant_p=no \

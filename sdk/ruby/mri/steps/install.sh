@@ -8,5 +8,5 @@ if [ ! -d "$gems/3.3.0/specifications" ]; then
   cp -R "$WORK"/root/var/lib/gems/3.3.0 "$gems/"
 fi
 cd "$gems/3.3.0"
-# A debugger and type checkers, which need a terminal and native parts that this build lacks.
-rm -rf gems/{debug,rbs,typeprof}-* specifications/{debug,rbs,typeprof}-* cache doc extensions build_info
+# A debugger and type checkers need a terminal, and native parts that this build lacks. racc is linked, its Ruby part in lib.
+rm -rf {gems,specifications}/{debug,rbs,typeprof,racc}-* cache doc extensions build_info

@@ -28,10 +28,14 @@ pub enum MriError {
     #[error("building Ruby takes programs that are not installed: {}\nOn Debian: apt-get install {}", .0.join(", "), .1.join(" "))]
     Tools(Vec<String>, Vec<String>),
     /// No compiler for this machine.
-    #[error("the compiler is not to be had for {0} processors: build on another machine, and bring the pack here with `corundum pack export` and `pack import`")]
+    #[error(
+        "the compiler is not to be had for {0} processors: build on another machine, and bring the pack here with `corundum pack export` and `pack import`"
+    )]
     Machine(&'static str),
     /// Where Debian's archive is.
-    #[error("apt knows no mirror of Debian: run `apt-get update`, or set CORUNDUM_DEBIAN_MIRROR to the URL of one")]
+    #[error(
+        "apt knows no mirror of Debian: run `apt-get update`, or set CORUNDUM_DEBIAN_MIRROR to the URL of one"
+    )]
     NoMirror,
     /// A program could not be run.
     #[error("{name}: {source}")]
@@ -42,7 +46,9 @@ pub enum MriError {
         source: io::Error,
     },
     /// A source could not be fetched.
-    #[error("{name} could not be fetched:\n{reason}\nWhat was fetched before is kept: try again when the registry answers")]
+    #[error(
+        "{name} could not be fetched:\n{reason}\nWhat was fetched before is kept: try again when the registry answers"
+    )]
     Fetch {
         /// What.
         name: String,
@@ -50,7 +56,9 @@ pub enum MriError {
         reason: String,
     },
     /// A source is not what the recipe was made for.
-    #[error("{0} has another digest than the recipe expects: it was not used. Its registry, or something on the way there, gave other bytes")]
+    #[error(
+        "{0} has another digest than the recipe expects: it was not used. Its registry, or something on the way there, gave other bytes"
+    )]
     Digest(String),
     /// A step failed.
     #[error("step {step} failed ({reason}). It said last:\n{said}\nAll that it said is in {}; the next attempt goes on with this step", log.display())]
@@ -133,13 +141,18 @@ pub fn build(
         });
         done += 1;
     })?;
-    steps::run(&work, &cache.join("downloads"), &wheel, &mut |doing, steps| {
-        progress(Progress {
-            doing,
-            done: sources::COUNT + steps,
-            of,
-        });
-    })?;
+    steps::run(
+        &work,
+        &cache.join("downloads"),
+        &wheel,
+        &mut |doing, steps| {
+            progress(Progress {
+                doing,
+                done: sources::COUNT + steps,
+                of,
+            });
+        },
+    )?;
     progress(Progress {
         doing: "packing".to_owned(),
         done: of - 1,
@@ -148,6 +161,17 @@ pub fn build(
     pack(&work, &place)?;
     let _ = fs::remove_dir_all(&work);
     Ok(place)
+}
+
+/// MRI's source archive, fetched unless it is there: its tests are in it.
+///
+/// # Errors
+///
+/// [`MriError`].
+pub fn source(cache: &Path) -> Result<PathBuf, MriError> {
+    let downloads = cache.join("downloads");
+    sources::fetch(&downloads, |_| {})?;
+    Ok(downloads.join(sources::MRI))
 }
 
 /// Moves the module and the library of a finished build to their place.

@@ -17,7 +17,6 @@ const FILES: &[(&str, &str)] = files![
     "patches/exceptions.patch",
     "patches/fibers.patch",
     "patches/registers.patch",
-    "patches/stack.patch",
     "patches/timer.patch",
     "wasm/fiber.c",
     "wasm/machine.c",
@@ -94,12 +93,18 @@ mod tests {
             name: "bcrypt",
             version: "3.1.20"
         }));
-        assert!(gems.iter().all(|gem| gem.version.starts_with(char::is_numeric)));
+        assert!(
+            gems.iter()
+                .all(|gem| gem.version.starts_with(char::is_numeric))
+        );
     }
 
     #[test]
     fn every_patch_says_why() {
-        for (name, text) in FILES.iter().filter(|(name, _)| name.starts_with("patches/")) {
+        for (name, text) in FILES
+            .iter()
+            .filter(|(name, _)| name.starts_with("patches/"))
+        {
             let why = text.split("--- a/").next().unwrap();
             assert!(why.trim().ends_with('.'), "{name}");
         }

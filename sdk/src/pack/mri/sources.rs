@@ -72,15 +72,15 @@ pub(super) fn hash(hasher: &mut blake3::Hasher) {
     }
 }
 
+/// The file of MRI's own source.
+pub(super) const MRI: &str = "ruby3.3_3.3.8.orig.tar.xz";
+
 /// How many files are fetched.
 pub(super) const COUNT: usize = ARCHIVES.len() + 1;
 
 /// Fetches what is not in `directory` yet, and returns the name of the compiler's package there. `progress` gets each
 /// file's name before it is fetched.
-pub(super) fn fetch(
-    directory: &Path,
-    mut progress: impl FnMut(&str),
-) -> Result<String, MriError> {
+pub(super) fn fetch(directory: &Path, mut progress: impl FnMut(&str)) -> Result<String, MriError> {
     fs::create_dir_all(directory).map_err(|source| MriError::io(directory, source))?;
     let mut mirror = None;
     for source in &ARCHIVES {
@@ -114,8 +114,11 @@ fn find_mirror() -> Result<String, MriError> {
         return Ok(mirror.trim_end_matches('/').to_owned());
     }
     let mut apt = Command::new("apt-get");
-    apt.args(["indextargets", "--format", "$(REPO_URI)"])
-        .args(["Origin: Debian", "Label: Debian", "Created-By: Packages"]);
+    apt.args(["indextargets", "--format", "$(REPO_URI)"]).args([
+        "Origin: Debian",
+        "Label: Debian",
+        "Created-By: Packages",
+    ]);
     let outcome = command::run(apt, TIMEOUT)?;
     let mirror = outcome.output.lines().next().unwrap_or_default();
     if !outcome.success || mirror.is_empty() {
@@ -142,7 +145,11 @@ fn compiler(directory: &Path) -> Result<String, MriError> {
     let _ = fs::remove_dir_all(&part);
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--quiet", "--no-deps"])
-        .args(["--disable-pip-version-check", "--only-binary=:all:", "--dest"])
+        .args([
+            "--disable-pip-version-check",
+            "--only-binary=:all:",
+            "--dest",
+        ])
         .arg(&part)
         .arg(ZIG);
     let fetched = command::run(pip, TIMEOUT)?;
@@ -151,7 +158,13 @@ fn compiler(directory: &Path) -> Result<String, MriError> {
         return Err(failed(ZIG, &fetched));
     };
     let name = found.file_name().to_string_lossy().into_owned();
-    keep(&name, fetched, &found.path(), &directory.join(&name), sha256)?;
+    keep(
+        &name,
+        fetched,
+        &found.path(),
+        &directory.join(&name),
+        sha256,
+    )?;
     let _ = fs::remove_dir_all(&part);
     wheel().ok_or(MriError::Digest(name))
 }
@@ -216,7 +229,10 @@ mod tests {
     #[test]
     fn a_file_with_other_bytes_is_not_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let (part, path) = (directory.path().join("part"), directory.path().join("whole"));
+        let (part, path) = (
+            directory.path().join("part"),
+            directory.path().join("whole"),
+        );
         fs::write(&part, "other").unwrap();
         let fetched = Outcome {
             success: true,

@@ -14,8 +14,6 @@ use super::{MriError, command};
 /// Bytes of C's stack, which recursion in C uses, and what keeps values for the collector to find. Pages that nothing
 /// was written to cost nothing.
 const STACK_SIZE: u32 = 16 << 20;
-/// Bytes of it that Ruby lets recursion use: by then the native stack of a dyno is nearly used up too.
-const STACK_SPACE: u32 = 1 << 20;
 /// For one step; each takes a minute or two.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 /// Lines of a log that an error shows.
@@ -165,7 +163,11 @@ impl Shop<'_> {
         bash.args(["-euo", "pipefail", "-c", &script])
             .current_dir(self.work)
             .env_clear()
-            .envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, env::var_os(name)?))))
+            .envs(
+                ["PATH", "HOME"]
+                    .into_iter()
+                    .filter_map(|name| Some((name, env::var_os(name)?))),
+            )
             .env("LC_ALL", "C.UTF-8")
             .env("TMPDIR", self.work.join("tmp"))
             .env("WORK", self.work)
@@ -178,8 +180,7 @@ impl Shop<'_> {
             .env("TOOLS", tools)
             .env("PARENT", std::process::id().to_string())
             .env("JOBS", self.jobs.to_string())
-            .env("STACK_SIZE", STACK_SIZE.to_string())
-            .env("DEFINES", format!("-DRB_WASM_EXCEPTIONS -DRB_WASM_STACK_SPACE={STACK_SPACE}"));
+            .env("STACK_SIZE", STACK_SIZE.to_string());
         let output = File::create(&log).map_err(at)?;
         let ended = command::run_into(bash, output, TIMEOUT);
         let reason = match ended {

@@ -84,7 +84,8 @@ impl Reach {
                         Callee::Type(kind) => indirect[class_of(kind)],
                     };
                     effect.collects |= callee.collects;
-                    effect.returns |= (callee.returns && !site.ends) || (callee.collects && site.caught);
+                    effect.returns |=
+                        (callee.returns && !site.ends) || (callee.collects && site.caught);
                 }
                 changed |= direct[function].join(effect);
             }

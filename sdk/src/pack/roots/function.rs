@@ -103,7 +103,10 @@ fn plan(
     locals: &[ValType],
     parameters: usize,
 ) -> Result<Plan, RootsError> {
-    let plain: Vec<Operator<'_>> = operators.iter().map(|(operator, _)| operator.clone()).collect();
+    let plain: Vec<Operator<'_>> = operators
+        .iter()
+        .map(|(operator, _)| operator.clone())
+        .collect();
     let graph = Graph::of(&plain)?;
     let count = locals.len();
     let mut candidates = Locals::none(count);
@@ -179,7 +182,8 @@ fn plan(
     for (block, frequency) in frequencies.iter().enumerate() {
         let mut set = graph.after(block, &needed, count);
         for index in graph.operators(block, plain.len()).rev() {
-            if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } = &plain[index]
+            if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } =
+                &plain[index]
             {
                 let local = *local_index as usize;
                 if candidates.has(local) && set.has(local) && trace.reachable[index] {
@@ -208,7 +212,10 @@ fn plan(
             plan.before.insert(*index, stores);
         }
     }
-    plan.after = makers.into_iter().filter(|(_, local)| at_maker(*local)).collect();
+    plan.after = makers
+        .into_iter()
+        .filter(|(_, local)| at_maker(*local))
+        .collect();
     plan.at_start = (0..parameters)
         .filter(|local| candidates.has(*local) && needed[0].has(*local) && at_maker(*local))
         .collect();
@@ -468,9 +475,7 @@ fn leaves_by_branch(operators: &[(Operator<'_>, usize)]) -> Result<bool, RootsEr
     let mut depth = 0_u32;
     for (operator, _) in operators {
         match operator {
-            Operator::Block { .. }
-            | Operator::Loop { .. }
-            | Operator::If { .. } => depth += 1,
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => depth += 1,
             Operator::TryTable { try_table } => {
                 use wasmparser::Catch;
                 for clause in &try_table.catches {

@@ -138,7 +138,11 @@ impl Facts {
                         for kind in group?.into_types() {
                             match kind.composite_type.inner {
                                 CompositeInnerType::Func(kind) => types.push(kind),
-                                _ => return Err(RootsError::Unsupported("types of the GC proposal")),
+                                _ => {
+                                    return Err(RootsError::Unsupported(
+                                        "types of the GC proposal",
+                                    ));
+                                }
                             }
                         }
                     }
@@ -249,3 +253,5 @@ fn name_section_payload(encoded: Vec<u8>) -> Vec<u8> {
     encoded[skip + 5..].to_vec()
 }
 
+#[cfg(test)]
+mod tests;

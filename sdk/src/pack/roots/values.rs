@@ -155,7 +155,9 @@ impl Trace {
             let height = validator.operand_stack_height() as usize;
             if !blocks.is_empty() && !dead(validator) {
                 if height != stack.len() {
-                    return Err(RootsError::Unsupported("an operand stack of another height"));
+                    return Err(RootsError::Unsupported(
+                        "an operand stack of another height",
+                    ));
                 }
                 kinds.truncate(height.min(kinds.len()));
                 // Results may have other types than what lay there before.
@@ -230,7 +232,8 @@ impl Pointers {
             let mut changed = false;
             let mut known = HashMap::new();
             for (index, (operator, _)) in operators.iter().enumerate() {
-                if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } = operator
+                if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } =
+                    operator
                 {
                     let local = *local_index as usize;
                     if !found.locals[local]

@@ -1,0 +1,426 @@
+//! `corundum pack test ruby`: MRI's own tests, each file or assertion in a dyno of its own.
+//!
+//! `known.txt` beside the guest's part names the tests that do not pass, each with its reason. It may only shrink: a test
+//! that passes must be taken off it, and fewer tests than it says must not run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use corundum_compiler::process;
+use corundum_host::boot::{self, App, BootLimits};
+use corundum_host::engine::{Engine, EngineConfig};
+use corundum_host::log::LogSink;
+use corundum_host::pack::Pack;
+use corundum_sdk::archive::{Archive, Mode, Writer};
+use corundum_sdk::pack::mri;
+use corundum_sdk::pack::ruby::Series;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::packs;
+
+const UNIT: &str = include_str!("../../../../sdk/ruby/test/unit.rb");
+const BOOTSTRAP: &str = include_str!("../../../../sdk/ruby/test/bootstrap.rb");
+/// It writes files where it runs.
+const BASIC: &str = "Dir.chdir('/tmp'); load '/app/basictest/test.rb'";
+const KNOWN: &str = include_str!("../../../../sdk/ruby/test/known.txt");
+
+/// How the reason of a test begins that is not even tried.
+const HANGS: &str = "not run:";
+/// For a dyno that runs a file of tests.
+const FILE_TIMEOUT: Duration = Duration::from_secs(60);
+/// For one that runs a single assertion.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Dynos that one file may end before the rest of it is given up.
+const ATTEMPTS: usize = 8;
+/// Files that do not apply as a whole: of threads that run beside each other, processes and compilers that a dyno does not
+/// have.
+const ABSENT: [&str; 22] = [
+    "test_fiber.rb",
+    "test_fork.rb",
+    "test_ractor.rb",
+    "test_rjit.rb",
+    "test_thread.rb",
+    "test_yjit.rb",
+    "test_yjit_30k_ifelse.rb",
+    "test_yjit_30k_methods.rb",
+    "test_yjit_rust_port.rb",
+    "test_continuation.rb",
+    "test_gc_compact.rb",
+    "test_io_buffer.rb",
+    "test_io_timeout.rb",
+    "test_process.rb",
+    "test_rubyoptions.rb",
+    "test_signal.rb",
+    "test_sleep.rb",
+    "test_system.rb",
+    "test_thread_cv.rb",
+    "test_thread_local.rb",
+    "test_thread_queue.rb",
+    "test_yjit_exit_locations.rb",
+];
+/// Files of test/ruby that a short run takes: objects, exceptions, memory.
+const SHORT: [&str; 12] = [
+    "test_array.rb",
+    "test_enum.rb",
+    "test_exception.rb",
+    "test_gc.rb",
+    "test_hash.rb",
+    "test_lambda.rb",
+    "test_method.rb",
+    "test_proc.rb",
+    "test_regexp.rb",
+    "test_string.rb",
+    "test_struct.rb",
+    "test_weakmap.rb",
+];
+/// Files of bootstraptest that run with a collection at every allocation.
+const STRESSED: [&str; 3] = ["test_block.rb", "test_exception.rb", "test_jump.rb"];
+
+/// Runs the tests; `short` takes some files only.
+pub(super) fn run(
+    short: bool,
+    only: Option<&str>,
+    write: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let bench = Bench::open()?;
+    let mut results = Results::default();
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("[{bar:24}] {pos}/{len} {wide_msg} {elapsed}")?;
+    bar.set_style(style.progress_chars("=> "));
+    let wanted =
+        |file: &str| only.is_none_or(|only| file.contains(only)) && !ABSENT.contains(&file);
+    let files = bench.files("test/ruby/");
+    let files: Vec<&String> = files
+        .iter()
+        .filter(|file| file.starts_with("test_") && wanted(file))
+        .filter(|file| !short || SHORT.contains(&file.as_str()))
+        .collect();
+    let programs = bench.files("bootstraptest/");
+    let programs: Vec<&String> = programs
+        .iter()
+        .filter(|file| file.starts_with("test_") && wanted(file))
+        .filter(|file| !short || STRESSED.contains(&file.as_str()))
+        .collect();
+    bar.set_length((files.len() + programs.len() + 1) as u64);
+    if wanted("basictest") {
+        bar.set_message("basictest");
+        results.add(bench.basic()?);
+    }
+    for file in programs {
+        bar.inc(1);
+        bar.set_message(file.clone());
+        bench.bootstrap(file, false, &mut results)?;
+        if STRESSED.contains(&file.as_str()) && !(short && file != "test_exception.rb") {
+            bench.bootstrap(file, true, &mut results)?;
+        }
+    }
+    for file in files {
+        bar.inc(1);
+        bar.set_message(file.clone());
+        let started = Instant::now();
+        bench.unit(file, &mut results)?;
+        tracing::info!(file, seconds = started.elapsed().as_secs(), "done");
+    }
+    bar.finish_and_clear();
+    if let Some(path) = write {
+        std::fs::write(path, results.list())?;
+    }
+    results.judge(short || only.is_some())
+}
+
+/// The lines of known.txt: tests with their reasons.
+fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = KNOWN.lines();
+    lines
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('\t'))
+}
+
+/// How a test ended, and what is said of that.
+struct Ended {
+    name: String,
+    result: String,
+    said: String,
+}
+
+#[derive(Default)]
+struct Results {
+    passed: usize,
+    skipped: BTreeMap<String, String>,
+    failed: BTreeMap<String, String>,
+    all: BTreeSet<String>,
+}
+
+impl Results {
+    fn add(&mut self, ended: Vec<Ended>) {
+        for Ended { name, result, said } in ended {
+            self.all.insert(name.clone());
+            match result.as_str() {
+                "pass" => self.passed += 1,
+                "skip" => drop(self.skipped.insert(name, said)),
+                _ => drop(self.failed.insert(name, said)),
+            }
+        }
+    }
+
+    fn list(&self) -> String {
+        let lines = self
+            .failed
+            .iter()
+            .map(|(name, said)| format!("{name}\t{said}\n"));
+        format!("ran\t{}\n{}", self.passed, lines.collect::<String>())
+    }
+
+    fn judge(&self, partial: bool) -> anyhow::Result<ExitCode> {
+        let mut known: BTreeMap<&str, &str> = known().collect();
+        let least = known.remove("passed").unwrap_or("0");
+        let least: usize = least.trim().parse().context("known.txt")?;
+        println!(
+            "{} passed, {} do not apply (they need another process, or skip themselves), {} do not pass",
+            self.passed,
+            self.skipped.len(),
+            self.failed.len()
+        );
+        let new: Vec<_> = self
+            .failed
+            .iter()
+            .filter(|(name, _)| !known.contains_key(name.as_str()))
+            .collect();
+        for (name, said) in &new {
+            println!("not known to fail: {name}\t{said}");
+        }
+        let better: Vec<_> = known
+            .keys()
+            .filter(|name| self.all.contains(**name) && !self.failed.contains_key(**name))
+            .collect();
+        for name in &better {
+            println!("passes by now, take it off known.txt: {name}");
+        }
+        if !new.is_empty() || !better.is_empty() {
+            bail!("the tests did not go as known.txt says");
+        }
+        if !partial && self.passed < least {
+            bail!("only {} tests passed; known.txt says {least}", self.passed);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The pack, and MRI's tests as an app's files.
+struct Bench {
+    engine: Engine,
+    pack: Pack,
+    runtime: tokio::runtime::Runtime,
+    tests: Arc<Archive>,
+    names: Vec<String>,
+}
+
+impl Bench {
+    fn open() -> anyhow::Result<Self> {
+        let cache = crate::cli::cache()?;
+        let engine = Engine::new(EngineConfig::on_demand())?;
+        let (_, pack) = packs::open(&engine, Series::DEFAULT.best(), &cache, |_| {})?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let work = tempfile::tempdir()?;
+        let source = mri::source(&cache)?;
+        let unpacked = Command::new("tar")
+            .arg("xf")
+            .arg(&source)
+            .arg("-C")
+            .arg(work.path())
+            .args(["--strip-components=1", "--wildcards"])
+            .args([
+                "*/basictest",
+                "*/bootstraptest",
+                "*/test/ruby",
+                "*/tool/lib",
+                "*/test/lib",
+            ])
+            .stderr(std::process::Stdio::null())
+            .status()
+            .context("tar")?;
+        // Not every version of the source has all of these folders; without tests the run fails below.
+        tracing::debug!(%unpacked, "MRI's tests");
+        let mut files = BTreeMap::from([
+            (".unit.rb".to_owned(), UNIT.as_bytes().to_vec()),
+            (".bootstrap.rb".to_owned(), BOOTSTRAP.as_bytes().to_vec()),
+        ]);
+        collect(work.path(), "", &mut files)?;
+        let names = files.keys().cloned().collect();
+        let mut writer = Writer::new(Vec::new());
+        for (name, bytes) in files {
+            writer.add_file(&name, bytes.as_slice(), bytes.len() as u64, Mode::Plain)?;
+        }
+        Ok(Self {
+            engine,
+            pack,
+            runtime,
+            tests: Arc::new(Archive::new(writer.finish()?.output)?),
+            names,
+        })
+    }
+
+    /// The files of a folder, by their names in it.
+    fn files(&self, folder: &str) -> Vec<String> {
+        let names = self
+            .names
+            .iter()
+            .filter_map(|name| name.strip_prefix(folder));
+        names
+            .filter(|name| !name.contains('/') && name.ends_with(".rb"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Runs a command in a dyno; what it logged, what it printed, and how it ended if not well.
+    fn ruby(&self, arguments: &[&str], timeout: Duration) -> (Vec<String>, String, Option<String>) {
+        let log = Arc::new(Lines::default());
+        let arguments = ["ruby"].iter().chain(arguments).map(ToString::to_string);
+        let app = App {
+            slug: Some(self.tests.clone()),
+            arguments: arguments.collect(),
+            environ: process::environ([]),
+        };
+        let limits = BootLimits {
+            boot: timeout,
+            ..BootLimits::default()
+        };
+        let run = boot::run(&self.engine, &self.pack, &app, &limits, log.clone());
+        let ended = self.runtime.block_on(run);
+        let lines = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
+        match ended {
+            Ok((_, output)) => (lines, String::from_utf8_lossy(&output).into_owned(), None),
+            Err(error) => (lines, String::new(), Some(error.to_string())),
+        }
+    }
+
+    fn basic(&self) -> anyhow::Result<Vec<Ended>> {
+        let (lines, output, error) = self.ruby(&["-e", BASIC], FILE_TIMEOUT);
+        let passed = output.contains("end of test") && !output.contains("not ok");
+        Ok(vec![Ended {
+            name: "basictest".to_owned(),
+            result: if passed { "pass" } else { "fail" }.to_owned(),
+            said: error.unwrap_or_else(|| lines.last().cloned().unwrap_or_default()),
+        }])
+    }
+
+    fn bootstrap(&self, file: &str, stress: bool, results: &mut Results) -> anyhow::Result<()> {
+        let path = format!("/app/bootstraptest/{file}");
+        let (lines, count, error) = self.ruby(&["/app/.bootstrap.rb", &path], TIMEOUT);
+        let Ok(count) = count.parse::<usize>() else {
+            bail!(
+                "{file} cannot be read: {}{}",
+                lines.join("\n"),
+                error.unwrap_or_default()
+            );
+        };
+        for index in 0..count {
+            let index = index.to_string();
+            let mut arguments = vec!["/app/.bootstrap.rb", &path, &index];
+            if stress {
+                arguments.push("stress");
+            }
+            let (lines, _, error) = self.ruby(&arguments, TIMEOUT);
+            let mut ended = ended(&lines, error.as_deref());
+            if stress {
+                ended
+                    .iter_mut()
+                    .for_each(|ended| ended.name += " (GC.stress)");
+            }
+            results.add(ended);
+        }
+        Ok(())
+    }
+
+    /// A test that ends its dyno is noted, and the rest of the file run without it.
+    fn unit(&self, file: &str, results: &mut Results) -> anyhow::Result<()> {
+        let path = format!("/app/test/ruby/{file}");
+        // A test that is known to hang would take a minute each time.
+        let mut done: Vec<String> = known()
+            .filter(|(_, reason)| reason.starts_with(HANGS))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        for _ in 0..ATTEMPTS {
+            let mut arguments = vec!["/app/.unit.rb", path.as_str()];
+            arguments.extend(done.iter().map(String::as_str));
+            let (lines, _, error) = self.ruby(&arguments, FILE_TIMEOUT);
+            let ended = ended(&lines, error.as_deref());
+            let names: Vec<String> = ended.iter().map(|ended| ended.name.clone()).collect();
+            let nothing = names.is_empty();
+            results.add(ended);
+            done.extend(names);
+            if error.is_none() || nothing {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tests that a log tells of. One that began and did not end has ended its dyno.
+fn ended(lines: &[String], error: Option<&str>) -> Vec<Ended> {
+    let mut found = Vec::new();
+    let mut started = None;
+    for line in lines {
+        let words: Vec<&str> = line.split('\t').collect();
+        match words[..] {
+            ["test", "start", name] => started = Some(name.to_owned()),
+            ["test", "end", name, result, ref said @ ..] => {
+                started = None;
+                found.push(Ended {
+                    name: name.to_owned(),
+                    result: result.to_owned(),
+                    said: said.join(" "),
+                });
+            }
+            _ => {}
+        }
+    }
+    if let Some(name) = started {
+        found.push(Ended {
+            name,
+            result: "fail".to_owned(),
+            said: format!("the dyno ended: {}", error.unwrap_or("exit")),
+        });
+    }
+    found
+}
+
+/// All that a dyno logs.
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl LogSink for Lines {
+    fn line(&self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line).into_owned();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
+    }
+}
+
+fn collect(root: &Path, below: &str, files: &mut BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(root.join(below))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if below.is_empty() {
+            name
+        } else {
+            format!("{below}/{name}")
+        };
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            collect(root, &path, files)?;
+        } else if kind.is_file() {
+            files.insert(path, std::fs::read(entry.path())?);
+        }
+    }
+    Ok(())
+}
