@@ -153,11 +153,7 @@ fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<Site>, Roo
                 blocks.push(!try_table.catches.is_empty());
                 catching += usize::from(!try_table.catches.is_empty());
             }
-            Operator::End => {
-                if blocks.pop() == Some(true) {
-                    catching -= 1;
-                }
-            }
+            Operator::End => catching -= usize::from(blocks.pop() == Some(true)),
             Operator::RefFunc { function_index } => taken.push(*function_index),
             Operator::Unreachable if fresh => {
                 if let Some(site) = found.last_mut() {

@@ -199,9 +199,9 @@ fn plan(
             need_step(index, &mut set, &needed);
         }
     }
-    for local in 0..parameters {
+    for (local, made) in made.iter_mut().enumerate().take(parameters) {
         if candidates.has(local) && needed[0].has(local) {
-            made[local] += 1.0;
+            *made += 1.0;
         }
     }
     let at_maker = |local: usize| made[local] <= called[local];
