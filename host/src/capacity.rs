@@ -5,14 +5,14 @@ use std::fs;
 /// Bytes of memory that a live dyno takes: what an app of some size makes private, page tables, and some to spare.
 const DYNO_BYTES: u64 = 3 << 19;
 /// Kernel mappings that a dyno takes, with those of its stack, which is reserved before it lives.
-const DYNO_MAPPINGS: u64 = 6;
+const DYNO_MAPPINGS: u64 = 8;
 /// Mappings that everything else takes.
 const OTHER_MAPPINGS: u64 = 5_000;
 /// 80 TiB of address space, of 128; the rest is for stacks and tables.
-const MOST: u64 = 20_000;
+const MOST: u64 = 10_000;
 
 /// Dynos that may live on this machine at once, by its memory and by how many mappings its kernel allows a process
-/// (`vm.max_map_count`; where it is 65,530, that allows 10,000 dynos).
+/// (`vm.max_map_count`; where it is 65,530, that allows 7,500 dynos).
 pub fn dynos() -> u32 {
     let mappings = number(&read("/proc/sys/vm/max_map_count")).unwrap_or(65_530);
     within(mappings, memory_bytes())
@@ -52,11 +52,11 @@ mod tests {
 
     #[test]
     fn the_scarcer_of_mappings_and_memory_decides() {
-        assert_eq!(within(65_530, 24 << 30), 10_088);
-        assert_eq!(within(1 << 20, 24 << 30), 16_384);
+        assert_eq!(within(65_530, 24 << 30), 7_566);
+        assert_eq!(within(1 << 20, 12 << 30), 8_192);
         assert_eq!(within(65_530, 1 << 30), 682);
         assert_eq!(within(0, 0), 16);
-        assert_eq!(within(u64::MAX, u64::MAX), 20_000);
+        assert_eq!(within(u64::MAX, u64::MAX), 10_000);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const INSTANCE_SIZE: usize = 2 << 20;
 pub enum Allocation {
     /// Slots for this many dynos, reserved at start and reused: for a node.
     Pooled {
-        /// Live dynos at most. Each takes 4 GiB of address space (of 128 TiB) and some kernel mappings; see
+        /// Live dynos at most. Each takes twice 4 GiB of address space (of 128 TiB) and some kernel mappings; see
         /// [`crate::capacity`].
         dynos: u32,
     },
@@ -104,7 +104,9 @@ impl EngineConfig {
             .generate_address_map(false);
         if let Allocation::Pooled { dynos } = self.allocation {
             let mut pool = PoolingAllocationConfig::new();
-            pool.total_memories(dynos)
+            // A dyno's own, and that of the exceptions it has thrown.
+            pool.total_memories(dynos.saturating_mul(2))
+                .total_gc_heaps(dynos)
                 .total_tables(dynos.saturating_mul(2))
                 .total_stacks(dynos)
                 .total_core_instances(dynos.saturating_mul(INSTANCES_PER_DYNO))

@@ -13,6 +13,7 @@ mod dynos;
 mod harness;
 mod http;
 mod machine;
+mod micro;
 mod peers;
 mod table;
 
@@ -58,6 +59,7 @@ enum Part {
     Push,
     Soak,
     Dynos,
+    Ruby,
 }
 
 /// Where servers run, and where their load comes from.
@@ -96,6 +98,10 @@ fn main() {
     if wanted(Part::Dynos, "dynos by themselves") {
         rows.extend(by_themselves(&apps, arguments.dynos));
     }
+    if wanted(Part::Ruby, "Ruby by itself") {
+        let pack = harness::pack_of(corundum_sdk::pack::ruby::Series::DEFAULT);
+        rows.extend(on_core(SERVERS, || micro::rows(&pack, rounds)));
+    }
     rows.sort_by_key(|row| ORDER.iter().position(|what| *what == row.what));
     print!("\n{}", table::text(&rows));
     if let Some(path) = arguments.json {
@@ -107,7 +113,7 @@ fn main() {
 }
 
 /// The order of the table.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 18] = [
     "instantiate a dyno",
     "no dyno → first byte, bare Rack",
     "no dyno → first byte, Sinatra",
@@ -122,6 +128,10 @@ const ORDER: [&str; 14] = [
     "live dynos, each having served",
     "pack code load",
     "memory growth in 100,000 requests",
+    "Ruby's speed, geometric mean",
+    "Ruby's speed, worst",
+    "Ruby's speed, worst that throws",
+    "processor benches, worst",
 ];
 
 /// The apps of the node, with what builds made of them.

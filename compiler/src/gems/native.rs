@@ -21,10 +21,16 @@ const INSTEAD: [(&str, &str); 8] = [
     ("mysql2", "databases come with a later version"),
     ("sqlite3", "a dyno has no disk to keep a database on"),
     ("nokogiri", "use rexml"),
-    ("bcrypt", "use OpenSSL::KDF.scrypt, which Ruby carries"),
+    (
+        "bcrypt",
+        "Ruby 3.3 carries it: ask for that version, or for none",
+    ),
     ("ffi", "a dyno cannot load native libraries"),
     ("msgpack", "use json"),
-    ("bigdecimal", "use Integer or Rational"),
+    (
+        "bigdecimal",
+        "Ruby 3.3 carries it: ask for that version, or for none",
+    ),
 ];
 
 /// Whether the gem is left out: a server, or of use to one only.

@@ -518,3 +518,9 @@ async fn every_extension_that_the_pack_names_can_be_loaded() {
         r#"[true, "<p><em>a</em></p>\n", true, "c", "a", :program, [["a", [1]]], 99, "b600", true, 1, 4, 0]"#
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_touched_is_there() {
+    let body = answer("require 'fileutils'; FileUtils.touch('/tmp/new'); FileUtils.touch('/tmp/new'); Dir.children('/tmp')").await;
+    assert_eq!(body, r#"["new"]"#);
+}
