@@ -88,6 +88,7 @@ impl Done {
 
 /// A running node with a home directory of its own.
 pub(crate) struct Node {
+    cache: PathBuf,
     directory: tempfile::TempDir,
     http: u16,
     api: u16,
@@ -119,7 +120,7 @@ fn free_port() -> u16 {
 }
 
 /// Packs are prepared once on a machine, not once a test.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let set = std::env::var_os("CORUNDUM_CACHE").map(PathBuf::from);
     set.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
 }
@@ -148,6 +149,11 @@ impl Node {
 
     /// A node with these arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_in(cache(), arguments)
+    }
+
+    /// A node with a cache of its own.
+    pub(crate) fn start_in(cache: PathBuf, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = directory.path().join("home");
         std::fs::create_dir(&home).unwrap();
@@ -156,6 +162,7 @@ impl Node {
         std::fs::write(home.join(".gitconfig"), git).unwrap();
         let mut node = Self {
             directory,
+            cache,
             http: free_port(),
             api: free_port(),
             server: None,
@@ -172,7 +179,7 @@ impl Node {
         let mut command = Command::new(program);
         command
             .env("HOME", self.directory.path().join("home"))
-            .env("CORUNDUM_CACHE", cache())
+            .env("CORUNDUM_CACHE", &self.cache)
             .env("CORUNDUM_API", format!("http://127.0.0.1:{}", self.api))
             .env("GIT_TERMINAL_PROMPT", "0")
             .env_remove("CORUNDUM_APP");
@@ -209,6 +216,13 @@ impl Node {
             server.kill().unwrap();
             server.wait().unwrap();
         }
+    }
+
+    /// Ends the node and starts it with other arguments.
+    pub(crate) fn restart_with(&mut self, arguments: &[&str]) {
+        self.kill();
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self.restart();
     }
 
     pub(crate) fn kill_and_restart(&mut self) {

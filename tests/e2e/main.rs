@@ -11,6 +11,7 @@ mod layers;
 mod packs;
 mod pushes;
 mod samples;
+mod upgrade;
 
 use harness::Node;
 
