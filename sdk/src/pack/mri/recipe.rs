@@ -16,6 +16,7 @@ const FILES: &[(&str, &str)] = files![
     "patches/console.patch",
     "patches/exceptions.patch",
     "patches/fibers.patch",
+    "patches/freeze.patch",
     "patches/registers.patch",
     "patches/timer.patch",
     "wasm/fiber.c",
