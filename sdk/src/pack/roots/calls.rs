@@ -28,6 +28,7 @@ enum Callee {
     Type(u32),
 }
 
+#[derive(Clone, Copy)]
 struct Site {
     callee: Callee,
     /// Whether an exception that leaves the call is caught in the same function.
@@ -178,10 +179,4 @@ fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<Site>, Roo
         }
     }
     Ok(found)
-}
-
-impl Clone for Site {
-    fn clone(&self) -> Self {
-        Self { ..*self }
-    }
 }

@@ -59,6 +59,10 @@ impl Locals {
 
 /// Where control goes in a function.
 pub(super) struct Graph {
+    /// Operators in all.
+    count: usize,
+    /// Whether some branch or handler goes to the function's own label.
+    pub(super) leaves_by_branch: bool,
     /// First operator of each block, ascending; the operators up to the next one's belong to it.
     starts: Vec<usize>,
     /// Blocks that each block goes to.
@@ -69,7 +73,7 @@ pub(super) struct Graph {
     handlers: Vec<Vec<usize>>,
     /// How many loops each block is in.
     depth: Vec<u8>,
-    /// Whether each block ends where control never gets on a good day.
+    /// Whether every way from each block ends in a trap or a throw.
     fails: Vec<bool>,
 }
 
@@ -82,10 +86,13 @@ struct Open {
 }
 
 impl Graph {
-    pub(super) fn of(operators: &[Operator<'_>]) -> Result<Self, RootsError> {
+    pub(super) fn of(operators: &[(Operator<'_>, usize)]) -> Result<Self, RootsError> {
         let ends = matching(operators)?;
         let count = operators.len();
         let mut edges: Vec<(usize, usize)> = Vec::new();
+        // Operators after which control does not simply go on.
+        let mut turns = vec![false; count];
+        let mut leaves_by_branch = false;
         let mut leader = vec![false; count + 1];
         let mut caught = vec![0; count];
         let mut depth = vec![0; count];
@@ -97,12 +104,13 @@ impl Graph {
             outer: 0,
         }];
         let mut current = 0;
-        for (index, operator) in operators.iter().enumerate() {
+        for (index, (operator, _)) in operators.iter().enumerate() {
             caught[index] = current;
             depth[index] = loops;
-            let label = |relative: u32| {
-                let position = open.len().checked_sub(1 + relative as usize);
-                position.map_or(count - 1, |position| open[position].label)
+            let mut label = |relative: u32| {
+                let position = open.len().saturating_sub(1 + relative as usize);
+                leaves_by_branch |= position == 0;
+                open[position].label
             };
             let mut jumps = Vec::new();
             let mut falls = true;
@@ -150,7 +158,7 @@ impl Graph {
                         leader[target] = true;
                         list.push(target);
                     }
-                    if try_table.catches.len() + handlers[outer as usize].len() > 0 {
+                    if !list.is_empty() {
                         handlers.push(list);
                         current = handlers.len() as u32 - 1;
                     }
@@ -163,7 +171,7 @@ impl Graph {
                 Operator::End => {
                     if let Some(closed) = open.pop() {
                         current = closed.outer;
-                        loops -= u8::from(closed.is_loop && loops > 0);
+                        loops = loops.saturating_sub(u8::from(closed.is_loop));
                     }
                 }
                 Operator::Br { relative_depth } => {
@@ -192,6 +200,7 @@ impl Graph {
                 _ => {}
             }
             if !jumps.is_empty() || !falls {
+                turns[index] = true;
                 leader[index + 1] = true;
                 if falls && index + 1 < count {
                     edges.push((index, index + 1));
@@ -206,25 +215,12 @@ impl Graph {
         let starts: Vec<usize> = (0..count).filter(|index| leader[*index]).collect();
         let block_of = |operator: usize| starts.partition_point(|start| *start <= operator) - 1;
         let mut next = vec![Vec::new(); starts.len()];
-        let mut cut = vec![false; count];
         for (from, to) in &edges {
-            cut[*from] = true;
             next[block_of(*from)].push(block_of(*to));
         }
         for (block, start) in starts.iter().enumerate().skip(1) {
             // Blocks that only a label separates.
-            let last = start - 1;
-            let stops = matches!(
-                operators[last],
-                Operator::Return
-                    | Operator::Unreachable
-                    | Operator::Throw { .. }
-                    | Operator::ThrowRef
-                    | Operator::ReturnCall { .. }
-                    | Operator::ReturnCallIndirect { .. }
-                    | Operator::ReturnCallRef { .. }
-            );
-            if !cut[last] && !stops {
+            if !turns[start - 1] {
                 next[block - 1].push(block);
             }
         }
@@ -236,16 +232,18 @@ impl Graph {
             list.dedup();
         }
         let depth = starts.iter().map(|start| depth[*start]).collect();
-        let fails = (0..starts.len())
-            .map(|block| {
-                let end = starts.get(block + 1).copied().unwrap_or(count);
-                matches!(
-                    operators[end - 1],
-                    Operator::Unreachable | Operator::Throw { .. } | Operator::ThrowRef
-                )
-            })
-            .collect();
+        let mut fails = vec![false; starts.len()];
+        for block in (0..starts.len()).rev() {
+            let end = starts.get(block + 1).copied().unwrap_or(count);
+            let next: &[usize] = &next[block];
+            fails[block] = matches!(
+                operators[end - 1].0,
+                Operator::Unreachable | Operator::Throw { .. } | Operator::ThrowRef
+            ) || (!next.is_empty() && next.iter().all(|next| fails[*next]));
+        }
         Ok(Self {
+            count,
+            leaves_by_branch,
             starts,
             next,
             caught,
@@ -261,11 +259,6 @@ impl Graph {
         const ROUNDS: f64 = 8.0;
         const RARE: f64 = 1e-3;
         let count = self.starts.len();
-        let mut fails = self.fails.clone();
-        for block in (0..count).rev() {
-            fails[block] |=
-                !self.next[block].is_empty() && self.next[block].iter().all(|next| fails[*next]);
-        }
         let mut heads = vec![false; count];
         for (block, next) in self.next.iter().enumerate() {
             for target in next {
@@ -280,7 +273,7 @@ impl Graph {
             }
             // Only handlers of exceptions have nothing that leads to them.
             found[block] = found[block].max(1e-6);
-            let weight = |next: usize| if fails[next] { RARE } else { 1.0 };
+            let weight = |next: usize| if self.fails[next] { RARE } else { 1.0 };
             let total: f64 = self.next[block].iter().map(|next| weight(*next)).sum();
             for next in &self.next[block] {
                 if *next > block {
@@ -298,22 +291,19 @@ impl Graph {
         &self.handlers[self.caught[operator] as usize]
     }
 
-    /// The sets at the start of each block, where `step` turns the set after an operator into the one before it. It is
-    /// given the sets found so far too.
+    /// The sets at the start of each block, where `step` turns the set after an operator into the one before it. Where
+    /// an operator may throw, its handlers' sets are added.
     pub(super) fn backwards(
         &self,
-        count: usize,
+        operators: &[(Operator<'_>, usize)],
         locals: usize,
-        mut step: impl FnMut(usize, &mut Locals, &[Locals]),
+        step: impl Fn(usize, &mut Locals),
     ) -> Vec<Locals> {
         let mut at = vec![Locals::none(locals); self.starts.len()];
         loop {
             let mut changed = false;
             for block in (0..self.starts.len()).rev() {
-                let mut set = self.after(block, &at, locals);
-                for operator in self.operators(block, count).rev() {
-                    step(operator, &mut set, &at);
-                }
+                let set = self.walk(block, operators, &at, locals, &step, |_, _| ());
                 changed |= at[block].join(&set);
             }
             if !changed {
@@ -322,30 +312,67 @@ impl Graph {
         }
     }
 
-    /// The set after the last operator of a block.
-    pub(super) fn after(&self, block: usize, at: &[Locals], locals: usize) -> Locals {
+    /// Visits every operator with the set after it, where `at` are the sets that [`Graph::backwards`] has found with the
+    /// same `step`.
+    pub(super) fn visit(
+        &self,
+        operators: &[(Operator<'_>, usize)],
+        at: &[Locals],
+        locals: usize,
+        step: impl Fn(usize, &mut Locals),
+        mut see: impl FnMut(usize, usize, &Locals),
+    ) {
+        for block in 0..self.starts.len() {
+            self.walk(block, operators, at, locals, &step, |index, set| {
+                see(block, index, set);
+            });
+        }
+    }
+
+    /// Goes through a block backwards; the set at its start.
+    fn walk(
+        &self,
+        block: usize,
+        operators: &[(Operator<'_>, usize)],
+        at: &[Locals],
+        locals: usize,
+        step: impl Fn(usize, &mut Locals),
+        mut see: impl FnMut(usize, &Locals),
+    ) -> Locals {
         let mut set = Locals::none(locals);
         for next in &self.next[block] {
             set.join(&at[*next]);
         }
+        let end = self.starts.get(block + 1).copied().unwrap_or(self.count);
+        for index in (self.starts[block]..end).rev() {
+            see(index, &set);
+            if may_throw(&operators[index].0) {
+                for handler in self.catching(index) {
+                    set.join(&at[*handler]);
+                }
+            }
+            step(index, &mut set);
+        }
         set
-    }
-
-    pub(super) fn blocks(&self) -> usize {
-        self.starts.len()
-    }
-
-    pub(super) fn operators(&self, block: usize, count: usize) -> std::ops::Range<usize> {
-        let end = self.starts.get(block + 1).copied().unwrap_or(count);
-        self.starts[block]..end
     }
 }
 
+fn may_throw(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::Call { .. }
+            | Operator::CallIndirect { .. }
+            | Operator::CallRef { .. }
+            | Operator::Throw { .. }
+            | Operator::ThrowRef
+    )
+}
+
 /// For each operator that opens a block: its `else` (or its end) and its end. For each `else`: its end, twice.
-fn matching(operators: &[Operator<'_>]) -> Result<Vec<(usize, usize)>, RootsError> {
+fn matching(operators: &[(Operator<'_>, usize)]) -> Result<Vec<(usize, usize)>, RootsError> {
     let mut found = vec![(0, 0); operators.len()];
     let mut open: Vec<(usize, Option<usize>)> = Vec::new();
-    for (index, operator) in operators.iter().enumerate() {
+    for (index, (operator, _)) in operators.iter().enumerate() {
         match operator {
             Operator::Block { .. }
             | Operator::Loop { .. }

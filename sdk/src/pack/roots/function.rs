@@ -7,7 +7,7 @@ use wasmparser::{FuncValidator, FunctionBody, Operator, ValType, ValidatorResour
 
 use super::calls::{Effect, Reach};
 use super::flow::{Graph, Locals};
-use super::values::{Pointers, Trace, Waiting};
+use super::values::{Pointers, Trace, Waiting, set_by};
 use super::{Facts, RootsError};
 
 /// C keeps its stack aligned to this.
@@ -30,6 +30,8 @@ struct Plan {
     at_start: Vec<usize>,
     /// Results to store after an operator, by the values that wait.
     results: HashMap<usize, Vec<Waiting>>,
+    /// Whether a branch goes to the function's own label: it must pass the end, where the frame is given back.
+    wrapped: bool,
 }
 
 /// Rewrites a function whose code is in `wasm`.
@@ -103,11 +105,7 @@ fn plan(
     locals: &[ValType],
     parameters: usize,
 ) -> Result<Plan, RootsError> {
-    let plain: Vec<Operator<'_>> = operators
-        .iter()
-        .map(|(operator, _)| operator.clone())
-        .collect();
-    let graph = Graph::of(&plain)?;
+    let graph = Graph::of(operators)?;
     let count = locals.len();
     let mut candidates = Locals::none(count);
     for (local, kind) in locals.iter().enumerate() {
@@ -115,97 +113,63 @@ fn plan(
             candidates.add(local);
         }
     }
-    let live_step = |index: usize, set: &mut Locals, at: &[Locals]| match &plain[index] {
+    let live_step = |index: usize, set: &mut Locals| match &operators[index].0 {
         Operator::LocalGet { local_index } => set.add(*local_index as usize),
-        Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
-            set.remove(*local_index as usize);
-        }
-        Operator::Call { .. }
-        | Operator::CallIndirect { .. }
-        | Operator::CallRef { .. }
-        | Operator::Throw { .. }
-        | Operator::ThrowRef => {
-            for block in graph.catching(index) {
-                set.join(&at[*block]);
-            }
-        }
-        _ => {}
+        operator => drop_set(operator, set),
     };
-    let live = graph.backwards(plain.len(), count, live_step);
+    let live = graph.backwards(operators, count, live_step);
     // What each call needs.
     let mut needs: HashMap<usize, Locals> = HashMap::new();
-    for block in 0..graph.blocks() {
-        let mut set = graph.after(block, &live, count);
-        for index in graph.operators(block, plain.len()).rev() {
-            if let Some(effect) = effects.get(&index)
-                && trace.reachable[index]
-            {
-                let mut need = if effect.returns {
-                    set.clone()
-                } else {
-                    Locals::none(count)
-                };
-                for block in graph.catching(index) {
-                    need.join(&live[*block]);
-                }
-                need.keep(&candidates);
-                needs.insert(index, need);
-            }
-            live_step(index, &mut set, &live);
-        }
-    }
-    // From where on each value will be needed by a call.
-    let need_step = |index: usize, set: &mut Locals, at: &[Locals]| match &plain[index] {
-        Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
-            set.remove(*local_index as usize);
-        }
-        Operator::Call { .. }
-        | Operator::CallIndirect { .. }
-        | Operator::CallRef { .. }
-        | Operator::Throw { .. }
-        | Operator::ThrowRef => {
+    graph.visit(operators, &live, count, live_step, |_, index, set| {
+        if let Some(effect) = effects.get(&index)
+            && trace.reachable[index]
+        {
+            let mut need = if effect.returns {
+                set.clone()
+            } else {
+                Locals::none(count)
+            };
             for block in graph.catching(index) {
-                set.join(&at[*block]);
+                need.join(&live[*block]);
             }
-            if let Some(need) = needs.get(&index) {
-                set.join(need);
-            }
+            need.keep(&candidates);
+            needs.insert(index, need);
         }
-        _ => {}
+    });
+    // From where on each value will be needed by a call.
+    let need_step = |index: usize, set: &mut Locals| match needs.get(&index) {
+        Some(need) => drop(set.join(need)),
+        None => drop_set(&operators[index].0, set),
     };
-    let needed = graph.backwards(plain.len(), count, need_step);
+    let needed = graph.backwards(operators, count, need_step);
     // Both ways have their price: a store where the value is made, or before each call that needs it.
     let frequencies = graph.frequencies();
     let mut made = vec![0.0; count];
     let mut called = vec![0.0; count];
     let mut makers: Vec<(usize, usize)> = Vec::new();
-    for (block, frequency) in frequencies.iter().enumerate() {
-        let mut set = graph.after(block, &needed, count);
-        for index in graph.operators(block, plain.len()).rev() {
-            if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } =
-                &plain[index]
-            {
-                let local = *local_index as usize;
-                if candidates.has(local) && set.has(local) && trace.reachable[index] {
-                    made[local] += frequency;
-                    makers.push((index, local));
-                }
-            }
-            if let Some(need) = needs.get(&index) {
-                for local in need.iter() {
-                    called[local] += frequency;
-                }
-            }
-            need_step(index, &mut set, &needed);
+    graph.visit(operators, &needed, count, need_step, |block, index, set| {
+        if let Some(local) = set_by(&operators[index].0)
+            && candidates.has(local)
+            && set.has(local)
+            && trace.reachable[index]
+        {
+            made[local] += frequencies[block];
+            makers.push((index, local));
         }
-    }
+        for local in needs.get(&index).into_iter().flat_map(Locals::iter) {
+            called[local] += frequencies[block];
+        }
+    });
     for (local, made) in made.iter_mut().enumerate().take(parameters) {
         if candidates.has(local) && needed[0].has(local) {
             *made += 1.0;
         }
     }
     let at_maker = |local: usize| made[local] <= called[local];
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        wrapped: graph.leaves_by_branch,
+        ..Plan::default()
+    };
     for (index, need) in &needs {
         let stores: Vec<usize> = need.iter().filter(|local| !at_maker(*local)).collect();
         if !stores.is_empty() {
@@ -231,6 +195,13 @@ fn plan(
     }
     plan.results.retain(|_, values| !values.is_empty());
     Ok(plan)
+}
+
+/// Takes the local that an operator sets out of a set.
+fn drop_set(operator: &Operator<'_>, set: &mut Locals) {
+    if let Some(local) = set_by(operator) {
+        set.remove(local);
+    }
 }
 
 impl Plan {
@@ -326,9 +297,7 @@ impl Writer {
         for local in &plan.at_start {
             self.store_local(*local);
         }
-        // A branch to the function's own label must pass the end, where the frame is given back.
-        let wrapped = leaves_by_branch(operators)?;
-        if wrapped {
+        if plan.wrapped {
             let kind = match results {
                 [] => BlockType::Empty,
                 [one] => BlockType::Result(encoded(*one)?),
@@ -348,7 +317,7 @@ impl Writer {
                 | Operator::ReturnCallIndirect { .. }
                 | Operator::ReturnCallRef { .. } => self.leave(),
                 Operator::End if last => {
-                    if wrapped {
+                    if plan.wrapped {
                         self.emit(&Instruction::End);
                     }
                     self.leave();
@@ -468,48 +437,4 @@ fn encoded(kind: ValType) -> Result<wasm_encoder::ValType, RootsError> {
         }
         ValType::Ref(_) => return Err(RootsError::Unsupported("references on the operand stack")),
     })
-}
-
-/// Whether some branch goes to the function's own label.
-fn leaves_by_branch(operators: &[(Operator<'_>, usize)]) -> Result<bool, RootsError> {
-    let mut depth = 0_u32;
-    for (operator, _) in operators {
-        match operator {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => depth += 1,
-            Operator::TryTable { try_table } => {
-                use wasmparser::Catch;
-                for clause in &try_table.catches {
-                    let (Catch::One { label, .. }
-                    | Catch::OneRef { label, .. }
-                    | Catch::All { label }
-                    | Catch::AllRef { label }) = clause;
-                    if *label == depth {
-                        return Ok(true);
-                    }
-                }
-                depth += 1;
-            }
-            Operator::End => depth = depth.saturating_sub(1),
-            Operator::Br { relative_depth }
-            | Operator::BrIf { relative_depth }
-            | Operator::BrOnNull { relative_depth }
-            | Operator::BrOnNonNull { relative_depth }
-                if *relative_depth == depth =>
-            {
-                return Ok(true);
-            }
-            Operator::BrTable { targets } => {
-                if targets.default() == depth {
-                    return Ok(true);
-                }
-                for target in targets.targets() {
-                    if target? == depth {
-                        return Ok(true);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(false)
 }

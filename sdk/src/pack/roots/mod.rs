@@ -18,7 +18,7 @@ mod values;
 
 use std::collections::HashMap;
 
-use wasm_encoder::{Encode, Module, RawSection};
+use wasm_encoder::{Encode, Module, NameSection, RawSection};
 use wasmparser::{
     BlockType, CompositeInnerType, ElementItems, FuncType, FuncValidatorAllocations, KnownCustom,
     Name, Operator, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
@@ -99,10 +99,7 @@ pub fn expose(wasm: &[u8], collectors: &[&str]) -> Result<(Vec<u8>, Summary), Ro
         module.section(&RawSection { id, data });
     }
     if let Some(names) = &facts.name_section {
-        module.section(&wasm_encoder::CustomSection {
-            name: "name".into(),
-            data: names.into(),
-        });
+        module.section(names);
     }
     Ok((module.finish(), summary))
 }
@@ -119,7 +116,7 @@ struct Facts {
     stack_pointer: u32,
     collectors: Vec<u32>,
     /// The functions' names, for traps; names of locals are not kept.
-    name_section: Option<Vec<u8>>,
+    name_section: Option<NameSection>,
 }
 
 impl Facts {
@@ -191,11 +188,7 @@ impl Facts {
                                         names.insert(name.name, name.index);
                                         kept.append(name.index, name.name);
                                     }
-                                    let mut section = wasm_encoder::NameSection::new();
-                                    section.functions(&kept);
-                                    let mut bytes = Vec::new();
-                                    section.encode(&mut bytes);
-                                    name_section = Some(name_section_payload(bytes));
+                                    name_section.insert(NameSection::new()).functions(&kept);
                                 }
                                 Name::Global(map) => {
                                     for name in map {
@@ -242,15 +235,6 @@ impl Facts {
                 .map_or((0, 0), |kind| (kind.params().len(), kind.results().len())),
         }
     }
-}
-
-/// A name section's bytes after its own size and name, as they go into a custom section.
-fn name_section_payload(encoded: Vec<u8>) -> Vec<u8> {
-    let skip = encoded
-        .iter()
-        .position(|byte| byte & 0x80 == 0)
-        .map_or(0, |end| end + 1);
-    encoded[skip + 5..].to_vec()
 }
 
 #[cfg(test)]

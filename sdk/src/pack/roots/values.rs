@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use wasmparser::{FuncValidator, Operator, ValType, ValidatorResources};
+use wasmparser::{FuncValidator, Operator, TryTable, ValType, ValidatorResources};
 
 use super::{Facts, RootsError};
 
@@ -98,26 +98,15 @@ impl Trace {
             }
             validator.op(*offset, operator)?;
             match operator {
-                Operator::Block { blockty }
-                | Operator::Loop { blockty }
-                | Operator::If { blockty } => {
-                    let (parameters, results) = facts.block_arity(*blockty);
+                Operator::Block { blockty: kind }
+                | Operator::Loop { blockty: kind }
+                | Operator::If { blockty: kind }
+                | Operator::TryTable {
+                    try_table: TryTable { ty: kind, .. },
+                } => {
+                    let (parameters, results) = facts.block_arity(*kind);
                     let condition = usize::from(matches!(operator, Operator::If { .. }));
                     let base = stack.len().saturating_sub(parameters + condition);
-                    blocks.push(Block {
-                        base,
-                        parameters,
-                        results,
-                        dead: was_dead,
-                    });
-                    if !was_dead {
-                        stack.truncate(base);
-                        stack.extend((0..parameters).map(|result| Some((index, result))));
-                    }
-                }
-                Operator::TryTable { try_table } => {
-                    let (parameters, results) = facts.block_arity(try_table.ty);
-                    let base = stack.len().saturating_sub(parameters);
                     blocks.push(Block {
                         base,
                         parameters,
@@ -197,6 +186,16 @@ impl Trace {
     }
 }
 
+/// The local that an operator sets.
+pub(super) fn set_by(operator: &Operator<'_>) -> Option<usize> {
+    match operator {
+        Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
+            Some(*local_index as usize)
+        }
+        _ => None,
+    }
+}
+
 fn is_control(operator: &Operator<'_>) -> bool {
     matches!(
         operator,
@@ -232,17 +231,13 @@ impl Pointers {
             let mut changed = false;
             let mut known = HashMap::new();
             for (index, (operator, _)) in operators.iter().enumerate() {
-                if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } =
-                    operator
+                if let Some(local) = set_by(operator)
+                    && !found.locals[local]
+                    && trace.reachable[index]
+                    && found.value(trace, operators, trace.stored(index), &mut known)
                 {
-                    let local = *local_index as usize;
-                    if !found.locals[local]
-                        && trace.reachable[index]
-                        && found.value(trace, operators, trace.stored(index), &mut known)
-                    {
-                        found.locals[local] = true;
-                        changed = true;
-                    }
+                    found.locals[local] = true;
+                    changed = true;
                 }
             }
             if !changed {
