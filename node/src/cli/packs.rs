@@ -65,12 +65,7 @@ pub(super) fn list(json: bool) -> anyhow::Result<ExitCode> {
 
 /// Prepares the quickest pack of `series` in the cache that all nodes of the machine share, unless the best is there.
 pub(super) fn prepare(series: Series) -> anyhow::Result<ExitCode> {
-    let best = ruby::prepared(series.best(), &super::cache()?).is_some();
-    make(if best {
-        series.best()
-    } else {
-        series.quickest()
-    })
+    make(ruby::usable(series, &super::cache()?))
 }
 
 /// Makes a pack ready, with its progress shown.

@@ -194,13 +194,9 @@ impl Platform {
         Ok(release.image)
     }
 
-    /// The edition of `series` that new images are made with: the best one once it is there, since it takes minutes to
-    /// make.
+    /// The edition of `series` that new images are made with.
     fn edition(&self, series: Series) -> Edition {
-        match ruby::prepared(series.best(), &self.settings.cache) {
-            Some(_) => series.best(),
-            None => series.quickest(),
-        }
+        ruby::usable(series, &self.settings.cache)
     }
 
     /// A pack, prepared if it was not yet.

@@ -91,26 +91,25 @@ pub(super) fn run(
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("[{bar:24}] {pos}/{len} {wide_msg} {elapsed}")?;
     bar.set_style(style.progress_chars("=> "));
-    let wanted =
-        |file: &str| only.is_none_or(|only| file.contains(only)) && !ABSENT.contains(&file);
-    let files = bench.files("test/ruby/");
-    let files: Vec<&String> = files
-        .iter()
-        .filter(|file| file.starts_with("test_") && wanted(file))
-        .filter(|file| !short || SHORT.contains(&file.as_str()))
-        .collect();
-    let programs = bench.files("bootstraptest/");
-    let programs: Vec<&String> = programs
-        .iter()
-        .filter(|file| file.starts_with("test_") && wanted(file))
-        .filter(|file| !short || STRESSED.contains(&file.as_str()))
-        .collect();
-    bar.set_length((files.len() + programs.len() + 1) as u64);
+    let wanted = |file: &str| only.is_none_or(|only| file.contains(only));
+    let files = |folder: &str, in_short: &[&str]| {
+        let mut files = bench.files(folder);
+        files.retain(|file| {
+            file.starts_with("test_")
+                && wanted(file)
+                && !ABSENT.contains(&file.as_str())
+                && (!short || in_short.contains(&file.as_str()))
+        });
+        files
+    };
+    let units = files("test/ruby/", &SHORT);
+    let programs = files("bootstraptest/", &STRESSED);
+    bar.set_length((units.len() + programs.len() + 1) as u64);
     if wanted("basictest") {
         bar.set_message("basictest");
         results.add(bench.basic()?);
     }
-    for file in programs {
+    for file in &programs {
         bar.inc(1);
         bar.set_message(file.clone());
         bench.bootstrap(file, false, &mut results)?;
@@ -118,7 +117,7 @@ pub(super) fn run(
             bench.bootstrap(file, true, &mut results)?;
         }
     }
-    for file in files {
+    for file in &units {
         bar.inc(1);
         bar.set_message(file.clone());
         let started = Instant::now();

@@ -3,15 +3,15 @@
 //! The file is an archive of the pack's manifest and the files that it names. What a machine compiles from them stays where
 //! it is: another may have another processor.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::fs;
+use std::io::BufWriter;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use corundum_compiler::checksum::Checksum;
 use corundum_sdk::pack::ruby::{self, Edition};
 use corundum_sdk::pack::transfer;
-use sha2::{Digest, Sha256};
 
 /// Bytes of a pack: several times the largest.
 const LIMIT: u64 = 1 << 30;
@@ -50,8 +50,9 @@ pub(super) fn import(
         "{} is too large for a pack",
         path.display()
     );
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
     if let Some(expected) = expected {
-        let found = sha256(path)?;
+        let found = Checksum::of(&bytes).to_string();
         if !found.eq_ignore_ascii_case(expected.trim()) {
             bail!(
                 "{} has the SHA-256 {found}, not the expected one: it was not used",
@@ -70,7 +71,6 @@ pub(super) fn import(
     let work = tempfile::Builder::new()
         .prefix(".importing-")
         .tempdir_in(&packs)?;
-    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
     let pack = transfer::read(bytes, work.path())
         .with_context(|| format!("{} is no pack, or damaged", path.display()))?;
     if pack.manifest().digest != ruby::digest(edition) {
@@ -84,19 +84,4 @@ pub(super) fn import(
     fs::rename(work.keep(), &place).with_context(|| place.display().to_string())?;
     println!("Ruby {edition} is here: a node compiles it when it starts");
     Ok(ExitCode::SUCCESS)
-}
-
-fn sha256(path: &Path) -> anyhow::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        hasher.write_all(&buffer[..read])?;
-    }
-    let digest = hasher.finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -169,9 +169,7 @@ pub fn build(
 ///
 /// [`MriError`].
 pub fn source(cache: &Path) -> Result<PathBuf, MriError> {
-    let downloads = cache.join("downloads");
-    sources::fetch(&downloads, |_| {})?;
-    Ok(downloads.join(sources::MRI))
+    sources::fetch_mri(&cache.join("downloads"))
 }
 
 /// Moves the module and the library of a finished build to their place.

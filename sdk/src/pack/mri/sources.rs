@@ -25,11 +25,21 @@ struct Source {
     sha256: &'static str,
 }
 
+impl Source {
+    /// Its file's name.
+    fn name(&self) -> &'static str {
+        self.path.rsplit('/').next().unwrap_or(self.path)
+    }
+}
+
+/// MRI's own source, with its tests.
+const MRI: Source = Source {
+    path: "r/ruby3.3/ruby3.3_3.3.8.orig.tar.xz",
+    sha256: "e2e1233ad275b7623a05edf23a01192626d1da454bdfe353a28a87acd8ef015c",
+};
+
 const ARCHIVES: [Source; 6] = [
-    Source {
-        path: "r/ruby3.3/ruby3.3_3.3.8.orig.tar.xz",
-        sha256: "e2e1233ad275b7623a05edf23a01192626d1da454bdfe353a28a87acd8ef015c",
-    },
+    MRI,
     Source {
         path: "o/openssl/openssl_3.5.5.orig.tar.gz",
         sha256: "b28c91532a8b65a1f983b4c28b7488174e4a01008e29ce8e69bd789f28bc2a89",
@@ -72,40 +82,52 @@ pub(super) fn hash(hasher: &mut blake3::Hasher) {
     }
 }
 
-/// The file of MRI's own source.
-pub(super) const MRI: &str = "ruby3.3_3.3.8.orig.tar.xz";
-
 /// How many files are fetched.
 pub(super) const COUNT: usize = ARCHIVES.len() + 1;
 
 /// Fetches what is not in `directory` yet, and returns the name of the compiler's package there. `progress` gets each
 /// file's name before it is fetched.
 pub(super) fn fetch(directory: &Path, mut progress: impl FnMut(&str)) -> Result<String, MriError> {
-    fs::create_dir_all(directory).map_err(|source| MriError::io(directory, source))?;
     let mut mirror = None;
     for source in &ARCHIVES {
-        let name = source.path.rsplit('/').next().unwrap_or(source.path);
-        progress(name);
-        let path = directory.join(name);
-        if has(&path, source.sha256) {
-            continue;
-        }
-        let mirror = match &mirror {
-            Some(mirror) => mirror,
-            None => mirror.insert(find_mirror()?),
-        };
-        let part = directory.join(format!(".part-{name}"));
-        let url = format!("{mirror}/pool/main/{}", source.path);
-        let mut apt = Command::new("/usr/lib/apt/apt-helper");
-        // _apt may not be able to write here.
-        apt.args(["-o", "APT::Sandbox::User=root", "download-file", &url])
-            .arg(&part)
-            .arg(format!("SHA256:{}", source.sha256));
-        let fetched = command::run(apt, TIMEOUT)?;
-        keep(name, fetched, &part, &path, source.sha256)?;
+        progress(source.name());
+        fetch_archive(directory, source, &mut mirror)?;
     }
     progress(ZIG);
     compiler(directory)
+}
+
+/// Fetches MRI's source alone, and returns where it is.
+pub(super) fn fetch_mri(directory: &Path) -> Result<PathBuf, MriError> {
+    fetch_archive(directory, &MRI, &mut None)?;
+    Ok(directory.join(MRI.name()))
+}
+
+/// Fetches an archive unless it is there; `mirror` is looked for when it is first needed.
+fn fetch_archive(
+    directory: &Path,
+    source: &Source,
+    mirror: &mut Option<String>,
+) -> Result<(), MriError> {
+    let name = source.name();
+    let path = directory.join(name);
+    if has(&path, source.sha256) {
+        return Ok(());
+    }
+    fs::create_dir_all(directory).map_err(|source| MriError::io(directory, source))?;
+    let mirror = match mirror {
+        Some(mirror) => mirror,
+        None => mirror.insert(find_mirror()?),
+    };
+    let part = directory.join(format!(".part-{name}"));
+    let url = format!("{mirror}/pool/main/{}", source.path);
+    let mut apt = Command::new("/usr/lib/apt/apt-helper");
+    // _apt may not be able to write here.
+    apt.args(["-o", "APT::Sandbox::User=root", "download-file", &url])
+        .arg(&part)
+        .arg(format!("SHA256:{}", source.sha256));
+    let fetched = command::run(apt, TIMEOUT)?;
+    keep(name, fetched, &part, &path, source.sha256)
 }
 
 /// The mirror that this machine's apt uses.

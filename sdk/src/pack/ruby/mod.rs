@@ -105,6 +105,14 @@ pub fn prepared(edition: Edition, cache: &Path) -> Option<PackDir> {
     PackDir::open(&pack_path(edition, cache)).ok()
 }
 
+/// The edition of `series` that can be used soon: the best one once it is there, since it takes minutes to make.
+pub fn usable(series: Series, cache: &Path) -> Edition {
+    match prepared(series.best(), cache) {
+        Some(_) => series.best(),
+        None => series.quickest(),
+    }
+}
+
 /// Prepares the pack of `edition` below `cache`, unless it is there. Other processes may do the same meanwhile;
 /// interrupted, it leaves nothing that opens.
 ///
