@@ -5,7 +5,8 @@ use corundum_sdk::abi::scgi::{Head, HeadWriter};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
-use std::net::SocketAddr;
+
+use crate::connection::Connection;
 
 /// A request's head as SCGI has it, with Rack's names. `host` is the name without its port.
 ///
@@ -14,8 +15,7 @@ use std::net::SocketAddr;
 pub(crate) fn scgi_head(
     parts: &Parts,
     host: &str,
-    port: u16,
-    peer: SocketAddr,
+    connection: &Connection,
     length: Option<u64>,
 ) -> Head {
     let mut head = HeadWriter::new(Vec::with_capacity(1024), length);
@@ -34,13 +34,16 @@ pub(crate) fn scgi_head(
     head.pair(b"QUERY_STRING", query.as_bytes());
     head.pair(b"REQUEST_URI", target.as_bytes());
     head.pair(b"SERVER_NAME", host.as_bytes());
-    head.pair(b"SERVER_PORT", port.to_string().as_bytes());
+    head.pair(
+        b"SERVER_PORT",
+        connection.local.port().to_string().as_bytes(),
+    );
     head.pair(b"SERVER_PROTOCOL", protocol(parts.version).as_bytes());
     head.pair(
         b"REMOTE_ADDR",
-        peer.ip().to_canonical().to_string().as_bytes(),
+        connection.peer.ip().to_canonical().to_string().as_bytes(),
     );
-    head.pair(b"rack.url_scheme", b"http");
+    head.pair(b"rack.url_scheme", connection.scheme().as_bytes());
     // What names the host in the request's target prevails over the header (RFC 9112 section 3.2.2); h2 has only that.
     let authority = parts.uri.authority();
     if let Some(authority) = authority {
@@ -148,8 +151,12 @@ mod tests {
     use super::*;
 
     fn fields(request: Request<()>) -> Vec<(String, String)> {
-        let peer = "10.0.0.1:5".parse().unwrap();
-        let head = scgi_head(&request.into_parts().0, "a.example", 80, peer, Some(0));
+        let connection = Connection {
+            peer: "10.0.0.1:5".parse().unwrap(),
+            local: "10.0.0.2:80".parse().unwrap(),
+            tls: false,
+        };
+        let head = scgi_head(&request.into_parts().0, "a.example", &connection, Some(0));
         let text = String::from_utf8(head.as_bytes().to_vec()).unwrap();
         let fields: Vec<String> = text
             .split_once(':')

@@ -12,11 +12,12 @@ use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
+use crate::site::Site;
 
 /// Dynos behind the router.
 pub trait Grid: Send + Sync + 'static {
     /// The app that serves this host name (lower case, without a port).
-    fn route(&self, host: &str) -> Option<AppName>;
+    fn route(&self, host: &str) -> Option<Arc<Site>>;
 
     /// Has a dyno of `app` serve a request. Dropping the future gives the request up.
     fn dispatch(

@@ -1,11 +1,12 @@
 //! Which headers pass: hop-by-hop ones do not, and the router adds its own.
 
-use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+
+use crate::connection::Connection;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -74,15 +75,14 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// Adds what the router tells an app of a request. Returns the whole `X-Forwarded-For`.
 pub(crate) fn add_forwarding(
     headers: &mut HeaderMap,
-    peer: SocketAddr,
-    port: u16,
+    connection: &Connection,
     id: HeaderValue,
 ) -> String {
     let earlier = headers
         .get_all(&FORWARDED_FOR)
         .iter()
         .filter_map(|value| value.to_str().ok());
-    let peer = peer.ip().to_canonical().to_string();
+    let peer = connection.peer.ip().to_canonical().to_string();
     let all: Vec<&str> = earlier.chain([peer.as_str()]).collect();
     let forwarded = all.join(", ");
     let now = SystemTime::now()
@@ -94,10 +94,13 @@ pub(crate) fn add_forwarding(
         }
     };
     set(FORWARDED_FOR, &forwarded);
-    set(HeaderName::from_static("x-forwarded-proto"), "http");
+    set(
+        HeaderName::from_static("x-forwarded-proto"),
+        connection.scheme(),
+    );
     set(
         HeaderName::from_static("x-forwarded-port"),
-        &port.to_string(),
+        &connection.local.port().to_string(),
     );
     set(HeaderName::from_static("x-request-start"), &now.to_string());
     headers.insert(REQUEST_ID, id);

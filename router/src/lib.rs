@@ -7,12 +7,17 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod check;
+pub mod connection;
 mod error_page;
+mod exchange;
 pub mod failure;
 mod gateway;
 pub mod grid;
 mod headers;
 pub mod log_line;
+pub mod router;
 pub mod server;
 mod service;
+pub mod site;
 mod traffic;

@@ -12,7 +12,9 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::connection::Connection;
 use crate::grid::Grid;
+use crate::router::Router;
 use crate::service;
 use crate::traffic::Traffic;
 
@@ -51,7 +53,7 @@ impl Default for ServerLimits {
 /// Serves connections of `listener` until `stop` is done; then lets running requests end.
 pub async fn run<G: Grid>(
     listener: TcpListener,
-    grid: Arc<G>,
+    router: Arc<Router<G>>,
     limits: ServerLimits,
     stop: impl Future<Output = ()>,
 ) {
@@ -92,14 +94,19 @@ pub async fn run<G: Grid>(
         let _ = stream.set_nodelay(true);
         let _ = set_tcp_user_timeout(&stream, UNREAD);
         let local: SocketAddr = stream.local_addr().unwrap_or(peer);
-        let grid = grid.clone();
+        let seen = Connection {
+            peer,
+            local,
+            tls: false,
+        };
+        let router = router.clone();
         let traffic = Arc::new(Traffic::default());
         let counted = traffic.clone();
         let service = service_fn(move |request| {
-            let grid = grid.clone();
+            let (router, seen) = (router.clone(), seen.clone());
             let under_way = counted.begin();
             async move {
-                let response = service::serve(grid, peer, local, request).await;
+                let response = service::serve(router, seen, request).await;
                 Ok::<_, std::convert::Infallible>(response.map(|body| under_way.hold(body)))
             }
         });

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, DynoGone, Figures, Grid, RequestBody};
 use corundum_router::server::{self, ServerLimits};
+use corundum_router::site::Site;
 use corundum_sdk::abi::cgi::ResponseHead;
 use corundum_sdk::abi::scgi::Head;
 use corundum_sdk::names::{AppName, ReleaseVersion};
@@ -42,8 +43,9 @@ fn field(head: &Head, key: &str) -> String {
 }
 
 impl Grid for FakeGrid {
-    fn route(&self, host: &str) -> Option<AppName> {
-        host.strip_suffix(".example")?.parse().ok()
+    fn route(&self, host: &str) -> Option<Arc<Site>> {
+        let app = host.strip_suffix(".example")?.parse().ok()?;
+        Some(Arc::new(Site::new(app)))
     }
 
     async fn dispatch(
@@ -126,7 +128,7 @@ impl Router {
         let grid = Arc::new(FakeGrid::default());
         tokio::spawn(server::run(
             listener,
-            grid.clone(),
+            Arc::new(corundum_router::router::Router::new(grid.clone())),
             limits,
             std::future::pending(),
         ));

@@ -7,6 +7,7 @@ use corundum_host::exchange::{self, BodyInterrupted, Request};
 use corundum_host::grid::{self, DispatchError};
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, DynoGone, Grid, RequestBody};
+use corundum_router::site::Site;
 use corundum_sdk::abi::scgi::Head;
 use corundum_sdk::names::AppName;
 use futures_util::StreamExt;
@@ -40,9 +41,16 @@ impl Front {
 }
 
 impl Grid for Front {
-    fn route(&self, host: &str) -> Option<AppName> {
-        let name = host.strip_suffix(self.suffix.as_str())?.parse().ok()?;
-        self.platform.grid().has(&name).then_some(name)
+    fn route(&self, host: &str) -> Option<Arc<Site>> {
+        let app: AppName = host.strip_suffix(self.suffix.as_str())?.parse().ok()?;
+        let grid = self.platform.grid();
+        grid.has(&app).then(|| {
+            let release = grid.release(&app).map(|release| release.version);
+            Arc::new(Site {
+                release,
+                ..Site::new(app)
+            })
+        })
     }
 
     async fn dispatch(

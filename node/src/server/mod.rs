@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use corundum_compiler::gems::GemSource;
+use corundum_router::router::Router;
 use corundum_router::server::{ServerLimits, run as run_router};
 use tokio::net::TcpListener;
 
@@ -101,6 +102,7 @@ async fn serve(settings: Settings, compute: tokio::runtime::Handle) -> anyhow::R
     );
     println!("corundum: API and git at http://{}", settings.api);
     let front = Arc::new(front::Front::new(platform.clone()));
+    let router = Arc::new(Router::new(front));
     let stop = Arc::new(tokio::sync::Notify::new());
     let stopped = |stop: Arc<tokio::sync::Notify>| async move { stop.notified().await };
     let limits = ServerLimits {
@@ -108,7 +110,7 @@ async fn serve(settings: Settings, compute: tokio::runtime::Handle) -> anyhow::R
         drain: std::time::Duration::from_secs(10),
         ..ServerLimits::default()
     };
-    let router = tokio::spawn(run_router(http, front, limits, stopped(stop.clone())));
+    let serving = tokio::spawn(run_router(http, router, limits, stopped(stop.clone())));
     let doors = tokio::spawn(api::serve(api, platform.clone()));
     let hooks = tokio::spawn(hook::serve(hook, platform.clone()));
     let upgrades = tokio::spawn(upgrade::run(platform));
@@ -116,7 +118,7 @@ async fn serve(settings: Settings, compute: tokio::runtime::Handle) -> anyhow::R
     println!("corundum: stopping");
     stop.notify_waiters();
     tokio::select! {
-        _ = router => {}
+        _ = serving => {}
         // A second signal does not wait for running requests.
         _ = wait_for_signal() => {}
     }

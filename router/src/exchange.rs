@@ -1,0 +1,108 @@
+//! A request under way: what is gathered for its log line, and the answer that it ends with.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use corundum_sdk::names::AppName;
+use http::header::{CONTENT_LENGTH, DATE, VIA};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, Version};
+
+use crate::body::{End, OnEnd, Outcome, ResponseBody};
+use crate::connection::Connection;
+use crate::error_page;
+use crate::failure::Failure;
+use crate::grid::{Dispatched, DynoBody, Grid};
+use crate::headers;
+use crate::log_line::Entry;
+
+/// What is gathered of a request for its log line.
+pub(crate) struct Exchange {
+    pub(crate) entry: Entry,
+    pub(crate) started: Instant,
+}
+
+impl Exchange {
+    pub(crate) fn new(parts: &Parts, connection: &Connection) -> Self {
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or("", |target| target.as_str());
+        let entry = Entry {
+            method: parts.method.as_str().to_owned(),
+            path: target.to_owned(),
+            forwarded: connection.peer.ip().to_canonical().to_string(),
+            protocol: match parts.version {
+                Version::HTTP_10 => "http1.0",
+                Version::HTTP_2 => "http2",
+                _ => "http1.1",
+            },
+            ..Entry::default()
+        };
+        Self {
+            entry,
+            started: Instant::now(),
+        }
+    }
+
+    /// The page of a failure.
+    pub(crate) fn refuse(&mut self, failure: &Failure, parts: &Parts) -> Response<ResponseBody> {
+        let response = error_page::page(failure, &parts.headers);
+        let body = if parts.method == Method::HEAD {
+            Bytes::new()
+        } else {
+            response.body().clone()
+        };
+        self.entry.bytes = body.len() as u64;
+        response.map(|_| body.into())
+    }
+
+    /// A dyno's response, cleaned, with the log line to be written when it has ended.
+    pub(crate) fn answer<G: Grid>(
+        mut self,
+        grid: Arc<G>,
+        app: AppName,
+        mut response: Response<()>,
+        dispatched: Dispatched,
+        parts: &Parts,
+    ) -> Response<ResponseBody> {
+        let status = response.status();
+        let headers = response.headers_mut();
+        headers::strip_hop_by_hop(headers);
+        headers.append(VIA, HeaderValue::from_static("1.1 corundum"));
+        headers.remove(DATE);
+        let bodiless = parts.method == Method::HEAD
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
+        let source = match dispatched.body {
+            _ if bodiless => DynoBody::Full(Bytes::new()),
+            DynoBody::Full(bytes) => {
+                // What was said of the length may be wrong, what came is not.
+                headers.remove(CONTENT_LENGTH);
+                DynoBody::Full(bytes)
+            }
+            stream @ DynoBody::Stream(_) => stream,
+        };
+        let length = headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        self.entry.dyno = Some(dispatched.dyno);
+        self.entry.release = Some(dispatched.release);
+        self.entry.queue = dispatched.queue;
+        self.entry.status = status.as_u16();
+        let figures = dispatched.figures;
+        let on_end: OnEnd = Box::new(move |end: End| {
+            self.entry.bytes = end.bytes;
+            self.entry.service = self.started.elapsed().saturating_sub(self.entry.queue);
+            self.entry.cpu = figures.cpu();
+            self.entry.memory = figures.memory();
+            let failure = match end.outcome {
+                Outcome::Complete => None,
+                Outcome::DynoGone => Some(Failure::ClosedWithoutResponse),
+                Outcome::ClientGone => Some(Failure::ClientInterrupted),
+            };
+            grid.log(&app, self.entry.line(failure.as_ref()));
+        });
+        response.map(|()| ResponseBody::new(source, length, Some(on_end)))
+    }
+}

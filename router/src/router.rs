@@ -1,0 +1,17 @@
+//! The router's parts, shared by all its listeners.
+
+use std::sync::Arc;
+
+use crate::grid::Grid;
+
+/// A router in front of a grid.
+pub struct Router<G> {
+    pub(crate) grid: Arc<G>,
+}
+
+impl<G: Grid> Router<G> {
+    /// A router in front of `grid`.
+    pub fn new(grid: Arc<G>) -> Self {
+        Self { grid }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the router knows of an app beside its dynos: how its requests are to be treated.
+
+use corundum_sdk::names::{AppName, ReleaseVersion};
+
+/// An app as the router serves it. Made anew when anything in it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The app.
+    pub app: AppName,
+    /// The release that new requests get; none before the first push.
+    pub release: Option<ReleaseVersion>,
+}
+
+impl Site {
+    /// An app with the settings of one that nobody has set any of.
+    pub fn new(app: AppName) -> Self {
+        Self { app, release: None }
+    }
+}
