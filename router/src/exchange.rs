@@ -13,6 +13,7 @@ use crate::body::{End, OnEnd, Outcome, ResponseBody};
 use crate::connection::Connection;
 use crate::error_page;
 use crate::failure::Failure;
+use crate::figures::AppFigures;
 use crate::grid::{Dispatched, DynoBody, Grid};
 use crate::headers;
 use crate::log_line::Entry;
@@ -21,6 +22,8 @@ use crate::log_line::Entry;
 pub(crate) struct Exchange {
     pub(crate) entry: Entry,
     pub(crate) started: Instant,
+    /// Where it is counted, once it is known whose it is.
+    pub(crate) figures: Option<Arc<AppFigures>>,
 }
 
 impl Exchange {
@@ -43,7 +46,16 @@ impl Exchange {
         Self {
             entry,
             started: Instant::now(),
+            figures: None,
         }
+    }
+
+    /// Logs and counts the request, which has ended well or in `failure`.
+    pub(crate) fn end<G: Grid>(&self, grid: &G, app: &AppName, failure: Option<&Failure>) {
+        if let Some(figures) = &self.figures {
+            figures.record(&self.entry, failure);
+        }
+        grid.log(app, self.entry.line(failure));
     }
 
     /// The page of a failure.
@@ -101,7 +113,7 @@ impl Exchange {
                 Outcome::DynoGone => Some(Failure::ClosedWithoutResponse),
                 Outcome::ClientGone => Some(Failure::ClientInterrupted),
             };
-            grid.log(&app, self.entry.line(failure.as_ref()));
+            self.end(&*grid, &app, failure.as_ref());
         });
         response.map(|()| ResponseBody::new(source, length, Some(on_end)))
     }

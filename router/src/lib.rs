@@ -1,7 +1,7 @@
 //! The router: listeners, routing by host, and what a client gets when no dyno answers.
 //!
 //! [`server`] accepts connections, [`service`] takes a request through its life, [`grid`] is the little the router
-//! knows of dynos, and [`failure`] holds every code of the contract. The router never links the engine: its tests run
+//! knows of dynos, [`failure`] holds every code of the contract, and [`figures`] what is counted. The router never links the engine: its tests run
 //! against a grid of a few lines.
 
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ pub mod connection;
 mod error_page;
 mod exchange;
 pub mod failure;
+pub mod figures;
 mod gateway;
 pub mod grid;
 mod headers;

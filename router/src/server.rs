@@ -100,6 +100,7 @@ pub async fn run<G: Grid>(
             tls: false,
         };
         let router = router.clone();
+        let open = router.figures.connection();
         let traffic = Arc::new(Traffic::default());
         let counted = traffic.clone();
         let service = service_fn(move |request| {
@@ -121,7 +122,7 @@ pub async fn run<G: Grid>(
                 },
                 () = traffic.idle(limits.head) => {}
             }
-            drop(place);
+            drop((place, open));
         });
     }
     drop(listener);

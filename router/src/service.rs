@@ -36,9 +36,11 @@ pub(crate) async fn serve<G: Grid>(
     exchange.entry.host.clone_from(&host);
     let grid = router.grid.clone();
     let Some(site) = grid.route(&host) else {
+        router.figures.count_unrouted();
         return exchange.refuse(&Failure::NoSuchApp, &parts);
     };
     let app = site.app.clone();
+    exchange.figures = Some(site.figures.clone());
     let id = headers::request_id(&parts.headers);
     exchange.entry.request_id = id.to_str().unwrap_or_default().to_owned();
     let mut parts = parts;
@@ -81,7 +83,7 @@ pub(crate) async fn serve<G: Grid>(
             let response = exchange.refuse(&failure, &parts);
             exchange.entry.status = failure.status().as_u16();
             exchange.entry.service = exchange.started.elapsed();
-            grid.log(&app, exchange.entry.line(Some(&failure)));
+            exchange.end(&*grid, &app, Some(&failure));
             response
         }
     }
@@ -109,9 +111,6 @@ impl<G: Grid> Drop for Watch<G> {
         };
         exchange.entry.status = Failure::ClientInterrupted.status().as_u16();
         exchange.entry.service = exchange.started.elapsed();
-        self.grid.log(
-            &self.app,
-            exchange.entry.line(Some(&Failure::ClientInterrupted)),
-        );
+        exchange.end(&*self.grid, &self.app, Some(&Failure::ClientInterrupted));
     }
 }

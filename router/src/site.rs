@@ -1,6 +1,10 @@
 //! What the router knows of an app beside its dynos: how its requests are to be treated.
 
+use std::sync::Arc;
+
 use corundum_sdk::names::{AppName, ReleaseVersion};
+
+use crate::figures::AppFigures;
 
 /// An app as the router serves it. Made anew when anything in it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,11 +13,22 @@ pub struct Site {
     pub app: AppName,
     /// The release that new requests get; none before the first push.
     pub release: Option<ReleaseVersion>,
+    /// Where its requests are counted. The same for as long as the app exists.
+    pub figures: Arc<AppFigures>,
 }
 
 impl Site {
     /// An app with the settings of one that nobody has set any of.
     pub fn new(app: AppName) -> Self {
-        Self { app, release: None }
+        Self::counted(app, Arc::default())
+    }
+
+    /// The same, counted in `figures`.
+    pub fn counted(app: AppName, figures: Arc<AppFigures>) -> Self {
+        Self {
+            app,
+            release: None,
+            figures,
+        }
     }
 }

@@ -48,7 +48,7 @@ impl Grid for Front {
             let release = grid.release(&app).map(|release| release.version);
             Arc::new(Site {
                 release,
-                ..Site::new(app)
+                ..Site::counted(app.clone(), self.platform.figures().of(&app))
             })
         })
     }

@@ -13,6 +13,7 @@ use corundum_host::grid::{Grid, Limits, Release};
 use corundum_host::image::Image;
 use corundum_host::pack::Pack;
 use corundum_host::slug;
+use corundum_router::figures::Figures;
 use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_sdk::pack::PackDir;
 use corundum_sdk::pack::ruby::{self, Edition, Series};
@@ -37,6 +38,7 @@ pub(crate) struct Platform {
     logs: Arc<Logs>,
     engine: Engine,
     grid: Grid,
+    figures: Figures,
     /// Each is prepared once, and none waits for another's preparation.
     packs: Mutex<HashMap<Edition, Arc<OnceCell<Arc<Ready>>>>>,
     building: Mutex<HashSet<AppName>>,
@@ -103,6 +105,7 @@ impl Platform {
             logs,
             engine,
             grid,
+            figures: Figures::default(),
             packs,
             building,
             moving,
@@ -126,6 +129,11 @@ impl Platform {
 
     pub(crate) fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// What is counted of each app.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// The URL of an app.
@@ -286,6 +294,7 @@ impl Platform {
         self.store.delete_app(name)?;
         self.grid.remove(name);
         self.logs.remove(name);
+        self.figures.remove(name);
         let _ = fs::remove_dir_all(self.repository(name));
         for release in releases {
             let _ = fs::remove_dir_all(self.image_path(&release.image));
