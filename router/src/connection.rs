@@ -1,6 +1,7 @@
 //! What is known of the connection that a request came over.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A client's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,11 +12,58 @@ pub struct Connection {
     pub local: SocketAddr,
     /// Whether it is encrypted.
     pub tls: bool,
+    /// Which hosts it may ask for.
+    pub hosts: Hosts,
+}
+
+/// The hosts that a connection may ask for: those that its certificate is for (RFC 9110 section 7.4), since a client
+/// that was shown one app's certificate must not be led to another app.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Hosts {
+    /// Any: there is no certificate.
+    #[default]
+    Any,
+    /// Names of a certificate, in lower case. `*.example` stands for one label (RFC 6125 section 6.4.3).
+    Named(Arc<[Box<str>]>),
 }
 
 impl Connection {
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
+    }
+}
+
+impl Hosts {
+    /// Whether `host` (lower case, without a port) is one of them.
+    pub fn allow(&self, host: &str) -> bool {
+        let covers = |name: &str| match name.strip_prefix("*.") {
+            Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
+            None => name == host,
+        };
+        match self {
+            Self::Any => true,
+            Self::Named(names) => names.iter().any(|name| covers(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificates_wildcard_stands_for_one_label() {
+        let hosts = Hosts::Named(["a.example".into(), "*.b.example".into()].into());
+        for (host, allowed) in [
+            ("a.example", true),
+            ("x.a.example", false),
+            ("x.b.example", true),
+            ("x.y.b.example", false),
+            ("b.example", false),
+        ] {
+            assert_eq!(hosts.allow(host), allowed, "{host}");
+        }
+        assert!(Hosts::Any.allow("anything"));
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn page(failure: &Failure, request: &HeaderMap) -> Response<Bytes> {
         ("text/html; charset=utf-8", html(failure))
     };
     let mut response = Response::new(Bytes::from(text));
-    *response.status_mut() = failure.status();
+    *response.status_mut() = failure.shown_status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -46,7 +46,7 @@ fn json(failure: &Failure) -> String {
 fn html(failure: &Failure) -> String {
     let (title, advice) = (failure.description(), failure.advice());
     let code = match failure.code() {
-        "" => failure.status().as_u16().to_string(),
+        "" => failure.shown_status().as_u16().to_string(),
         code => code.to_owned(),
     };
     format!(

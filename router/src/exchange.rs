@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::figures::AppFigures;
 use crate::grid::{Dispatched, DynoBody, Grid};
 use crate::headers;
+use crate::load::Place;
 use crate::log_line::Entry;
 
 /// What is gathered of a request for its log line.
@@ -70,6 +71,21 @@ impl Exchange {
         response.map(|_| body.into())
     }
 
+    /// The page of a failure, which the app's log tells of.
+    pub(crate) fn refuse_and_log<G: Grid>(
+        mut self,
+        grid: &G,
+        app: &AppName,
+        failure: &Failure,
+        parts: &Parts,
+    ) -> Response<ResponseBody> {
+        let response = self.refuse(failure, parts);
+        self.entry.status = failure.status().as_u16();
+        self.entry.service = self.started.elapsed();
+        self.end(grid, app, Some(failure));
+        response
+    }
+
     /// A dyno's response, cleaned, with the log line to be written when it has ended.
     pub(crate) fn answer<G: Grid>(
         mut self,
@@ -78,6 +94,7 @@ impl Exchange {
         mut response: Response<()>,
         dispatched: Dispatched,
         parts: &Parts,
+        place: Place,
     ) -> Response<ResponseBody> {
         let status = response.status();
         let headers = response.headers_mut();
@@ -110,10 +127,14 @@ impl Exchange {
             self.entry.memory = figures.memory();
             let failure = match end.outcome {
                 Outcome::Complete => None,
-                Outcome::DynoGone => Some(Failure::ClosedWithoutResponse),
+                Outcome::DynoGone => Some(Failure::ServerInterrupted),
                 Outcome::ClientGone => Some(Failure::ClientInterrupted),
             };
+            if let Some(failure) = &failure {
+                self.entry.status = failure.status().as_u16();
+            }
             self.end(&*grid, &app, failure.as_ref());
+            drop(place);
         });
         response.map(|()| ResponseBody::new(source, length, Some(on_end)))
     }

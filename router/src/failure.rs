@@ -16,14 +16,28 @@ pub enum Failure {
     ClosedWithoutResponse,
     /// H14: the app's web processes are scaled to none.
     NoWebProcesses,
+    /// H15: nothing of a response that had begun came from the dyno for too long, and it was ended.
+    IdleConnection,
     /// H17: what the dyno answered is no response; the text says what.
     PoorlyFormatted(String),
+    /// H18: the dyno ended in the middle of its response.
+    ServerInterrupted,
     /// H20: no dyno became free in time.
     BootTimeout,
+    /// H22: too many requests of the app are under way.
+    ConnectionLimit,
+    /// H25: a response that is well-formed but more than the router passes on; the text is the log's description.
+    Restriction(&'static str),
     /// H26: the request cannot be served as it is; a status of its own and the text say why.
     Request(StatusCode, &'static str),
     /// H27: the client went away before it was answered.
     ClientInterrupted,
+    /// H28: the client neither sent the rest of its request nor took the rest of the response for too long.
+    ClientIdle,
+    /// H31: the connection's certificate is not for the host that the request names (RFC 9110 section 15.5.20).
+    Misdirected,
+    /// H80: the app's owner has put it into maintenance.
+    Maintenance,
     /// H81: the app has no release yet.
     BlankApp,
     /// H99: the platform's own fault.
@@ -33,6 +47,9 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What an app gets whose response has a longer head than is passed on.
+    pub const HEAD_TOO_LARGE: Self = Self::Restriction("HTTP restriction: response head too large");
+
     /// Its code, `H12`; empty for a host without an app.
     pub fn code(&self) -> &'static str {
         match self {
@@ -41,10 +58,17 @@ impl Failure {
             Self::RequestTimeout => "H12",
             Self::ClosedWithoutResponse => "H13",
             Self::NoWebProcesses => "H14",
+            Self::IdleConnection => "H15",
             Self::PoorlyFormatted(_) => "H17",
+            Self::ServerInterrupted => "H18",
             Self::BootTimeout => "H20",
+            Self::ConnectionLimit => "H22",
+            Self::Restriction(_) => "H25",
             Self::Request(..) => "H26",
             Self::ClientInterrupted => "H27",
+            Self::ClientIdle => "H28",
+            Self::Misdirected => "H31",
+            Self::Maintenance => "H80",
             Self::BlankApp => "H81",
             Self::Platform => "H99",
             Self::NoSuchApp => "",
@@ -59,10 +83,17 @@ impl Failure {
             Self::RequestTimeout => "Request timeout",
             Self::ClosedWithoutResponse => "Connection closed without response",
             Self::NoWebProcesses => "No web processes running",
+            Self::IdleConnection => "Idle connection",
             Self::PoorlyFormatted(_) => "Poorly formatted HTTP response",
+            Self::ServerInterrupted => "Server Request Interrupted",
             Self::BootTimeout => "App boot timeout",
+            Self::ConnectionLimit => "Connection limit reached",
+            Self::Restriction(what) => what,
             Self::Request(..) => "Request Error",
             Self::ClientInterrupted => "Client Request Interrupted",
+            Self::ClientIdle => "Client Connection Idle",
+            Self::Misdirected => "Misdirected Request",
+            Self::Maintenance => "Maintenance mode",
             Self::BlankApp => "Blank app",
             Self::Platform => "Platform error",
             Self::NoSuchApp => "No such app",
@@ -72,20 +103,31 @@ impl Failure {
     /// How the log grades it: `error`, `warning` or `info`.
     pub fn level(&self) -> &'static str {
         match self {
-            Self::ClientInterrupted => "warning",
-            Self::BlankApp => "info",
+            Self::ClientInterrupted | Self::ClientIdle => "warning",
+            Self::BlankApp | Self::Maintenance => "info",
             _ => "error",
         }
     }
 
-    /// The status that the client gets.
+    /// The status in the log, which is also what the client gets, but for 499: see [`Failure::shown_status`].
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Request(status, _) => *status,
-            // 499 is no registered status; nobody is there to read it.
-            Self::ClientInterrupted => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::ClientInterrupted | Self::ClientIdle => {
+                StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+            }
+            Self::Restriction(_) => StatusCode::BAD_GATEWAY,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoSuchApp => StatusCode::NOT_FOUND,
             _ => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The status that the client gets: 499 is for logs alone, no client knows it.
+    pub fn shown_status(&self) -> StatusCode {
+        match self {
+            Self::ClientInterrupted | Self::ClientIdle => StatusCode::REQUEST_TIMEOUT,
+            _ => self.status(),
         }
     }
 
@@ -105,12 +147,27 @@ impl Failure {
             Self::NoWebProcesses => {
                 "The app is scaled to no web dynos. Its owner starts some with: corundum ps:scale web=1"
             }
+            Self::IdleConnection => "The app stopped in the middle of its answer.",
+            Self::ServerInterrupted => {
+                "The app ended in the middle of its answer. Its owner finds the reason with: corundum logs"
+            }
             Self::PoorlyFormatted(_) => {
                 "The app's answer was not understood. Its owner finds it with: corundum logs"
             }
             Self::BootTimeout => "No dyno of the app became free in time. Try again in a moment.",
+            Self::ConnectionLimit => {
+                "Too many requests to this app are under way. Try again in a moment."
+            }
+            Self::Restriction(_) => {
+                "The app's answer has more or longer headers than can be passed on. Its owner finds it with: corundum logs"
+            }
             Self::Request(_, why) => why,
             Self::ClientInterrupted => "The client went away.",
+            Self::ClientIdle => "The rest of the request did not arrive in time.",
+            Self::Misdirected => {
+                "The connection's certificate is not for the host that this request names. Open a new connection for it."
+            }
+            Self::Maintenance => "This app is being worked on, and will be back before long.",
             Self::BlankApp => {
                 "Nothing has been pushed to this app yet. Its owner does so with: git push corundum main"
             }

@@ -7,6 +7,8 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::limits::Limits;
 
 /// A request's head as SCGI has it, with Rack's names. `host` is the name without its port.
 ///
@@ -126,17 +128,26 @@ fn decode(path: &str, out: &mut Vec<u8>) {
 ///
 /// # Errors
 ///
-/// What is wrong with it, when HTTP cannot carry it.
-pub(crate) fn response(head: &ResponseHead) -> Result<Response<()>, String> {
-    let status =
-        StatusCode::from_u16(head.status).map_err(|_| format!("status {}", head.status))?;
+/// H17 with what is wrong when HTTP cannot carry it, H25 when it is larger than what is passed on.
+pub(crate) fn response(head: &ResponseHead, limits: &Limits) -> Result<Response<()>, Failure> {
+    let malformed = |what: String| Failure::PoorlyFormatted(what);
+    let status = StatusCode::from_u16(head.status)
+        .map_err(|_| malformed(format!("status {}", head.status)))?;
     if status.is_informational() {
-        return Err(format!("status {status}, which is no final one"));
+        return Err(malformed(format!("status {status}, which is no final one")));
+    }
+    let bytes: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 4)
+        .sum();
+    if bytes > limits.response_head || head.headers.len() > limits.response_headers {
+        return Err(Failure::HEAD_TOO_LARGE);
     }
     let mut response = Response::new(());
     *response.status_mut() = status;
     for (name, value) in &head.headers {
-        let shown = || format!("header {:?}", String::from_utf8_lossy(name));
+        let shown = || malformed(format!("header {:?}", String::from_utf8_lossy(name)));
         let name = HeaderName::from_bytes(name).map_err(|_| shown())?;
         let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| shown())?;
         response.headers_mut().append(name, value);
@@ -149,12 +160,14 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::connection::Hosts;
 
     fn fields(request: Request<()>) -> Vec<(String, String)> {
         let connection = Connection {
             peer: "10.0.0.1:5".parse().unwrap(),
             local: "10.0.0.2:80".parse().unwrap(),
             tls: false,
+            hosts: Hosts::Any,
         };
         let head = scgi_head(&request.into_parts().0, "a.example", &connection, Some(0));
         let text = String::from_utf8(head.as_bytes().to_vec()).unwrap();
@@ -242,14 +255,18 @@ mod tests {
             status: 200,
             headers: vec![(name.to_owned().into(), value.to_owned().into())],
         };
+        let response = |head: &ResponseHead| response(head, &Limits::default());
         assert!(response(&head("a", "b")).is_ok());
-        assert!(response(&head("a", "b\rc")).unwrap_err().contains("\"a\""));
-        assert!(
-            response(&ResponseHead {
-                status: 100,
-                headers: vec![]
-            })
-            .is_err()
+        let named = Failure::PoorlyFormatted("header \"a\"".into());
+        assert_eq!(response(&head("a", "b\rc")).unwrap_err(), named);
+        let interim = ResponseHead {
+            status: 100,
+            headers: vec![],
+        };
+        assert!(response(&interim).is_err());
+        assert_eq!(
+            response(&head("a", &"b".repeat(70_000))).unwrap_err(),
+            Failure::HEAD_TOO_LARGE
         );
     }
 }

@@ -16,6 +16,8 @@ pub mod figures;
 mod gateway;
 pub mod grid;
 mod headers;
+pub mod limits;
+mod load;
 pub mod log_line;
 pub mod router;
 pub mod server;

@@ -4,19 +4,27 @@ use std::sync::Arc;
 
 use crate::figures::RouterFigures;
 use crate::grid::Grid;
+use crate::limits::Limits;
 
 /// A router in front of a grid.
 pub struct Router<G> {
     pub(crate) grid: Arc<G>,
     pub(crate) figures: Arc<RouterFigures>,
+    pub(crate) limits: Limits,
 }
 
 impl<G: Grid> Router<G> {
     /// A router in front of `grid`.
     pub fn new(grid: Arc<G>) -> Self {
+        Self::with_limits(grid, Limits::default())
+    }
+
+    /// A router in front of `grid` with limits of one's own.
+    pub fn with_limits(grid: Arc<G>, limits: Limits) -> Self {
         Self {
             grid,
             figures: Arc::default(),
+            limits,
         }
     }
 

@@ -12,7 +12,7 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Hosts};
 use crate::grid::Grid;
 use crate::router::Router;
 use crate::service;
@@ -98,6 +98,7 @@ pub async fn run<G: Grid>(
             peer,
             local,
             tls: false,
+            hosts: Hosts::Any,
         };
         let router = router.clone();
         let open = router.figures.connection();

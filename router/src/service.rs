@@ -12,13 +12,14 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::body::ResponseBody;
-use crate::check::check;
+use crate::check;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::gateway;
 use crate::grid::{ClientGone, Grid, RequestBody};
 use crate::headers;
+use crate::load::Place;
 use crate::router::Router;
 
 /// Serves one request.
@@ -29,7 +30,7 @@ pub(crate) async fn serve<G: Grid>(
 ) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::new(&parts, &connection);
-    let host = match check(&parts) {
+    let host = match check::host(&parts) {
         Ok(host) => host,
         Err(failure) => return exchange.refuse(&failure, &parts),
     };
@@ -43,6 +44,12 @@ pub(crate) async fn serve<G: Grid>(
     exchange.figures = Some(site.figures.clone());
     let id = headers::request_id(&parts.headers);
     exchange.entry.request_id = id.to_str().unwrap_or_default().to_owned();
+    if let Err(failure) = check::check(&parts, &host, &site, &connection) {
+        return exchange.refuse_and_log(&*grid, &app, &failure, &parts);
+    }
+    let Some(place) = Place::take(&site.figures, router.limits.requests) else {
+        return exchange.refuse_and_log(&*grid, &app, &Failure::ConnectionLimit, &parts);
+    };
     let mut parts = parts;
     headers::set_host(&mut parts);
     headers::strip_hop_by_hop(&mut parts.headers);
@@ -64,28 +71,22 @@ pub(crate) async fn serve<G: Grid>(
         exchange: Some(exchange),
     };
     let result = grid.dispatch(&app, head, body).await;
-    let Some(mut exchange) = watch.exchange.take() else {
+    let Some(exchange) = watch.exchange.take() else {
         return Response::new(Bytes::new().into());
     };
     let answered = result.and_then(|dispatched| {
-        let response = gateway::response(&dispatched.head).map_err(Failure::PoorlyFormatted)?;
+        let response = gateway::response(&dispatched.head, &router.limits)?;
         Ok((response, dispatched))
     });
     match answered {
         Ok((response, dispatched)) => {
-            let mut response = exchange.answer(grid, app, response, dispatched, &parts);
+            let mut response = exchange.answer(grid, app, response, dispatched, &parts, place);
             response
                 .headers_mut()
                 .insert(HeaderName::from_static("x-request-id"), id);
             response
         }
-        Err(failure) => {
-            let response = exchange.refuse(&failure, &parts);
-            exchange.entry.status = failure.status().as_u16();
-            exchange.entry.service = exchange.started.elapsed();
-            exchange.end(&*grid, &app, Some(&failure));
-            response
-        }
+        Err(failure) => exchange.refuse_and_log(&*grid, &app, &failure, &parts),
     }
 }
 

@@ -15,7 +15,13 @@ pub struct Site {
     pub release: Option<ReleaseVersion>,
     /// Where its requests are counted. The same for as long as the app exists.
     pub figures: Arc<AppFigures>,
+    /// Bytes that the body of a request may have (413).
+    pub max_body: u64,
 }
+
+/// The body of a request to an app whose quota nobody has set: more than forms and photographs have, less than what
+/// would keep a dyno busy for hours.
+pub const MAX_BODY: u64 = 1 << 30;
 
 impl Site {
     /// An app with the settings of one that nobody has set any of.
@@ -29,6 +35,7 @@ impl Site {
             app,
             release: None,
             figures,
+            max_body: MAX_BODY,
         }
     }
 }

@@ -343,7 +343,7 @@ async fn a_broken_response_does_not_look_complete() {
         answer.contains("one") && !answer.ends_with("0\r\n\r\n"),
         "{answer}"
     );
-    assert!(router.last_line().await.contains("code=H13"));
+    assert!(router.last_line().await.contains("code=H18"));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use corundum_sdk::abi::cgi::HeadError;
 use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
 use tokio::sync::oneshot;
 
@@ -87,6 +88,9 @@ pub enum DispatchError {
     /// The dyno took too long for its first byte, and was ended.
     #[error("the dyno did not answer in time")]
     Timeout,
+    /// The head of the dyno's response has more than [`MAX_HEAD`](corundum_sdk::abi::cgi::MAX_HEAD) bytes.
+    #[error("the response's head is too large")]
+    HeadTooLarge,
     /// What the dyno answered is no response.
     #[error("{0}")]
     Malformed(String),
@@ -236,6 +240,9 @@ enum Ending {
 impl Ending {
     fn error(&self) -> DispatchError {
         match self {
+            Self::Failed(Failure::Output(OutputError::Head(HeadError::TooLarge))) => {
+                DispatchError::HeadTooLarge
+            }
             Self::Failed(Failure::Output(OutputError::Head(error))) => {
                 DispatchError::Malformed(error.to_string())
             }
@@ -293,6 +300,9 @@ impl Exchange {
             Failure::Exit(Exit(status)) => format!("Process exited with status {status}"),
             Failure::Status(status) => format!("Process exited with status {status}"),
             Failure::Trap(trap) => format!("Process crashed: {trap}"),
+            Failure::Output(OutputError::Head(HeadError::TooLarge)) => {
+                "Error H25 (HTTP restriction: response head too large)".to_owned()
+            }
             Failure::Output(error) => {
                 format!("Error H17 (Poorly formatted HTTP response) -> {error}")
             }

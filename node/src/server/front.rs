@@ -115,6 +115,7 @@ fn failure(error: DispatchError) -> Failure {
         DispatchError::Crashed(_) => Failure::AppCrashed,
         DispatchError::NoResponse(_) => Failure::ClosedWithoutResponse,
         DispatchError::Timeout => Failure::RequestTimeout,
+        DispatchError::HeadTooLarge => Failure::HEAD_TOO_LARGE,
         DispatchError::Malformed(what) => Failure::PoorlyFormatted(what),
     }
 }

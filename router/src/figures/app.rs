@@ -26,6 +26,8 @@ const CACHE_RESULTS: [&str; 5] = ["hit", "stale", "revalidated", "miss", "bypass
 /// What is counted of one app, since the node has started. Counting takes no lock.
 #[derive(Debug, Default)]
 pub struct AppFigures {
+    /// Requests that have begun and not ended.
+    under_way: AtomicU64,
     /// Responses by the first digit of their status.
     statuses: [AtomicU64; 6],
     codes: [AtomicU64; CODES.len()],
@@ -71,6 +73,21 @@ pub struct Summary {
 }
 
 impl AppFigures {
+    /// Counts a request as under way; returns how many were before.
+    pub(crate) fn begin(&self) -> u64 {
+        self.under_way.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends what [`AppFigures::begin`] began.
+    pub(crate) fn finish(&self) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Requests that wait, arrive, are served or still go out.
+    pub fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
     /// Counts a request that has ended.
     pub(crate) fn record(&self, entry: &Entry, failure: Option<&Failure>) {
         let class = usize::from(entry.status / 100).min(self.statuses.len() - 1);
