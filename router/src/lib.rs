@@ -16,6 +16,7 @@ pub mod figures;
 mod gateway;
 pub mod grid;
 mod headers;
+pub mod https;
 pub mod limits;
 mod load;
 pub mod log_line;

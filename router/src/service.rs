@@ -6,7 +6,8 @@ use bytes::Bytes;
 use corundum_sdk::names::AppName;
 use futures_util::StreamExt;
 use http::header::HeaderName;
-use http::{Request, Response};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,6 +22,7 @@ use crate::grid::{ClientGone, Grid, RequestBody};
 use crate::headers;
 use crate::load::Place;
 use crate::router::Router;
+use crate::site::Site;
 
 /// Serves one request.
 pub(crate) async fn serve<G: Grid>(
@@ -35,31 +37,53 @@ pub(crate) async fn serve<G: Grid>(
         Err(failure) => return exchange.refuse(&failure, &parts),
     };
     exchange.entry.host.clone_from(&host);
-    let grid = router.grid.clone();
-    let Some(site) = grid.route(&host) else {
+    let Some(site) = router.grid.route(&host) else {
         router.figures.count_unrouted();
         return exchange.refuse(&Failure::NoSuchApp, &parts);
     };
-    let app = site.app.clone();
     exchange.figures = Some(site.figures.clone());
     let id = headers::request_id(&parts.headers);
     exchange.entry.request_id = id.to_str().unwrap_or_default().to_owned();
-    if let Err(failure) = check::check(&parts, &host, &site, &connection) {
+    let mut response = match site.https.redirect(&connection, &parts, &host) {
+        Some(redirect) => {
+            exchange.entry.status = redirect.status().as_u16();
+            exchange.end(&*router.grid, &site.app, None);
+            redirect
+        }
+        None => serve_site(&router, &site, &connection, exchange, parts, body, id).await,
+    };
+    site.https.protect(&connection, &mut response);
+    response
+}
+
+/// Serves a request for an app.
+async fn serve_site<G: Grid>(
+    router: &Router<G>,
+    site: &Site,
+    connection: &Connection,
+    mut exchange: Exchange,
+    mut parts: Parts,
+    body: Incoming,
+    id: HeaderValue,
+) -> Response<ResponseBody> {
+    let grid = router.grid.clone();
+    let app = site.app.clone();
+    let host = exchange.entry.host.clone();
+    if let Err(failure) = check::check(&parts, &host, site, connection) {
         return exchange.refuse_and_log(&*grid, &app, &failure, &parts);
     }
     let Some(place) = Place::take(&site.figures, router.limits.requests) else {
         return exchange.refuse_and_log(&*grid, &app, &Failure::ConnectionLimit, &parts);
     };
-    let mut parts = parts;
     headers::set_host(&mut parts);
     headers::strip_hop_by_hop(&mut parts.headers);
-    exchange.entry.forwarded = headers::add_forwarding(&mut parts.headers, &connection, id.clone());
+    exchange.entry.forwarded = headers::add_forwarding(&mut parts.headers, connection, id.clone());
     let length = if body.is_end_stream() {
         Some(0)
     } else {
         body.size_hint().exact()
     };
-    let head = gateway::scgi_head(&parts, &host, &connection, length);
+    let head = gateway::scgi_head(&parts, &host, connection, length);
     let body = match length {
         Some(0) => RequestBody::Empty,
         _ => stream(body),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use corundum_sdk::names::{AppName, ReleaseVersion};
 
 use crate::figures::AppFigures;
+use crate::https::Https;
 
 /// An app as the router serves it. Made anew when anything in it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Site {
     pub figures: Arc<AppFigures>,
     /// Bytes that the body of a request may have (413).
     pub max_body: u64,
+    /// What it asks of encryption.
+    pub https: Https,
 }
 
 /// The body of a request to an app whose quota nobody has set: more than forms and photographs have, less than what
@@ -36,6 +39,7 @@ impl Site {
             release: None,
             figures,
             max_body: MAX_BODY,
+            https: Https::default(),
         }
     }
 }

@@ -401,10 +401,13 @@ impl Node {
 
     /// A request to an app; the status and the body.
     pub(crate) fn get(&self, app: &str, path: &str) -> (u16, String) {
-        http(
-            self.http,
-            &format!("GET {path} HTTP/1.1\r\nHost: {app}.localhost\r\nConnection: close\r\n\r\n"),
-        )
+        self.get_at(&format!("{app}.localhost"), path)
+    }
+
+    /// A request to whatever is served at a host name; the status and the body.
+    pub(crate) fn get_at(&self, host: &str, path: &str) -> (u16, String) {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        http(self.http, &head)
     }
 
     /// Any request; the whole answer.

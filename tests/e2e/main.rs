@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod domains;
 mod faults;
 #[path = "../support/gem_server.rs"]
 mod gem_server;
@@ -11,6 +12,7 @@ mod layers;
 mod packs;
 mod pushes;
 mod samples;
+mod settings;
 mod upgrade;
 
 use harness::Node;

@@ -12,8 +12,12 @@ use super::{Command, Form, table};
 
 /// Prints a line; a reader that has gone is an error like others, and no panic.
 macro_rules! say {
-    ($($part:tt)*) => { writeln!(std::io::stdout(), $($part)*)? };
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($part)*)?
+    }};
 }
+pub(super) use say;
 
 /// Runs a command of the API.
 pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -56,7 +60,9 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
             client.login()?;
             say!("Logged in: the token is in ~/.netrc");
         }
-        Command::Packs(_)
+        Command::OfDomains(_)
+        | Command::OfSettings(_)
+        | Command::Packs(_)
         | Command::PacksPrepare { .. }
         | Command::Pack(_)
         | Command::Server(_)
@@ -76,7 +82,7 @@ fn say_url(client: &Client, app: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
@@ -84,7 +90,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn print_json(value: &Value) -> anyhow::Result<()> {
+pub(super) fn print_json(value: &Value) -> anyhow::Result<()> {
     say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 mod client;
 mod commands;
+mod domains;
 mod netrc;
 mod pack;
 mod packs;
 mod server;
+mod settings;
 mod table;
 
 use std::path::PathBuf;
@@ -156,6 +158,10 @@ enum Command {
         #[command(flatten)]
         app: App,
     },
+    #[command(flatten)]
+    OfDomains(domains::Command),
+    #[command(flatten)]
+    OfSettings(settings::Command),
     /// List the dynos
     ///
     /// Only dynos that exist are listed: they start with the requests that need them, and end after a minute without any.
@@ -279,6 +285,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Compile => return crate::compile::run(),
         Command::GitHook { .. } => return crate::server::pre_receive(),
         Command::Server(arguments) => server::run(arguments),
+        Command::OfDomains(command) => domains::run(command),
+        Command::OfSettings(command) => settings::run(command),
         Command::Packs(form) => packs::list(form.json),
         Command::PacksPrepare { series } => packs::prepare(series),
         Command::Pack(command) => pack::run(command),

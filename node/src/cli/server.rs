@@ -141,6 +141,7 @@ impl Arguments {
             data: data.canonicalize()?,
             cache,
             http: self.http.unwrap_or(loopback(8080)),
+            https: None,
             api: self.api.unwrap_or(loopback(8081)),
             gems: self.gems,
             gem_sources,

@@ -18,7 +18,6 @@ use super::platform::Platform;
 /// The platform as the router's grid.
 pub(crate) struct Front {
     platform: Arc<Platform>,
-    suffix: String,
 }
 
 struct Figures(Arc<grid::Figures>);
@@ -35,22 +34,13 @@ impl corundum_router::grid::Figures for Figures {
 
 impl Front {
     pub(crate) fn new(platform: Arc<Platform>) -> Self {
-        let suffix = format!(".{}", platform.settings().domain);
-        Self { platform, suffix }
+        Self { platform }
     }
 }
 
 impl Grid for Front {
     fn route(&self, host: &str) -> Option<Arc<Site>> {
-        let app: AppName = host.strip_suffix(self.suffix.as_str())?.parse().ok()?;
-        let grid = self.platform.grid();
-        grid.has(&app).then(|| {
-            let release = grid.release(&app).map(|release| release.version);
-            Arc::new(Site {
-                release,
-                ..Site::counted(app.clone(), self.platform.figures().of(&app))
-            })
-        })
+        self.platform.sites().route(host)
     }
 
     async fn dispatch(

@@ -1,19 +1,23 @@
 //! The node: one process that takes pushes, keeps releases and serves apps.
 //!
 //! [`platform`] puts store, packs and grid together; [`api`] and [`git`] are its doors on the API's listener, [`hook`]
-//! the one for git's own hooks, [`front`] the router's view of it. [`deploy`] takes a push to its release by way of
+//! the one for git's own hooks, [`front`] the router's view of it, with [`sites`] for what it
+//! knows of each app. [`deploy`] takes a push to its release by way of
 //! [`build`].
 
 mod api;
 mod build;
 mod config;
 mod deploy;
+mod domains;
 mod front;
 mod git;
 mod hook;
 mod logs;
 mod platform;
 mod secret;
+mod settings;
+mod sites;
 mod store;
 mod upgrade;
 
@@ -44,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) cache: PathBuf,
     /// The apps' listener.
     pub(crate) http: SocketAddr,
+    /// The apps' listener for TLS.
+    pub(crate) https: Option<SocketAddr>,
     /// The listener of the API and git.
     pub(crate) api: SocketAddr,
     /// Directories that builds take gems from.

@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 
 use super::build::{Build, Source};
 use super::logs::Logs;
+use super::sites::Sites;
 use super::store::{AppRecord, Config, ReleaseRecord, SqliteStore, Store, now};
 use super::{Settings, build};
 use crate::packs;
@@ -39,6 +40,7 @@ pub(crate) struct Platform {
     engine: Engine,
     grid: Grid,
     figures: Figures,
+    sites: Sites,
     /// Each is prepared once, and none waits for another's preparation.
     packs: Mutex<HashMap<Edition, Arc<OnceCell<Arc<Ready>>>>>,
     building: Mutex<HashSet<AppName>>,
@@ -97,6 +99,7 @@ impl Platform {
         let logs = Arc::new(Logs::default());
         let engine = Engine::new(EngineConfig::default())?;
         let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
+        let sites = Sites::default();
         let (packs, building) = (Mutex::default(), Mutex::default());
         let (moving, receiving, naming) = Default::default();
         Ok(Self {
@@ -106,6 +109,7 @@ impl Platform {
             engine,
             grid,
             figures: Figures::default(),
+            sites,
             packs,
             building,
             moving,
@@ -136,6 +140,21 @@ impl Platform {
         &self.figures
     }
 
+    pub(crate) fn sites(&self) -> &Sites {
+        &self.sites
+    }
+
+    /// Has the router serve an app as the store and the grid have it now. To be called after every change of either that
+    /// a [`corundum_router::site::Site`] shows.
+    pub(crate) fn refresh(&self, app: &AppName) {
+        self.sites.refresh(self, app);
+    }
+
+    /// The host name that an app has of the node.
+    pub(crate) fn own_host(&self, app: &AppName) -> String {
+        format!("{app}.{}", self.settings.domain)
+    }
+
     /// The URL of an app.
     pub(crate) fn url(&self, app: &AppName) -> String {
         format!("http://{}/", self.host(app))
@@ -143,8 +162,7 @@ impl Platform {
 
     /// Where an app is served, with a port.
     fn host(&self, app: &AppName) -> String {
-        let Settings { domain, http, .. } = &self.settings;
-        format!("{app}.{domain}:{}", http.port())
+        format!("{}:{}", self.own_host(app), self.settings.http.port())
     }
 
     /// The bare repository of an app.
@@ -164,6 +182,7 @@ impl Platform {
             self.logs.open(&app.name);
             super::git::sweep(&self.repository(&app.name));
             self.grid.set_formation(&app.name, app.formation);
+            self.refresh(&app.name);
             let releases = self.store.releases(&app.name).unwrap_or_default();
             slugs.extend(
                 releases
@@ -277,6 +296,7 @@ impl Platform {
         }
         self.logs.open(name);
         self.grid.set_formation(name, FORMATION);
+        self.refresh(name);
         Ok(app)
     }
 
@@ -284,6 +304,7 @@ impl Platform {
     pub(crate) fn scale(&self, app: &AppName, web: u32) -> anyhow::Result<()> {
         self.store.set_formation(app, web)?;
         self.grid.set_formation(app, web);
+        self.refresh(app);
         Ok(())
     }
 
@@ -292,6 +313,7 @@ impl Platform {
         let _naming = self.naming();
         let releases = self.store.releases(name)?;
         self.store.delete_app(name)?;
+        self.refresh(name);
         self.grid.remove(name);
         self.logs.remove(name);
         self.figures.remove(name);
@@ -389,7 +411,7 @@ impl Platform {
         let old = self.store.current_release(app)?;
         let release = self.name(app, &build, release, config)?;
         ready.version = release.version;
-        self.grid.deploy(ready);
+        self.deploy(ready);
         let line = format!(
             "Release {} created: {}",
             release.version, release.description
@@ -469,8 +491,15 @@ impl Platform {
             self.slug_path(&release.slug),
         );
         let ready = self.make_ready(app, release, config, files).await?;
-        self.grid.deploy(ready);
+        self.deploy(ready);
         Ok(())
+    }
+
+    /// Has new requests served by a release.
+    fn deploy(&self, release: Release) {
+        let app = release.app.clone();
+        self.grid.deploy(release);
+        self.refresh(&app);
     }
 
     /// Loads what a release needs to run, from its image's directory and its slug's file.

@@ -3,7 +3,9 @@
 //! [`auth`] says who may use it; [`streams`] has the answers that go on for a while.
 
 mod auth;
+mod domains;
 mod names;
+mod settings;
 mod streams;
 
 use std::sync::Arc;
@@ -90,9 +92,13 @@ impl Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let (status, id) = match &error {
-            StoreError::NoApp(_) | StoreError::NoRelease(_) => (StatusCode::NOT_FOUND, "not_found"),
-            StoreError::Taken(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_params"),
-            StoreError::Sqlite(_) | StoreError::Value(_) => {
+            StoreError::NoApp(_) | StoreError::NoRelease(_) | StoreError::NoDomain(_) => {
+                (StatusCode::NOT_FOUND, "not_found")
+            }
+            StoreError::Taken(_) | StoreError::DomainTaken(..) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_params")
+            }
+            StoreError::Sqlite(_) | StoreError::Value(_) | StoreError::Newer => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }
         };
@@ -211,6 +217,8 @@ async fn of_app(
             let body: Rollback = read(request).await?;
             roll_back(&platform, app, body.version).await
         }
+        (_, ["domains", rest @ ..]) => domains::serve(&platform, method, app, rest, request).await,
+        (_, ["settings"]) => settings::serve(&platform, method, app, request).await,
         (&Method::GET, ["dynos"]) => ok(&dynos_json(&platform, app)),
         (&Method::POST, ["restart"]) => {
             platform.grid().restart(app);
@@ -231,12 +239,13 @@ async fn of_app(
             let body: Run = read(request).await?;
             Ok(streams::run(&platform, app, body.command))
         }
-        _ => Err(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "no such endpoint of an app",
-        )),
+        _ => Err(no_such_endpoint()),
     }
+}
+
+fn no_such_endpoint() -> Refusal {
+    let message = "no such endpoint of an app";
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 
 #[derive(Deserialize)]

@@ -1,8 +1,12 @@
 //! What the node knows: apps, releases, config vars and tokens.
 //!
-//! [`Store`] is what the node asks of it. [`sqlite`] keeps it in a file, for one node; a store that several nodes share
-//! is another implementation.
+//! [`Store`] is what the node asks of it, with a trait of its own for each thing that hangs on apps: [`domains`],
+//! [`settings`]. [`sqlite`] keeps it in a file, for one node, in the tables of [`schema`]; a store that several nodes
+//! share is another implementation.
 
+pub(crate) mod domains;
+mod schema;
+pub(crate) mod settings;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -10,6 +14,8 @@ use std::collections::BTreeMap;
 use corundum_compiler::slug::Description;
 use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
 use serde::{Deserialize, Serialize};
+
+use super::domains::DomainName;
 
 pub(crate) use sqlite::SqliteStore;
 
@@ -22,9 +28,20 @@ pub(crate) enum StoreError {
     /// A value that another version wrote.
     #[error("the store holds what this version does not understand: {0}")]
     Value(#[from] serde_json::Error),
+    /// A store of a later version.
+    #[error("the store is of a newer version of corundum: run that one")]
+    Newer,
     /// A name that is taken.
     #[error("Name {0} is already taken")]
     Taken(AppName),
+    /// A host name that an app has.
+    #[error(
+        "{0} is already a domain of {1}: remove it there first (corundum domains:remove {0} --app {1})"
+    )]
+    DomainTaken(DomainName, AppName),
+    /// A host name that the app does not have.
+    #[error("Couldn't find that domain name: {0}")]
+    NoDomain(DomainName),
     /// No such app.
     #[error("Couldn't find that app: {0}")]
     NoApp(AppName),
@@ -60,7 +77,7 @@ pub(crate) struct ReleaseRecord {
 pub(crate) type Config = BTreeMap<String, String>;
 
 /// Where apps, releases, config vars and tokens are kept. What a method has returned survives a kill.
-pub(crate) trait Store: Send + Sync {
+pub(crate) trait Store: domains::DomainStore + settings::SettingStore + Send + Sync {
     /// Adds an app with so many web dynos.
     fn create_app(&self, name: &AppName, formation: u32) -> Result<AppRecord, StoreError>;
 

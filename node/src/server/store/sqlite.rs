@@ -6,44 +6,28 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{AppRecord, Config, ReleaseRecord, Store, StoreError, now};
+use super::{AppRecord, Config, ReleaseRecord, Store, StoreError, now, schema};
 
 /// The SQLite store.
 pub(crate) struct SqliteStore {
     connection: Mutex<Connection>,
 }
 
-const SCHEMA: &str = "
-    create table apps (name text primary key, created_at text not null, formation integer not null) strict;
-    create table releases (
-        app text not null references apps (name) on delete cascade on update cascade,
-        version integer not null, description text not null, created_at text not null,
-        git_commit text not null, slug text not null, image text not null, about text not null,
-        config text not null, primary key (app, version)) strict;
-    create table config (
-        app text not null references apps (name) on delete cascade on update cascade,
-        name text not null, value text not null, primary key (app, name)) strict;
-    create table tokens (hash text primary key, created_at text not null) strict;
-    pragma user_version = 1;";
-
 impl SqliteStore {
     /// Opens the store at `path`, or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         // A release that was said to be live must be so after a power cut.
         connection.execute_batch(
             "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma busy_timeout = 5000;",
         )?;
-        let version: u32 = connection.query_row("pragma user_version", [], |row| row.get(0))?;
-        if version == 0 {
-            connection.execute_batch(&format!("begin; {SCHEMA} commit;"))?;
-        }
+        schema::bring_up_to_date(&mut connection)?;
         Ok(Self {
             connection: Mutex::new(connection),
         })
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

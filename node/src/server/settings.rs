@@ -1,0 +1,212 @@
+//! Settings: what an app's owner says of how the router treats its requests.
+//!
+//! [`ALL`] says what there is and what may be set; [`apply`] is what it does to an app's [`Site`]. A setting takes effect at
+//! once, without a release.
+
+use std::collections::BTreeMap;
+
+use corundum_router::site::Site;
+use corundum_sdk::names::AppName;
+use http::HeaderValue;
+use serde_json::{Value, json};
+
+use super::Settings as Node;
+use super::platform::Platform;
+use super::store::StoreError;
+use super::store::settings::Values;
+
+/// New values by name; none unsets a setting.
+pub(super) type Changes = BTreeMap<String, Option<String>>;
+
+/// A setting that an app may have.
+struct Setting {
+    name: &'static str,
+    default: &'static str,
+    /// What it does, for listings.
+    about: &'static str,
+    /// The value as it is kept, or what may be written instead.
+    check: fn(&str, &Node) -> Result<String, String>,
+}
+
+const HTTPS_REDIRECT: Setting = Setting {
+    name: "https-redirect",
+    default: "off",
+    about: "whether plain requests are sent to https",
+    check: https_redirect,
+};
+
+const HSTS: Setting = Setting {
+    name: "hsts",
+    default: "off",
+    about: "how long browsers stay with https (Strict-Transport-Security)",
+    check: hsts,
+};
+
+const ALL: [Setting; 2] = [HTTPS_REDIRECT, HSTS];
+
+/// A setting that cannot be set. The user's to mend.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SettingError {
+    /// No such setting.
+    #[error("There is no setting \"{0}\": see corundum settings")]
+    Unknown(String),
+    /// A value that it cannot have.
+    #[error("{0} cannot be \"{1}\": {2}")]
+    Value(&'static str, String, String),
+    /// Nothing to do.
+    #[error("no settings were given: write NAME=VALUE")]
+    Nothing,
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Changes an app's settings, all of them or none.
+///
+/// # Errors
+///
+/// [`SettingError`].
+pub(super) fn change(
+    platform: &Platform,
+    app: &AppName,
+    changes: Changes,
+) -> Result<(), SettingError> {
+    if changes.is_empty() {
+        return Err(SettingError::Nothing);
+    }
+    let mut checked = Changes::new();
+    for (name, value) in changes {
+        let (setting, value) = checked_one(platform.settings(), name, value)?;
+        checked.insert(setting.name.to_owned(), value);
+    }
+    platform.store().change_settings(app, &checked)?;
+    platform.refresh(app);
+    let said = checked.iter().map(|(name, value)| match value {
+        Some(value) => format!("Set {name} to {value}"),
+        None => format!("Unset {name}"),
+    });
+    for line in said {
+        platform.logs().add(app, "corundum[api]", &line);
+    }
+    Ok(())
+}
+
+fn checked_one(
+    node: &Node,
+    name: String,
+    value: Option<String>,
+) -> Result<(&'static Setting, Option<String>), SettingError> {
+    let short = |text: &str| text.chars().take(80).collect::<String>();
+    let setting = ALL.iter().find(|setting| setting.name == name);
+    let setting = setting.ok_or_else(|| SettingError::Unknown(short(&name)))?;
+    let value = value.map(|value| {
+        (setting.check)(value.trim(), node)
+            .map_err(|instead| SettingError::Value(setting.name, short(&value), instead))
+    });
+    Ok((setting, value.transpose()?))
+}
+
+/// All settings with their values, for listings.
+pub(super) fn list(values: &Values) -> Value {
+    let listed = ALL.iter().map(|setting| {
+        let set = values.get(setting.name);
+        json!({
+            "name": setting.name,
+            "value": set.map_or(setting.default, String::as_str),
+            "set": set.is_some(),
+            "about": setting.about,
+        })
+    });
+    listed.collect()
+}
+
+/// Gives the router's view of an app what its settings say.
+pub(super) fn apply(values: &Values, node: &Node, site: &mut Site) {
+    let value = |setting: &Setting| {
+        let set = values.get(setting.name).map(String::as_str);
+        set.unwrap_or(setting.default)
+    };
+    if value(&HTTPS_REDIRECT) == "on" {
+        site.https.redirect = node.https.map(|https| https.port());
+    }
+    if value(&HSTS) != "off" {
+        site.https.hsts = HeaderValue::from_str(value(&HSTS)).ok();
+    }
+}
+
+fn on_or_off(value: &str) -> Result<String, String> {
+    match value {
+        "on" | "off" => Ok(value.to_owned()),
+        _ => Err("write on or off".to_owned()),
+    }
+}
+
+fn https_redirect(value: &str, node: &Node) -> Result<String, String> {
+    if value == "on" && node.https.is_none() {
+        return Err(
+            "this node does not serve https; it does with corundum server --https ADDRESS"
+                .to_owned(),
+        );
+    }
+    on_or_off(value)
+}
+
+fn hsts(value: &str, _node: &Node) -> Result<String, String> {
+    hsts_header(value)
+}
+
+/// A header's value as RFC 6797 section 6.1 has it, from the seconds alone or with directives.
+fn hsts_header(value: &str) -> Result<String, String> {
+    const INSTEAD: &str =
+        "write off, or seconds, as in 31536000, or \"31536000; includeSubDomains; preload\"";
+    if value == "off" {
+        return Ok(value.to_owned());
+    }
+    let mut parts = value.split(';').map(str::trim);
+    let seconds = parts.next().unwrap_or_default();
+    let seconds = seconds.strip_prefix("max-age=").unwrap_or(seconds);
+    let seconds: u32 = seconds.parse().map_err(|_| INSTEAD.to_owned())?;
+    let mut header = format!("max-age={seconds}");
+    for known in ["includeSubDomains", "preload"] {
+        let mut rest = parts.clone();
+        if rest.any(|part| part.eq_ignore_ascii_case(known)) {
+            header.push_str("; ");
+            header.push_str(known);
+        }
+    }
+    let known =
+        |part: &str| ["includesubdomains", "preload"].contains(&part.to_ascii_lowercase().as_str());
+    if parts.all(known) {
+        Ok(header)
+    } else {
+        Err(INSTEAD.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hsts_is_seconds_or_the_headers_value() {
+        let header = |value: &str| hsts_header(value);
+        assert_eq!(header("off").unwrap(), "off");
+        assert_eq!(header("31536000").unwrap(), "max-age=31536000");
+        assert_eq!(
+            header("max-age=60;preload; INCLUDESUBDOMAINS").unwrap(),
+            "max-age=60; includeSubDomains; preload"
+        );
+        for wrong in [
+            "",
+            "on",
+            "-1",
+            "1.5",
+            "60; secure",
+            "99999999999",
+            "60\r\nX: y",
+            "60;;preload",
+        ] {
+            assert!(header(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

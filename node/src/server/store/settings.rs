@@ -1,0 +1,57 @@
+//! What an app's owner has set of how its requests are treated: names and values as text. What they may be, and what they
+//! mean, is for [`super::super::settings`].
+
+use std::collections::BTreeMap;
+
+use corundum_sdk::names::AppName;
+use rusqlite::params;
+
+use super::{SqliteStore, StoreError};
+
+/// Settings by name; one that is not there has its default.
+pub(crate) type Values = BTreeMap<String, String>;
+
+/// Where settings are kept.
+pub(crate) trait SettingStore {
+    /// The settings of an app that were set.
+    fn settings(&self, app: &AppName) -> Result<Values, StoreError>;
+
+    /// Sets some settings of an app, and unsets those without a value, in one step.
+    fn change_settings(
+        &self,
+        app: &AppName,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<(), StoreError>;
+}
+
+impl SettingStore for SqliteStore {
+    fn settings(&self, app: &AppName) -> Result<Values, StoreError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare("select name, value from settings where app = ?1")?;
+        let rows = statement.query_map([app.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn change_settings(
+        &self,
+        app: &AppName,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        for (name, value) in changes {
+            match value {
+                Some(value) => transaction.execute(
+                    "insert or replace into settings values (?1, ?2, ?3)",
+                    params![app.as_str(), name, value],
+                )?,
+                None => transaction.execute(
+                    "delete from settings where app = ?1 and name = ?2",
+                    [app.as_str(), name],
+                )?,
+            };
+        }
+        Ok(transaction.commit()?)
+    }
+}
