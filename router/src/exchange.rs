@@ -42,6 +42,7 @@ impl Exchange {
                 Version::HTTP_2 => "http2",
                 _ => "http1.1",
             },
+            tls: connection.tls,
             ..Entry::default()
         };
         Self {

@@ -24,4 +24,5 @@ pub mod router;
 pub mod server;
 mod service;
 pub mod site;
+pub mod tls;
 mod traffic;

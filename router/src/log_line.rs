@@ -34,6 +34,8 @@ pub struct Entry {
     pub bytes: u64,
     /// `http1.0`, `http1.1` or `http2`.
     pub protocol: &'static str,
+    /// Whether the client's connection is encrypted.
+    pub tls: bool,
     /// Time the dyno computed.
     pub cpu: Duration,
     /// Bytes of the dyno's memory.
@@ -59,7 +61,7 @@ impl Entry {
             .unwrap_or_default();
         let _ = write!(
             line,
-            " method={} path={:?} host={} request_id={} fwd={:?} dyno={dyno} connect=0ms service={}ms status={} bytes={} protocol={} tls=false",
+            " method={} path={:?} host={} request_id={} fwd={:?} dyno={dyno} connect=0ms service={}ms status={} bytes={} protocol={} tls={}",
             self.method,
             self.path,
             self.host,
@@ -69,6 +71,7 @@ impl Entry {
             self.status,
             self.bytes,
             self.protocol,
+            self.tls,
         );
         let _ = write!(
             line,
