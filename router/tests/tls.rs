@@ -394,7 +394,7 @@ async fn an_acme_server_is_shown_its_challenge_and_others_are_not() {
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(&[7; 32])];
     let challenge = params.self_signed(&key).unwrap().der().clone();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let certificate = Certificate::new(vec![challenge], key).unwrap();
+    let certificate = Certificate::of_challenge(challenge, key).unwrap();
     front
         .certificates
         .add_challenge("one.example", &certificate);

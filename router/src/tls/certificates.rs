@@ -34,6 +34,22 @@ impl Certificate {
         let key = CertifiedKey::from_der(chain, key, &ring::default_provider())?;
         Ok(Self(Arc::new(key)))
     }
+
+    /// The answer to a challenge (RFC 8737 section 3). It is not checked: its extension is critical, and known to nobody
+    /// but ACME servers.
+    ///
+    /// # Errors
+    ///
+    /// A key that is of no known form.
+    pub fn of_challenge(
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let key = ring::default_provider()
+            .key_provider
+            .load_private_key(key)?;
+        Ok(Self(Arc::new(CertifiedKey::new(vec![certificate], key))))
+    }
 }
 
 /// A certificate with the hosts that it is shown for: names of it that lead to one app, in lower case. `*.example`
