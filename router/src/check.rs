@@ -51,7 +51,7 @@ pub(crate) fn check(
     site: &Site,
     connection: &Connection,
 ) -> Result<(), Failure> {
-    if !connection.hosts.allow(host) {
+    if !connection.hosts.allow(&site.app, host) {
         return Err(Failure::Misdirected);
     }
     if parts.method == Method::CONNECT {

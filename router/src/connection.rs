@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use corundum_sdk::names::AppName;
+
 /// A client's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -23,8 +25,9 @@ pub enum Hosts {
     /// Any: there is no certificate.
     #[default]
     Any,
-    /// Names of a certificate, in lower case. `*.example` stands for one label (RFC 6125 section 6.4.3).
-    Named(Arc<[Box<str>]>),
+    /// Names of a certificate, in lower case, as far as they lead to its app. `*.example` stands for one label (RFC 6125
+    /// section 6.4.3).
+    Named(AppName, Arc<[Box<str>]>),
 }
 
 impl Connection {
@@ -35,15 +38,15 @@ impl Connection {
 }
 
 impl Hosts {
-    /// Whether `host` (lower case, without a port) is one of them.
-    pub fn allow(&self, host: &str) -> bool {
+    /// Whether `host` (lower case, without a port) of `app` is one of them.
+    pub fn allow(&self, app: &AppName, host: &str) -> bool {
         let covers = |name: &str| match name.strip_prefix("*.") {
             Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
             None => name == host,
         };
         match self {
             Self::Any => true,
-            Self::Named(names) => names.iter().any(|name| covers(name)),
+            Self::Named(owner, names) => owner == app && names.iter().any(|name| covers(name)),
         }
     }
 }
@@ -54,7 +57,9 @@ mod tests {
 
     #[test]
     fn a_certificates_wildcard_stands_for_one_label() {
-        let hosts = Hosts::Named(["a.example".into(), "*.b.example".into()].into());
+        let app: AppName = "one-app".parse().unwrap();
+        let names = ["a.example".into(), "*.b.example".into()].into();
+        let hosts = Hosts::Named(app.clone(), names);
         for (host, allowed) in [
             ("a.example", true),
             ("x.a.example", false),
@@ -62,8 +67,10 @@ mod tests {
             ("x.y.b.example", false),
             ("b.example", false),
         ] {
-            assert_eq!(hosts.allow(host), allowed, "{host}");
+            assert_eq!(hosts.allow(&app, host), allowed, "{host}");
         }
-        assert!(Hosts::Any.allow("anything"));
+        let other: AppName = "another".parse().unwrap();
+        assert!(!hosts.allow(&other, "a.example"));
+        assert!(Hosts::Any.allow(&other, "anything"));
     }
 }

@@ -77,6 +77,11 @@ impl Grid for Mirror {
 
 /// A certificate of its own making, for these names.
 fn made(names: &[&str]) -> (CertificateDer<'static>, Entry) {
+    let app = names[0].rsplit('.').nth(1).unwrap();
+    made_for(app, names)
+}
+
+fn made_for(app: &str, names: &[&str]) -> (CertificateDer<'static>, Entry) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let params = CertificateParams::new(names.clone()).unwrap();
@@ -85,6 +90,7 @@ fn made(names: &[&str]) -> (CertificateDer<'static>, Entry) {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let entry = Entry {
         certificate: Certificate::new(vec![chain.clone()], key).unwrap(),
+        app: app.parse().unwrap(),
         hosts: names.into_iter().map(String::into_boxed_str).collect(),
     };
     (chain, entry)
@@ -318,8 +324,9 @@ async fn certificates_are_replaced_under_open_connections() {
 #[tokio::test]
 async fn a_request_for_a_host_that_the_certificate_is_not_shown_for_is_misdirected() {
     let (root, one) = made(&["one.example"]);
+    let (wild_root, wild) = made_for("one", &["*.wild.example"]);
     let (_, two) = made(&["two.example"]);
-    let front = Front::start(vec![one, two]).await;
+    let front = Front::start(vec![one, two, wild]).await;
     let mut stream = front.connect(&root, "one.example", &[]).await.unwrap();
     let answer = ask(&mut stream, "two.example").await;
     assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
@@ -328,6 +335,13 @@ async fn a_request_for_a_host_that_the_certificate_is_not_shown_for_is_misdirect
         line.contains("code=H31 desc=\"Misdirected Request\""),
         "{line}"
     );
+    // The certificate covers the name, but is another app's.
+    let mut stream = front
+        .connect(&wild_root, "two.wild.example", &[])
+        .await
+        .unwrap();
+    let answer = ask(&mut stream, "two.wild.example").await;
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
 }
 
 #[tokio::test]

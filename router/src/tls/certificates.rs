@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use corundum_sdk::names::AppName;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
@@ -58,6 +59,8 @@ impl Certificate {
 pub struct Entry {
     /// What is shown.
     pub certificate: Certificate,
+    /// Whose it is: no other app is served over a connection that was shown it.
+    pub app: AppName,
     /// The hosts; connections may ask for these alone.
     pub hosts: Vec<Box<str>>,
 }
@@ -106,7 +109,7 @@ impl Certificates {
         for entry in entries {
             let identity = Identity {
                 config: Arc::new(self.config(&entry.certificate)),
-                hosts: Hosts::Named(entry.hosts.clone().into()),
+                hosts: Hosts::Named(entry.app, entry.hosts.clone().into()),
             };
             let hosts = entry.hosts.into_iter();
             table.extend(hosts.map(|host| (host, identity.clone())));
