@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::grid::{DynoBody, DynoGone};
+use crate::outflow::Outflow;
 
 /// What is done when a response's body has ended.
 pub(crate) type OnEnd = Box<dyn FnOnce(End) + Send>;
@@ -27,13 +27,25 @@ pub(crate) enum Outcome {
     Complete,
     /// The dyno ended in the middle.
     DynoGone,
+    /// The dyno gave nothing for too long.
+    DynoIdle,
     /// The client went away.
     ClientGone,
+    /// The client took nothing for too long.
+    ClientIdle,
+}
+
+/// Where a body comes from.
+pub(crate) enum Source {
+    /// It is here.
+    Full(Bytes),
+    /// It is still being made.
+    Stream(Outflow),
 }
 
 /// A response's body.
 pub struct ResponseBody {
-    source: DynoBody,
+    source: Source,
     /// Its length, where the app has said so: then nobody asks for more after its last byte.
     length: Option<u64>,
     bytes: u64,
@@ -42,7 +54,7 @@ pub struct ResponseBody {
 }
 
 impl ResponseBody {
-    pub(crate) fn new(source: DynoBody, length: Option<u64>, on_end: Option<OnEnd>) -> Self {
+    pub(crate) fn new(source: Source, length: Option<u64>, on_end: Option<OnEnd>) -> Self {
         Self {
             source,
             length,
@@ -55,7 +67,7 @@ impl ResponseBody {
 
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        Self::new(DynoBody::Full(bytes), None, None)
+        Self::new(Source::Full(bytes), None, None)
     }
 }
 
@@ -69,40 +81,36 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let this = &mut *self;
         match &mut this.source {
-            DynoBody::Full(bytes) => {
+            Source::Full(bytes) => {
                 this.outcome = Outcome::Complete;
                 let bytes = std::mem::take(bytes);
                 this.bytes += bytes.len() as u64;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            DynoBody::Stream(stream) => match stream.poll_recv(context) {
+            Source::Stream(stream) => match stream.poll(context) {
                 Poll::Pending => Poll::Pending,
-                Poll::Ready(Some(Ok(bytes))) => {
+                Poll::Ready(Some(bytes)) => {
                     this.bytes += bytes.len() as u64;
                     Poll::Ready(Some(Ok(Frame::data(bytes))))
                 }
-                Poll::Ready(Some(Err(DynoGone))) => {
-                    this.outcome = Outcome::DynoGone;
-                    let error =
-                        std::io::Error::other("the dyno ended in the middle of its response");
-                    Poll::Ready(Some(Err(error)))
-                }
                 Poll::Ready(None) => {
-                    this.outcome = Outcome::Complete;
-                    Poll::Ready(None)
+                    this.outcome = stream.ending().unwrap_or(Outcome::DynoGone);
+                    let whole = this.outcome == Outcome::Complete;
+                    let error = "the dyno ended in the middle of its response";
+                    Poll::Ready((!whole).then(|| Err(std::io::Error::other(error))))
                 }
             },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.source, DynoBody::Full(bytes) if bytes.is_empty())
+        matches!(&self.source, Source::Full(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            DynoBody::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            DynoBody::Stream(_) => SizeHint::default(),
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Stream(_) => SizeHint::default(),
         }
     }
 }
@@ -114,6 +122,12 @@ impl Drop for ResponseBody {
         };
         if self.is_end_stream() || self.length == Some(self.bytes) {
             self.outcome = Outcome::Complete;
+        } else if let (Outcome::ClientGone, Source::Stream(stream)) = (self.outcome, &self.source) {
+            // It may have been given up before its client was.
+            self.outcome = match stream.ending() {
+                Some(Outcome::ClientIdle) => Outcome::ClientIdle,
+                _ => Outcome::ClientGone,
+            };
         }
         on_end(End {
             bytes: self.bytes,

@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, DATE, VIA};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
-use crate::body::{End, OnEnd, Outcome, ResponseBody};
+use crate::body::{End, OnEnd, Outcome, ResponseBody, Source};
 use crate::connection::Connection;
 use crate::error_page;
 use crate::failure::Failure;
@@ -18,6 +18,9 @@ use crate::grid::{Dispatched, DynoBody, Grid};
 use crate::headers;
 use crate::load::Place;
 use crate::log_line::Entry;
+use crate::outflow::Outflow;
+use crate::router::Router;
+use crate::traffic::Ticket;
 
 /// What is gathered of a request for its log line.
 pub(crate) struct Exchange {
@@ -25,10 +28,12 @@ pub(crate) struct Exchange {
     pub(crate) started: Instant,
     /// Where it is counted, once it is known whose it is.
     pub(crate) figures: Option<Arc<AppFigures>>,
+    /// Its place on its connection.
+    pub(crate) ticket: Ticket,
 }
 
 impl Exchange {
-    pub(crate) fn new(parts: &Parts, connection: &Connection) -> Self {
+    pub(crate) fn new(parts: &Parts, connection: &Connection, ticket: &Ticket) -> Self {
         let target = parts
             .uri
             .path_and_query()
@@ -49,6 +54,7 @@ impl Exchange {
             entry,
             started: Instant::now(),
             figures: None,
+            ticket: ticket.clone(),
         }
     }
 
@@ -90,7 +96,7 @@ impl Exchange {
     /// A dyno's response, cleaned, with the log line to be written when it has ended.
     pub(crate) fn answer<G: Grid>(
         mut self,
-        grid: Arc<G>,
+        router: &Router<G>,
         app: AppName,
         mut response: Response<()>,
         dispatched: Dispatched,
@@ -106,13 +112,18 @@ impl Exchange {
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED;
         let source = match dispatched.body {
-            _ if bodiless => DynoBody::Full(Bytes::new()),
+            _ if bodiless => Source::Full(Bytes::new()),
             DynoBody::Full(bytes) => {
                 // What was said of the length may be wrong, what came is not.
                 headers.remove(CONTENT_LENGTH);
-                DynoBody::Full(bytes)
+                Source::Full(bytes)
             }
-            stream @ DynoBody::Stream(_) => stream,
+            DynoBody::Stream(stream) => Source::Stream(Outflow::start(
+                stream,
+                &router.limits,
+                &router.budget,
+                &self.ticket,
+            )),
         };
         let length = headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -121,6 +132,7 @@ impl Exchange {
         self.entry.queue = dispatched.queue;
         self.entry.status = status.as_u16();
         let figures = dispatched.figures;
+        let grid = router.grid.clone();
         let on_end: OnEnd = Box::new(move |end: End| {
             self.entry.bytes = end.bytes;
             self.entry.service = self.started.elapsed().saturating_sub(self.entry.queue);
@@ -129,7 +141,9 @@ impl Exchange {
             let failure = match end.outcome {
                 Outcome::Complete => None,
                 Outcome::DynoGone => Some(Failure::ServerInterrupted),
+                Outcome::DynoIdle => Some(Failure::IdleConnection),
                 Outcome::ClientGone => Some(Failure::ClientInterrupted),
+                Outcome::ClientIdle => Some(Failure::ClientIdle),
             };
             if let Some(failure) = &failure {
                 self.entry.status = failure.status().as_u16();

@@ -35,6 +35,8 @@ pub trait Grid: Send + Sync + 'static {
 pub enum RequestBody {
     /// No body.
     Empty,
+    /// A body that has arrived whole.
+    Full(Bytes),
     /// A body that is streamed as the dyno reads it; an item that is an error ends it.
     Stream(BoxStream<'static, Result<Bytes, ClientGone>>),
 }

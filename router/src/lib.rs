@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod budget;
 mod check;
 pub mod connection;
 mod error_page;
@@ -15,14 +16,18 @@ pub mod failure;
 pub mod figures;
 mod gateway;
 pub mod grid;
+mod guard;
 mod headers;
 pub mod https;
+mod inflow;
 pub mod limits;
 mod load;
 pub mod log_line;
+mod outflow;
 pub mod router;
 pub mod server;
 mod service;
+mod serving;
 pub mod site;
 pub mod tls;
 mod traffic;

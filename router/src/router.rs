@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::figures::RouterFigures;
 use crate::grid::Grid;
 use crate::limits::Limits;
@@ -11,6 +12,8 @@ pub struct Router<G> {
     pub(crate) grid: Arc<G>,
     pub(crate) figures: Arc<RouterFigures>,
     pub(crate) limits: Limits,
+    /// What bodies may keep waiting.
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl<G: Grid> Router<G> {
@@ -24,6 +27,7 @@ impl<G: Grid> Router<G> {
         Self {
             grid,
             figures: Arc::default(),
+            budget: Budget::new(limits.buffers),
             limits,
         }
     }

@@ -4,22 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustix::net::sockopt::set_tcp_user_timeout;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::connection::{Connection, Hosts};
 use crate::grid::Grid;
 use crate::router::Router;
-use crate::service;
+use crate::serving::Serving;
 use crate::tls;
 use crate::tls::certificates::Certificates;
-use crate::traffic::Traffic;
 
 /// Milliseconds that a client may leave what it was sent without reading on. A dyno is long free by then; the connection
 /// would stay for as long as the client likes.
@@ -33,11 +27,20 @@ pub struct ServerLimits {
     pub connections: usize,
     /// For a TLS handshake to be done.
     pub handshake: Duration,
-    /// For a request's head to arrive (408).
+    /// For a request's head to arrive (408), and for the first byte of a connection.
     pub head: Duration,
+    /// For which a connection is kept without a request, after its first.
+    pub idle: Duration,
+    /// After which a connection without a request gives up all it has but its socket.
+    pub park: Duration,
+    /// Requests at once on an HTTP/2 connection.
+    pub streams: u32,
+    /// Requests of an HTTP/2 connection that its client may have taken back before they were begun; with one more it is
+    /// closed (CVE-2023-44487).
+    pub resets: usize,
     /// Headers of a request (431).
     pub headers: usize,
-    /// Bytes of a request's head, or of what is read ahead.
+    /// Bytes that are read ahead; more than a head may have.
     pub buffer: usize,
     /// For running requests to end when the router is stopped.
     pub drain: Duration,
@@ -49,6 +52,10 @@ impl Default for ServerLimits {
             connections: 20_000,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            park: Duration::from_secs(2),
+            streams: 100,
+            resets: 20,
             headers: 100,
             buffer: 128 << 10,
             drain: Duration::from_secs(30),
@@ -91,22 +98,8 @@ async fn serve<G: Grid>(
     limits: ServerLimits,
     stop: impl Future<Output = ()>,
 ) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        // Without a timer the timeout below would be silent.
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_headers(limits.headers)
-        .max_buf_size(limits.buffer);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(100)
-        .max_header_list_size(64 << 10)
-        .keep_alive_interval(Duration::from_secs(20));
-    let builder = Arc::new(builder);
-    let graceful = GracefulShutdown::new();
+    let (stopping, stopped) = watch::channel(());
+    let serving = Arc::new(Serving::new(router.clone(), limits.clone(), stopped));
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -135,13 +128,7 @@ async fn serve<G: Grid>(
             tls: matches!(security, Security::Tls(_)),
             hosts: Hosts::Any,
         };
-        let open = router.figures.connection();
-        let serving = Serving {
-            builder: builder.clone(),
-            router: router.clone(),
-            watcher: graceful.watcher(),
-            head: limits.head,
-        };
+        let (serving, open) = (serving.clone(), router.figures.connection());
         let (security, most) = (security.clone(), limits.handshake);
         tokio::spawn(async move {
             match security {
@@ -159,45 +146,7 @@ async fn serve<G: Grid>(
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(limits.drain, graceful.shutdown()).await;
-}
-
-/// What a connection needs to be served.
-struct Serving<G> {
-    builder: Arc<auto::Builder<TokioExecutor>>,
-    router: Arc<Router<G>>,
-    watcher: Watcher,
-    head: Duration,
-}
-
-impl<G: Grid> Serving<G> {
-    /// Serves requests until the client has no more, says nothing for too long, or the router is stopped.
-    async fn connection<S>(self, stream: S, seen: Connection)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let peer = seen.peer;
-        let traffic = Arc::new(Traffic::default());
-        let counted = traffic.clone();
-        let router = self.router;
-        let service = service_fn(move |request| {
-            let (router, seen) = (router.clone(), seen.clone());
-            let under_way = counted.begin();
-            async move {
-                let response = service::serve(router, seen, request).await;
-                Ok::<_, std::convert::Infallible>(response.map(|body| under_way.hold(body)))
-            }
-        });
-        let connection = self
-            .builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = self.watcher.watch(connection);
-        tokio::select! {
-            result = connection => if let Err(error) = result {
-                tracing::debug!(%error, %peer, "connection");
-            },
-            () = traffic.idle(self.head) => {}
-        }
-    }
+    drop(stopping);
+    let everyone = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(limits.drain, places.acquire_many(everyone)).await;
 }

@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use corundum_sdk::names::AppName;
-use futures_util::StreamExt;
 use http::header::HeaderName;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
-use http_body::Body;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::body::ResponseBody;
@@ -18,20 +15,23 @@ use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::gateway;
-use crate::grid::{ClientGone, Grid, RequestBody};
+use crate::grid::Grid;
 use crate::headers;
+use crate::inflow::Inflow;
 use crate::load::Place;
 use crate::router::Router;
 use crate::site::Site;
+use crate::traffic::Ticket;
 
 /// Serves one request.
 pub(crate) async fn serve<G: Grid>(
     router: Arc<Router<G>>,
     connection: Connection,
     request: Request<Incoming>,
+    ticket: &Ticket,
 ) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
-    let mut exchange = Exchange::new(&parts, &connection);
+    let mut exchange = Exchange::new(&parts, &connection, ticket);
     let host = match check::host(&parts) {
         Ok(host) => host,
         Err(failure) => return exchange.refuse(&failure, &parts),
@@ -78,33 +78,33 @@ async fn serve_site<G: Grid>(
     headers::set_host(&mut parts);
     headers::strip_hop_by_hop(&mut parts.headers);
     exchange.entry.forwarded = headers::add_forwarding(&mut parts.headers, connection, id.clone());
-    let length = if body.is_end_stream() {
-        Some(0)
-    } else {
-        body.size_hint().exact()
-    };
-    let head = gateway::scgi_head(&parts, &host, connection, length);
-    let body = match length {
-        Some(0) => RequestBody::Empty,
-        _ => stream(body),
-    };
+    let ticket = exchange.ticket.clone();
     // Dropped before it has an answer: the client has gone.
     let mut watch = Watch {
         grid: grid.clone(),
         app: app.clone(),
         exchange: Some(exchange),
     };
-    let result = grid.dispatch(&app, head, body).await;
+    let answered = async {
+        let gathered = Inflow::gather(body, site.max_body, &router.limits, &router.budget, &ticket);
+        let gathered = gathered.await?;
+        let head = gateway::scgi_head(&parts, &host, connection, gathered.length);
+        let dispatched = grid.dispatch(&app, head, gathered.body).await;
+        // What broke the request off is of more interest than what the app made of half of it.
+        if let Some(failure) = gathered.fault.get() {
+            return Err(failure.clone());
+        }
+        let dispatched = dispatched?;
+        let response = gateway::response(&dispatched.head, &router.limits)?;
+        Ok((response, dispatched))
+    };
+    let answered = answered.await;
     let Some(exchange) = watch.exchange.take() else {
         return Response::new(Bytes::new().into());
     };
-    let answered = result.and_then(|dispatched| {
-        let response = gateway::response(&dispatched.head, &router.limits)?;
-        Ok((response, dispatched))
-    });
     match answered {
         Ok((response, dispatched)) => {
-            let mut response = exchange.answer(grid, app, response, dispatched, &parts, place);
+            let mut response = exchange.answer(router, app, response, dispatched, &parts, place);
             response
                 .headers_mut()
                 .insert(HeaderName::from_static("x-request-id"), id);
@@ -112,14 +112,6 @@ async fn serve_site<G: Grid>(
         }
         Err(failure) => exchange.refuse_and_log(&*grid, &app, &failure, &parts),
     }
-}
-
-/// The body as the grid takes it: data only, since trailers have no place in CGI.
-fn stream(body: Incoming) -> RequestBody {
-    let frames = body
-        .into_data_stream()
-        .map(|item| item.map_err(|_| ClientGone));
-    RequestBody::Stream(frames.boxed())
 }
 
 /// Logs a request whose client went away before it was answered.

@@ -1,13 +1,15 @@
-//! Whether a connection is in use. One that is not is closed: HTTP's own timeouts begin with a request's first byte, and
-//! a client that never sends one, or that only answers pings, would keep its place for ever.
+//! What goes over one connection: whether it is in use, and what must not be served.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
+
+use crate::failure::Failure;
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
@@ -16,41 +18,95 @@ pub(crate) struct Traffic {
     under_way: AtomicU32,
     /// Requests so far.
     begun: AtomicU64,
+    /// Whether bytes were written that may not have reached the kernel.
+    unflushed: AtomicBool,
+    /// The request that must not be served, from 1, and what its client is told. It is the last of its connection.
+    refused: OnceLock<(u64, Failure)>,
+    /// Told when the connection is to be cut.
+    cut: Notify,
 }
 
 impl Traffic {
     /// Counts a request.
     pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(self.clone())
+        let traffic = self.clone();
+        UnderWay(Ticket { traffic, number })
     }
 
-    /// Waits until no request has been under way for `most` or a little longer.
-    pub(crate) async fn idle(&self, most: Duration) {
-        let mut seen = (0, 0);
+    /// Waits until the connection is to be cut, whatever else is under way on it.
+    pub(crate) async fn cut(&self) {
+        self.cut.notified().await;
+    }
+
+    /// Whether there has been a request.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
+    }
+
+    /// Says that a request, counted from 1, must not be served.
+    pub(crate) fn refuse(&self, request: u64, failure: Failure) {
+        let _ = self.refused.set((request, failure));
+    }
+
+    /// Notes that bytes are being written.
+    pub(crate) fn written(&self) {
+        self.unflushed.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that all bytes have been written.
+    pub(crate) fn flushed(&self) {
+        self.unflushed.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until no request has been under way for `most`, or up to twice as long.
+    pub(crate) async fn quiet(&self, most: Duration) {
+        // No number of requests, so that the first look is never the last.
+        let mut seen = u64::MAX;
         loop {
             tokio::time::sleep(most).await;
             let begun = self.begun.load(Ordering::Relaxed);
-            let under_way = self.under_way.load(Ordering::Relaxed);
-            // At the first look a head may be about to time out, which has an answer of its own.
-            let looks = if under_way == 0 && seen.0 == begun {
-                seen.1 + 1
-            } else {
-                0
-            };
-            if looks == 2 {
+            let busy = self.under_way.load(Ordering::Relaxed) > 0
+                || self.unflushed.load(Ordering::Relaxed);
+            if !busy && begun == seen {
                 return;
             }
-            seen = (begun, looks);
+            seen = if busy { u64::MAX } else { begun };
         }
     }
 }
 
+/// A request of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Ticket {
+    traffic: Arc<Traffic>,
+    number: u64,
+}
+
+impl Ticket {
+    /// What its client is told, if it must not be served.
+    pub(crate) fn refusal(&self) -> Option<&Failure> {
+        let (number, failure) = self.traffic.refused.get()?;
+        (*number == self.number).then_some(failure)
+    }
+
+    /// Has the connection cut, since its client takes nothing.
+    pub(crate) fn cut(&self) {
+        self.traffic.cut.notify_one();
+    }
+}
+
 /// A request that is under way until this is dropped.
-pub(crate) struct UnderWay(Arc<Traffic>);
+#[derive(Debug)]
+pub(crate) struct UnderWay(Ticket);
 
 impl UnderWay {
+    /// Which one it is.
+    pub(crate) fn ticket(&self) -> &Ticket {
+        &self.0
+    }
+
     /// Lets the request end with the body of its response.
     pub(crate) fn hold<B>(self, body: B) -> Held<B> {
         Held {
@@ -62,7 +118,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.traffic.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -60,6 +60,9 @@ impl Grid for FakeGrid {
             "/head" => DynoBody::Full(head.as_bytes().to_vec().into()),
             "/echo" => {
                 let mut all = Vec::new();
+                if let RequestBody::Full(bytes) = &body {
+                    all.extend_from_slice(bytes);
+                }
                 if let RequestBody::Stream(mut stream) = body {
                     while let Some(part) = stream.next().await {
                         all.extend_from_slice(&part.map_err(|_| Failure::ClientInterrupted)?);
@@ -391,6 +394,8 @@ async fn a_slow_head_is_timed_out() {
 async fn a_client_that_says_nothing_or_no_more_loses_its_connection() {
     let limits = ServerLimits {
         head: Duration::from_millis(100),
+        idle: Duration::from_millis(100),
+        park: Duration::from_millis(30),
         ..ServerLimits::default()
     };
     let router = Router::start_with(limits).await;

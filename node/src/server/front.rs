@@ -51,6 +51,7 @@ impl Grid for Front {
     ) -> Result<Dispatched, Failure> {
         let body = match body {
             RequestBody::Empty => exchange::RequestBody::Empty,
+            RequestBody::Full(bytes) => exchange::RequestBody::Full(bytes),
             RequestBody::Stream(stream) => exchange::RequestBody::Stream(
                 stream.map(|item| item.map_err(|_| BodyInterrupted)).boxed(),
             ),

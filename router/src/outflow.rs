@@ -1,0 +1,127 @@
+//! A response's body on its way out: what a slow client has not taken waits here, so that the dyno is free.
+//!
+//! A task takes from the dyno what there is, up to a bound, beyond which the dyno waits; but not for ever. A client that
+//! takes nothing for too long loses its connection (H28), a dyno that gives nothing for too long its request (H15).
+
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::body::Outcome;
+use crate::budget::{Budget, Taken};
+use crate::grid::DynoGone;
+use crate::limits::Limits;
+use crate::traffic::Ticket;
+
+/// The receiving end.
+pub(crate) struct Outflow {
+    /// Not bounded by number, since each piece has a permit for its bytes.
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    ending: Arc<OnceLock<Outcome>>,
+}
+
+/// Bytes that wait, and their place among those that may.
+struct Piece {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+    _taken: Option<Taken>,
+}
+
+/// The task's side.
+struct Pump {
+    source: mpsc::Receiver<Result<Bytes, DynoGone>>,
+    pieces: mpsc::UnboundedSender<Piece>,
+    room: Arc<Semaphore>,
+    budget: Arc<Budget>,
+    limits: Limits,
+    ticket: Ticket,
+}
+
+impl Outflow {
+    /// Begins to take from `source`.
+    pub(crate) fn start(
+        source: mpsc::Receiver<Result<Bytes, DynoGone>>,
+        limits: &Limits,
+        budget: &Arc<Budget>,
+        ticket: &Ticket,
+    ) -> Self {
+        let (sender, pieces) = mpsc::unbounded_channel();
+        let ending = Arc::new(OnceLock::new());
+        let pump = Pump {
+            source,
+            pieces: sender,
+            room: Arc::new(Semaphore::new(limits.response_buffer)),
+            budget: budget.clone(),
+            limits: limits.clone(),
+            ticket: ticket.clone(),
+        };
+        let told = ending.clone();
+        tokio::spawn(async move {
+            let mut pump = pump;
+            let outcome = pump.run().await;
+            let _ = told.set(outcome);
+            if outcome == Outcome::ClientIdle {
+                pump.ticket.cut();
+            }
+        });
+        Self { pieces, ending }
+    }
+
+    /// The next bytes; none when the body has ended, as [`Outflow::ending`] then says.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let piece = self.pieces.poll_recv(context);
+        piece.map(|piece| piece.map(|piece| piece.bytes))
+    }
+
+    /// How the body has ended on the dyno's side, if it has.
+    pub(crate) fn ending(&self) -> Option<Outcome> {
+        self.ending.get().copied()
+    }
+}
+
+impl Pump {
+    async fn run(&mut self) -> Outcome {
+        loop {
+            let next = tokio::time::timeout(self.limits.dyno_idle, self.source.recv());
+            let next = tokio::select! {
+                next = next => next,
+                () = self.pieces.closed() => return Outcome::ClientGone,
+            };
+            let bytes = match next {
+                Err(_) => return Outcome::DynoIdle,
+                Ok(None) => return Outcome::Complete,
+                Ok(Some(Err(DynoGone))) => return Outcome::DynoGone,
+                Ok(Some(Ok(bytes))) => bytes,
+            };
+            if let Err(outcome) = self.put(bytes).await {
+                return outcome;
+            }
+        }
+    }
+
+    /// Puts bytes where the client takes them from, when there is room.
+    async fn put(&self, bytes: Bytes) -> Result<(), Outcome> {
+        let taken = self.budget.take(bytes.len());
+        // Without a share of the node's room, a piece waits until the one before it is gone.
+        let own = match taken {
+            Some(_) => bytes.len().min(self.limits.response_buffer),
+            None => self.limits.response_buffer,
+        };
+        let permit = self.room.clone().acquire_many_owned(own as u32);
+        let permit = tokio::select! {
+            permit = tokio::time::timeout(self.limits.client_idle, permit) => permit,
+            () = self.pieces.closed() => return Err(Outcome::ClientGone),
+        };
+        let Ok(Ok(permit)) = permit else {
+            return Err(Outcome::ClientIdle);
+        };
+        let piece = Piece {
+            bytes,
+            _permit: permit,
+            _taken: taken,
+        };
+        self.pieces.send(piece).map_err(|_| Outcome::ClientGone)
+    }
+}

@@ -1,0 +1,238 @@
+//! One connection, from its first byte to its end, whatever it comes over.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use crate::body::ResponseBody;
+use crate::connection::Connection;
+use crate::exchange::Exchange;
+use crate::grid::Grid;
+use crate::guard::io::{Guarded, Protocol};
+use crate::router::Router;
+use crate::server::ServerLimits;
+use crate::service;
+use crate::traffic::{Held, Ticket, Traffic};
+
+/// Bytes of a stream's body that an HTTP/2 client may send before they are asked for: no more than what is gathered of
+/// a body before a dyno is taken, so that a client cannot have more kept by opening streams than by opening connections.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of a response that are kept for a stream whose client does not take them.
+const STREAM_UNSENT: usize = 256 << 10;
+
+/// What all connections of a listener are served with.
+pub(crate) struct Serving<G> {
+    router: Arc<Router<G>>,
+    limits: ServerLimits,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    stop: watch::Receiver<()>,
+}
+
+impl<G: Grid> Serving<G> {
+    /// Serves with `limits` until the sender of `stop` is dropped or sends.
+    pub(crate) fn new(
+        router: Arc<Router<G>>,
+        limits: ServerLimits,
+        stop: watch::Receiver<()>,
+    ) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            // The guard times heads, and answers those that are late.
+            .header_read_timeout(None)
+            .max_headers(limits.headers)
+            .max_buf_size(limits.buffer);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(crate::guard::MAX_HEAD as u32)
+            .max_pending_accept_reset_streams(limits.resets)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_UNSENT)
+            .keep_alive_interval(Duration::from_secs(20));
+        Self {
+            router,
+            limits,
+            http1,
+            http2,
+            stop,
+        }
+    }
+
+    /// Serves one connection until it ends.
+    pub(crate) async fn connection<S>(&self, stream: S, connection: Connection)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let peer = connection.peer;
+        if let Err(error) = self.messages(stream, connection).await {
+            tracing::debug!(%error, %peer, "connection");
+        }
+    }
+
+    async fn messages<S>(&self, stream: S, connection: Connection) -> Result<(), BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut stop = self.stop.clone();
+        let traffic = Arc::new(Traffic::default());
+        let (head, fields) = (self.limits.head, self.limits.headers);
+        let mut stream = Guarded::new(stream, traffic.clone(), head, fields);
+        loop {
+            // Without a parser: one that waits keeps 8 KiB to read into, and its state.
+            let patience = if traffic.has_begun() {
+                self.limits.idle
+            } else {
+                head
+            };
+            let first = tokio::select! {
+                first = tokio::time::timeout(patience, stream.first()) => first,
+                _ = stop.changed() => return Ok(()),
+            };
+            let Ok(Ok(Some(protocol))) = first else {
+                return Ok(());
+            };
+            let service = self.service(connection.clone(), traffic.clone());
+            match protocol {
+                Protocol::Http2 => return self.http2(stream, service, &traffic, &mut stop).await,
+                Protocol::Http1 => match self.http1(stream, service, &traffic, &mut stop).await? {
+                    Some(idle) => stream = idle,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Serves HTTP/1 until the connection ends, or falls idle: then it is given back.
+    async fn http1<S>(
+        &self,
+        stream: Guarded<S>,
+        service: impl HttpService,
+        traffic: &Traffic,
+        stop: &mut watch::Receiver<()>,
+    ) -> Result<Option<Guarded<S>>, BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = self.http1.serve_connection(TokioIo::new(stream), service);
+        // In a box, so that an idle connection does not keep the room.
+        let mut connection = Box::pin(connection);
+        tokio::select! {
+            biased;
+            result = &mut connection => return Ok(result.map(|()| None)?),
+            () = traffic.cut() => return Ok(None),
+            () = traffic.quiet(self.limits.park) => {
+                let parts = std::pin::Pin::into_inner(connection).into_parts();
+                return Ok(Some(parts.io.into_inner()));
+            }
+            _ = stop.changed() => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            result = connection => Ok(result.map(|()| None)?),
+            () = traffic.cut() => Ok(None),
+        }
+    }
+
+    /// Serves HTTP/2 until the connection ends, or has been idle for too long.
+    async fn http2<S>(
+        &self,
+        stream: Guarded<S>,
+        service: impl HttpService,
+        traffic: &Traffic,
+        stop: &mut watch::Receiver<()>,
+    ) -> Result<(), BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = self.http2.serve_connection(TokioIo::new(stream), service);
+        let mut connection = Box::pin(connection);
+        tokio::select! {
+            biased;
+            result = &mut connection => return Ok(result?),
+            () = traffic.cut() => return Ok(()),
+            () = traffic.quiet(self.limits.idle) => {}
+            _ = stop.changed() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        // A client that neither closes nor asks for anything more would stay for ever.
+        tokio::select! {
+            result = &mut connection => Ok(result?),
+            () = traffic.cut() => Ok(()),
+            () = traffic.quiet(self.limits.idle) => Ok(()),
+        }
+    }
+
+    fn service(&self, connection: Connection, traffic: Arc<Traffic>) -> impl HttpService {
+        let router = self.router.clone();
+        hyper::service::service_fn(move |request: Request<Incoming>| {
+            let (router, connection) = (router.clone(), connection.clone());
+            let under_way = traffic.begin();
+            async move {
+                let response = match under_way.ticket().refusal() {
+                    Some(failure) => refused(failure, request, &connection, under_way.ticket()),
+                    None => service::serve(router, connection, request, under_way.ticket()).await,
+                };
+                Ok::<_, Infallible>(response.map(|body| under_way.hold(body)))
+            }
+        })
+    }
+}
+
+/// Any error that ends a connection.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The answer to what the guard has not let pass; `request` came in its place.
+fn refused(
+    failure: &crate::failure::Failure,
+    request: Request<Incoming>,
+    connection: &Connection,
+    ticket: &Ticket,
+) -> Response<ResponseBody> {
+    let (parts, _) = request.into_parts();
+    let mut response = Exchange::new(&parts, connection, ticket).refuse(failure, &parts);
+    let close = http::HeaderValue::from_static("close");
+    response
+        .headers_mut()
+        .insert(http::header::CONNECTION, close);
+    response
+}
+
+/// A service as hyper wants it.
+pub(crate) trait HttpService:
+    Service<
+        Request<Incoming>,
+        Response = Response<Held<ResponseBody>>,
+        Error = Infallible,
+        Future: Future<Output = Result<Response<Held<ResponseBody>>, Infallible>> + Send + 'static,
+    > + Send
+    + Unpin
+    + 'static
+{
+}
+
+impl<T> HttpService for T where
+    T: Service<
+            Request<Incoming>,
+            Response = Response<Held<ResponseBody>>,
+            Error = Infallible,
+            Future: Future<Output = Result<Response<Held<ResponseBody>>, Infallible>>
+                        + Send
+                        + 'static,
+        > + Send
+        + Unpin
+        + 'static
+{
+}
