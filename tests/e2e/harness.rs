@@ -92,9 +92,12 @@ pub(crate) struct Node {
     directory: tempfile::TempDir,
     http: u16,
     api: u16,
+    admin: u16,
     server: Option<Child>,
     /// What the server is told beside its directory and its listeners.
     arguments: Vec<String>,
+    /// Open files that it may have; as many as the machine lets it if none.
+    files: Option<u32>,
 }
 
 /// A repository with the node's remote.
@@ -152,27 +155,41 @@ impl Node {
         Self::start_in(cache(), arguments)
     }
 
+    /// A node that may have `files` open.
+    pub(crate) fn start_with_files(files: u32, arguments: &[&str]) -> Self {
+        let mut node = Self::new(cache(), arguments);
+        node.files = Some(files);
+        node.restart();
+        node
+    }
+
     /// A node with a cache of its own.
     pub(crate) fn start_in(cache: PathBuf, arguments: &[&str]) -> Self {
+        let mut node = Self::new(cache, arguments);
+        node.restart();
+        node
+    }
+
+    fn new(cache: PathBuf, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = directory.path().join("home");
         std::fs::create_dir(&home).unwrap();
         let git =
             "[user]\n\tname = Test\n\temail = test@localhost\n[init]\n\tdefaultBranch = main\n";
         std::fs::write(home.join(".gitconfig"), git).unwrap();
-        let mut node = Self {
+        Self {
             directory,
             cache,
             http: free_port(),
             api: free_port(),
+            admin: free_port(),
             server: None,
             arguments: arguments
                 .iter()
                 .map(|argument| (*argument).to_owned())
                 .collect(),
-        };
-        node.restart();
-        node
+            files: None,
+        }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -187,13 +204,22 @@ impl Node {
     }
 
     fn server(&self) -> Command {
-        let mut command = self.command(CORUNDUM);
+        let mut command = match self.files {
+            None => self.command(CORUNDUM),
+            Some(files) => {
+                let mut shell = self.command("sh");
+                let limited = format!("ulimit -n {files}; exec {CORUNDUM} \"$@\"");
+                shell.args(["-c", &limited, "sh"]);
+                shell
+            }
+        };
         command
             .arg("server")
             .arg("--data-dir")
             .arg(self.directory.path().join("data"));
         command.args(["--http", &format!("127.0.0.1:{}", self.http)]);
         command.args(["--api", &format!("127.0.0.1:{}", self.api)]);
+        command.args(["--admin", &format!("127.0.0.1:{}", self.admin)]);
         command.args(&self.arguments);
         command
     }
@@ -234,7 +260,14 @@ impl Node {
         let data = self.directory.path().join("data");
         let mut command = self.command(CORUNDUM);
         command.arg("server").arg("--data-dir").arg(data);
-        Done::of(command.args(["--http", "127.0.0.1:0", "--api", "127.0.0.1:0"]))
+        Done::of(command.args([
+            "--http",
+            "127.0.0.1:0",
+            "--api",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+        ]))
     }
 
     pub(crate) fn damage_images(&self) {
@@ -255,6 +288,14 @@ impl Node {
     /// Where its apps are served.
     pub(crate) fn http(&self) -> u16 {
         self.http
+    }
+
+    /// A page of its admin listener; the status and the body.
+    pub(crate) fn admin(&self, path: &str) -> (u16, String) {
+        http(
+            self.admin,
+            &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        )
     }
 
     /// Its process.

@@ -9,6 +9,7 @@ mod gem_server;
 mod gems;
 mod harness;
 mod layers;
+mod mesh;
 mod packs;
 mod pushes;
 mod samples;

@@ -48,6 +48,23 @@ pub struct DynoStatus {
     pub memory: usize,
 }
 
+/// An app's formation at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppStatus {
+    /// The app.
+    pub name: AppName,
+    /// Web dynos that it may have.
+    pub formation: u32,
+    /// Dynos that serve or start.
+    pub busy: u32,
+    /// Dynos that wait for a request.
+    pub idle: u32,
+    /// Requests that wait for a dyno.
+    pub waiting: usize,
+    /// Bytes of its dynos' memory, the image included in each, when each was last idle.
+    pub memory: usize,
+}
+
 /// What a request that asks for a dyno gets.
 pub(super) enum Acquire {
     /// A dyno, or the right to start one.
@@ -352,6 +369,20 @@ impl App {
             state.idle.drain(..count).collect()
         };
         self.retire_all(old);
+    }
+
+    pub(super) fn status(&self) -> AppStatus {
+        let state = self.state();
+        let (live, idle) = (state.live.len(), state.idle.len());
+        let waiting = state.waiting.iter().filter(|waiter| !waiter.is_closed());
+        AppStatus {
+            name: self.name.clone(),
+            formation: state.formation,
+            busy: u32::try_from(live.saturating_sub(idle)).unwrap_or(u32::MAX),
+            idle: u32::try_from(idle).unwrap_or(u32::MAX),
+            waiting: waiting.count(),
+            memory: state.live.values().map(|live| live.memory).sum(),
+        }
     }
 
     pub(super) fn dynos(&self) -> Vec<DynoStatus> {

@@ -28,7 +28,7 @@ use crate::engine::Engine;
 use crate::image::Image;
 use crate::pack::Pack;
 
-pub use app::{DynoState, DynoStatus};
+pub use app::{AppStatus, DynoState, DynoStatus};
 pub use dispatch::{DispatchError, Figures, Served};
 pub use policy::{Isolation, Limits};
 pub use run::{RunError, RunIo};
@@ -145,6 +145,24 @@ impl Grid {
             .app(app)
             .map(|app| app.dynos())
             .unwrap_or_default()
+    }
+
+    /// All apps' formations, by name.
+    pub fn apps(&self) -> Vec<AppStatus> {
+        let apps = self.shared.all_apps();
+        let mut apps: Vec<_> = apps.iter().map(|app| app.status()).collect();
+        apps.sort_by(|one, other| one.name.cmp(&other.name));
+        apps
+    }
+
+    /// An app's formation.
+    pub fn app(&self, app: &AppName) -> Option<AppStatus> {
+        Some(self.shared.app(app)?.status())
+    }
+
+    /// Dynos that may live at once.
+    pub fn capacity(&self) -> u32 {
+        self.shared.limits.dynos
     }
 
     /// Dynos of all apps.

@@ -8,7 +8,7 @@ use corundum_sdk::run_stream::{self, Frame};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, app_name};
-use super::{Command, Form, table};
+use super::{Command, Form, figures, table};
 
 /// Prints a line; a reader that has gone is an error like others, and no panic.
 macro_rules! say {
@@ -173,6 +173,8 @@ fn info(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
     ] {
         say!("{:12} {}", format!("{label}:"), shown(value));
     }
+    say!();
+    table::print(&figures::APP_HEADING, &figures::app_rows(&app["figures"]))?;
     Ok(())
 }
 
@@ -244,23 +246,24 @@ fn ps(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
         .flatten()
         .map(|dyno| {
             let memory = dyno["memory_bytes"].as_u64().unwrap_or(0) >> 20;
-            vec![
+            let mut row = vec![
                 shown(&dyno["name"]),
                 shown(&dyno["state"]),
                 shown(&dyno["release"]),
                 format!("{} s", shown(&dyno["age_seconds"])),
                 shown(&dyno["served"]),
                 format!("{memory} MB"),
-            ]
+            ];
+            row.extend(figures::dyno_cells(dyno));
+            row
         })
         .collect();
     if rows.is_empty() {
         say!("No dynos of {app} are up: they start with the first request.");
     } else {
-        table::print(
-            &["Dyno", "State", "Release", "Age", "Served", "Memory"],
-            &rows,
-        )?;
+        let mut heading = vec!["Dyno", "State", "Release", "Age", "Served", "Memory"];
+        heading.extend(figures::DYNO_HEADING);
+        table::print(&heading, &rows)?;
     }
     say_url(client, app)
 }

@@ -3,6 +3,7 @@
 mod client;
 mod commands;
 mod domains;
+mod figures;
 mod netrc;
 mod pack;
 mod packs;
@@ -97,7 +98,8 @@ enum Command {
     Apps(Form),
     /// Show an app
     ///
-    /// Its URL, its git URL, the release that runs, the version of Ruby and how many web dynos it may have.
+    /// Its URL, its git URL, the release that runs, the version of Ruby and how many web dynos it may have; then what its
+    /// requests were like in the last minutes.
     #[command(name = "apps:info", visible_alias = "info")]
     Info {
         #[command(flatten)]
@@ -165,7 +167,8 @@ enum Command {
     /// List the dynos
     ///
     /// Only dynos that exist are listed: they start with the requests that need them, and end after a minute without any.
-    /// Memory counts the image, which all dynos of a release share as long as they do not write to it.
+    /// Memory counts the image, which all dynos of a release share as long as they do not write to it. Requests, errors and
+    /// times of serving are those of the last five minutes.
     Ps {
         #[command(flatten)]
         app: App,

@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// Where the API and git are served [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
+    /// Where /metrics, /healthz and /readyz are served, without a token [default: 127.0.0.1:8082]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
     /// Apps are served at NAME.DOMAIN [default: localhost]
     #[arg(long)]
     domain: Option<String>,
@@ -86,6 +89,7 @@ impl Arguments {
             data_dir: self.data_dir.or(file.data_dir),
             http: self.http.or(file.http),
             api: self.api.or(file.api),
+            admin: self.admin.or(file.admin),
             domain: self.domain.or(file.domain),
             gems: first(self.gems, file.gems),
             gem_source: first(self.gem_source, file.gem_source),
@@ -143,6 +147,7 @@ impl Arguments {
             http: self.http.unwrap_or(loopback(8080)),
             https: None,
             api: self.api.unwrap_or(loopback(8081)),
+            admin: self.admin.unwrap_or(loopback(8082)),
             gems: self.gems,
             gem_sources,
             domain: domain.to_ascii_lowercase(),

@@ -1,10 +1,11 @@
 //! The node: one process that takes pushes, keeps releases and serves apps.
 //!
 //! [`platform`] puts store, packs and grid together; [`api`] and [`git`] are its doors on the API's listener, [`hook`]
-//! the one for git's own hooks, [`front`] the router's view of it, with [`sites`] for what it
-//! knows of each app. [`deploy`] takes a push to its release by way of
+//! the one for git's own hooks, [`front`] the router's view of it, with [`sites`] for what it knows of each app, [`admin`]
+//! the operator's. [`deploy`] takes a push to its release by way of
 //! [`build`].
 
+mod admin;
 mod api;
 mod build;
 mod config;
@@ -13,6 +14,7 @@ mod domains;
 mod front;
 mod git;
 mod hook;
+mod listeners;
 mod logs;
 mod platform;
 mod secret;
@@ -25,12 +27,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
 use corundum_compiler::gems::GemSource;
+use corundum_router::figures::TICK;
 use corundum_router::router::Router;
 use corundum_router::server::{ServerLimits, run as run_router};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::time::MissedTickBehavior;
 
+use self::admin::{Admin, Readiness};
+use self::listeners::Listeners;
 use crate::compile::Limits;
 
 pub(crate) use git::MAX_PUSH;
@@ -52,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) https: Option<SocketAddr>,
     /// The listener of the API and git.
     pub(crate) api: SocketAddr,
+    /// The listener of metrics and health checks.
+    pub(crate) admin: SocketAddr,
     /// Directories that builds take gems from.
     pub(crate) gems: Vec<PathBuf>,
     /// Gem servers that builds may fetch from.
@@ -70,6 +78,14 @@ pub(crate) struct Settings {
 pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_name("router")
+        .build()?;
+    // The API, builds and what goes on in the background get threads of their own: a flood of requests must not lock the
+    // operator out, nor a build hold up requests.
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .thread_name("control")
         .build()?;
     // Dynos that wait or compute get threads of their own, of lower priority: the router stays responsive.
     let compute = tokio::runtime::Builder::new_multi_thread()
@@ -79,59 +95,82 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
             let _ = rustix::process::nice(crate::compile::NICE);
         })
         .build()?;
-    let result = runtime.block_on(serve(settings, compute.handle().clone()));
+    let result = runtime.block_on(serve(
+        settings,
+        control.handle().clone(),
+        compute.handle().clone(),
+    ));
+    control.shutdown_background();
     compute.shutdown_background();
     result
 }
 
-async fn serve(settings: Settings, compute: tokio::runtime::Handle) -> anyhow::Result<()> {
+async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::Result<()> {
     let descriptors = raise_open_files().saturating_sub(OWN_FILES);
-    let bind = |address: SocketAddr, option: &'static str| async move {
-        TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} (choose another with {option})"))
-    };
-    let http = bind(settings.http, "--http").await?;
-    let api = bind(settings.api, "--api").await?;
-    let settings = Settings {
-        http: http.local_addr()?,
-        api: api.local_addr()?,
-        ..settings
-    };
+    let listeners = Listeners::open(&settings).await?;
+    let settings = listeners.addresses(settings)?;
+    let Listeners { http, api, admin } = listeners;
+    let http = TcpListener::from_std(http)?;
     let platform = Arc::new(platform::Platform::open(settings.clone(), compute)?);
-    platform.load_all().await;
-    let hook = hook::listen(&platform)?;
-    println!(
-        "corundum: apps at http://NAME.{}:{}",
-        settings.domain,
-        settings.http.port()
-    );
-    println!("corundum: API and git at http://{}", settings.api);
     let front = Arc::new(front::Front::new(platform.clone()));
     let router = Arc::new(Router::new(front));
-    let stop = Arc::new(tokio::sync::Notify::new());
-    let stopped = |stop: Arc<tokio::sync::Notify>| async move { stop.notified().await };
     let limits = ServerLimits {
         connections: ServerLimits::default().connections.min(descriptors),
         drain: std::time::Duration::from_secs(10),
         ..ServerLimits::default()
     };
+    let readiness = Arc::new(Readiness::default());
+    let told = Admin {
+        platform: platform.clone(),
+        router: router.figures().clone(),
+        readiness: readiness.clone(),
+        connections: limits.connections,
+    };
+    admin::start(admin, told)?;
+    platform.load_all().await;
+    let (api, hook) = {
+        let _entered = control.enter();
+        (TcpListener::from_std(api)?, hook::listen(&platform)?)
+    };
+    println!(
+        "corundum: apps at http://NAME.{}:{}",
+        settings.domain,
+        settings.http.port()
+    );
+    println!("corundum: metrics and health at http://{}", settings.admin);
+    println!("corundum: API and git at http://{}", settings.api);
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let stopped = |stop: Arc<tokio::sync::Notify>| async move { stop.notified().await };
     let serving = tokio::spawn(run_router(http, router, limits, stopped(stop.clone())));
-    let doors = tokio::spawn(api::serve(api, platform.clone()));
-    let hooks = tokio::spawn(hook::serve(hook, platform.clone()));
-    let upgrades = tokio::spawn(upgrade::run(platform));
+    let background = [
+        control.spawn(api::serve(api, platform.clone())),
+        control.spawn(hook::serve(hook, platform.clone())),
+        control.spawn(upgrade::run(platform.clone())),
+        control.spawn(tick(platform)),
+    ];
+    readiness.set_ready();
     wait_for_signal().await?;
     println!("corundum: stopping");
+    readiness.set_stopping();
     stop.notify_waiters();
     tokio::select! {
         _ = serving => {}
         // A second signal does not wait for running requests.
         _ = wait_for_signal() => {}
     }
-    doors.abort();
-    hooks.abort();
-    upgrades.abort();
+    background.iter().for_each(|task| task.abort());
     Ok(())
+}
+
+/// Moves the figures' windows on.
+async fn tick(platform: Arc<platform::Platform>) {
+    let mut interval = tokio::time::interval(TICK);
+    // Ticks that were missed have no figures of their own.
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        platform.figures().tick();
+    }
 }
 
 /// Raises the limit of open files as far as the node may, and returns it.

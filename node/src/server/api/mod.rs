@@ -4,6 +4,7 @@
 
 mod auth;
 mod domains;
+mod figures;
 mod names;
 mod settings;
 mod streams;
@@ -204,7 +205,11 @@ async fn of_app(
     request: Request<Incoming>,
 ) -> Answer {
     match (method, rest) {
-        (&Method::GET, []) => ok(&app_json(&platform, app)?),
+        (&Method::GET, []) => {
+            let mut info = app_json(&platform, app)?;
+            info["figures"] = figures::of_app(&platform, app);
+            ok(&info)
+        }
         (&Method::DELETE, []) => {
             let _building = begin(&platform, app)?;
             platform.destroy(app)?;
@@ -219,7 +224,7 @@ async fn of_app(
         }
         (_, ["domains", rest @ ..]) => domains::serve(&platform, method, app, rest, request).await,
         (_, ["settings"]) => settings::serve(&platform, method, app, request).await,
-        (&Method::GET, ["dynos"]) => ok(&dynos_json(&platform, app)),
+        (&Method::GET, ["dynos"]) => ok(&figures::of_dynos(&platform, app)),
         (&Method::POST, ["restart"]) => {
             platform.grid().restart(app);
             ok(&json!({}))
@@ -341,20 +346,6 @@ fn app_json(platform: &Platform, name: &AppName) -> Result<Value, Refusal> {
         "release": release.as_ref().map(|release| release.version.to_string()),
         "ruby": release.as_ref().map(|release| release.about.ruby),
     }))
-}
-
-fn dynos_json(platform: &Platform, app: &AppName) -> Value {
-    let dynos = platform.grid().dynos(app).into_iter().map(|dyno| {
-        json!({
-            "name": dyno.name,
-            "state": dyno.state.as_str(),
-            "release": dyno.release.to_string(),
-            "age_seconds": dyno.age.as_secs(),
-            "served": dyno.served,
-            "memory_bytes": dyno.memory,
-        })
-    });
-    dynos.collect()
 }
 
 async fn read<T: serde::de::DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {

@@ -1,0 +1,52 @@
+//! The sockets that a node listens at. They are opened before anything else, so that a taken address is said at once, and
+//! belong to no runtime until one accepts from them.
+
+use std::net::{SocketAddr, TcpListener as StdListener};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+use super::Settings;
+
+/// A node's listening sockets.
+pub(crate) struct Listeners {
+    /// The apps'.
+    pub(crate) http: StdListener,
+    /// The API's and git's.
+    pub(crate) api: StdListener,
+    /// The operator's.
+    pub(crate) admin: StdListener,
+}
+
+impl Listeners {
+    /// Opens all that the settings name. To be called within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened at, and the option that chooses another.
+    pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: open(settings.http, "--http").await?,
+            api: open(settings.api, "--api").await?,
+            admin: open(settings.admin, "--admin").await?,
+        })
+    }
+
+    /// The settings with the addresses that the system has chosen where they left it to it.
+    pub(crate) fn addresses(&self, settings: Settings) -> anyhow::Result<Settings> {
+        Ok(Settings {
+            http: self.http.local_addr()?,
+            api: self.api.local_addr()?,
+            admin: self.admin.local_addr()?,
+            ..settings
+        })
+    }
+}
+
+async fn open(address: SocketAddr, option: &str) -> anyhow::Result<StdListener> {
+    // The kernel's queue is as long as tokio makes it.
+    let listener = TcpListener::bind(address).await;
+    let listener = listener
+        .with_context(|| format!("cannot listen on {address} (choose another with {option})"))?;
+    Ok(listener.into_std()?)
+}

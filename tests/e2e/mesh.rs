@@ -1,0 +1,145 @@
+//! The mesh from outside: what a node shows of its apps, and what it does when one of them is in trouble.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Node, Repository};
+
+fn push(node: &Node, name: &str, code: &str) -> Repository {
+    let app = node.create(name);
+    app.write("config.ru", code);
+    let push = app.push("main");
+    assert!(push.success, "{}", push.text);
+    app
+}
+
+/// The value of a sample on a page of metrics.
+fn sample(page: &str, name: &str) -> f64 {
+    let found = page
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found
+        .unwrap_or_else(|| panic!("{name} is missing in:\n{page}"))
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn what_an_app_does_is_seen_in_metrics_info_and_ps() {
+    let node = Node::start();
+    let code = "run ->(e) { e['PATH_INFO'] == '/exit' ? exit!(3) : [200, {}, ['hello']] }\n";
+    push(&node, "counted", code);
+    for _ in 0..5 {
+        assert_eq!(node.get("counted", "/").0, 200);
+    }
+    assert_eq!(node.get("counted", "/exit").0, 503);
+    assert_eq!(node.get("counted", "/").0, 200);
+    assert_eq!(node.get("nobody", "/").0, 404);
+
+    let (status, page) = node.admin("/metrics");
+    assert_eq!(status, 200);
+    for (name, value) in [
+        (
+            "corundum_requests_total{app=\"counted\",status=\"2xx\"}",
+            6.0,
+        ),
+        (
+            "corundum_requests_total{app=\"counted\",status=\"5xx\"}",
+            1.0,
+        ),
+        (
+            "corundum_request_failures_total{app=\"counted\",code=\"H13\"}",
+            1.0,
+        ),
+        (
+            "corundum_request_duration_seconds_count{app=\"counted\"}",
+            7.0,
+        ),
+        ("corundum_queue_wait_seconds_count{app=\"counted\"}", 6.0),
+        ("corundum_dynos{app=\"counted\",state=\"idle\"}", 1.0),
+        ("corundum_unrouted_requests_total", 1.0),
+        ("corundum_live_dynos", 1.0),
+    ] {
+        assert_eq!(sample(&page, name), value, "{name}");
+    }
+    assert!(sample(&page, "corundum_dyno_cpu_seconds_total{app=\"counted\"}") > 0.0);
+    assert!(sample(&page, "process_resident_memory_bytes") > 1e7);
+    assert_eq!(node.admin("/healthz").0, 200);
+    assert_eq!(node.admin("/readyz"), (200, "ready\n".to_owned()));
+    assert_eq!(node.admin("/other").0, 404);
+
+    let info = node.cli(&["apps:info", "--app", "counted"]).text;
+    let minute = info.lines().find(|line| line.starts_with("1m ")).unwrap();
+    let cells: Vec<&str> = minute.split_whitespace().collect();
+    assert_eq!(cells[1..3], ["7", "1"], "{info}");
+    let ps = node.cli(&["ps", "--app", "counted"]).text;
+    assert!(
+        ps.contains("p95") && ps.lines().any(|line| line.starts_with("web.1 ")),
+        "{ps}"
+    );
+    let ps = node.cli(&["ps", "--app", "counted", "--json"]).text;
+    assert!(
+        ps.contains("\"requests\":6") || ps.contains("\"requests\": 6"),
+        "{ps}"
+    );
+}
+
+/// Keeps a request of `line` waiting for its dyno's answer.
+fn occupy(node: &Node, app: &str, line: &str, count: usize) -> Vec<TcpStream> {
+    (0..count).map(|_| node.open(app, line, "")).collect()
+}
+
+#[test]
+fn the_operator_is_answered_while_the_router_drowns() {
+    let node = Node::start_with_files(700, &["--build-ruby", "false"]);
+    let code = "run ->(e) { loop {} if e['PATH_INFO'] == '/loop'; [200, {}, ['x']] }\n";
+    push(&node, "drowned", code);
+    // Every connection that the router has is taken, each dyno computes for ever, and more clients wait.
+    let looping = occupy(&node, "drowned", "GET /loop", 40);
+    let mut idle: Vec<TcpStream> = Vec::new();
+    for _ in 0..220 {
+        let Ok(stream) = TcpStream::connect(("127.0.0.1", node.http())) else {
+            break;
+        };
+        idle.push(stream);
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let mut unanswered = TcpStream::connect(("127.0.0.1", node.http())).unwrap();
+    unanswered
+        .write_all(b"GET / HTTP/1.1\r\nHost: drowned.localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    unanswered
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    assert!(
+        unanswered.read(&mut [0]).is_err(),
+        "the router has no place left"
+    );
+    let (_, page) = node.admin("/metrics");
+    assert_eq!(
+        sample(&page, "corundum_connections"),
+        sample(&page, "corundum_connections_limit")
+    );
+    let began = Instant::now();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(node.admin(path).0, 200, "{path}");
+    }
+    let apps = node.cli(&["apps"]);
+    assert!(
+        apps.success && apps.text.contains("drowned"),
+        "{}",
+        apps.text
+    );
+    println!(
+        "beside a drowned router: three pages and a command in {:?}",
+        began.elapsed()
+    );
+    // Far less than any of the router's own timeouts.
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    drop((looping, idle));
+}
