@@ -7,6 +7,8 @@ use crate::failure::Failure;
 const MAX_EXTENSIONS: usize = 4096;
 /// Bytes of a body's trailers, which no app sees.
 const MAX_TRAILERS: usize = 8192;
+/// Trailers of a body. The parser behind has a bound as well, but not an answer.
+const MAX_TRAILER_LINES: u8 = 64;
 
 /// Where in a chunked body the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub(crate) struct Chunked {
     left: u64,
     extensions: usize,
     trailers: usize,
+    trailer_lines: u8,
 }
 
 impl Chunked {
@@ -46,6 +49,7 @@ impl Chunked {
             left: 0,
             extensions: 0,
             trailers: 0,
+            trailer_lines: 0,
         }
     }
 
@@ -97,7 +101,7 @@ impl Chunked {
             (State::TrailerName, b':') => self.trailer(State::TrailerValue),
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
             (State::TrailerValue, _) if is(byte, VALUE) => self.trailer(State::TrailerValue),
-            (State::TrailerLf, b'\n') => Ok(State::Trailer),
+            (State::TrailerLf, b'\n') => self.trailer_line(),
             _ => Err(bad("The request's body is not in well-formed chunks.")),
         }
     }
@@ -118,6 +122,14 @@ impl Chunked {
             return Err(bad("The chunk extensions are too long."));
         }
         Ok(next)
+    }
+
+    fn trailer_line(&mut self) -> Result<State, Failure> {
+        self.trailer_lines += 1;
+        if self.trailer_lines > MAX_TRAILER_LINES {
+            return Err(bad("The body has too many trailers."));
+        }
+        Ok(State::Trailer)
     }
 
     fn trailer(&mut self, next: State) -> Result<State, Failure> {

@@ -1,0 +1,136 @@
+//! HTTP/1 over raw connections: a corpus of requests, good and bad, with what must come of them.
+//!
+//! [`cases`] is the corpus. It is run against our router, where all of it must hold, and against Debian's nginx, HAProxy
+//! and Apache as a check on the corpus itself ([`peers`]): where two of them see a case in another way, `differences.tsv`
+//! says why we do not.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod case;
+mod cases;
+mod peers;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use corundum_router::limits::Limits;
+use corundum_router::server::ServerLimits;
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+
+use case::{Case, End, Then};
+use support::Router;
+use support::http1::{Reader, To};
+
+/// So many there are at least: a corpus that is not run must not pass for one that holds.
+const LEAST: usize = 300;
+
+#[test]
+fn the_corpus_has_each_case_once() {
+    let cases = cases::all();
+    let names: HashSet<_> = cases.iter().map(|case| case.name).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have the same name");
+    assert!(cases.len() >= LEAST, "{} cases", cases.len());
+    assert!(cases.iter().all(|case| !case.section.is_empty()));
+}
+
+#[tokio::test]
+async fn every_case_holds_against_the_router() {
+    let failures: Vec<String> = futures_util::stream::iter(cases::all())
+        .map(|case| async move {
+            let failed = run(&case).await.err();
+            failed.map(|what| format!("{} ({}): {what}", case.name, case.section))
+        })
+        .buffer_unordered(16)
+        .filter_map(|failed| async { failed })
+        .collect()
+        .await;
+    assert!(
+        failures.is_empty(),
+        "{} cases failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+/// The same bytes, one at a time: where they are cut must not matter.
+#[tokio::test]
+async fn every_case_holds_when_its_bytes_come_one_by_one() {
+    let short = cases::all()
+        .into_iter()
+        .filter(|case| case.send.len() < 400);
+    let failures: Vec<String> = futures_util::stream::iter(short)
+        .map(|case| async move {
+            let failed = run_in_pieces(&case, 1).await.err();
+            failed.map(|what| format!("{} ({}): {what}", case.name, case.section))
+        })
+        .buffer_unordered(64)
+        .filter_map(|failed| async { failed })
+        .collect()
+        .await;
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+async fn run(case: &Case) -> Result<(), String> {
+    run_in_pieces(case, usize::MAX).await
+}
+
+async fn run_in_pieces(case: &Case, piece: usize) -> Result<(), String> {
+    // A router of its own, whose app sees nothing else.
+    let router = Router::start_with(ServerLimits::default(), Limits::default()).await;
+    let stream = router.connect().await;
+    stream.set_nodelay(true).unwrap();
+    let mut reader = Reader::new(stream, Duration::from_secs(5));
+    for bytes in case.send.chunks(piece.min(case.send.len())) {
+        // The router may have answered and closed before all is sent.
+        if reader.stream().write_all(bytes).await.is_err() {
+            break;
+        }
+        if piece == 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    if case.then == Then::HalfCloses {
+        let _ = reader.stream().shutdown().await;
+    }
+    for (index, statuses) in case.statuses.iter().enumerate() {
+        let is_head = case
+            .saw
+            .get(index)
+            .is_some_and(|saw| saw.starts_with("HEAD"));
+        let to = if is_head { To::Head } else { To::Other };
+        let response = reader.next(to).await;
+        let response = response.map_err(|instead| format!("response {index}: {instead:?}"))?;
+        if !statuses.contains(&response.status) {
+            return Err(format!("response {index}: {response:?}, not {statuses:?}"));
+        }
+    }
+    let mut saw = case.saw.clone();
+    match case.end {
+        End::Closed => {
+            let more = reader.until_closed().await;
+            let more = more.map_err(|instead| format!("not closed: {instead:?}"))?;
+            if !more.is_empty() {
+                return Err(format!("more came: {:?}", String::from_utf8_lossy(&more)));
+            }
+        }
+        End::Kept => {
+            let probe = "GET /probe HTTP/1.1\r\nHost: app.example\r\n\r\n";
+            let _ = reader.stream().write_all(probe.as_bytes()).await;
+            let response = reader.next(To::Other).await;
+            let response = response.map_err(|instead| format!("not kept: {instead:?}"))?;
+            if response.status != 200 {
+                return Err(format!("the next request got {response:?}"));
+            }
+            saw.push("GET /probe||".to_owned());
+        }
+    }
+    let seen = router.grid.seen.lock().unwrap().clone();
+    if seen == saw {
+        Ok(())
+    } else {
+        Err(format!("the app saw {seen:?}, not {saw:?}"))
+    }
+}
