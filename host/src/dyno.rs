@@ -17,7 +17,7 @@ use corundum_sdk::abi::scgi::Head;
 use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::WasiCtx;
-use wasmtime::{Instance, Memory, Store, TypedFunc, UpdateDeadline};
+use wasmtime::{Instance, Memory, Store, TypedFunc};
 
 use crate::engine::Engine;
 use crate::exchange::{
@@ -29,9 +29,6 @@ use crate::memory::{MemoryBound, Quota};
 use crate::native;
 use crate::os::{self, Filesystem};
 use crate::pack::Pack;
-
-/// Slices that a call begins with: with one, a call begun just before a tick would be interrupted at once.
-const SLICES: u64 = 2;
 
 /// The status that a guest ended with by `proc_exit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +76,9 @@ pub(crate) struct State {
     quota: Quota,
     cpu: Arc<Cpu>,
     /// See [`corundum_sdk::abi::INTERRUPT`]; 0 for none.
-    interrupt: u32,
+    pub(crate) interrupt: u32,
+    /// The time on the engine's clock when its slice is over.
+    pub(crate) slice_ends: u32,
 }
 
 impl State {
@@ -142,15 +141,10 @@ impl Dyno {
             quota: engine.quota(),
             cpu: cpu.clone(),
             interrupt: image.interrupt(),
+            slice_ends: engine.clock().first_slice(),
         };
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.quota);
-        store.set_epoch_deadline(SLICES);
-        store.epoch_deadline_callback(|mut store| {
-            store.data_mut().output.flush_now();
-            interrupt(&mut store);
-            Ok(UpdateDeadline::Yield(1))
-        });
         let image_instance = image.instantiate(&mut store).await.map_err(failed)?;
         let memory = image_instance.get_memory(&mut store, "memory");
         let memory = memory.ok_or(StartError::Export("memory"))?;
@@ -355,7 +349,7 @@ impl Dyno {
         function: TypedFunc<(), R>,
     ) -> Result<R, Failure> {
         let _running = self.engine.running();
-        self.store.set_epoch_deadline(SLICES);
+        self.store.data_mut().slice_ends = self.engine.clock().first_slice();
         let cpu = &self.cpu;
         let mut call = pin!(function.call_async(&mut self.store, ()));
         let timed = std::future::poll_fn(|context| {
@@ -376,19 +370,6 @@ impl Dyno {
                 Some(exit) => Failure::Exit(*exit),
                 None => Failure::Trap(format!("{:#}", error.root_cause())),
             })
-    }
-}
-
-/// Tells the guest that its time slice has ended.
-fn interrupt(store: &mut wasmtime::StoreContextMut<'_, State>) {
-    let at = store.data().interrupt as usize;
-    if at == 0 {
-        return;
-    }
-    if let Some(memory) = store.data().memory
-        && let Some(byte) = memory.data_mut(store).get_mut(at)
-    {
-        *byte |= 1;
     }
 }
 

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use corundum_sdk::pack::slices;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::capacity;
 use crate::memory::{self, Quota, Reserve};
+use crate::slices::Clock;
 
 /// Address space of one dyno's memory. With all of a 32-bit memory reserved and a guard behind it, compiled code
 /// needs no bounds checks: Ruby runs 1.6 to 2.2 times faster than with 1 GiB.
@@ -88,8 +90,10 @@ impl EngineConfig {
     fn wasmtime(&self) -> Config {
         let mut config = Config::new();
         config
-            .epoch_interruption(true)
             .cranelift_opt_level(OptLevel::Speed)
+            // The clock of time slices is a memory that all dynos share; no code of theirs can name it.
+            .wasm_threads(true)
+            .shared_memory(true)
             // How MRI's own build unwinds. An exception is an object of the engine's collector, whose heap a dyno gets with
             // its first one.
             .wasm_exceptions(true)
@@ -142,6 +146,7 @@ struct Inner {
     wasmtime: wasmtime::Engine,
     config: EngineConfig,
     ticker: Arc<Ticker>,
+    clock: Clock,
     reserve: Arc<Reserve>,
 }
 
@@ -158,13 +163,15 @@ impl Engine {
         };
         let wasmtime = wasmtime::Engine::new(&config.wasmtime()).map_err(failed)?;
         let ticker = Arc::new(Ticker::default());
-        ticker.clone().start(wasmtime.weak(), config.slice);
+        let clock = Clock::new(&wasmtime).map_err(failed)?;
+        ticker.clone().start(clock.clone(), config.slice);
         let reserve = Arc::new(Reserve::new(config.growth_reserve));
         Ok(Self {
             inner: Arc::new(Inner {
                 wasmtime,
                 config,
                 ticker,
+                clock,
                 reserve,
             }),
         })
@@ -182,6 +189,11 @@ impl Engine {
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.wasmtime
+    }
+
+    /// What time slices are counted by.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.clock
     }
 
     /// Marks that guest code runs until the result is dropped: only then do time slices end.
@@ -210,6 +222,7 @@ impl Engine {
             .wasmtime
             .precompile_compatibility_hash()
             .hash(&mut hasher);
+        slices::REVISION.hash(&mut hasher);
         hasher.0.finalize().to_hex()[..16].to_owned()
     }
 }
@@ -220,7 +233,7 @@ impl Drop for Inner {
     }
 }
 
-/// Advances the engine's epoch every slice while guest code runs, and sleeps while none does.
+/// Advances the clock every slice while guest code runs, and sleeps while none does.
 #[derive(Default)]
 struct Ticker {
     running: AtomicUsize,
@@ -253,10 +266,10 @@ impl Ticker {
         self.wake.notify_one();
     }
 
-    fn start(self: Arc<Self>, engine: wasmtime::EngineWeak, slice: Duration) {
+    fn start(self: Arc<Self>, clock: Clock, slice: Duration) {
         // A thread that cannot be started leaves dynos without time slices; the router's own timeouts still hold.
         let _ = std::thread::Builder::new()
-            .name("epoch".into())
+            .name("clock".into())
             .spawn(move || {
                 let mut idle = 0;
                 loop {
@@ -286,10 +299,7 @@ impl Ticker {
                     }
                     drop(state);
                     std::thread::sleep(slice);
-                    let Some(engine) = engine.upgrade() else {
-                        return;
-                    };
-                    engine.increment_epoch();
+                    clock.advance();
                 }
             });
     }

@@ -23,5 +23,6 @@ mod native;
 pub mod os;
 pub mod pack;
 pub mod sample;
+mod slices;
 pub mod slug;
 mod wasi;

@@ -37,6 +37,15 @@ pub(crate) fn load_module(
     unsafe { wasmtime::Module::deserialize_file(engine, path) }
 }
 
+/// The first four bytes of a shared memory as one number.
+pub(crate) fn first_word(memory: &wasmtime::SharedMemory) -> &std::sync::atomic::AtomicU32 {
+    let data: &[std::cell::UnsafeCell<u8>] = memory.data();
+    assert!(data.len() >= 4, "a shared memory has whole pages");
+    // SAFETY: four bytes are there, at the start of a page, for as long as the memory is borrowed; the host names them as
+    // this atomic only, and guests read them by atomic instructions.
+    unsafe { std::sync::atomic::AtomicU32::from_ptr(data.as_ptr().cast_mut().cast()) }
+}
+
 /// Makes the pages of `runs` (page-aligned offset and length in bytes) of a memory private and present in one go,
 /// which costs less than as many page faults. A failure is harmless: the faults come later, one by one.
 pub(crate) fn populate(memory: &mut [u8], runs: &[(usize, usize)]) {

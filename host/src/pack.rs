@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use corundum_sdk::archive::Archive;
-use corundum_sdk::pack::{Manifest, PackDir};
+use corundum_sdk::pack::{Manifest, PackDir, slices};
 use wasmtime::{Extern, Instance, Linker, Module, Store};
 
 use crate::compiled::{self, CompiledError};
@@ -16,6 +16,7 @@ use crate::image::{Description, Image, ImageError};
 use crate::log::LogSink;
 use crate::native;
 use crate::os::{Filesystem, Process, TmpLimits};
+use crate::slices::{Clock, add_to_linker};
 use crate::wasi;
 
 /// The import module's name for an image's memory and globals.
@@ -68,6 +69,7 @@ pub struct Pack {
     manifest: Manifest,
     modules: Vec<LinkedModule>,
     linker: Linker<State>,
+    clock: Clock,
     root: Arc<Archive>,
     base: Image,
 }
@@ -81,6 +83,8 @@ struct LinkedModule {
 enum Source {
     Image(String),
     Module(usize, String),
+    /// What time slices need.
+    Slices(String),
     Host(Box<(String, String)>),
 }
 
@@ -115,6 +119,8 @@ impl Pack {
                     progress(Step::Compile(&member.name));
                     let wasm = directory
                         .read(member)
+                        .map_err(|error| damaged(error.to_string()))?;
+                    let wasm = slices::insert(&wasm, &member.polling)
                         .map_err(|error| damaged(error.to_string()))?;
                     compiled::write(engine, &wasm, &path)?;
                     compiled::load(engine, &path)?
@@ -155,6 +161,7 @@ impl Pack {
     ) -> Result<Self, PackError> {
         let mut linker = Linker::new(engine.wasmtime());
         wasi::add_to_linker(&mut linker)
+            .and_then(|()| add_to_linker(&mut linker, engine.clock()))
             .map_err(|error| CompiledError::Compile(format!("{error:#}")))?;
         let mut linked: Vec<LinkedModule> = Vec::new();
         for (index, (name, module)) in modules.iter().enumerate() {
@@ -164,6 +171,7 @@ impl Pack {
                 match earlier {
                     _ if from == IMAGE => Ok(Source::Image(what.to_owned())),
                     Some(earlier) => Ok(Source::Module(earlier, what.to_owned())),
+                    None if from == slices::MODULE => Ok(Source::Slices(what.to_owned())),
                     None if from == wasi::MODULE => {
                         Ok(Source::Host(Box::new((from.to_owned(), what.to_owned()))))
                     }
@@ -183,6 +191,7 @@ impl Pack {
             manifest,
             modules: linked,
             linker,
+            clock: engine.clock().clone(),
             root,
             base,
         })
@@ -252,6 +261,10 @@ impl Pack {
                         .ok_or_else(|| missing(name))?,
                     Source::Module(index, name) => instances[*index]
                         .get_export(&mut *store, name)
+                        .ok_or_else(|| missing(name))?,
+                    Source::Slices(name) => self
+                        .clock
+                        .import(name, &self.linker, store)
                         .ok_or_else(|| missing(name))?,
                     Source::Host(name) => self
                         .linker

@@ -16,7 +16,7 @@ const MAX_BUFFERS: i32 = 1024;
 
 /// Events that one call waits for: as many descriptors as may be open, and a clock.
 const MAX_SUBSCRIPTIONS: i32 = 2048;
-/// Bytes of the log that one call takes, as a pipe takes a part of a large write: each may be a line, and no epoch
+/// Bytes of the log that one call takes, as a pipe takes a part of a large write: each may be a line, and no tick
 /// interrupts the host while it passes them on.
 const LOG_WRITE: usize = 4096;
 

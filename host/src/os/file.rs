@@ -17,7 +17,7 @@ use super::tree::Filesystem;
 /// Bytes that one read of a random or zero device fills, so that a guest's single call stays short.
 const DEVICE_READ: usize = 64 << 10;
 
-/// Bytes that one read of any other file copies: no epoch interrupts the copy, and half a gigabyte takes the thread for
+/// Bytes that one read of any other file copies: nothing interrupts the copy, and half a gigabyte takes the thread for
 /// a tenth of a second.
 const FILE_READ: usize = 16 << 20;
 

@@ -55,6 +55,9 @@ pub struct Member {
     pub file: String,
     /// The BLAKE3 digest of its bytes.
     pub blake3: String,
+    /// Of a module: the indices of its functions that ask for the end of their time slice by themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub polling: Vec<u32>,
 }
 
 impl Member {
@@ -65,6 +68,7 @@ impl Member {
             name: name.to_owned(),
             file: file.to_owned(),
             blake3,
+            polling: Vec::new(),
         }
     }
 }

@@ -17,6 +17,7 @@ const FILES: &[(&str, &str)] = files![
     "patches/exceptions.patch",
     "patches/fibers.patch",
     "patches/freeze.patch",
+    "patches/poll.patch",
     "patches/registers.patch",
     "patches/timer.patch",
     "wasm/fiber.c",

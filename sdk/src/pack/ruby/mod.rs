@@ -21,6 +21,7 @@ pub use series::{Edition, Origin, Series, UnknownSeries};
 
 use super::mri::MriError;
 use super::roots::RootsError;
+use super::slices::SliceError;
 use super::split::SplitError;
 use super::{Manifest, Member, PackDir, PackDirError};
 use crate::abi;
@@ -59,6 +60,9 @@ pub enum PrepareError {
     /// The root filesystem cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// A function that is to be left alone is not there: a mistake of this program.
+    #[error(transparent)]
+    Slices(#[from] SliceError),
     /// The shim does not assemble: a mistake of this program.
     #[error("the entry shim: {0}")]
     Wat(#[from] wat::Error),
@@ -85,6 +89,8 @@ struct Parts {
     version: String,
     /// Modules in linking order, by name.
     modules: Vec<(String, Vec<u8>)>,
+    /// Functions of the first module that ask for the end of their time slice by themselves.
+    polling: Vec<u32>,
     image: Vec<u8>,
     library: Vec<LibraryFile>,
     gems: BTreeMap<String, String>,
@@ -173,7 +179,10 @@ pub fn digest(edition: Edition) -> String {
         Origin::Npm => npm::ingredients(edition.series)
             .into_iter()
             .for_each(|text| part(text.as_bytes())),
-        Origin::Source => part(super::mri::digest().as_bytes()),
+        Origin::Source => {
+            part(super::mri::digest().as_bytes());
+            part(source::POLLING.as_bytes());
+        }
     }
     for (name, text) in prelude::FILES {
         part(name.as_bytes());
@@ -191,6 +200,9 @@ fn write(edition: Edition, parts: Parts, directory: &Path) -> Result<Manifest, P
     let mut modules = Vec::new();
     for (name, wasm) in &parts.modules {
         modules.push(write(name, &format!("{name}.wasm"), wasm)?);
+    }
+    if let Some(first) = modules.first_mut() {
+        first.polling = parts.polling;
     }
     let root = library::root(parts.library)?;
     Ok(Manifest {

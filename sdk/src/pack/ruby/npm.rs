@@ -105,6 +105,7 @@ pub(super) fn make(
     Ok(Parts {
         version: library::ruby_version(&library).ok_or(PrepareError::NoStdlib)?,
         modules,
+        polling: Vec::new(),
         image,
         gems: library::default_gems(&library),
         library,

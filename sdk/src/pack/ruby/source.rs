@@ -9,10 +9,14 @@ use crate::archive::{Archive, Node, NodeId};
 use crate::pack::image::write_image;
 use crate::pack::mri;
 use crate::pack::roots::expose;
+use crate::pack::slices::functions_named;
 use crate::pack::split::{SplitError, split};
 
 /// The functions of MRI that scan the stack, or during which other code does.
 const COLLECTORS: [&str; 2] = ["rb_wasm_scan_locals", "rb_wasm_swapcontext"];
+
+/// Functions of MRI that need not be made to ask for the end of their time slice, with the reasons.
+pub(super) const POLLING: &str = include_str!("../../../ruby/polling");
 
 /// Default gems with a C extension, which every build of MRI links.
 const EXTENSIONS: [&str; 18] = [
@@ -52,6 +56,7 @@ pub(super) fn make(
     let (exposed, summary) = expose(&linked, &COLLECTORS)?;
     drop(linked);
     tracing::debug!(?summary, "the collector's roots");
+    let polling = functions_named(&exposed, polling())?;
     let code = split("code", &exposed)?;
     let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;
     let runs = memory
@@ -69,11 +74,18 @@ pub(super) fn make(
     Ok(Parts {
         version: library::ruby_version(&library).ok_or(PrepareError::NoStdlib)?,
         modules: vec![("code".to_owned(), code.code)],
+        polling,
         image,
         library,
         gems,
         extensions,
     })
+}
+
+/// The functions' names.
+fn polling() -> impl Iterator<Item = &'static str> {
+    let lines = POLLING.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_ascii_whitespace().next())
 }
 
 fn files(archive: &Archive) -> Vec<LibraryFile> {
