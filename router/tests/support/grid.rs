@@ -28,7 +28,8 @@ pub(crate) struct FakeGrid {
     pub(crate) written: Arc<AtomicU32>,
     /// Bytes that a request's body may have, where a test says so.
     pub(crate) max_body: Option<u64>,
-    sites: Mutex<HashMap<String, Arc<Site>>>,
+    /// The same for as long as the grid lives, as a node's are.
+    pub(crate) sites: Mutex<HashMap<String, Arc<Site>>>,
 }
 
 struct NoFigures;

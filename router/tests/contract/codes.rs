@@ -1,0 +1,232 @@
+//! Every code of the contract: what its client gets, and what the app's log says.
+
+use std::time::Duration;
+
+use corundum_router::limits::Limits;
+use corundum_router::server::ServerLimits;
+use tokio::io::AsyncWriteExt;
+
+use crate::support::Router;
+
+/// Asks for a path at which the grid fails; the status and the log line must be the contract's.
+async fn fails(path: &str, status: u16, level: &str, code: &str, description: &str) {
+    let router = Router::start().await;
+    let answer = router.get(path, "").await;
+    assert!(
+        answer.starts_with(&format!("HTTP/1.1 {status} ")),
+        "{answer}"
+    );
+    assert!(answer.contains("cache-control: no-store"), "{answer}");
+    assert!(answer.contains(&format!("<code>{code}</code>")), "{answer}");
+    let line = router.last_line().await;
+    let start = format!("at={level} code={code} desc=\"{description}\" method=GET path=\"{path}\"");
+    assert!(line.starts_with(&start), "{line}");
+    assert!(line.contains(&format!(" status={status} ")), "{line}");
+}
+
+/// Limits that a test can wait for.
+fn quick() -> Limits {
+    Limits {
+        client_idle: Duration::from_millis(150),
+        dyno_idle: Duration::from_millis(150),
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn h10_an_app_that_crashed_is_503() {
+    fails("/H10", 503, "error", "H10", "App crashed").await;
+}
+
+#[tokio::test]
+async fn h11_a_backlog_too_deep_is_503() {
+    fails("/H11", 503, "error", "H11", "Backlog too deep").await;
+}
+
+#[tokio::test]
+async fn h12_a_request_timeout_is_503() {
+    fails("/H12", 503, "error", "H12", "Request timeout").await;
+}
+
+#[tokio::test]
+async fn h13_a_connection_closed_without_response_is_503() {
+    let description = "Connection closed without response";
+    fails("/H13", 503, "error", "H13", description).await;
+}
+
+#[tokio::test]
+async fn h14_no_web_processes_is_503() {
+    fails("/H14", 503, "error", "H14", "No web processes running").await;
+}
+
+#[tokio::test]
+async fn h15_a_dyno_that_stops_in_its_response_loses_the_request() {
+    let router = Router::start_with(ServerLimits::default(), quick()).await;
+    let answer = router.get("/stuck", "").await;
+    assert!(
+        answer.contains("one") && !answer.ends_with("0\r\n\r\n"),
+        "{answer}"
+    );
+    let line = router.last_line().await;
+    assert!(
+        line.starts_with("at=error code=H15 desc=\"Idle connection\""),
+        "{line}"
+    );
+    assert!(
+        line.contains(" dyno=web.1 ") && line.contains(" status=503 bytes=3 "),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn h17_a_poorly_formatted_response_is_503_with_the_line_in_the_log() {
+    let description = "Poorly formatted HTTP response";
+    fails("/H17", 503, "error", "H17", description).await;
+    let router = Router::start().await;
+    router.get("/H17", "").await;
+    let line = router.last_line().await;
+    assert!(
+        line.ends_with("response=\"not a header line: \\\"Hello\\\"\""),
+        "{line}"
+    );
+    // A switch of protocols that nobody asked for is no response.
+    router.get("/interim", "").await;
+    assert!(
+        router
+            .line_with("path=\"/interim\"")
+            .await
+            .contains("code=H17")
+    );
+}
+
+#[tokio::test]
+async fn h18_a_dyno_that_ends_in_its_response_is_told_from_one_without() {
+    let router = Router::start().await;
+    router.get("/broken", "").await;
+    let line = router.last_line().await;
+    assert!(
+        line.starts_with("at=error code=H18 desc=\"Server Request Interrupted\""),
+        "{line}"
+    );
+    assert!(line.contains(" status=503 bytes=3 "), "{line}");
+}
+
+#[tokio::test]
+async fn h20_a_boot_timeout_is_503() {
+    fails("/H20", 503, "error", "H20", "App boot timeout").await;
+}
+
+#[tokio::test]
+async fn h22_more_requests_than_an_app_may_have_under_way_are_503() {
+    let limits = Limits {
+        requests: 1,
+        ..Limits::default()
+    };
+    let router = Router::start_with(ServerLimits::default(), limits).await;
+    let mut first = router.connect().await;
+    first
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: app.example\r\n\r\n")
+        .await
+        .unwrap();
+    while router.grid.busy.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let answer = router.get("/", "").await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let line = router.last_line().await;
+    assert!(
+        line.starts_with("at=error code=H22 desc=\"Connection limit reached\""),
+        "{line}"
+    );
+    // Another app has places of its own, and this one gets its back.
+    let other = "GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n";
+    assert!(router.raw(other).await.starts_with("HTTP/1.1 200 "));
+    first.set_zero_linger().unwrap();
+    drop(first);
+    router.line_with("code=H27").await;
+    assert!(router.get("/", "").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn h25_a_response_head_that_is_too_large_is_502() {
+    let description = "HTTP restriction: response head too large";
+    for path in ["/long-head", "/many-headers", "/H25"] {
+        fails(path, 502, "error", "H25", description).await;
+    }
+}
+
+#[tokio::test]
+async fn h26_a_request_error_is_400_or_417_and_logged_for_the_app() {
+    let router = Router::start().await;
+    let answer = router.get("/a", "Expect: magic\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 417 "), "{answer}");
+    let line = router.last_line().await;
+    assert!(
+        line.starts_with("at=error code=H26 desc=\"Request Error\""),
+        "{line}"
+    );
+    assert!(
+        line.contains("host=app.example") && line.contains("status=417"),
+        "{line}"
+    );
+    assert!(router.get("/a%00", "").await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn h27_a_client_that_leaves_is_a_warning_with_499() {
+    let router = Router::start().await;
+    let mut stream = router.connect().await;
+    stream
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: app.example\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(stream);
+    let line = router.last_line().await;
+    let start = "at=warning code=H27 desc=\"Client Request Interrupted\"";
+    assert!(
+        line.starts_with(start) && line.contains(" status=499 "),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn h28_a_client_that_stops_in_its_body_is_a_warning_with_499() {
+    let router = Router::start_with(ServerLimits::default(), quick()).await;
+    let request = "POST /echo HTTP/1.1\r\nHost: app.example\r\nContent-Length: 10\r\n\r\nhalf";
+    let answer = router.raw(request).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let line = router.last_line().await;
+    let start = "at=warning code=H28 desc=\"Client Connection Idle\"";
+    assert!(
+        line.starts_with(start) && line.contains(" status=499 "),
+        "{line}"
+    );
+    assert!(
+        router.grid.seen.lock().unwrap().is_empty(),
+        "no dyno had it"
+    );
+}
+
+/// That a connection's certificate is asked is tested with real ones in `tests/tls.rs`.
+#[test]
+fn h31_a_misdirected_request_is_421() {
+    let failure = corundum_router::failure::Failure::Misdirected;
+    assert_eq!((failure.code(), failure.status().as_u16()), ("H31", 421));
+    assert_eq!(failure.description(), "Misdirected Request");
+}
+
+#[tokio::test]
+async fn h80_maintenance_is_503_and_no_error() {
+    fails("/H80", 503, "info", "H80", "Maintenance mode").await;
+}
+
+#[tokio::test]
+async fn h81_a_blank_app_is_503_and_no_error() {
+    fails("/H81", 503, "info", "H81", "Blank app").await;
+}
+
+#[tokio::test]
+async fn h99_a_platform_error_is_503() {
+    fails("/H99", 503, "error", "H99", "Platform error").await;
+}

@@ -1,0 +1,71 @@
+//! Failures as a client and an app's owner see them.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+
+use crate::support::Router;
+
+#[tokio::test]
+async fn a_failure_is_a_page_in_the_form_the_client_asks_for() {
+    let router = Router::start().await;
+    let html = router
+        .get("/none", "Accept: text/html,application/json;q=0.5\r\n")
+        .await;
+    assert!(
+        html.starts_with("HTTP/1.1 503 ") && html.contains("<code>H14</code>"),
+        "{html}"
+    );
+    let json = router.get("/crashed", "Accept: application/json\r\n").await;
+    assert!(json.contains("\"code\":\"H10\""), "{json}");
+    let line = router.grid.lines.lock().unwrap().last().cloned().unwrap();
+    assert!(
+        line.starts_with("at=error code=H10 desc=\"App crashed\""),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_dynos_malformed_response_is_h17() {
+    let router = Router::start().await;
+    assert!(
+        router
+            .get("/garbled", "")
+            .await
+            .starts_with("HTTP/1.1 503 ")
+    );
+    let line = router.last_line().await;
+    assert!(
+        line.contains("code=H17") && line.contains("response="),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_broken_response_does_not_look_complete() {
+    let router = Router::start().await;
+    let answer = router.get("/broken", "").await;
+    assert!(
+        answer.contains("one") && !answer.ends_with("0\r\n\r\n"),
+        "{answer}"
+    );
+    assert!(router.last_line().await.contains("code=H18"));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_h27() {
+    let router = Router::start().await;
+    let mut stream = router.connect().await;
+    stream
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: app.example\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    let line = router.last_line().await;
+    assert!(
+        line.starts_with("at=warning code=H27") && line.contains("status=499"),
+        "{line}"
+    );
+}

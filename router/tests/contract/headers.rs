@@ -1,0 +1,69 @@
+//! Which headers pass, which are added.
+
+use crate::support::Router;
+
+#[tokio::test]
+async fn hop_by_hop_headers_pass_in_neither_direction() {
+    let router = Router::start().await;
+    let headers = "Connection: close, x-secret, host\r\nX-Secret: 1\r\nKeep-Alive: 1\r\nTE: trailers\r\nX-Kept: 1\r\n";
+    let request = format!("GET /head HTTP/1.1\r\nHost: app.example\r\n{headers}\r\n");
+    let answer = router.raw(&request).await;
+    for name in [
+        "HTTP_X_SECRET",
+        "HTTP_KEEP_ALIVE",
+        "HTTP_TE",
+        "HTTP_CONNECTION",
+        "x-gone",
+    ] {
+        assert!(!answer.contains(name), "{name} must not pass: {answer}");
+    }
+    assert!(
+        answer.contains("HTTP_X_KEPT") && answer.contains("HTTP_HOST\0app.example"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn forwarding_headers_are_appended_or_set() {
+    let router = Router::start().await;
+    let headers = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n";
+    let answer = router.get("/head", headers).await;
+    assert!(
+        answer.contains("HTTP_X_FORWARDED_FOR\x001.2.3.4, 127.0.0.1\0"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("HTTP_X_FORWARDED_PROTO\0http\0"),
+        "{answer}"
+    );
+    assert!(answer.contains("HTTP_VIA\x001.1 corundum\0"), "{answer}");
+    assert!(answer.contains("HTTP_X_REQUEST_START\0"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_unsafe_request_id_is_replaced() {
+    let router = Router::start().await;
+    for bad in ["a b", &"x".repeat(201), "a\"b"] {
+        let answer = router.get("/", &format!("X-Request-Id: {bad}\r\n")).await;
+        let id = answer
+            .split("x-request-id: ")
+            .nth(1)
+            .unwrap()
+            .split("\r\n")
+            .next()
+            .unwrap();
+        assert_eq!(id.len(), 36, "{bad:?} gave {id}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_names_its_host_twice_shows_the_app_the_one_it_was_routed_by() {
+    let router = Router::start().await;
+    let answer = router
+        .raw("GET http://user@app.example/head HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(
+        answer.contains("HTTP_HOST\0app.example\0") && !answer.contains("other.example"),
+        "{answer}"
+    );
+}

@@ -1,0 +1,129 @@
+//! Sizes and times of requests.
+
+use std::time::Duration;
+
+use corundum_router::limits::Limits;
+use corundum_router::server::ServerLimits;
+
+use crate::support::Router;
+use crate::support::grid::FakeGrid;
+
+#[tokio::test]
+async fn what_no_dyno_should_see_has_its_own_status() {
+    let router = Router::start().await;
+    let long = "x".repeat(9000);
+    for (request, status) in [
+        (
+            "CONNECT app.example:80 HTTP/1.1\r\nHost: app.example\r\n".to_owned(),
+            "405",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: app.example\r\nExpect: magic\r\n".to_owned(),
+            "417",
+        ),
+        (
+            format!("GET /{long} HTTP/1.1\r\nHost: app.example\r\n"),
+            "414",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nHost: app.example\r\nX: {long}\r\n"),
+            "431",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\n".to_owned(),
+            "400",
+        ),
+        ("GET / HTTP/1.1\r\nHost: nobody.test\r\n".to_owned(), "404"),
+        (
+            "GET / HTTP/1.1\r\nHost: app.example\r\nContent-Length: 1\r\nContent-Length: 2\r\n"
+                .to_owned(),
+            "400",
+        ),
+        ("NONSENSE\r\n".to_owned(), "400"),
+    ] {
+        let request = format!("{request}Connection: close\r\n\r\n");
+        let answer = router.raw(&request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{status}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_headers_are_431() {
+    let router = Router::start().await;
+    let headers: String = (0..150).map(|index| format!("X-{index}: 1\r\n")).collect();
+    assert!(router.get("/", &headers).await.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
+async fn a_slow_head_is_timed_out() {
+    let limits = ServerLimits {
+        head: Duration::from_millis(200),
+        ..ServerLimits::default()
+    };
+    let router = Router::start_with(limits, Limits::default()).await;
+    // The connection closes by itself, or this fails after five seconds.
+    let answer = router.raw("GET / HTTP/1.1\r\nHost: app").await;
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408 "),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_or_no_more_loses_its_connection() {
+    let limits = ServerLimits {
+        head: Duration::from_millis(100),
+        idle: Duration::from_millis(100),
+        park: Duration::from_millis(30),
+        ..ServerLimits::default()
+    };
+    let router = Router::start_with(limits, Limits::default()).await;
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let once = "GET / HTTP/1.1\r\nHost: app.example\r\n\r\n";
+    for start in ["", "PRI * HTTP", http2, once] {
+        // The connection closes by itself, or this fails after five seconds.
+        router.raw(start).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_apps_quota_is_413_whether_its_length_is_known_or_not() {
+    let grid = FakeGrid {
+        max_body: Some(10),
+        ..FakeGrid::default()
+    };
+    let router = Router::start_on(grid, ServerLimits::default(), Limits::default()).await;
+    let chunk = "b\r\n12345678901\r\n0\r\n\r\n";
+    for (headers, body) in [
+        ("Content-Length: 11\r\n", "12345678901"),
+        ("Transfer-Encoding: chunked\r\n", chunk),
+    ] {
+        let answer = router
+            .raw(format!("POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n{headers}\r\n{body}"))
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
+    assert!(router.line_with("code=H26").await.contains("status=413"));
+    assert!(router.grid.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_is_cut_off_at_the_quota_while_a_dyno_reads_it() {
+    let grid = FakeGrid {
+        max_body: Some(100_000),
+        ..FakeGrid::default()
+    };
+    let limits = Limits {
+        request_buffer: 1000,
+        ..Limits::default()
+    };
+    let router = Router::start_on(grid, ServerLimits::default(), limits).await;
+    let chunk = format!("2710\r\n{}\r\n", "x".repeat(10_000)).repeat(11);
+    let answer = router
+        .raw(format!("POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
