@@ -108,7 +108,7 @@ pub(crate) struct Repository {
 
 /// A port that nobody listens on, below those that the kernel gives to clients: a node that is killed finds its own
 /// free again.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 12_000;
     const COUNT: u32 = 20_000;
@@ -541,6 +541,20 @@ impl Drop for Node {
 }
 
 impl Repository {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// A command of the node's command line, in the repository.
+    pub(crate) fn cli(&self, node: &Node, arguments: &[&str]) -> Done {
+        Done::of(
+            node.command(CORUNDUM)
+                .args(arguments)
+                .current_dir(&self.path),
+        )
+    }
+
     fn git(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("git");
         command

@@ -14,6 +14,7 @@ mod packs;
 mod pushes;
 mod samples;
 mod settings;
+mod tls;
 mod upgrade;
 
 use harness::Node;

@@ -60,7 +60,8 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
             client.login()?;
             say!("Logged in: the token is in ~/.netrc");
         }
-        Command::OfDomains(_)
+        Command::OfCerts(_)
+        | Command::OfDomains(_)
         | Command::OfSettings(_)
         | Command::Packs(_)
         | Command::PacksPrepare { .. }

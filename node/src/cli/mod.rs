@@ -1,5 +1,6 @@
 //! The command line: what a user types, and what it prints.
 
+mod certs;
 mod client;
 mod commands;
 mod domains;
@@ -163,6 +164,8 @@ enum Command {
     #[command(flatten)]
     OfDomains(domains::Command),
     #[command(flatten)]
+    OfCerts(certs::Command),
+    #[command(flatten)]
     OfSettings(settings::Command),
     /// List the dynos
     ///
@@ -289,6 +292,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::GitHook { .. } => return crate::server::pre_receive(),
         Command::Server(arguments) => server::run(arguments),
         Command::OfDomains(command) => domains::run(command),
+        Command::OfCerts(command) => certs::run(command),
         Command::OfSettings(command) => settings::run(command),
         Command::Packs(form) => packs::list(form.json),
         Command::PacksPrepare { series } => packs::prepare(series),

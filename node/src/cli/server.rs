@@ -32,6 +32,9 @@ pub(super) struct Arguments {
     /// Where apps are served [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
+    /// Where apps are served over TLS; nowhere if it is not given
+    #[arg(long, value_name = "ADDRESS")]
+    https: Option<SocketAddr>,
     /// Where the API and git are served [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
@@ -88,6 +91,7 @@ impl Arguments {
             config: None,
             data_dir: self.data_dir.or(file.data_dir),
             http: self.http.or(file.http),
+            https: self.https.or(file.https),
             api: self.api.or(file.api),
             admin: self.admin.or(file.admin),
             domain: self.domain.or(file.domain),
@@ -145,7 +149,7 @@ impl Arguments {
             data: data.canonicalize()?,
             cache,
             http: self.http.unwrap_or(loopback(8080)),
-            https: None,
+            https: self.https,
             api: self.api.unwrap_or(loopback(8081)),
             admin: self.admin.unwrap_or(loopback(8082)),
             gems: self.gems,

@@ -12,6 +12,8 @@ use super::Settings;
 pub(crate) struct Listeners {
     /// The apps'.
     pub(crate) http: StdListener,
+    /// The apps' for TLS.
+    pub(crate) https: Option<StdListener>,
     /// The API's and git's.
     pub(crate) api: StdListener,
     /// The operator's.
@@ -25,7 +27,12 @@ impl Listeners {
     ///
     /// An address that cannot be listened at, and the option that chooses another.
     pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let https = match settings.https {
+            Some(address) => Some(open(address, "--https").await?),
+            None => None,
+        };
         Ok(Self {
+            https,
             http: open(settings.http, "--http").await?,
             api: open(settings.api, "--api").await?,
             admin: open(settings.admin, "--admin").await?,
@@ -34,7 +41,9 @@ impl Listeners {
 
     /// The settings with the addresses that the system has chosen where they left it to it.
     pub(crate) fn addresses(&self, settings: Settings) -> anyhow::Result<Settings> {
+        let https = self.https.as_ref().map(StdListener::local_addr);
         Ok(Settings {
+            https: https.transpose()?,
             http: self.http.local_addr()?,
             api: self.api.local_addr()?,
             admin: self.admin.local_addr()?,

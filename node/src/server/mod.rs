@@ -8,6 +8,7 @@
 mod admin;
 mod api;
 mod build;
+mod certs;
 mod config;
 mod deploy;
 mod domains;
@@ -16,6 +17,7 @@ mod git;
 mod hook;
 mod listeners;
 mod logs;
+mod names;
 mod platform;
 mod secret;
 mod settings;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 use corundum_compiler::gems::GemSource;
 use corundum_router::figures::TICK;
 use corundum_router::router::Router;
-use corundum_router::server::{ServerLimits, run as run_router};
+use corundum_router::server::{ServerLimits, run as run_router, run_tls};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
@@ -109,13 +111,23 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
     let descriptors = raise_open_files().saturating_sub(OWN_FILES);
     let listeners = Listeners::open(&settings).await?;
     let settings = listeners.addresses(settings)?;
-    let Listeners { http, api, admin } = listeners;
+    let Listeners {
+        http,
+        https,
+        api,
+        admin,
+    } = listeners;
     let http = TcpListener::from_std(http)?;
+    let https = https.map(TcpListener::from_std).transpose()?;
     let platform = Arc::new(platform::Platform::open(settings.clone(), compute)?);
     let front = Arc::new(front::Front::new(platform.clone()));
     let router = Arc::new(Router::new(front));
+    // Each listener has its share, so that no flood of the one closes the other.
+    let listening = 1 + usize::from(https.is_some());
     let limits = ServerLimits {
-        connections: ServerLimits::default().connections.min(descriptors),
+        connections: ServerLimits::default()
+            .connections
+            .min(descriptors / listening),
         drain: std::time::Duration::from_secs(10),
         ..ServerLimits::default()
     };
@@ -124,7 +136,7 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
         platform: platform.clone(),
         router: router.figures().clone(),
         readiness: readiness.clone(),
-        connections: limits.connections,
+        connections: limits.connections * listening,
     };
     admin::start(admin, told)?;
     platform.load_all().await;
@@ -137,11 +149,25 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
         settings.domain,
         settings.http.port()
     );
+    if let Some(https) = settings.https {
+        println!("corundum: apps at https://{https}, with the certificates of corundum certs");
+    }
     println!("corundum: metrics and health at http://{}", settings.admin);
     println!("corundum: API and git at http://{}", settings.api);
     let stop = Arc::new(tokio::sync::Notify::new());
     let stopped = |stop: Arc<tokio::sync::Notify>| async move { stop.notified().await };
-    let serving = tokio::spawn(run_router(http, router, limits, stopped(stop.clone())));
+    let certificates = platform.shown().certificates().clone();
+    let encrypted = https.map(|https| {
+        let (router, limits) = (router.clone(), limits.clone());
+        run_tls(https, certificates, router, limits, stopped(stop.clone()))
+    });
+    let plain = run_router(http, router, limits, stopped(stop.clone()));
+    let serving = tokio::spawn(async move {
+        match encrypted {
+            Some(encrypted) => drop(tokio::join!(plain, encrypted)),
+            None => plain.await,
+        }
+    });
     let background = [
         control.spawn(api::serve(api, platform.clone())),
         control.spawn(hook::serve(hook, platform.clone())),

@@ -20,6 +20,7 @@ use corundum_sdk::pack::ruby::{self, Edition, Series};
 use tokio::sync::OnceCell;
 
 use super::build::{Build, Source};
+use super::certs::shown::Shown;
 use super::logs::Logs;
 use super::sites::Sites;
 use super::store::{AppRecord, Config, ReleaseRecord, SqliteStore, Store, now};
@@ -41,6 +42,7 @@ pub(crate) struct Platform {
     grid: Grid,
     figures: Figures,
     sites: Sites,
+    shown: Shown,
     /// Each is prepared once, and none waits for another's preparation.
     packs: Mutex<HashMap<Edition, Arc<OnceCell<Arc<Ready>>>>>,
     building: Mutex<HashSet<AppName>>,
@@ -110,6 +112,7 @@ impl Platform {
             grid,
             figures: Figures::default(),
             sites,
+            shown: Shown::new()?,
             packs,
             building,
             moving,
@@ -144,10 +147,16 @@ impl Platform {
         &self.sites
     }
 
+    /// The certificates that handshakes choose from.
+    pub(crate) fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
     /// Has the router serve an app as the store and the grid have it now. To be called after every change of either that
     /// a [`corundum_router::site::Site`] shows.
     pub(crate) fn refresh(&self, app: &AppName) {
         self.sites.refresh(self, app);
+        self.shown.refresh(self, app);
     }
 
     /// The host name that an app has of the node.

@@ -3,9 +3,9 @@
 //! [`auth`] says who may use it; [`streams`] has the answers that go on for a while.
 
 mod auth;
+mod certs;
 mod domains;
 mod figures;
-mod names;
 mod settings;
 mod streams;
 
@@ -93,15 +93,17 @@ impl Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let (status, id) = match &error {
-            StoreError::NoApp(_) | StoreError::NoRelease(_) | StoreError::NoDomain(_) => {
-                (StatusCode::NOT_FOUND, "not_found")
-            }
-            StoreError::Taken(_) | StoreError::DomainTaken(..) => {
+            StoreError::NoApp(_)
+            | StoreError::NoRelease(_)
+            | StoreError::NoDomain(_)
+            | StoreError::NoCert(_) => (StatusCode::NOT_FOUND, "not_found"),
+            StoreError::Taken(_) | StoreError::DomainTaken(..) | StoreError::CertTaken(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid_params")
             }
-            StoreError::Sqlite(_) | StoreError::Value(_) | StoreError::Newer => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
-            }
+            StoreError::Sqlite(_)
+            | StoreError::File(_)
+            | StoreError::Value(_)
+            | StoreError::Newer => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         Self::new(status, id, error.to_string())
     }
@@ -178,7 +180,7 @@ async fn endpoint(
             let body: Create = read(request).await?;
             let name = match body.name {
                 Some(name) => name.parse().map_err(invalid)?,
-                None => names::random(),
+                None => super::names::random(),
             };
             platform.create(&name).await?;
             ok(&app_json(&platform, &name)?)
@@ -223,6 +225,7 @@ async fn of_app(
             roll_back(&platform, app, body.version).await
         }
         (_, ["domains", rest @ ..]) => domains::serve(&platform, method, app, rest, request).await,
+        (_, ["certs", rest @ ..]) => certs::serve(&platform, method, app, rest, request).await,
         (_, ["settings"]) => settings::serve(&platform, method, app, request).await,
         (&Method::GET, ["dynos"]) => ok(&figures::of_dynos(&platform, app)),
         (&Method::POST, ["restart"]) => {

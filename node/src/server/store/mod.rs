@@ -1,9 +1,10 @@
 //! What the node knows: apps, releases, config vars and tokens.
 //!
 //! [`Store`] is what the node asks of it, with a trait of its own for each thing that hangs on apps: [`domains`],
-//! [`settings`]. [`sqlite`] keeps it in a file, for one node, in the tables of [`schema`]; a store that several nodes
+//! [`settings`], [`certs`]. [`sqlite`] keeps it in a file, for one node, in the tables of [`schema`]; a store that several nodes
 //! share is another implementation.
 
+pub(crate) mod certs;
 pub(crate) mod domains;
 mod schema;
 pub(crate) mod settings;
@@ -25,6 +26,9 @@ pub(crate) enum StoreError {
     /// SQLite's own.
     #[error("the store: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// Its file cannot be opened.
+    #[error("the store's file: {0}")]
+    File(#[from] std::io::Error),
     /// A value that another version wrote.
     #[error("the store holds what this version does not understand: {0}")]
     Value(#[from] serde_json::Error),
@@ -42,6 +46,12 @@ pub(crate) enum StoreError {
     /// A host name that the app does not have.
     #[error("Couldn't find that domain name: {0}")]
     NoDomain(DomainName),
+    /// A certificate's name that another app has.
+    #[error("a certificate of another app has the name {0}: choose another with --name")]
+    CertTaken(String),
+    /// A certificate that the app does not have.
+    #[error("Couldn't find that certificate: {0}")]
+    NoCert(String),
     /// No such app.
     #[error("Couldn't find that app: {0}")]
     NoApp(AppName),
@@ -77,7 +87,9 @@ pub(crate) struct ReleaseRecord {
 pub(crate) type Config = BTreeMap<String, String>;
 
 /// Where apps, releases, config vars and tokens are kept. What a method has returned survives a kill.
-pub(crate) trait Store: domains::DomainStore + settings::SettingStore + Send + Sync {
+pub(crate) trait Store:
+    certs::CertStore + domains::DomainStore + settings::SettingStore + Send + Sync
+{
     /// Adds an app with so many web dynos.
     fn create_app(&self, name: &AppName, formation: u32) -> Result<AppRecord, StoreError>;
 

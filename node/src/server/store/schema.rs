@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// What each version of the store added. A step that has been released is never changed: a change is another step.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "create table apps (name text primary key, created_at text not null, formation integer not null) strict;
      create table releases (
         app text not null references apps (name) on delete cascade on update cascade,
@@ -23,6 +23,14 @@ const STEPS: [&str; 2] = [
      create table settings (
         app text not null references apps (name) on delete cascade on update cascade,
         name text not null, value text not null, primary key (app, name)) strict;",
+    "create table certs (
+        name text primary key, app text not null references apps (name) on delete cascade on update cascade,
+        origin text not null, chain text not null, key text not null, updated_at text not null) strict;
+     create index certs_of_app on certs (app);
+     create table acme_accounts (directory text primary key, credentials text not null) strict;
+     create table acme_hosts (
+        host text primary key, app text not null references apps (name) on delete cascade on update cascade,
+        failures integer not null, next_attempt integer not null, message text not null) strict;",
 ];
 
 /// Takes the steps that the store has not taken yet, each whole or not at all.

@@ -1,5 +1,6 @@
 //! The store of one node: a SQLite file.
 
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +17,13 @@ pub(crate) struct SqliteStore {
 impl SqliteStore {
     /// Opens the store at `path`, or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        // It holds config vars and private keys. What SQLite puts beside it gets the same permissions.
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         let mut connection = Connection::open(path)?;
         // A release that was said to be live must be so after a power cut.
         connection.execute_batch(

@@ -1,0 +1,139 @@
+//! Which certificate is shown for which host: of those that an app has, one that names the host, if the host is the app's.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use corundum_router::tls::certificates::{Certificates, Entry};
+use corundum_sdk::names::AppName;
+
+use super::super::platform::Platform;
+use super::super::store::StoreError;
+use super::check;
+
+/// What handshakes choose from, and what it is made of.
+pub(in crate::server) struct Shown {
+    certificates: Arc<Certificates>,
+    by_app: Mutex<HashMap<AppName, Vec<Entry>>>,
+}
+
+impl Shown {
+    /// Nothing yet.
+    pub(in crate::server) fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            certificates: Arc::new(Certificates::new()?),
+            by_app: Mutex::default(),
+        })
+    }
+
+    /// What handshakes choose from.
+    pub(in crate::server) fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
+    }
+
+    /// Shows an app's certificates as the store has them now.
+    pub(in crate::server) fn refresh(&self, platform: &Platform, app: &AppName) {
+        let mut by_app = self.by_app.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = match entries(platform, app) {
+            Ok(entries) => entries,
+            // What was shown is shown on.
+            Err(error) => return tracing::error!(%app, %error, "the app's certificates"),
+        };
+        let had = match entries.is_empty() {
+            true => by_app.remove(app).is_some(),
+            false => by_app.insert(app.clone(), entries).is_some(),
+        };
+        if had || by_app.contains_key(app) {
+            self.certificates
+                .replace(by_app.values().flatten().cloned());
+        }
+    }
+}
+
+/// An app's certificates, the preferred ones last: valid before expired, added before the node's own, later before earlier
+/// ends.
+fn entries(platform: &Platform, app: &AppName) -> Result<Vec<Entry>, StoreError> {
+    let now = jiff::Timestamp::now();
+    let patterns = patterns(platform, app)?;
+    let mut entries = Vec::new();
+    for record in platform.store().certs(app)? {
+        match check::read(&record.chain, &record.key) {
+            Ok(checked) => {
+                let ends = checked.facts.ends;
+                let entry = Entry {
+                    certificate: checked.certificate,
+                    app: app.clone(),
+                    hosts: hosts(&checked.names, &patterns),
+                };
+                entries.push(((ends > now, record.origin, ends), entry));
+            }
+            Err(error) => {
+                tracing::error!(%app, certificate = record.name, %error, "cannot be shown");
+            }
+        }
+    }
+    entries.sort_by_key(|(rank, _)| *rank);
+    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+}
+
+/// The hosts of an app: its own, and its domains. None if there is no such app any longer.
+pub(in crate::server) fn patterns(
+    platform: &Platform,
+    app: &AppName,
+) -> Result<Vec<String>, StoreError> {
+    if let Err(StoreError::NoApp(_)) = platform.store().app(app) {
+        return Ok(Vec::new());
+    }
+    let domains = platform.store().domains(app)?.into_iter();
+    let domains = domains.map(|domain| domain.hostname.to_string());
+    Ok(domains.chain([platform.own_host(app)]).collect())
+}
+
+/// What a certificate's names and an app's hosts have in common. Each of both may be a wildcard, for one label.
+pub(in crate::server) fn hosts(names: &[String], patterns: &[String]) -> Vec<Box<str>> {
+    let covers = |wide: &str, host: &str| {
+        let below = wide.strip_prefix("*.");
+        let parent = host.split_once('.').map(|(_, parent)| parent);
+        wide == host || (below.is_some() && below == parent && !host.starts_with("*."))
+    };
+    let mut common = BTreeSet::new();
+    for name in names {
+        for pattern in patterns {
+            if covers(name, pattern) {
+                common.insert(pattern.as_str());
+            } else if covers(pattern, name) {
+                common.insert(name.as_str());
+            }
+        }
+    }
+    common.into_iter().map(Box::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn common(names: &[&str], patterns: &[&str]) -> Vec<Box<str>> {
+        let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        hosts(&owned(names), &owned(patterns))
+    }
+
+    #[test]
+    fn a_certificate_is_shown_for_what_it_names_of_the_apps_hosts() {
+        let shown = |names: &[&str], patterns: &[&str]| common(names, patterns).join(" ");
+        assert_eq!(
+            shown(&["a.x.org", "b.x.org"], &["a.x.org", "c.x.org"]),
+            "a.x.org"
+        );
+        assert_eq!(
+            shown(&["*.x.org"], &["a.x.org", "x.org", "a.b.x.org"]),
+            "a.x.org"
+        );
+        assert_eq!(shown(&["a.x.org", "a.y.org"], &["*.x.org"]), "a.x.org");
+        assert_eq!(
+            shown(&["*.x.org"], &["*.x.org", "a.x.org"]),
+            "*.x.org a.x.org"
+        );
+        assert_eq!(shown(&["*.x.org"], &["*.a.x.org"]), "");
+        assert_eq!(shown(&[], &["a.x.org"]), "");
+    }
+}

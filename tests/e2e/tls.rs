@@ -1,0 +1,296 @@
+//! Certificates and https, with real curl.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
+
+use super::HELLO;
+use super::harness::{Node, Repository, free_port};
+
+/// A node with an https listener; its port.
+fn start() -> (Node, u16) {
+    let port = free_port();
+    let https = format!("127.0.0.1:{port}");
+    let node = Node::start_with(&["--https", &https, "--build-ruby", "false"]);
+    (node, port)
+}
+
+fn deployed(node: &Node, name: &str, domains: &[&str]) -> Repository {
+    let app = node.create(name);
+    app.write("config.ru", HELLO);
+    assert!(app.push("main").success);
+    for domain in domains {
+        let added = node.cli(&["domains:add", domain, "-a", name]);
+        assert!(added.success, "{}", added.text);
+    }
+    app
+}
+
+/// An authority of a test's own.
+struct Authority {
+    directory: PathBuf,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Its certificate stands in `root.pem` of the directory.
+    fn new(directory: &Path) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Root of a test");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(directory.join("root.pem"), issuer.pem()).unwrap();
+        Self {
+            directory: directory.to_owned(),
+            issuer,
+        }
+    }
+
+    /// Writes `FILE.pem` and `FILE.key`: a certificate for these names until this year.
+    fn issue(&self, file: &str, names: &[&str], until: i32) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        self.write(&format!("{file}.pem"), &certificate.pem());
+        self.write(&format!("{file}.key"), &key.serialize_pem());
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.directory.join(file), text).unwrap();
+    }
+
+    /// What curl, which trusts this authority alone, gets from https://HOST:PORT/; its exit status and what it prints.
+    fn curl(&self, port: u16, host: &str, options: &[&str]) -> (i32, String) {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "20", "--cacert"])
+            .arg(self.directory.join("root.pem"))
+            .args(["--resolve", &format!("{host}:{port}:127.0.0.1")])
+            .args(options)
+            .arg(format!("https://{host}:{port}/"))
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    }
+}
+
+#[test]
+fn an_app_is_served_over_https_with_the_certificate_that_was_added() {
+    let (mut node, port) = start();
+    let app = deployed(&node, "myapp", &["www.example.com"]);
+    let authority = Authority::new(app.path());
+    authority.issue("one", &["www.example.com", "other.example.com"], 2100);
+    // curl's status 35 is a handshake that was refused.
+    assert_eq!(authority.curl(port, "www.example.com", &[]).0, 35);
+    let added = app.cli(&node, &["certs:add", "one.pem", "one.key", "--name", "one"]);
+    assert!(added.success, "{}", added.text);
+    assert!(
+        added.text.contains("Shown For:       www.example.com\n"),
+        "{}",
+        added.text
+    );
+    for (option, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        let options = [option, "--write-out", " %{http_version}"];
+        let got = authority.curl(port, "www.example.com", &options);
+        assert_eq!(got, (0, format!("hello  {version}")));
+    }
+    node.kill_and_restart();
+    assert_eq!(authority.curl(port, "www.example.com", &[]).0, 0);
+    let log = node.cli(&["logs", "-a", "myapp"]).text;
+    assert!(log.contains("protocol=http2 tls=true"), "{log}");
+    // A name of the certificate that is no domain of the app.
+    assert_eq!(authority.curl(port, "other.example.com", &[]).0, 35);
+    let removed = app.cli(&node, &["certs:remove"]);
+    assert!(removed.success, "{}", removed.text);
+    assert_eq!(authority.curl(port, "www.example.com", &[]).0, 35);
+}
+
+#[test]
+fn a_private_key_is_never_shown() {
+    let (node, _) = start();
+    let app = deployed(&node, "myapp", &["www.example.com"]);
+    let authority = Authority::new(app.path());
+    authority.issue("one", &["www.example.com"], 2100);
+    let key = std::fs::read_to_string(app.path().join("one.key")).unwrap();
+    let secret = key.lines().nth(1).unwrap().to_owned();
+    let mut shown = app.cli(&node, &["certs:add", "one.pem", "one.key"]).text;
+    for command in [
+        &["certs"][..],
+        &["certs", "--json"],
+        &["certs:info"],
+        &["certs:info", "--json"],
+        &["logs"],
+    ] {
+        shown += &app.cli(&node, command).text;
+    }
+    assert!(shown.contains("www.example.com"), "{shown}");
+    assert!(
+        !shown.contains(&secret) && !shown.contains("PRIVATE"),
+        "{shown}"
+    );
+    use std::os::unix::fs::PermissionsExt;
+    for entry in std::fs::read_dir(node.data()).unwrap() {
+        let entry = entry.unwrap();
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("corundum.sqlite")
+        {
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{:?}", entry.path());
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_served_is_refused_with_the_reason() {
+    let (node, _) = start();
+    let app = deployed(&node, "myapp", &["www.example.com"]);
+    let authority = Authority::new(app.path());
+    authority.issue("good", &["www.example.com"], 2100);
+    authority.issue("old", &["www.example.com"], 2021);
+    authority.issue("foreign", &["www.example.org"], 2100);
+    let pem = |file: &str| std::fs::read_to_string(app.path().join(file)).unwrap();
+    authority.write("disordered.pem", &(pem("good.pem") + &pem("old.pem")));
+    authority.write("cut.pem", &pem("good.pem").replacen("MI", "AA", 1));
+    authority.write(
+        "encrypted.key",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    authority.write("empty", "");
+    for (certificate, key, reason) in [
+        ("old.pem", "old.key", "has expired"),
+        ("good.pem", "old.key", "not that of the certificate"),
+        (
+            "foreign.pem",
+            "foreign.key",
+            "none of that is a domain of myapp",
+        ),
+        ("good.key", "good.pem", "no certificate in it"),
+        ("good.pem", "good.pem", "no private key in it"),
+        ("good.pem", "encrypted.key", "is encrypted"),
+        ("disordered.pem", "good.key", "out of order"),
+        ("cut.pem", "good.key", "is damaged"),
+        ("empty", "empty", "no certificate in it"),
+        ("nowhere.pem", "good.key", "nowhere.pem"),
+    ] {
+        let refused = app.cli(&node, &["certs:add", certificate, key]);
+        let text = &refused.text;
+        assert!(
+            !refused.success && text.contains(reason),
+            "{certificate} {key}: {text}"
+        );
+    }
+    let named = app.cli(
+        &node,
+        &["certs:add", "good.pem", "good.key", "--name", "../x"],
+    );
+    assert!(
+        named.text.contains("is not a certificate's name"),
+        "{}",
+        named.text
+    );
+    assert_eq!(app.cli(&node, &["certs", "--json"]).text, "[]\n");
+}
+
+#[test]
+fn a_certificate_is_updated_while_requests_come_in() {
+    let (node, port) = start();
+    let app = deployed(&node, "myapp", &["www.example.com"]);
+    let authority = Authority::new(app.path());
+    authority.issue("one", &["www.example.com"], 2100);
+    assert!(app.cli(&node, &["certs:add", "one.pem", "one.key"]).success);
+    let stop = AtomicBool::new(false);
+    let served = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(authority.curl(port, "www.example.com", &[]).1, "hello ");
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for round in 0..5 {
+            let file = format!("next{round}");
+            authority.issue(&file, &["www.example.com"], 2100);
+            let files = [format!("{file}.pem"), format!("{file}.key")];
+            let before = served.load(Ordering::Relaxed);
+            let updated = app.cli(&node, &["certs:update", &files[0], &files[1]]);
+            assert!(updated.success, "{}", updated.text);
+            let later = (0..200).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                served.load(Ordering::Relaxed) >= before + 2
+            });
+            assert!(later, "no request was served after an update");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn plain_requests_are_sent_to_https_and_browsers_told_to_stay_there() {
+    let (node, port) = start();
+    let app = deployed(&node, "myapp", &["www.example.com"]);
+    let authority = Authority::new(app.path());
+    authority.issue("one", &["www.example.com"], 2100);
+    assert!(app.cli(&node, &["certs:add", "one.pem", "one.key"]).success);
+    let set = ["settings:set", "https-redirect=on", "hsts=31536000"];
+    assert!(app.cli(&node, &set).success);
+    let location = format!("location: https://myapp.localhost:{port}/a?b\r\n");
+    let get = node.raw("myapp", "GET /a?b", "", "");
+    assert!(
+        get.starts_with("HTTP/1.1 301 ") && get.contains(&location),
+        "{get}"
+    );
+    let post = node.raw("myapp", "POST /a?b", "", "x");
+    assert!(
+        post.starts_with("HTTP/1.1 308 ") && post.contains(&location),
+        "{post}"
+    );
+    assert!(!get.contains("strict-transport-security"), "{get}");
+    let (_, encrypted) = authority.curl(port, "www.example.com", &["--include", "--http1.1"]);
+    assert!(encrypted.starts_with("HTTP/1.1 200 "), "{encrypted}");
+    assert!(
+        encrypted.contains("strict-transport-security: max-age=31536000\r\n"),
+        "{encrypted}"
+    );
+    assert!(
+        app.cli(&node, &["settings:unset", "https-redirect"])
+            .success
+    );
+    assert_eq!(node.get("myapp", "/").0, 200);
+}
+
+#[test]
+fn one_apps_certificate_leads_to_no_other_app() {
+    let (node, port) = start();
+    let one = deployed(&node, "one-app", &["one.example.com"]);
+    deployed(&node, "two-app", &["two.example.com"]);
+    let authority = Authority::new(one.path());
+    authority.issue("both", &["*.example.com"], 2100);
+    assert!(
+        one.cli(&node, &["certs:add", "both.pem", "both.key"])
+            .success
+    );
+    assert_eq!(authority.curl(port, "two.example.com", &[]).0, 35);
+    let status = [
+        "--header",
+        "host: two.example.com",
+        "--write-out",
+        "%{http_code}",
+        "--output",
+        "/dev/null",
+    ];
+    assert_eq!(authority.curl(port, "one.example.com", &status).1, "421");
+}
