@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use corundum_sdk::names::AppName;
-use http::header::{CONTENT_LENGTH, DATE, VIA};
+use http::header::{CONTENT_LENGTH, DATE, RETRY_AFTER, VIA};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
@@ -68,7 +68,11 @@ impl Exchange {
 
     /// The page of a failure.
     pub(crate) fn refuse(&mut self, failure: &Failure, parts: &Parts) -> Response<ResponseBody> {
-        let response = error_page::page(failure, &parts.headers);
+        let mut response = error_page::page(failure, &parts.headers);
+        if let Some(after) = failure.retry_after() {
+            let seconds = after.as_secs_f64().ceil() as u64;
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
         let body = if parts.method == Method::HEAD {
             Bytes::new()
         } else {

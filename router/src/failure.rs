@@ -1,5 +1,7 @@
 //! Every way in which a request ends without an app's answer, with its code, words and status.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 /// A request without an app's answer. The codes and descriptions are Heroku's, so that its users' habits and log
@@ -8,6 +10,8 @@ use http::StatusCode;
 pub enum Failure {
     /// H10: the app's dynos do not start.
     AppCrashed,
+    /// H10 as well: its dynos did nothing but crash, and none is started for this long.
+    AppCrashing(Duration),
     /// H11: too many requests wait.
     BacklogTooDeep,
     /// H12: the dyno took too long, and was ended.
@@ -53,7 +57,7 @@ impl Failure {
     /// Its code, `H12`; empty for a host without an app.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::AppCrashed => "H10",
+            Self::AppCrashed | Self::AppCrashing(_) => "H10",
             Self::BacklogTooDeep => "H11",
             Self::RequestTimeout => "H12",
             Self::ClosedWithoutResponse => "H13",
@@ -78,7 +82,7 @@ impl Failure {
     /// Its description in logs.
     pub fn description(&self) -> &'static str {
         match self {
-            Self::AppCrashed => "App crashed",
+            Self::AppCrashed | Self::AppCrashing(_) => "App crashed",
             Self::BacklogTooDeep => "Backlog too deep",
             Self::RequestTimeout => "Request timeout",
             Self::ClosedWithoutResponse => "Connection closed without response",
@@ -131,10 +135,18 @@ impl Failure {
         }
     }
 
+    /// After how long it is worth another try, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::AppCrashing(pause) => Some(*pause),
+            _ => None,
+        }
+    }
+
     /// What it means, for the page that a visitor sees and the app's owner reads.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::AppCrashed => {
+            Self::AppCrashed | Self::AppCrashing(_) => {
                 "The app does not start. Its owner finds the reason with: corundum logs"
             }
             Self::BacklogTooDeep => {

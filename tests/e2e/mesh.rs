@@ -143,3 +143,41 @@ fn the_operator_is_answered_while_the_router_drowns() {
     );
     drop((looping, idle));
 }
+
+#[test]
+fn an_app_that_only_crashes_costs_the_node_little_and_is_served_as_soon_as_it_works() {
+    let node = Node::start();
+    push(&node, "broken", "run ->(e) { exit!(1) }\n");
+    push(&node, "whole", "run ->(e) { [200, {}, ['calm']] }\n");
+    for _ in 0..10 {
+        assert!(node.get("broken", "/").1.contains("H13"));
+    }
+    let refused = node.raw("broken", "GET /", "", "");
+    assert!(
+        refused.contains("H10") && refused.contains("\r\nretry-after: "),
+        "{refused}"
+    );
+    let (_, page) = node.admin("/metrics");
+    assert_eq!(sample(&page, "corundum_circuit_open{app=\"broken\"}"), 1.0);
+
+    let cpu = |node: &Node| sample(&node.admin("/metrics").1, "process_cpu_seconds_total");
+    let (began, before, mut requests) = (Instant::now(), cpu(&node), 0);
+    while began.elapsed() < Duration::from_secs(3) {
+        requests += 1;
+        assert_eq!(node.get("broken", "/").0, 503);
+    }
+    let spent = cpu(&node) - before;
+    println!("{requests} requests to an app that crashes: {spent:.2} s of the processor");
+    assert_eq!(node.get("whole", "/"), (200, "calm".to_owned()));
+    let log = node.cli(&["logs", "--app", "broken", "-n", "1500"]).text;
+    let starts = log.matches("Process exited with status 1").count();
+    // Ten to open the circuit, then one after each of a few pauses.
+    assert!(starts <= 14, "{starts} of {requests}");
+    let changes = log.matches("Circuit opened").count();
+    assert!((1..=4).contains(&changes), "{log}");
+
+    let mended = node.cli(&["config:set", "A=1", "--app", "broken"]);
+    assert!(mended.success, "{}", mended.text);
+    // A release is tried at once, whatever the one before did.
+    assert!(node.get("broken", "/").1.contains("H13"));
+}

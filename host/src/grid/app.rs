@@ -1,14 +1,17 @@
 //! One app's formation: its dynos, and the queue of requests that wait for one.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use corundum_sdk::names::{AppName, DynoName, ProcessType, ReleaseVersion};
 use tokio::sync::oneshot;
 
+use super::breaker::{Breaker, Crash};
+use super::dispatch::DispatchError;
 use super::lease::Lease;
+use super::places::Needed;
 use super::{Release, Shared};
 use crate::dyno::Dyno;
 
@@ -61,6 +64,8 @@ pub struct AppStatus {
     pub idle: u32,
     /// Requests that wait for a dyno.
     pub waiting: usize,
+    /// Whether requests are refused since its dynos only crash.
+    pub circuit_open: bool,
     /// Bytes of its dynos' memory, the image included in each, when each was last idle.
     pub memory: usize,
 }
@@ -70,16 +75,13 @@ pub(super) enum Acquire {
     /// A dyno, or the right to start one.
     Lease(Lease),
     /// A place in the queue.
-    Wait(oneshot::Receiver<Lease>),
-    /// The node is full.
-    NodeFull,
-    /// The queue is full.
-    Backlog,
-    /// There is no release.
-    Blank,
-    /// The formation is scaled to none.
-    NoProcesses,
+    Wait(oneshot::Receiver<Granted>),
+    /// The reason why not.
+    Refused(DispatchError),
 }
+
+/// What a request that waits for a dyno gets in the end.
+pub(super) type Granted = Result<Lease, DispatchError>;
 
 /// An app of the grid.
 pub(super) struct App {
@@ -88,17 +90,22 @@ pub(super) struct App {
     state: Mutex<State>,
     /// One-off dynos that run.
     pub(super) runs: AtomicU32,
+    /// Whether a dyno has crashed since the last one that answered: most requests need not ask the breaker.
+    troubled: AtomicBool,
 }
 
 struct State {
     release: Option<Arc<Release>>,
+    /// Whether there is to be a release soon.
+    expected: bool,
+    breaker: Breaker,
     formation: u32,
     generation: u64,
     /// Waiting dynos, the last used last: it is the first to be used again, so that the others fall out of use.
     idle: VecDeque<Idle>,
     /// All dynos by number.
     live: BTreeMap<u32, Live>,
-    waiting: VecDeque<oneshot::Sender<Lease>>,
+    waiting: VecDeque<oneshot::Sender<Granted>>,
 }
 
 struct Idle {
@@ -126,6 +133,8 @@ impl App {
     pub(super) fn new(name: AppName, shared: Arc<Shared>) -> Self {
         let state = State {
             release: None,
+            expected: false,
+            breaker: Breaker::default(),
             formation: DEFAULT_FORMATION,
             generation: 0,
             idle: VecDeque::new(),
@@ -137,6 +146,7 @@ impl App {
             shared,
             state: Mutex::new(state),
             runs: AtomicU32::new(0),
+            troubled: AtomicBool::new(false),
         }
     }
 
@@ -156,24 +166,41 @@ impl App {
         self.state().release.clone()
     }
 
+    pub(super) fn expect_release(&self) {
+        let mut state = self.state();
+        state.expected = state.release.is_none();
+    }
+
     pub(super) fn deploy(self: &Arc<Self>, release: Option<Arc<Release>>) {
         let (old, waiting) = {
             let mut state = self.state();
+            let expected = std::mem::take(&mut state.expected);
             state.release = release;
+            state.breaker = Breaker::default();
+            self.troubled.store(false, Ordering::Relaxed);
             let waiting = match state.release {
                 Some(_) => VecDeque::new(),
                 None => std::mem::take(&mut state.waiting),
             };
-            (std::mem::take(&mut state.idle), waiting)
+            (std::mem::take(&mut state.idle), (waiting, expected))
         };
-        drop(waiting);
+        let (waiting, expected) = waiting;
+        let reason = match expected {
+            true => DispatchError::Crashed("its image cannot be loaded".to_owned()),
+            false => DispatchError::Blank,
+        };
+        for waiter in waiting {
+            let _ = waiter.send(Err(reason.clone()));
+        }
         self.retire_all(old);
+        self.serve_waiting();
     }
 
     pub(super) fn restart(self: &Arc<Self>) {
         let old = {
             let mut state = self.state();
             state.generation += 1;
+            state.breaker = Breaker::default();
             std::mem::take(&mut state.idle)
         };
         self.retire_all(old);
@@ -195,28 +222,47 @@ impl App {
     pub(super) fn acquire(self: &Arc<Self>) -> Acquire {
         let mut state = self.state();
         let Some(release) = state.release.clone() else {
-            return Acquire::Blank;
+            return match state.expected {
+                true => self.queue(&mut state),
+                false => Acquire::Refused(DispatchError::Blank),
+            };
         };
         if state.formation == 0 {
-            return Acquire::NoProcesses;
+            return Acquire::Refused(DispatchError::NoProcesses);
         }
+        if state.breaker.is_open()
+            && let Err(left) = state.breaker.ask(Instant::now())
+        {
+            return Acquire::Refused(DispatchError::Crashing(left));
+        }
+        let room = state.live.len() < state.formation as usize;
         // Whoever came first is served first.
         if state.waiting.is_empty() {
             if let Some(idle) = state.idle.pop_back() {
                 return Acquire::Lease(self.lease(idle));
             }
-            if state.live.len() < state.formation as usize {
+            if room {
                 // The lock is not held while the node looks for a place among the apps.
+                let held = state.live.len();
                 drop(state);
-                if !self.shared.take_place() {
-                    return Acquire::NodeFull;
+                if self.shared.take_place(held) {
+                    return Acquire::Lease(self.new_lease(release));
                 }
-                return Acquire::Lease(self.new_lease(release));
+                state = self.state();
             }
         }
+        let queued = self.queue(&mut state);
+        drop(state);
+        if room {
+            self.shared.wait_for_turn(self);
+        }
+        queued
+    }
+
+    fn queue(&self, state: &mut State) -> Acquire {
         state.waiting.retain(|waiter| !waiter.is_closed());
         if state.waiting.len() >= self.shared.limits.backlog {
-            return Acquire::Backlog;
+            return Acquire::Refused(DispatchError::Backlog);
         }
         let (sender, receiver) = oneshot::channel();
         state.waiting.push_back(sender);
@@ -224,10 +270,17 @@ impl App {
     }
 
     /// Takes a dyno back after its request.
-    pub(super) fn returned(self: Arc<Self>, lease: Lease) {
+    pub(super) fn returned(self: Arc<Self>, mut lease: Lease) {
         let due = lease.due(&self.shared.limits);
         if let Some(due) = due {
             tracing::debug!(app = %self.name, dyno = %lease.name(), reason = due.as_str(), "replacing a dyno");
+            lease.retire();
+            return;
+        }
+        if self.shared.somebody_waits()
+            && let Some(heir) = self.heir()
+        {
+            lease.heir = Some(heir);
             lease.retire();
             return;
         }
@@ -240,13 +293,27 @@ impl App {
             lease.retire();
             return;
         }
-        let mut lease = lease;
         while let Some(waiter) = state.waiting.pop_front() {
-            match waiter.send(lease) {
-                Ok(()) => return,
-                Err(back) => lease = back,
+            match waiter.send(Ok(lease)) {
+                Ok(()) | Err(Err(_)) => return,
+                Err(Ok(back)) => lease = back,
             }
         }
+        self.rest(state, lease);
+    }
+
+    /// The app that should have the place of a dyno of this one.
+    fn heir(self: &Arc<Self>) -> Option<Arc<Self>> {
+        let (held, idle) = {
+            let state = self.state();
+            (state.live.len(), state.waiting.is_empty())
+        };
+        let needed = if idle { Needed::No } else { Needed::Yes };
+        self.shared.heir(self, held, needed)
+    }
+
+    /// Lets a dyno wait for a request.
+    fn rest(&self, mut state: MutexGuard<'_, State>, lease: Lease) {
         let (number, generation) = (lease.number, lease.generation);
         let (served, started) = (lease.served, lease.started);
         let release = lease.release.clone();
@@ -269,37 +336,82 @@ impl App {
         });
     }
 
-    /// Notes a dyno's end and lets the next in the queue start one.
-    pub(super) fn ended(self: Arc<Self>, number: u32) {
+    /// Notes a dyno's end, and lets the next in the queue start one. Its place goes to `heir`, if it has one.
+    pub(super) fn ended(self: Arc<Self>, number: u32, heir: Option<Arc<Self>>) {
         self.state().live.remove(&number);
-        self.shared.give_place();
+        self.shared.give_place(heir);
         self.serve_waiting();
+    }
+
+    /// Notes that a dyno has answered.
+    pub(super) fn succeeded(&self, dyno: &DynoName) {
+        if !self.troubled.load(Ordering::Relaxed) {
+            return;
+        }
+        self.troubled.store(false, Ordering::Relaxed);
+        if self.state().breaker.succeeded() {
+            let line = "Circuit closed -> a dyno has answered: requests are served again";
+            self.shared.log.platform_line(&self.name, dyno, line);
+        }
+    }
+
+    /// Notes that a dyno has ended without an answer. If the circuit opens with it, nobody waits for another.
+    pub(super) fn crashed(&self, dyno: &DynoName, crash: Crash) {
+        let (pause, waiting) = {
+            let mut state = self.state();
+            let pause = state.breaker.crashed(crash, Instant::now());
+            self.troubled
+                .store(state.breaker.is_troubled(), Ordering::Relaxed);
+            let Some(pause) = pause else { return };
+            (pause, std::mem::take(&mut state.waiting))
+        };
+        let line = format!(
+            "Circuit opened -> dynos do nothing but crash: requests get H10 at once, and the next attempt is in {:.1} s",
+            pause.as_secs_f64()
+        );
+        self.shared.log.platform_line(&self.name, dyno, &line);
+        for waiter in waiting {
+            let _ = waiter.send(Err(DispatchError::Crashing(pause)));
+        }
+    }
+
+    /// The release of a dyno that may be started for a request that waits, if there is one.
+    pub(super) fn wanted(&self) -> Option<(Arc<Release>, usize)> {
+        let mut state = self.state();
+        state.waiting.retain(|waiter| !waiter.is_closed());
+        let held = state.live.len();
+        let room = held < state.formation as usize;
+        let release = state.release.clone()?;
+        (room && !state.waiting.is_empty()).then_some((release, held))
     }
 
     /// Lets waiting requests start dynos, as many as the formation and the node have places for.
     fn serve_waiting(self: &Arc<Self>) {
-        loop {
-            let release = {
-                let mut state = self.state();
-                state.waiting.retain(|waiter| !waiter.is_closed());
-                let room = state.live.len() < state.formation as usize;
-                match &state.release {
-                    Some(release) if room && !state.waiting.is_empty() => release.clone(),
-                    _ => return,
-                }
-            };
-            if !self.shared.take_place() {
+        while let Some((_, held)) = self.wanted() {
+            if !self.shared.take_place(held) {
+                self.shared.wait_for_turn(self);
                 return;
             }
-            let lease = self.new_lease(release);
-            let waiter = self.state().waiting.pop_front();
-            let Some(waiter) = waiter else {
-                lease.retire();
+            if !self.grant() {
+                self.shared.give_place(None);
                 return;
-            };
-            // A waiter that has just left drops the lease, which comes back here through its end.
-            drop(waiter.send(lease));
+            }
         }
+    }
+
+    /// Gives the first of those that wait the right to start a dyno, whose place is taken; whether one waits.
+    pub(super) fn grant(self: &Arc<Self>) -> bool {
+        let Some((release, _)) = self.wanted() else {
+            return false;
+        };
+        let lease = self.new_lease(release);
+        let waiter = self.state().waiting.pop_front();
+        match waiter {
+            // A waiter that has just left drops the lease, which comes back through its end.
+            Some(waiter) => drop(waiter.send(Ok(lease))),
+            None => lease.retire(),
+        }
+        true
     }
 
     fn new_lease(self: &Arc<Self>, release: Arc<Release>) -> Lease {
@@ -343,9 +455,15 @@ impl App {
         }
     }
 
-    /// Since when its longest idle dyno has been idle.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        self.state().idle.front().map(|idle| idle.since)
+    /// Since when its longest idle dyno has been idle, and how many dynos it has.
+    pub(super) fn longest_idle(&self) -> Option<(Instant, usize)> {
+        let state = self.state();
+        Some((state.idle.front()?.since, state.live.len()))
+    }
+
+    /// How many dynos it has.
+    pub(super) fn live(&self) -> usize {
+        self.state().live.len()
     }
 
     /// Ends the dyno that has been idle longest.
@@ -381,6 +499,7 @@ impl App {
             busy: u32::try_from(live.saturating_sub(idle)).unwrap_or(u32::MAX),
             idle: u32::try_from(idle).unwrap_or(u32::MAX),
             waiting: waiting.count(),
+            circuit_open: state.breaker.is_open(),
             memory: state.live.values().map(|live| live.memory).sum(),
         }
     }

@@ -13,8 +13,9 @@ use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
 use tokio::sync::oneshot;
 
 use super::app::{Acquire, App};
+use super::breaker::Crash;
 use super::lease::Lease;
-use super::start;
+use super::start::{self, NotStarted};
 use super::{Grid, Limits, Shared};
 use crate::dyno::{Exit, Failure};
 use crate::exchange::{OutputError, Progress, Request, Response};
@@ -82,6 +83,9 @@ pub enum DispatchError {
     /// A dyno could not be started.
     #[error("a dyno could not be started: {0}")]
     Crashed(String),
+    /// Its dynos did nothing but crash; none is started for this long.
+    #[error("its dynos do nothing but crash: the next attempt is in {} s", .0.as_secs())]
+    Crashing(Duration),
     /// The dyno ended before it had answered.
     #[error("the dyno ended without a response: {0}")]
     NoResponse(String),
@@ -141,31 +145,14 @@ impl Grid {
 }
 
 async fn acquire(shared: &Shared, app: &Arc<App>) -> Result<Lease, DispatchError> {
-    let first = app.acquire();
-    if let Acquire::Lease(lease) = first {
-        return Ok(lease);
-    }
-    let wait = async {
-        let mut next = first;
-        loop {
-            let freed = shared.freed.notified();
-            match next {
-                Acquire::Lease(lease) => return Ok(lease),
-                Acquire::Blank => return Err(DispatchError::Blank),
-                Acquire::NoProcesses => return Err(DispatchError::NoProcesses),
-                Acquire::Backlog => return Err(DispatchError::Backlog),
-                // The sender is dropped when the app is removed, or loses its release.
-                Acquire::Wait(granted) => return granted.await.map_err(|_| DispatchError::Blank),
-                Acquire::NodeFull => {
-                    // Another may have given its place back in between, so this looks again before long.
-                    let _ = tokio::time::timeout(Duration::from_millis(100), freed).await;
-                    next = app.acquire();
-                }
-            }
-        }
+    let granted = match app.acquire() {
+        Acquire::Lease(lease) => return Ok(lease),
+        Acquire::Refused(error) => return Err(error),
+        Acquire::Wait(granted) => granted,
     };
-    match tokio::time::timeout(shared.limits.queue, wait).await {
-        Ok(result) => result,
+    match tokio::time::timeout(shared.limits.queue, granted).await {
+        // The sender is dropped when the app is removed.
+        Ok(granted) => granted.unwrap_or(Err(DispatchError::Blank)),
         Err(_) => Err(DispatchError::QueueTimeout),
     }
 }
@@ -181,12 +168,16 @@ async fn start_leased(shared: &Arc<Shared>, lease: &mut Lease) -> Result<(), Dis
         Ok(Err(error)) => {
             let line = format!("Error H10 (App crashed) -> {error}");
             shared.log.platform_line(lease.app().name(), &name, &line);
+            if !matches!(error, NotStarted::Stopped) {
+                lease.app().crashed(&name, Crash::Start);
+            }
             Err(DispatchError::Crashed(error.to_string()))
         }
         Err(_) => {
             shared
                 .log
                 .platform_line(lease.app().name(), &name, "Error R10 (Boot timeout)");
+            lease.app().crashed(&name, Crash::Start);
             Err(DispatchError::QueueTimeout)
         }
     }
@@ -270,6 +261,10 @@ impl Exchange {
             .handle(request, answer, self.progress.clone(), spent)
             .await;
         lease.served += 1;
+        match (&result, self.progress.answered()) {
+            (Err(_), None) => lease.app().crashed(&lease.name(), Crash::Request),
+            _ => lease.app().succeeded(&lease.name()),
+        }
         match result {
             Ok(_buffer) => lease.give_back(),
             Err(failure) => {

@@ -26,6 +26,8 @@ pub(super) struct Lease {
     pub(super) served: u32,
     /// When it was started.
     pub(super) started: Instant,
+    /// Who gets its place when it ends.
+    pub(super) heir: Option<Arc<App>>,
     ended: bool,
 }
 
@@ -41,6 +43,7 @@ impl Lease {
             dyno: None,
             served: 0,
             started,
+            heir: None,
             ended: false,
         }
     }
@@ -116,6 +119,7 @@ impl Lease {
             dyno: Some(dyno),
             served,
             started,
+            heir: None,
             ended: false,
         }
     }
@@ -124,7 +128,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if !self.ended {
-            self.app.clone().ended(self.number);
+            self.app.clone().ended(self.number, self.heir.take());
         }
     }
 }

@@ -1,29 +1,31 @@
 //! The grid: all dynos of a node, who gets one, and when one is replaced.
 //!
 //! [`Grid`] is the node's handle. Each app has a formation ([`app`]): dynos that are idle or busy, and a first-in
-//! first-out queue of requests that wait for one. [`dispatch`] takes a request through a dyno; [`policy`] holds every
+//! first-out queue of requests that wait for one. [`places`] says who gets a dyno when the node is full, [`breaker`] when
+//! an app that only crashes is tried again. [`dispatch`] takes a request through a dyno; [`policy`] holds every
 //! limit with its reason. A request is begun on the thread that brought it, which for most is also where it ends; one
 //! that waits or computes longer moves to threads of lower priority, so that computing dynos share the processor by
 //! the kernel's rules and the router stays responsive.
 
 mod app;
+mod breaker;
 mod dispatch;
 mod lease;
+mod places;
 pub mod policy;
 mod run;
 mod start;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use corundum_sdk::archive::Archive;
 use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
+use self::places::Places;
 use crate::engine::Engine;
 use crate::image::Image;
 use crate::pack::Pack;
@@ -80,10 +82,7 @@ pub(crate) struct Shared {
     /// Where dynos that wait or compute run.
     compute: Handle,
     apps: RwLock<HashMap<AppName, Arc<app::App>>>,
-    /// Dynos that exist or are being started.
-    live: AtomicU32,
-    /// Told whenever a dyno ends while the node is full.
-    freed: Notify,
+    places: Places,
 }
 
 impl Grid {
@@ -95,8 +94,7 @@ impl Grid {
             log,
             compute,
             apps: RwLock::default(),
-            live: AtomicU32::new(0),
-            freed: Notify::new(),
+            places: Places::default(),
         });
         shared.compute.spawn(retire_idle(Arc::downgrade(&shared)));
         Self { shared }
@@ -112,6 +110,18 @@ impl Grid {
         self.shared
             .app_or_new(&release.app.clone())
             .deploy(Some(Arc::new(release)));
+    }
+
+    /// Adds an app whose release is being loaded: its requests wait for it.
+    pub fn expect(&self, app: &AppName) {
+        self.shared.app_or_new(app).expect_release();
+    }
+
+    /// Says that there will be no release of an app that was expected to get one.
+    pub fn give_up(&self, app: &AppName) {
+        if let Some(app) = self.shared.app(app) {
+            app.deploy(None);
+        }
     }
 
     /// Forgets an app; its running requests end.
@@ -167,7 +177,7 @@ impl Grid {
 
     /// Dynos of all apps.
     pub fn live(&self) -> u32 {
-        self.shared.live.load(Ordering::Relaxed)
+        self.shared.places.live()
     }
 }
 
@@ -198,35 +208,6 @@ impl Shared {
             .cloned()
             .collect()
     }
-
-    /// Takes a place for one more dyno; on a full node, that of the dyno which has been idle longest.
-    fn take_place(&self) -> bool {
-        for _ in 0..2 {
-            let limit = self.limits.dynos;
-            let taken = self
-                .live
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |live| {
-                    (live < limit).then_some(live + 1)
-                });
-            if taken.is_ok() {
-                return true;
-            }
-            let longest = self
-                .all_apps()
-                .into_iter()
-                .filter_map(|app| Some((app.idle_since()?, app)));
-            match longest.min_by_key(|(since, _)| *since) {
-                Some((_, app)) => app.retire_one_idle(),
-                None => return false,
-            }
-        }
-        false
-    }
-
-    fn give_place(&self) {
-        self.live.fetch_sub(1, Ordering::SeqCst);
-        self.freed.notify_waiters();
-    }
 }
 
 /// Ends dynos that nobody has asked for in a while, as long as the grid lives.
@@ -239,5 +220,6 @@ async fn retire_idle(shared: Weak<Shared>) {
         for app in shared.all_apps() {
             app.retire_idle(shared.limits.idle);
         }
+        shared.serve_hungry();
     }
 }

@@ -90,7 +90,7 @@ struct Place {
 impl Place {
     fn take(shared: &Arc<Shared>, app: &Arc<App>) -> Result<Self, RunError> {
         let number = app.runs.fetch_add(1, Ordering::SeqCst) + 1;
-        let within = number <= shared.limits.runs && shared.take_place();
+        let within = number <= shared.limits.runs && shared.take_place(0);
         if within {
             Ok(Self {
                 shared: shared.clone(),
@@ -107,7 +107,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.app.runs.fetch_sub(1, Ordering::SeqCst);
-        self.shared.give_place();
+        self.shared.give_place(None);
     }
 }
 

@@ -219,6 +219,45 @@ impl TestApp {
         Ok(Self { grid, name, lines })
     }
 
+    /// Another app of the same grid that does the same.
+    pub(crate) fn again(&self, name: &str, formation: u32) -> Self {
+        let release = self.grid.release(&self.name).unwrap();
+        let name: AppName = name.parse().unwrap();
+        self.grid.set_formation(&name, formation);
+        self.grid.deploy(Release {
+            app: name.clone(),
+            version: release.version,
+            pack: release.pack.clone(),
+            image: release.image.clone(),
+            slug: release.slug.clone(),
+            arguments: release.arguments.clone(),
+            environ: release.environ.clone(),
+            isolation: release.isolation,
+        });
+        Self {
+            grid: self.grid.clone(),
+            name,
+            lines: self.lines.clone(),
+        }
+    }
+
+    /// An app of the same grid that has no release yet.
+    pub(crate) fn again_later(&self, name: &str) -> Self {
+        Self {
+            grid: self.grid.clone(),
+            name: name.parse().unwrap(),
+            lines: self.lines.clone(),
+        }
+    }
+
+    pub(crate) fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    pub(crate) fn name(&self) -> &AppName {
+        &self.name
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, String), DispatchError> {
         self.send(request("GET", path, "")).await
     }

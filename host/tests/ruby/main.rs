@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod harness;
+mod mesh;
 
 /// Declares what is tested on each of these packs: Rack, which the prelude speaks the same way on all of them.
 macro_rules! on_packs {

@@ -103,6 +103,7 @@ fn failure(error: DispatchError) -> Failure {
         DispatchError::NoProcesses => Failure::NoWebProcesses,
         DispatchError::Backlog => Failure::BacklogTooDeep,
         DispatchError::QueueTimeout => Failure::BootTimeout,
+        DispatchError::Crashing(pause) => Failure::AppCrashing(pause),
         DispatchError::Crashed(_) => Failure::AppCrashed,
         DispatchError::NoResponse(_) => Failure::ClosedWithoutResponse,
         DispatchError::Timeout => Failure::RequestTimeout,

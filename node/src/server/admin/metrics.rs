@@ -96,6 +96,11 @@ fn dynos(page: &mut Page, apps: &[AppStatus]) {
         |app| app.waiting as u64,
     );
     gauge(
+        "corundum_circuit_open",
+        "Whether an app's requests are refused, since its dynos only crash.",
+        |app| app.circuit_open.into(),
+    );
+    gauge(
         "corundum_dyno_memory_bytes",
         "Memory of the dynos that are up, as of their last request.",
         |app| app.memory as u64,

@@ -1,0 +1,208 @@
+//! Who gets a dyno: apps beside one another on a small node, and apps that only crash.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use corundum_host::grid::{DispatchError, Limits};
+use tokio::task::JoinSet;
+
+use crate::harness::{Options, TestApp};
+
+/// An app on a node that has room for `dynos`.
+async fn on_a_small_node(dynos: u32, source: &str) -> TestApp {
+    let options = Options {
+        limits: Limits {
+            dynos,
+            queue: Duration::from_secs(20),
+            ..Limits::default()
+        },
+        formation: 16,
+        ..Options::default()
+    };
+    TestApp::boot_with(source, options).await
+}
+
+/// Clients who ask an app without a pause.
+struct Flood {
+    app: Arc<TestApp>,
+    answered: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<()>,
+}
+
+impl Flood {
+    fn of(app: TestApp, clients: usize) -> Self {
+        let mut flood = Self {
+            app: Arc::new(app),
+            answered: Arc::default(),
+            stop: Arc::default(),
+            clients: JoinSet::new(),
+        };
+        for _ in 0..clients {
+            let (app, answered, stop) = (
+                flood.app.clone(),
+                flood.answered.clone(),
+                flood.stop.clone(),
+            );
+            flood.clients.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(app.get("/").await.unwrap().0, 200);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        flood
+    }
+
+    /// Requests that are answered within `span`.
+    async fn within(&self, span: Duration) -> usize {
+        let before = self.answered.load(Ordering::Relaxed);
+        tokio::time::sleep(span).await;
+        self.answered.load(Ordering::Relaxed) - before
+    }
+
+    async fn end(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(client) = self.clients.join_next().await {
+            client.unwrap();
+        }
+    }
+}
+
+const SLOW: &str = "run ->(e) { sleep 0.02; [200, {}, ['x']] }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_holds_the_whole_node_shares_it_with_one_that_comes_later() {
+    let one = on_a_small_node(4, SLOW).await;
+    let two = one.again("later-app", 16);
+    let first = Flood::of(one, 12);
+    assert!(first.within(Duration::from_millis(500)).await > 0);
+    assert_eq!(first.app.dyno_count(), 4);
+    let second = Flood::of(two, 12);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((first.app.dyno_count(), second.app.dyno_count()), (2, 2));
+    let span = Duration::from_secs(1);
+    let (ones, twos) = tokio::join!(first.within(span), second.within(span));
+    assert!(ones > twos / 2 && twos > ones / 2, "{ones} and {twos}");
+    // What one no longer needs the other gets back.
+    second.end().await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(first.app.dyno_count(), 4);
+    first.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_app_starves_where_there_are_more_apps_than_places() {
+    let one = on_a_small_node(2, SLOW).await;
+    let names = ["app-b", "app-c", "app-d", "app-e", "app-f"];
+    let others: Vec<TestApp> = names.iter().map(|name| one.again(name, 16)).collect();
+    let floods: Vec<Flood> = [one]
+        .into_iter()
+        .chain(others)
+        .map(|app| Flood::of(app, 4))
+        .collect();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let counts: Vec<usize> = floods
+        .iter()
+        .map(|flood| flood.answered.load(Ordering::Relaxed))
+        .collect();
+    let most = *counts.iter().max().unwrap();
+    assert!(counts.iter().all(|count| *count > most / 6), "{counts:?}");
+    for flood in floods {
+        flood.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seldom_request_is_served_soon_beside_an_app_that_takes_all() {
+    let one = on_a_small_node(3, SLOW).await;
+    let seldom = one.again("seldom-app", 1);
+    let flood = Flood::of(one, 20);
+    flood.within(Duration::from_millis(300)).await;
+    for _ in 0..5 {
+        let began = Instant::now();
+        assert_eq!(seldom.get("/").await.unwrap().0, 200);
+        // The flood's own requests wait for some seven others each.
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    flood.end().await;
+}
+
+const CRASHING: &str = "
+    $broken = File.exist?('/app/config.ru')
+    run ->(e) { e['PATH_INFO'] == '/' && $broken ? exit!(1) : [200, {}, ['whole']] }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_only_crashes_is_not_tried_for_every_request() {
+    let app = TestApp::boot(CRASHING).await;
+    let mut crashed = 0;
+    let pause = loop {
+        match app.get("/").await {
+            Err(DispatchError::NoResponse(_)) => crashed += 1,
+            Err(DispatchError::Crashing(pause)) => break pause,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(crashed, 10);
+    assert!(pause <= Duration::from_millis(1250), "{pause:?}");
+    for _ in 0..1000 {
+        assert!(matches!(
+            app.get("/").await,
+            Err(DispatchError::Crashing(_))
+        ));
+    }
+    let exits = |app: &TestApp| {
+        let lines = app.log_lines();
+        lines
+            .iter()
+            .filter(|line| line.contains("exited with status 1"))
+            .count()
+    };
+    assert_eq!(exits(&app), 10);
+    // One attempt, which succeeds: others come through at once.
+    tokio::time::sleep(pause).await;
+    assert_eq!(app.get("/well").await.unwrap().1, "whole");
+    assert_eq!(app.get("/well").await.unwrap().1, "whole");
+    let circuit: Vec<String> = app.log_lines();
+    let circuit = circuit.iter().filter(|line| line.contains("Circuit "));
+    assert_eq!(circuit.count(), 2, "one line a change");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_closes_the_circuit() {
+    let app = TestApp::boot(CRASHING).await;
+    while !matches!(app.get("/").await, Err(DispatchError::Crashing(_))) {}
+    app.grid().restart(app.name());
+    assert_eq!(app.get("/well").await.unwrap().1, "whole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_wait_for_an_app_that_is_being_loaded() {
+    let app = TestApp::boot(SLOW).await;
+    let name = "loading-app".parse().unwrap();
+    app.grid().expect(&name);
+    let waiting = app.again_later("loading-app");
+    let answer = tokio::spawn(async move { waiting.get("/").await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!answer.is_finished());
+    let loaded = app.again("loading-app", 4);
+    assert_eq!(answer.await.unwrap().unwrap().0, 200);
+    drop(loaded);
+    // One that turns out not to be there is said to be so at once.
+    let name = "missing-app".parse().unwrap();
+    app.grid().expect(&name);
+    let waiting = app.again_later("missing-app");
+    let answer = tokio::spawn(async move { waiting.get("/").await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    app.grid().give_up(&name);
+    assert!(matches!(
+        answer.await.unwrap(),
+        Err(DispatchError::Crashed(_))
+    ));
+}
