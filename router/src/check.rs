@@ -34,6 +34,9 @@ pub(crate) fn host(parts: &Parts) -> Result<String, Failure> {
     // A client that speaks HTTP/1.1 has to send the header whatever its target is.
     let named =
         named.filter(|_| parts.version != Version::HTTP_11 || parts.headers.contains_key(HOST));
+    // Where a request names its host twice in HTTP/2, or a user beside it, it is malformed (RFC 9113 section 8.3.1).
+    let http2 = parts.version == Version::HTTP_2;
+    let named = named.filter(|named| !http2 || names_plainly(parts, named));
     let named = named.map(|named| named.rsplit_once('@').map_or(named, |(_, host)| host));
     match named.filter(|named| is_host(named)).map(without_port) {
         Some(name) if !name.is_empty() => Ok(name.to_ascii_lowercase()),
@@ -42,6 +45,13 @@ pub(crate) fn host(parts: &Parts) -> Result<String, Failure> {
             "The request does not name one host.",
         ),
     }
+}
+
+fn names_plainly(parts: &Parts, named: &str) -> bool {
+    let header = parts.headers.get(HOST);
+    let agrees =
+        |header: &http::HeaderValue| header.as_bytes().eq_ignore_ascii_case(named.as_bytes());
+    !named.contains('@') && header.is_none_or(agrees)
 }
 
 /// Checks what no dyno should see.

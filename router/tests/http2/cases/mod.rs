@@ -1,0 +1,19 @@
+//! The corpus, written from RFC 9113 and RFC 7541.
+
+mod compression;
+mod control;
+mod requests;
+mod streams;
+
+use crate::case::Case;
+
+/// All cases.
+pub(crate) fn all() -> Vec<Case> {
+    let groups = [
+        streams::cases(),
+        control::cases(),
+        requests::cases(),
+        compression::cases(),
+    ];
+    groups.into_iter().flatten().collect()
+}

@@ -1,0 +1,113 @@
+//! HTTP/2 over raw connections: a corpus of frames, good and bad, with what must come of them ([`cases`]), and the
+//! floods that have brought servers down ([`floods`]).
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod case;
+mod cases;
+mod client;
+mod floods;
+mod frame;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::HashSet;
+
+use futures_util::StreamExt;
+
+use case::{Case, Outcome};
+use client::Client;
+use frame::{END_STREAM, GOAWAY, HEADERS, RST_STREAM};
+use support::Router;
+
+/// So many there are at least: a corpus that is not run must not pass for one that holds.
+const LEAST: usize = 150;
+
+#[test]
+fn the_corpus_has_each_case_once() {
+    let cases = cases::all();
+    let names: HashSet<_> = cases.iter().map(|case| case.name).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have the same name");
+    assert!(cases.len() >= LEAST, "{} cases", cases.len());
+}
+
+#[tokio::test]
+async fn every_case_holds_against_the_router() {
+    let failures: Vec<String> = futures_util::stream::iter(cases::all())
+        .map(|case| async move {
+            let failed = run(&case).await.err();
+            failed.map(|what| format!("{} ({}): {what}", case.name, case.section))
+        })
+        .buffer_unordered(16)
+        .filter_map(|failed| async { failed })
+        .collect()
+        .await;
+    assert!(
+        failures.is_empty(),
+        "{} cases failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+async fn run(case: &Case) -> Result<(), String> {
+    let router = Router::start().await;
+    let mut client = Client::connect(&router).await;
+    client.send(&case.send).await;
+    match &case.outcome {
+        Outcome::Status(status) => {
+            let answer = client
+                .until(|frame| frame.kind == HEADERS && frame.stream == 1)
+                .await?;
+            if answer.status() != *status {
+                return Err(format!("status {}, not {status}", answer.status()));
+            }
+            serves_on(&mut client).await
+        }
+        Outcome::Frame(kind, flags, payload) => {
+            let wanted = |frame: &frame::Frame| {
+                frame.kind == *kind && frame.flags == *flags && frame.payload == *payload
+            };
+            client.until(wanted).await.map(drop)
+        }
+        Outcome::StreamError(codes) => {
+            let broken = |frame: &frame::Frame| {
+                matches!(frame.kind, RST_STREAM | GOAWAY)
+                    || (frame.kind == HEADERS && frame.stream == 1 && frame.status() == 400)
+            };
+            let error = client.until(broken).await?;
+            let seen = router.grid.seen.lock().unwrap().clone();
+            if seen.iter().any(|seen| !seen.starts_with("POST /e")) {
+                return Err(format!("the app saw {seen:?}"));
+            }
+            match error.kind {
+                HEADERS => serves_on(&mut client).await,
+                RST_STREAM if codes.contains(&error.code()) => serves_on(&mut client).await,
+                GOAWAY if is_one_of(&error, codes) => client.until_closed().await,
+                _ => Err(format!("code {}, not {codes:?}", error.code())),
+            }
+        }
+        Outcome::ConnectionError(codes) => {
+            let goaway = client.until(|frame| frame.kind == GOAWAY).await?;
+            if !is_one_of(&goaway, codes) {
+                return Err(format!("code {}, not {codes:?}", goaway.code()));
+            }
+            client.until_closed().await
+        }
+    }
+}
+
+/// Whether a GOAWAY has one of these codes. The library that we use says PROTOCOL_ERROR for some of what has a code of its
+/// own; that the connection ends is what protects, its code is for whoever debugs a client.
+fn is_one_of(goaway: &frame::Frame, codes: &[u32]) -> bool {
+    codes.contains(&goaway.code())
+        || goaway.code() == case::PROTOCOL && !codes.contains(&case::NO_ERROR)
+}
+
+/// The connection serves another request.
+async fn serves_on(client: &mut Client) -> Result<(), String> {
+    client.send(&frame::get(1001)).await;
+    let ended = |frame: &frame::Frame| frame.stream == 1001 && frame.flags & END_STREAM != 0;
+    let end = client.until(ended).await;
+    end.map(drop).map_err(|what| format!("and then: {what}"))
+}
