@@ -8,6 +8,7 @@
 
 pub mod body;
 mod budget;
+pub mod challenges;
 mod check;
 pub mod connection;
 mod error_page;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::budget::Budget;
+use crate::challenges::Challenges;
 use crate::figures::RouterFigures;
 use crate::grid::Grid;
 use crate::limits::Limits;
@@ -12,6 +13,7 @@ pub struct Router<G> {
     pub(crate) grid: Arc<G>,
     pub(crate) figures: Arc<RouterFigures>,
     pub(crate) limits: Limits,
+    pub(crate) challenges: Arc<Challenges>,
     /// What bodies may keep waiting.
     pub(crate) budget: Arc<Budget>,
 }
@@ -27,6 +29,7 @@ impl<G: Grid> Router<G> {
         Self {
             grid,
             figures: Arc::default(),
+            challenges: Arc::default(),
             budget: Budget::new(limits.buffers),
             limits,
         }
@@ -35,5 +38,10 @@ impl<G: Grid> Router<G> {
     /// What is counted of the router itself.
     pub fn figures(&self) -> &Arc<RouterFigures> {
         &self.figures
+    }
+
+    /// Answers that ACME servers look for; they prevail over apps and redirects.
+    pub fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
     }
 }

@@ -36,6 +36,9 @@ pub(crate) async fn serve<G: Grid>(
         Ok(host) => host,
         Err(failure) => return exchange.refuse(&failure, &parts),
     };
+    if let Some(answer) = router.challenges.answer(&host, &parts) {
+        return answer;
+    }
     exchange.entry.host.clone_from(&host);
     let Some(site) = router.grid.route(&host) else {
         router.figures.count_unrouted();

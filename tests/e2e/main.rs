@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod acme;
 mod domains;
 mod faults;
 #[path = "../support/gem_server.rs"]

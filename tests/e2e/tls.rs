@@ -19,7 +19,7 @@ fn start() -> (Node, u16) {
     (node, port)
 }
 
-fn deployed(node: &Node, name: &str, domains: &[&str]) -> Repository {
+pub(crate) fn deployed(node: &Node, name: &str, domains: &[&str]) -> Repository {
     let app = node.create(name);
     app.write("config.ru", HELLO);
     assert!(app.push("main").success);
@@ -31,14 +31,14 @@ fn deployed(node: &Node, name: &str, domains: &[&str]) -> Repository {
 }
 
 /// An authority of a test's own.
-struct Authority {
+pub(crate) struct Authority {
     directory: PathBuf,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
     /// Its certificate stands in `root.pem` of the directory.
-    fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
@@ -53,11 +53,22 @@ impl Authority {
     }
 
     /// Writes `FILE.pem` and `FILE.key`: a certificate for these names until this year.
-    fn issue(&self, file: &str, names: &[&str], until: i32) {
+    pub(crate) fn issue(&self, file: &str, names: &[&str], until: i32) {
+        self.issue_for(file, names, (until, 1, 1));
+    }
+
+    /// The same until the day of this time.
+    pub(crate) fn issue_until(&self, file: &str, names: &[&str], until: jiff::Timestamp) {
+        let date = until.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let [month, day] = [date.month(), date.day()].map(|number| number.unsigned_abs());
+        self.issue_for(file, names, (date.year().into(), month, day));
+    }
+
+    fn issue_for(&self, file: &str, names: &[&str], until: (i32, u8, u8)) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(until, 1, 1);
+        params.not_after = date_time_ymd(until.0, until.1, until.2);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         self.write(&format!("{file}.pem"), &certificate.pem());
@@ -69,10 +80,21 @@ impl Authority {
     }
 
     /// What curl, which trusts this authority alone, gets from https://HOST:PORT/; its exit status and what it prints.
-    fn curl(&self, port: u16, host: &str, options: &[&str]) -> (i32, String) {
+    pub(crate) fn curl(&self, port: u16, host: &str, options: &[&str]) -> (i32, String) {
+        self.curl_with("root.pem", port, host, options)
+    }
+
+    /// The same with another root, in a file of the directory.
+    pub(crate) fn curl_with(
+        &self,
+        root: &str,
+        port: u16,
+        host: &str,
+        options: &[&str],
+    ) -> (i32, String) {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "20", "--cacert"])
-            .arg(self.directory.join("root.pem"))
+            .arg(self.directory.join(root))
             .args(["--resolve", &format!("{host}:{port}:127.0.0.1")])
             .args(options)
             .arg(format!("https://{host}:{port}/"))

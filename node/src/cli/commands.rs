@@ -61,6 +61,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
             say!("Logged in: the token is in ~/.netrc");
         }
         Command::OfCerts(_)
+        | Command::OfAutoCerts(_)
         | Command::OfDomains(_)
         | Command::OfSettings(_)
         | Command::Packs(_)

@@ -1,6 +1,7 @@
 //! The command line: what a user types, and what it prints.
 
 mod certs;
+mod certs_auto;
 mod client;
 mod commands;
 mod domains;
@@ -83,7 +84,7 @@ enum Command {
     /// that is done; apps move to the faster pack when it is ready, without losing a request.
     ///
     /// Each setting may also stand in corundum.toml, as in: domain = "apps.example"
-    Server(server::Arguments),
+    Server(Box<server::Arguments>),
     /// Create an app, and the git remote `corundum` in this repository
     ///
     /// The name becomes a part of the app's host name: 3 to 30 lower-case letters, digits and dashes. Outside of a git
@@ -165,6 +166,8 @@ enum Command {
     OfDomains(domains::Command),
     #[command(flatten)]
     OfCerts(certs::Command),
+    #[command(flatten)]
+    OfAutoCerts(certs_auto::Command),
     #[command(flatten)]
     OfSettings(settings::Command),
     /// List the dynos
@@ -290,9 +293,10 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
         Command::Compile => return crate::compile::run(),
         Command::GitHook { .. } => return crate::server::pre_receive(),
-        Command::Server(arguments) => server::run(arguments),
+        Command::Server(arguments) => server::run(*arguments),
         Command::OfDomains(command) => domains::run(command),
         Command::OfCerts(command) => certs::run(command),
+        Command::OfAutoCerts(command) => certs_auto::run(command),
         Command::OfSettings(command) => settings::run(command),
         Command::Packs(form) => packs::list(form.json),
         Command::PacksPrepare { series } => packs::prepare(series),

@@ -13,7 +13,7 @@ use corundum_compiler::gems::GemSource;
 use serde::Deserialize;
 
 use crate::compile::Limits;
-use crate::server::{self, Settings};
+use crate::server::{self, Acme, LETS_ENCRYPT, Settings};
 
 /// The file that is read if no other is named.
 const FILE: &str = "corundum.toml";
@@ -35,6 +35,15 @@ pub(super) struct Arguments {
     /// Where apps are served over TLS; nowhere if it is not given
     #[arg(long, value_name = "ADDRESS")]
     https: Option<SocketAddr>,
+    /// The ACME server that gives certificates for certs:auto [default: Let's Encrypt]
+    #[arg(long, value_name = "URL")]
+    acme_directory: Option<String>,
+    /// A mail address that the ACME server may write to
+    #[arg(long, value_name = "MAIL")]
+    acme_contact: Option<String>,
+    /// A file with the certificate authority of the ACME server itself, in the place of the public ones
+    #[arg(long, value_name = "FILE")]
+    acme_root: Option<PathBuf>,
     /// Where the API and git are served [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
@@ -76,6 +85,7 @@ impl Arguments {
             .with_context(|| format!("{} is not understood", path.display()))?;
         let base = path.parent().unwrap_or(Path::new(""));
         file.data_dir = file.data_dir.map(|directory| base.join(directory));
+        file.acme_root = file.acme_root.map(|root| base.join(root));
         for directory in &mut file.gems {
             *directory = base.join(&*directory);
         }
@@ -92,6 +102,9 @@ impl Arguments {
             data_dir: self.data_dir.or(file.data_dir),
             http: self.http.or(file.http),
             https: self.https.or(file.https),
+            acme_directory: self.acme_directory.or(file.acme_directory),
+            acme_contact: self.acme_contact.or(file.acme_contact),
+            acme_root: self.acme_root.or(file.acme_root),
             api: self.api.or(file.api),
             admin: self.admin.or(file.admin),
             domain: self.domain.or(file.domain),
@@ -128,6 +141,27 @@ impl Arguments {
                 gems.display()
             );
         }
+        let acme = Acme {
+            directory: self
+                .acme_directory
+                .unwrap_or_else(|| LETS_ENCRYPT.to_owned()),
+            contact: self.acme_contact,
+            root: self.acme_root,
+        };
+        anyhow::ensure!(
+            acme.directory.starts_with("https://"),
+            "--acme-directory {}: write the URL of an ACME directory, which begins with https://",
+            acme.directory
+        );
+        if let Some(contact) = &acme.contact {
+            anyhow::ensure!(
+                contact.contains('@') && !contact.contains(':'),
+                "--acme-contact {contact}: write a mail address, as in admin@example.com"
+            );
+        }
+        if let Some(root) = &acme.root {
+            std::fs::metadata(root).with_context(|| format!("--acme-root {}", root.display()))?;
+        }
         let gem_sources = if self.gem_source.is_empty() {
             vec![GemSource::rubygems()]
         } else {
@@ -150,6 +184,7 @@ impl Arguments {
             cache,
             http: self.http.unwrap_or(loopback(8080)),
             https: self.https,
+            acme,
             api: self.api.unwrap_or(loopback(8081)),
             admin: self.admin.unwrap_or(loopback(8082)),
             gems: self.gems,

@@ -135,6 +135,7 @@ pub(crate) fn add(
     }
     let added = platform.store().add_domain(app, &host)?;
     platform.refresh(app);
+    platform.acme().wake();
     platform
         .logs()
         .add(app, "corundum[api]", &format!("Add {host} domain"));
@@ -150,6 +151,7 @@ pub(crate) fn remove(platform: &Platform, app: &AppName, host: &str) -> Result<(
     let host: DomainName = host.parse()?;
     platform.store().remove_domain(app, &host)?;
     platform.refresh(app);
+    platform.acme().wake();
     platform
         .logs()
         .add(app, "corundum[api]", &format!("Remove {host} domain"));

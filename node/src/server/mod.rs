@@ -5,6 +5,7 @@
 //! the operator's. [`deploy`] takes a push to its release by way of
 //! [`build`].
 
+mod acme;
 mod admin;
 mod api;
 mod build;
@@ -41,6 +42,7 @@ use self::admin::{Admin, Readiness};
 use self::listeners::Listeners;
 use crate::compile::Limits;
 
+pub(crate) use acme::{Acme, LETS_ENCRYPT};
 pub(crate) use git::MAX_PUSH;
 pub(crate) use hook::pre_receive;
 
@@ -58,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) http: SocketAddr,
     /// The apps' listener for TLS.
     pub(crate) https: Option<SocketAddr>,
+    /// Where certificates are got from.
+    pub(crate) acme: Acme,
     /// The listener of the API and git.
     pub(crate) api: SocketAddr,
     /// The listener of metrics and health checks.
@@ -157,6 +161,10 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
     let stop = Arc::new(tokio::sync::Notify::new());
     let stopped = |stop: Arc<tokio::sync::Notify>| async move { stop.notified().await };
     let certificates = platform.shown().certificates().clone();
+    let proofs = acme::Proofs {
+        http: router.challenges().clone(),
+        tls: certificates.clone(),
+    };
     let encrypted = https.map(|https| {
         let (router, limits) = (router.clone(), limits.clone());
         run_tls(https, certificates, router, limits, stopped(stop.clone()))
@@ -172,6 +180,7 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
         control.spawn(api::serve(api, platform.clone())),
         control.spawn(hook::serve(hook, platform.clone())),
         control.spawn(upgrade::run(platform.clone())),
+        control.spawn(acme::run(platform.clone(), proofs)),
         control.spawn(tick(platform)),
     ];
     readiness.set_ready();

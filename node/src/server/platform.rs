@@ -19,6 +19,7 @@ use corundum_sdk::pack::PackDir;
 use corundum_sdk::pack::ruby::{self, Edition, Series};
 use tokio::sync::OnceCell;
 
+use super::acme::Wake;
 use super::build::{Build, Source};
 use super::certs::shown::Shown;
 use super::logs::Logs;
@@ -43,6 +44,7 @@ pub(crate) struct Platform {
     figures: Figures,
     sites: Sites,
     shown: Shown,
+    acme: Wake,
     /// Each is prepared once, and none waits for another's preparation.
     packs: Mutex<HashMap<Edition, Arc<OnceCell<Arc<Ready>>>>>,
     building: Mutex<HashSet<AppName>>,
@@ -113,6 +115,7 @@ impl Platform {
             figures: Figures::default(),
             sites,
             shown: Shown::new()?,
+            acme: Wake::default(),
             packs,
             building,
             moving,
@@ -145,6 +148,11 @@ impl Platform {
 
     pub(crate) fn sites(&self) -> &Sites {
         &self.sites
+    }
+
+    /// To be woken when an app has other hosts, or asks for certificates.
+    pub(crate) fn acme(&self) -> &Wake {
+        &self.acme
     }
 
     /// The certificates that handshakes choose from.

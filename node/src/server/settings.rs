@@ -19,7 +19,7 @@ use super::store::settings::Values;
 pub(super) type Changes = BTreeMap<String, Option<String>>;
 
 /// A setting that an app may have.
-struct Setting {
+pub(super) struct Setting {
     name: &'static str,
     default: &'static str,
     /// What it does, for listings.
@@ -32,7 +32,7 @@ const HTTPS_REDIRECT: Setting = Setting {
     name: "https-redirect",
     default: "off",
     about: "whether plain requests are sent to https",
-    check: https_redirect,
+    check: needs_https,
 };
 
 const HSTS: Setting = Setting {
@@ -42,7 +42,15 @@ const HSTS: Setting = Setting {
     check: hsts,
 };
 
-const ALL: [Setting; 2] = [HTTPS_REDIRECT, HSTS];
+/// Whether the node gets the app's certificates: see [`acme`](super::acme).
+pub(super) const CERTS_AUTO: Setting = Setting {
+    name: "certs-auto",
+    default: "off",
+    about: "whether the node gets certificates by itself (corundum certs:auto)",
+    check: needs_https,
+};
+
+const ALL: [Setting; 3] = [HTTPS_REDIRECT, HSTS, CERTS_AUTO];
 
 /// A setting that cannot be set. The user's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +89,7 @@ pub(super) fn change(
     }
     platform.store().change_settings(app, &checked)?;
     platform.refresh(app);
+    platform.acme().wake();
     let said = checked.iter().map(|(name, value)| match value {
         Some(value) => format!("Set {name} to {value}"),
         None => format!("Unset {name}"),
@@ -120,17 +129,25 @@ pub(super) fn list(values: &Values) -> Value {
     listed.collect()
 }
 
+/// Whether a setting that is on or off is on.
+pub(super) fn is_on(values: &Values, setting: &Setting) -> bool {
+    value(values, setting) == "on"
+}
+
+fn value<'a>(values: &'a Values, setting: &Setting) -> &'a str {
+    values
+        .get(setting.name)
+        .map_or(setting.default, String::as_str)
+}
+
 /// Gives the router's view of an app what its settings say.
 pub(super) fn apply(values: &Values, node: &Node, site: &mut Site) {
-    let value = |setting: &Setting| {
-        let set = values.get(setting.name).map(String::as_str);
-        set.unwrap_or(setting.default)
-    };
-    if value(&HTTPS_REDIRECT) == "on" {
+    if is_on(values, &HTTPS_REDIRECT) {
         site.https.redirect = node.https.map(|https| https.port());
     }
-    if value(&HSTS) != "off" {
-        site.https.hsts = HeaderValue::from_str(value(&HSTS)).ok();
+    let hsts = value(values, &HSTS);
+    if hsts != "off" {
+        site.https.hsts = HeaderValue::from_str(hsts).ok();
     }
 }
 
@@ -141,7 +158,7 @@ fn on_or_off(value: &str) -> Result<String, String> {
     }
 }
 
-fn https_redirect(value: &str, node: &Node) -> Result<String, String> {
+fn needs_https(value: &str, node: &Node) -> Result<String, String> {
     if value == "on" && node.https.is_none() {
         return Err(
             "this node does not serve https; it does with corundum server --https ADDRESS"

@@ -2,6 +2,7 @@
 //!
 //! [`auth`] says who may use it; [`streams`] has the answers that go on for a while.
 
+mod acme;
 mod auth;
 mod certs;
 mod domains;
@@ -226,6 +227,7 @@ async fn of_app(
         }
         (_, ["domains", rest @ ..]) => domains::serve(&platform, method, app, rest, request).await,
         (_, ["certs", rest @ ..]) => certs::serve(&platform, method, app, rest, request).await,
+        (_, ["certs-auto", rest @ ..]) => acme::serve(&platform, method, app, rest),
         (_, ["settings"]) => settings::serve(&platform, method, app, request).await,
         (&Method::GET, ["dynos"]) => ok(&figures::of_dynos(&platform, app)),
         (&Method::POST, ["restart"]) => {

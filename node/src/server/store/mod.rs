@@ -1,9 +1,10 @@
 //! What the node knows: apps, releases, config vars and tokens.
 //!
 //! [`Store`] is what the node asks of it, with a trait of its own for each thing that hangs on apps: [`domains`],
-//! [`settings`], [`certs`]. [`sqlite`] keeps it in a file, for one node, in the tables of [`schema`]; a store that several nodes
+//! [`settings`], [`certs`], [`acme`]. [`sqlite`] keeps it in a file, for one node, in the tables of [`schema`]; a store that several nodes
 //! share is another implementation.
 
+pub(crate) mod acme;
 pub(crate) mod certs;
 pub(crate) mod domains;
 mod schema;
@@ -88,7 +89,7 @@ pub(crate) type Config = BTreeMap<String, String>;
 
 /// Where apps, releases, config vars and tokens are kept. What a method has returned survives a kill.
 pub(crate) trait Store:
-    certs::CertStore + domains::DomainStore + settings::SettingStore + Send + Sync
+    acme::AcmeStore + certs::CertStore + domains::DomainStore + settings::SettingStore + Send + Sync
 {
     /// Adds an app with so many web dynos.
     fn create_app(&self, name: &AppName, formation: u32) -> Result<AppRecord, StoreError>;

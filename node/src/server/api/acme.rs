@@ -1,0 +1,25 @@
+//! Endpoints of the certificates that the node gets by itself. The setting `certs-auto` turns that on and off.
+
+use std::sync::Arc;
+
+use corundum_sdk::names::AppName;
+use http::Method;
+
+use super::super::acme;
+use super::super::platform::Platform;
+use super::{Answer, no_such_endpoint, ok};
+
+/// Serves what lies below an app's `certs-auto`.
+pub(super) fn serve(
+    platform: &Arc<Platform>,
+    method: &Method,
+    app: &AppName,
+    rest: &[&str],
+) -> Answer {
+    match (method, rest) {
+        (&Method::GET, []) => {}
+        (&Method::POST, ["refresh"]) => acme::try_again(platform, app)?,
+        _ => return Err(no_such_endpoint()),
+    }
+    ok(&acme::list(platform, app)?)
+}
