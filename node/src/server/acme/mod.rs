@@ -44,6 +44,9 @@ const UNREACHED: i64 = 60;
 /// Seconds at most, after many failures.
 const LONGEST: i64 = 86_400;
 
+/// Characters of a message that is kept: an ACME server may say anything.
+const LONGEST_MESSAGE: usize = 500;
+
 /// Which ACME server the node asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Acme {
@@ -148,19 +151,26 @@ async fn attempt(
             let attempts = Attempts {
                 failures,
                 next: plan::now() + wait,
-                message: error.to_string(),
+                message: one_line(&error.to_string()),
             };
             store.set_attempts(app, &host.name, Some(&attempts))?;
             let line = format!(
-                "Certificate for {} not issued (attempt {failures}, next in {} min): {error}",
+                "Certificate for {} not issued (attempt {failures}, next in {} min): {}",
                 host.name,
-                wait / 60
+                wait / 60,
+                attempts.message
             );
             (attempts.next, line)
         }
     };
     platform.logs().add(app, "corundum[acme]", &line);
     Ok(due)
+}
+
+/// What a server says, as a line of a log may have it.
+fn one_line(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(LONGEST_MESSAGE).collect()
 }
 
 fn back_off(error: &AcmeError, failures: u32) -> i64 {
@@ -232,5 +242,14 @@ mod tests {
         assert_eq!([1, 2].map(refused), [1800, 3600]);
         assert_eq!(refused(40), LONGEST);
         assert_eq!(unreached(u32::MAX), LONGEST);
+    }
+
+    #[test]
+    fn what_a_server_says_cannot_begin_a_line_of_the_log() {
+        assert_eq!(
+            one_line("no\r\n2026 app[web.1]: x"),
+            "no  2026 app[web.1]: x"
+        );
+        assert_eq!(one_line(&"ä".repeat(1000)).chars().count(), LONGEST_MESSAGE);
     }
 }

@@ -3,11 +3,12 @@
 use corundum_sdk::names::AppName;
 use jiff::Timestamp;
 
-use super::super::certs::{check, shown};
+use super::super::certs::check::{self, Checked};
+use super::super::certs::shown;
 use super::super::platform::Platform;
 use super::super::settings;
 use super::super::store::StoreError;
-use super::super::store::certs::Origin;
+use super::super::store::certs::{CertRecord, Origin};
 
 /// Certificates of the node's own making have names that no owner can give.
 const PREFIX: &str = "auto:";
@@ -71,10 +72,26 @@ pub(super) fn of_app(platform: &Platform, app: &AppName) -> Result<Vec<Host>, St
     // Nobody gives certificates for names that are those of each machine.
     let public = domain.contains('.') && !domain.ends_with(".localhost");
     let hosts = hosts.filter(|host| *host != own || public);
-    hosts.map(|name| of_host(platform, app, name)).collect()
+    let certs = certs(platform, app)?;
+    hosts.map(|name| of_host(platform, &certs, name)).collect()
 }
 
-fn of_host(platform: &Platform, app: &AppName, name: String) -> Result<Host, StoreError> {
+/// A certificate that an app has. Each is read once, for all hosts.
+struct Known {
+    record: CertRecord,
+    checked: Checked,
+}
+
+fn certs(platform: &Platform, app: &AppName) -> Result<Vec<Known>, StoreError> {
+    let records = platform.store().certs(app)?.into_iter();
+    let known = records.filter_map(|record| {
+        let checked = check::read(&record.chain, &record.key).ok()?;
+        Some(Known { record, checked })
+    });
+    Ok(known.collect())
+}
+
+fn of_host(platform: &Platform, certs: &[Known], name: String) -> Result<Host, StoreError> {
     let mut host = Host {
         name,
         state: State::Due,
@@ -83,14 +100,11 @@ fn of_host(platform: &Platform, app: &AppName, name: String) -> Result<Host, Sto
         message: None,
     };
     let mut renewed_at = None;
-    for record in platform.store().certs(app)? {
-        let Ok(checked) = check::read(&record.chain, &record.key) else {
-            continue;
-        };
+    for Known { record, checked } in certs {
         let for_it = shown::hosts(&checked.names, std::slice::from_ref(&host.name));
-        let facts = checked.facts;
+        let facts = &checked.facts;
         if record.origin == Origin::Added && !for_it.is_empty() && facts.ends > Timestamp::now() {
-            host.state = State::Covered(record.name);
+            host.state = State::Covered(record.name.clone());
             return Ok(host);
         }
         if record.name == host.cert_name() {

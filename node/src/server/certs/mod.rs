@@ -36,13 +36,15 @@ pub(super) fn put(
     if shown::hosts(&checked.names, &patterns).is_empty() {
         return Err(CertError::Domains(checked.names.join(", "), app.clone()));
     }
-    if platform.store().certs(app)?.len() >= MOST && name.is_none() {
-        return Err(CertError::Many(MOST));
-    }
     let name = match name {
         Some(name) => checked_name(name)?,
         None => names::random().to_string(),
     };
+    let had = platform.store().certs(app)?;
+    let others = |cert: &&CertRecord| cert.origin == Origin::Added && cert.name != name;
+    if had.iter().filter(others).count() >= MOST {
+        return Err(CertError::Many(MOST));
+    }
     platform
         .store()
         .put_cert(app, &name, Origin::Added, chain, &key)?;
