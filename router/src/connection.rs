@@ -25,9 +25,9 @@ pub enum Hosts {
     /// Any: there is no certificate.
     #[default]
     Any,
-    /// Names of a certificate, in lower case, as far as they lead to its app. `*.example` stands for one label (RFC 6125
-    /// section 6.4.3).
-    Named(AppName, Arc<[Box<str>]>),
+    /// Names of a certificate, in lower case, as far as they lead to its app, if it is one's. `*.example` stands for one
+    /// label (RFC 6125 section 6.4.3).
+    Named(Option<AppName>, Arc<[Box<str>]>),
 }
 
 impl Connection {
@@ -46,7 +46,10 @@ impl Hosts {
         };
         match self {
             Self::Any => true,
-            Self::Named(owner, names) => owner == app && names.iter().any(|name| covers(name)),
+            Self::Named(owner, names) => {
+                owner.as_ref().is_none_or(|owner| owner == app)
+                    && names.iter().any(|name| covers(name))
+            }
         }
     }
 }
@@ -59,7 +62,7 @@ mod tests {
     fn a_certificates_wildcard_stands_for_one_label() {
         let app: AppName = "one-app".parse().unwrap();
         let names = ["a.example".into(), "*.b.example".into()].into();
-        let hosts = Hosts::Named(app.clone(), names);
+        let hosts = Hosts::Named(Some(app.clone()), names);
         for (host, allowed) in [
             ("a.example", true),
             ("x.a.example", false),

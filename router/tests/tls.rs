@@ -90,7 +90,7 @@ fn made_for(app: &str, names: &[&str]) -> (CertificateDer<'static>, Entry) {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let entry = Entry {
         certificate: Certificate::new(vec![chain.clone()], key).unwrap(),
-        app: app.parse().unwrap(),
+        app: Some(app.parse().unwrap()),
         hosts: names.into_iter().map(String::into_boxed_str).collect(),
     };
     (chain, entry)

@@ -316,3 +316,53 @@ fn one_apps_certificate_leads_to_no_other_app() {
     ];
     assert_eq!(authority.curl(port, "one.example.com", &status).1, "421");
 }
+
+#[test]
+fn the_nodes_own_certificate_is_for_all_apps_under_its_domain_and_read_again_when_it_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path());
+    authority.issue("wide", &["*.apps.test"], 2100);
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key, port) = (file("wide.pem"), file("wide.key"), free_port());
+    let https = format!("127.0.0.1:{port}");
+    let node = Node::start_with(&[
+        "--https",
+        &https,
+        "--domain",
+        "apps.test",
+        "--build-ruby",
+        "false",
+        "--https-cert",
+        &certificate,
+        "--https-key",
+        &key,
+    ]);
+    let own = deployed(&node, "one-app", &["www.example.com"]);
+    deployed(&node, "two-app", &[]);
+    for host in ["one-app.apps.test", "two-app.apps.test"] {
+        assert_eq!(
+            authority.curl(port, host, &[]),
+            (0, "hello ".to_owned()),
+            "{host}"
+        );
+    }
+    assert_eq!(authority.curl(port, "www.example.com", &[]).0, 35);
+    // Another authority's, as a renewal would be another certificate.
+    let other = Authority::new(own.path());
+    other.issue("next", &["*.apps.test"], 2100);
+    let both_fit = |port| {
+        let old = authority.curl(port, "two-app.apps.test", &[]).0;
+        let new = other.curl(port, "two-app.apps.test", &[]).0;
+        (old, new)
+    };
+    std::fs::write(&certificate, "").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert_eq!(both_fit(port).0, 0, "a damaged file changes nothing");
+    std::fs::copy(own.path().join("next.key"), &key).unwrap();
+    std::fs::copy(own.path().join("next.pem"), &certificate).unwrap();
+    let changed = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        both_fit(port).1 == 0
+    });
+    assert!(changed, "the new certificate is not shown");
+}

@@ -13,7 +13,7 @@ use corundum_compiler::gems::GemSource;
 use serde::Deserialize;
 
 use crate::compile::Limits;
-use crate::server::{self, Acme, LETS_ENCRYPT, Settings};
+use crate::server::{self, Acme, CertFiles, LETS_ENCRYPT, Settings};
 
 /// The file that is read if no other is named.
 const FILE: &str = "corundum.toml";
@@ -35,6 +35,12 @@ pub(super) struct Arguments {
     /// Where apps are served over TLS; nowhere if it is not given
     #[arg(long, value_name = "ADDRESS")]
     https: Option<SocketAddr>,
+    /// A certificate in PEM for all apps under the domain, as for *.DOMAIN; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "https_key")]
+    https_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE", requires = "https_cert")]
+    https_key: Option<PathBuf>,
     /// The ACME server that gives certificates for certs:auto [default: Let's Encrypt]
     #[arg(long, value_name = "URL")]
     acme_directory: Option<String>,
@@ -85,6 +91,8 @@ impl Arguments {
             .with_context(|| format!("{} is not understood", path.display()))?;
         let base = path.parent().unwrap_or(Path::new(""));
         file.data_dir = file.data_dir.map(|directory| base.join(directory));
+        file.https_cert = file.https_cert.map(|file| base.join(file));
+        file.https_key = file.https_key.map(|file| base.join(file));
         file.acme_root = file.acme_root.map(|root| base.join(root));
         for directory in &mut file.gems {
             *directory = base.join(&*directory);
@@ -102,6 +110,8 @@ impl Arguments {
             data_dir: self.data_dir.or(file.data_dir),
             http: self.http.or(file.http),
             https: self.https.or(file.https),
+            https_cert: self.https_cert.or(file.https_cert),
+            https_key: self.https_key.or(file.https_key),
             acme_directory: self.acme_directory.or(file.acme_directory),
             acme_contact: self.acme_contact.or(file.acme_contact),
             acme_root: self.acme_root.or(file.acme_root),
@@ -141,6 +151,15 @@ impl Arguments {
                 gems.display()
             );
         }
+        let https_cert = match (self.https_cert, self.https_key) {
+            (Some(certificate), Some(key)) => Some(CertFiles { certificate, key }),
+            (None, None) => None,
+            _ => anyhow::bail!("--https-cert and --https-key belong together: give both"),
+        };
+        anyhow::ensure!(
+            https_cert.is_none() || self.https.is_some(),
+            "--https-cert is shown at an https listener: give its address with --https"
+        );
         let acme = Acme {
             directory: self
                 .acme_directory
@@ -184,6 +203,7 @@ impl Arguments {
             cache,
             http: self.http.unwrap_or(loopback(8080)),
             https: self.https,
+            https_cert,
             acme,
             api: self.api.unwrap_or(loopback(8081)),
             admin: self.admin.unwrap_or(loopback(8082)),

@@ -43,6 +43,7 @@ use self::listeners::Listeners;
 use crate::compile::Limits;
 
 pub(crate) use acme::{Acme, LETS_ENCRYPT};
+pub(crate) use certs::of_node::Files as CertFiles;
 pub(crate) use git::MAX_PUSH;
 pub(crate) use hook::pre_receive;
 
@@ -60,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) http: SocketAddr,
     /// The apps' listener for TLS.
     pub(crate) https: Option<SocketAddr>,
+    /// A certificate for all apps under the domain.
+    pub(crate) https_cert: Option<CertFiles>,
     /// Where certificates are got from.
     pub(crate) acme: Acme,
     /// The listener of the API and git.
@@ -143,6 +146,10 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
         connections: limits.connections * listening,
     };
     admin::start(admin, told)?;
+    if let Some(files) = &settings.https_cert {
+        certs::of_node::load(&platform, files)?;
+        control.spawn(certs::of_node::watch(platform.clone(), files.clone()));
+    }
     platform.load_all().await;
     let (api, hook) = {
         let _entered = control.enter();

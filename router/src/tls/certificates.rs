@@ -59,8 +59,9 @@ impl Certificate {
 pub struct Entry {
     /// What is shown.
     pub certificate: Certificate,
-    /// Whose it is: no other app is served over a connection that was shown it.
-    pub app: AppName,
+    /// Whose it is: no other app is served over a connection that was shown it. None if it is for whatever app has one of
+    /// the hosts.
+    pub app: Option<AppName>,
     /// The hosts; connections may ask for these alone.
     pub hosts: Vec<Box<str>>,
 }

@@ -112,6 +112,10 @@ fn of_host(platform: &Platform, certs: &[Known], name: String) -> Result<Host, S
             renewed_at = Some(renewal(facts.starts.as_second(), facts.ends.as_second()));
         }
     }
+    if platform.shown().is_of_node(&host.name) {
+        host.state = State::Covered("the node's certificate".to_owned());
+        return Ok(host);
+    }
     if host.name.starts_with("*.") {
         host.state = State::Wildcard;
         return Ok(host);

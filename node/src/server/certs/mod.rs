@@ -1,9 +1,11 @@
 //! Certificates: what an app's owner adds, and which hosts each is shown for.
 //!
-//! [`check`] reads a chain and its key and says what is wrong with them; [`shown`] decides what handshakes choose from. How
+//! [`check`] reads a chain and its key and says what is wrong with them; [`shown`] decides what handshakes choose from, of
+//! them and of the node's own, which is in [`of_node`]. How
 //! the node gets certificates by itself is in [`acme`](super::acme).
 
 pub(super) mod check;
+pub(super) mod of_node;
 pub(super) mod shown;
 
 use corundum_sdk::names::AppName;

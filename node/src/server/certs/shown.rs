@@ -1,7 +1,7 @@
 //! Which certificate is shown for which host: of those that an app has, one that names the host, if the host is the app's.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_router::tls::certificates::{Certificates, Entry};
 use corundum_sdk::names::AppName;
@@ -13,7 +13,14 @@ use super::check;
 /// What handshakes choose from, and what it is made of.
 pub(in crate::server) struct Shown {
     certificates: Arc<Certificates>,
-    by_app: Mutex<HashMap<AppName, Vec<Entry>>>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    /// Those of apps prevail over it.
+    of_node: Option<Entry>,
+    by_app: HashMap<AppName, Vec<Entry>>,
 }
 
 impl Shown {
@@ -21,7 +28,7 @@ impl Shown {
     pub(in crate::server) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             certificates: Arc::new(Certificates::new()?),
-            by_app: Mutex::default(),
+            entries: Mutex::default(),
         })
     }
 
@@ -30,28 +37,54 @@ impl Shown {
         &self.certificates
     }
 
+    /// Shows a certificate for all apps that have one of its hosts, in the place of the one before.
+    pub(in crate::server) fn set_of_node(&self, entry: Entry) {
+        let mut entries = self.entries();
+        entries.of_node = Some(entry);
+        self.replace(&entries);
+    }
+
+    /// Whether the node's own certificate is for this host.
+    pub(in crate::server) fn is_of_node(&self, host: &str) -> bool {
+        let entries = self.entries();
+        let hosts = entries.of_node.iter().flat_map(|entry| &entry.hosts);
+        let names: Vec<String> = hosts.map(ToString::to_string).collect();
+        !self::hosts(&names, &[host.to_owned()]).is_empty()
+    }
+
     /// Shows an app's certificates as the store has them now.
     pub(in crate::server) fn refresh(&self, platform: &Platform, app: &AppName) {
-        let mut by_app = self.by_app.lock().unwrap_or_else(PoisonError::into_inner);
-        let entries = match entries(platform, app) {
-            Ok(entries) => entries,
+        let mut entries = self.entries();
+        let of_app = match entries_of(platform, app) {
+            Ok(of_app) => of_app,
             // What was shown is shown on.
             Err(error) => return tracing::error!(%app, %error, "the app's certificates"),
         };
-        let had = match entries.is_empty() {
-            true => by_app.remove(app).is_some(),
-            false => by_app.insert(app.clone(), entries).is_some(),
+        let has = !of_app.is_empty();
+        let had = if has {
+            entries.by_app.insert(app.clone(), of_app).is_some()
+        } else {
+            entries.by_app.remove(app).is_some()
         };
-        if had || by_app.contains_key(app) {
-            self.certificates
-                .replace(by_app.values().flatten().cloned());
+        if has || had {
+            self.replace(&entries);
         }
+    }
+
+    fn replace(&self, entries: &Entries) {
+        let of_apps = entries.by_app.values().flatten();
+        let all = entries.of_node.iter().chain(of_apps).cloned();
+        self.certificates.replace(all);
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An app's certificates, the preferred ones last: valid before expired, added before the node's own, later before earlier
 /// ends.
-fn entries(platform: &Platform, app: &AppName) -> Result<Vec<Entry>, StoreError> {
+fn entries_of(platform: &Platform, app: &AppName) -> Result<Vec<Entry>, StoreError> {
     let now = jiff::Timestamp::now();
     let patterns = patterns(platform, app)?;
     let mut entries = Vec::new();
@@ -61,7 +94,7 @@ fn entries(platform: &Platform, app: &AppName) -> Result<Vec<Entry>, StoreError>
                 let ends = checked.facts.ends;
                 let entry = Entry {
                     certificate: checked.certificate,
-                    app: app.clone(),
+                    app: Some(app.clone()),
                     hosts: hosts(&checked.names, &patterns),
                 };
                 entries.push(((ends > now, record.origin, ends), entry));
