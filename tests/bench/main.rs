@@ -40,6 +40,9 @@ struct Arguments {
     /// Live dynos to hold at once
     #[arg(long, default_value_t = 5000)]
     dynos: u32,
+    /// Requests to send to one app, whose memory is to stay as it is [default: 100000, with --quick 2000]
+    #[arg(long)]
+    requests: Option<usize>,
     /// Write the figures there as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -92,7 +95,8 @@ fn main() {
         rows.push(push_to_live(&node, &apps.sinatra, rounds));
     }
     if wanted(Part::Soak, "100,000 requests to the Sinatra sample") {
-        rows.push(soak(&node, if arguments.quick { 2_000 } else { 100_000 }));
+        let usual = if arguments.quick { 2_000 } else { 100_000 };
+        rows.push(soak(&node, arguments.requests.unwrap_or(usual)));
     }
     drop(node);
     if wanted(Part::Dynos, "dynos by themselves") {
@@ -127,7 +131,7 @@ const ORDER: [&str; 18] = [
     "push of a changed app → live",
     "live dynos, each having served",
     "pack code load",
-    "memory growth in 100,000 requests",
+    "memory growth over all requests to one app",
     "Ruby's speed, geometric mean",
     "Ruby's speed, worst",
     "Ruby's speed, worst that throws",
@@ -362,9 +366,10 @@ fn soak(node: &Node, count: usize) -> Row {
         }
     }
     eprintln!("  MiB of the node after each tenth: {memory:.0?}");
+    eprintln!("  {count} requests, none failed");
     let growth = memory.last().unwrap() - memory.first().unwrap();
     Row {
-        what: "memory growth in 100,000 requests",
+        what: "memory growth over all requests to one app",
         unit: "MiB",
         corundum: growth,
         peer: None,
