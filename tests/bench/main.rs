@@ -9,6 +9,7 @@
 )]
 
 mod dynos;
+mod front;
 #[path = "../e2e/harness.rs"]
 mod harness;
 mod http;
@@ -63,6 +64,7 @@ enum Part {
     Soak,
     Dynos,
     Ruby,
+    Front,
 }
 
 /// Where servers run, and where their load comes from.
@@ -98,6 +100,9 @@ fn main() {
         let usual = if arguments.quick { 2_000 } else { 100_000 };
         rows.push(soak(&node, arguments.requests.unwrap_or(usual)));
     }
+    if wanted(Part::Front, "cache hits and files") {
+        rows.extend(front::rows(&node, rounds));
+    }
     drop(node);
     if wanted(Part::Dynos, "dynos by themselves") {
         rows.extend(by_themselves(&apps, arguments.dynos));
@@ -117,7 +122,7 @@ fn main() {
 }
 
 /// The order of the table.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 22] = [
     "instantiate a dyno",
     "no dyno → first byte, bare Rack",
     "no dyno → first byte, Sinatra",
@@ -136,6 +141,10 @@ const ORDER: [&str; 18] = [
     "Ruby's speed, worst",
     "Ruby's speed, worst that throws",
     "processor benches, worst",
+    "cache hits of 1 KiB, a core",
+    "cache hits of 64 KiB, a core",
+    "files of 1 KiB, a core",
+    "files of 64 KiB, a core",
 ];
 
 /// The apps of the node, with what builds made of them.
@@ -225,11 +234,11 @@ fn hot(node: &Node, rounds: usize) -> Vec<Row> {
     let puma = start(Kind::Puma, RACK, 9313);
     let mut figures: [Vec<f64>; 5] = Default::default();
     for _ in 0..rounds {
-        figures[0].push(wrk(node.http(), "hot-rack.localhost"));
-        figures[1].push(wrk(thin[0].port, "localhost"));
-        figures[2].push(wrk(puma.port, "localhost"));
-        figures[3].push(wrk(node.http(), "hot-sinatra.localhost"));
-        figures[4].push(wrk(thin[1].port, "localhost"));
+        figures[0].push(wrk(node.http(), "hot-rack.localhost", "/"));
+        figures[1].push(wrk(thin[0].port, "localhost", "/"));
+        figures[2].push(wrk(puma.port, "localhost", "/"));
+        figures[3].push(wrk(node.http(), "hot-sinatra.localhost", "/"));
+        figures[4].push(wrk(thin[1].port, "localhost", "/"));
     }
     let [rack, rack_thin, rack_puma, sinatra, sinatra_thin] = figures.map(|f| median(&f));
     let row = |what, corundum, peer, at_least| Row {
@@ -258,8 +267,8 @@ fn hot(node: &Node, rounds: usize) -> Vec<Row> {
 }
 
 /// Requests a second by wrk, over eight connections from the other core.
-fn wrk(port: u16, host: &str) -> f64 {
-    let url = format!("http://127.0.0.1:{port}/");
+fn wrk(port: u16, host: &str, path: &str) -> f64 {
+    let url = format!("http://127.0.0.1:{port}{path}");
     let header = format!("Host: {host}");
     let output = on_core(LOAD, || {
         Command::new("wrk")
