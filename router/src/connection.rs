@@ -40,6 +40,8 @@ impl Connection {
 impl Hosts {
     /// Whether `host` (lower case, without a port) of `app` is one of them.
     pub fn allow(&self, app: &AppName, host: &str) -> bool {
+        // A name may be written with its root (RFC 3986 section 3.2.2).
+        let host = host.strip_suffix('.').unwrap_or(host);
         let covers = |name: &str| match name.strip_prefix("*.") {
             Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
             None => name == host,
@@ -65,6 +67,7 @@ mod tests {
         let hosts = Hosts::Named(Some(app.clone()), names);
         for (host, allowed) in [
             ("a.example", true),
+            ("a.example.", true),
             ("x.a.example", false),
             ("x.b.example", true),
             ("x.y.b.example", false),

@@ -26,7 +26,9 @@ impl Https {
         parts: &Parts,
         host: &str,
     ) -> Option<Response<ResponseBody>> {
-        let port = self.redirect.filter(|_| !connection.tls)?;
+        // A CONNECT has no place to come again to; it is refused where others of its kind are.
+        let served = !connection.tls && parts.method != Method::CONNECT;
+        let port = self.redirect.filter(|_| served)?;
         let port = match port {
             443 => String::new(),
             other => format!(":{other}"),
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encrypted_request_is_sent_nowhere() {
+    fn an_encrypted_request_and_a_connect_are_sent_nowhere() {
         let https = Https {
             redirect: Some(443),
             hsts: None,
@@ -110,6 +112,10 @@ mod tests {
                 .redirect(&connection(true), &parts, "a.example")
                 .is_none()
         );
+        let connect = Request::connect("a.example:80").body(()).unwrap();
+        let (parts, ()) = connect.into_parts();
+        let answer = https.redirect(&connection(false), &parts, "a.example");
+        assert!(answer.is_none());
     }
 
     #[test]

@@ -340,6 +340,35 @@ fn a_certificate_is_renewed_before_it_ends_and_no_visitor_notices() {
 }
 
 #[test]
+fn an_added_certificate_that_nears_its_end_is_shown_on_and_has_its_successor() {
+    if !installed() {
+        return;
+    }
+    let stage = Stage::set(Reachable::Http);
+    deployed(&stage.node, "myapp", &["www.example.com"]);
+    let soon = jiff::Timestamp::now() + Duration::from_secs(2 * 86_400);
+    stage
+        .authority
+        .issue_until("own", &["www.example.com"], soon);
+    let file = |name: &str| {
+        let path = stage.directory.path().join(name);
+        path.to_str().unwrap().to_owned()
+    };
+    let add = [
+        "certs:add",
+        &file("own.pem"),
+        &file("own.key"),
+        "-a",
+        "myapp",
+    ];
+    assert!(stage.node.cli(&add).success);
+    stage.enable();
+    stage.wait_for("Cert issued");
+    let own = stage.authority.curl(stage.https, "www.example.com", &[]);
+    assert_eq!(own.0, 0, "{}", own.1);
+}
+
+#[test]
 fn automatic_certificates_take_an_https_listener() {
     let node = Node::start();
     node.create("myapp");

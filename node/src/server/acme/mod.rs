@@ -100,6 +100,10 @@ async fn round(platform: &Platform, proofs: &Proofs) -> Result<Duration, StoreEr
     let mut next = i64::MAX;
     for app in platform.store().apps()? {
         let hosts = plan::of_app(platform, &app.name)?;
+        if !hosts.is_empty() {
+            // Which of two certificates is shown depends on the time.
+            platform.refresh(&app.name);
+        }
         plan::forget_others(platform, &app.name, &hosts)?;
         for host in hosts {
             let due = match host.state {

@@ -32,7 +32,7 @@ pub(super) enum State {
     Due,
     /// Nothing before this second.
     Waits(i64),
-    /// Its owner has added one for it, of this name.
+    /// Its owner has added one for it, of this name, with more than a third of its life left.
     Covered(String),
     /// No proof that the node can give is accepted for a wildcard (RFC 8555 section 8).
     Wildcard,
@@ -103,13 +103,15 @@ fn of_host(platform: &Platform, certs: &[Known], name: String) -> Result<Host, S
     for Known { record, checked } in certs {
         let for_it = shown::hosts(&checked.names, std::slice::from_ref(&host.name));
         let facts = &checked.facts;
-        if record.origin == Origin::Added && !for_it.is_empty() && facts.ends > Timestamp::now() {
+        let renewal = renewal(facts.starts.as_second(), facts.ends.as_second());
+        // One that its owner lets grow old is not waited for: the node's own is there before it ends.
+        if record.origin == Origin::Added && !for_it.is_empty() && renewal > now() {
             host.state = State::Covered(record.name.clone());
             return Ok(host);
         }
         if record.name == host.cert_name() {
             host.expires = Some(facts.ends);
-            renewed_at = Some(renewal(facts.starts.as_second(), facts.ends.as_second()));
+            renewed_at = Some(renewal);
         }
     }
     if platform.shown().is_of_node(&host.name) {
