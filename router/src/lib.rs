@@ -17,7 +17,7 @@ pub mod failure;
 pub mod figures;
 mod gateway;
 pub mod grid;
-mod guard;
+pub mod guard;
 mod headers;
 pub mod https;
 mod inflow;

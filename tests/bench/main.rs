@@ -16,6 +16,7 @@ mod http;
 mod machine;
 mod micro;
 mod peers;
+mod router;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,9 @@ struct Arguments {
     /// Draw the table there
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Be the server of a part
+    #[arg(long, hide = true)]
+    serve: Option<router::Serve>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -65,6 +69,30 @@ enum Part {
     Dynos,
     Ruby,
     Front,
+    /// Memory of idle connections
+    Idle,
+    /// What the router adds to a request
+    Miss,
+    /// What slow clients do to others
+    Slow,
+}
+
+impl Part {
+    /// Whether it is of the router by itself, which takes no node.
+    fn is_of_router(self) -> bool {
+        matches!(self, Self::Idle | Self::Miss | Self::Slow)
+    }
+}
+
+impl Arguments {
+    /// Whether a part is to be measured, which is then said.
+    fn wants(&self, part: Part, what: &str) -> bool {
+        let wanted = self.only.is_none_or(|only| only == part);
+        if wanted {
+            eprintln!("… {what}");
+        }
+        wanted
+    }
 }
 
 /// Where servers run, and where their load comes from.
@@ -76,40 +104,13 @@ const SINATRA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bench/apps/
 
 fn main() {
     let arguments = Arguments::parse();
+    if let Some(what) = arguments.serve {
+        return router::serve(what);
+    }
     let rounds = if arguments.quick { 1 } else { 5 };
-    let mut rows = Vec::new();
-    let node = on_core(SERVERS, Node::start);
-    let apps = push_all(&node);
-    let wanted = |part, what: &str| {
-        let wanted = arguments.only.is_none_or(|only| only == part);
-        if wanted {
-            eprintln!("… {what}");
-        }
-        wanted
-    };
-    if wanted(Part::Hot, "hot requests") {
-        rows.extend(hot(&node, rounds));
-    }
-    if wanted(Part::Cold, "no dyno to first byte") {
-        rows.extend(cold(&node, rounds));
-    }
-    if wanted(Part::Push, "push to live") {
-        rows.push(push_to_live(&node, &apps.sinatra, rounds));
-    }
-    if wanted(Part::Soak, "100,000 requests to the Sinatra sample") {
-        let usual = if arguments.quick { 2_000 } else { 100_000 };
-        rows.push(soak(&node, arguments.requests.unwrap_or(usual)));
-    }
-    if wanted(Part::Front, "cache hits and files") {
-        rows.extend(front::rows(&node, rounds));
-    }
-    drop(node);
-    if wanted(Part::Dynos, "dynos by themselves") {
-        rows.extend(by_themselves(&apps, arguments.dynos));
-    }
-    if wanted(Part::Ruby, "Ruby by itself") {
-        let pack = harness::pack_of(corundum_sdk::pack::ruby::Series::DEFAULT);
-        rows.extend(on_core(SERVERS, || micro::rows(&pack, rounds)));
+    let mut rows = by_itself(&arguments, rounds);
+    if !arguments.only.is_some_and(Part::is_of_router) {
+        rows.extend(apps(&arguments, rounds));
     }
     rows.sort_by_key(|row| ORDER.iter().position(|what| *what == row.what));
     print!("\n{}", table::text(&rows));
@@ -121,8 +122,55 @@ fn main() {
     }
 }
 
+/// The router by itself.
+fn by_itself(arguments: &Arguments, rounds: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    if arguments.wants(Part::Idle, "idle connections") {
+        rows.extend(router::idle(if arguments.quick { 1_000 } else { 10_000 }));
+    }
+    if arguments.wants(Part::Miss, "what the router adds") {
+        rows.extend(router::miss(rounds));
+    }
+    if arguments.wants(Part::Slow, "slow clients") {
+        rows.extend(router::slow(if arguments.quick { 2_000 } else { 20_000 }));
+    }
+    rows
+}
+
+/// All that takes apps.
+fn apps(arguments: &Arguments, rounds: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let node = on_core(SERVERS, Node::start);
+    let apps = push_all(&node);
+    if arguments.wants(Part::Hot, "hot requests") {
+        rows.extend(hot(&node, rounds));
+    }
+    if arguments.wants(Part::Cold, "no dyno to first byte") {
+        rows.extend(cold(&node, rounds));
+    }
+    if arguments.wants(Part::Push, "push to live") {
+        rows.push(push_to_live(&node, &apps.sinatra, rounds));
+    }
+    if arguments.wants(Part::Soak, "100,000 requests to the Sinatra sample") {
+        let usual = if arguments.quick { 2_000 } else { 100_000 };
+        rows.push(soak(&node, arguments.requests.unwrap_or(usual)));
+    }
+    if arguments.wants(Part::Front, "cache hits and files") {
+        rows.extend(front::rows(&node, rounds));
+    }
+    drop(node);
+    if arguments.wants(Part::Dynos, "dynos by themselves") {
+        rows.extend(by_themselves(&apps, arguments.dynos));
+    }
+    if arguments.wants(Part::Ruby, "Ruby by itself") {
+        let pack = harness::pack_of(corundum_sdk::pack::ruby::Series::DEFAULT);
+        rows.extend(on_core(SERVERS, || micro::rows(&pack, rounds)));
+    }
+    rows
+}
+
 /// The order of the table.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 28] = [
     "instantiate a dyno",
     "no dyno → first byte, bare Rack",
     "no dyno → first byte, Sinatra",
@@ -145,6 +193,12 @@ const ORDER: [&str; 22] = [
     "cache hits of 64 KiB, a core",
     "files of 1 KiB, a core",
     "files of 64 KiB, a core",
+    "idle connection",
+    "added by the router, p50",
+    "added by the router, p99",
+    "p99 beside slow headers",
+    "p99 beside slow bodies",
+    "p99 beside slow readers",
 ];
 
 /// The apps of the node, with what builds made of them.

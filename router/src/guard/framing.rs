@@ -6,7 +6,7 @@ use crate::failure::Failure;
 
 /// A connection's messages as far as they have come.
 #[derive(Debug)]
-pub(crate) struct Framing {
+pub struct Framing {
     state: State,
     /// Heads that have passed.
     heads: u64,
@@ -23,20 +23,20 @@ enum State {
 
 /// What must not pass.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// How many bytes are good.
-    pub(crate) passed: usize,
+    pub passed: usize,
     /// Which request it is, from 1.
-    pub(crate) request: u64,
+    pub request: u64,
     /// What its client is told.
-    pub(crate) failure: Failure,
+    pub failure: Failure,
     /// Whether it has a head that has passed.
-    pub(crate) part: Part,
+    pub part: Part,
 }
 
 /// A part of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// Its head.
     Head,
     /// Its body.
@@ -44,7 +44,8 @@ pub(crate) enum Part {
 }
 
 impl Framing {
-    pub(crate) fn new(fields: usize) -> Self {
+    /// Of a connection that has just begun; a head may have so many header lines.
+    pub fn new(fields: usize) -> Self {
         Self {
             state: State::Head(Head::default()),
             heads: 0,
@@ -53,7 +54,7 @@ impl Framing {
     }
 
     /// The request whose head or body comes next, from 1.
-    pub(crate) fn request(&self) -> u64 {
+    pub fn request(&self) -> u64 {
         match self.state {
             State::Head(_) => self.heads + 1,
             State::Body(_) | State::Chunked(_) => self.heads,
@@ -61,7 +62,7 @@ impl Framing {
     }
 
     /// Which part of it comes next.
-    pub(crate) fn part(&self) -> Part {
+    pub fn part(&self) -> Part {
         match self.state {
             State::Head(_) => Part::Head,
             State::Body(_) | State::Chunked(_) => Part::Body,
@@ -69,7 +70,11 @@ impl Framing {
     }
 
     /// How many of `bytes` can pass. What does not is the start of a head, and is to be shown again with more after it.
-    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
+    ///
+    /// # Errors
+    ///
+    /// What must not pass, and how many bytes before it may.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
@@ -114,5 +119,66 @@ impl Framing {
             }
         }
         Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// How many bytes pass, and whether the rest is refused.
+    fn pass(bytes: &[u8], piece: usize) -> (usize, bool) {
+        let mut framing = Framing::new(100);
+        let (mut passed, mut held) = (0, Vec::new());
+        for piece in bytes.chunks(piece) {
+            held.extend_from_slice(piece);
+            match framing.advance(&held) {
+                Ok(length) => {
+                    passed += length;
+                    held.drain(..length);
+                }
+                Err(refused) => return (passed + refused.passed, true),
+            }
+        }
+        (passed, false)
+    }
+
+    /// Parts that messages are made of, good and bad.
+    fn messages() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop_oneof![
+            Just("GET / HTTP/1.1\r\nHost: a\r\n"),
+            Just("POST / HTTP/1.1\r\nHost: a\r\n"),
+            Just("Content-Length: 3\r\n"),
+            Just("Transfer-Encoding: chunked\r\n"),
+            Just("\r\n"),
+            Just("abc"),
+            Just("3\r\nabc\r\n"),
+            Just("3;x=y\r\nabc\r\n"),
+            Just("0\r\n\r\n"),
+            Just("0\r\nX: y\r\n\r\n"),
+            Just("\n"),
+            Just("\r"),
+            Just(" "),
+            Just("\0"),
+        ];
+        proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat().into_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn where_bytes_are_cut_does_not_matter(bytes in messages(), piece in 1..40usize) {
+            prop_assert_eq!(pass(&bytes, usize::MAX), pass(&bytes, piece));
+        }
+    }
+
+    #[test]
+    fn messages_pass_one_after_another() {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\n";
+        let all = format!(
+            "{head}Content-Length: 3\r\n\r\nabc{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET"
+        );
+        assert_eq!(pass(all.as_bytes(), usize::MAX), (all.len() - 3, false));
     }
 }

@@ -8,7 +8,7 @@
 //! head that arrives slowly costs its own bytes here and nothing else, and is timed out with an answer (408).
 
 pub(crate) mod chunked;
-pub(crate) mod framing;
+pub mod framing;
 pub(crate) mod head;
 pub(crate) mod io;
 mod linger;
