@@ -5,20 +5,21 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use corundum_sdk::names::AppName;
-use http::header::{CONTENT_LENGTH, DATE, RETRY_AFTER, VIA};
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version};
 
 use crate::body::{End, OnEnd, Outcome, ResponseBody, Source};
+use crate::cache::{CACHE_STATUS, X_CACHE};
 use crate::connection::Connection;
 use crate::error_page;
 use crate::failure::Failure;
 use crate::figures::AppFigures;
-use crate::grid::{Dispatched, DynoBody, Grid};
-use crate::headers;
+use crate::grid::{DynoBody, Grid};
 use crate::load::Place;
 use crate::log_line::Entry;
 use crate::outflow::Outflow;
+use crate::reply::Reply;
 use crate::router::Router;
 use crate::traffic::Ticket;
 
@@ -97,25 +98,25 @@ impl Exchange {
         response
     }
 
-    /// A dyno's response, cleaned, with the log line to be written when it has ended.
+    /// A response, with the log line to be written when it has ended.
     pub(crate) fn answer<G: Grid>(
         mut self,
         router: &Router<G>,
         app: AppName,
-        mut response: Response<()>,
-        dispatched: Dispatched,
+        reply: Reply,
         parts: &Parts,
         place: Place,
     ) -> Response<ResponseBody> {
+        let mut response = reply.response;
         let status = response.status();
         let headers = response.headers_mut();
-        headers::strip_hop_by_hop(headers);
-        headers.append(VIA, HeaderValue::from_static("1.1 corundum"));
-        headers.remove(DATE);
+        headers.insert(X_CACHE, reply.verdict.x_cache());
+        headers.insert(CACHE_STATUS, reply.verdict.cache_status());
+        self.entry.cache = reply.verdict.as_str();
         let bodiless = parts.method == Method::HEAD
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED;
-        let source = match dispatched.body {
+        let source = match reply.body {
             _ if bodiless => Source::Full(Bytes::new()),
             DynoBody::Full(bytes) => {
                 // What was said of the length may be wrong, what came is not.
@@ -131,17 +132,21 @@ impl Exchange {
         };
         let length = headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        self.entry.dyno = Some(dispatched.dyno);
-        self.entry.release = Some(dispatched.release);
-        self.entry.queue = dispatched.queue;
         self.entry.status = status.as_u16();
-        let figures = dispatched.figures;
+        let figures = reply.served.map(|served| {
+            self.entry.dyno = Some(served.dyno);
+            self.entry.release = Some(served.release);
+            self.entry.queue = served.queue;
+            served.figures
+        });
         let grid = router.grid.clone();
         let on_end: OnEnd = Box::new(move |end: End| {
             self.entry.bytes = end.bytes;
             self.entry.service = self.started.elapsed().saturating_sub(self.entry.queue);
-            self.entry.cpu = figures.cpu();
-            self.entry.memory = figures.memory();
+            if let Some(figures) = figures {
+                self.entry.cpu = figures.cpu();
+                self.entry.memory = figures.memory();
+            }
             let failure = match end.outcome {
                 Outcome::Complete => None,
                 Outcome::DynoGone => Some(Failure::ServerInterrupted),

@@ -47,12 +47,23 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// Has the `Host` that the request was routed by (RFC 9112 section 3.2.2): the target's, where that names one.
 pub(crate) fn set_host(parts: &mut Parts) {
     let Some(authority) = parts.uri.authority() else {
-        return;
+        return lower_host(&mut parts.headers);
     };
     let host = authority.as_str();
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     if let Ok(host) = HeaderValue::from_str(host) {
         parts.headers.insert(HOST, host);
+    }
+    lower_host(&mut parts.headers);
+}
+
+/// A host's case means nothing: an app that repeats it must not answer differently by it.
+fn lower_host(headers: &mut HeaderMap) {
+    if let Some(host) = headers.get_mut(HOST)
+        && host.as_bytes().iter().any(u8::is_ascii_uppercase)
+        && let Ok(lower) = HeaderValue::from_bytes(&host.as_bytes().to_ascii_lowercase())
+    {
+        *host = lower;
     }
 }
 
@@ -72,19 +83,20 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// Adds what the router tells an app of a request. Returns the whole `X-Forwarded-For`.
-pub(crate) fn add_forwarding(
-    headers: &mut HeaderMap,
-    connection: &Connection,
-    id: HeaderValue,
-) -> String {
+/// The whole `X-Forwarded-For` of a request.
+pub(crate) fn forwarded_for(headers: &HeaderMap, connection: &Connection) -> String {
     let earlier = headers
         .get_all(&FORWARDED_FOR)
         .iter()
         .filter_map(|value| value.to_str().ok());
     let peer = connection.peer.ip().to_canonical().to_string();
     let all: Vec<&str> = earlier.chain([peer.as_str()]).collect();
-    let forwarded = all.join(", ");
+    all.join(", ")
+}
+
+/// Adds what the router tells an app of a request.
+pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &Connection, id: HeaderValue) {
+    let forwarded = forwarded_for(headers, connection);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis());
@@ -104,6 +116,8 @@ pub(crate) fn add_forwarding(
     );
     set(HeaderName::from_static("x-request-start"), &now.to_string());
     headers.insert(REQUEST_ID, id);
+    // Tells the app that `Surrogate-Control` is understood (W3C Edge Architecture).
+    let capability = HeaderValue::from_static("corundum=\"Surrogate/1.0\"");
+    headers.insert(HeaderName::from_static("surrogate-capability"), capability);
     headers.append(http::header::VIA, HeaderValue::from_static("1.1 corundum"));
-    forwarded
 }

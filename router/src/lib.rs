@@ -6,8 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod ask;
 pub mod body;
 mod budget;
+pub mod cache;
 pub mod challenges;
 mod check;
 pub mod connection;
@@ -25,6 +27,7 @@ pub mod limits;
 mod load;
 pub mod log_line;
 mod outflow;
+mod reply;
 pub mod router;
 pub mod server;
 mod service;

@@ -40,6 +40,8 @@ pub struct Entry {
     pub cpu: Duration,
     /// Bytes of the dyno's memory.
     pub memory: u64,
+    /// What the cache made of it; nothing where it was not asked.
+    pub cache: &'static str,
 }
 
 impl Entry {
@@ -75,8 +77,13 @@ impl Entry {
         );
         let _ = write!(
             line,
-            " queue={}ms cache=bypass cpu={}ms mem={}kB",
+            " queue={}ms cache={} cpu={}ms mem={}kB",
             self.queue.as_millis(),
+            if self.cache.is_empty() {
+                "bypass"
+            } else {
+                self.cache
+            },
             self.cpu.as_millis(),
             self.memory / 1024
         );

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::budget::Budget;
+use crate::cache::{self, Cache};
 use crate::challenges::Challenges;
 use crate::figures::RouterFigures;
 use crate::grid::Grid;
@@ -16,6 +17,7 @@ pub struct Router<G> {
     pub(crate) challenges: Arc<Challenges>,
     /// What bodies may keep waiting.
     pub(crate) budget: Arc<Budget>,
+    pub(crate) cache: Arc<Cache>,
 }
 
 impl<G: Grid> Router<G> {
@@ -31,8 +33,15 @@ impl<G: Grid> Router<G> {
             figures: Arc::default(),
             challenges: Arc::default(),
             budget: Budget::new(limits.buffers),
+            cache: Arc::new(Cache::new(cache::DEFAULT_BYTES)),
             limits,
         }
+    }
+
+    /// The same with a cache of one's own.
+    #[must_use]
+    pub fn with_cache(self, cache: Arc<Cache>) -> Self {
+        Self { cache, ..self }
     }
 
     /// What is counted of the router itself.

@@ -9,15 +9,14 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
+use crate::ask::Ask;
 use crate::body::ResponseBody;
 use crate::check;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::gateway;
 use crate::grid::Grid;
 use crate::headers;
-use crate::inflow::Inflow;
 use crate::load::Place;
 use crate::router::Router;
 use crate::site::Site;
@@ -61,8 +60,8 @@ pub(crate) async fn serve<G: Grid>(
 
 /// Serves a request for an app.
 async fn serve_site<G: Grid>(
-    router: &Router<G>,
-    site: &Site,
+    router: &Arc<Router<G>>,
+    site: &Arc<Site>,
     connection: &Connection,
     mut exchange: Exchange,
     mut parts: Parts,
@@ -80,7 +79,7 @@ async fn serve_site<G: Grid>(
     };
     headers::set_host(&mut parts);
     headers::strip_hop_by_hop(&mut parts.headers);
-    exchange.entry.forwarded = headers::add_forwarding(&mut parts.headers, connection, id.clone());
+    exchange.entry.forwarded = headers::forwarded_for(&parts.headers, connection);
     let ticket = exchange.ticket.clone();
     // Dropped before it has an answer: the client has gone.
     let mut watch = Watch {
@@ -88,26 +87,20 @@ async fn serve_site<G: Grid>(
         app: app.clone(),
         exchange: Some(exchange),
     };
-    let answered = async {
-        let gathered = Inflow::gather(body, site.max_body, &router.limits, &router.budget, &ticket);
-        let gathered = gathered.await?;
-        let head = gateway::scgi_head(&parts, &host, connection, gathered.length);
-        let dispatched = grid.dispatch(&app, head, gathered.body).await;
-        // What broke the request off is of more interest than what the app made of half of it.
-        if let Some(failure) = gathered.fault.get() {
-            return Err(failure.clone());
-        }
-        let dispatched = dispatched?;
-        let response = gateway::response(&dispatched.head, &router.limits)?;
-        Ok((response, dispatched))
+    let ask = Ask {
+        router: router.clone(),
+        site: site.clone(),
+        connection: connection.clone(),
+        host,
+        id: id.clone(),
     };
-    let answered = answered.await;
+    let replied = ask.reply(&parts, body, &ticket).await;
     let Some(exchange) = watch.exchange.take() else {
         return Response::new(Bytes::new().into());
     };
-    match answered {
-        Ok((response, dispatched)) => {
-            let mut response = exchange.answer(router, app, response, dispatched, &parts, place);
+    match replied {
+        Ok(reply) => {
+            let mut response = exchange.answer(router, app, reply, &parts, place);
             response
                 .headers_mut()
                 .insert(HeaderName::from_static("x-request-id"), id);

@@ -14,6 +14,9 @@ pub struct Site {
     pub app: AppName,
     /// The release that new requests get; none before the first push.
     pub release: Option<ReleaseVersion>,
+    /// What the cache tells releases apart by in place of their numbers: the same for releases of the same code and config,
+    /// so that a rollback finds its responses again.
+    pub edition: Option<u64>,
     /// Where its requests are counted. The same for as long as the app exists.
     pub figures: Arc<AppFigures>,
     /// Bytes that the body of a request may have (413).
@@ -37,6 +40,7 @@ impl Site {
         Self {
             app,
             release: None,
+            edition: None,
             figures,
             max_body: MAX_BODY,
             https: Https::default(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod acme;
+mod cache;
 mod domains;
 mod faults;
 #[path = "../support/gem_server.rs"]

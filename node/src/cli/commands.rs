@@ -62,6 +62,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::OfCerts(_)
         | Command::OfAutoCerts(_)
+        | Command::OfCache(_)
         | Command::OfDomains(_)
         | Command::OfSettings(_)
         | Command::Packs(_)
@@ -175,6 +176,11 @@ fn info(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
     ] {
         say!("{:12} {}", format!("{label}:"), shown(value));
     }
+    say!(
+        "{:12} {}",
+        "Cache hits:",
+        super::cache::ratio(&app["cache"])
+    );
     say!();
     table::print(&figures::APP_HEADING, &figures::app_rows(&app["figures"]))?;
     Ok(())

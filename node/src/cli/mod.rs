@@ -1,5 +1,6 @@
 //! The command line: what a user types, and what it prints.
 
+mod cache;
 mod certs;
 mod certs_auto;
 mod client;
@@ -165,6 +166,8 @@ enum Command {
     #[command(flatten)]
     OfDomains(domains::Command),
     #[command(flatten)]
+    OfCache(cache::Command),
+    #[command(flatten)]
     OfCerts(certs::Command),
     #[command(flatten)]
     OfAutoCerts(certs_auto::Command),
@@ -295,6 +298,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::GitHook { .. } => return crate::server::pre_receive(),
         Command::Server(arguments) => server::run(*arguments),
         Command::OfDomains(command) => domains::run(command),
+        Command::OfCache(command) => cache::run(command),
         Command::OfCerts(command) => certs::run(command),
         Command::OfAutoCerts(command) => certs_auto::run(command),
         Command::OfSettings(command) => settings::run(command),

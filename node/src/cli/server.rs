@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use corundum_compiler::gems::GemSource;
+use corundum_router::cache::DEFAULT_BYTES;
 use serde::Deserialize;
 
 use crate::compile::Limits;
@@ -74,6 +75,9 @@ pub(super) struct Arguments {
     /// Megabytes of a slug [default: 500]
     #[arg(long, value_name = "MB")]
     slug_limit: Option<NonZeroU32>,
+    /// Megabytes of memory for the HTTP cache of all apps; 0 turns it off [default: 64]
+    #[arg(long, value_name = "MB")]
+    cache_size: Option<u32>,
     /// Megabytes that one push may send [default: 1024]
     #[arg(long, value_name = "MB")]
     push_limit: Option<NonZeroU32>,
@@ -122,6 +126,7 @@ impl Arguments {
             gem_source: first(self.gem_source, file.gem_source),
             boot_timeout: self.boot_timeout.or(file.boot_timeout),
             slug_limit: self.slug_limit.or(file.slug_limit),
+            cache_size: self.cache_size.or(file.cache_size),
             push_limit: self.push_limit.or(file.push_limit),
             build_ruby: self.build_ruby.or(file.build_ruby),
         }
@@ -193,6 +198,9 @@ impl Arguments {
         let seconds = |set: NonZeroU32| Duration::from_secs(set.get().into());
         let build = Limits::default();
         Ok(Settings {
+            cache_size: self
+                .cache_size
+                .map_or(DEFAULT_BYTES, |set| u64::from(set) << 20),
             push: self.push_limit.map_or(server::MAX_PUSH, megabytes),
             build: Limits {
                 boot: self.boot_timeout.map_or(build.boot, seconds),

@@ -75,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) gem_sources: Vec<GemSource>,
     /// Apps are served at `NAME.domain`.
     pub(crate) domain: String,
+    /// Bytes of the HTTP cache.
+    pub(crate) cache_size: u64,
     /// Bytes of one push.
     pub(crate) push: u64,
     /// Limits of builds.
@@ -128,7 +130,7 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
     let https = https.map(TcpListener::from_std).transpose()?;
     let platform = Arc::new(platform::Platform::open(settings.clone(), compute)?);
     let front = Arc::new(front::Front::new(platform.clone()));
-    let router = Arc::new(Router::new(front));
+    let router = Arc::new(Router::new(front).with_cache(platform.cache().clone()));
     // Each listener has its share, so that no flood of the one closes the other.
     let listening = 1 + usize::from(https.is_some());
     let limits = ServerLimits {

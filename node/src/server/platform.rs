@@ -13,6 +13,7 @@ use corundum_host::grid::{Grid, Limits, Release};
 use corundum_host::image::Image;
 use corundum_host::pack::Pack;
 use corundum_host::slug;
+use corundum_router::cache::Cache;
 use corundum_router::figures::Figures;
 use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_sdk::pack::PackDir;
@@ -42,6 +43,8 @@ pub(crate) struct Platform {
     engine: Engine,
     grid: Grid,
     figures: Figures,
+    /// Responses of all apps.
+    cache: Arc<Cache>,
     sites: Sites,
     shown: Shown,
     acme: Wake,
@@ -105,6 +108,7 @@ impl Platform {
         let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
         let sites = Sites::default();
         let (packs, building) = (Mutex::default(), Mutex::default());
+        let cache = Arc::new(Cache::new(settings.cache_size));
         let (moving, receiving, naming) = Default::default();
         Ok(Self {
             settings,
@@ -113,6 +117,7 @@ impl Platform {
             engine,
             grid,
             figures: Figures::default(),
+            cache,
             sites,
             shown: Shown::new()?,
             acme: Wake::default(),
@@ -123,6 +128,11 @@ impl Platform {
             naming,
             _lock: lock,
         })
+    }
+
+    /// The responses that are stored.
+    pub(crate) fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -334,6 +344,7 @@ impl Platform {
         self.grid.remove(name);
         self.logs.remove(name);
         self.figures.remove(name);
+        self.cache.remove_app(name);
         let _ = fs::remove_dir_all(self.repository(name));
         for release in releases {
             let _ = fs::remove_dir_all(self.image_path(&release.image));

@@ -4,7 +4,8 @@
 //! routed by half a change. [`build`] is the one place where an app's release and settings become the router's [`Site`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use corundum_router::site::Site;
@@ -84,10 +85,28 @@ fn build(platform: &Platform, app: &AppName) -> Result<Site, StoreError> {
     platform.store().app(app)?;
     let mut site = Site::counted(app.clone(), platform.figures().of(app));
     site.release = platform.grid().release(app).map(|release| release.version);
+    site.edition = edition(platform, app)?;
     settings::apply(
         &platform.store().settings(app)?,
         platform.settings(),
         &mut site,
     );
     Ok(site)
+}
+
+/// What the release's responses are stored under: the same for releases of the same slug and config vars, so that a
+/// rollback finds its responses again. It is told to nobody, and another in each run of the node.
+fn edition(platform: &Platform, app: &AppName) -> Result<Option<u64>, StoreError> {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let running = platform.grid().release(app).map(|release| release.version);
+    let Some(version) = running else {
+        return Ok(None);
+    };
+    let releases = platform.store().releases(app)?;
+    let release = releases.iter().find(|release| release.version == version);
+    let Some(release) = release else {
+        return Ok(None);
+    };
+    let config = platform.store().release_config(app, version)?;
+    Ok(Some(KEYS.hash_one((release.slug.as_str(), config))))
 }

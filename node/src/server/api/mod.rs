@@ -4,6 +4,7 @@
 
 mod acme;
 mod auth;
+mod cache;
 mod certs;
 mod domains;
 mod figures;
@@ -186,6 +187,7 @@ async fn endpoint(
             platform.create(&name).await?;
             ok(&app_json(&platform, &name)?)
         }
+        (&Method::GET, ["v1", "cache"]) => ok(&cache::of_all(platform.cache())),
         (_, ["v1", "apps", name, rest @ ..]) => {
             let app: AppName = name.parse().map_err(invalid)?;
             platform.store().app(&app)?;
@@ -211,6 +213,7 @@ async fn of_app(
         (&Method::GET, []) => {
             let mut info = app_json(&platform, app)?;
             info["figures"] = figures::of_app(&platform, app);
+            info["cache"] = cache::of_app(platform.cache(), app);
             ok(&info)
         }
         (&Method::DELETE, []) => {
@@ -226,6 +229,7 @@ async fn of_app(
             roll_back(&platform, app, body.version).await
         }
         (_, ["domains", rest @ ..]) => domains::serve(&platform, method, app, rest, request).await,
+        (_, ["cache", rest @ ..]) => cache::serve(&platform, method, app, rest, request).await,
         (_, ["certs", rest @ ..]) => certs::serve(&platform, method, app, rest, request).await,
         (_, ["certs-auto", rest @ ..]) => acme::serve(&platform, method, app, rest),
         (_, ["settings"]) => settings::serve(&platform, method, app, request).await,

@@ -1,0 +1,47 @@
+//! Whatever headers say, they are read, judged and counted.
+
+#![no_main]
+
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use corundum_router::cache::freshness::Freshness;
+use corundum_router::cache::policy::governing;
+use corundum_router::cache::{conditional, storable, vary};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use libfuzzer_sys::fuzz_target;
+
+const NAMES: [&str; 10] = [
+    "cache-control",
+    "cdn-cache-control",
+    "surrogate-control",
+    "expires",
+    "date",
+    "age",
+    "vary",
+    "etag",
+    "if-none-match",
+    "if-modified-since",
+];
+
+fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, u16, u32)| {
+    let (lines, status, clock) = input;
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        let name = HeaderName::from_static(NAMES[usize::from(name) % NAMES.len()]);
+        if let Ok(value) = HeaderValue::from_bytes(&value) {
+            headers.append(name, value);
+        }
+    }
+    let (source, directives) = governing(&headers);
+    let then = Instant::now();
+    let now = UNIX_EPOCH + Duration::from_secs(clock.into());
+    let freshness = Freshness::new(&headers, (source, &directives), then, then, now);
+    assert!(freshness.age(then) <= freshness.age(then + Duration::from_secs(clock.into())));
+    let _ = freshness.remaining(then);
+    let _ = vary::names(&headers);
+    if let Ok(status) = StatusCode::from_u16(status) {
+        let _ = storable::judge(&headers, status, &headers);
+    }
+    conditional::not_modified(&headers, &headers, None);
+    conditional::if_range(&headers, &headers, None);
+});

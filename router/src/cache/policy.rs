@@ -1,0 +1,187 @@
+//! What a response says of its use by this cache, whichever of its headers says it.
+
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, EXPIRES, HeaderName};
+use sfv::{BareItem, Dictionary, ListEntry, Parser};
+
+use super::directives::{Directives, MAX_SECONDS, delta_seconds, split_unquoted};
+
+/// For caches that the app's owner controls (RFC 9213).
+pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+/// The same, older (W3C Edge Architecture). It is for the caches in front of the app alone and goes no further.
+pub(crate) const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+/// The name of this cache in `Surrogate-Control` and `Cache-Status`.
+pub(crate) const OWN_NAME: &str = "corundum";
+
+/// Which header governs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// `CDN-Cache-Control`.
+    Cdn,
+    /// `Surrogate-Control`.
+    Surrogate,
+    /// `Cache-Control` and `Expires`.
+    CacheControl,
+}
+
+/// The directives that govern, and where they come from.
+///
+/// A header for caches like this one takes the place of `Cache-Control` and `Expires` whole (RFC 9213 section 2.2). One
+/// that cannot be read is passed over, as the RFC has it.
+pub fn governing(headers: &HeaderMap) -> (Source, Directives) {
+    if let Some(directives) = cdn(headers) {
+        return (Source::Cdn, directives);
+    }
+    if let Some(directives) = surrogate(headers) {
+        return (Source::Surrogate, directives);
+    }
+    (
+        Source::CacheControl,
+        Directives::parse(headers, &CACHE_CONTROL),
+    )
+}
+
+/// Whether anything in the headers speaks of caching at all.
+pub(crate) fn is_silent(headers: &HeaderMap) -> bool {
+    let speaks = [CACHE_CONTROL, EXPIRES, CDN_CACHE_CONTROL, SURROGATE_CONTROL];
+    !speaks.iter().any(|name| headers.contains_key(name))
+}
+
+/// `CDN-Cache-Control`, a dictionary of structured fields; an empty one says nothing.
+fn cdn(headers: &HeaderMap) -> Option<Directives> {
+    let mut lines = headers.get_all(&CDN_CACHE_CONTROL).iter();
+    let first = lines.next()?;
+    let text = lines.fold(first.as_bytes().to_vec(), |mut text, line| {
+        text.extend_from_slice(b", ");
+        text.extend_from_slice(line.as_bytes());
+        text
+    });
+    let dictionary: Dictionary = Parser::new(&text).parse().ok()?;
+    let mut found = Directives::default();
+    for (name, entry) in &dictionary {
+        let ListEntry::Item(item) = entry else {
+            continue;
+        };
+        let name = name.as_str().as_bytes();
+        match &item.bare_item {
+            BareItem::Boolean(true) => found.add(name, None),
+            BareItem::Boolean(false) => {}
+            BareItem::Integer(number) => found.add(name, Some(number.to_string().as_bytes())),
+            // A value of another type cannot be read, which `Cache-Control` has words for: stale.
+            BareItem::String(text) => found.add(name, Some(text.as_str().as_bytes())),
+            _ => found.add(name, Some(b"?")),
+        }
+    }
+    (!dictionary.is_empty()).then_some(found)
+}
+
+/// `Surrogate-Control`, as far as it is for this cache: `max-age=60+30;corundum`, the second number being how long the
+/// response may be used while a new one is fetched.
+fn surrogate(headers: &HeaderMap) -> Option<Directives> {
+    let mut found = Directives::default();
+    let mut known = false;
+    for line in headers.get_all(&SURROGATE_CONTROL) {
+        let mut rest = line.as_bytes();
+        while !rest.is_empty() {
+            let (member, after) = split_unquoted(rest, b',');
+            rest = after;
+            let (directive, target) = split_unquoted(member, b';');
+            let target = target.trim_ascii();
+            if !target.is_empty() && !target.eq_ignore_ascii_case(OWN_NAME.as_bytes()) {
+                continue;
+            }
+            known |= add_surrogate(&mut found, directive.trim_ascii());
+        }
+    }
+    known.then_some(found)
+}
+
+fn add_surrogate(found: &mut Directives, directive: &[u8]) -> bool {
+    if directive.eq_ignore_ascii_case(b"no-store") {
+        found.no_store = true;
+        return true;
+    }
+    let equals = directive.iter().position(|byte| *byte == b'=');
+    let Some((name, value)) = equals.map(|at| (&directive[..at], &directive[at + 1..])) else {
+        return false;
+    };
+    if !name.eq_ignore_ascii_case(b"max-age") {
+        return false;
+    }
+    let plus = value
+        .iter()
+        .position(|byte| *byte == b'+')
+        .unwrap_or(value.len());
+    found.add(b"max-age", Some(&value[..plus]));
+    if let Some(extension) = value.get(plus + 1..).and_then(delta_seconds) {
+        found.stale_while_revalidate = Some(extension.min(MAX_SECONDS));
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn of(pairs: &[(HeaderName, &'static str)]) -> (Source, Directives) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        governing(&headers)
+    }
+
+    #[test]
+    fn the_nearest_header_governs_alone() {
+        let cdn = (CDN_CACHE_CONTROL, "max-age=5, no-cache=?0");
+        let surrogate = (SURROGATE_CONTROL, "max-age=7");
+        let common = (CACHE_CONTROL, "no-store");
+        let (source, found) = of(&[common.clone(), surrogate.clone(), cdn]);
+        assert_eq!(
+            (source, found.max_age, found.no_store, found.no_cache),
+            (Source::Cdn, Some(5), false, false)
+        );
+        let (source, found) = of(&[common.clone(), surrogate]);
+        assert_eq!(
+            (source, found.max_age, found.no_store),
+            (Source::Surrogate, Some(7), false)
+        );
+        assert!(of(&[common]).1.no_store);
+    }
+
+    #[test]
+    fn a_field_that_is_no_dictionary_says_nothing() {
+        for broken in ["max-age=", "Max-Age=5", "max-age=5,", ""] {
+            let (source, found) = of(&[(CDN_CACHE_CONTROL, broken), (CACHE_CONTROL, "max-age=3")]);
+            assert_eq!(
+                (source, found.max_age),
+                (Source::CacheControl, Some(3)),
+                "{broken}"
+            );
+        }
+        assert_eq!(
+            of(&[(CDN_CACHE_CONTROL, "max-age=\"5\"")]).1.max_age,
+            Some(5)
+        );
+        assert_eq!(of(&[(CDN_CACHE_CONTROL, "max-age=-5")]).1.max_age, Some(0));
+        assert_eq!(of(&[(CDN_CACHE_CONTROL, "max-age=a")]).1.max_age, Some(0));
+    }
+
+    #[test]
+    fn a_surrogate_directive_may_be_for_another_cache() {
+        assert_eq!(
+            of(&[(SURROGATE_CONTROL, "max-age=9;other")]).0,
+            Source::CacheControl
+        );
+        let (_, found) = of(&[(
+            SURROGATE_CONTROL,
+            "content=\"ESI/1.0\", max-age=9+4;corundum",
+        )]);
+        assert_eq!(
+            (found.max_age, found.stale_while_revalidate),
+            (Some(9), Some(4))
+        );
+    }
+}

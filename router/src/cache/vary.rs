@@ -1,0 +1,155 @@
+//! `Vary` (RFC 9111 section 4.1): which of a request's headers a response was chosen by.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName, ORIGIN, VARY};
+
+use super::directives::split_unquoted;
+
+/// Headers that a response may be chosen by. One that names more is not stored.
+const MOST: usize = 16;
+
+/// Headers that the router sets anew for each request: a response chosen by one of them is good for that request alone.
+const NEVER_THE_SAME: [&str; 5] = [
+    "x-forwarded-for",
+    "x-request-id",
+    "x-request-start",
+    "via",
+    "forwarded",
+];
+/// Headers that the router sets to what is in the key.
+const IN_THE_KEY: [&str; 3] = ["host", "x-forwarded-proto", "x-forwarded-port"];
+
+/// Names of headers, sorted.
+pub(crate) type Names = Arc<[HeaderName]>;
+
+/// The headers that a response was chosen by; none if no other request can be given it.
+pub fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
+    let mut names = Vec::new();
+    for line in response.get_all(VARY) {
+        for name in line.as_bytes().split(|byte| *byte == b',') {
+            let name = name.trim_ascii();
+            if name.is_empty() {
+                continue;
+            }
+            // `*` is no name, and neither is what cannot be read.
+            let name = HeaderName::from_bytes(name)
+                .ok()
+                .filter(|name| name != "*")?;
+            if NEVER_THE_SAME.contains(&name.as_str()) {
+                return None;
+            }
+            if !IN_THE_KEY.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+    }
+    // What names an origin is for that origin, even where the app forgot to say so.
+    let allowed = response.get(ACCESS_CONTROL_ALLOW_ORIGIN);
+    if allowed.is_some_and(|origin| origin != "*") {
+        names.push(ORIGIN);
+    }
+    join(&[], names)
+}
+
+/// Both, sorted, each once; none if they are too many.
+pub(crate) fn join(known: &[HeaderName], mut names: Vec<HeaderName>) -> Option<Vec<HeaderName>> {
+    names.extend_from_slice(known);
+    names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+    (names.len() <= MOST).then_some(names)
+}
+
+/// Writes a request's header in a form that is the same for values of the same meaning: lines joined, no space around
+/// commas, and lower case where case means nothing. The order stays: it means something to many apps.
+pub(crate) fn normalise(name: &HeaderName, request: &HeaderMap, out: &mut Vec<u8>) {
+    let text = name.as_str();
+    let caseless = matches!(
+        text,
+        "accept-encoding" | "accept-language" | "accept-charset"
+    );
+    let mut first = true;
+    for line in request.get_all(name) {
+        let mut rest = line.as_bytes();
+        loop {
+            let (member, after) = split_unquoted(rest, b',');
+            let last = member.len() == rest.len();
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            let start = out.len();
+            out.extend_from_slice(member.trim_ascii());
+            if caseless {
+                out[start..].make_ascii_lowercase();
+            }
+            rest = after;
+            if last {
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn of(lines: &[&'static str]) -> Option<Vec<HeaderName>> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(VARY, HeaderValue::from_static(line));
+        }
+        names(&headers)
+    }
+
+    #[test]
+    fn names_are_sorted_and_a_star_among_them_is_for_nobody_else() {
+        assert_eq!(
+            of(&["Foo, bar", "FOO"]).unwrap(),
+            ["bar", "foo"].map(HeaderName::from_static)
+        );
+        for star in [
+            &["*"][..],
+            &["*, Foo"],
+            &["Foo", ", *"],
+            &["a b"],
+            &["X-Forwarded-For"],
+        ] {
+            assert_eq!(of(star), None, "{star:?}");
+        }
+        assert_eq!(
+            of(&["X-Forwarded-Proto, Host"]).unwrap(),
+            [] as [HeaderName; 0]
+        );
+    }
+
+    #[test]
+    fn what_names_an_origin_is_for_that_origin() {
+        let headers = |value| {
+            HeaderMap::from_iter([(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static(value))])
+        };
+        assert_eq!(names(&headers("https://a.example")).unwrap(), [ORIGIN]);
+        assert!(names(&headers("*")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn values_of_one_meaning_have_one_form() {
+        let form = |name: &'static str, lines: &[&'static str]| {
+            let name = HeaderName::from_static(name);
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(&name, HeaderValue::from_static(line));
+            }
+            let mut out = Vec::new();
+            normalise(&name, &headers, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(form("foo", &["1", " 2 , 3"]), "1,2,3");
+        assert_eq!(form("foo", &["\"1, 2\""]), "\"1, 2\"");
+        assert_eq!(form("accept-language", &["eN ,  De"]), "en,de");
+        assert_eq!(form("foo", &["A,"]), "A,");
+    }
+}

@@ -1,0 +1,42 @@
+//! The answer to a request, wherever it comes from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use corundum_sdk::names::{DynoName, ReleaseVersion};
+use http::Response;
+
+use crate::cache::verdict::Verdict;
+use crate::grid::{DynoBody, Figures};
+
+/// An answer, cleaned of what is not for the client.
+pub(crate) struct Reply {
+    pub(crate) response: Response<()>,
+    pub(crate) body: DynoBody,
+    /// Which dyno had a part in it, if any.
+    pub(crate) served: Option<Served>,
+    /// What the cache made of the request.
+    pub(crate) verdict: Verdict,
+}
+
+/// A dyno's part in an answer.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) dyno: DynoName,
+    pub(crate) release: ReleaseVersion,
+    pub(crate) queue: Duration,
+    pub(crate) figures: Arc<dyn Figures>,
+}
+
+impl Reply {
+    /// An answer of the cache's.
+    pub(crate) fn cached((response, body): (Response<()>, Bytes), verdict: Verdict) -> Self {
+        Self {
+            response,
+            body: DynoBody::Full(body),
+            served: None,
+            verdict,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Many requests at once, and more URLs than there is room for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use corundum_router::cache::Cache;
+use corundum_router::failure::Failure;
+use corundum_router::grid::DynoBody;
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::rig::{Answer, App, Got, Rig, app};
+
+/// An app that takes its time, and tells how many requests it has had at once at most.
+fn slow(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (App, Arc<AtomicUsize>) {
+    let most = Arc::new(AtomicUsize::new(0));
+    let (now, seen, count) = (
+        Arc::new(AtomicUsize::new(0)),
+        most.clone(),
+        AtomicUsize::new(0),
+    );
+    let app: App = Box::new(move |_| {
+        let answer = answer(count.fetch_add(1, Ordering::SeqCst));
+        let (now, seen) = (now.clone(), seen.clone());
+        Box::pin(async move {
+            seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok(answer)
+        })
+    });
+    (app, most)
+}
+
+async fn flood(rig: &Rig, requests: usize) -> Vec<Got> {
+    join_all((0..requests).map(|_| rig.get("/"))).await
+}
+
+#[tokio::test]
+async fn a_flood_for_one_new_url_runs_one_dyno() {
+    let rig = Rig::start(slow(|_| Answer::page("page")).0).await;
+    let got = flood(&rig, 100).await;
+    assert!(got.iter().all(|got| got.body == "page"));
+    assert_eq!(rig.asked(), 1);
+    let collapsed = got
+        .iter()
+        .filter(|got| got.header("cache-status").ends_with("; collapsed"));
+    assert!(collapsed.count() > 50);
+}
+
+#[tokio::test]
+async fn a_flood_for_one_stale_url_runs_one_dyno() {
+    let (app, _) = slow(|count| match count {
+        0 => Answer::new(200, &[("Cache-Control", "max-age=1")], "old"),
+        _ => Answer::page("new"),
+    });
+    let rig = Rig::start(app).await;
+    assert_eq!(rig.get("/").await.body, "old");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let got = flood(&rig, 100).await;
+    assert!(got.iter().all(|got| got.body == "new"));
+    assert_eq!(rig.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_flood_for_a_url_that_fails_runs_one_dyno() {
+    let app: App = Box::new(|_| {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Err(Failure::AppCrashed)
+        })
+    });
+    let rig = Rig::start(app).await;
+    let got = flood(&rig, 50).await;
+    assert!(
+        got.iter()
+            .all(|got| got.status == 503 && got.body.contains("H10"))
+    );
+    assert_eq!(rig.asked(), 1);
+}
+
+#[tokio::test]
+async fn requests_for_what_cannot_be_shared_do_not_wait_for_one_another() {
+    let (app, most) = slow(|_| Answer::new(200, &[("Cache-Control", "private")], "mine"));
+    let rig = Rig::start(app).await;
+    // The first round may wait for one to learn that it need not.
+    for _ in 0..2 {
+        let got = flood(&rig, 20).await;
+        assert!(
+            got.iter()
+                .all(|got| got.body == "mine" && got.x_cache() == "MISS")
+        );
+    }
+    assert_eq!((rig.asked(), most.load(Ordering::SeqCst)), (40, 20));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_the_others_their_answer() {
+    let rig = Rig::start(slow(|_| Answer::page("page")).0).await;
+    let gone = tokio::time::timeout(Duration::from_millis(50), rig.get("/"));
+    let (gone, got) = tokio::join!(gone, async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        flood(&rig, 20).await
+    });
+    assert!(gone.is_err() && got.iter().all(|got| got.body == "page"));
+    assert_eq!(rig.asked(), 2);
+}
+
+/// An app whose answer comes in pieces, each when there is a permit for it.
+fn streaming(
+    headers: &'static [(&'static str, &'static str)],
+    pieces: usize,
+    size: usize,
+) -> (App, Arc<Semaphore>) {
+    let permits = Arc::new(Semaphore::new(0));
+    let given = permits.clone();
+    let app: App = Box::new(move |_| {
+        let permits = permits.clone();
+        Box::pin(async move {
+            let (sender, receiver) = mpsc::channel(1);
+            tokio::spawn(async move {
+                for piece in 0..pieces {
+                    permits.acquire().await.unwrap().forget();
+                    let letter = b'a' + (piece % 26) as u8;
+                    if sender
+                        .send(Ok(Bytes::from(vec![letter; size])))
+                        .await
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+            let answer = Answer::new(200, headers, "");
+            Ok(Answer {
+                body: DynoBody::Stream(receiver),
+                ..answer
+            })
+        })
+    });
+    (app, given)
+}
+
+#[tokio::test]
+async fn who_waits_shares_a_body_that_is_on_its_way() {
+    for headers in [
+        &[("Cache-Control", "max-age=60"), ("Content-Length", "6")][..],
+        &[("Cache-Control", "max-age=60")],
+    ] {
+        let (app, permits) = streaming(headers, 3, 2);
+        let rig = Rig::start(app).await;
+        let more = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            permits.add_permits(3);
+        };
+        let (got, ()) = tokio::join!(flood(&rig, 10), more);
+        assert!(got.iter().all(|got| got.body == "aabbcc"), "{got:?}");
+        assert_eq!(rig.asked(), 1);
+        assert_eq!(rig.get("/").await.x_cache(), "HIT");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_passes_whole_and_is_not_stored() {
+    let (app, permits) = streaming(&[("Cache-Control", "max-age=60")], 20, 10_000);
+    let rig = Rig::with_cache(app, Cache::new(1 << 20)).await;
+    permits.add_permits(60);
+    for _ in 0..2 {
+        let got = rig.get("/").await;
+        assert_eq!(got.body.len(), 200_000);
+        assert!(got.body.ends_with(&"t".repeat(10_000)));
+    }
+    assert_eq!((rig.asked(), rig.cache.size().bytes < 10_000), (2, true));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_not_stored() {
+    let app: App = Box::new(|_| {
+        Box::pin(async {
+            let (sender, receiver) = mpsc::channel(2);
+            sender.send(Ok(Bytes::from_static(b"half"))).await.unwrap();
+            let answer = Answer::new(
+                200,
+                &[("Cache-Control", "max-age=60"), ("Content-Length", "8")],
+                "",
+            );
+            Ok(Answer {
+                body: DynoBody::Stream(receiver),
+                ..answer
+            })
+        })
+    });
+    let rig = Rig::start(app).await;
+    for asked in 1..=2 {
+        assert_eq!(rig.get("/").await.body, "half");
+        assert_eq!(rig.asked(), asked);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_urls_stays_within_its_bytes_and_leaves_what_is_hot() {
+    let page = "x".repeat(8000);
+    let rig = Rig::with_cache(app(move |_| Answer::page(&page)), Cache::new(2 << 20)).await;
+    let hot: Vec<String> = (0..40).map(|index| format!("/hot/{index}")).collect();
+    for _ in 0..3 {
+        join_all(hot.iter().map(|target| rig.get(target))).await;
+    }
+    // Eight times what there is room for, each asked for once, while the hot ones are asked for now and then.
+    for round in 0..20 {
+        let cold: Vec<String> = (0..100)
+            .map(|index| format!("/cold/{round}/{index}"))
+            .collect();
+        join_all(cold.iter().map(|target| rig.get(target))).await;
+        join_all(hot.iter().map(|target| rig.get(target))).await;
+        let size = rig.cache.size();
+        assert!(
+            size.bytes <= size.capacity && size.capacity <= (2 << 20) + 64,
+            "{size:?}"
+        );
+    }
+    let got = join_all(hot.iter().map(|target| rig.get(target))).await;
+    let hits = got.iter().filter(|got| got.x_cache() == "HIT").count();
+    assert!(hits >= 36, "{hits} of 40 are left");
+}

@@ -1,0 +1,158 @@
+//! What holds for every input.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use corundum_router::cache::freshness::{Freshness, State, Trouble};
+use corundum_router::cache::key::{Edition, Resource, encode_variant};
+use corundum_router::cache::policy::governing;
+use corundum_router::cache::range::{self, Ranges};
+use corundum_router::cache::{conditional, storable};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use proptest::prelude::*;
+
+type Parts = (String, u64, bool, String, Vec<u8>, Vec<u8>);
+
+fn parts() -> impl Strategy<Value = Parts> {
+    // Few letters and many lengths: what one field ends with, the next begins with.
+    let text = || "[ab]{0,4}";
+    let bytes = || proptest::collection::vec(0u8..3, 0..4);
+    (text(), 0..3u64, any::<bool>(), text(), bytes(), bytes())
+}
+
+fn encoded((app, number, content, scheme, authority, target): &Parts) -> Vec<u8> {
+    let edition = if *content {
+        Edition::Content(*number)
+    } else {
+        Edition::Release(*number)
+    };
+    let resource = Resource {
+        app,
+        edition,
+        scheme,
+        authority,
+        target,
+    };
+    let mut key = Vec::new();
+    resource.encode(&mut key);
+    key
+}
+
+fn header_map(lines: &[(&'static str, String)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.append(*name, value);
+        }
+    }
+    headers
+}
+
+const FIELDS: [&str; 12] = [
+    "cache-control",
+    "cdn-cache-control",
+    "surrogate-control",
+    "expires",
+    "date",
+    "age",
+    "vary",
+    "etag",
+    "last-modified",
+    "if-none-match",
+    "if-modified-since",
+    "if-range",
+];
+
+fn headers() -> impl Strategy<Value = HeaderMap> {
+    let value = prop_oneof![
+        "[ -~]{0,40}",
+        "(max-age|s-maxage|stale-if-error|stale-while-revalidate)=[0-9]{0,25}",
+        "(no-cache|private)(=\"[a-z,]{0,8}\")?, max-age=[0-9]{1,12}",
+        "[0-9]{1,30}",
+        Just("Fri, 31 Dec 9999 23:59:59 GMT".to_owned()),
+        Just("Thu, 01 Jan 1970 00:00:00 GMT".to_owned()),
+    ];
+    let line = (proptest::sample::select(&FIELDS[..]), value);
+    proptest::collection::vec(line, 0..8).prop_map(|lines| header_map(&lines))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1024, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_resources_have_one_key_only_if_they_are_one(one in parts(), other in parts()) {
+        prop_assert_eq!(encoded(&one) == encoded(&other), one == other);
+    }
+
+    #[test]
+    fn two_variants_have_one_key_only_if_their_headers_mean_the_same(
+        one in proptest::collection::vec("[ab\"]{0,3}", 3),
+        other in proptest::collection::vec("[ab\"]{0,3}", 3),
+        (with, without) in (0..8usize, 0..8usize),
+    ) {
+        let names = ["x-a", "x-b", "x-c"].map(HeaderName::from_static);
+        let request = |values: &[String], mask: usize| {
+            let present = names.iter().zip(values).enumerate().filter(|(at, _)| mask & (1 << at) != 0);
+            present.map(|(_, (name, value))| (name.clone(), HeaderValue::from_str(value).unwrap())).collect::<HeaderMap>()
+        };
+        let (one, other) = (request(&one, with), request(&other, without));
+        let key = |headers: &HeaderMap| {
+            let mut key = Vec::new();
+            encode_variant(&mut key, &names, headers);
+            key
+        };
+        prop_assert_eq!(key(&one) == key(&other), one == other);
+    }
+
+    #[test]
+    fn freshness_is_counted_without_overflow_and_never_grows(
+        headers in headers(),
+        clock in any::<u32>(),
+        (delay, after) in (0..100_000_000u64, 0..100_000_000u64),
+    ) {
+        let (source, directives) = governing(&headers);
+        let sent = Instant::now();
+        let received = sent + Duration::from_secs(delay);
+        let now: SystemTime = UNIX_EPOCH + Duration::from_secs(clock.into());
+        let freshness = Freshness::new(&headers, (source, &directives), sent, received, now);
+        let (early, late) = (received, received + Duration::from_secs(after));
+        prop_assert!(freshness.age(early) <= freshness.age(late));
+        prop_assert!(freshness.remaining(early) >= freshness.remaining(late));
+        if freshness.state(late) == State::Fresh {
+            prop_assert_eq!(freshness.state(early), State::Fresh);
+            prop_assert!(freshness.remaining(late) > 0);
+        }
+        // Who may not be reached may be stood in for wherever one that errs may.
+        if freshness.stands_in(Trouble::Error, late) {
+            prop_assert!(freshness.stands_in(Trouble::Disconnected, late));
+        }
+    }
+
+    #[test]
+    fn judging_and_comparing_survive_all_headers(request in headers(), response in headers(), status in 100..=999u16) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let verdict = storable::judge(&request, status, &response);
+        if response.contains_key("set-cookie") {
+            prop_assert!(verdict.is_err());
+        }
+        conditional::not_modified(&request, &response, None);
+        conditional::if_range(&request, &response, Some(UNIX_EPOCH));
+    }
+
+    #[test]
+    fn ranges_lie_within_the_body(header in "bytes=[-0-9, ]{0,30}", length in 0..2000u64) {
+        if let Ranges::Parts(parts) = range::parse(header.as_bytes(), length) {
+            prop_assert!(!parts.is_empty());
+            let all: u64 = parts.iter().map(|part| part.end - part.start).sum();
+            prop_assert!(parts.iter().all(|part| part.start < part.end && part.end <= length));
+            prop_assert!(parts.len() == 1 || all <= length);
+        }
+    }
+
+    #[test]
+    fn a_range_is_what_it_says(first in 0..100u64, more in 0..100u64, length in 1..100u64) {
+        let last = first + more;
+        let part = first..(last + 1).min(length);
+        let expected = if first < length { Ranges::Parts(Vec::from([part])) } else { Ranges::Unsatisfiable };
+        prop_assert_eq!(range::parse(format!("bytes={first}-{last}").as_bytes(), length), expected);
+    }
+}
