@@ -36,6 +36,8 @@ fn a_setting_that_is_none_or_cannot_be_so_is_refused_and_changes_nothing() {
         ("hsts=forever", "write off, or seconds"),
         ("https-redirect=maybe", "write on or off"),
         ("https-redirect=on", "--https ADDRESS"),
+        ("body-limit=0", "write megabytes"),
+        ("body-limit=1G", "write megabytes"),
         ("hsts", "write NAME=VALUE"),
     ] {
         let refused = node.cli(&["settings:set", "hsts=1", pair, "-a", "myapp"]);
@@ -47,4 +49,34 @@ fn a_setting_that_is_none_or_cannot_be_so_is_refused_and_changes_nothing() {
     }
     let listed = node.cli(&["settings", "-a", "myapp", "--json"]).text;
     assert!(!listed.contains("true"), "{listed}");
+}
+
+#[test]
+fn a_body_over_the_apps_limit_is_413_and_the_log_says_so() {
+    use std::io::{Read, Write};
+    let node = Node::start();
+    node.create("myapp");
+    let ask = |length: usize| {
+        let address = ("127.0.0.1", node.http());
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: myapp.localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let _ = stream.write_all(&vec![b'x'; length]);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    // Nothing has been pushed; only what is too large is refused before that is seen.
+    assert!(ask(2 << 20).contains("H81"));
+    let set = node.cli(&["settings:set", "body-limit=1", "-a", "myapp"]);
+    assert!(set.success, "{}", set.text);
+    assert!(ask(2 << 20).starts_with("HTTP/1.1 413 "));
+    assert!(ask(1 << 20).contains("H81"));
+    let log = node.cli(&["logs", "-a", "myapp"]).text;
+    assert!(
+        log.contains("code=H26") && log.contains("status=413"),
+        "{log}"
+    );
 }

@@ -28,6 +28,7 @@ pub(super) enum Command {
     ///   https-redirect=on   sends plain requests to https: with 301, or 308 where the method is not GET or HEAD
     ///   hsts=31536000       tells browsers to use https alone for so many seconds; also
     ///                       hsts="31536000; includeSubDomains; preload"
+    ///   body-limit=20       refuses requests with more than so many MB (413)
     ///
     /// Example: corundum settings:set https-redirect=on hsts=31536000
     #[command(name = "settings:set", verbatim_doc_comment)]

@@ -50,7 +50,14 @@ pub(super) const CERTS_AUTO: Setting = Setting {
     check: needs_https,
 };
 
-const ALL: [Setting; 3] = [HTTPS_REDIRECT, HSTS, CERTS_AUTO];
+const BODY_LIMIT: Setting = Setting {
+    name: "body-limit",
+    default: "1024",
+    about: "MB that the body of a request may have (413)",
+    check: megabytes,
+};
+
+const ALL: [Setting; 4] = [HTTPS_REDIRECT, HSTS, CERTS_AUTO, BODY_LIMIT];
 
 /// A setting that cannot be set. The user's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +155,17 @@ pub(super) fn apply(values: &Values, node: &Node, site: &mut Site) {
     let hsts = value(values, &HSTS);
     if hsts != "off" {
         site.https.hsts = HeaderValue::from_str(hsts).ok();
+    }
+    if let Ok(megabytes) = value(values, &BODY_LIMIT).parse::<u64>() {
+        site.max_body = megabytes << 20;
+    }
+}
+
+/// Up to what a dyno could read in the time that clients wait.
+fn megabytes(value: &str, _node: &Node) -> Result<String, String> {
+    match value.parse::<u32>() {
+        Ok(megabytes @ 1..=102_400) => Ok(megabytes.to_string()),
+        _ => Err("write megabytes, from 1 to 102400".to_owned()),
     }
 }
 
