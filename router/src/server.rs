@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::connection::{Connection, Hosts};
 use crate::grid::Grid;
 use crate::router::Router;
-use crate::serving::Serving;
+use crate::serving::{Phase, Serving};
 use crate::tls;
 use crate::tls::certificates::Certificates;
 
@@ -44,6 +44,9 @@ pub struct ServerLimits {
     pub buffer: usize,
     /// For running requests to end when the router is stopped.
     pub drain: Duration,
+    /// For which a connection without a request is kept when the router is stopped: a client that is about to send one gets
+    /// its answer, and is told then to come over another.
+    pub linger: Duration,
 }
 
 impl Default for ServerLimits {
@@ -59,6 +62,7 @@ impl Default for ServerLimits {
             headers: 100,
             buffer: 128 << 10,
             drain: Duration::from_secs(30),
+            linger: Duration::from_secs(3),
         }
     }
 }
@@ -98,14 +102,16 @@ async fn serve<G: Grid>(
     limits: ServerLimits,
     stop: impl Future<Output = ()>,
 ) {
-    let (stopping, stopped) = watch::channel(());
+    let (stopping, stopped) = watch::channel(Phase::Serving);
     let serving = Arc::new(Serving::new(router.clone(), limits.clone(), stopped));
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut stop = std::pin::pin!(stop);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            break;
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place,
+            () = &mut stop => break,
         };
+        let Ok(place) = place else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
@@ -146,7 +152,12 @@ async fn serve<G: Grid>(
         });
     }
     drop(listener);
-    drop(stopping);
     let everyone = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(limits.drain, places.acquire_many(everyone)).await;
+    let ended = || places.acquire_many(everyone);
+    let linger = limits.linger.min(limits.drain);
+    let _ = stopping.send(Phase::Closing);
+    if tokio::time::timeout(linger, ended()).await.is_err() {
+        let _ = stopping.send(Phase::Ending);
+        let _ = tokio::time::timeout(limits.drain - linger, ended()).await;
+    }
 }

@@ -31,21 +31,39 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of a response that are kept for a stream whose client does not take them.
 const STREAM_UNSENT: usize = 256 << 10;
 
+/// How far a listener's end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Phase {
+    /// Connections go on.
+    Serving,
+    /// No connection is accepted any more. Each HTTP/1 connection is told with its next response that it was the last, each
+    /// HTTP/2 connection at once (RFC 9113 section 6.8).
+    Closing,
+    /// Connections without a request are closed.
+    Ending,
+}
+
+/// Waits for a phase or a later one.
+async fn reached(stop: &mut watch::Receiver<Phase>, phase: Phase) {
+    // A sender that has gone says nothing more: the process ends.
+    let _ = stop.wait_for(|now| *now >= phase).await;
+}
+
 /// What all connections of a listener are served with.
 pub(crate) struct Serving<G> {
     router: Arc<Router<G>>,
     limits: ServerLimits,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
-    stop: watch::Receiver<()>,
+    stop: watch::Receiver<Phase>,
 }
 
 impl<G: Grid> Serving<G> {
-    /// Serves with `limits` until the sender of `stop` is dropped or sends.
+    /// Serves with `limits` until the sender of `stop` is dropped or says otherwise.
     pub(crate) fn new(
         router: Arc<Router<G>>,
         limits: ServerLimits,
-        stop: watch::Receiver<()>,
+        stop: watch::Receiver<Phase>,
     ) -> Self {
         let mut http1 = http1::Builder::new();
         http1
@@ -100,7 +118,7 @@ impl<G: Grid> Serving<G> {
             };
             let first = tokio::select! {
                 first = tokio::time::timeout(patience, stream.first()) => first,
-                _ = stop.changed() => return Ok(()),
+                () = reached(&mut stop, Phase::Ending) => return Ok(()),
             };
             let Ok(Ok(Some(protocol))) = first else {
                 return Ok(());
@@ -122,7 +140,7 @@ impl<G: Grid> Serving<G> {
         stream: Guarded<S>,
         service: impl HttpService,
         traffic: &Traffic,
-        stop: &mut watch::Receiver<()>,
+        stop: &mut watch::Receiver<Phase>,
     ) -> Result<Option<Guarded<S>>, BoxError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -138,7 +156,7 @@ impl<G: Grid> Serving<G> {
                 let parts = std::pin::Pin::into_inner(connection).into_parts();
                 return Ok(Some(parts.io.into_inner()));
             }
-            _ = stop.changed() => connection.as_mut().graceful_shutdown(),
+            () = reached(stop, Phase::Ending) => connection.as_mut().graceful_shutdown(),
         }
         tokio::select! {
             result = connection => Ok(result.map(|()| None)?),
@@ -152,7 +170,7 @@ impl<G: Grid> Serving<G> {
         stream: Guarded<S>,
         service: impl HttpService,
         traffic: &Traffic,
-        stop: &mut watch::Receiver<()>,
+        stop: &mut watch::Receiver<Phase>,
     ) -> Result<(), BoxError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -164,7 +182,7 @@ impl<G: Grid> Serving<G> {
             result = &mut connection => return Ok(result?),
             () = traffic.cut() => return Ok(()),
             () = traffic.quiet(self.limits.idle) => {}
-            _ = stop.changed() => {}
+            () = reached(stop, Phase::Closing) => {}
         }
         connection.as_mut().graceful_shutdown();
         // A client that neither closes nor asks for anything more would stay for ever.
@@ -177,14 +195,20 @@ impl<G: Grid> Serving<G> {
 
     fn service(&self, connection: Connection, traffic: Arc<Traffic>) -> impl HttpService {
         let router = self.router.clone();
+        let stop = self.stop.clone();
         hyper::service::service_fn(move |request: Request<Incoming>| {
             let (router, connection) = (router.clone(), connection.clone());
+            let stop = stop.clone();
+            let http1 = request.version() < http::Version::HTTP_2;
             let under_way = traffic.begin();
             async move {
-                let response = match under_way.ticket().refusal() {
+                let mut response = match under_way.ticket().refusal() {
                     Some(failure) => refused(failure, request, &connection, under_way.ticket()),
                     None => service::serve(router, connection, request, under_way.ticket()).await,
                 };
+                if http1 && *stop.borrow() != Phase::Serving {
+                    close_after(&mut response);
+                }
                 Ok::<_, Infallible>(response.map(|body| under_way.hold(body)))
             }
         })
@@ -203,11 +227,16 @@ fn refused(
 ) -> Response<ResponseBody> {
     let (parts, _) = request.into_parts();
     let mut response = Exchange::new(&parts, connection, ticket).refuse(failure, &parts);
+    close_after(&mut response);
+    response
+}
+
+/// Makes a response the last of its connection.
+fn close_after(response: &mut Response<ResponseBody>) {
     let close = http::HeaderValue::from_static("close");
     response
         .headers_mut()
         .insert(http::header::CONNECTION, close);
-    response
 }
 
 /// A service as hyper wants it.

@@ -237,6 +237,27 @@ impl Node {
         self.server = Some(server);
     }
 
+    /// Starts a second process that takes the node over; how the first ended.
+    pub(crate) fn take_over(&mut self) -> std::process::ExitStatus {
+        let mut old = self.server.take().unwrap();
+        self.arguments.push("--takeover".to_owned());
+        self.restart();
+        self.arguments.pop();
+        old.wait().unwrap()
+    }
+
+    /// Sends the node's process a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.args([format!("-{name}"), self.id().to_string()]);
+        assert!(Done::of(&mut kill).success);
+    }
+
+    /// Waits for the node's process to end.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        self.server.take().unwrap().wait().unwrap()
+    }
+
     pub(crate) fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill().unwrap();

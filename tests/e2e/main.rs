@@ -14,6 +14,7 @@ mod layers;
 mod mesh;
 mod packs;
 mod pushes;
+mod restarts;
 mod samples;
 mod settings;
 mod tls;

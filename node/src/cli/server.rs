@@ -14,7 +14,7 @@ use corundum_router::cache::DEFAULT_BYTES;
 use serde::Deserialize;
 
 use crate::compile::Limits;
-use crate::server::{self, Acme, CertFiles, LETS_ENCRYPT, Settings};
+use crate::server::{self, Acme, CertFiles, LETS_ENCRYPT, Settings, Start};
 
 /// The file that is read if no other is named.
 const FILE: &str = "corundum.toml";
@@ -27,6 +27,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
+    /// Take the listeners over from the node that runs on the same data directory, if one does, and let it end: no
+    /// connection is refused meanwhile. The listeners' own options are then those of that node
+    #[arg(long)]
+    #[serde(skip)]
+    takeover: bool,
     /// Where the node keeps apps, releases and logs [default: corundum-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -111,6 +116,7 @@ impl Arguments {
         }
         Self {
             config: None,
+            takeover: self.takeover,
             data_dir: self.data_dir.or(file.data_dir),
             http: self.http.or(file.http),
             https: self.https.or(file.https),
@@ -207,6 +213,10 @@ impl Arguments {
                 slug: self.slug_limit.map_or(build.slug, megabytes),
             },
             build_ruby: self.build_ruby.unwrap_or(true),
+            start: match self.takeover {
+                true => Start::TakeOver,
+                false => Start::Alone,
+            },
             data: data.canonicalize()?,
             cache,
             http: self.http.unwrap_or(loopback(8080)),

@@ -39,6 +39,17 @@ impl Listeners {
         })
     }
 
+    /// The same sockets once more.
+    pub(crate) fn again(&self) -> std::io::Result<Self> {
+        let https = self.https.as_ref().map(StdListener::try_clone);
+        Ok(Self {
+            http: self.http.try_clone()?,
+            https: https.transpose()?,
+            api: self.api.try_clone()?,
+            admin: self.admin.try_clone()?,
+        })
+    }
+
     /// The settings with the addresses that the system has chosen where they left it to it.
     pub(crate) fn addresses(&self, settings: Settings) -> anyhow::Result<Settings> {
         let https = self.https.as_ref().map(StdListener::local_addr);

@@ -13,17 +13,22 @@ mod certs;
 mod config;
 mod deploy;
 mod domains;
+mod doors;
 mod front;
 mod git;
 mod hook;
 mod listeners;
+mod load;
 mod logs;
 mod names;
 mod platform;
+mod running;
 mod secret;
 mod settings;
 mod sites;
 mod store;
+mod supervisor;
+mod takeover;
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -31,15 +36,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use corundum_compiler::gems::GemSource;
-use corundum_router::figures::TICK;
 use corundum_router::router::Router;
 use corundum_router::server::{ServerLimits, run as run_router, run_tls};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::Notify;
 
 use self::admin::{Admin, Readiness};
 use self::listeners::Listeners;
+use self::running::{End, Running, Signals};
+use self::takeover::Taken;
 use crate::compile::Limits;
 
 pub(crate) use acme::{Acme, LETS_ENCRYPT};
@@ -50,9 +56,20 @@ pub(crate) use hook::pre_receive;
 /// Open files that the node keeps for itself, its builds and its API; connections get the rest.
 const OWN_FILES: usize = 500;
 
+/// How a node gets its listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It opens them.
+    Alone,
+    /// It gets those of the node that runs on the same data directory, if one does.
+    TakeOver,
+}
+
 /// A node's settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
+    /// How it gets its listeners.
+    pub(crate) start: Start,
     /// Where it keeps everything.
     pub(crate) data: PathBuf,
     /// Where prepared packs are, shared by all nodes of the machine.
@@ -118,21 +135,21 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
 
 async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::Result<()> {
     let descriptors = raise_open_files().saturating_sub(OWN_FILES);
-    let listeners = Listeners::open(&settings).await?;
+    let mut signals = Signals::new()?;
+    let taken = match settings.start {
+        Start::TakeOver => Taken::from_node(&settings.data)?,
+        Start::Alone => None,
+    };
+    let (listeners, taken) = match taken {
+        Some((listeners, taken)) => (listeners, Some(taken)),
+        None => (Listeners::open(&settings).await?, None),
+    };
     let settings = listeners.addresses(settings)?;
-    let Listeners {
-        http,
-        https,
-        api,
-        admin,
-    } = listeners;
-    let http = TcpListener::from_std(http)?;
-    let https = https.map(TcpListener::from_std).transpose()?;
     let platform = Arc::new(platform::Platform::open(settings.clone(), compute)?);
     let front = Arc::new(front::Front::new(platform.clone()));
     let router = Arc::new(Router::new(front).with_cache(platform.cache().clone()));
     // Each listener has its share, so that no flood of the one closes the other.
-    let listening = 1 + usize::from(https.is_some());
+    let listening = 1 + usize::from(listeners.https.is_some());
     let limits = ServerLimits {
         connections: ServerLimits::default()
             .connections
@@ -141,22 +158,76 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
         ..ServerLimits::default()
     };
     let readiness = Arc::new(Readiness::default());
+    let replaced = Arc::new(Notify::new());
     let told = Admin {
         platform: platform.clone(),
         router: router.figures().clone(),
         readiness: readiness.clone(),
         connections: limits.connections * listening,
+        replaced: replaced.clone(),
     };
-    admin::start(admin, told)?;
     if let Some(files) = &settings.https_cert {
         certs::of_node::load(&platform, files)?;
         control.spawn(certs::of_node::watch(platform.clone(), files.clone()));
     }
-    platform.load_all().await;
-    let (api, hook) = {
-        let _entered = control.enter();
-        (TcpListener::from_std(api)?, hook::listen(&platform)?)
+    let expected = load::announce(&platform);
+    let mut loading = {
+        let (platform, readiness) = (platform.clone(), readiness.clone());
+        control.spawn(async move {
+            load::run(&platform, expected).await;
+            readiness.set_ready();
+        })
     };
+    if taken.is_some() {
+        // The other node serves until this one has all apps.
+        let _ = (&mut loading).await;
+    }
+    let own = listeners.again()?;
+    admin::start(own.admin, told)?;
+    let stop = Arc::new(Notify::new());
+    let stopped = |stop: Arc<Notify>| async move { stop.notified().await };
+    let certificates = platform.shown().certificates().clone();
+    let proofs = acme::Proofs {
+        http: router.challenges().clone(),
+        tls: certificates.clone(),
+    };
+    let encrypted = own.https.map(TcpListener::from_std).transpose()?;
+    let encrypted = encrypted.map(|https| {
+        let (router, limits) = (router.clone(), limits.clone());
+        run_tls(https, certificates, router, limits, stopped(stop.clone()))
+    });
+    let http = TcpListener::from_std(own.http)?;
+    let plain = run_router(http, router, limits, stopped(stop.clone()));
+    let serving = tokio::spawn(async move {
+        match encrypted {
+            Some(encrypted) => drop(tokio::join!(plain, encrypted)),
+            None => plain.await,
+        }
+    });
+    let mut running = Running::new(platform, listeners, proofs, control)?;
+    say(&settings);
+    if let Some(taken) = taken {
+        taken.serving()?;
+    }
+    supervisor::ready();
+    let end = running.until_end(&mut signals).await?;
+    match end {
+        End::Stopped => println!("corundum: stopping"),
+        End::Replaced => println!("corundum: another process has taken over"),
+    }
+    readiness.set_stopping();
+    replaced.notify_one();
+    stop.notify_waiters();
+    tokio::select! {
+        _ = serving => {}
+        // A second signal does not wait for running requests.
+        () = signals.stop() => {}
+    }
+    Ok(())
+}
+
+/// Says where the node listens.
+fn say(settings: &Settings) {
     println!(
         "corundum: apps at http://NAME.{}:{}",
         settings.domain,
@@ -167,54 +238,6 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
     }
     println!("corundum: metrics and health at http://{}", settings.admin);
     println!("corundum: API and git at http://{}", settings.api);
-    let stop = Arc::new(tokio::sync::Notify::new());
-    let stopped = |stop: Arc<tokio::sync::Notify>| async move { stop.notified().await };
-    let certificates = platform.shown().certificates().clone();
-    let proofs = acme::Proofs {
-        http: router.challenges().clone(),
-        tls: certificates.clone(),
-    };
-    let encrypted = https.map(|https| {
-        let (router, limits) = (router.clone(), limits.clone());
-        run_tls(https, certificates, router, limits, stopped(stop.clone()))
-    });
-    let plain = run_router(http, router, limits, stopped(stop.clone()));
-    let serving = tokio::spawn(async move {
-        match encrypted {
-            Some(encrypted) => drop(tokio::join!(plain, encrypted)),
-            None => plain.await,
-        }
-    });
-    let background = [
-        control.spawn(api::serve(api, platform.clone())),
-        control.spawn(hook::serve(hook, platform.clone())),
-        control.spawn(upgrade::run(platform.clone())),
-        control.spawn(acme::run(platform.clone(), proofs)),
-        control.spawn(tick(platform)),
-    ];
-    readiness.set_ready();
-    wait_for_signal().await?;
-    println!("corundum: stopping");
-    readiness.set_stopping();
-    stop.notify_waiters();
-    tokio::select! {
-        _ = serving => {}
-        // A second signal does not wait for running requests.
-        _ = wait_for_signal() => {}
-    }
-    background.iter().for_each(|task| task.abort());
-    Ok(())
-}
-
-/// Moves the figures' windows on.
-async fn tick(platform: Arc<platform::Platform>) {
-    let mut interval = tokio::time::interval(TICK);
-    // Ticks that were missed have no figures of their own.
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        platform.figures().tick();
-    }
 }
 
 /// Raises the limit of open files as far as the node may, and returns it.
@@ -225,15 +248,4 @@ fn raise_open_files() -> usize {
     let _ = setrlimit(Resource::Nofile, limit);
     let raised = getrlimit(Resource::Nofile).current;
     raised.map_or(usize::MAX, |files| files.try_into().unwrap_or(usize::MAX))
-}
-
-async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

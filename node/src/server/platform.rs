@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use corundum_compiler::process::{arguments, environ};
@@ -57,7 +59,9 @@ pub(crate) struct Platform {
     receiving: Mutex<HashMap<AppName, usize>>,
     /// Held while slugs get or lose their names, so that none is removed that a release is about to name.
     naming: Mutex<()>,
-    _lock: File,
+    /// Locked as long as this process may write to the data directory.
+    lock: File,
+    handed_over: AtomicBool,
 }
 
 /// A branch of an app's repository and the commit that it is to be.
@@ -126,7 +130,8 @@ impl Platform {
             moving,
             receiving,
             naming,
-            _lock: lock,
+            lock,
+            handed_over: AtomicBool::new(false),
         })
     }
 
@@ -197,38 +202,29 @@ impl Platform {
         self.settings.data.join("repos").join(format!("{app}.git"))
     }
 
-    /// Makes every app live as it was, and removes what no release names.
-    pub(crate) async fn load_all(&self) {
-        let apps = match self.store.apps() {
-            Ok(apps) => apps,
-            Err(error) => return tracing::error!(%error, "the store"),
-        };
+    /// Makes a release of the store live; its image is made anew if it is damaged or of another pack.
+    pub(crate) async fn load(&self, app: &AppName, release: ReleaseRecord) -> anyhow::Result<()> {
+        if let Err(error) = self.activate(app, &release).await {
+            tracing::warn!(%app, error = format!("{error:#}"), "the image is made anew");
+            self.remake(app, release).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes slugs and images that no release names.
+    pub(crate) fn sweep(&self) {
+        // Nothing is named meanwhile.
+        let _naming = self.naming();
         let mut images = HashSet::new();
         let mut slugs = HashSet::new();
-        for app in apps {
-            self.logs.open(&app.name);
-            super::git::sweep(&self.repository(&app.name));
-            self.grid.set_formation(&app.name, app.formation);
-            self.refresh(&app.name);
-            let releases = self.store.releases(&app.name).unwrap_or_default();
-            slugs.extend(
-                releases
-                    .iter()
-                    .map(|release| format!("{}.tar", release.slug)),
-            );
-            let Some(current) = releases.into_iter().next() else {
-                continue;
+        for app in self.store.apps().unwrap_or_default() {
+            // What is not known must not be removed.
+            let Ok(releases) = self.store.releases(&app.name) else {
+                return;
             };
-            images.insert(current.image.clone());
-            if let Err(error) = self.activate(&app.name, &current).await {
-                tracing::warn!(app = %app.name, error = format!("{error:#}"), "the image is made anew");
-                match self.remake(&app.name, current).await {
-                    Ok(image) => drop(images.insert(image)),
-                    Err(error) => {
-                        tracing::error!(app = %app.name, error = format!("{error:#}"), "cannot be served");
-                    }
-                }
-            }
+            let files = releases.iter().map(|one| format!("{}.tar", one.slug));
+            slugs.extend(files);
+            images.extend(releases.into_iter().next().map(|current| current.image));
         }
         sweep(&self.settings.data.join("images"), &images);
         sweep(&self.settings.data.join("slugs"), &slugs);
@@ -241,8 +237,11 @@ impl Platform {
             .build(app, release.about.ruby, source, &config, |_| {})
             .await?;
         let image = new_image();
-        fs::rename(build.image_path(), self.image_path(&image))?;
-        self.store.set_image(app, release.version, &image)?;
+        {
+            let _naming = self.naming();
+            fs::rename(build.image_path(), self.image_path(&image))?;
+            self.store.set_image(app, release.version, &image)?;
+        }
         let release = ReleaseRecord { image, ..release };
         self.activate(app, &release).await?;
         Ok(release.image)
@@ -354,6 +353,42 @@ impl Platform {
             }
         }
         Ok(())
+    }
+
+    /// Gives the data directory up for another process, once no build and no push goes on; whether that was within
+    /// `most`. From then on this process changes nothing, and serves what it has.
+    pub(crate) async fn give_up_data(&self, most: Duration) -> bool {
+        self.handed_over.store(true, Ordering::SeqCst);
+        let quiet = async {
+            while !self.is_quiet() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let quiet = tokio::time::timeout(most, quiet).await.is_ok();
+        let given = quiet && self.lock.unlock().is_ok();
+        if !given {
+            self.handed_over.store(false, Ordering::SeqCst);
+        }
+        given
+    }
+
+    /// Takes the data directory back; whether nobody else has it.
+    pub(crate) fn take_data_back(&self) -> bool {
+        let taken = self.lock.try_lock().is_ok();
+        if taken {
+            self.handed_over.store(false, Ordering::SeqCst);
+        }
+        taken
+    }
+
+    /// Whether another process has the data directory, or is about to.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::SeqCst)
+    }
+
+    fn is_quiet(&self) -> bool {
+        let building = self.building.lock();
+        building.unwrap_or_else(PoisonError::into_inner).is_empty() && self.receiving().is_empty()
     }
 
     /// Marks an app as being built, unless it is already.

@@ -25,7 +25,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use self::spare::Spare;
 use super::platform::Platform;
@@ -71,9 +71,11 @@ pub(crate) struct Admin {
     pub(crate) readiness: Arc<Readiness>,
     /// Connections that the router takes at once.
     pub(crate) connections: usize,
+    /// Told when another process serves the listener.
+    pub(crate) replaced: Arc<Notify>,
 }
 
-/// Starts the listener's thread, which lives as long as the process.
+/// Starts the listener's thread, which lives as long as the process, or until another serves it.
 pub(crate) fn start(listener: StdListener, admin: Admin) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -97,7 +99,11 @@ async fn serve(listener: TcpListener, admin: Arc<Admin>, spare: Spare) {
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
-        let (stream, used) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = admin.replaced.notified() => return,
+        };
+        let (stream, used) = match accepted {
             Ok((stream, _)) => (stream, None),
             // Out of descriptors: one of those that were put by takes the connection.
             Err(error) => match spare.take() {

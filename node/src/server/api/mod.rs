@@ -163,6 +163,14 @@ async fn endpoint(
     request: Request<Incoming>,
     path: &str,
 ) -> Answer {
+    if platform.is_handed_over() && request.method() != Method::GET {
+        let message = "The node is being restarted: try again";
+        return Err(Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "restarting",
+            message,
+        ));
+    }
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     if parts == ["v1", "login"] && request.method() == Method::POST {
         return auth::login(&platform, ends, &request);
