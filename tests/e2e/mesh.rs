@@ -181,3 +181,88 @@ fn an_app_that_only_crashes_costs_the_node_little_and_is_served_as_soon_as_it_wo
     // A release is tried at once, whatever the one before did.
     assert!(node.get("broken", "/").1.contains("H13"));
 }
+
+#[test]
+fn an_app_is_scaled_up_while_its_requests_wait() {
+    let mut node = Node::start();
+    push(
+        &node,
+        "waited",
+        "run ->(e) { sleep 0.1; [200, {}, ['x']] }\n",
+    );
+    assert!(node.cli(&["ps:scale", "web=1", "-a", "waited"]).success);
+    let wrong = node.cli(&[
+        "ps:autoscale",
+        "web",
+        "--min",
+        "3",
+        "--max",
+        "2",
+        "-a",
+        "waited",
+    ]);
+    assert!(
+        !wrong.success && wrong.text.contains("--min is not above --max"),
+        "{}",
+        wrong.text
+    );
+    let on = [
+        "ps:autoscale",
+        "web",
+        "--min",
+        "1",
+        "--max",
+        "6",
+        "--p95-queue",
+        "20",
+        "-a",
+        "waited",
+    ];
+    let on = node.cli(&on);
+    assert!(
+        on.success && on.text.contains("1 to 6 dynos"),
+        "{}",
+        on.text
+    );
+    // What was set outlives the node.
+    node.kill_and_restart();
+    let formation = |node: &Node| {
+        sample(
+            &node.admin("/metrics").1,
+            "corundum_formation{app=\"waited\"}",
+        )
+    };
+    assert_eq!(formation(&node), 1.0);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    assert_eq!(node.get("waited", "/").0, 200);
+                }
+            });
+        }
+        for _ in 0..600 {
+            if formation(&node) > 3.0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(formation(&node) > 3.0);
+    let log = node.cli(&["logs", "-a", "waited", "-n", "1500"]).text;
+    assert!(
+        log.contains("corundum[autoscale]: Scaled web from 1 to 2"),
+        "{log}"
+    );
+    let ps = node.cli(&["ps", "-a", "waited"]).text;
+    assert!(ps.contains("autoscaled: 1 to 6 dynos"), "{ps}");
+    assert!(node.cli(&["ps:autoscale", "--off", "-a", "waited"]).success);
+    assert!(
+        !node
+            .cli(&["ps", "-a", "waited"])
+            .text
+            .contains("autoscaled")
+    );
+}

@@ -37,6 +37,19 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Ps { app, form } => ps(&client, &app_name(app.app)?, form)?,
         Command::PsScale { formation, app } => scale(&client, &app_name(app.app)?, &formation)?,
+        Command::PsAutoscale {
+            min: Some(min),
+            max: Some(max),
+            p95_queue,
+            app,
+            ..
+        } => {
+            let rule = json!({"min": min, "max": max, "p95_queue_ms": p95_queue});
+            autoscale(&client, &app_name(app.app)?, Some(&rule))?;
+        }
+        Command::PsAutoscale { app, .. } | Command::PsAutoscaleDisable(app) => {
+            autoscale(&client, &app_name(app.app)?, None)?;
+        }
         Command::PsRestart(app) => {
             let app = app_name(app.app)?;
             client.call("POST", &format!("/v1/apps/{app}/restart"), Some(&json!({})))?;
@@ -273,6 +286,12 @@ fn ps(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
         heading.extend(figures::DYNO_HEADING);
         table::print(&heading, &rows)?;
     }
+    let info = client.call("GET", &format!("/v1/apps/{app}"), None)?;
+    let web = shown(&info["formation"]["web"]);
+    match &info["autoscale"] {
+        Value::Null => say!("web: {web} dynos at most"),
+        rule => say!("web: {web} dynos at most, autoscaled: {}", rule_words(rule)),
+    }
     say_url(client, app)
 }
 
@@ -289,6 +308,27 @@ fn scale(client: &Client, app: &str, formation: &str) -> anyhow::Result<()> {
     )?;
     say!("Scaling dynos... done, now running web at {number}");
     say_url(client, app)
+}
+
+/// Sets an app's rule, or turns autoscaling off.
+fn autoscale(client: &Client, app: &str, rule: Option<&Value>) -> anyhow::Result<()> {
+    let method = if rule.is_some() { "PUT" } else { "DELETE" };
+    client.call(method, &format!("/v1/apps/{app}/autoscale"), rule)?;
+    match rule {
+        Some(rule) => say!("Autoscaling web on {app}... done, {}", rule_words(rule)),
+        None => say!("Autoscaling web on {app}... off"),
+    }
+    say_url(client, app)
+}
+
+fn rule_words(rule: &Value) -> String {
+    let word = |name: &str| shown(&rule[name]);
+    format!(
+        "{} to {} dynos, for a p95 of waiting of {} ms",
+        word("min"),
+        word("max"),
+        word("p95_queue_ms")
+    )
 }
 
 fn releases(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {

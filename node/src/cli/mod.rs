@@ -84,6 +84,9 @@ enum Command {
     /// (`corundum packs:prepare` does it ahead). In the background, the node builds the default Ruby from source, unless
     /// that is done; apps move to the faster pack when it is ready, without losing a request.
     ///
+    /// SIGHUP replaces the process by a new one of the same program and arguments, without a refused connection or a failed
+    /// request; so does a second `corundum server --takeover` on the same data directory.
+    ///
     /// Each setting may also stand in corundum.toml, as in: domain = "apps.example"
     Server(Box<server::Arguments>),
     /// Create an app, and the git remote `corundum` in this repository
@@ -196,6 +199,36 @@ enum Command {
         #[command(flatten)]
         app: App,
     },
+    /// Let the number of web dynos follow how long requests wait
+    ///
+    /// While 95 of 100 requests do not get a dyno within --p95-queue milliseconds, the app may have half as many more every ten
+    /// seconds, up to --max and to what the node has room for; after three minutes without waiting, one less a minute, down
+    /// to --min. Off until it is turned on; `corundum ps` shows it.
+    ///
+    /// Example: corundum ps:autoscale web --min 2 --max 20 --p95-queue 50
+    #[command(name = "ps:autoscale", visible_alias = "ps:autoscale:enable")]
+    PsAutoscale {
+        /// The process type; only web dynos are scaled
+        #[arg(default_value = "web", value_parser = ["web"])]
+        process: String,
+        /// Web dynos at least
+        #[arg(long, required_unless_present = "off")]
+        min: Option<u32>,
+        /// Web dynos at most
+        #[arg(long, required_unless_present = "off")]
+        max: Option<u32>,
+        /// Milliseconds that 95 of 100 requests may wait for a dyno
+        #[arg(long, value_name = "MS", default_value_t = 100)]
+        p95_queue: u32,
+        /// Turn it off; the app keeps the dynos that it may have now
+        #[arg(long, conflicts_with_all = ["min", "max"])]
+        off: bool,
+        #[command(flatten)]
+        app: App,
+    },
+    /// Turn autoscaling off
+    #[command(name = "ps:autoscale:disable", hide = true)]
+    PsAutoscaleDisable(App),
     /// Replace the dynos by fresh ones
     #[command(name = "ps:restart", visible_alias = "restart")]
     PsRestart(App),

@@ -13,7 +13,7 @@ use corundum_router::figures::TICK;
 use super::acme::{self, Proofs};
 use super::listeners::Listeners;
 use super::platform::Platform;
-use super::{api, hook, upgrade};
+use super::{api, autoscale, hook, upgrade};
 
 /// The open doors. They close when this is dropped; requests that are inside go on.
 pub(super) struct Doors(Vec<JoinHandle<()>>);
@@ -51,7 +51,7 @@ impl Drop for Doors {
     }
 }
 
-/// Moves the figures' windows on.
+/// Moves the figures' windows on, and scales what is to be scaled by them.
 async fn tick(platform: Arc<Platform>) {
     let mut interval = tokio::time::interval(TICK);
     // Ticks that were missed have no figures of their own.
@@ -59,5 +59,6 @@ async fn tick(platform: Arc<Platform>) {
     loop {
         interval.tick().await;
         platform.figures().tick();
+        autoscale::step(&platform);
     }
 }

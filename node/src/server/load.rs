@@ -27,6 +27,7 @@ pub(super) fn announce(platform: &Platform) -> Vec<Expected> {
         platform.logs().open(&app.name);
         super::git::sweep(&platform.repository(&app.name));
         platform.grid().set_formation(&app.name, app.formation);
+        super::autoscale::load(platform, &app.name);
         let release = platform.store().current_release(&app.name);
         let release = release.unwrap_or_else(|error| {
             tracing::error!(app = %app.name, %error, "the app's releases");

@@ -8,6 +8,7 @@
 mod acme;
 mod admin;
 mod api;
+mod autoscale;
 mod build;
 mod certs;
 mod config;

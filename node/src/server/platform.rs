@@ -23,6 +23,7 @@ use corundum_sdk::pack::ruby::{self, Edition, Series};
 use tokio::sync::OnceCell;
 
 use super::acme::Wake;
+use super::autoscale::{self, Autoscale};
 use super::build::{Build, Source};
 use super::certs::shown::Shown;
 use super::logs::Logs;
@@ -47,6 +48,7 @@ pub(crate) struct Platform {
     figures: Figures,
     /// Responses of all apps.
     cache: Arc<Cache>,
+    autoscale: Autoscale,
     sites: Sites,
     shown: Shown,
     acme: Wake,
@@ -122,6 +124,7 @@ impl Platform {
             grid,
             figures: Figures::default(),
             cache,
+            autoscale: Autoscale::default(),
             sites,
             shown: Shown::new()?,
             acme: Wake::default(),
@@ -154,6 +157,11 @@ impl Platform {
 
     pub(crate) fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// How apps are scaled by themselves.
+    pub(crate) fn autoscale(&self) -> &Autoscale {
+        &self.autoscale
     }
 
     /// What is counted of each app.
@@ -344,6 +352,7 @@ impl Platform {
         self.logs.remove(name);
         self.figures.remove(name);
         self.cache.remove_app(name);
+        autoscale::forget(self, name);
         let _ = fs::remove_dir_all(self.repository(name));
         for release in releases {
             let _ = fs::remove_dir_all(self.image_path(&release.image));

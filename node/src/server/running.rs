@@ -84,12 +84,7 @@ impl Running {
     }
 
     fn open(&self) -> anyhow::Result<Doors> {
-        Doors::open(
-            &self.control,
-            &self.platform,
-            &self.listeners,
-            &self.proofs,
-        )
+        Doors::open(&self.control, &self.platform, &self.listeners, &self.proofs)
     }
 
     /// Gives the node to another process; whether that serves now.

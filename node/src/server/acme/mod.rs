@@ -58,7 +58,8 @@ pub(crate) struct Acme {
     pub(crate) root: Option<PathBuf>,
 }
 
-/// Where proofs are shown.
+/// Where proofs are shown. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Proofs {
     /// HTTP-01, on every listener.
     pub(super) http: Arc<Challenges>,

@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use self::auth::Ends;
+use super::autoscale::{self, Rule};
 use super::config::{self, Changes};
 use super::git;
 use super::platform::{MAX_FORMATION, Platform};
@@ -256,6 +257,15 @@ async fn of_app(
             platform.scale(app, body.web)?;
             ok(&json!({"web": body.web}))
         }
+        (&Method::PUT, ["autoscale"]) => {
+            let rule: Rule = read(request).await?;
+            autoscale::set(&platform, app, Some(rule.check().map_err(invalid)?))?;
+            ok(&json!(rule))
+        }
+        (&Method::DELETE, ["autoscale"]) => {
+            autoscale::set(&platform, app, None)?;
+            ok(&json!({}))
+        }
         (&Method::GET, ["logs"]) => Ok(streams::logs(&platform, app, query)),
         (&Method::POST, ["run"]) => {
             let body: Run = read(request).await?;
@@ -358,6 +368,7 @@ fn app_json(platform: &Platform, name: &AppName) -> Result<Value, Refusal> {
         "name": app.name,
         "created_at": app.created_at,
         "formation": {"web": app.formation},
+        "autoscale": platform.autoscale().rule(name),
         "web_url": platform.url(name),
         "git_url": format!("http://{}/{name}.git", platform.settings().api),
         "release": release.as_ref().map(|release| release.version.to_string()),
