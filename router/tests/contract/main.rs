@@ -14,6 +14,7 @@
 //! | headers to the app, hop-by-hop | `headers` |
 //! | HEAD, 204, 304, HTTP/1.0, trailers, `Expect`, pipelining, early answers, WebSockets | `messages` |
 //! | what slow clients cannot do | `slow` |
+//! | what clients of a stopped router get | `stopping` |
 //! | HTTP/2 | `tests/http2` |
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
@@ -24,5 +25,6 @@ mod headers;
 mod limits;
 mod messages;
 mod slow;
+mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
