@@ -2,6 +2,7 @@
 //! loaded wait in its queue, and such an app is loaded before those that nobody asks for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -71,9 +72,15 @@ pub(super) async fn run(platform: &Arc<Platform>, mut expected: Vec<Expected>) {
 
 async fn load(platform: Arc<Platform>, Expected { app, release }: Expected) {
     // A push that comes meanwhile would be undone by the older release.
-    let Some(_building) = platform.begin_build(&app.name) else {
-        return;
+    let _building = loop {
+        match platform.begin_build(&app.name) {
+            Some(building) => break building,
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
     };
+    if platform.grid().release(&app.name).is_some() {
+        return;
+    }
     if let Err(error) = platform.load(&app.name, release).await {
         tracing::error!(app = %app.name, error = format!("{error:#}"), "cannot be served");
         platform.grid().give_up(&app.name);
