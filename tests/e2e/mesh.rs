@@ -165,6 +165,8 @@ fn an_app_that_only_crashes_costs_the_node_little_and_is_served_as_soon_as_it_wo
     while began.elapsed() < Duration::from_secs(3) {
         requests += 1;
         assert_eq!(node.get("broken", "/").0, 503);
+        // All that is logged meanwhile must be there afterwards.
+        std::thread::sleep(Duration::from_millis(4));
     }
     let spent = cpu(&node) - before;
     println!("{requests} requests to an app that crashes: {spent:.2} s of the processor");
