@@ -1,4 +1,4 @@
-//! `app.json`: what an app says of itself to the platform. The form is Heroku's, with `isolation` and `warm-up` added.
+//! `app.json`: what an app says of itself to the platform. The form is Heroku's, with `isolation`, `warm-up` and `static` added.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,8 @@ use corundum_host::boot::WarmUp;
 use corundum_host::grid::Isolation;
 use corundum_sdk::names::ProcessType;
 use serde::Deserialize;
+
+use crate::assets::Serving;
 
 /// An `app.json` that is not understood.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,9 @@ pub struct AppJson {
     /// Whether its image is to be warm.
     #[serde(default, rename = "warm-up")]
     pub warm_up: WarmUp,
+    /// How the files in `public/` are served.
+    #[serde(default, rename = "static")]
+    pub serving: Serving,
     /// Config vars that the app wants.
     #[serde(default)]
     pub env: BTreeMap<String, Variable>,

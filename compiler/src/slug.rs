@@ -9,6 +9,7 @@ use corundum_sdk::names::ProcessType;
 use corundum_sdk::pack::ruby::Series;
 use serde::{Deserialize, Serialize};
 
+use crate::assets::Serving;
 use crate::procfile::Processes;
 use crate::report::human_size;
 use crate::tree::{Entry, Tree};
@@ -34,6 +35,9 @@ pub struct Description {
     /// Whether its image is to be warm.
     #[serde(default)]
     pub warm_up: WarmUp,
+    /// How the files in `public/` are served.
+    #[serde(default)]
+    pub serving: Serving,
 }
 
 impl Description {
@@ -122,6 +126,7 @@ mod tests {
             processes: Processes::new(),
             isolation: Isolation::App,
             warm_up: WarmUp::Requests,
+            serving: Serving::default(),
         };
         write(tree, &description, 1 << 20, Vec::new())
             .unwrap()
@@ -137,6 +142,7 @@ mod tests {
             processes: Processes::new(),
             isolation: Isolation::App,
             warm_up: WarmUp::Requests,
+            serving: Serving::default(),
         };
         let large = "x".repeat(1_200_000);
         let mut builder = tar::Builder::new(Vec::new());

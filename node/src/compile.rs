@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use corundum_compiler::app_json::AppJson;
+use corundum_compiler::assets::{self, Serve, Serving};
 use corundum_compiler::detect;
 use corundum_compiler::gems::{self, GemSource, GemfileReport, Places, Remote, Store};
 use corundum_compiler::process;
@@ -255,7 +256,9 @@ fn make_slug(
         processes,
         isolation: about.isolation,
         warm_up: about.warm_up,
+        serving: about.serving,
     };
+    compress(report, &mut tree, about.serving)?;
     let path = request.directory.join("slug.tar");
     let file = std::io::BufWriter::new(std::fs::File::create(&path)?);
     let finished = slug::write(&tree, &description, request.limits.slug, file)?;
@@ -269,6 +272,28 @@ fn make_slug(
         Some(finished.digest),
         description,
     ))
+}
+
+/// Adds the encoded forms of what is in `public/`.
+fn compress(
+    report: &mut Report<impl Write>,
+    tree: &mut Tree,
+    serving: Serving,
+) -> anyhow::Result<()> {
+    if serving.serve == Serve::None {
+        return Ok(());
+    }
+    let encoded = assets::encode(tree)?;
+    if encoded.files > 0 {
+        report.topic(&format!(
+            "Compressing static files... done, {} of {}: {} -> {}",
+            encoded.files,
+            encoded.of,
+            human_size(encoded.before),
+            human_size(encoded.after)
+        ));
+    }
+    Ok(())
 }
 
 /// What the Gemfile says: evaluated in the sandbox, since it is code.

@@ -9,6 +9,7 @@
 
 pub mod abi;
 pub mod archive;
+pub mod media;
 pub mod names;
 pub mod pack;
 pub mod run_stream;

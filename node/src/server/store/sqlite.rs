@@ -287,6 +287,7 @@ mod tests {
                 processes: Default::default(),
                 isolation: Default::default(),
                 warm_up: Default::default(),
+                serving: Default::default(),
             },
         }
     }

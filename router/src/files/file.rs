@@ -1,0 +1,138 @@
+//! One file: its bytes in each form there is, and what their headers say.
+
+use bytes::Bytes;
+use corundum_sdk::media;
+use http::HeaderValue;
+use httpdate::HttpDate;
+use sha2::{Digest, Sha256};
+
+use super::condition::Validators;
+use super::fingerprint::has_digest;
+use super::{Settings, Source};
+use crate::coding::{Accepted, Coding};
+
+/// Hexadecimal digits of an entity tag: 128 bits of the content's SHA-256, far more than chance needs.
+const TAG_DIGITS: usize = 32;
+
+const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What files of an app share.
+pub(super) struct Common {
+    modified: HttpDate,
+    modified_text: HeaderValue,
+    changing: HeaderValue,
+    unchanging: HeaderValue,
+}
+
+impl Common {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let modified = HttpDate::from(settings.modified);
+        let text = |text: String, default| {
+            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(default))
+        };
+        let changing = match settings.max_age.as_secs() {
+            0 => "public, no-cache".to_owned(),
+            seconds => format!("public, max-age={seconds}"),
+        };
+        Self {
+            modified,
+            modified_text: text(modified.to_string(), ""),
+            changing: text(changing, "no-cache"),
+            unchanging: HeaderValue::from_static("public, max-age=31536000, immutable"),
+        }
+    }
+}
+
+/// A file.
+pub(super) struct File {
+    plain: Form,
+    /// The smallest first.
+    encoded: Vec<Form>,
+    pub(super) content_type: HeaderValue,
+    pub(super) cache_control: HeaderValue,
+    pub(super) modified_text: HeaderValue,
+    modified: HttpDate,
+}
+
+/// A file's bytes in one coding, or in none.
+pub(super) struct Form {
+    pub(super) coding: Option<Coding>,
+    pub(super) bytes: Bytes,
+    /// Strong: these bytes have it and no others.
+    pub(super) etag: HeaderValue,
+}
+
+impl File {
+    pub(super) fn new(source: &Source, common: &Common) -> Self {
+        let digest = format!("{:x}", Sha256::digest(&source.content));
+        let digest = &digest[..TAG_DIGITS];
+        let smaller = |(_, bytes): &&(Coding, Bytes)| bytes.len() < source.content.len();
+        let mut encoded: Vec<Form> = source
+            .encoded
+            .iter()
+            .filter(smaller)
+            .map(|(coding, bytes)| Form::new(digest, Some(*coding), bytes.clone()))
+            .collect();
+        encoded.sort_by_key(|form| form.bytes.len());
+        let unchanging = source.immutable || has_digest(&source.path);
+        let cache_control = if unchanging {
+            &common.unchanging
+        } else {
+            &common.changing
+        };
+        Self {
+            plain: Form::new(digest, None, source.content.clone()),
+            encoded,
+            content_type: content_type(&source.path, &source.content),
+            cache_control: cache_control.clone(),
+            modified_text: common.modified_text.clone(),
+            modified: common.modified,
+        }
+    }
+
+    /// The form that a client wants most.
+    pub(super) fn choose(&self, accepted: impl FnOnce() -> Accepted) -> &Form {
+        if self.encoded.is_empty() {
+            return &self.plain;
+        }
+        let coding = accepted().choose(self.encoded.iter().filter_map(|form| form.coding));
+        let of = |coding| self.encoded.iter().find(|form| form.coding == Some(coding));
+        coding.and_then(of).unwrap_or(&self.plain)
+    }
+
+    /// Whether clients get it in different forms.
+    pub(super) fn varies(&self) -> bool {
+        !self.encoded.is_empty()
+    }
+
+    pub(super) fn validators<'a>(&'a self, form: &'a Form) -> Validators<'a> {
+        Validators {
+            etag: form.etag.to_str().unwrap_or_default(),
+            modified: self.modified,
+        }
+    }
+}
+
+impl Form {
+    fn new(digest: &str, coding: Option<Coding>, bytes: Bytes) -> Self {
+        let tag = match coding {
+            None => format!("\"{digest}\""),
+            Some(coding) => format!("\"{digest}-{}\"", coding.name()),
+        };
+        Self {
+            coding,
+            bytes,
+            etag: HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\"")),
+        }
+    }
+}
+
+/// What a file says it is. Text that is UTF-8 says that too: without it, browsers guess.
+fn content_type(path: &str, content: &[u8]) -> HeaderValue {
+    let kind = media::of_path(path);
+    if kind.starts_with("text/") && std::str::from_utf8(content).is_ok() {
+        let kind = format!("{kind}; charset=utf-8");
+        return HeaderValue::from_maybe_shared(Bytes::from(kind)).unwrap_or(PLAIN_TEXT);
+    }
+    HeaderValue::from_static(kind)
+}

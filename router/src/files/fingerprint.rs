@@ -1,0 +1,58 @@
+//! Names that change with their content, as asset pipelines make them.
+
+/// Whether a file's name holds a digest of its content, so that the content under it never changes: Sprockets' 64 (or 32)
+/// hexadecimal digits, Propshaft's and webpack's 8 to 20, after a dash or a dot and before an extension.
+///
+/// Both letters and digits are asked for: `report-20240131.pdf` and `logo-facade.svg` are names that people give. Digests
+/// in other alphabets, such as Vite's, cannot be told from words; their files are listed in a manifest instead.
+pub(crate) fn has_digest(path: &str) -> bool {
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    let parts = name.split(['-', '.']);
+    // The first is the file's own name, the last its extension.
+    let count = parts.clone().count();
+    count >= 3 && parts.skip(1).take(count - 2).any(is_digest)
+}
+
+fn is_digest(part: &str) -> bool {
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    (8..=64).contains(&part.len())
+        && part.bytes().all(hex)
+        && part.bytes().any(|b| b.is_ascii_digit())
+        && part.bytes().any(|b| b.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_asset_pipelines_have_a_digest() {
+        for name in [
+            "/assets/app-3f2a91bc.css",
+            "/assets/application-be0f7b0e4d4c5b9a7e8c1c5d2f1a9b3e0c6d7f8a9b0c1d2e3f4a5b6c7d8e9f00.js",
+            "/main.8e0d62a03f1a.chunk.js",
+            "/assets/app-3f2a91bc.js.map",
+            "/a-b-c-0123abcd.woff2",
+        ] {
+            assert!(has_digest(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_people_give_have_none() {
+        for name in [
+            "/report-20240131.pdf",
+            "/logo-deadbeef.svg",
+            "/jquery-3.7.1.min.js",
+            "/3f2a91bc.css",
+            "/3f2a91bc-app.css",
+            "/app-3f2a91bc",
+            "/app-3F2A91BC.css",
+            "/assets-3f2a91bc/app.css",
+            "/photo-Version2.png",
+            "/app-3f2a.css",
+        ] {
+            assert!(!has_digest(name), "{name}");
+        }
+    }
+}

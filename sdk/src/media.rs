@@ -1,0 +1,98 @@
+//! Media types: what a file is by its name, and what is worth compressing.
+
+/// What a file without a known extension is taken for.
+const UNKNOWN: &str = "application/octet-stream";
+
+/// The media type of a file by its name's extension.
+pub fn of_path(path: &str) -> &'static str {
+    match mime_guess::from_path(path).first_raw() {
+        // Its name since RFC 9239.
+        Some("application/javascript") => "text/javascript",
+        Some(kind) => kind,
+        None => UNKNOWN,
+    }
+}
+
+/// Whether content of this media type, parameters or not, is worth compressing: text in all its forms, and not what is
+/// compressed already. A stream of events is not: its events must not wait for each other.
+pub fn is_compressible(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    let kind = kind.to_ascii_lowercase();
+    let structured = ["+json", "+xml", "+text"];
+    (kind.starts_with("text/") && kind != "text/event-stream")
+        || structured.iter().any(|end| kind.ends_with(end))
+        || COMPRESSIBLE.binary_search(&kind.as_str()).is_ok()
+}
+
+/// Types that are text by another name, or that carry no compression of their own; in order.
+const COMPRESSIBLE: [&str; 17] = [
+    "application/ecmascript",
+    "application/javascript",
+    "application/json",
+    "application/rtf",
+    "application/sql",
+    "application/vnd.ms-fontobject",
+    "application/wasm",
+    "application/x-javascript",
+    "application/x-ndjson",
+    "application/x-sh",
+    "application/xml",
+    "application/xml-dtd",
+    "application/yaml",
+    "font/otf",
+    "font/ttf",
+    "image/bmp",
+    "image/x-icon",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_those_that_browsers_insist_on() {
+        for (path, kind) in [
+            ("/a.css", "text/css"),
+            ("/a.js", "text/javascript"),
+            ("/a.mjs", "text/javascript"),
+            ("/a.html", "text/html"),
+            ("/robots.txt", "text/plain"),
+            ("/a.json", "application/json"),
+            ("/a.webmanifest", "application/manifest+json"),
+            ("/a.svg", "image/svg+xml"),
+            ("/a.wasm", "application/wasm"),
+            ("/a.woff2", "font/woff2"),
+            ("/a.avif", "image/avif"),
+            ("/favicon.ico", "image/x-icon"),
+            ("/A.PNG", "image/png"),
+            ("/LICENSE", "application/octet-stream"),
+        ] {
+            assert_eq!(of_path(path), kind, "{path}");
+        }
+    }
+
+    #[test]
+    fn text_compresses_and_pictures_do_not() {
+        for kind in [
+            "text/html; charset=utf-8",
+            "application/json",
+            "image/svg+xml",
+            "Application/LD+JSON",
+            "application/wasm",
+            "image/x-icon",
+        ] {
+            assert!(is_compressible(kind), "{kind}");
+        }
+        for kind in [
+            "image/png",
+            "font/woff2",
+            "application/zip",
+            "",
+            "video/mp4",
+            "text/event-stream",
+        ] {
+            assert!(!is_compressible(kind), "{kind}");
+        }
+        assert!(COMPRESSIBLE.is_sorted());
+    }
+}
