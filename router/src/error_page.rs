@@ -5,9 +5,14 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 
 use crate::failure::Failure;
+use crate::own_page::OwnPages;
 
-/// The response for `failure`, in the form that the request's `Accept` asks for.
-pub(crate) fn page(failure: &Failure, request: &HeaderMap) -> Response<Bytes> {
+/// The response for `failure`, in the form that the request's `Accept` asks for; the app's `own` page where it is HTML.
+pub(crate) fn page(
+    failure: &Failure,
+    request: &HeaderMap,
+    own: Option<&OwnPages>,
+) -> Response<Bytes> {
     let accept = request
         .get(ACCEPT)
         .and_then(|value| value.to_str().ok())
@@ -20,11 +25,13 @@ pub(crate) fn page(failure: &Failure, request: &HeaderMap) -> Response<Bytes> {
         .into_iter()
         .any(|kind| kind.ends_with("/json") || kind.ends_with("+json"));
     let (kind, text) = if wants_json {
-        ("application/json", json(failure))
+        ("application/json", json(failure).into())
     } else {
-        ("text/html; charset=utf-8", html(failure))
+        let own = own.and_then(|pages| pages.of(failure)).cloned();
+        let html = own.unwrap_or_else(|| html(failure).into());
+        ("text/html; charset=utf-8", html)
     };
-    let mut response = Response::new(Bytes::from(text));
+    let mut response = Response::new(text);
     *response.status_mut() = failure.shown_status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

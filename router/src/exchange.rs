@@ -19,6 +19,7 @@ use crate::grid::{DynoBody, Grid};
 use crate::load::Place;
 use crate::log_line::Entry;
 use crate::outflow::Outflow;
+use crate::own_page::OwnPages;
 use crate::reply::Reply;
 use crate::router::Router;
 use crate::traffic::Ticket;
@@ -29,6 +30,8 @@ pub(crate) struct Exchange {
     pub(crate) started: Instant,
     /// Where it is counted, once it is known whose it is.
     pub(crate) figures: Option<Arc<AppFigures>>,
+    /// The app's own pages, if it has any.
+    pub(crate) pages: Option<OwnPages>,
     /// Its place on its connection.
     pub(crate) ticket: Ticket,
 }
@@ -55,6 +58,7 @@ impl Exchange {
             entry,
             started: Instant::now(),
             figures: None,
+            pages: None,
             ticket: ticket.clone(),
         }
     }
@@ -69,7 +73,7 @@ impl Exchange {
 
     /// The page of a failure.
     pub(crate) fn refuse(&mut self, failure: &Failure, parts: &Parts) -> Response<ResponseBody> {
-        let mut response = error_page::page(failure, &parts.headers);
+        let mut response = error_page::page(failure, &parts.headers, self.pages.as_ref());
         if let Some(after) = failure.retry_after() {
             let seconds = after.as_secs_f64().ceil() as u64;
             response.headers_mut().insert(RETRY_AFTER, seconds.into());

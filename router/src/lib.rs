@@ -29,6 +29,7 @@ pub mod limits;
 mod load;
 pub mod log_line;
 mod outflow;
+pub mod own_page;
 mod reply;
 pub mod router;
 pub mod server;

@@ -15,11 +15,12 @@ use crate::check;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
+use crate::files::deliver::deliver;
 use crate::grid::Grid;
 use crate::headers;
 use crate::load::Place;
 use crate::router::Router;
-use crate::site::Site;
+use crate::site::{Service, Site};
 use crate::traffic::Ticket;
 
 /// Serves one request.
@@ -44,6 +45,7 @@ pub(crate) async fn serve<G: Grid>(
         return exchange.refuse(&Failure::NoSuchApp, &parts);
     };
     exchange.figures = Some(site.figures.clone());
+    exchange.pages = Some(site.pages.clone());
     let id = headers::request_id(&parts.headers);
     exchange.entry.request_id = id.to_str().unwrap_or_default().to_owned();
     let mut response = match site.https.redirect(&connection, &parts, &host) {
@@ -73,6 +75,12 @@ async fn serve_site<G: Grid>(
     let host = exchange.entry.host.clone();
     if let Err(failure) = check::check(&parts, &host, site, connection) {
         return exchange.refuse_and_log(&*grid, &app, &failure, &parts);
+    }
+    if site.service == Service::Maintenance {
+        return exchange.refuse_and_log(&*grid, &app, &Failure::Maintenance, &parts);
+    }
+    if let Some(response) = site.files.as_ref().and_then(|files| files.answer(&parts)) {
+        return deliver(exchange, router, site, response, id);
     }
     let Some(place) = Place::take(&site.figures, router.limits.requests) else {
         return exchange.refuse_and_log(&*grid, &app, &Failure::ConnectionLimit, &parts);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use corundum_sdk::names::{AppName, ReleaseVersion};
 
 use crate::figures::AppFigures;
+use crate::files::StaticFiles;
 use crate::https::Https;
+use crate::own_page::OwnPages;
 
 /// An app as the router serves it. Made anew when anything in it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,22 @@ pub struct Site {
     pub max_body: u64,
     /// What it asks of encryption.
     pub https: Https,
+    /// What it has in `public/`, if the release has anything there.
+    pub files: Option<Arc<StaticFiles>>,
+    /// Whether its owner has taken it out of service for a while.
+    pub service: Service,
+    /// What its visitors see in the place of the router's pages.
+    pub pages: OwnPages,
+}
+
+/// Whether an app's requests are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Service {
+    /// They are.
+    #[default]
+    Open,
+    /// All are answered with the page of maintenance, those of static files too (H80).
+    Maintenance,
 }
 
 /// The body of a request to an app whose quota nobody has set: more than forms and photographs have, less than what
@@ -44,6 +62,9 @@ impl Site {
             figures,
             max_body: MAX_BODY,
             https: Https::default(),
+            files: None,
+            service: Service::Open,
+            pages: OwnPages::default(),
         }
     }
 }

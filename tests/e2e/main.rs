@@ -6,6 +6,7 @@ mod acme;
 mod cache;
 mod domains;
 mod faults;
+mod files;
 #[path = "../support/gem_server.rs"]
 mod gem_server;
 mod gems;

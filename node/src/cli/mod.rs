@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod domains;
 mod figures;
+mod maintenance;
 mod netrc;
 mod pack;
 mod packs;
@@ -176,6 +177,8 @@ enum Command {
     OfAutoCerts(certs_auto::Command),
     #[command(flatten)]
     OfSettings(settings::Command),
+    #[command(flatten)]
+    OfMaintenance(maintenance::Command),
     /// List the dynos
     ///
     /// Only dynos that exist are listed: they start with the requests that need them, and end after a minute without any.
@@ -335,6 +338,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::OfCerts(command) => certs::run(command),
         Command::OfAutoCerts(command) => certs_auto::run(command),
         Command::OfSettings(command) => settings::run(command),
+        Command::OfMaintenance(command) => maintenance::run(command),
         Command::Packs(form) => packs::list(form.json),
         Command::PacksPrepare { series } => packs::prepare(series),
         Command::Pack(command) => pack::run(command),

@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use corundum_compiler::process::{arguments, environ};
@@ -17,6 +17,7 @@ use corundum_host::pack::Pack;
 use corundum_host::slug;
 use corundum_router::cache::Cache;
 use corundum_router::figures::Figures;
+use corundum_router::files::StaticFiles;
 use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_sdk::pack::PackDir;
 use corundum_sdk::pack::ruby::{self, Edition, Series};
@@ -26,6 +27,7 @@ use super::acme::Wake;
 use super::autoscale::{self, Autoscale};
 use super::build::{Build, Source};
 use super::certs::shown::Shown;
+use super::files::{self, Files};
 use super::logs::Logs;
 use super::sites::Sites;
 use super::store::{AppRecord, Config, ReleaseRecord, SqliteStore, Store, now};
@@ -50,6 +52,7 @@ pub(crate) struct Platform {
     cache: Arc<Cache>,
     autoscale: Autoscale,
     sites: Sites,
+    files: Files,
     shown: Shown,
     acme: Wake,
     /// Each is prepared once, and none waits for another's preparation.
@@ -126,6 +129,7 @@ impl Platform {
             cache,
             autoscale: Autoscale::default(),
             sites,
+            files: Files::default(),
             shown: Shown::new()?,
             acme: Wake::default(),
             packs,
@@ -167,6 +171,11 @@ impl Platform {
     /// What is counted of each app.
     pub(crate) fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    /// What apps have in `public/`.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 
     pub(crate) fn sites(&self) -> &Sites {
@@ -349,6 +358,7 @@ impl Platform {
         self.store.delete_app(name)?;
         self.refresh(name);
         self.grid.remove(name);
+        self.files.set(name, None);
         self.logs.remove(name);
         self.figures.remove(name);
         self.cache.remove_app(name);
@@ -477,13 +487,13 @@ impl Platform {
         let slug = build.slug_path();
         let slug = slug.unwrap_or_else(|| self.slug_path(&release.slug));
         let files = (build.image_path(), slug);
-        let mut ready = self
+        let (mut ready, static_files) = self
             .make_ready(app, &release, config.clone(), files)
             .await?;
         let old = self.store.current_release(app)?;
         let release = self.name(app, &build, release, config)?;
         ready.version = release.version;
-        self.deploy(ready);
+        self.deploy(ready, static_files);
         let line = format!(
             "Release {} created: {}",
             release.version, release.description
@@ -562,16 +572,27 @@ impl Platform {
             self.image_path(&release.image),
             self.slug_path(&release.slug),
         );
-        let ready = self.make_ready(app, release, config, files).await?;
-        self.deploy(ready);
+        let (ready, files) = self.make_ready(app, release, config, files).await?;
+        self.deploy(ready, files);
         Ok(())
     }
 
     /// Has new requests served by a release.
-    fn deploy(&self, release: Release) {
+    fn deploy(&self, release: Release, files: Option<Arc<StaticFiles>>) {
         let app = release.app.clone();
+        self.files.set(&app, files);
         self.grid.deploy(release);
         self.refresh(&app);
+    }
+
+    /// Since when an app has served what is in a release's slug: releases that only changed config vars do not count.
+    fn served_since(&self, app: &AppName, of: &ReleaseRecord) -> anyhow::Result<SystemTime> {
+        let earlier = self.store.releases(app)?.into_iter();
+        let earlier =
+            earlier.skip_while(|release| of.version.0 != 0 && release.version >= of.version);
+        let since = earlier.take_while(|release| release.slug == of.slug).last();
+        let since = since.map_or_else(|| of.created_at.clone(), |release| release.created_at);
+        Ok(since.parse::<jiff::Timestamp>()?.into())
     }
 
     /// Loads what a release needs to run, from its image's directory and its slug's file.
@@ -581,7 +602,7 @@ impl Platform {
         release: &ReleaseRecord,
         config: Config,
         (image, slug): (PathBuf, PathBuf),
-    ) -> anyhow::Result<Release> {
+    ) -> anyhow::Result<(Release, Option<Arc<StaticFiles>>)> {
         // An image that was made while the best pack was not there, or that does not boot on it, runs on its own.
         let quickest = release.about.ruby.quickest();
         let made = Image::read_description(&image).map(|description| description.pack);
@@ -592,22 +613,26 @@ impl Platform {
         };
         let pack = self.pack(edition).await?.pack.clone();
         let (engine, of, digest) = (self.engine.clone(), pack.clone(), release.slug.clone());
+        let (serving, modified) = (release.about.serving, self.served_since(app, release)?);
         // Both are read to their last byte to be checked: not on the threads that serve.
         let loaded = tokio::task::spawn_blocking(move || {
             let image = Image::load(&engine, &image, &of.manifest().digest)?;
-            Ok::<_, anyhow::Error>((image, slug::open(&slug, Some(&digest))?))
+            let slug = Arc::new(slug::open(&slug, Some(&digest))?);
+            let files = files::of_slug(&slug, serving, modified);
+            Ok::<_, anyhow::Error>((image, slug, files))
         });
-        let (image, slug) = loaded.await??;
-        Ok(Release {
+        let (image, slug, files) = loaded.await??;
+        let release = Release {
             app: app.clone(),
             version: release.version,
             pack,
             image: Arc::new(image),
-            slug: Arc::new(slug),
+            slug,
             arguments: arguments(release.about.web_command()),
             environ: environ(config),
             isolation: release.about.isolation,
-        })
+        };
+        Ok((release, files))
     }
 }
 

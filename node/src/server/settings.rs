@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use corundum_router::site::Site;
+use corundum_router::site::{Service, Site};
 use corundum_sdk::names::AppName;
 use http::HeaderValue;
 use serde_json::{Value, json};
@@ -57,7 +57,14 @@ const BODY_LIMIT: Setting = Setting {
     check: megabytes,
 };
 
-const ALL: [Setting; 4] = [HTTPS_REDIRECT, HSTS, CERTS_AUTO, BODY_LIMIT];
+const MAINTENANCE: Setting = Setting {
+    name: "maintenance",
+    default: "off",
+    about: "whether every request gets the page of maintenance (H80)",
+    check: |value, _node| on_or_off(value),
+};
+
+const ALL: [Setting; 5] = [HTTPS_REDIRECT, HSTS, CERTS_AUTO, BODY_LIMIT, MAINTENANCE];
 
 /// A setting that cannot be set. The user's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +165,9 @@ pub(super) fn apply(values: &Values, node: &Node, site: &mut Site) {
     }
     if let Ok(megabytes) = value(values, &BODY_LIMIT).parse::<u64>() {
         site.max_body = megabytes << 20;
+    }
+    if is_on(values, &MAINTENANCE) {
+        site.service = Service::Maintenance;
     }
 }
 

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use corundum_router::site::Site;
 use corundum_sdk::names::AppName;
 
+use super::pages;
 use super::platform::Platform;
 use super::settings;
 use super::store::StoreError;
@@ -86,6 +87,8 @@ fn build(platform: &Platform, app: &AppName) -> Result<Site, StoreError> {
     let mut site = Site::counted(app.clone(), platform.figures().of(app));
     site.release = platform.grid().release(app).map(|release| release.version);
     site.edition = edition(platform, app)?;
+    site.files = platform.files().of(app);
+    site.pages = pages::of(&platform.store().config(app)?, site.files.as_deref());
     settings::apply(
         &platform.store().settings(app)?,
         platform.settings(),

@@ -90,6 +90,11 @@ impl File {
         }
     }
 
+    /// Its bytes, not encoded.
+    pub(super) fn content(&self) -> Bytes {
+        self.plain.bytes.clone()
+    }
+
     /// The form that a client wants most.
     pub(super) fn choose(&self, accepted: impl FnOnce() -> Accepted) -> &Form {
         if self.encoded.is_empty() {

@@ -6,6 +6,7 @@
 
 mod answer;
 pub(crate) mod condition;
+pub(crate) mod deliver;
 mod file;
 mod fingerprint;
 mod path;
@@ -92,6 +93,11 @@ impl StaticFiles {
         self.files.is_empty()
     }
 
+    /// The bytes of the file at `path`.
+    pub fn content(&self, path: &str) -> Option<Bytes> {
+        self.find(path).map(File::content)
+    }
+
     /// The answer to a request, if it is a GET or HEAD of a file; all others are for a dyno.
     pub(crate) fn answer(&self, request: &Parts) -> Option<Response<Bytes>> {
         answer::answer(self, request)
@@ -110,6 +116,15 @@ impl fmt::Debug for StaticFiles {
             .finish_non_exhaustive()
     }
 }
+
+/// The very same index: two that were made of the same files are not compared.
+impl PartialEq for StaticFiles {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for StaticFiles {}
 
 /// The other paths of a page.
 fn page_paths(path: &str) -> impl Iterator<Item = Box<str>> {

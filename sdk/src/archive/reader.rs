@@ -142,6 +142,13 @@ impl Archive {
     }
 }
 
+/// All its bytes, which the ranges of files are of.
+impl AsRef<[u8]> for Archive {
+    fn as_ref(&self) -> &[u8] {
+        (*self.data).as_ref()
+    }
+}
+
 impl fmt::Debug for Archive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Archive")

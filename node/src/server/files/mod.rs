@@ -1,0 +1,271 @@
+//! What the apps' slugs have in `public/`, made ready for the router: bytes of the mapped slug, and no copies of them.
+
+mod vite;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use corundum_compiler::assets::{ENCODED, PUBLIC, Serve, Serving};
+use corundum_router::coding::Coding;
+use corundum_router::files::{Paths, Settings, Source, StaticFiles};
+use corundum_sdk::archive::{Archive, Node, NodeId};
+use corundum_sdk::names::AppName;
+
+use self::vite::Listed;
+
+/// Links followed from one to the next.
+const MAX_LINKS: usize = 8;
+
+/// The one folder with a dot whose files are served (RFC 8615).
+const WELL_KNOWN: &str = ".well-known";
+
+/// The files of each app's current release.
+#[derive(Default)]
+pub(crate) struct Files {
+    by_app: Mutex<HashMap<AppName, Arc<StaticFiles>>>,
+}
+
+impl Files {
+    /// An app's files, if it has any.
+    pub(crate) fn of(&self, app: &AppName) -> Option<Arc<StaticFiles>> {
+        self.by_app().get(app).cloned()
+    }
+
+    /// Notes those of the release that is about to be served.
+    pub(crate) fn set(&self, app: &AppName, files: Option<Arc<StaticFiles>>) {
+        match files {
+            Some(files) => self.by_app().insert(app.clone(), files),
+            None => self.by_app().remove(app),
+        };
+    }
+
+    fn by_app(&self) -> MutexGuard<'_, HashMap<AppName, Arc<StaticFiles>>> {
+        self.by_app.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The files of a slug that are to be served without a dyno; none if there are none.
+pub(crate) fn of_slug(
+    slug: &Arc<Archive>,
+    serving: Serving,
+    modified: SystemTime,
+) -> Option<Arc<StaticFiles>> {
+    let paths = match serving.serve {
+        Serve::None => return None,
+        Serve::Files => Paths::Exact,
+        Serve::Pages => Paths::Pages,
+    };
+    let settings = Settings {
+        modified,
+        max_age: Duration::from_secs(serving.max_age.into()),
+        paths,
+    };
+    let files = Folder::new(slug).sources();
+    (!files.is_empty()).then(|| Arc::new(StaticFiles::new(files, &settings)))
+}
+
+/// A slug's public folder.
+struct Folder<'a> {
+    slug: &'a Archive,
+    /// All of the slug: what is served are slices of it.
+    bytes: Bytes,
+    listed: Listed,
+}
+
+impl<'a> Folder<'a> {
+    fn new(slug: &'a Arc<Archive>) -> Self {
+        struct Whole(Arc<Archive>);
+        impl AsRef<[u8]> for Whole {
+            fn as_ref(&self) -> &[u8] {
+                (*self.0).as_ref()
+            }
+        }
+        Self {
+            slug,
+            bytes: Bytes::from_owner(Whole(slug.clone())),
+            listed: Listed::default(),
+        }
+    }
+
+    fn sources(mut self) -> Vec<Source> {
+        let Some(root) = self.slug.lookup(PUBLIC) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        let mut folders = vec![(root, String::new())];
+        while let Some((folder, path)) = folders.pop() {
+            self.listed.read(self.slug, folder, &path);
+            let Node::Directory { entries } = self.slug.node(folder) else {
+                continue;
+            };
+            for (name, node) in entries {
+                let path = format!("{path}/{name}");
+                let hidden = name.starts_with('.') && path != format!("/{WELL_KNOWN}");
+                match self.slug.node(*node) {
+                    _ if hidden => {}
+                    Node::Directory { .. } => folders.push((*node, path)),
+                    Node::File { .. } | Node::Symlink { .. } => found.push((*node, path)),
+                }
+            }
+        }
+        found
+            .into_iter()
+            .filter_map(|(node, path)| self.source(node, path))
+            .collect()
+    }
+
+    fn source(&self, node: NodeId, path: String) -> Option<Source> {
+        let (node, within) = self.follow(node, path.clone())?;
+        let encoded = Coding::ALL.into_iter().filter_map(|coding| {
+            let form = self
+                .slug
+                .lookup(&format!("{ENCODED}/{}{within}", coding.name()))?;
+            Some((coding, self.content(form)?))
+        });
+        Some(Source {
+            content: self.content(node)?,
+            encoded: encoded.collect(),
+            immutable: self.listed.has(&path),
+            path,
+        })
+    }
+
+    /// The file that links lead to, and its path, if that is a public one too: a link shows no more of the app than its
+    /// public folder does.
+    fn follow(&self, mut node: NodeId, mut path: String) -> Option<(NodeId, String)> {
+        for _ in 0..MAX_LINKS {
+            let Node::Symlink { target } = self.slug.node(node) else {
+                return Some((node, path));
+            };
+            path = joined(&path, target)?;
+            node = self.slug.lookup(&format!("{PUBLIC}{path}"))?;
+        }
+        None
+    }
+
+    fn content(&self, node: NodeId) -> Option<Bytes> {
+        match self.slug.node(node) {
+            Node::File { range, .. } => Some(self.bytes.slice(range.clone())),
+            _ => None,
+        }
+    }
+}
+
+/// Where a link at `path` to `target` leads within the folder; none if it leaves it or ends at something hidden.
+fn joined(path: &str, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = path.split('/').skip(1).collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    let hidden = parts
+        .iter()
+        .skip(usize::from(parts.first() == Some(&WELL_KNOWN)));
+    if hidden.into_iter().any(|part| part.starts_with('.')) {
+        return None;
+    }
+    Some(format!("/{}", parts.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use corundum_sdk::archive::{Mode, Writer};
+
+    use super::*;
+
+    enum Entry {
+        File(&'static str),
+        Link(&'static str),
+    }
+    use Entry::{File, Link};
+
+    fn sources(entries: &[(&str, Entry)]) -> Vec<Source> {
+        let mut writer = Writer::new(Vec::new());
+        for (path, entry) in entries {
+            match entry {
+                File(text) => {
+                    let (content, length) = (text.as_bytes(), text.len() as u64);
+                    writer.add_file(path, content, length, Mode::Plain).unwrap();
+                }
+                Link(target) => writer.add_symlink(path, target).unwrap(),
+            }
+        }
+        let slug = Arc::new(Archive::new(writer.finish().unwrap().output).unwrap());
+        let mut sources = Folder::new(&slug).sources();
+        sources.sort_by(|a, b| a.path.cmp(&b.path));
+        sources
+    }
+
+    fn paths(sources: &[Source]) -> Vec<&str> {
+        sources.iter().map(|source| source.path.as_str()).collect()
+    }
+
+    #[test]
+    fn only_what_is_public_and_not_hidden_is_served() {
+        let sources = sources(&[
+            ("config.ru", File("secret")),
+            ("public/.env", File("secret")),
+            ("public/.git/config", File("secret")),
+            ("public/.well-known/security.txt", File("contact")),
+            ("public/a/.well-known/x", File("hidden")),
+            ("public/a/b.css", File("css")),
+            ("public/robots.txt", File("robots")),
+        ]);
+        assert_eq!(
+            paths(&sources),
+            ["/.well-known/security.txt", "/a/b.css", "/robots.txt"]
+        );
+        assert_eq!(&sources[1].content[..], b"css");
+    }
+
+    #[test]
+    fn a_link_leads_to_public_files_alone() {
+        let sources = sources(&[
+            ("public/a/current.css", Link("../b/v2.css")),
+            ("public/a/hidden", Link("../.env")),
+            ("public/a/loop", Link("loop")),
+            ("public/a/missing", Link("nothing")),
+            ("public/a/out", Link("../../secret")),
+            ("public/a/through", Link("current.css")),
+            ("public/b/v2.css", File("v2")),
+            ("secret", File("secret")),
+        ]);
+        assert_eq!(
+            paths(&sources),
+            ["/a/current.css", "/a/through", "/b/v2.css"]
+        );
+        assert!(sources.iter().all(|source| &source.content[..] == b"v2"));
+    }
+
+    #[test]
+    fn encoded_forms_are_found_and_files_that_vite_lists_never_change() {
+        let manifest = r#"{"app.js": {"file": "assets/index-BvXy12_k.js", "css": ["assets/settings-settings.css"]}}"#;
+        let sources = sources(&[
+            (
+                ".corundum/static/br/vite/assets/index-BvXy12_k.js",
+                File("br"),
+            ),
+            (
+                ".corundum/static/gzip/vite/assets/index-BvXy12_k.js",
+                File("gz"),
+            ),
+            ("public/vite/.vite/manifest.json", File(manifest)),
+            ("public/vite/assets/index-BvXy12_k.js", File("js")),
+            ("public/vite/assets/other-BvXy12_k.js", File("js")),
+            ("public/vite/assets/settings-settings.css", File("css")),
+        ]);
+        let immutable: Vec<bool> = sources.iter().map(|source| source.immutable).collect();
+        assert_eq!(immutable, [true, false, false], "{:?}", paths(&sources));
+        let forms = [
+            (Coding::Brotli, Bytes::from("br")),
+            (Coding::Gzip, Bytes::from("gz")),
+        ];
+        assert_eq!(sources[0].encoded, forms);
+    }
+}
