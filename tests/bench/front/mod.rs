@@ -29,10 +29,13 @@ const FILES: [(&str, &str); 2] = [
 pub(crate) fn rows(node: &Node, rounds: usize) -> Vec<Row> {
     let app = node.create("pages");
     app.copy(PAGES);
+    for (path, kibibytes) in [("public/file-1k.txt", 1), ("public/file-64k.txt", 64)] {
+        app.write(path, &"0123456789abcde\n".repeat(kibibytes * 64));
+    }
     let push = app.push("main");
     assert!(push.success, "{}", push.text);
     let origin = on_core(LOAD, || Peer::start(Server::Thin, Path::new(PAGES), 9321));
-    let public = Path::new(PAGES).join("public");
+    let public = app.path().join("public");
     let peers: Vec<(Kind, Proxy)> = (9322..)
         .zip(Kind::ALL)
         .map(|(port, kind)| {
