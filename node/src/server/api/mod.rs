@@ -244,6 +244,8 @@ async fn of_app(
         (_, ["settings"]) => settings::serve(&platform, method, app, request).await,
         (&Method::GET, ["dynos"]) => ok(&figures::of_dynos(&platform, app)),
         (&Method::POST, ["restart"]) => {
+            // What is not read may still be on its way, and costs the client its connection.
+            let _ = Limited::new(request.into_body(), MAX_BODY).collect().await;
             platform.grid().restart(app);
             ok(&json!({}))
         }
