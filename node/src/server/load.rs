@@ -34,8 +34,11 @@ pub(super) fn announce(platform: &Platform) -> Vec<Expected> {
             tracing::error!(app = %app.name, %error, "the app's releases");
             None
         });
-        if release.is_some() {
+        if let Some(release) = &release {
             platform.grid().expect(&app.name);
+            if let Err(error) = platform.announce_files(&app.name, release) {
+                tracing::warn!(app = %app.name, error = format!("{error:#}"), "no static files yet");
+            }
         }
         platform.refresh(&app.name);
         Some(Expected {

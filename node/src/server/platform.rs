@@ -585,6 +585,20 @@ impl Platform {
         self.refresh(&app);
     }
 
+    /// Has an app's files served while its release is being loaded: a dyno, for which other requests wait until then, would
+    /// not know them. The slug is checked with the rest of the release.
+    pub(crate) fn announce_files(
+        &self,
+        app: &AppName,
+        release: &ReleaseRecord,
+    ) -> anyhow::Result<()> {
+        let slug = Arc::new(slug::open(&self.slug_path(&release.slug), None)?);
+        let since = self.served_since(app, release)?;
+        self.files
+            .set(app, files::of_slug(&slug, release.about.serving, since));
+        Ok(())
+    }
+
     /// Since when an app has served what is in a release's slug: releases that only changed config vars do not count.
     fn served_since(&self, app: &AppName, of: &ReleaseRecord) -> anyhow::Result<SystemTime> {
         let earlier = self.store.releases(app)?.into_iter();
