@@ -5,6 +5,7 @@
 mod acme;
 mod cache;
 mod domains;
+mod drains;
 mod faults;
 mod files;
 #[path = "../support/gem_server.rs"]

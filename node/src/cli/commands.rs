@@ -77,6 +77,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
         | Command::OfAutoCerts(_)
         | Command::OfCache(_)
         | Command::OfDomains(_)
+        | Command::OfDrains(_)
         | Command::OfMaintenance(_)
         | Command::OfSettings(_)
         | Command::Packs(_)

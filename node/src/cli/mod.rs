@@ -6,6 +6,7 @@ mod certs_auto;
 mod client;
 mod commands;
 mod domains;
+mod drains;
 mod figures;
 mod maintenance;
 mod netrc;
@@ -179,6 +180,8 @@ enum Command {
     OfSettings(settings::Command),
     #[command(flatten)]
     OfMaintenance(maintenance::Command),
+    #[command(flatten)]
+    OfDrains(drains::Command),
     /// List the dynos
     ///
     /// Only dynos that exist are listed: they start with the requests that need them, and end after a minute without any.
@@ -339,6 +342,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::OfAutoCerts(command) => certs_auto::run(command),
         Command::OfSettings(command) => settings::run(command),
         Command::OfMaintenance(command) => maintenance::run(command),
+        Command::OfDrains(command) => drains::run(command),
         Command::Packs(form) => packs::list(form.json),
         Command::PacksPrepare { series } => packs::prepare(series),
         Command::Pack(command) => pack::run(command),

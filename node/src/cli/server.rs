@@ -14,7 +14,7 @@ use corundum_router::cache::DEFAULT_BYTES;
 use serde::Deserialize;
 
 use crate::compile::Limits;
-use crate::server::{self, Acme, CertFiles, LETS_ENCRYPT, Settings, Start};
+use crate::server::{self, Acme, CertFiles, DrainPrivate, LETS_ENCRYPT, Settings, Start};
 
 /// The file that is read if no other is named.
 const FILE: &str = "corundum.toml";
@@ -90,6 +90,12 @@ pub(super) struct Arguments {
     /// yet [default: true]
     #[arg(long, value_name = "BOOL")]
     build_ruby: Option<bool>,
+    /// Whether log drains may lead to loopback and private addresses [default: false]
+    #[arg(long, value_name = "BOOL")]
+    drain_private: Option<bool>,
+    /// Certificate authorities that log drains believe beside the public ones, in PEM
+    #[arg(long, value_name = "FILE")]
+    drain_ca: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -100,6 +106,7 @@ impl Arguments {
             .with_context(|| format!("{} is not understood", path.display()))?;
         let base = path.parent().unwrap_or(Path::new(""));
         file.data_dir = file.data_dir.map(|directory| base.join(directory));
+        file.drain_ca = file.drain_ca.map(|path| base.join(path));
         file.https_cert = file.https_cert.map(|file| base.join(file));
         file.https_key = file.https_key.map(|file| base.join(file));
         file.acme_root = file.acme_root.map(|root| base.join(root));
@@ -135,6 +142,8 @@ impl Arguments {
             cache_size: self.cache_size.or(file.cache_size),
             push_limit: self.push_limit.or(file.push_limit),
             build_ruby: self.build_ruby.or(file.build_ruby),
+            drain_private: self.drain_private.or(file.drain_private),
+            drain_ca: self.drain_ca.or(file.drain_ca),
         }
     }
 
@@ -213,6 +222,11 @@ impl Arguments {
                 slug: self.slug_limit.map_or(build.slug, megabytes),
             },
             build_ruby: self.build_ruby.unwrap_or(true),
+            drain_private: match self.drain_private {
+                Some(true) => DrainPrivate::Allowed,
+                _ => DrainPrivate::Refused,
+            },
+            drain_ca: self.drain_ca,
             start: match self.takeover {
                 true => Start::TakeOver,
                 false => Start::Alone,

@@ -15,6 +15,7 @@ mod config;
 mod deploy;
 mod domains;
 mod doors;
+mod drains;
 mod files;
 mod front;
 mod git;
@@ -53,6 +54,7 @@ use crate::compile::Limits;
 
 pub(crate) use acme::{Acme, LETS_ENCRYPT};
 pub(crate) use certs::of_node::Files as CertFiles;
+pub(crate) use drains::Private as DrainPrivate;
 pub(crate) use git::MAX_PUSH;
 pub(crate) use hook::pre_receive;
 
@@ -97,6 +99,10 @@ pub(crate) struct Settings {
     pub(crate) domain: String,
     /// Bytes of the HTTP cache.
     pub(crate) cache_size: u64,
+    /// Whether log drains may lead to private addresses.
+    pub(crate) drain_private: drains::Private,
+    /// Further certificate authorities that log drains believe, in PEM.
+    pub(crate) drain_ca: Option<PathBuf>,
     /// Bytes of one push.
     pub(crate) push: u64,
     /// Limits of builds.
@@ -174,6 +180,10 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
         control.spawn(certs::of_node::watch(platform.clone(), files.clone()));
     }
     let expected = load::announce(&platform);
+    {
+        let _entered = control.enter();
+        platform.start_drains();
+    }
     let mut loading = {
         let (platform, readiness) = (platform.clone(), readiness.clone());
         control.spawn(async move {

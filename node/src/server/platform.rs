@@ -27,6 +27,7 @@ use super::acme::Wake;
 use super::autoscale::{self, Autoscale};
 use super::build::{Build, Source};
 use super::certs::shown::Shown;
+use super::drains::{Drains, Policy};
 use super::files::{self, Files};
 use super::logs::Logs;
 use super::sites::Sites;
@@ -53,6 +54,7 @@ pub(crate) struct Platform {
     autoscale: Autoscale,
     sites: Sites,
     files: Files,
+    drains: Drains,
     shown: Shown,
     acme: Wake,
     /// Each is prepared once, and none waits for another's preparation.
@@ -116,6 +118,8 @@ impl Platform {
         let engine = Engine::new(EngineConfig::default())?;
         let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
         let sites = Sites::default();
+        let policy = Policy::new(settings.drain_private, settings.drain_ca.as_deref())?;
+        let drains = Drains::new(policy);
         let (packs, building) = (Mutex::default(), Mutex::default());
         let cache = Arc::new(Cache::new(settings.cache_size));
         let (moving, receiving, naming) = Default::default();
@@ -130,6 +134,7 @@ impl Platform {
             autoscale: Autoscale::default(),
             sites,
             files: Files::default(),
+            drains,
             shown: Shown::new()?,
             acme: Wake::default(),
             packs,
@@ -171,6 +176,20 @@ impl Platform {
     /// What is counted of each app.
     pub(crate) fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    /// The log drains.
+    pub(crate) fn drains(&self) -> &Drains {
+        &self.drains
+    }
+
+    /// Begins to send on the logs of all apps that have drains.
+    pub(crate) fn start_drains(&self) {
+        for app in self.store.apps().unwrap_or_default() {
+            for drain in self.store.drains(&app.name).unwrap_or_default() {
+                self.drains.start(&self.logs, &app.name, &drain);
+            }
+        }
     }
 
     /// What apps have in `public/`.
@@ -355,7 +374,9 @@ impl Platform {
     pub(crate) fn destroy(&self, name: &AppName) -> anyhow::Result<()> {
         let _naming = self.naming();
         let releases = self.store.releases(name)?;
+        let drains = self.store.drains(name)?;
         self.store.delete_app(name)?;
+        drains.iter().for_each(|drain| self.drains.stop(&drain.id));
         self.refresh(name);
         self.grid.remove(name);
         self.files.set(name, None);

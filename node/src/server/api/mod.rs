@@ -7,6 +7,7 @@ mod auth;
 mod cache;
 mod certs;
 mod domains;
+mod drains;
 mod figures;
 mod settings;
 mod streams;
@@ -237,6 +238,7 @@ async fn of_app(
             let body: Rollback = read(request).await?;
             roll_back(&platform, app, body.version).await
         }
+        (_, ["drains"]) => drains::serve(&platform, method, app, request).await,
         (_, ["domains", rest @ ..]) => domains::serve(&platform, method, app, rest, request).await,
         (_, ["cache", rest @ ..]) => cache::serve(&platform, method, app, rest, request).await,
         (_, ["certs", rest @ ..]) => certs::serve(&platform, method, app, rest, request).await,

@@ -7,6 +7,7 @@
 pub(crate) mod acme;
 pub(crate) mod certs;
 pub(crate) mod domains;
+pub(crate) mod drains;
 mod schema;
 pub(crate) mod settings;
 mod sqlite;
@@ -89,7 +90,13 @@ pub(crate) type Config = BTreeMap<String, String>;
 
 /// Where apps, releases, config vars and tokens are kept. What a method has returned survives a kill.
 pub(crate) trait Store:
-    acme::AcmeStore + certs::CertStore + domains::DomainStore + settings::SettingStore + Send + Sync
+    drains::DrainStore
+    + acme::AcmeStore
+    + certs::CertStore
+    + domains::DomainStore
+    + settings::SettingStore
+    + Send
+    + Sync
 {
     /// Adds an app with so many web dynos.
     fn create_app(&self, name: &AppName, formation: u32) -> Result<AppRecord, StoreError>;

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// What each version of the store added. A step that has been released is never changed: a change is another step.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "create table apps (name text primary key, created_at text not null, formation integer not null) strict;
      create table releases (
         app text not null references apps (name) on delete cascade on update cascade,
@@ -31,6 +31,10 @@ const STEPS: [&str; 3] = [
      create table acme_hosts (
         host text primary key, app text not null references apps (name) on delete cascade on update cascade,
         failures integer not null, next_attempt integer not null, message text not null) strict;",
+    "create table drains (
+        id text primary key, app text not null references apps (name) on delete cascade on update cascade,
+        url text not null, token text not null, created_at text not null) strict;
+     create index drains_of_app on drains (app);",
 ];
 
 /// Takes the steps that the store has not taken yet, each whole or not at all.
