@@ -53,7 +53,8 @@ impl Taken {
             return Ok(None);
         };
         stream.set_read_timeout(Some(QUIET + Duration::from_secs(10)))?;
-        stream.write_all(b"?")?;
+        // A busy node may have answered and hung up before it was asked: then its answer can be read all the same.
+        let _ = stream.write_all(b"?");
         let (words, sockets) = receive(&stream)
             .context("the node that runs does not answer: stop it, then start this one")?;
         if words == BUSY {

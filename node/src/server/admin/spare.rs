@@ -46,9 +46,10 @@ mod tests {
     #[test]
     fn what_was_used_is_put_by_again() {
         let spare = Spare::new().unwrap();
-        let used: Vec<_> = std::iter::from_fn(|| spare.take()).collect();
+        let all = || std::iter::from_fn(|| spare.take()).collect::<Vec<_>>();
+        let used = all();
         assert_eq!(used.len(), COUNT);
         drop(used);
-        assert_eq!(std::iter::from_fn(|| spare.take()).count(), COUNT);
+        assert_eq!(all().len(), COUNT);
     }
 }
