@@ -170,7 +170,11 @@ impl Client {
 fn push(app: &Repository, word: &str) {
     app.write(
         "config.ru",
-        &format!("run ->(e) {{ [200, {{}}, ['{word}']] }}\n"),
+        // With its length: an answer that is not complete at once would come in chunks, which the client does not read.
+        &format!(
+            "run ->(e) {{ [200, {{'content-length' => '{}'}}, ['{word}']] }}\n",
+            word.len()
+        ),
     );
     let push = app.push("main");
     assert!(push.success, "{}", push.text);

@@ -58,6 +58,8 @@ pub(crate) async fn init(repository: &Path, data: &Path) -> anyhow::Result<()> {
         ("transfer.fsckObjects", "true"),
         ("receive.denyDeletes", "true"),
         ("gc.auto", "0"),
+        // Nor its frame, whose lock would stay when a client hangs up right after a push.
+        ("receive.autogc", "false"),
     ] {
         git(&["config", name, value], repository).await?;
     }
