@@ -392,7 +392,8 @@ impl<G: Grid> Trip<'_, G> {
         let reply = match std::mem::replace(&mut answer.body, DynoBody::Full(Bytes::new())) {
             DynoBody::Full(body) => {
                 let stored = head.with_body(body);
-                let kept = self.keep(stored, &groups, fetched.purges);
+                let cache = &self.ask.router.cache;
+                let kept = cache.keep(stored, &self.account, &groups, fetched.purges);
                 let (stored, kept) = match kept {
                     Ok(stored) => (stored, Ok(())),
                     Err(stored) => (stored, Err(Refusal::Purged)),
@@ -420,10 +421,9 @@ impl<G: Grid> Trip<'_, G> {
                 let head = filling.head.clone();
                 let store = move |body| {
                     let stored = head.with_body(body);
-                    cache
-                        .cache
-                        .keep(stored, &account, &groups, purges)
-                        .unwrap_or(head)
+                    let kept = cache.cache.keep(stored, &account, &groups, purges);
+                    // Those who wait for it came before the purge: they get it whole.
+                    kept.unwrap_or_else(|purged| purged)
                 };
                 let limits = (
                     self.ask.router.cache.store.most,
@@ -450,14 +450,7 @@ impl<G: Grid> Trip<'_, G> {
         };
         if !own {
             // It was made for nobody in particular, and this is somebody: asked again as it came.
-            return Box::pin(go(
-                self.ask,
-                self.request,
-                self.miss,
-                Manner::AsItCame,
-                None,
-            ))
-            .await;
+            return self.as_it_came().await;
         }
         Ok(Reply {
             served: Some(answer.served),
@@ -465,19 +458,10 @@ impl<G: Grid> Trip<'_, G> {
         })
     }
 
-    fn keep(
-        &self,
-        stored: Stored,
-        groups: &[Group],
-        purges: u64,
-    ) -> Result<Arc<Stored>, Arc<Stored>> {
-        let again = stored.with_body(stored.body.clone());
-        let kept = self
-            .ask
-            .router
-            .cache
-            .keep(stored, &self.account, groups, purges);
-        kept.ok_or_else(|| Arc::new(again))
+    /// Sends the request once more, for this client alone.
+    async fn as_it_came(&self) -> Result<Reply, Failure> {
+        let again = go(self.ask, self.request, self.miss, Manner::AsItCame, None);
+        Box::pin(again).await
     }
 
     /// A response that is for who asked alone.
@@ -500,14 +484,7 @@ impl<G: Grid> Trip<'_, G> {
         }
         if cleaned {
             // The answer to nobody in particular is not the answer to this request.
-            return Box::pin(go(
-                self.ask,
-                self.request,
-                self.miss,
-                Manner::AsItCame,
-                None,
-            ))
-            .await;
+            return self.as_it_came().await;
         }
         let verdict = Verdict::Miss {
             why: self.miss.why,
@@ -681,12 +658,9 @@ fn update_in<G: Grid>(
         release,
     );
     strip(&mut head.headers);
-    cache.keep(
-        head.with_body(stored.body.clone()),
-        account,
-        &groups,
-        fetched.purges,
-    )
+    let updated = head.with_body(stored.body.clone());
+    let kept = cache.keep(updated, account, &groups, fetched.purges);
+    kept.ok()
 }
 
 /// Stores the answer to a POST that is what GET would get.
@@ -713,12 +687,9 @@ pub(crate) fn store_full<G: Grid>(ask: &Ask<G>, fetched: Fetched<'_>, answer: &A
     if let Ok(head) = plan(ask, &account, &miss, &fetched, answer, true)
         && !head.always_validated()
     {
-        ask.router.cache.keep(
-            head.with_body(body.clone()),
-            &account,
-            &groups,
-            fetched.purges,
-        );
+        let stored = head.with_body(body.clone());
+        let cache = &ask.router.cache;
+        let _ = cache.keep(stored, &account, &groups, fetched.purges);
     }
 }
 

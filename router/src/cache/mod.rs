@@ -138,14 +138,18 @@ impl Cache {
             .count()
     }
 
-    /// Stores a response in its groups, unless any of them has been purged since there were `before` purges.
+    /// Stores a response in its groups.
+    ///
+    /// # Errors
+    ///
+    /// The response, if any of them has been purged since there were `before` purges: it is not stored then.
     fn keep(
         &self,
         stored: Stored,
         account: &Arc<Account>,
         groups: &[Group],
         before: u64,
-    ) -> Option<Arc<Stored>> {
+    ) -> Result<Arc<Stored>, Arc<Stored>> {
         let bytes = stored.weight() as u64;
         let membership = self.groups.join(&stored.key, groups);
         let kept = Some(Kept::new(account.clone(), membership, bytes));
@@ -154,8 +158,8 @@ impl Cache {
             .put(stored.key.clone(), Slot::Stored(stored.clone()));
         if account.purged_since(before, groups) {
             self.store.remove_this(&stored);
-            return None;
+            return Err(stored);
         }
-        Some(stored)
+        Ok(stored)
     }
 }

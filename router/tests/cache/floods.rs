@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use corundum_router::cache::Cache;
+use corundum_router::cache::{Cache, Scope};
 use corundum_router::failure::Failure;
 use corundum_router::grid::DynoBody;
 use futures_util::future::join_all;
@@ -160,6 +160,21 @@ async fn who_waits_shares_a_body_that_is_on_its_way() {
         assert_eq!(rig.asked(), 1);
         assert_eq!(rig.get("/").await.x_cache(), "HIT");
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_body_that_is_purged_on_its_way_gets_it_whole() {
+    let (app, permits) = streaming(&[("Cache-Control", "max-age=60")], 3, 2);
+    let rig = Rig::start(app).await;
+    let name = "app".parse().unwrap();
+    let purge = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        rig.cache.purge(&name, &Scope::App);
+        permits.add_permits(3);
+    };
+    let (got, ()) = tokio::join!(flood(&rig, 10), purge);
+    assert!(got.iter().all(|got| got.body == "aabbcc"), "{got:?}");
+    assert_eq!(rig.cache.stats(&name).entries, 0);
 }
 
 #[tokio::test]
