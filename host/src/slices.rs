@@ -2,6 +2,7 @@
 //!
 //! [`corundum_sdk::pack::slices`] has a pack's code ask; this answers.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use corundum_sdk::pack::slices::{CLOCK, MODULE, POLL, TICK};
@@ -18,17 +19,20 @@ const FIRST: u32 = 2;
 
 /// One number in a memory that all dynos of an engine share and none can write to. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Clock {
+pub(crate) struct Clock(Arc<Parts>);
+
+struct Parts {
     memory: SharedMemory,
+    /// The type of what dynos call.
     tick: FuncType,
 }
 
 impl Clock {
     pub(crate) fn new(engine: &wasmtime::Engine) -> wasmtime::Result<Self> {
-        let clock = Self {
+        let clock = Self(Arc::new(Parts {
             memory: SharedMemory::new(engine, MemoryType::shared(1, 1))?,
             tick: FuncType::new(engine, [], [ValType::I32]),
-        };
+        }));
         // What has never asked has seen 0: then it is not 0.
         clock.advance();
         Ok(clock)
@@ -36,11 +40,11 @@ impl Clock {
 
     /// Ends a slice of everybody.
     pub(crate) fn advance(&self) {
-        native::first_word(&self.memory).fetch_add(1, Ordering::Relaxed);
+        native::first_word(&self.0.memory).fetch_add(1, Ordering::Relaxed);
     }
 
     fn now(&self) -> u32 {
-        native::first_word(&self.memory).load(Ordering::Relaxed)
+        native::first_word(&self.0.memory).load(Ordering::Relaxed)
     }
 
     /// When the slice of a call that begins now is over.
@@ -56,10 +60,10 @@ impl Clock {
         store: &mut Store<State>,
     ) -> Option<Extern> {
         match name {
-            CLOCK => Some(self.memory.clone().into()),
+            CLOCK => Some(self.0.memory.clone().into()),
             TICK => {
                 let tick = linker.get(&mut *store, MODULE, TICK).ok()?.into_func()?;
-                let kind = RefType::new(false, HeapType::ConcreteFunc(self.tick.clone()));
+                let kind = RefType::new(false, HeapType::ConcreteFunc(self.0.tick.clone()));
                 let kind = GlobalType::new(ValType::Ref(kind), Mutability::Const);
                 let global = Global::new(store, kind, Val::FuncRef(Some(tick))).ok()?;
                 Some(global.into())

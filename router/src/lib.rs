@@ -9,6 +9,7 @@
 mod ask;
 pub mod body;
 mod budget;
+mod byte_range;
 pub mod cache;
 pub mod challenges;
 mod check;

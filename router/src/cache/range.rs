@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::byte_range::part;
+
 /// Ranges that one request may ask for. More are answered whole: the parts' heads would outgrow what they carry.
 const MOST: usize = 16;
 
@@ -59,39 +61,6 @@ pub fn parse(header: &[u8], length: u64) -> Ranges {
         return Ranges::Whole;
     }
     Ranges::Parts(parts)
-}
-
-/// One `first-last`, `first-` or `-last`; empty if nothing of it is there.
-fn part(spec: &[u8], length: u64) -> Option<Range<u64>> {
-    let dash = spec.iter().position(|byte| *byte == b'-')?;
-    let (first, last) = (&spec[..dash], &spec[dash + 1..]);
-    if first.is_empty() {
-        let suffix = number(last)?;
-        return Some(length.saturating_sub(suffix)..length);
-    }
-    let first = number(first)?;
-    let end = if last.is_empty() {
-        length
-    } else {
-        let last = number(last)?;
-        if last < first {
-            return None;
-        }
-        last.saturating_add(1).min(length)
-    };
-    Some(first.min(length)..end)
-}
-
-/// Digits; more than can be counted are the most that can.
-fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let add = |sum: u64, digit: &u8| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    };
-    Some(digits.iter().fold(0, add))
 }
 
 #[cfg(test)]

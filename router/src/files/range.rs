@@ -5,6 +5,8 @@ use std::ops::Range;
 use http::HeaderMap;
 use http::header::RANGE;
 
+use crate::byte_range::part;
+
 /// What a request's `Range` asks of content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -33,36 +35,14 @@ pub(crate) fn asked(headers: &HeaderMap, length: usize) -> Asked {
 }
 
 fn parse(range: &str, length: usize) -> Option<Asked> {
-    let (first, last) = range.split_once('-')?;
-    if first.is_empty() {
-        let suffix = number(last)?.min(length);
-        return Some(satisfiable(length - suffix..length));
-    }
-    let first = number(first)?;
-    let end = if last.is_empty() {
-        length
-    } else {
-        let last = number(last)?;
-        if last < first {
-            return None;
-        }
-        last.saturating_add(1).min(length)
-    };
-    Some(satisfiable(first..end))
-}
-
-fn satisfiable(range: Range<usize>) -> Asked {
-    if range.is_empty() {
+    let part = part(range.as_bytes(), length as u64)?;
+    // Neither end is beyond the length.
+    let part = part.start as usize..part.end as usize;
+    Some(if part.is_empty() {
         Asked::Nothing
     } else {
-        Asked::Part(range)
-    }
-}
-
-/// A number of digits alone; one too large to count is larger than any content.
-fn number(text: &str) -> Option<usize> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().unwrap_or(usize::MAX))
+        Asked::Part(part)
+    })
 }
 
 #[cfg(test)]

@@ -17,12 +17,11 @@ use std::time::Duration;
 
 use corundum_router::limits::Limits;
 use corundum_router::server::ServerLimits;
-use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
 use case::{Case, End, Then};
-use support::Router;
 use support::http1::{Reader, To};
+use support::{Router, assert_all_hold};
 
 /// So many there are at least: a corpus that is not run must not pass for one that holds.
 const LEAST: usize = 300;
@@ -38,21 +37,7 @@ fn the_corpus_has_each_case_once() {
 
 #[tokio::test]
 async fn every_case_holds_against_the_router() {
-    let failures: Vec<String> = futures_util::stream::iter(cases::all())
-        .map(|case| async move {
-            let failed = run(&case).await.err();
-            failed.map(|what| format!("{} ({}): {what}", case.name, case.section))
-        })
-        .buffer_unordered(16)
-        .filter_map(|failed| async { failed })
-        .collect()
-        .await;
-    assert!(
-        failures.is_empty(),
-        "{} cases failed:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert_all_hold(cases::all(), 16, named, run).await;
 }
 
 /// The same bytes, one at a time: where they are cut must not matter.
@@ -61,16 +46,12 @@ async fn every_case_holds_when_its_bytes_come_one_by_one() {
     let short = cases::all()
         .into_iter()
         .filter(|case| case.send.len() < 400);
-    let failures: Vec<String> = futures_util::stream::iter(short)
-        .map(|case| async move {
-            let failed = run_in_pieces(&case, 1).await.err();
-            failed.map(|what| format!("{} ({}): {what}", case.name, case.section))
-        })
-        .buffer_unordered(64)
-        .filter_map(|failed| async { failed })
-        .collect()
-        .await;
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let in_pieces = async |case: &Case| run_in_pieces(case, 1).await;
+    assert_all_hold(short, 64, named, in_pieces).await;
+}
+
+fn named(case: &Case) -> String {
+    format!("{} ({})", case.name, case.section)
 }
 
 async fn run(case: &Case) -> Result<(), String> {

@@ -13,12 +13,10 @@ mod support;
 
 use std::collections::HashSet;
 
-use futures_util::StreamExt;
-
 use case::{Case, Outcome};
 use client::Client;
 use frame::{END_STREAM, GOAWAY, HEADERS, RST_STREAM};
-use support::Router;
+use support::{Router, assert_all_hold};
 
 /// So many there are at least: a corpus that is not run must not pass for one that holds.
 const LEAST: usize = 150;
@@ -33,21 +31,11 @@ fn the_corpus_has_each_case_once() {
 
 #[tokio::test]
 async fn every_case_holds_against_the_router() {
-    let failures: Vec<String> = futures_util::stream::iter(cases::all())
-        .map(|case| async move {
-            let failed = run(&case).await.err();
-            failed.map(|what| format!("{} ({}): {what}", case.name, case.section))
-        })
-        .buffer_unordered(16)
-        .filter_map(|failed| async { failed })
-        .collect()
-        .await;
-    assert!(
-        failures.is_empty(),
-        "{} cases failed:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert_all_hold(cases::all(), 16, named, run).await;
+}
+
+fn named(case: &Case) -> String {
+    format!("{} ({})", case.name, case.section)
 }
 
 async fn run(case: &Case) -> Result<(), String> {

@@ -14,11 +14,37 @@ use std::time::Duration;
 use corundum_router::limits::Limits;
 use corundum_router::router::Router as Served;
 use corundum_router::server::{self, ServerLimits};
+use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use grid::FakeGrid;
+
+/// Runs the cases of a corpus, so many at once, and asserts that all hold. `what` names a case.
+pub(crate) async fn assert_all_hold<C>(
+    cases: impl IntoIterator<Item = C>,
+    at_once: usize,
+    what: impl Fn(&C) -> String,
+    run: impl AsyncFn(&C) -> Result<(), String>,
+) {
+    let (what, run) = (&what, &run);
+    let failures: Vec<String> = futures_util::stream::iter(cases)
+        .map(|case| async move {
+            let failed = run(&case).await.err();
+            failed.map(|why| format!("{}: {why}", what(&case)))
+        })
+        .buffer_unordered(at_once)
+        .filter_map(|failed| async { failed })
+        .collect()
+        .await;
+    assert!(
+        failures.is_empty(),
+        "{} cases failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
 
 /// A router that listens.
 pub(crate) struct Router {

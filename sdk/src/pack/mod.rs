@@ -9,6 +9,7 @@ mod manifest;
 pub mod mri;
 pub mod roots;
 pub mod ruby;
+mod section;
 pub mod slices;
 pub mod split;
 pub mod transfer;

@@ -13,6 +13,7 @@ use wasm_encoder::{
 use wasmparser::{DataKind, ExternalKind, Operator, Parser, Payload, TypeRef};
 
 use super::image::{GlobalValue, ImageGlobal};
+use super::section::counted;
 
 /// The module that code imports its memory and globals from.
 pub const IMAGE: &str = "image";
@@ -71,8 +72,9 @@ pub fn split(name: &str, wasm: &[u8]) -> Result<Split, SplitError> {
             imports_written = true;
         }
         match payload {
-            Payload::ImportSection(reader) => {
-                imports(&mut code, past_count(bytes), reader.count(), &found);
+            Payload::ImportSection(_) => {
+                let (count, entries) = counted(bytes)?;
+                imports(&mut code, entries, count, &found);
                 imports_written = true;
             }
             Payload::MemorySection(_) | Payload::GlobalSection(_) | Payload::CustomSection(_) => {}
@@ -261,15 +263,6 @@ fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
         id: 2,
         data: &section,
     });
-}
-
-/// A section's bytes after its count (an unsigned LEB128 of 32 bits).
-fn past_count(bytes: &[u8]) -> &[u8] {
-    let end = bytes
-        .iter()
-        .position(|byte| byte & 0x80 == 0)
-        .map_or(bytes.len(), |at| at + 1);
-    &bytes[end..]
 }
 
 /// The names of the functions that `wasm` imports from `module`, with the count of parameters and results.

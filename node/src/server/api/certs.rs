@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use corundum_sdk::names::AppName;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::super::certs::check::CertError;
 use super::super::certs::{self};
 use super::super::platform::Platform;
-use super::{Answer, Refusal, no_such_endpoint, ok, read};
+use super::{Answer, Refusal, invalid, no_such_endpoint, ok, read};
 
 #[derive(Deserialize)]
 struct Put {
@@ -24,11 +24,7 @@ impl From<CertError> for Refusal {
     fn from(error: CertError) -> Self {
         match error {
             CertError::Store(error) => error.into(),
-            error => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid_params",
-                error.to_string(),
-            ),
+            error => invalid(error),
         }
     }
 }

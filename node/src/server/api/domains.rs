@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use corundum_sdk::names::AppName;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::super::domains::{self, DomainError};
 use super::super::platform::Platform;
-use super::{Answer, Refusal, no_such_endpoint, ok, read};
+use super::{Answer, Refusal, invalid, no_such_endpoint, ok, read};
 
 #[derive(Deserialize)]
 struct Add {
@@ -21,11 +21,7 @@ impl From<DomainError> for Refusal {
     fn from(error: DomainError) -> Self {
         match error {
             DomainError::Store(error) => error.into(),
-            error => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid_params",
-                error.to_string(),
-            ),
+            error => invalid(error),
         }
     }
 }

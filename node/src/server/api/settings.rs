@@ -3,22 +3,18 @@
 use std::sync::Arc;
 
 use corundum_sdk::names::AppName;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use hyper::body::Incoming;
 
 use super::super::platform::Platform;
 use super::super::settings::{self, SettingError};
-use super::{Answer, Refusal, no_such_endpoint, ok, read};
+use super::{Answer, Refusal, invalid, no_such_endpoint, ok, read};
 
 impl From<SettingError> for Refusal {
     fn from(error: SettingError) -> Self {
         match error {
             SettingError::Store(error) => error.into(),
-            error => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid_params",
-                error.to_string(),
-            ),
+            error => invalid(error),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::calls::{Effect, Reach};
 use super::flow::{Graph, Locals};
 use super::values::{Pointers, Trace, Waiting, set_by};
 use super::{Facts, RootsError};
+use crate::pack::section::counted;
 
 /// C keeps its stack aligned to this.
 const ALIGNMENT: u32 = 16;
@@ -404,7 +405,7 @@ impl Writer {
 
     /// The function's body, from its old declaration of locals and the new code.
     fn finish(&self, declared: &[u8]) -> Result<Vec<u8>, RootsError> {
-        let (groups, rest) = count(declared)?;
+        let (groups, rest) = counted(declared)?;
         let mut body = Vec::new();
         (groups + self.added.len() as u32).encode(&mut body);
         body.extend_from_slice(rest);
@@ -415,13 +416,6 @@ impl Writer {
         body.extend_from_slice(&self.code);
         Ok(body)
     }
-}
-
-/// The number that `bytes` begin with, and what follows it.
-fn count(bytes: &[u8]) -> Result<(u32, &[u8]), RootsError> {
-    let mut reader = wasmparser::BinaryReader::new(bytes, 0);
-    let count = reader.read_var_u32()?;
-    Ok((count, &bytes[reader.original_position()..]))
 }
 
 fn encoded(kind: ValType) -> Result<wasm_encoder::ValType, RootsError> {

@@ -21,6 +21,8 @@ use wasm_encoder::{
 };
 use wasmparser::{FunctionBody, KnownCustom, Name, Operator, Parser, Payload, TypeRef};
 
+use crate::pack::section::counted;
+
 /// The module that code imports the clock and what belongs to it from.
 pub const MODULE: &str = "corundum";
 /// The shared memory of one page whose first four bytes are the clock.
@@ -389,13 +391,6 @@ fn rewrite(
         }
     }
     Ok(code)
-}
-
-/// The number that a section begins with, and its entries.
-fn counted(bytes: &[u8]) -> Result<(u32, &[u8]), SliceError> {
-    let mut reader = wasmparser::BinaryReader::new(bytes, 0);
-    let count = reader.read_var_u32()?;
-    Ok((count, &bytes[reader.original_position()..]))
 }
 
 #[cfg(test)]
