@@ -2,13 +2,17 @@
 
 #![allow(dead_code, reason = "tests and benchmarks each use a part of it")]
 
+#[path = "../support/ports.rs"]
+mod ports;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+pub(crate) use ports::free_port;
 
 const CORUNDUM: &str = env!("CARGO_BIN_EXE_corundum");
 
@@ -104,22 +108,6 @@ pub(crate) struct Node {
 pub(crate) struct Repository {
     path: PathBuf,
     home: PathBuf,
-}
-
-/// A port that nobody listens on, below those that the kernel gives to clients: a node that is killed finds its own
-/// free again.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    const FIRST: u32 = 12_000;
-    const COUNT: u32 = 20_000;
-    loop {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST + (std::process::id().wrapping_mul(97) + next) % COUNT;
-        let port = u16::try_from(port).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// Packs are prepared once on a machine, not once a test.

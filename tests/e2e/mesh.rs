@@ -34,6 +34,12 @@ fn what_an_app_does_is_seen_in_metrics_info_and_ps() {
         assert_eq!(node.get("counted", "/").0, 200);
     }
     assert_eq!(node.get("counted", "/exit").0, 503);
+    // The answer comes before its dyno has gone, whose name the next one is to have.
+    let gone = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        sample(&node.admin("/metrics").1, "corundum_live_dynos") == 0.0
+    });
+    assert!(gone);
     assert_eq!(node.get("counted", "/").0, 200);
     assert_eq!(node.get("nobody", "/").0, 404);
 

@@ -5,6 +5,8 @@
 
 pub(crate) mod grid;
 pub(crate) mod http1;
+#[path = "../../../tests/support/ports.rs"]
+mod ports;
 pub(crate) mod process;
 
 use std::net::SocketAddr;

@@ -1,9 +1,11 @@
 //! A server of Debian's, started for a test and stopped with it.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::ports::free_port;
 
 /// A process that ends with this.
 pub(crate) struct Process(Child);
@@ -38,8 +40,7 @@ impl Drop for Process {
 
 /// An address that is free now.
 pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 /// Whether a program of Debian's is there. A check that cannot run says so, and fails where everything has to run.
