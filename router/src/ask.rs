@@ -12,6 +12,7 @@ use crate::gateway;
 use crate::grid::{DynoBody, Grid, RequestBody};
 use crate::headers;
 use crate::reply::Served;
+use crate::request_id::RequestId;
 use crate::router::Router;
 use crate::site::Site;
 
@@ -20,9 +21,9 @@ pub(crate) struct Ask<G> {
     pub(crate) router: Arc<Router<G>>,
     pub(crate) site: Arc<Site>,
     pub(crate) connection: Connection,
-    pub(crate) host: String,
+    pub(crate) host: Arc<str>,
     /// The request's id.
-    pub(crate) id: HeaderValue,
+    pub(crate) id: RequestId,
 }
 
 /// What a dyno has answered.
@@ -50,7 +51,7 @@ impl<G: Grid> Ask<G> {
     pub(crate) async fn dispatch(
         &self,
         mut request: Parts,
-        id: HeaderValue,
+        id: &RequestId,
         length: Option<u64>,
         body: RequestBody,
     ) -> Result<Answer, Failure> {

@@ -1,6 +1,8 @@
 //! What is refused before anything is asked: requests that cannot be served as they are. What HTTP/1 alone has to say
 //! of a head's form is in [`guard`](crate::guard).
 
+use std::sync::Arc;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
@@ -20,7 +22,7 @@ fn refuse<T>(status: StatusCode, why: &'static str) -> Result<T, Failure> {
 
 /// The host's name that a request is routed by: the target's, where that names one, else the `Host` header's
 /// (RFC 9112 section 3.2.2; RFC 9113 section 8.3.1).
-pub(crate) fn host(parts: &Parts) -> Result<String, Failure> {
+pub(crate) fn host(parts: &Parts) -> Result<Arc<str>, Failure> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => None,
@@ -39,12 +41,20 @@ pub(crate) fn host(parts: &Parts) -> Result<String, Failure> {
     let named = named.filter(|named| !http2 || names_plainly(parts, named));
     let named = named.map(|named| named.rsplit_once('@').map_or(named, |(_, host)| host));
     match named.filter(|named| is_host(named)).map(without_port) {
-        Some(name) if !name.is_empty() => Ok(name.to_ascii_lowercase()),
+        Some(name) if !name.is_empty() => Ok(lower_case(name)),
         _ => refuse(
             StatusCode::BAD_REQUEST,
             "The request does not name one host.",
         ),
     }
+}
+
+fn lower_case(name: &str) -> Arc<str> {
+    let mut lower: Arc<str> = name.into();
+    if let Some(letters) = Arc::get_mut(&mut lower) {
+        letters.make_ascii_lowercase();
+    }
+    lower
 }
 
 fn names_plainly(parts: &Parts, named: &str) -> bool {

@@ -10,6 +10,8 @@ use corundum_sdk::names::AppName;
 pub struct Connection {
     /// The client.
     pub peer: SocketAddr,
+    /// Its IP address as apps and logs have it.
+    pub address: Arc<str>,
     /// The address it connected to.
     pub local: SocketAddr,
     /// Whether it is encrypted.
@@ -31,6 +33,17 @@ pub enum Hosts {
 }
 
 impl Connection {
+    /// One that may ask for any host, and is not encrypted.
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            peer,
+            address: peer.ip().to_canonical().to_string().into(),
+            local,
+            tls: false,
+            hosts: Hosts::Any,
+        }
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use corundum_sdk::names::AppName;
 use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
@@ -14,24 +13,22 @@ use crate::cache::{CACHE_STATUS, X_CACHE};
 use crate::connection::Connection;
 use crate::error_page;
 use crate::failure::Failure;
-use crate::figures::AppFigures;
 use crate::grid::{DynoBody, Grid};
 use crate::load::Place;
-use crate::log_line::Entry;
+use crate::log_line::{Entry, Line};
 use crate::outflow::Outflow;
-use crate::own_page::OwnPages;
 use crate::reply::Reply;
+use crate::request_id::REQUEST_ID;
 use crate::router::Router;
+use crate::site::Site;
 use crate::traffic::Ticket;
 
 /// What is gathered of a request for its log line.
 pub(crate) struct Exchange {
     pub(crate) entry: Entry,
     pub(crate) started: Instant,
-    /// Where it is counted, once it is known whose it is.
-    pub(crate) figures: Option<Arc<AppFigures>>,
-    /// The app's own pages, if it has any.
-    pub(crate) pages: Option<OwnPages>,
+    /// Whose it is, once that is known.
+    pub(crate) site: Option<Arc<Site>>,
     /// Its place on its connection.
     pub(crate) ticket: Ticket,
 }
@@ -43,9 +40,9 @@ impl Exchange {
             .path_and_query()
             .map_or("", |target| target.as_str());
         let entry = Entry {
-            method: parts.method.as_str().to_owned(),
-            path: target.to_owned(),
-            forwarded: connection.peer.ip().to_canonical().to_string(),
+            method: parts.method.clone(),
+            path: target.into(),
+            forwarded: connection.address.clone(),
             protocol: match parts.version {
                 Version::HTTP_10 => "http1.0",
                 Version::HTTP_2 => "http2",
@@ -57,23 +54,23 @@ impl Exchange {
         Self {
             entry,
             started: Instant::now(),
-            figures: None,
-            pages: None,
+            site: None,
             ticket: ticket.clone(),
         }
     }
 
-    /// Logs and counts the request, which has ended well or in `failure`.
-    pub(crate) fn end<G: Grid>(&self, grid: &G, app: &AppName, failure: Option<&Failure>) {
-        if let Some(figures) = &self.figures {
-            figures.record(&self.entry, failure);
+    /// Logs and counts the request, which has ended well or in `failure`, if it is any app's.
+    pub(crate) fn end<G: Grid>(self, grid: &G, failure: Option<Failure>) {
+        if let Some(site) = &self.site {
+            site.figures.record(&self.entry, failure.as_ref());
+            grid.log(&site.app, Line::new(self.entry, failure));
         }
-        grid.log(app, self.entry.line(failure));
     }
 
     /// The page of a failure.
     pub(crate) fn refuse(&mut self, failure: &Failure, parts: &Parts) -> Response<ResponseBody> {
-        let mut response = error_page::page(failure, &parts.headers, self.pages.as_ref());
+        let pages = self.site.as_ref().map(|site| &site.pages);
+        let mut response = error_page::page(failure, &parts.headers, pages);
         if let Some(after) = failure.retry_after() {
             let seconds = after.as_secs_f64().ceil() as u64;
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
@@ -91,14 +88,13 @@ impl Exchange {
     pub(crate) fn refuse_and_log<G: Grid>(
         mut self,
         grid: &G,
-        app: &AppName,
         failure: &Failure,
         parts: &Parts,
     ) -> Response<ResponseBody> {
         let response = self.refuse(failure, parts);
         self.entry.status = failure.status().as_u16();
         self.entry.service = self.started.elapsed();
-        self.end(grid, app, Some(failure));
+        self.end(grid, Some(failure.clone()));
         response
     }
 
@@ -106,7 +102,6 @@ impl Exchange {
     pub(crate) fn answer<G: Grid>(
         mut self,
         router: &Router<G>,
-        app: AppName,
         reply: Reply,
         parts: &Parts,
         place: Place,
@@ -116,6 +111,7 @@ impl Exchange {
         let headers = response.headers_mut();
         headers.insert(X_CACHE, reply.verdict.x_cache());
         headers.insert(CACHE_STATUS, reply.verdict.cache_status());
+        headers.insert(REQUEST_ID, self.entry.request_id.header());
         self.entry.cache = reply.verdict.as_str();
         let bodiless = parts.method == Method::HEAD
             || status == StatusCode::NO_CONTENT
@@ -161,7 +157,7 @@ impl Exchange {
             if let Some(failure) = &failure {
                 self.entry.status = failure.status().as_u16();
             }
-            self.end(&*grid, &app, failure.as_ref());
+            self.end(&*grid, failure);
             drop(place);
         });
         response.map(|()| ResponseBody::new(source, length, Some(on_end)))

@@ -41,10 +41,7 @@ pub(crate) fn scgi_head(
         connection.local.port().to_string().as_bytes(),
     );
     head.pair(b"SERVER_PROTOCOL", protocol(parts.version).as_bytes());
-    head.pair(
-        b"REMOTE_ADDR",
-        connection.peer.ip().to_canonical().to_string().as_bytes(),
-    );
+    head.pair(b"REMOTE_ADDR", connection.address.as_bytes());
     head.pair(b"rack.url_scheme", connection.scheme().as_bytes());
     // What names the host in the request's target prevails over the header (RFC 9112 section 3.2.2); h2 has only that.
     let authority = parts.uri.authority();
@@ -160,15 +157,10 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::connection::Hosts;
 
     fn fields(request: Request<()>) -> Vec<(String, String)> {
-        let connection = Connection {
-            peer: "10.0.0.1:5".parse().unwrap(),
-            local: "10.0.0.2:80".parse().unwrap(),
-            tls: false,
-            hosts: Hosts::Any,
-        };
+        let (peer, local) = ("10.0.0.1:5", "10.0.0.2:80");
+        let connection = Connection::new(peer.parse().unwrap(), local.parse().unwrap());
         let head = scgi_head(&request.into_parts().0, "a.example", &connection, Some(0));
         let text = String::from_utf8(head.as_bytes().to_vec()).unwrap();
         let fields: Vec<String> = text

@@ -12,6 +12,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
+use crate::log_line::Line;
 use crate::site::Site;
 
 /// Dynos behind the router.
@@ -28,7 +29,7 @@ pub trait Grid: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Dispatched, Failure>> + Send;
 
     /// Takes a line of the router's log about `app`. Must not block.
-    fn log(&self, app: &AppName, line: String);
+    fn log(&self, app: &AppName, line: Line);
 }
 
 /// A request's body on its way to a dyno.

@@ -1,30 +1,31 @@
 //! Which headers pass: hop-by-hop ones do not, and the router adds its own.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use crate::connection::Connection;
+use crate::request_id::{REQUEST_ID, RequestId};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Headers that belong to one connection (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
 ];
-
-/// A request id that came with a request is kept up to this length.
-const MAX_REQUEST_ID: usize = 200;
 
 /// Removes the hop-by-hop headers: the fixed list, and what `Connection` names, except what no message can do without.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -39,7 +40,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }
@@ -67,35 +68,21 @@ fn lower_host(headers: &mut HeaderMap) {
     }
 }
 
-/// The request's id: its own if that is short and safe to log, else a new one.
-pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let safe = |value: &&HeaderValue| {
-        let bytes = value.as_bytes();
-        (1..=MAX_REQUEST_ID).contains(&bytes.len())
-            && bytes
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_./+=:".contains(b))
-    };
-    let given = headers.get(REQUEST_ID).filter(safe).cloned();
-    given.unwrap_or_else(|| {
-        let id = uuid::Uuid::new_v4().to_string();
-        HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("none"))
-    })
-}
-
 /// The whole `X-Forwarded-For` of a request.
-pub(crate) fn forwarded_for(headers: &HeaderMap, connection: &Connection) -> String {
+pub(crate) fn forwarded_for(headers: &HeaderMap, connection: &Connection) -> Arc<str> {
+    if !headers.contains_key(&FORWARDED_FOR) {
+        return connection.address.clone();
+    }
     let earlier = headers
         .get_all(&FORWARDED_FOR)
         .iter()
         .filter_map(|value| value.to_str().ok());
-    let peer = connection.peer.ip().to_canonical().to_string();
-    let all: Vec<&str> = earlier.chain([peer.as_str()]).collect();
-    all.join(", ")
+    let all: Vec<&str> = earlier.chain([&*connection.address]).collect();
+    all.join(", ").into()
 }
 
 /// Adds what the router tells an app of a request.
-pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &Connection, id: HeaderValue) {
+pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &Connection, id: &RequestId) {
     let forwarded = forwarded_for(headers, connection);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -115,7 +102,7 @@ pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &Connection, i
         &connection.local.port().to_string(),
     );
     set(HeaderName::from_static("x-request-start"), &now.to_string());
-    headers.insert(REQUEST_ID, id);
+    headers.insert(REQUEST_ID, id.header());
     // Tells the app that `Surrogate-Control` is understood (W3C Edge Architecture).
     let capability = HeaderValue::from_static("corundum=\"Surrogate/1.0\"");
     headers.insert(HeaderName::from_static("surrogate-capability"), capability);

@@ -69,11 +69,10 @@ mod tests {
     use super::*;
 
     fn connection(tls: bool) -> Connection {
+        let (peer, local) = ("10.0.0.1:5", "10.0.0.2:80");
         Connection {
-            peer: "10.0.0.1:5".parse().unwrap(),
-            local: "10.0.0.2:80".parse().unwrap(),
             tls,
-            hosts: crate::connection::Hosts::Any,
+            ..Connection::new(peer.parse().unwrap(), local.parse().unwrap())
         }
     }
 

@@ -32,6 +32,7 @@ pub mod log_line;
 mod outflow;
 pub mod own_page;
 mod reply;
+pub mod request_id;
 pub mod router;
 pub mod server;
 mod service;

@@ -1,25 +1,30 @@
 //! The router's log line: Heroku's fields in Heroku's order, then ours, so that parsers keep working.
+//!
+//! A line is written when it is read: most never are, and a hit of the cache costs little more than its line would.
 
-use std::fmt::Write;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_sdk::names::{DynoName, ReleaseVersion};
+use http::Method;
 
 use crate::failure::Failure;
+use crate::request_id::RequestId;
 
 /// What is known of a request when it has ended.
 #[derive(Debug, Default)]
 pub struct Entry {
     /// The method.
-    pub method: String,
+    pub method: Method,
     /// Path and query as they came.
-    pub path: String,
+    pub path: Box<str>,
     /// The host name.
-    pub host: String,
+    pub host: Arc<str>,
     /// `X-Request-Id`.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// `X-Forwarded-For`.
-    pub forwarded: String,
+    pub forwarded: Arc<str>,
     /// Who served it.
     pub dyno: Option<DynoName>,
     /// Its release.
@@ -44,56 +49,93 @@ pub struct Entry {
     pub cache: &'static str,
 }
 
-impl Entry {
-    /// The line, for a request that ended well or in `failure`.
-    pub fn line(&self, failure: Option<&Failure>) -> String {
-        let mut line = match failure {
-            None => "at=info".to_owned(),
-            Some(failure) => format!(
+/// A line, for a request that ended well or in a failure; its text is its [`Display`](fmt::Display).
+#[derive(Debug)]
+pub struct Line {
+    entry: Entry,
+    failure: Option<Failure>,
+}
+
+impl Line {
+    /// The line of a request.
+    pub fn new(entry: Entry, failure: Option<Failure>) -> Self {
+        Self { entry, failure }
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn weight(&self) -> usize {
+        let Entry {
+            method,
+            path,
+            host,
+            request_id,
+            forwarded,
+            ..
+        } = &self.entry;
+        let texts = method.as_str().len() + path.len() + host.len() + forwarded.len();
+        let malformed = match &self.failure {
+            Some(Failure::PoorlyFormatted(what)) => what.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + texts + request_id.weight() + malformed
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.failure {
+            None => f.write_str("at=info")?,
+            Some(failure) => write!(
+                f,
                 "at={} code={} desc=\"{}\"",
                 failure.level(),
                 failure.code(),
                 failure.description()
-            ),
-        };
-        let dyno = self
-            .dyno
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let _ = write!(
-            line,
-            " method={} path={:?} host={} request_id={} fwd={:?} dyno={dyno} connect=0ms service={}ms status={} bytes={} protocol={} tls={}",
-            self.method,
-            self.path,
-            self.host,
-            self.request_id,
-            self.forwarded,
+            )?,
+        }
+        write!(f, "{}", self.entry)?;
+        if let Some(Failure::PoorlyFormatted(what)) = &self.failure {
+            write!(f, " response={what:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            " method={} path={:?} host={} request_id={} fwd={:?} dyno=",
+            self.method, self.path, self.host, self.request_id, self.forwarded
+        )?;
+        if let Some(dyno) = &self.dyno {
+            write!(f, "{dyno}")?;
+        }
+        write!(
+            f,
+            " connect=0ms service={}ms status={} bytes={} protocol={} tls={}",
             self.service.as_millis(),
             self.status,
             self.bytes,
             self.protocol,
             self.tls,
-        );
-        let _ = write!(
-            line,
-            " queue={}ms cache={} cpu={}ms mem={}kB",
+        )?;
+        let cache = if self.cache.is_empty() {
+            "bypass"
+        } else {
+            self.cache
+        };
+        write!(
+            f,
+            " queue={}ms cache={cache} cpu={}ms mem={}kB",
             self.queue.as_millis(),
-            if self.cache.is_empty() {
-                "bypass"
-            } else {
-                self.cache
-            },
             self.cpu.as_millis(),
             self.memory / 1024
-        );
-        if let Some(release) = self.release {
-            let _ = write!(line, " release={release}");
+        )?;
+        match self.release {
+            Some(release) => write!(f, " release={release}"),
+            None => Ok(()),
         }
-        if let Some(Failure::PoorlyFormatted(what)) = failure {
-            let _ = write!(line, " response={what:?}");
-        }
-        line
     }
 }
 
@@ -101,13 +143,11 @@ impl Entry {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_line_begins_as_herokus_and_ends_with_ours() {
-        let entry = Entry {
-            method: "GET".into(),
+    fn entry() -> Entry {
+        Entry {
             path: "/a\"b".into(),
             host: "a.example".into(),
-            request_id: "id".into(),
+            request_id: RequestId::Given("id".into()),
             forwarded: "1.2.3.4".into(),
             dyno: "web.1".parse().ok(),
             release: Some(ReleaseVersion(6)),
@@ -116,13 +156,33 @@ mod tests {
             protocol: "http1.1",
             memory: 2048,
             ..Entry::default()
-        };
+        }
+    }
+
+    #[test]
+    fn a_line_begins_as_herokus_and_ends_with_ours() {
         assert_eq!(
-            entry.line(None),
+            Line::new(entry(), None).to_string(),
             "at=info method=GET path=\"/a\\\"b\" host=a.example request_id=id fwd=\"1.2.3.4\" dyno=web.1 connect=0ms \
              service=7ms status=200 bytes=0 protocol=http1.1 tls=false queue=0ms cache=bypass cpu=0ms mem=2kB release=v6"
         );
-        let line = entry.line(Some(&Failure::RequestTimeout));
+        let line = Line::new(entry(), Some(Failure::RequestTimeout)).to_string();
         assert!(line.starts_with("at=error code=H12 desc=\"Request timeout\" method=GET"));
+        let line = Line::new(entry(), Some(Failure::PoorlyFormatted("x\n".into()))).to_string();
+        assert!(line.ends_with(" release=v6 response=\"x\\n\""), "{line}");
+    }
+
+    #[test]
+    fn a_lines_weight_counts_what_clients_make_long() {
+        let long: Box<str> = "x".repeat(5000).into();
+        let longer = Line::new(
+            Entry {
+                path: long,
+                ..entry()
+            },
+            None,
+        );
+        let difference = longer.weight() - Line::new(entry(), None).weight();
+        assert_eq!(difference, 5000 - "/a\"b".len());
     }
 }

@@ -8,7 +8,7 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::connection::{Connection, Hosts};
+use crate::connection::Connection;
 use crate::grid::Grid;
 use crate::router::Router;
 use crate::serving::{Phase, Serving};
@@ -129,10 +129,8 @@ async fn serve<G: Grid>(
         let _ = set_tcp_user_timeout(&stream, UNREAD);
         let local: SocketAddr = stream.local_addr().unwrap_or(peer);
         let seen = Connection {
-            peer,
-            local,
             tls: matches!(security, Security::Tls(_)),
-            hosts: Hosts::Any,
+            ..Connection::new(peer, local)
         };
         let (serving, open) = (serving.clone(), router.figures.connection());
         let (security, most) = (security.clone(), limits.handshake);

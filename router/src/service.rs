@@ -1,16 +1,22 @@
 //! The life of a request: checked, routed, handed to a dyno, answered, logged.
+//!
+//! What is at hand is answered at once, without a future to be made and polled: refusals, redirects, files, and what the
+//! cache holds.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use corundum_sdk::names::AppName;
-use http::header::HeaderName;
+use futures_util::future::{Either, Ready, ready};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::ask::Ask;
 use crate::body::ResponseBody;
+use crate::cache::lookup::Admission;
 use crate::check;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
@@ -19,109 +25,148 @@ use crate::files::deliver::deliver;
 use crate::grid::Grid;
 use crate::headers;
 use crate::load::Place;
+use crate::request_id::RequestId;
 use crate::router::Router;
-use crate::site::{Service, Site};
+use crate::site::Service;
 use crate::traffic::Ticket;
 
+/// A response that is there, or is waited for.
+pub(crate) type Served = Either<
+    Ready<Response<ResponseBody>>,
+    Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>,
+>;
+
+/// Makes a response that is there.
+pub(crate) fn now(response: Response<ResponseBody>) -> Served {
+    Either::Left(ready(response))
+}
+
 /// Serves one request.
-pub(crate) async fn serve<G: Grid>(
-    router: Arc<Router<G>>,
-    connection: Connection,
+pub(crate) fn serve<G: Grid>(
+    router: &Arc<Router<G>>,
+    connection: &Connection,
     request: Request<Incoming>,
     ticket: &Ticket,
-) -> Response<ResponseBody> {
+) -> Served {
     let (parts, body) = request.into_parts();
-    let mut exchange = Exchange::new(&parts, &connection, ticket);
+    let mut exchange = Exchange::new(&parts, connection, ticket);
     let host = match check::host(&parts) {
         Ok(host) => host,
-        Err(failure) => return exchange.refuse(&failure, &parts),
+        Err(failure) => return now(exchange.refuse(&failure, &parts)),
     };
     if let Some(answer) = router.challenges.answer(&host, &parts) {
-        return answer;
+        return now(answer);
     }
-    exchange.entry.host.clone_from(&host);
     let Some(site) = router.grid.route(&host) else {
         router.figures.count_unrouted();
-        return exchange.refuse(&Failure::NoSuchApp, &parts);
+        return now(exchange.refuse(&Failure::NoSuchApp, &parts));
     };
-    exchange.figures = Some(site.figures.clone());
-    exchange.pages = Some(site.pages.clone());
-    let id = headers::request_id(&parts.headers);
-    exchange.entry.request_id = id.to_str().unwrap_or_default().to_owned();
-    let mut response = match site.https.redirect(&connection, &parts, &host) {
-        Some(redirect) => {
-            exchange.entry.status = redirect.status().as_u16();
-            exchange.end(&*router.grid, &site.app, None);
-            redirect
-        }
-        None => serve_site(&router, &site, &connection, exchange, parts, body, id).await,
-    };
-    site.https.protect(&connection, &mut response);
-    response
-}
-
-/// Serves a request for an app.
-async fn serve_site<G: Grid>(
-    router: &Arc<Router<G>>,
-    site: &Arc<Site>,
-    connection: &Connection,
-    mut exchange: Exchange,
-    mut parts: Parts,
-    body: Incoming,
-    id: HeaderValue,
-) -> Response<ResponseBody> {
-    let grid = router.grid.clone();
-    let app = site.app.clone();
-    let host = exchange.entry.host.clone();
-    if let Err(failure) = check::check(&parts, &host, site, connection) {
-        return exchange.refuse_and_log(&*grid, &app, &failure, &parts);
+    exchange.entry.host = host.clone();
+    exchange.entry.request_id = RequestId::of(&parts.headers);
+    exchange.site = Some(site.clone());
+    if let Some(mut redirect) = site.https.redirect(connection, &parts, &host) {
+        exchange.entry.status = redirect.status().as_u16();
+        exchange.end(&*router.grid, None);
+        site.https.protect(connection, &mut redirect);
+        return now(redirect);
     }
-    if site.service == Service::Maintenance {
-        return exchange.refuse_and_log(&*grid, &app, &Failure::Maintenance, &parts);
-    }
-    if let Some(response) = site.files.as_ref().and_then(|files| files.answer(&parts)) {
-        return deliver(exchange, router, site, response, id);
-    }
-    let Some(place) = Place::take(&site.figures, router.limits.requests) else {
-        return exchange.refuse_and_log(&*grid, &app, &Failure::ConnectionLimit, &parts);
-    };
-    headers::set_host(&mut parts);
-    headers::strip_hop_by_hop(&mut parts.headers);
-    exchange.entry.forwarded = headers::forwarded_for(&parts.headers, connection);
-    let ticket = exchange.ticket.clone();
-    // Dropped before it has an answer: the client has gone.
-    let mut watch = Watch {
-        grid: grid.clone(),
-        app: app.clone(),
-        exchange: Some(exchange),
-    };
     let ask = Ask {
         router: router.clone(),
-        site: site.clone(),
+        site,
         connection: connection.clone(),
         host,
-        id: id.clone(),
+        id: exchange.entry.request_id.clone(),
     };
-    let replied = ask.reply(&parts, body, &ticket).await;
-    let Some(exchange) = watch.exchange.take() else {
-        return Response::new(Bytes::new().into());
-    };
-    match replied {
-        Ok(reply) => {
-            let mut response = exchange.answer(router, app, reply, &parts, place);
-            response
-                .headers_mut()
-                .insert(HeaderName::from_static("x-request-id"), id);
-            response
+    match ask.serve(exchange, parts, body) {
+        Begun::Answered(mut response) => {
+            ask.site.https.protect(connection, &mut response);
+            now(response)
         }
-        Err(failure) => exchange.refuse_and_log(&*grid, &app, &failure, &parts),
+        Begun::Waiting(waiting) => Either::Right(Box::pin(async move {
+            let mut response = waiting.answer(&ask).await;
+            ask.site.https.protect(&ask.connection, &mut response);
+            response
+        })),
     }
 }
 
-/// Logs a request whose client went away before it was answered.
+/// How far a request has come at once.
+enum Begun<G: Grid> {
+    Answered(Response<ResponseBody>),
+    Waiting(Box<Waiting<G>>),
+}
+
+/// A request whose answer has to be waited for.
+struct Waiting<G: Grid> {
+    watch: Watch<G>,
+    place: Place,
+    parts: Parts,
+    body: Incoming,
+    admission: Admission,
+}
+
+impl<G: Grid> Ask<G> {
+    /// Begins to serve a request for an app.
+    fn serve(&self, mut exchange: Exchange, mut parts: Parts, body: Incoming) -> Begun<G> {
+        let (router, site) = (&*self.router, &self.site);
+        let refuse = |exchange: Exchange, failure, parts: &Parts| {
+            Begun::Answered(exchange.refuse_and_log(&*router.grid, &failure, parts))
+        };
+        if let Err(failure) = check::check(&parts, &self.host, site, &self.connection) {
+            return refuse(exchange, failure, &parts);
+        }
+        if site.service == Service::Maintenance {
+            return refuse(exchange, Failure::Maintenance, &parts);
+        }
+        if let Some(response) = site.files.as_ref().and_then(|files| files.answer(&parts)) {
+            return Begun::Answered(deliver(exchange, router, site, response));
+        }
+        let Some(place) = Place::take(&site.figures, router.limits.requests) else {
+            return refuse(exchange, Failure::ConnectionLimit, &parts);
+        };
+        headers::set_host(&mut parts);
+        headers::strip_hop_by_hop(&mut parts.headers);
+        exchange.entry.forwarded = headers::forwarded_for(&parts.headers, &self.connection);
+        match self.admit(&parts, !body.is_end_stream(), Instant::now()) {
+            Admission::Serve(stored, verdict) => {
+                let reply = self.serve_stored(&stored, verdict, &parts);
+                Begun::Answered(exchange.answer(router, reply, &parts, place))
+            }
+            admission => Begun::Waiting(Box::new(Waiting {
+                watch: Watch {
+                    grid: router.grid.clone(),
+                    exchange: Some(exchange),
+                },
+                place,
+                parts,
+                body,
+                admission,
+            })),
+        }
+    }
+}
+
+impl<G: Grid> Waiting<G> {
+    async fn answer(mut self, ask: &Ask<G>) -> Response<ResponseBody> {
+        let Some(ticket) = self.watch.exchange.as_ref().map(|e| e.ticket.clone()) else {
+            return Response::new(Bytes::new().into());
+        };
+        let replied = ask
+            .reply(self.admission, &self.parts, self.body, &ticket)
+            .await;
+        let Some(exchange) = self.watch.exchange.take() else {
+            return Response::new(Bytes::new().into());
+        };
+        match replied {
+            Ok(reply) => exchange.answer(&ask.router, reply, &self.parts, self.place),
+            Err(failure) => exchange.refuse_and_log(&*ask.router.grid, &failure, &self.parts),
+        }
+    }
+}
+
+/// Logs a request whose client went away before it was answered: this is dropped then.
 struct Watch<G: Grid> {
     grid: Arc<G>,
-    app: AppName,
     exchange: Option<Exchange>,
 }
 
@@ -132,6 +177,6 @@ impl<G: Grid> Drop for Watch<G> {
         };
         exchange.entry.status = Failure::ClientInterrupted.status().as_u16();
         exchange.entry.service = exchange.started.elapsed();
-        exchange.end(&*self.grid, &self.app, Some(&Failure::ClientInterrupted));
+        exchange.end(&*self.grid, Some(Failure::ClientInterrupted));
     }
 }

@@ -197,15 +197,16 @@ impl<G: Grid> Serving<G> {
         let router = self.router.clone();
         let stop = self.stop.clone();
         hyper::service::service_fn(move |request: Request<Incoming>| {
-            let (router, connection) = (router.clone(), connection.clone());
             let stop = stop.clone();
             let http1 = request.version() < http::Version::HTTP_2;
             let under_way = traffic.begin();
+            let ticket = under_way.ticket();
+            let served = match ticket.refusal() {
+                Some(failure) => service::now(refused(failure, request, &connection, ticket)),
+                None => service::serve(&router, &connection, request, ticket),
+            };
             async move {
-                let mut response = match under_way.ticket().refusal() {
-                    Some(failure) => refused(failure, request, &connection, under_way.ticket()),
-                    None => service::serve(router, connection, request, under_way.ticket()).await,
-                };
+                let mut response = served.await;
                 if http1 && *stop.borrow() != Phase::Serving {
                     close_after(&mut response);
                 }

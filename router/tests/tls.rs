@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, Figures, Grid, RequestBody};
+use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
 use corundum_router::site::Site;
@@ -70,8 +71,8 @@ impl Grid for Mirror {
         })
     }
 
-    fn log(&self, _app: &AppName, line: String) {
-        self.lines.lock().unwrap().push(line);
+    fn log(&self, _app: &AppName, line: Line) {
+        self.lines.lock().unwrap().push(line.to_string());
     }
 }
 

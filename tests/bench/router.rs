@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, Figures, Grid, RequestBody};
+use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
 use corundum_router::site::Site;
@@ -87,7 +88,7 @@ impl Grid for Page {
         })
     }
 
-    fn log(&self, _app: &AppName, line: String) {
+    fn log(&self, _app: &AppName, line: Line) {
         std::hint::black_box(line);
     }
 }

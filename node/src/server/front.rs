@@ -7,6 +7,7 @@ use corundum_host::exchange::{self, BodyInterrupted, Request};
 use corundum_host::grid::{self, DispatchError};
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, DynoGone, Grid, RequestBody};
+use corundum_router::log_line::Line;
 use corundum_router::site::Site;
 use corundum_sdk::abi::scgi::Head;
 use corundum_sdk::names::AppName;
@@ -76,8 +77,8 @@ impl Grid for Front {
         })
     }
 
-    fn log(&self, app: &AppName, line: String) {
-        self.platform.logs().add(app, "corundum[router]", &line);
+    fn log(&self, app: &AppName, line: Line) {
+        self.platform.logs().add_routed(app, line);
     }
 }
 

@@ -27,9 +27,9 @@ use super::{Account, deliver, influence, purge, vary};
 use crate::ask::{Answer, Ask, declared_length};
 use crate::failure::Failure;
 use crate::grid::{DynoBody, Grid, RequestBody};
-use crate::headers;
-use crate::log_line::Entry;
+use crate::log_line::{Entry, Line};
 use crate::reply::Reply;
+use crate::request_id::{REQUEST_ID, RequestId};
 
 /// Looks at the store before a request goes alone: each time, whoever it has waited for has gone without an answer, or
 /// has got one that is not for it.
@@ -114,10 +114,10 @@ pub(crate) fn refresh<G: Grid>(ask: &Ask<G>, request: &Parts, miss: Miss) {
         let started = Instant::now();
         let result = lead_on(&ask, &request, miss, lead).await;
         let mut entry = Entry {
-            method: request.method.as_str().to_owned(),
-            path: lookup::target(&request).to_owned(),
+            method: request.method.clone(),
+            path: lookup::target(&request).into(),
             host: ask.host.clone(),
-            request_id: ask.id.to_str().unwrap_or_default().to_owned(),
+            request_id: ask.id.clone(),
             protocol: "http1.1",
             tls: ask.connection.tls,
             service: started.elapsed(),
@@ -132,9 +132,8 @@ pub(crate) fn refresh<G: Grid>(ask: &Ask<G>, request: &Parts, miss: Miss) {
                 (entry.cpu, entry.memory) = (served.figures.cpu(), served.figures.memory());
             }
         }
-        ask.router
-            .grid
-            .log(&ask.site.app, entry.line(failure.as_ref()));
+        let line = Line::new(entry, failure);
+        ask.router.grid.log(&ask.site.app, line);
     });
 }
 
@@ -240,11 +239,11 @@ async fn go<G: Grid>(
     let id = match manner {
         Manner::AsItCame => ask.id.clone(),
         // One that came with the request is not to show in what others are served.
-        _ if request.headers.contains_key("x-request-id") => headers::request_id(&HeaderMap::new()),
+        _ if request.headers.contains_key(REQUEST_ID) => RequestId::new(),
         _ => ask.id.clone(),
     };
     let result = ask
-        .dispatch(sent.clone(), id, Some(0), RequestBody::Empty)
+        .dispatch(sent.clone(), &id, Some(0), RequestBody::Empty)
         .await;
     let fetched = Fetched {
         request: &sent,

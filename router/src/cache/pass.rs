@@ -67,7 +67,7 @@ fn invalidate<G: Grid>(ask: &Ask<G>, request: &Parts, response: &HeaderMap) {
     let named = urls::named(response, &ask.host, target);
     for target in named.into_iter().chain([target.to_owned()]) {
         let scope = Scope::Url {
-            host: ask.host.clone(),
+            host: (*ask.host).to_owned(),
             target,
         };
         ask.router.cache.purge(&ask.site.app, &scope);

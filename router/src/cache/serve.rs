@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use http::request::Parts;
-use http_body::Body;
 use hyper::body::Incoming;
 
 use super::fetch::{self, fetch, refresh};
@@ -11,6 +10,7 @@ use super::key::{Edition, Resource};
 use super::lookup::{self, Admission};
 use super::pass;
 use super::storable::Refusal;
+use super::stored::Stored;
 use super::verdict::{Bypass, Verdict};
 use crate::ask::Ask;
 use crate::failure::Failure;
@@ -34,38 +34,53 @@ impl<G: Grid> Ask<G> {
         }
     }
 
-    /// Answers a request, from the cache or by a dyno.
+    /// What is to become of a request, which has a body or not.
+    pub(crate) fn admit(&self, request: &Parts, has_body: bool, now: Instant) -> Admission {
+        match self.site.release {
+            Some(_) => {
+                let resource = self.resource(request);
+                self.router.cache.admit(&resource, request, has_body, now)
+            }
+            None => Admission::Pass(Bypass::Nothing),
+        }
+    }
+
+    /// Answers a request with what is stored.
+    pub(crate) fn serve_stored(&self, stored: &Stored, verdict: Verdict, request: &Parts) -> Reply {
+        let reply = fetch::serve(stored, request, verdict);
+        self.count(reply.verdict);
+        reply
+    }
+
+    /// Answers a request as it is admitted, from the cache or by a dyno.
     pub(crate) async fn reply(
         &self,
+        admission: Admission,
         request: &Parts,
         body: Incoming,
         ticket: &Ticket,
     ) -> Result<Reply, Failure> {
-        let reply = self.answer(request, body, ticket).await?;
+        let reply = self.answer(admission, request, body, ticket).await?;
+        self.count(reply.verdict);
+        Ok(reply)
+    }
+
+    fn count(&self, verdict: Verdict) {
         let account = self.router.cache.accounts.of(&self.site.app);
-        account.count(&reply.verdict);
-        self.site.figures.record_cache(match reply.verdict {
+        account.count(&verdict);
+        self.site.figures.record_cache(match verdict {
             Verdict::Collapsed(_) => "hit",
             verdict => verdict.as_str(),
         });
-        Ok(reply)
     }
 
     async fn answer(
         &self,
+        admission: Admission,
         request: &Parts,
         body: Incoming,
         ticket: &Ticket,
     ) -> Result<Reply, Failure> {
-        let has_body = !body.is_end_stream();
-        let admission = match self.site.release {
-            Some(_) => {
-                self.router
-                    .cache
-                    .admit(&self.resource(request), request, has_body, Instant::now())
-            }
-            None => Admission::Pass(Bypass::Nothing),
-        };
         match admission {
             Admission::Serve(stored, verdict) => Ok(fetch::serve(&stored, request, verdict)),
             Admission::ServeAndRefresh(stored, verdict, miss) => {
@@ -76,8 +91,8 @@ impl<G: Grid> Ask<G> {
             Admission::Pass(why) => self.pass(request, body, ticket, why).await,
             Admission::Head(why, stored) => {
                 let sent = Instant::now();
-                let id = self.id.clone();
-                let dispatched = self.dispatch(request.clone(), id, Some(0), RequestBody::Empty);
+                let dispatched =
+                    self.dispatch(request.clone(), &self.id, Some(0), RequestBody::Empty);
                 let mut answer = dispatched.await?;
                 pass::after_head(
                     self,
@@ -113,12 +128,7 @@ impl<G: Grid> Ask<G> {
         let gathered = Inflow::gather(body, self.site.max_body, limits.0, limits.1, ticket).await?;
         let sent = Instant::now();
         let answer = self
-            .dispatch(
-                request.clone(),
-                self.id.clone(),
-                gathered.length,
-                gathered.body,
-            )
+            .dispatch(request.clone(), &self.id, gathered.length, gathered.body)
             .await;
         // What broke the request off is of more interest than what the app made of half of it.
         if let Some(failure) = gathered.fault.get() {

@@ -18,10 +18,10 @@ use super::groups::Membership;
 use super::key::Key;
 use super::storable::{Storable, shared_with_authorised};
 use super::vary::Names;
+use crate::request_id::REQUEST_ID;
 
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// What an entry takes beside its header and body: its place in the store, in its groups, and its maps.
@@ -199,7 +199,7 @@ fn prepare(headers: &mut HeaderMap, now: SystemTime) {
     {
         headers.insert(DATE, date);
     }
-    for name in [AGE, CACHE_STATUS, X_CACHE, X_REQUEST_ID] {
+    for name in [AGE, CACHE_STATUS, X_CACHE, REQUEST_ID] {
         headers.insert(name, HeaderValue::from_static(""));
     }
 }

@@ -1,12 +1,13 @@
 //! A file on its way to a client, and the request's line in the log when it is there.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response};
+use http::Response;
 
 use crate::body::{End, OnEnd, Outcome, ResponseBody, Source};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::grid::Grid;
+use crate::request_id::REQUEST_ID;
 use crate::router::Router;
 use crate::site::Site;
 
@@ -19,14 +20,13 @@ pub(crate) fn deliver<G: Grid>(
     router: &Router<G>,
     site: &Site,
     mut response: Response<Bytes>,
-    id: HeaderValue,
 ) -> Response<ResponseBody> {
     exchange.entry.release = site.release;
     exchange.entry.status = response.status().as_u16();
     exchange.entry.cache = STATIC;
-    let name = HeaderName::from_static("x-request-id");
-    response.headers_mut().insert(name, id);
-    let (grid, app) = (router.grid.clone(), site.app.clone());
+    let id = exchange.entry.request_id.header();
+    response.headers_mut().insert(REQUEST_ID, id);
+    let grid = router.grid.clone();
     let length = response.body().len() as u64;
     let on_end: OnEnd = Box::new(move |end: End| {
         exchange.entry.bytes = end.bytes;
@@ -38,7 +38,7 @@ pub(crate) fn deliver<G: Grid>(
         if let Some(failure) = &failure {
             exchange.entry.status = failure.status().as_u16();
         }
-        exchange.end(&*grid, &app, failure.as_ref());
+        exchange.end(&*grid, failure);
     });
     response.map(|bytes| ResponseBody::new(Source::Full(bytes), Some(length), Some(on_end)))
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use corundum_router::cache::Cache;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, Figures, Grid, RequestBody};
+use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
 use corundum_router::site::Site;
@@ -145,8 +146,8 @@ impl Grid for FakeGrid {
         })
     }
 
-    fn log(&self, _app: &AppName, line: String) {
-        self.lines.lock().unwrap().push(line);
+    fn log(&self, _app: &AppName, line: Line) {
+        self.lines.lock().unwrap().push(line.to_string());
     }
 }
 

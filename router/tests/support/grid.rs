@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, DynoGone, Figures, Grid, RequestBody};
+use corundum_router::log_line::Line;
 use corundum_router::site::Site;
 use corundum_sdk::abi::cgi::ResponseHead;
 use corundum_sdk::abi::scgi::Head;
@@ -196,8 +197,8 @@ impl Grid for FakeGrid {
         })
     }
 
-    fn log(&self, _app: &AppName, line: String) {
-        self.lines.lock().unwrap().push(line);
+    fn log(&self, _app: &AppName, line: Line) {
+        self.lines.lock().unwrap().push(line.to_string());
     }
 }
 

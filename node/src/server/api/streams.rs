@@ -29,12 +29,12 @@ pub(super) fn logs(platform: &Platform, app: &AppName, query: &str) -> Response<
         .unwrap_or(100);
     let (lines, followed) = platform.logs().follow(app, count);
     let frame = |line: String| Ok(Frame::data(Bytes::from(line + "\n")));
-    let first = futures_util::stream::iter(lines.into_iter().map(frame));
+    let first = futures_util::stream::iter(lines.into_iter().map(move |line| frame(line.text())));
     let body = if option("tail").is_some() {
         let later = futures_util::stream::unfold(followed, move |mut followed| async move {
             use tokio::sync::broadcast::error::RecvError;
             let line = match followed.recv().await {
-                Ok(line) => line,
+                Ok(line) => line.text(),
                 Err(RecvError::Lagged(missed)) => format!(
                     "corundum[logs]: Error L10 (output buffer overflow): {missed} messages dropped"
                 ),

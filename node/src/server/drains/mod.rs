@@ -11,7 +11,7 @@ mod message;
 pub(crate) mod target;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use corundum_sdk::names::AppName;
@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 pub(crate) use self::connection::{Policy, Private};
 use self::delivery::{Delivery, Undelivered};
 use self::message::Message;
-use super::logs::Logs;
+use super::logs::{Line, Logs};
 use super::store::drains::DrainRecord;
 
 /// Drains of an app, as on Heroku.
@@ -75,7 +75,7 @@ impl Drains {
 }
 
 /// Sends lines on for as long as there is a log.
-async fn run(app: AppName, mut delivery: Delivery, mut lines: Receiver<String>) {
+async fn run(app: AppName, mut delivery: Delivery, mut lines: Receiver<Arc<Line>>) {
     let mut lost = Lost::default();
     while let Some(batch) = gather(&mut lines, &mut lost).await {
         let mut pause = PAUSES.0;
@@ -119,12 +119,12 @@ impl Lost {
 }
 
 /// The next lines, once there are any; none when the log has ended.
-async fn gather(lines: &mut Receiver<String>, lost: &mut Lost) -> Option<Vec<Message>> {
+async fn gather(lines: &mut Receiver<Arc<Line>>, lost: &mut Lost) -> Option<Vec<Message>> {
     let mut batch = Vec::new();
     loop {
         match lines.recv().await {
             Ok(line) => {
-                batch.push(Message::of_line(&line));
+                batch.push(Message::of_line(&line.text()));
                 break;
             }
             Err(RecvError::Lagged(count)) => lost.add(count),
@@ -134,7 +134,7 @@ async fn gather(lines: &mut Receiver<String>, lost: &mut Lost) -> Option<Vec<Mes
     tokio::time::sleep(LINGER).await;
     while batch.len() < BATCH {
         match lines.try_recv() {
-            Ok(line) => batch.push(Message::of_line(&line)),
+            Ok(line) => batch.push(Message::of_line(&line.text())),
             Err(TryRecvError::Lagged(count)) => lost.add(count),
             Err(TryRecvError::Empty | TryRecvError::Closed) => break,
         }
@@ -155,8 +155,8 @@ mod tests {
     async fn a_drain_that_is_behind_is_told_how_many_lines_it_missed() {
         let (sender, mut lines) = broadcast::channel(16);
         for index in 0..50 {
-            let line = format!("2026-11-25T14:00:00.000000+00:00 app[web.1]: {index}");
-            sender.send(line).unwrap();
+            let line = Line::said("app[web.1]".into(), &index.to_string());
+            sender.send(Arc::new(line)).unwrap();
         }
         let batch = gather(&mut lines, &mut Lost::default()).await.unwrap();
         let texts: Vec<String> = batch.iter().map(|message| message.framed("d")).collect();

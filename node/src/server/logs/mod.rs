@@ -1,18 +1,22 @@
 //! Logs: per app a bounded ring in memory, and whoever follows it.
 
+mod line;
+
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use corundum_host::grid::GridLog;
+use corundum_router::log_line;
 use corundum_sdk::names::{AppName, DynoName};
 use tokio::sync::broadcast;
+
+pub(crate) use line::Line;
 
 /// Lines kept of an app, as Heroku keeps them.
 const KEPT: usize = 1500;
 /// Bytes kept of an app: 1,500 long lines would be 15 MB.
 const KEPT_BYTES: usize = 2 << 20;
-/// Bytes of one line, its end cut off: a request can bring a header of 128 KB into the router's line.
-const LONGEST: usize = 12_000;
 /// Lines that a follower may be behind before it misses some.
 const FOLLOWER: usize = 1024;
 
@@ -23,9 +27,9 @@ pub(crate) struct Logs {
 }
 
 struct AppLog {
-    lines: VecDeque<String>,
+    lines: VecDeque<Arc<Line>>,
     bytes: usize,
-    followers: broadcast::Sender<String>,
+    followers: broadcast::Sender<Arc<Line>>,
 }
 
 impl Default for AppLog {
@@ -50,22 +54,31 @@ impl Logs {
         apps.get(app).cloned()
     }
 
-    /// Adds a line; one of an app that has no log is dropped, as of a dyno that outlives its app.
-    /// `source` is `app[web.1]`, `corundum[router]` and the like.
-    pub(crate) fn add(&self, app: &AppName, source: &str, text: &str) {
-        let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00");
-        let mut line = format!("{time} {source}: {text}");
-        if line.len() > LONGEST {
-            line.truncate(line.floor_char_boundary(LONGEST));
-            line.shrink_to_fit();
-        }
+    /// Adds what `source` says: `app[web.1]`, `corundum[api]` and the like.
+    pub(crate) fn add(&self, app: &AppName, source: impl Into<Cow<'static, str>>, text: &str) {
+        self.keep(app, Line::said(source.into(), text));
+    }
+
+    /// Adds what the router says.
+    pub(crate) fn add_routed(&self, app: &AppName, line: log_line::Line) {
+        self.keep(app, Line::routed(line));
+    }
+
+    /// Keeps a line; one of an app that has no log is dropped, as of a dyno that outlives its app.
+    fn keep(&self, app: &AppName, line: Line) {
         let Some(log) = self.of(app) else { return };
+        let line = Arc::new(line);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.bytes += line.len();
-        let _ = log.followers.send(line.clone());
+        if log.followers.receiver_count() > 0 {
+            let _ = log.followers.send(line.clone());
+        }
+        log.bytes += line.weight();
         log.lines.push_back(line);
         while log.lines.len() > KEPT || log.bytes > KEPT_BYTES {
-            log.bytes -= log.lines.pop_front().map_or(log.bytes, |line| line.len());
+            let Some(line) = log.lines.pop_front() else {
+                break;
+            };
+            log.bytes -= line.weight();
         }
     }
 
@@ -74,7 +87,7 @@ impl Logs {
         &self,
         app: &AppName,
         count: usize,
-    ) -> (Vec<String>, broadcast::Receiver<String>) {
+    ) -> (Vec<Arc<Line>>, broadcast::Receiver<Arc<Line>>) {
         let log = self.of(app).unwrap_or_default();
         let log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let skip = log.lines.len().saturating_sub(count);
@@ -93,16 +106,17 @@ impl Logs {
 
 impl GridLog for Logs {
     fn dyno_line(&self, app: &AppName, dyno: &DynoName, line: &[u8]) {
-        self.add(app, &format!("app[{dyno}]"), &String::from_utf8_lossy(line));
+        self.add(app, format!("app[{dyno}]"), &String::from_utf8_lossy(line));
     }
 
     fn platform_line(&self, app: &AppName, dyno: &DynoName, line: &str) {
-        self.add(app, &format!("corundum[{dyno}]"), line);
+        self.add(app, format!("corundum[{dyno}]"), line);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::line::LONGEST;
     use super::*;
 
     #[test]
@@ -116,18 +130,18 @@ mod tests {
         let (lines, _) = logs.follow(&app, 10_000);
         assert_eq!(lines.len(), KEPT);
         assert!(
-            lines[KEPT - 1].ends_with(" app[web.1]: 2999"),
+            lines[KEPT - 1].text().ends_with(" app[web.1]: 2999"),
             "{}",
-            lines[KEPT - 1]
+            lines[KEPT - 1].text()
         );
         for _ in 0..1000 {
             logs.add(&app, "app[web.1]", &"x".repeat(10_000));
         }
         let (lines, _) = logs.follow(&app, 10_000);
-        assert!(lines.iter().map(String::len).sum::<usize>() <= KEPT_BYTES);
+        assert!(lines.iter().map(|line| line.weight()).sum::<usize>() <= KEPT_BYTES);
         logs.add(&app, "corundum[router]", &"ä".repeat(100_000));
         let (lines, _) = logs.follow(&app, 1);
-        assert!((LONGEST - 1..=LONGEST).contains(&lines[0].len()));
+        assert!((LONGEST - 1..=LONGEST).contains(&lines[0].text().len()));
     }
 
     #[test]
