@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::{Either, Ready, ready};
@@ -127,7 +126,7 @@ impl<G: Grid> Ask<G> {
         headers::set_host(&mut parts);
         headers::strip_hop_by_hop(&mut parts.headers);
         exchange.entry.forwarded = headers::forwarded_for(&parts.headers, &self.connection);
-        match self.admit(&parts, !body.is_end_stream(), Instant::now()) {
+        match self.admit(&parts, !body.is_end_stream(), exchange.started) {
             Admission::Serve(stored, verdict) => {
                 let reply = self.serve_stored(&stored, verdict, &parts);
                 Begun::Answered(exchange.answer(router, reply, &parts, place))

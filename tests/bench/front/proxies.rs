@@ -85,7 +85,7 @@ fn nginx(directory: &Path, port: u16, origin: u16, public: &Path) -> Command {
         "daemon off; worker_processes 1; pid {0}/pid; error_log {0}/error.log;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000;
+  access_log off; sendfile on; keepalive_requests 100000000;
   types {{ text/plain txt; }}
   open_file_cache max=1000 inactive=60s; open_file_cache_valid 60s;
   client_body_temp_path {0}/body; proxy_temp_path {0}/proxy; fastcgi_temp_path {0}/fastcgi;
