@@ -30,6 +30,10 @@ use machine::{median, median_time, on_core};
 use peers::{Kind, Peer};
 use table::{Better, Row};
 
+/// The node's allocator, since the router's memory is measured in this process.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures Corundum beside native MRI with thin and puma.
 #[derive(Parser)]
 struct Arguments {

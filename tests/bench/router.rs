@@ -251,10 +251,16 @@ pub(crate) fn idle(count: usize) -> Vec<Row> {
     drop(first);
     std::thread::sleep(Duration::from_secs(1));
     let before = resident_kib(front.child.id());
-    let mut all: Vec<Connection> = (0..count).map(|_| front.connect()).collect();
-    ask_all(&mut all);
+    // One after another, so that the kernel's queue never overflows: a client would wait a second then.
+    let asked = |_| {
+        let mut connection = front.connect();
+        connection.ask();
+        connection
+    };
+    let mut all: Vec<Connection> = (0..count).map(asked).collect();
     let fresh = resident_kib(front.child.id());
-    std::thread::sleep(ServerLimits::default().park * 3);
+    // The allocator gives pages back some ten seconds after they were free.
+    std::thread::sleep(ServerLimits::default().park * 2 + Duration::from_secs(12));
     let parked = resident_kib(front.child.id());
     let each = |now: u64| now.saturating_sub(before) as f64 / count as f64;
     eprintln!(

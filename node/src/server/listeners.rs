@@ -8,6 +8,10 @@ use tokio::net::TcpListener;
 
 use super::Settings;
 
+/// Connections that the kernel keeps until they are accepted, if `net.core.somaxconn` allows it. The client of one too many
+/// only tries again after a second.
+const BACKLOG: i32 = 4096;
+
 /// A node's listening sockets.
 pub(crate) struct Listeners {
     /// The apps'.
@@ -64,9 +68,11 @@ impl Listeners {
 }
 
 async fn open(address: SocketAddr, option: &str) -> anyhow::Result<StdListener> {
-    // The kernel's queue is as long as tokio makes it.
     let listener = TcpListener::bind(address).await;
     let listener = listener
         .with_context(|| format!("cannot listen on {address} (choose another with {option})"))?;
-    Ok(listener.into_std()?)
+    let listener = listener.into_std()?;
+    // Tokio asks for 1,024.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }
