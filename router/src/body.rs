@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::compress::encoding::Encoding;
 use crate::outflow::Outflow;
 
 /// What is done when a response's body has ended.
@@ -41,6 +42,19 @@ pub(crate) enum Source {
     Full(Bytes),
     /// It is still being made.
     Stream(Outflow),
+    /// It is encoded on its way.
+    Encoded(Box<Encoding>),
+}
+
+impl Source {
+    /// How it has ended where it comes from, if it has.
+    pub(crate) fn ending(&self) -> Option<Outcome> {
+        match self {
+            Self::Full(_) => Some(Outcome::Complete),
+            Self::Stream(stream) => stream.ending(),
+            Self::Encoded(encoding) => encoding.ending(),
+        }
+    }
 }
 
 /// A response's body.
@@ -63,6 +77,25 @@ impl ResponseBody {
             on_end,
         }
     }
+
+    /// Has it go out in another form, which `encode` makes of its source and of the length that the app has given it.
+    /// Returns whether it did; if not, both come back.
+    pub(crate) fn encode(
+        &mut self,
+        encode: impl FnOnce(Source, Option<u64>) -> Result<Source, (Source, Option<u64>)>,
+    ) -> bool {
+        let source = std::mem::replace(&mut self.source, Source::Full(Bytes::new()));
+        match encode(source, self.length.take()) {
+            Ok(source) => {
+                self.source = source;
+                true
+            }
+            Err((source, length)) => {
+                (self.source, self.length) = (source, length);
+                false
+            }
+        }
+    }
 }
 
 impl From<Bytes> for ResponseBody {
@@ -80,37 +113,43 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let this = &mut *self;
-        match &mut this.source {
+        let polled = match &mut this.source {
             Source::Full(bytes) => {
                 this.outcome = Outcome::Complete;
                 let bytes = std::mem::take(bytes);
                 this.bytes += bytes.len() as u64;
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+                return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
             }
-            Source::Stream(stream) => match stream.poll(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Some(bytes)) => {
-                    this.bytes += bytes.len() as u64;
-                    Poll::Ready(Some(Ok(Frame::data(bytes))))
-                }
-                Poll::Ready(None) => {
-                    this.outcome = stream.ending().unwrap_or(Outcome::DynoGone);
-                    let whole = this.outcome == Outcome::Complete;
-                    let error = "the dyno ended in the middle of its response";
-                    Poll::Ready((!whole).then(|| Err(std::io::Error::other(error))))
-                }
-            },
+            Source::Stream(stream) => stream.poll(context),
+            Source::Encoded(encoding) => encoding.poll(context),
+        };
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(bytes)) => {
+                this.bytes += bytes.len() as u64;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Poll::Ready(None) => {
+                this.outcome = this.source.ending().unwrap_or(Outcome::DynoGone);
+                let whole = this.outcome == Outcome::Complete;
+                let error = "the dyno ended in the middle of its response";
+                Poll::Ready((!whole).then(|| Err(std::io::Error::other(error))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.source, Source::Full(bytes) if bytes.is_empty())
+        match &self.source {
+            Source::Full(bytes) => bytes.is_empty(),
+            Source::Stream(_) => false,
+            Source::Encoded(encoding) => encoding.is_complete(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Stream(_) => SizeHint::default(),
+            Source::Stream(_) | Source::Encoded(_) => SizeHint::default(),
         }
     }
 }
@@ -122,12 +161,11 @@ impl Drop for ResponseBody {
         };
         if self.is_end_stream() || self.length == Some(self.bytes) {
             self.outcome = Outcome::Complete;
-        } else if let (Outcome::ClientGone, Source::Stream(stream)) = (self.outcome, &self.source) {
+        } else if self.outcome == Outcome::ClientGone
+            && self.source.ending() == Some(Outcome::ClientIdle)
+        {
             // It may have been given up before its client was.
-            self.outcome = match stream.ending() {
-                Some(Outcome::ClientIdle) => Outcome::ClientIdle,
-                _ => Outcome::ClientGone,
-            };
+            self.outcome = Outcome::ClientIdle;
         }
         on_end(End {
             bytes: self.bytes,

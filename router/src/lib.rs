@@ -14,6 +14,7 @@ pub mod cache;
 pub mod challenges;
 mod check;
 pub mod coding;
+pub mod compress;
 pub mod connection;
 mod error_page;
 mod exchange;

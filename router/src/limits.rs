@@ -16,6 +16,9 @@ pub struct Limits {
     pub response_buffer: usize,
     /// Bytes of all bodies that wait, both ways, on this node. Without room left, bodies pass as they come.
     pub buffers: usize,
+    /// Bytes that the encoders of all bodies under way take on this node, some 350 KiB each. Without room left, bodies go
+    /// out as they are.
+    pub encoders: usize,
     /// Without a byte of a request's body, or without the client's taking one of the response (H28).
     pub client_idle: Duration,
     /// Without a byte of a response that the dyno has begun (H15).
@@ -33,6 +36,7 @@ impl Default for Limits {
             request_buffer: 1 << 20,
             response_buffer: 1 << 20,
             buffers: 128 << 20,
+            encoders: 128 << 20,
             client_idle: Duration::from_secs(55),
             dyno_idle: Duration::from_secs(55),
             response_head: 64 << 10,

@@ -17,6 +17,8 @@ pub struct Router<G> {
     pub(crate) challenges: Arc<Challenges>,
     /// What bodies may keep waiting.
     pub(crate) budget: Arc<Budget>,
+    /// What the encoders of bodies that are under way may take.
+    pub(crate) encoders: Arc<Budget>,
     pub(crate) cache: Arc<Cache>,
 }
 
@@ -33,6 +35,7 @@ impl<G: Grid> Router<G> {
             figures: Arc::default(),
             challenges: Arc::default(),
             budget: Budget::new(limits.buffers),
+            encoders: Budget::new(limits.encoders),
             cache: Arc::new(Cache::new(cache::DEFAULT_BYTES)),
             limits,
         }

@@ -17,6 +17,7 @@ use crate::ask::Ask;
 use crate::body::ResponseBody;
 use crate::cache::lookup::Admission;
 use crate::check;
+use crate::compress::{self, Compression};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
@@ -24,6 +25,7 @@ use crate::files::deliver::deliver;
 use crate::grid::Grid;
 use crate::headers;
 use crate::load::Place;
+use crate::reply::Reply;
 use crate::request_id::RequestId;
 use crate::router::Router;
 use crate::site::Service;
@@ -125,11 +127,14 @@ impl<G: Grid> Ask<G> {
         };
         headers::set_host(&mut parts);
         headers::strip_hop_by_hop(&mut parts.headers);
+        if site.compression == Compression::On {
+            compress::conditions::forget_range_by_date(&mut parts.headers);
+        }
         exchange.entry.forwarded = headers::forwarded_for(&parts.headers, &self.connection);
         match self.admit(&parts, !body.is_end_stream(), exchange.started) {
             Admission::Serve(stored, verdict) => {
-                let reply = self.serve_stored(&stored, verdict, &parts);
-                Begun::Answered(exchange.answer(router, reply, &parts, place))
+                let reply = self.serve_stored(stored, verdict, &parts);
+                Begun::Answered(self.finish(exchange, reply, &parts, place))
             }
             admission => Begun::Waiting(Box::new(Waiting {
                 watch: Watch {
@@ -142,6 +147,20 @@ impl<G: Grid> Ask<G> {
                 admission,
             })),
         }
+    }
+
+    /// The response as it goes out.
+    fn finish(
+        &self,
+        exchange: Exchange,
+        reply: Reply,
+        parts: &Parts,
+        place: Place,
+    ) -> Response<ResponseBody> {
+        let verdict = reply.verdict;
+        let response = exchange.answer(&self.router, reply, parts, place);
+        let (compression, encoders) = (self.site.compression, &self.router.encoders);
+        compress::compress(compression, encoders, parts, verdict, response)
     }
 }
 
@@ -157,7 +176,7 @@ impl<G: Grid> Waiting<G> {
             return Response::new(Bytes::new().into());
         };
         match replied {
-            Ok(reply) => exchange.answer(&ask.router, reply, &self.parts, self.place),
+            Ok(reply) => ask.finish(exchange, reply, &self.parts, self.place),
             Err(failure) => exchange.refuse_and_log(&*ask.router.grid, &failure, &self.parts),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use corundum_sdk::names::{AppName, ReleaseVersion};
 
+use crate::compress::Compression;
 use crate::figures::AppFigures;
 use crate::files::StaticFiles;
 use crate::https::Https;
@@ -29,6 +30,8 @@ pub struct Site {
     pub files: Option<Arc<StaticFiles>>,
     /// Whether its owner has taken it out of service for a while.
     pub service: Service,
+    /// Whether what its dynos answer is compressed.
+    pub compression: Compression,
     /// What its visitors see in the place of the router's pages.
     pub pages: OwnPages,
 }
@@ -64,6 +67,7 @@ impl Site {
             https: Https::default(),
             files: None,
             service: Service::Open,
+            compression: Compression::On,
             pages: OwnPages::default(),
         }
     }

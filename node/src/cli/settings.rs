@@ -29,6 +29,7 @@ pub(super) enum Command {
     ///   hsts=31536000       tells browsers to use https alone for so many seconds; also
     ///                       hsts="31536000; includeSubDomains; preload"
     ///   body-limit=20       refuses requests with more than so many MB (413)
+    ///   compression=off     sends what dynos answer as it is, also to clients that ask for gzip, br or zstd
     ///
     /// Example: corundum settings:set https-redirect=on hsts=31536000
     #[command(name = "settings:set", verbatim_doc_comment)]

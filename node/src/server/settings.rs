@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use corundum_router::compress::Compression;
 use corundum_router::site::{Service, Site};
 use corundum_sdk::names::AppName;
 use http::HeaderValue;
@@ -64,7 +65,21 @@ const MAINTENANCE: Setting = Setting {
     check: |value, _node| on_or_off(value),
 };
 
-const ALL: [Setting; 5] = [HTTPS_REDIRECT, HSTS, CERTS_AUTO, BODY_LIMIT, MAINTENANCE];
+const COMPRESSION: Setting = Setting {
+    name: "compression",
+    default: "on",
+    about: "whether text that dynos answer is compressed for clients that ask for it",
+    check: |value, _node| on_or_off(value),
+};
+
+const ALL: [Setting; 6] = [
+    HTTPS_REDIRECT,
+    HSTS,
+    CERTS_AUTO,
+    BODY_LIMIT,
+    COMPRESSION,
+    MAINTENANCE,
+];
 
 /// A setting that cannot be set. The user's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +180,9 @@ pub(super) fn apply(values: &Values, node: &Node, site: &mut Site) {
     }
     if let Ok(megabytes) = value(values, &BODY_LIMIT).parse::<u64>() {
         site.max_body = megabytes << 20;
+    }
+    if !is_on(values, &COMPRESSION) {
+        site.compression = Compression::Off;
     }
     if is_on(values, &MAINTENANCE) {
         site.service = Service::Maintenance;

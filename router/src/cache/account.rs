@@ -24,6 +24,8 @@ pub(crate) struct Account {
     /// Responses that are stored, and their bytes.
     pub(crate) entries: AtomicU64,
     pub(crate) bytes: AtomicU64,
+    /// Encoded forms of responses that were made to be kept.
+    pub(crate) compressed: AtomicU64,
     purges: Mutex<Purges>,
 }
 
@@ -50,8 +52,10 @@ pub struct Stats {
     pub bypassed: u64,
     /// Responses that are stored.
     pub entries: u64,
-    /// Bytes that they take.
+    /// Bytes that they take, with their compressed forms.
     pub bytes: u64,
+    /// Compressed forms that were made of them to be kept. Many more of these than entries: the cache is too small.
+    pub compressed: u64,
 }
 
 impl Stats {
@@ -89,6 +93,7 @@ impl Account {
             bypassed: read(&self.bypassed),
             entries: read(&self.entries),
             bytes: read(&self.bytes),
+            compressed: read(&self.compressed),
         }
     }
 

@@ -546,6 +546,11 @@ fn plan<G: Grid>(
     }
     let mut head = head;
     strip(&mut head.headers);
+    let length = match &answer.body {
+        DynoBody::Full(body) => Some(body.len() as u64),
+        DynoBody::Stream(_) => declared_length(&answer.response),
+    };
+    head.vary_by_coding(ask.site.compression, length);
     Ok(head)
 }
 
@@ -657,6 +662,7 @@ fn update_in<G: Grid>(
         release,
     );
     strip(&mut head.headers);
+    head.vary_by_coding(ask.site.compression, Some(stored.body.len() as u64));
     let updated = head.with_body(stored.body.clone());
     let kept = cache.keep(updated, account, &groups, fetched.purges);
     kept.ok()

@@ -4,7 +4,7 @@
 //! same. The rules live in files of their own, without any state: [`directives`] and [`policy`] read what a response
 //! says, [`freshness`] counts, [`storable`] judges, [`vary`], [`key`] and [`influence`] see to it that nobody is served
 //! what was made for another, [`conditional`] and [`range`] answer conditions and ranges. [`store`] keeps what is stored,
-//! [`groups`] finds what is purged.
+//! [`forms`] its encoded forms, [`groups`] finds what is purged.
 //!
 //! Nothing is guessed: what says nothing of its freshness is not stored.
 
@@ -15,6 +15,7 @@ pub mod directives;
 pub(crate) mod fetch;
 mod filling;
 mod flight;
+mod forms;
 pub mod freshness;
 mod groups;
 pub mod influence;
@@ -35,6 +36,7 @@ pub mod verdict;
 use std::sync::Arc;
 
 use corundum_sdk::names::AppName;
+use tokio::sync::Semaphore;
 
 pub use account::Stats;
 pub use purge::Scope;
@@ -60,6 +62,8 @@ pub struct Cache {
     flights: Arc<Flights>,
     groups: Arc<Groups>,
     accounts: Accounts,
+    /// Turns to make forms of large bodies.
+    makers: Arc<Semaphore>,
 }
 
 /// What a cache holds.
@@ -80,6 +84,7 @@ impl Cache {
             flights: Arc::default(),
             groups: Arc::default(),
             accounts: Accounts::default(),
+            makers: Arc::new(Semaphore::new(forms::AT_A_TIME)),
         }
     }
 
@@ -156,6 +161,8 @@ impl Cache {
         let stored = Arc::new(Stored { kept, ..stored });
         self.store
             .put(stored.key.clone(), Slot::Stored(stored.clone()));
+        // Those of the one before: nobody would find them.
+        self.store.remove_forms(&stored.key);
         if account.purged_since(before, groups) {
             self.store.remove_this(&stored);
             return Err(stored);

@@ -1,5 +1,6 @@
 //! A request's way through the cache.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
@@ -46,10 +47,19 @@ impl<G: Grid> Ask<G> {
     }
 
     /// Answers a request with what is stored.
-    pub(crate) fn serve_stored(&self, stored: &Stored, verdict: Verdict, request: &Parts) -> Reply {
-        let reply = fetch::serve(stored, request, verdict);
+    pub(crate) fn serve_stored(
+        &self,
+        stored: Arc<Stored>,
+        verdict: Verdict,
+        request: &Parts,
+    ) -> Reply {
+        let reply = self.stored(stored, verdict, request);
         self.count(reply.verdict);
         reply
+    }
+
+    fn stored(&self, stored: Arc<Stored>, verdict: Verdict, request: &Parts) -> Reply {
+        fetch::serve(&self.in_form(stored, request), request, verdict)
     }
 
     /// Answers a request as it is admitted, from the cache or by a dyno.
@@ -82,10 +92,10 @@ impl<G: Grid> Ask<G> {
         ticket: &Ticket,
     ) -> Result<Reply, Failure> {
         match admission {
-            Admission::Serve(stored, verdict) => Ok(fetch::serve(&stored, request, verdict)),
+            Admission::Serve(stored, verdict) => Ok(self.stored(stored, verdict, request)),
             Admission::ServeAndRefresh(stored, verdict, miss) => {
                 refresh(self, request, miss);
-                Ok(fetch::serve(&stored, request, verdict))
+                Ok(self.stored(stored, verdict, request))
             }
             Admission::Fetch(miss) => fetch(self, request, miss).await,
             Admission::Pass(why) => self.pass(request, body, ticket, why).await,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
+use super::forms;
 use super::key::Key;
 use super::stored::Stored;
 use super::vary::Names;
@@ -24,6 +25,8 @@ const SMALL: u64 = 256;
 pub(crate) enum Slot {
     /// A response, fresh or stale.
     Stored(Arc<Stored>),
+    /// An encoded form of the response whose key this one begins with.
+    Form(Arc<Stored>),
     /// Responses for it are chosen by these headers, and stored under keys that have their values.
     Varies(Names),
     /// Responses for it may be shared; the last one was not stored since the request might have changed it.
@@ -39,7 +42,7 @@ struct Weight;
 impl Weighter<Key, Slot> for Weight {
     fn weight(&self, key: &Key, slot: &Slot) -> u64 {
         match slot {
-            Slot::Stored(stored) => stored.weight() as u64,
+            Slot::Stored(stored) | Slot::Form(stored) => stored.weight() as u64,
             _ => SMALL + key.len() as u64,
         }
     }
@@ -102,17 +105,40 @@ impl Store {
         self.put(key, Slot::Apart(now + APART));
     }
 
-    /// Removes what is stored for a key, be it a response.
+    /// Removes what is stored for a key, be it a response, with its forms.
     pub(crate) fn remove(&self, key: &[u8]) -> bool {
-        self.slots
-            .remove_if(key, |slot| matches!(slot, Slot::Stored(_)))
-            .is_some()
+        let is_response = |slot: &Slot| matches!(slot, Slot::Stored(_));
+        let removed = self.slots.remove_if(key, is_response);
+        self.forget(removed)
     }
 
-    /// Removes this very response.
+    /// Removes this very response, with its forms.
     pub(crate) fn remove_this(&self, stored: &Arc<Stored>) {
         let same = |slot: &Slot| matches!(slot, Slot::Stored(found) if Arc::ptr_eq(found, stored));
-        self.slots.remove_if(&*stored.key, same);
+        self.forget(self.slots.remove_if(&*stored.key, same));
+    }
+
+    /// Whether this very response is there.
+    pub(crate) fn has(&self, stored: &Arc<Stored>) -> bool {
+        let found = self.slots.peek(&*stored.key);
+        matches!(found, Some(Slot::Stored(found)) if Arc::ptr_eq(&found, stored))
+    }
+
+    /// Removes the forms of what was stored for a key.
+    pub(crate) fn remove_forms(&self, key: &[u8]) {
+        forms::each_key(key, |form| {
+            self.slots.remove(form);
+        });
+    }
+
+    fn forget(&self, removed: Option<(Key, Slot)>) -> bool {
+        let Some((key, Slot::Stored(stored))) = removed else {
+            return false;
+        };
+        if stored.forms.any() {
+            self.remove_forms(&key);
+        }
+        true
     }
 
     /// Bytes that are taken.

@@ -13,11 +13,15 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::account::Account;
+use super::forms::Forms;
 use super::freshness::{Freshness, date};
 use super::groups::Membership;
 use super::key::Key;
 use super::storable::{Storable, shared_with_authorised};
 use super::vary::Names;
+use crate::compress::Compression;
+use crate::compress::headers::vary;
+use crate::compress::suits::suits;
 use crate::request_id::REQUEST_ID;
 
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -54,6 +58,8 @@ pub(crate) struct Stored {
     /// What governs it; what said so may be gone from its headers.
     pub(crate) governing: Arc<Storable>,
     pub(crate) release: ReleaseVersion,
+    /// What is known of its encoded forms.
+    pub(crate) forms: Forms,
     pub(crate) kept: Option<Kept>,
 }
 
@@ -63,23 +69,39 @@ pub(crate) struct Kept {
     pub(crate) account: Arc<Account>,
     pub(crate) membership: Membership,
     bytes: u64,
+    /// One, or none for an encoded form of another.
+    entries: u64,
 }
 
 impl Kept {
+    /// A response.
     pub(crate) fn new(account: Arc<Account>, membership: Membership, bytes: u64) -> Self {
-        account.entries.fetch_add(1, Ordering::Relaxed);
+        Self::counted(account, membership, bytes, 1)
+    }
+
+    /// An encoded form of one.
+    pub(crate) fn of_form(account: Arc<Account>, membership: Membership, bytes: u64) -> Self {
+        account.compressed.fetch_add(1, Ordering::Relaxed);
+        Self::counted(account, membership, bytes, 0)
+    }
+
+    fn counted(account: Arc<Account>, membership: Membership, bytes: u64, entries: u64) -> Self {
+        account.entries.fetch_add(entries, Ordering::Relaxed);
         account.bytes.fetch_add(bytes, Ordering::Relaxed);
         Self {
             account,
             membership,
             bytes,
+            entries,
         }
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.account.entries.fetch_sub(1, Ordering::Relaxed);
+        self.account
+            .entries
+            .fetch_sub(self.entries, Ordering::Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
@@ -120,6 +142,7 @@ impl Stored {
             shared_with_authorised: shared_with_authorised(&storable.directives),
             governing: storable,
             release,
+            forms: Forms::default(),
             kept: None,
         }
     }
@@ -128,11 +151,19 @@ impl Stored {
     pub(crate) fn with_body(&self, body: Bytes) -> Self {
         let mut headers = self.headers.clone();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        Self {
+        let mut stored = Self {
             headers,
             body,
-            kept: None,
             ..self.parts()
+        };
+        stored.forms = Forms::new(&stored);
+        stored
+    }
+
+    /// Says that it is chosen by `Accept-Encoding` too, if it is to be encoded for some. `length` is its body's, if known.
+    pub(crate) fn vary_by_coding(&mut self, compression: Compression, length: Option<u64>) {
+        if compression == Compression::On && suits(self.status, &self.headers, length) {
+            vary(&mut self.headers);
         }
     }
 
@@ -148,6 +179,7 @@ impl Stored {
             shared_with_authorised: self.shared_with_authorised,
             governing: self.governing.clone(),
             release: self.release,
+            forms: Forms::default(),
             kept: None,
         }
     }

@@ -112,6 +112,15 @@ impl Verdict {
         }
     }
 
+    /// Whether the answer is one that is stored, or about to be.
+    pub(crate) fn is_stored(self) -> bool {
+        match self {
+            Self::Hit { .. } | Self::Stale { .. } | Self::Revalidated | Self::Collapsed(_) => true,
+            Self::Miss { stored, .. } => stored.is_ok(),
+            Self::Bypass(_) | Self::NotAllowed => false,
+        }
+    }
+
     /// `X-Cache`.
     pub(crate) fn x_cache(self) -> HeaderValue {
         HeaderValue::from_static(match self {

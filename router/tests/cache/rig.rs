@@ -1,5 +1,7 @@
 //! A router with a cache in front of an app of a few lines, and a client.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_router::cache::Cache;
+use corundum_router::compress::Compression;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, Figures, Grid, RequestBody};
 use corundum_router::log_line::Line;
@@ -82,6 +85,7 @@ struct FakeGrid {
     app: App,
     asked: AtomicUsize,
     release: Mutex<(ReleaseVersion, Option<u64>)>,
+    compression: Mutex<Compression>,
     lines: Mutex<Vec<String>>,
 }
 
@@ -104,6 +108,7 @@ impl Grid for FakeGrid {
         Some(Arc::new(Site {
             release: Some(release),
             edition,
+            compression: *self.compression.lock().unwrap(),
             ..Site::new(app)
         }))
     }
@@ -186,6 +191,7 @@ impl Rig {
             app,
             asked: AtomicUsize::new(0),
             release: Mutex::new((ReleaseVersion(1), None)),
+            compression: Mutex::default(),
             lines: Mutex::default(),
         });
         let cache = Arc::new(cache);
@@ -212,6 +218,11 @@ impl Rig {
     /// The app has another release from now on.
     pub fn release(&self, number: u64, edition: Option<u64>) {
         *self.grid.release.lock().unwrap() = (ReleaseVersion(number), edition);
+    }
+
+    /// Whether the app's answers are compressed from now on.
+    pub fn compression(&self, compression: Compression) {
+        *self.grid.compression.lock().unwrap() = compression;
     }
 
     /// The last line of the log, once there are `lines`.
@@ -241,6 +252,21 @@ impl Rig {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Got {
+        let mut stream = self.open(method, target, headers, body).await;
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
+        read.await.expect("an answer in time").unwrap();
+        Got::parse(&answer)
+    }
+
+    /// Sends a request, whose answer is still to be read.
+    pub async fn open(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> TcpStream {
         let mut request = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
         if !headers
             .iter()
@@ -258,10 +284,7 @@ impl Rig {
         request.push_str(body);
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
-        read.await.expect("an answer in time").unwrap();
-        Got::parse(&answer)
+        stream
     }
 }
 
@@ -271,39 +294,40 @@ pub struct Got {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
+    /// Whether the body came to its end, as far as its framing says.
+    pub complete: bool,
 }
 
 impl Got {
-    fn parse(answer: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(answer).into_owned();
-        let (head, body) = text
-            .split_once("\r\n\r\n")
-            .unwrap_or_else(|| panic!("no head: {text:?}"));
+    /// What has come so far, or in all.
+    pub fn parse(answer: &[u8]) -> Self {
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(answer)));
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let body = &answer[end + 4..];
         let mut lines = head.lines();
-        let status = lines
-            .next()
-            .unwrap()
-            .split(' ')
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
         let headers: Vec<_> = lines
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        let chunked = headers
-            .iter()
-            .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-        let body = if chunked {
-            unchunk(body)
-        } else {
-            body.to_owned()
+        let value = |wanted: &str| {
+            let found = headers.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.as_str())
+        };
+        let (bytes, complete) = match (value("transfer-encoding"), value("content-length")) {
+            (Some("chunked"), _) => unchunk(body),
+            (_, Some(length)) => (body.to_vec(), length.parse() == Ok(body.len())),
+            _ => (body.to_vec(), true),
         };
         Self {
-            status,
+            status: status.parse().unwrap(),
             headers,
-            body,
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
+            complete,
         }
     }
 
@@ -319,12 +343,18 @@ impl Got {
     }
 }
 
-fn unchunk(mut text: &str) -> String {
-    let mut body = String::new();
-    while let Some((size, rest)) = text.split_once("\r\n") {
+/// The bytes of a body in chunks, and whether the last one is there.
+fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+        let size = std::str::from_utf8(&rest[..end]).unwrap();
         let size = usize::from_str_radix(size, 16).unwrap();
-        body.push_str(&rest[..size]);
-        text = rest.get(size + 2..).unwrap_or_default();
+        rest = &rest[end + 2..];
+        body.extend_from_slice(&rest[..size.min(rest.len())]);
+        if size == 0 {
+            return (body, true);
+        }
+        rest = rest.get(size + 2..).unwrap_or_default();
     }
-    body
+    (body, false)
 }

@@ -90,5 +90,6 @@ fn stats(stats: &Stats) -> Value {
         "hit_ratio": stats.hit_ratio(),
         "entries": stats.entries,
         "bytes": stats.bytes,
+        "compressed": stats.compressed,
     })
 }

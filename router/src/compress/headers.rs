@@ -1,0 +1,123 @@
+//! What an encoded answer says of itself.
+
+use bytes::{BufMut, BytesMut};
+use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, ETAG, VARY};
+use http::{HeaderMap, HeaderValue};
+
+use crate::coding::Coding;
+
+const ACCEPT_ENCODING: &str = "accept-encoding";
+
+/// Makes headers those of the encoded form: other bytes, so that a strong entity tag becomes a weak one (RFC 9110 section
+/// 8.8.3.3), and no ranges, since nobody can say what they would be of. The length is for who knows it.
+pub(crate) fn encoded(headers: &mut HeaderMap, coding: Coding) {
+    let name = HeaderValue::from_static(coding.name());
+    headers.insert(CONTENT_ENCODING, name);
+    headers.remove(ACCEPT_RANGES);
+    weaken(headers);
+    vary(headers);
+}
+
+/// Makes a strong entity tag a weak one.
+pub(crate) fn weaken(headers: &mut HeaderMap) {
+    if let Some(tag) = headers.get_mut(ETAG)
+        && let Some(weak) = weak(tag)
+    {
+        *tag = weak;
+    }
+}
+
+/// The weak form of a strong tag.
+pub(super) fn weak(tag: &HeaderValue) -> Option<HeaderValue> {
+    if !tag.as_bytes().starts_with(b"\"") {
+        return None;
+    }
+    let mut weak = BytesMut::with_capacity(tag.len() + 2);
+    weak.put_slice(b"W/");
+    weak.put_slice(tag.as_bytes());
+    HeaderValue::from_maybe_shared(weak.freeze()).ok()
+}
+
+/// Says that the answer is chosen by `Accept-Encoding` too (RFC 9110 section 12.5.5), unless it says so already.
+pub(crate) fn vary(headers: &mut HeaderMap) {
+    let names = |line: &HeaderValue| {
+        let mut names = line.as_bytes().split(|byte| *byte == b',');
+        names.any(|name| {
+            let name = name.trim_ascii();
+            name == b"*" || name.eq_ignore_ascii_case(ACCEPT_ENCODING.as_bytes())
+        })
+    };
+    if headers.get_all(VARY).iter().any(names) {
+        return;
+    }
+    let joined = match headers.get(VARY).map(HeaderValue::as_bytes) {
+        None | Some(b"") => HeaderValue::from_static(ACCEPT_ENCODING),
+        Some(first) => {
+            let joined = [first, b", ", ACCEPT_ENCODING.as_bytes()].concat();
+            let joined = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined));
+            // The name of a header after what was a value is one.
+            joined.unwrap_or_else(|_| HeaderValue::from_static(ACCEPT_ENCODING))
+        }
+    };
+    match headers.get_mut(VARY) {
+        // Of several lines the first one: the others stay.
+        Some(line) => *line = joined,
+        None => {
+            headers.insert(VARY, joined);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn varies(lines: &[&'static str]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(VARY, HeaderValue::from_static(line));
+        }
+        vary(&mut headers);
+        let lines = headers.get_all(VARY).iter();
+        lines
+            .map(|line| line.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn vary_is_merged_and_never_said_twice() {
+        assert_eq!(varies(&[]), ["accept-encoding"]);
+        assert_eq!(varies(&[""]), ["accept-encoding"]);
+        assert_eq!(varies(&["Cookie"]), ["Cookie, accept-encoding"]);
+        assert_eq!(
+            varies(&["Cookie", "Origin"]),
+            ["Cookie, accept-encoding", "Origin"]
+        );
+        assert_eq!(varies(&["*"]), ["*"]);
+        for said in [
+            &["Accept-Encoding"][..],
+            &["Cookie , ACCEPT-ENCODING"],
+            &["Cookie", "accept-encoding"],
+            &["Cookie, *"],
+        ] {
+            assert_eq!(varies(said), said);
+        }
+    }
+
+    #[test]
+    fn a_strong_tag_becomes_a_weak_one_and_ranges_are_not_offered() {
+        let of = |tag| {
+            let mut headers = HeaderMap::from_iter([
+                (ETAG, HeaderValue::from_static(tag)),
+                (ACCEPT_RANGES, HeaderValue::from_static("bytes")),
+            ]);
+            encoded(&mut headers, Coding::Gzip);
+            assert!(!headers.contains_key(ACCEPT_RANGES));
+            assert_eq!(headers[CONTENT_ENCODING], "gzip");
+            headers[ETAG].to_str().unwrap().to_owned()
+        };
+        assert_eq!(of("\"a\""), "W/\"a\"");
+        assert_eq!(of("W/\"a\""), "W/\"a\"");
+        assert_eq!(of("a"), "a", "no tag is left as it is");
+    }
+}

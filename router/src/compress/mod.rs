@@ -1,0 +1,137 @@
+//! Compression of what dynos and the cache answer, on its way out.
+//!
+//! It is the last stage before the socket: what lies behind it, the cache too, knows the bytes as the app made them.
+//! [`suits`] says which answers are worth it, [`client`] which coding a client gets, [`headers`] what an encoded answer says
+//! of itself, [`conditions`] sees to it that no bytes of two forms are ever put together. [`encoder`] has the libraries and
+//! their levels; [`encoding`] is a body that is encoded while it is made. Forms of stored responses that are kept are the
+//! cache's ([`cache::forms`](crate::cache)), static files have theirs from the compiler.
+
+pub(crate) mod client;
+pub(crate) mod conditions;
+pub(crate) mod encoder;
+pub(crate) mod encoding;
+pub(crate) mod headers;
+pub(crate) mod suits;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http_body::Body;
+
+use crate::body::{ResponseBody, Source};
+use crate::budget::{Budget, Taken};
+use crate::cache::verdict::Verdict;
+use crate::coding::Coding;
+use encoder::{Effort, Encoder};
+use encoding::Encoding;
+use std::sync::Arc;
+
+/// Whether an app's answers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Those that are worth it, for clients that ask for it.
+    #[default]
+    On,
+    /// None but static files, which have nothing to hide.
+    Off,
+}
+
+/// Bodies up to here are encoded in one go: that holds a thread for a millisecond at most, and gives them a length.
+pub(crate) const AT_ONCE: usize = 64 << 10;
+
+/// Encodes an answer, if that is worth it and its client wants it. `encoders` is what the encoders of all bodies that are
+/// under way may take; without room left, bodies go out as they are.
+pub(crate) fn compress(
+    compression: Compression,
+    encoders: &Arc<Budget>,
+    request: &Parts,
+    verdict: Verdict,
+    mut response: Response<ResponseBody>,
+) -> Response<ResponseBody> {
+    if compression == Compression::Off {
+        return response;
+    }
+    let status = response.status();
+    if status == StatusCode::NOT_MODIFIED {
+        conditions::of_encoded(&request.headers, response.headers_mut());
+        return response;
+    }
+    let wanted = client::wanted(&request.headers, client::BY_TIME);
+    // What is stored has said what is to be said of it.
+    if wanted.is_none() && verdict.is_stored() {
+        return response;
+    }
+    let length = length(request, &response);
+    if !suits::suits(status, response.headers(), length) {
+        return response;
+    }
+    headers::vary(response.headers_mut());
+    match wanted {
+        Some(coding) if status != StatusCode::PARTIAL_CONTENT => {
+            encode(encoders, request, length, response, coding)
+        }
+        _ => response,
+    }
+}
+
+/// How long the whole body is, as far as that is known.
+fn length(request: &Parts, response: &Response<ResponseBody>) -> Option<u64> {
+    let declared = |headers: &HeaderMap| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    match (request.method == Method::HEAD, response.status()) {
+        (_, StatusCode::PARTIAL_CONTENT) => None,
+        (true, _) => declared(response.headers()),
+        (false, _) => {
+            let here = response.body().size_hint().exact();
+            here.or_else(|| declared(response.headers()))
+        }
+    }
+}
+
+fn encode(
+    encoders: &Arc<Budget>,
+    request: &Parts,
+    length: Option<u64>,
+    mut response: Response<ResponseBody>,
+    coding: Coding,
+) -> Response<ResponseBody> {
+    let encoded = if request.method == Method::HEAD {
+        // What GET would get depends on a length that is not known, or on how the body comes.
+        length.is_some() && request.version != Version::HTTP_10
+    } else {
+        let in_parts = || in_parts(encoders, request.version, coding);
+        response.body_mut().encode(|source, length| match source {
+            Source::Full(bytes) if bytes.len() <= AT_ONCE => at_once(bytes, coding),
+            source => match in_parts() {
+                Some(parts) => Ok(Source::Encoded(Box::new(Encoding::new(
+                    source, length, parts,
+                )))),
+                None => Err((source, length)),
+            },
+        })
+    };
+    if encoded {
+        headers::encoded(response.headers_mut(), coding);
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
+}
+
+/// What is needed for a body that is encoded in parts. A client of HTTP/1.0 could not tell its end from a connection
+/// that broke.
+fn in_parts(encoders: &Arc<Budget>, version: Version, coding: Coding) -> Option<(Encoder, Taken)> {
+    if version < Version::HTTP_11 {
+        return None;
+    }
+    let taken = encoders.take(encoder::MEMORY)?;
+    let encoder = Encoder::new(coding, Effort::Passing).ok()?;
+    Some((encoder, taken))
+}
+
+/// A body that is here, encoded, unless that makes it no smaller.
+fn at_once(bytes: Bytes, coding: Coding) -> Result<Source, (Source, Option<u64>)> {
+    match encoder::whole(coding, Effort::Passing, &bytes) {
+        Ok(encoded) if encoded.len() < bytes.len() => Ok(Source::Full(encoded)),
+        _ => Err((Source::Full(bytes), None)),
+    }
+}

@@ -1,0 +1,102 @@
+//! Conditions and ranges of clients that have one form or the other.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::decode::text;
+use super::rig::{Answer, Rig, app};
+
+const GZIP: (&str, &str) = ("Accept-Encoding", "gzip");
+const LONG_AGO: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
+
+const HEADERS: [(&str, &str); 4] = [
+    ("Content-Type", "text/html"),
+    ("Cache-Control", "max-age=60"),
+    ("ETag", "\"a\""),
+    ("Last-Modified", LONG_AGO),
+];
+
+/// An app whose page the cache stores.
+async fn cached() -> Rig {
+    let rig = Rig::start(app(|_| Answer::new(200, &HEADERS, &text(5000)))).await;
+    rig.get("/").await;
+    rig
+}
+
+#[tokio::test]
+async fn a_client_with_the_encoded_form_is_told_that_it_is_still_good() {
+    let rig = cached().await;
+    // Before a form is kept, and after.
+    for _ in 0..2 {
+        let got = rig
+            .get_with("/", &[GZIP, ("If-None-Match", "W/\"a\"")])
+            .await;
+        assert_eq!((got.status, got.header("etag")), (304, "W/\"a\""));
+        assert_eq!(
+            (got.header("vary"), got.bytes.len()),
+            ("accept-encoding", 0)
+        );
+        let got = rig.get_with("/", &[GZIP]).await;
+        assert_eq!((got.coding(), got.header("etag")), ("gzip", "W/\"a\""));
+    }
+    let got = rig.get_with("/", &[("If-None-Match", "\"a\"")]).await;
+    assert_eq!((got.status, got.header("etag")), (304, "\"a\""));
+    assert_eq!((got.header("vary"), rig.asked()), ("accept-encoding", 1));
+}
+
+#[tokio::test]
+async fn a_304_of_the_apps_own_keeps_the_clients_tag() {
+    let rig = Rig::start(app(|_| Answer::new(304, &[("ETag", "\"a\"")], ""))).await;
+    let got = rig
+        .get_with("/", &[GZIP, ("If-None-Match", "W/\"a\"")])
+        .await;
+    assert_eq!((got.status, got.header("etag")), (304, "W/\"a\""));
+    assert_eq!(got.header("vary"), "accept-encoding");
+    let got = rig.get_with("/", &[GZIP, ("If-None-Match", "\"a\"")]).await;
+    assert_eq!((got.header("etag"), got.header("vary")), ("\"a\"", ""));
+}
+
+#[tokio::test]
+async fn the_rest_of_a_page_is_never_put_behind_the_beginning_of_its_encoded_form() {
+    let rig = cached().await;
+    let rest = |condition, accept| {
+        let rig = &rig;
+        async move {
+            let headers = [("Range", "bytes=100-"), ("If-Range", condition), accept];
+            rig.get_with("/", &headers).await
+        }
+    };
+    for condition in ["W/\"a\"", LONG_AGO] {
+        let got = rest(condition, GZIP).await;
+        assert_eq!((got.status, got.coding()), (200, "gzip"), "{condition}");
+        assert_eq!(got.text(), text(5000));
+    }
+    // Who has the very bytes gets the rest of them.
+    for (condition, accept) in [("\"a\"", GZIP), (LONG_AGO, ("Accept-Encoding", "identity"))] {
+        let got = rest(condition, accept).await;
+        assert_eq!((got.status, got.coding()), (206, ""), "{condition}");
+        assert_eq!(
+            (got.body.as_str(), got.header("etag")),
+            (&text(5000)[100..], "\"a\"")
+        );
+        assert_eq!(got.header("vary"), "accept-encoding");
+    }
+}
+
+#[tokio::test]
+async fn a_range_by_date_does_not_reach_the_app_either() {
+    let ranges = std::sync::Arc::new(AtomicUsize::new(0));
+    let seen = ranges.clone();
+    let rig = Rig::start(app(move |asked| {
+        let some = usize::from(!asked.get("HTTP_RANGE").is_empty());
+        seen.fetch_add(some, Ordering::SeqCst);
+        Answer::new(200, &[("Content-Type", "text/html")], &text(5000))
+    }))
+    .await;
+    let range = ("Range", "bytes=100-");
+    rig.get_with("/", &[range, ("If-Range", LONG_AGO), GZIP])
+        .await;
+    assert_eq!(ranges.load(Ordering::SeqCst), 0);
+    rig.get_with("/", &[range, ("If-Range", LONG_AGO)]).await;
+    rig.get_with("/", &[range, GZIP]).await;
+    assert_eq!(ranges.load(Ordering::SeqCst), 2);
+}

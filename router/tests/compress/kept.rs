@@ -1,0 +1,222 @@
+//! Encoded forms of what the cache has.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use corundum_router::cache::{Cache, Scope, Stats};
+use corundum_router::compress::Compression;
+
+use super::decode::text;
+use super::rig::{Answer, App, Got, Rig, app};
+
+const GZIP: (&str, &str) = ("Accept-Encoding", "gzip");
+
+/// An app whose page is another each time that it is asked for, and fresh for a minute.
+fn by_turn(bytes: usize) -> App {
+    let turn = AtomicUsize::new(0);
+    app(move |_| {
+        let turn = turn.fetch_add(1, Ordering::SeqCst);
+        let headers = [
+            ("Content-Type", "text/html"),
+            ("Cache-Control", "max-age=60"),
+            ("ETag", "\"a\""),
+        ];
+        Answer::new(200, &headers, &format!("{turn} {}", text(bytes)))
+    })
+}
+
+fn stats(rig: &Rig) -> Stats {
+    rig.cache.stats(&"app".parse().unwrap())
+}
+
+async fn hit(rig: &Rig) -> Got {
+    let got = rig.get_with("/", &[GZIP]).await;
+    assert_eq!((got.x_cache(), got.coding()), ("HIT", "gzip"));
+    assert!(got.complete);
+    got
+}
+
+#[tokio::test]
+async fn a_page_is_compressed_once_for_all_hits() {
+    let rig = Rig::start(by_turn(20_000)).await;
+    let first = rig.get_with("/", &[GZIP]).await;
+    assert_eq!((first.x_cache(), first.coding()), ("MISS", "gzip"));
+    let plain = stats(&rig);
+    assert_eq!((plain.entries, plain.compressed), (1, 0));
+    let kept = hit(&rig).await;
+    assert_eq!(kept.header("content-length"), kept.bytes.len().to_string());
+    assert_eq!(
+        (kept.header("etag"), kept.header("vary")),
+        ("W/\"a\"", "accept-encoding")
+    );
+    assert_eq!(kept.header("cache-control"), "max-age=60");
+    for _ in 0..20 {
+        let again = hit(&rig).await;
+        assert_eq!((&again.bytes, again.text()), (&kept.bytes, first.text()));
+    }
+    let with = stats(&rig);
+    assert_eq!((with.entries, with.compressed, rig.asked()), (1, 1, 1));
+    assert!(with.bytes > plain.bytes + kept.bytes.len() as u64);
+    // Another coding is another form.
+    let got = rig.get_with("/", &[("Accept-Encoding", "gzip, br")]).await;
+    assert_eq!((got.coding(), got.text()), ("br", first.text()));
+    assert_eq!(stats(&rig).compressed, 2);
+    // Who asks for none, or for a part, gets what the app said.
+    let got = rig.get("/").await;
+    assert_eq!(
+        (got.coding(), got.header("etag"), got.text()),
+        ("", "\"a\"", first.text())
+    );
+    let got = rig.get_with("/", &[GZIP, ("Range", "bytes=0-3")]).await;
+    assert_eq!(
+        (got.status, got.coding(), got.body.as_str()),
+        (206, "", "0 <l")
+    );
+}
+
+#[tokio::test]
+async fn head_has_the_length_of_the_form_that_is_kept() {
+    let rig = Rig::start(by_turn(20_000)).await;
+    rig.get("/").await;
+    let before = rig.send("HEAD", "/", &[GZIP], "").await;
+    assert_eq!(
+        (before.coding(), before.header("content-length")),
+        ("gzip", "")
+    );
+    assert_eq!(stats(&rig).compressed, 0);
+    let kept = hit(&rig).await;
+    let after = rig.send("HEAD", "/", &[GZIP], "").await;
+    let length = kept.bytes.len().to_string();
+    assert_eq!(
+        (after.coding(), after.header("content-length")),
+        ("gzip", length.as_str())
+    );
+}
+
+#[tokio::test]
+async fn a_large_page_is_compressed_beside_the_router_while_clients_get_it_in_parts() {
+    let rig = Rig::start(by_turn(1 << 20)).await;
+    let first = rig.get("/").await.body;
+    for _ in 0..500 {
+        let got = hit(&rig).await;
+        assert_eq!(got.text(), first);
+        if !got.header("content-length").is_empty() {
+            assert_eq!((stats(&rig).compressed, rig.asked()), (1, 1));
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no form was kept");
+}
+
+#[tokio::test]
+async fn what_is_purged_is_gone_in_all_its_forms() {
+    let rig = Rig::start(by_turn(20_000)).await;
+    rig.get("/").await;
+    assert!(hit(&rig).await.text().starts_with("0 "));
+    let app = "app".parse().unwrap();
+    assert_eq!(
+        rig.cache.purge(&app, &Scope::App),
+        1,
+        "a form is not counted"
+    );
+    assert_eq!((stats(&rig).bytes, rig.cache.size().bytes), (0, 0));
+    let new = rig.get_with("/", &[GZIP]).await;
+    assert!(new.x_cache() == "MISS" && new.text().starts_with("1 "));
+    assert!(hit(&rig).await.text().starts_with("1 "));
+}
+
+#[tokio::test]
+async fn a_release_has_forms_of_its_own_and_a_rollback_finds_the_old_ones() {
+    let rig = Rig::start(by_turn(20_000)).await;
+    rig.release(1, Some(1));
+    rig.get("/").await;
+    assert!(hit(&rig).await.text().starts_with("0 "));
+    rig.release(2, Some(2));
+    assert!(rig.get_with("/", &[GZIP]).await.text().starts_with("1 "));
+    assert!(hit(&rig).await.text().starts_with("1 "));
+    rig.release(3, Some(1));
+    assert!(hit(&rig).await.text().starts_with("0 "));
+    assert_eq!(stats(&rig).compressed, 2);
+}
+
+#[tokio::test]
+async fn a_response_that_takes_anothers_place_is_never_served_in_the_old_form() {
+    let turn = AtomicUsize::new(0);
+    let rig = Rig::start(app(move |_| {
+        let turn = turn.fetch_add(1, Ordering::SeqCst);
+        let headers = [
+            ("Content-Type", "text/html"),
+            ("Cache-Control", "max-age=1"),
+        ];
+        Answer::new(200, &headers, &format!("{turn} {}", text(20_000)))
+    }))
+    .await;
+    rig.get("/").await;
+    for turn in 0..3 {
+        let begins = format!("{turn} ");
+        assert!(hit(&rig).await.text().starts_with(&begins));
+        assert!(hit(&rig).await.text().starts_with(&begins));
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+        let begins = format!("{} ", turn + 1);
+        assert!(rig.get_with("/", &[GZIP]).await.text().starts_with(&begins));
+    }
+    assert_eq!(stats(&rig).entries, 1);
+}
+
+#[tokio::test]
+async fn a_validated_response_is_served_in_the_form_of_the_new_one() {
+    let rig = Rig::start(app(|asked| {
+        let fresh = "max-age=1";
+        let headers = [
+            ("Content-Type", "text/html"),
+            ("Cache-Control", fresh),
+            ("ETag", "\"a\""),
+        ];
+        match asked.get("HTTP_IF_NONE_MATCH").as_str() {
+            "\"a\"" => Answer::new(
+                304,
+                &[("ETag", "\"a\""), ("X-New", "1"), ("Cache-Control", fresh)],
+                "",
+            ),
+            _ => Answer::new(200, &headers, &text(20_000)),
+        }
+    }))
+    .await;
+    rig.get("/").await;
+    assert_eq!(hit(&rig).await.header("x-new"), "");
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let got = rig.get_with("/", &[GZIP]).await;
+    assert_eq!((got.x_cache(), got.coding()), ("REVALIDATED", "gzip"));
+    let got = hit(&rig).await;
+    assert_eq!((got.header("x-new"), got.text()), ("1", text(20_000)));
+    assert_eq!(got.header("vary"), "accept-encoding");
+}
+
+#[tokio::test]
+async fn forms_are_bounded_by_the_cache_that_they_are_in() {
+    let rig = Rig::with_cache(by_turn(20_000), Cache::new(1 << 20)).await;
+    for page in 0..100 {
+        for _ in 0..3 {
+            let got = rig.get_with(&format!("/{page}"), &[GZIP]).await;
+            assert!(got.coding() == "gzip" && got.text().ends_with(&text(20_000)));
+        }
+    }
+    let size = rig.cache.size();
+    assert!(size.bytes <= size.capacity, "{size:?}");
+    assert!(stats(&rig).bytes <= size.capacity);
+}
+
+#[tokio::test]
+async fn with_compression_off_no_form_is_made_and_none_that_is_there_is_served() {
+    let rig = Rig::start(by_turn(20_000)).await;
+    rig.get("/").await;
+    hit(&rig).await;
+    rig.compression(Compression::Off);
+    let got = rig.get_with("/", &[GZIP]).await;
+    assert_eq!(
+        (got.x_cache(), got.coding(), got.header("etag")),
+        ("HIT", "", "\"a\"")
+    );
+    assert_eq!(stats(&rig).compressed, 1);
+}

@@ -1,0 +1,16 @@
+//! Compression, over real connections, with an app of a few lines behind it.
+
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "these are tests"
+)]
+
+mod answers;
+mod conditions;
+mod decode;
+mod kept;
+#[path = "../cache/rig.rs"]
+mod rig;
+mod streams;
