@@ -4,6 +4,7 @@
 
 mod acme;
 mod cache;
+mod compression;
 mod domains;
 mod drains;
 mod faults;

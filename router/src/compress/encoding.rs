@@ -170,3 +170,52 @@ impl Encoding {
         self.ending = Some(outcome);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use super::super::encoder::tests::decoded;
+    use super::super::encoder::{Effort, MEMORY};
+    use super::*;
+    use crate::budget::Budget;
+    use crate::coding::Coding;
+
+    fn encoding(budget: &Arc<Budget>, body: Vec<u8>) -> Encoding {
+        let encoder = Encoder::new(Coding::Gzip, Effort::Passing).unwrap();
+        let taken = budget.take(MEMORY).unwrap();
+        Encoding::new(Source::Full(body.into()), None, (encoder, taken))
+    }
+
+    #[test]
+    fn a_large_body_lets_others_have_their_turn_after_each_step() {
+        let body = vec![b'x'; 20 * STEP];
+        let mut encoding = encoding(&Budget::new(MEMORY), body.clone());
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut turns, mut out) = (0, Vec::new());
+        while !encoding.is_complete() {
+            match encoding.poll(&mut context) {
+                Poll::Pending => turns += 1,
+                Poll::Ready(bytes) => out.extend_from_slice(&bytes.unwrap()),
+            }
+        }
+        assert!(turns >= 20, "{turns}");
+        assert!(decoded(Coding::Gzip, &out).0 == body);
+        assert_eq!(encoding.poll(&mut context), Poll::Ready(None));
+        assert_eq!(encoding.ending(), Some(Outcome::Complete));
+    }
+
+    #[test]
+    fn an_encoders_room_comes_back_when_the_body_has_ended_or_is_given_up() {
+        let budget = Budget::new(MEMORY);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut ended = encoding(&budget, b"a page".to_vec());
+        assert!(budget.take(1).is_none());
+        assert!(ended.poll(&mut context).is_ready() && ended.is_complete());
+        let given_up = encoding(&budget, b"a page".to_vec());
+        assert!(budget.take(1).is_none());
+        drop(given_up);
+        assert!(budget.take(MEMORY).is_some());
+    }
+}

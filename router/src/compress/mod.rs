@@ -13,19 +13,20 @@ pub(crate) mod encoding;
 pub(crate) mod headers;
 pub(crate) mod suits;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::Body;
 
+use self::encoder::{Effort, Encoder};
+use self::encoding::Encoding;
 use crate::body::{ResponseBody, Source};
 use crate::budget::{Budget, Taken};
 use crate::cache::verdict::Verdict;
 use crate::coding::Coding;
-use encoder::{Effort, Encoder};
-use encoding::Encoding;
-use std::sync::Arc;
 
 /// Whether an app's answers are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +38,7 @@ pub enum Compression {
     Off,
 }
 
-/// Bodies up to here are encoded in one go: that holds a thread for a millisecond at most, and gives them a length.
+/// Bodies up to here are encoded in one go: that holds a thread for two milliseconds at most, and gives them a length.
 pub(crate) const AT_ONCE: usize = 64 << 10;
 
 /// Encodes an answer, if that is worth it and its client wants it. `encoders` is what the encoders of all bodies that are
@@ -133,5 +134,43 @@ fn at_once(bytes: Bytes, coding: Coding) -> Result<Source, (Source, Option<u64>)
     match encoder::whole(coding, Effort::Passing, &bytes) {
         Ok(encoded) if encoded.len() < bytes.len() => Ok(Source::Full(encoded)),
         _ => Err((Source::Full(bytes), None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+    use http::{HeaderValue, Request};
+
+    use super::*;
+
+    /// What becomes of a large page where encoders may take `room`.
+    fn page(room: usize) -> Response<ResponseBody> {
+        let mut request = Request::new(()).into_parts().0;
+        let gzip = HeaderValue::from_static("gzip");
+        request.headers.insert(ACCEPT_ENCODING, gzip);
+        let body = Bytes::from(vec![b'x'; 2 * AT_ONCE]);
+        let mut response = Response::new(ResponseBody::from(body));
+        let html = HeaderValue::from_static("text/html");
+        response.headers_mut().insert(CONTENT_TYPE, html);
+        let encoders = Budget::new(room);
+        compress(
+            Compression::On,
+            &encoders,
+            &request,
+            Verdict::default(),
+            response,
+        )
+    }
+
+    #[test]
+    fn without_room_for_an_encoder_a_body_goes_out_as_it_is() {
+        let encoded = page(encoder::MEMORY);
+        assert_eq!(encoded.headers()[CONTENT_ENCODING], "gzip");
+        let plain = page(encoder::MEMORY - 1);
+        assert!(!plain.headers().contains_key(CONTENT_ENCODING));
+        assert_eq!(plain.headers()[VARY], "accept-encoding");
+        let length = plain.body().size_hint().exact();
+        assert_eq!(length, Some(2 * AT_ONCE as u64));
     }
 }

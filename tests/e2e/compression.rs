@@ -1,0 +1,65 @@
+//! Text on its way to a client that asks for less of it.
+
+use std::process::Command;
+
+use super::harness::Node;
+
+const APP: &str = r#"
+PAGE = (1..500).map { |n| "<li>#{n} of many</li>\n" }.join
+run ->(env) {
+  headers = { "content-type" => "text/html" }
+  headers["cache-control"] = "public, max-age=60" if env["PATH_INFO"] == "/cached"
+  [200, headers, [PAGE]]
+}
+"#;
+
+/// What `curl --compressed` makes of a page, and what it cost: the text, the bytes that came, the head.
+fn curl(node: &Node, path: &str) -> (String, usize, String) {
+    let url = format!("http://pages.localhost:{}{path}", node.http());
+    let head = node.data().join("head");
+    let done = Command::new("curl")
+        .args(["-sS", "--compressed", "--max-time", "20", "--resolve"])
+        .arg(format!("pages.localhost:{}:127.0.0.1", node.http()))
+        .args(["-w", "%{stderr}%{size_download}", "-D"])
+        .args([head.as_os_str(), url.as_ref()])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let size = String::from_utf8(done.stderr).unwrap();
+    (
+        String::from_utf8(done.stdout).unwrap(),
+        size.parse().unwrap(),
+        std::fs::read_to_string(head).unwrap(),
+    )
+}
+
+#[test]
+fn curl_gets_a_page_of_an_app_and_of_the_cache_compressed_unless_that_is_off() {
+    let node = Node::start();
+    let app = node.create("pages");
+    app.write("config.ru", APP);
+    let push = app.push("main");
+    assert!(push.success, "{}", push.text);
+    let page: String = (1..=500)
+        .map(|n| format!("<li>{n} of many</li>\n"))
+        .collect();
+    for (path, cache) in [
+        ("/", "MISS"),
+        ("/cached", "MISS"),
+        ("/cached", "HIT"),
+        ("/cached", "HIT"),
+    ] {
+        let (text, size, head) = curl(&node, path);
+        assert!(text == page && size < page.len() / 3, "{size}: {head}");
+        assert!(head.contains("content-encoding: "), "{head}");
+        assert!(head.contains("vary: accept-encoding"), "{head}");
+        assert!(head.contains(&format!("x-cache: {cache}")), "{head}");
+    }
+    let set = node.cli(&["settings:set", "compression=off", "--app", "pages"]);
+    assert!(set.success, "{}", set.text);
+    for path in ["/", "/cached"] {
+        let (text, size, head) = curl(&node, path);
+        assert!(text == page && size == page.len(), "{size}: {head}");
+        assert!(!head.contains("content-encoding"), "{head}");
+    }
+}
