@@ -16,7 +16,7 @@ pub(crate) mod suits;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::Body;
@@ -58,9 +58,9 @@ pub(crate) fn compress(
         conditions::of_encoded(&request.headers, response.headers_mut());
         return response;
     }
-    let wanted = client::wanted(&request.headers, client::BY_TIME);
-    // What is stored has said what is to be said of it.
-    if wanted.is_none() && verdict.is_stored() {
+    // What is stored has said what is to be said of it, and may come in an encoded form that is kept.
+    let asks = request.headers.contains_key(ACCEPT_ENCODING);
+    if verdict.is_stored() && (!asks || response.headers().contains_key(CONTENT_ENCODING)) {
         return response;
     }
     let length = length(request, &response);
@@ -68,7 +68,7 @@ pub(crate) fn compress(
         return response;
     }
     headers::vary(response.headers_mut());
-    match wanted {
+    match client::wanted(&request.headers, client::BY_TIME) {
         Some(coding) if status != StatusCode::PARTIAL_CONTENT => {
             encode(encoders, request, length, response, coding)
         }
@@ -139,7 +139,7 @@ fn at_once(bytes: Bytes, coding: Coding) -> Result<Source, (Source, Option<u64>)
 
 #[cfg(test)]
 mod tests {
-    use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+    use http::header::{CONTENT_TYPE, VARY};
     use http::{HeaderValue, Request};
 
     use super::*;
