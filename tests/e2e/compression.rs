@@ -13,12 +13,22 @@ run ->(env) {
 }
 "#;
 
+const HTTP_1: &str = "--http1.1";
+const HTTP_2: &str = "--http2-prior-knowledge";
+
 /// What `curl --compressed` makes of a page, and what it cost: the text, the bytes that came, the head.
-fn curl(node: &Node, path: &str) -> (String, usize, String) {
+fn curl(node: &Node, protocol: &str, path: &str) -> (String, usize, String) {
     let url = format!("http://pages.localhost:{}{path}", node.http());
     let head = node.data().join("head");
     let done = Command::new("curl")
-        .args(["-sS", "--compressed", "--max-time", "20", "--resolve"])
+        .args([
+            "-sS",
+            protocol,
+            "--compressed",
+            "--max-time",
+            "20",
+            "--resolve",
+        ])
         .arg(format!("pages.localhost:{}:127.0.0.1", node.http()))
         .args(["-w", "%{stderr}%{size_download}", "-D"])
         .args([head.as_os_str(), url.as_ref()])
@@ -43,13 +53,14 @@ fn curl_gets_a_page_of_an_app_and_of_the_cache_compressed_unless_that_is_off() {
     let page: String = (1..=500)
         .map(|n| format!("<li>{n} of many</li>\n"))
         .collect();
-    for (path, cache) in [
-        ("/", "MISS"),
-        ("/cached", "MISS"),
-        ("/cached", "HIT"),
-        ("/cached", "HIT"),
+    for (protocol, path, cache) in [
+        (HTTP_1, "/", "MISS"),
+        (HTTP_2, "/", "MISS"),
+        (HTTP_1, "/cached", "MISS"),
+        (HTTP_1, "/cached", "HIT"),
+        (HTTP_2, "/cached", "HIT"),
     ] {
-        let (text, size, head) = curl(&node, path);
+        let (text, size, head) = curl(&node, protocol, path);
         assert!(text == page && size < page.len() / 3, "{size}: {head}");
         assert!(head.contains("content-encoding: "), "{head}");
         assert!(head.contains("vary: accept-encoding"), "{head}");
@@ -58,7 +69,7 @@ fn curl_gets_a_page_of_an_app_and_of_the_cache_compressed_unless_that_is_off() {
     let set = node.cli(&["settings:set", "compression=off", "--app", "pages"]);
     assert!(set.success, "{}", set.text);
     for path in ["/", "/cached"] {
-        let (text, size, head) = curl(&node, path);
+        let (text, size, head) = curl(&node, HTTP_1, path);
         assert!(text == page && size == page.len(), "{size}: {head}");
         assert!(!head.contains("content-encoding"), "{head}");
     }

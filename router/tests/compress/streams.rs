@@ -201,6 +201,34 @@ async fn a_large_page_comes_in_parts_that_decode_to_it() {
 }
 
 #[tokio::test]
+async fn those_who_share_a_response_on_its_way_get_it_in_the_coding_of_each() {
+    let headers = &[
+        ("Content-Type", "text/html"),
+        ("Cache-Control", "max-age=60"),
+    ];
+    let rig = Rig::start(streaming(headers, |sender| async move {
+        for _ in 0..20 {
+            give(&sender, &text(5000)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }))
+    .await;
+    let rig = &rig;
+    let get = async |accept| rig.get_with("/", &[("Accept-Encoding", accept)]).await;
+    let got = tokio::join!(get("gzip"), get("br"), get("identity"), get("zstd"));
+    let got = [got.0, got.1, got.2, got.3];
+    assert_eq!(
+        got.each_ref().map(|got| got.coding()),
+        ["gzip", "br", "", "zstd"]
+    );
+    for got in got {
+        assert!(got.complete && got.text() == text(5000).repeat(20));
+        assert_eq!(got.header("vary"), "accept-encoding");
+    }
+    assert_eq!(rig.asked(), 1);
+}
+
+#[tokio::test]
 async fn a_client_of_http_1_0_gets_encoded_what_is_whole_and_nothing_else() {
     let rig = Rig::start(Box::new(|asked| {
         let mut answer = Answer::new(200, HTML, &text(5000));
