@@ -128,7 +128,7 @@ impl<G: Grid> Ask<G> {
         headers::set_host(&mut parts);
         headers::strip_hop_by_hop(&mut parts.headers);
         if site.compression == Compression::On {
-            compress::conditions::forget_range_by_date(&mut parts.headers);
+            compress::conditions::translate(&mut parts);
         }
         exchange.entry.forwarded = headers::forwarded_for(&parts.headers, &self.connection);
         match self.admit(&parts, !body.is_end_stream(), exchange.started) {

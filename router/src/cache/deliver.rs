@@ -53,7 +53,8 @@ pub(crate) fn head(stored: &Stored, request: &Parts, now: Instant) -> Response<(
     whole(stored, now)
 }
 
-fn is_not_modified(stored: &Stored, request: &Parts) -> bool {
+/// Whether the client has what is stored already.
+pub(crate) fn is_not_modified(stored: &Stored, request: &Parts) -> bool {
     stored.status == StatusCode::OK
         && conditional::applies(&request.method)
         && conditional::not_modified(&request.headers, &stored.headers, stored.last_modified)

@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method};
 
 use super::Cache;
+use super::deliver::is_not_modified;
 use super::store::Slot;
 use super::stored::{Kept, Stored};
 use crate::ask::Ask;
@@ -50,8 +51,8 @@ impl<G> Ask<G> {
         let Some(coding) = client::wanted(&request.headers, client::BY_SIZE) else {
             return stored;
         };
-        // Ranges are those of the bytes as the app made them.
-        if request.headers.contains_key(RANGE) {
+        // Ranges are those of the bytes as the app made them, and conditions are about these.
+        if request.headers.contains_key(RANGE) || is_not_modified(&stored, request) {
             return stored;
         }
         let cache = &self.router.cache;

@@ -1,18 +1,53 @@
 //! Conditions of clients that may have an encoded form of what they ask about.
 //!
-//! An encoded answer has a weak tag, which `If-None-Match` compares as well as a strong one, and `If-Range` never takes.
+//! What lies behind knows the bytes and tags that the app has made, and compares as it likes; many apps compare tags as
+//! strings. So a request goes on with the app's own tags, and a 304 comes back with the client's.
 
-use http::HeaderMap;
-use http::header::{ETAG, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{ACCEPT_ENCODING, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 
 use super::client;
-use super::headers::{vary, weak, weaken};
-use crate::cache::directives::split_unquoted;
+use super::headers::{own_tags, vary, weaken};
+
+/// Whoever sends a request has an encoded form of what it asks for.
+#[derive(Debug, Clone, Copy)]
+struct HasEncoded;
+
+/// Makes the conditions of a request ones about what the app has made.
+pub(crate) fn translate(request: &mut Parts) {
+    // Who takes no coding any more is not helped by an encoded form.
+    if !request.headers.contains_key(ACCEPT_ENCODING) {
+        return;
+    }
+    forget_range_by_date(&mut request.headers);
+    if translate_tags(&mut request.headers, &IF_NONE_MATCH) {
+        request.extensions.insert(HasEncoded);
+    }
+    translate_tags(&mut request.headers, &IF_MATCH);
+}
+
+/// Gives a header the app's own tags; returns whether it had others.
+fn translate_tags(request: &mut HeaderMap, name: &HeaderName) -> bool {
+    let own = |line: &HeaderValue| own_tags(line);
+    if !request.get_all(name).iter().any(|line| own(line).is_some()) {
+        return false;
+    }
+    let lines = request.get_all(name).iter();
+    let lines: Vec<_> = lines
+        .map(|line| own(line).unwrap_or_else(|| line.clone()))
+        .collect();
+    request.remove(name);
+    for line in lines {
+        request.append(name, line);
+    }
+    true
+}
 
 /// Forgets the range that a request asks for on the condition of a date, if its client takes a coding (RFC 9110 section
 /// 14.2 lets anybody): the two forms of a text have the same date, and the rest of one must not be put behind the
-/// beginning of the other.
-pub(crate) fn forget_range_by_date(request: &mut HeaderMap) {
+/// beginning of the other. An encoded form's tag is weak, which `If-Range` never takes.
+fn forget_range_by_date(request: &mut HeaderMap) {
     if !request.contains_key(RANGE) {
         return;
     }
@@ -26,37 +61,17 @@ pub(crate) fn forget_range_by_date(request: &mut HeaderMap) {
     }
 }
 
-/// Makes a 304 that is about a client's encoded form say what that form's own answer has said (RFC 9110 section
-/// 15.4.5). A client that names the weak form of a strong tag has it from here.
-pub(crate) fn of_encoded(request: &HeaderMap, not_modified: &mut HeaderMap) {
-    let Some(weak) = not_modified.get(ETAG).and_then(weak) else {
-        return;
-    };
-    let lines = request.get_all(IF_NONE_MATCH).iter();
-    let names_it = lines
-        .map(|line| line.as_bytes())
-        .any(|line| lists(line, weak.as_bytes()));
-    if names_it {
+/// Makes a 304 to a client that has the encoded form say what that form's own answer has said (RFC 9110 section 15.4.5).
+pub(super) fn answer(request: &Parts, not_modified: &mut HeaderMap) {
+    if request.extensions.get::<HasEncoded>().is_some() {
         weaken(not_modified);
         vary(not_modified);
     }
 }
 
-fn lists(mut line: &[u8], tag: &[u8]) -> bool {
-    while !line.is_empty() {
-        let (member, rest) = split_unquoted(line, b',');
-        if member.trim_ascii() == tag {
-            return true;
-        }
-        line = rest;
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-    use http::header::{ACCEPT_ENCODING, HeaderName, VARY};
+    use http::header::{ETAG, VARY};
 
     use super::*;
 
@@ -83,21 +98,28 @@ mod tests {
         assert!(kept(Some("W/\"a\""), "gzip") && kept(None, "gzip"));
     }
 
+    /// The header as it goes on, and the tag and whether a 304 varies that comes back with this tag.
+    fn through(asked: &'static str, tag: &'static str) -> (String, String, bool) {
+        let mut request = http::Request::new(()).into_parts().0;
+        request.headers = of(&[(IF_NONE_MATCH, asked), (ACCEPT_ENCODING, "gzip")]);
+        translate(&mut request);
+        let mut headers = of(&[(ETAG, tag)]);
+        answer(&request, &mut headers);
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        (
+            text(&request.headers[IF_NONE_MATCH]),
+            text(&headers[ETAG]),
+            headers.contains_key(VARY),
+        )
+    }
+
     #[test]
-    fn a_304_has_the_tag_that_its_client_knows() {
-        let tag = |asked: &'static str, tag: &'static str| {
-            let mut headers = of(&[(ETAG, tag)]);
-            of_encoded(&of(&[(IF_NONE_MATCH, asked)]), &mut headers);
-            let varies = headers.contains_key(VARY);
-            (headers[ETAG].to_str().unwrap().to_owned(), varies)
-        };
-        let weak = ("W/\"a\"".to_owned(), true);
-        assert_eq!(tag("W/\"a\"", "\"a\""), weak);
-        assert_eq!(tag("\"x,y\", W/\"a\"", "\"a\""), weak);
-        let strong = ("\"a\"".to_owned(), false);
-        assert_eq!(tag("\"a\"", "\"a\""), strong);
-        assert_eq!(tag("W/\"b\"", "\"a\""), strong);
-        assert_eq!(tag("*", "\"a\""), strong);
-        assert_eq!(tag("W/\"a\"", "W/\"a\""), ("W/\"a\"".to_owned(), false));
+    fn the_app_sees_its_own_tag_and_the_client_its_own() {
+        let owned = |a: &str, b: &str, varies| (a.to_owned(), b.to_owned(), varies);
+        let (strong, marked) = ("\"a\"", "W/\"a;encoded\"");
+        assert_eq!(through(marked, strong), owned(strong, marked, true));
+        assert_eq!(through(strong, strong), owned(strong, strong, false));
+        let weak = "W/\"a\"";
+        assert_eq!(through(weak, weak), owned(weak, weak, false));
     }
 }

@@ -1,15 +1,18 @@
 //! What an encoded answer says of itself.
 
-use bytes::{BufMut, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, ETAG, VARY};
 use http::{HeaderMap, HeaderValue};
 
+use crate::cache::directives::split_unquoted;
 use crate::coding::Coding;
 
 const ACCEPT_ENCODING: &str = "accept-encoding";
+/// How a tag of an encoded form ends: by it the router knows its own, and can give apps theirs back.
+const MARK: &[u8] = b";encoded\"";
 
-/// Makes headers those of the encoded form: other bytes, so that a strong entity tag becomes a weak one (RFC 9110 section
-/// 8.8.3.3), and no ranges, since nobody can say what they would be of. The length is for who knows it.
+/// Makes headers those of the encoded form: other bytes, so that a strong entity tag becomes another and weak one (RFC 9110
+/// section 8.8.3.3), and no ranges, since nobody can say what they would be of. The length is for who knows it.
 pub(crate) fn encoded(headers: &mut HeaderMap, coding: Coding) {
     let name = HeaderValue::from_static(coding.name());
     headers.insert(CONTENT_ENCODING, name);
@@ -18,24 +21,37 @@ pub(crate) fn encoded(headers: &mut HeaderMap, coding: Coding) {
     vary(headers);
 }
 
-/// Makes a strong entity tag a weak one.
+/// Makes a strong entity tag the weak one of the encoded form.
 pub(crate) fn weaken(headers: &mut HeaderMap) {
     if let Some(tag) = headers.get_mut(ETAG)
-        && let Some(weak) = weak(tag)
+        && let Some(opaque) = tag.as_bytes().strip_suffix(b"\"")
+        && opaque.starts_with(b"\"")
     {
-        *tag = weak;
+        let weak = Bytes::from([b"W/", opaque, MARK].concat());
+        // What was a value is one with this around it.
+        *tag = HeaderValue::from_maybe_shared(weak).unwrap_or_else(|_| tag.clone());
     }
 }
 
-/// The weak form of a strong tag.
-pub(super) fn weak(tag: &HeaderValue) -> Option<HeaderValue> {
-    if !tag.as_bytes().starts_with(b"\"") {
-        return None;
+/// The app's own tags in the place of those of encoded forms in a list of tags; none if it has none of these.
+pub(super) fn own_tags(list: &HeaderValue) -> Option<HeaderValue> {
+    memchr::memmem::find(list.as_bytes(), MARK)?;
+    let mut own = Vec::with_capacity(list.len());
+    let mut rest = list.as_bytes();
+    while !rest.is_empty() {
+        let (member, after) = split_unquoted(rest, b',');
+        let member = member.trim_ascii();
+        if !own.is_empty() {
+            own.extend_from_slice(b", ");
+        }
+        let strong = member.strip_prefix(b"W/");
+        match strong.and_then(|tag| tag.strip_suffix(MARK)) {
+            Some(tag) => own.extend([tag, b"\""].concat()),
+            None => own.extend_from_slice(member),
+        }
+        rest = after;
     }
-    let mut weak = BytesMut::with_capacity(tag.len() + 2);
-    weak.put_slice(b"W/");
-    weak.put_slice(tag.as_bytes());
-    HeaderValue::from_maybe_shared(weak.freeze()).ok()
+    HeaderValue::from_maybe_shared(Bytes::from(own)).ok()
 }
 
 /// Says that the answer is chosen by `Accept-Encoding` too (RFC 9110 section 12.5.5), unless it says so already.
@@ -54,7 +70,7 @@ pub(crate) fn vary(headers: &mut HeaderMap) {
         None | Some(b"") => HeaderValue::from_static(ACCEPT_ENCODING),
         Some(first) => {
             let joined = [first, b", ", ACCEPT_ENCODING.as_bytes()].concat();
-            let joined = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined));
+            let joined = HeaderValue::from_maybe_shared(Bytes::from(joined));
             // The name of a header after what was a value is one.
             joined.unwrap_or_else(|_| HeaderValue::from_static(ACCEPT_ENCODING))
         }
@@ -116,8 +132,24 @@ mod tests {
             assert_eq!(headers[CONTENT_ENCODING], "gzip");
             headers[ETAG].to_str().unwrap().to_owned()
         };
-        assert_eq!(of("\"a\""), "W/\"a\"");
+        assert_eq!(of("\"a\""), "W/\"a;encoded\"");
         assert_eq!(of("W/\"a\""), "W/\"a\"");
         assert_eq!(of("a"), "a", "no tag is left as it is");
+    }
+
+    #[test]
+    fn apps_get_their_own_tags_back() {
+        let own = |list: &'static str| {
+            let own = own_tags(&HeaderValue::from_static(list));
+            own.map(|own| own.to_str().unwrap().to_owned())
+        };
+        assert_eq!(own("W/\"a;encoded\"").unwrap(), "\"a\"");
+        let mixed = "\"x,y\" ,W/\"b\",  W/\"a;encoded\"";
+        assert_eq!(own(mixed).unwrap(), "\"x,y\", W/\"b\", \"a\"");
+        for other in ["\"a\"", "W/\"a\"", "*", ""] {
+            assert_eq!(own(other), None);
+        }
+        // A strong one is somebody else's.
+        assert_eq!(own("\"a;encoded\"").unwrap(), "\"a;encoded\"");
     }
 }

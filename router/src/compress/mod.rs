@@ -55,7 +55,7 @@ pub(crate) fn compress(
     }
     let status = response.status();
     if status == StatusCode::NOT_MODIFIED {
-        conditions::of_encoded(&request.headers, response.headers_mut());
+        conditions::answer(request, response.headers_mut());
         return response;
     }
     // What is stored has said what is to be said of it, and may come in an encoded form that is kept.
