@@ -48,8 +48,7 @@ impl Encoding {
     /// The next bytes; none when the body has ended, as [`Encoding::ending`] then says.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if std::mem::take(&mut self.tired) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+            return rest(context);
         }
         let polled = self.step(context);
         polled.map(|step| {
@@ -73,14 +72,12 @@ impl Encoding {
 
     fn step(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let mut encoded = 0;
-        loop {
-            let Some((encoder, _)) = &mut self.encoder else {
-                return Poll::Ready(Ok(None));
-            };
+        while encoded < STEP {
             if self.piece.is_empty() {
                 match self.next_piece(context) {
                     Poll::Ready(Ok(piece)) => self.piece = piece,
                     Poll::Ready(Err(Outcome::Complete)) => return Poll::Ready(self.finish()),
+                    // What has come is not held back, be it the last of it.
                     Poll::Pending | Poll::Ready(Err(_)) if self.held => {
                         let out = self.flush()?;
                         if !out.is_empty() {
@@ -93,33 +90,26 @@ impl Encoding {
                         return Poll::Ready(Ok(None));
                     }
                 }
-                continue;
             }
             let part = self.piece.len().min(STEP - encoded);
-            encoder.write(&self.piece.split_to(part))?;
-            self.held = true;
-            encoded += part;
-            if encoded == STEP {
-                let out = encoder.take();
-                self.tired = true;
-                return if out.is_empty() {
-                    self.poll_again(context)
-                } else {
-                    Poll::Ready(Ok(Some(out)))
-                };
-            }
+            let part = self.piece.split_to(part);
+            encoded += part.len();
+            self.write(&part)?;
         }
-    }
-
-    fn poll_again(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        self.tired = false;
-        context.waker().wake_by_ref();
-        Poll::Pending
+        let out = self.take();
+        if out.is_empty() {
+            return rest(context);
+        }
+        self.tired = true;
+        Poll::Ready(Ok(Some(out)))
     }
 
     /// What comes next, or how it has ended. A body of a known length ends with its last byte, whatever comes then; one
     /// that ends before is broken.
     fn next_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Outcome>> {
+        if let Some(ending) = self.ending {
+            return Poll::Ready(Err(ending));
+        }
         if self.left == Some(0) {
             return Poll::Ready(Err(Outcome::Complete));
         }
@@ -147,13 +137,25 @@ impl Encoding {
         })
     }
 
+    fn write(&mut self, part: &[u8]) -> io::Result<()> {
+        self.held |= !part.is_empty();
+        match &mut self.encoder {
+            Some((encoder, _)) => encoder.write(part),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        let encoder = self.encoder.as_mut();
+        encoder.map_or(Bytes::new(), |(encoder, _)| encoder.take())
+    }
+
     fn flush(&mut self) -> io::Result<Bytes> {
         self.held = false;
-        let Some((encoder, _)) = &mut self.encoder else {
-            return Ok(Bytes::new());
-        };
-        encoder.flush()?;
-        Ok(encoder.take())
+        if let Some((encoder, _)) = &mut self.encoder {
+            encoder.flush()?;
+        }
+        Ok(self.take())
     }
 
     fn finish(&mut self) -> io::Result<Option<Bytes>> {
@@ -169,6 +171,12 @@ impl Encoding {
         self.encoder = None;
         self.ending = Some(outcome);
     }
+}
+
+/// Lets the thread's other tasks have their turn.
+fn rest<T>(context: &mut Context<'_>) -> Poll<T> {
+    context.waker().wake_by_ref();
+    Poll::Pending
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_router::grid::{DynoBody, DynoGone};
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -250,5 +251,32 @@ async fn a_client_of_http_1_0_gets_encoded_what_is_whole_and_nothing_else() {
         let got = Got::parse(&answer);
         assert_eq!((got.coding(), got.text()), (coding, text(5000)), "{path}");
         assert_eq!(got.header("vary"), "accept-encoding");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn a_stream_of_any_pieces_decodes_to_what_the_app_said(
+        pieces in prop::collection::vec(prop_oneof![Just(0), 1usize..200, 1usize..100_000], 0..8),
+        coding in prop::sample::select(&["gzip", "br", "zstd"][..]),
+    ) {
+        let said: String = pieces.iter().map(|length| text(*length)).collect();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let got = runtime.block_on(async {
+            let rig = Rig::start(streaming(HTML, move |sender| {
+                let pieces = pieces.clone();
+                async move {
+                    for length in pieces {
+                        give(&sender, &text(length)).await;
+                    }
+                }
+            }))
+            .await;
+            rig.get_with("/", &[("Accept-Encoding", coding)]).await
+        });
+        prop_assert_eq!((got.coding(), got.complete), (coding, true));
+        prop_assert!(got.text() == said);
     }
 }
