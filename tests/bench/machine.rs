@@ -33,6 +33,17 @@ pub(crate) fn resident_kib(process: u32) -> u64 {
     field(&format!("/proc/{process}/status"), "VmRSS:")
 }
 
+/// Connections to a port of 127.0.0.1, as the server's side has them.
+pub(crate) fn connections(port: u16) -> usize {
+    let local = format!("0100007F:{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let established = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().take(4).collect();
+        fields.get(1) == Some(&local.as_str()) && fields.get(3) == Some(&"01")
+    };
+    table.lines().filter(established).count()
+}
+
 fn field(path: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
