@@ -1,5 +1,6 @@
 //! Encoded forms of what the cache has.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -124,6 +125,34 @@ async fn what_is_purged_is_gone_in_all_its_forms() {
     let new = rig.get_with("/", &[GZIP]).await;
     assert!(new.x_cache() == "MISS" && new.text().starts_with("1 "));
     assert!(hit(&rig).await.text().starts_with("1 "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_form_of_what_was_purged_is_served_however_many_ask_meanwhile() {
+    let rig = Arc::new(Rig::start(by_turn(5000)).await);
+    let busy: Vec<_> = (0..4)
+        .map(|_| {
+            let rig = rig.clone();
+            tokio::spawn(async move {
+                loop {
+                    rig.get_with("/", &[GZIP]).await;
+                }
+            })
+        })
+        .collect();
+    let app = "app".parse().unwrap();
+    for _ in 0..60 {
+        let made = rig.asked();
+        rig.cache.purge(&app, &Scope::App);
+        for _ in 0..3 {
+            let got = rig.get_with("/", &[GZIP]).await;
+            let turn: usize = got.text().split(' ').next().unwrap().parse().unwrap();
+            // Who waits for what was asked for before may have that; nobody else.
+            let shared = got.header("cache-status").contains("collapsed");
+            assert!(turn >= made || shared, "{turn} of {made}: {got:?}");
+        }
+    }
+    busy.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]
