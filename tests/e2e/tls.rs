@@ -269,7 +269,10 @@ fn plain_requests_are_sent_to_https_and_browsers_told_to_stay_there() {
     assert!(app.cli(&node, &["certs:add", "one.pem", "one.key"]).success);
     let set = ["settings:set", "https-redirect=on", "hsts=31536000"];
     assert!(app.cli(&node, &set).success);
-    let location = format!("location: https://myapp.localhost:{port}/a?b\r\n");
+    let url = || app.cli(&node, &["apps:info"]).text;
+    let secure = format!("https://myapp.localhost:{port}/");
+    assert!(url().contains(&secure), "{}", url());
+    let location = format!("location: {secure}a?b\r\n");
     let get = node.raw("myapp", "GET /a?b", "", "");
     assert!(
         get.starts_with("HTTP/1.1 301 ") && get.contains(&location),
@@ -291,6 +294,7 @@ fn plain_requests_are_sent_to_https_and_browsers_told_to_stay_there() {
         app.cli(&node, &["settings:unset", "https-redirect"])
             .success
     );
+    assert!(!url().contains(&secure), "{}", url());
     assert_eq!(node.get("myapp", "/").0, 200);
 }
 

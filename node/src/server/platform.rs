@@ -223,9 +223,15 @@ impl Platform {
         format!("{app}.{}", self.settings.domain)
     }
 
-    /// The URL of an app.
+    /// The URL of an app: over TLS, if plain requests are sent there.
     pub(crate) fn url(&self, app: &AppName) -> String {
-        format!("http://{}/", self.host(app))
+        let host = self.own_host(app);
+        let redirect = self.sites.route(&host).and_then(|site| site.https.redirect);
+        match redirect {
+            Some(443) => format!("https://{host}/"),
+            Some(port) => format!("https://{host}:{port}/"),
+            None => format!("http://{}/", self.host(app)),
+        }
     }
 
     /// Where an app is served, with a port.
