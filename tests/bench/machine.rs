@@ -33,6 +33,35 @@ pub(crate) fn resident_kib(process: u32) -> u64 {
     field(&format!("/proc/{process}/status"), "VmRSS:")
 }
 
+/// Time that a process, its threads and all that it has started have computed.
+pub(crate) fn cpu_time(process: u32) -> Duration {
+    let all: Vec<(u32, u32, u64)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| stat(entry.ok()?.file_name().to_str()?.parse().ok()?))
+        .collect();
+    let ticks = |process| of_tree(&all, process);
+    Duration::from_secs_f64(ticks(process) as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// A process, its parent, and the ticks it has computed.
+fn stat(process: u32) -> Option<(u32, u32, u64)> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
+    Some((
+        process,
+        fields.get(1)?.parse().ok()?,
+        ticks(11)? + ticks(12)?,
+    ))
+}
+
+fn of_tree(all: &[(u32, u32, u64)], process: u32) -> u64 {
+    let own = all.iter().find(|entry| entry.0 == process);
+    let children = all.iter().filter(|entry| entry.1 == process);
+    own.map_or(0, |entry| entry.2) + children.map(|child| of_tree(all, child.0)).sum::<u64>()
+}
+
 /// Connections to a port of 127.0.0.1, as the server's side has them.
 pub(crate) fn connections(port: u16) -> usize {
     let local = format!("0100007F:{port:04X}");

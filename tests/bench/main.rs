@@ -292,11 +292,11 @@ fn hot(node: &Node, rounds: usize) -> Vec<Row> {
     let puma = start(Kind::Puma, RACK, 9313);
     let mut figures: [Vec<f64>; 5] = Default::default();
     for _ in 0..rounds {
-        figures[0].push(wrk(node.http(), "hot-rack.localhost", "/"));
-        figures[1].push(wrk(thin[0].port, "localhost", "/"));
-        figures[2].push(wrk(puma.port, "localhost", "/"));
-        figures[3].push(wrk(node.http(), "hot-sinatra.localhost", "/"));
-        figures[4].push(wrk(thin[1].port, "localhost", "/"));
+        figures[0].push(wrk(node.http(), "hot-rack.localhost", "/").per_second);
+        figures[1].push(wrk(thin[0].port, "localhost", "/").per_second);
+        figures[2].push(wrk(puma.port, "localhost", "/").per_second);
+        figures[3].push(wrk(node.http(), "hot-sinatra.localhost", "/").per_second);
+        figures[4].push(wrk(thin[1].port, "localhost", "/").per_second);
     }
     let [rack, rack_thin, rack_puma, sinatra, sinatra_thin] = figures.map(|f| median(&f));
     let row = |what, corundum, peer, at_least| Row {
@@ -324,8 +324,13 @@ fn hot(node: &Node, rounds: usize) -> Vec<Row> {
     ]
 }
 
-/// Requests a second by wrk, over eight connections from the other core.
-fn wrk(port: u16, host: &str, path: &str) -> f64 {
+/// What wrk did over eight connections from the other core.
+struct Load {
+    requests: f64,
+    per_second: f64,
+}
+
+fn wrk(port: u16, host: &str, path: &str) -> Load {
     let url = format!("http://127.0.0.1:{port}{path}");
     let header = format!("Host: {host}");
     let output = on_core(LOAD, || {
@@ -336,10 +341,13 @@ fn wrk(port: u16, host: &str, path: &str) -> f64 {
     });
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!text.contains("Non-2xx"), "{text}");
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Requests/sec:"));
-    line.and_then(|figure| figure.trim().parse().ok()).unwrap()
+    let before = |mark: &str| Some(text.lines().find(|line| line.contains(mark))?.trim());
+    let requests = before(" requests in ").and_then(|line| line.split(' ').next()?.parse().ok());
+    let per_second = before("Requests/sec:").and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    Load {
+        requests: requests.unwrap(),
+        per_second: per_second.unwrap(),
+    }
 }
 
 /// First bytes of apps that have no dyno, against the start of a process.

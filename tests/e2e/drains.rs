@@ -215,3 +215,120 @@ fn a_drain_leads_to_no_private_address_unless_the_operator_says_so() {
         wrong.text
     );
 }
+
+/// Debian's rsyslog, which takes messages over TLS and writes down what it makes of them.
+struct Rsyslog {
+    directory: tempfile::TempDir,
+    process: std::process::Child,
+}
+
+impl Rsyslog {
+    /// None where it is not installed. A check that cannot run says so, and fails in CI.
+    fn start() -> Option<Self> {
+        let found = [
+            "/usr/sbin/rsyslogd",
+            "/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so",
+        ]
+        .iter()
+        .all(|part| std::path::Path::new(part).exists());
+        if !found {
+            let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+            let missing = "rsyslog is missing: apt-get install rsyslog rsyslog-gnutls";
+            assert!(!ci, "{missing}");
+            eprintln!("!! SKIPPED: {missing}");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().display();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let write = |file: &str, text: &str| {
+            std::fs::write(directory.path().join(file), text).unwrap();
+        };
+        write("cert.pem", &made.cert.pem());
+        write("key.pem", &made.signing_key.serialize_pem());
+        let configuration = format!(
+            r#"global(workDirectory="{place}" defaultNetstreamDriverCAFile="{place}/cert.pem"
+  defaultNetstreamDriverCertFile="{place}/cert.pem" defaultNetstreamDriverKeyFile="{place}/key.pem")
+module(load="imtcp" streamDriver.name="gtls" streamDriver.mode="1" streamDriver.authMode="anon")
+input(type="imtcp" address="127.0.0.1" port="0" listenPortFileName="{place}/port" ruleset="all")
+template(name="fields" type="string" string="%pri% %hostname% %app-name% %procid% [%msg%]\n")
+ruleset(name="all") {{ action(type="omfile" file="{place}/received" template="fields") }}
+"#
+        );
+        write("rsyslog.conf", &configuration);
+        let process = std::process::Command::new("/usr/sbin/rsyslogd")
+            .args(["-n", "-f"])
+            .arg(directory.path().join("rsyslog.conf"))
+            .arg("-i")
+            .arg(directory.path().join("pid"))
+            .spawn()
+            .unwrap();
+        Some(Self { directory, process })
+    }
+
+    /// What stands in one of its files, once that holds `text`.
+    fn wait_for(&self, file: &str, text: &str) -> String {
+        for _ in 0..600 {
+            let read = std::fs::read_to_string(self.directory.path().join(file));
+            if let Some(read) = read.ok().filter(|read| read.contains(text)) {
+                return read;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("rsyslog's {file} does not hold {text:?}");
+    }
+}
+
+impl Rsyslog {
+    fn port(&self) -> String {
+        loop {
+            // It is there before it holds anything.
+            let port = self.wait_for("port", "");
+            if !port.is_empty() {
+                return port;
+            }
+        }
+    }
+}
+
+impl Drop for Rsyslog {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn rsyslog_reads_each_field_of_what_a_drain_sends_it() {
+    let Some(rsyslog) = Rsyslog::start() else {
+        return;
+    };
+    let authority = rsyslog.directory.path().join("cert.pem");
+    let node = Node::start_with(&[
+        "--build-ruby",
+        "false",
+        "--drain-private",
+        "true",
+        "--drain-ca",
+        authority.to_str().unwrap(),
+    ]);
+    let app = node.create("myapp");
+    app.write("config.ru", APP);
+    assert!(app.push("main").success);
+    let port = rsyslog.port();
+    let url = format!("syslog+tls://localhost:{port}");
+    assert!(node.cli(&["drains:add", &url, "-a", "myapp"]).success);
+    assert_eq!(node.get("myapp", "/caf%C3%A9").1, "ok");
+    let received = rsyslog.wait_for("received", "path=\"/caf%C3%A9\"");
+    let of = |text: &str| received.lines().find(|line| line.contains(text)).unwrap();
+    let said = of("said /café");
+    assert!(
+        said.starts_with("190 host app web.1 [") && said.ends_with("[said /café]"),
+        "{received}"
+    );
+    let routed = of("at=info");
+    assert!(
+        routed.starts_with("158 host corundum router [at=info method=GET "),
+        "{received}"
+    );
+}

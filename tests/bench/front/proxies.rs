@@ -71,6 +71,13 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// Its process, whose children its workers are.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         // They have workers, which end with them when they are asked to.
