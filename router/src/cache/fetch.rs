@@ -390,7 +390,7 @@ impl<G: Grid> Trip<'_, G> {
         let own = fits(&head, &self.miss.primary, &self.request.headers);
         let reply = match std::mem::replace(&mut answer.body, DynoBody::Full(Bytes::new())) {
             DynoBody::Full(body) => {
-                let stored = head.with_body(body);
+                let stored = head.with_body(Bytes::copy_from_slice(&body));
                 let cache = &self.ask.router.cache;
                 let kept = cache.keep(stored, &self.account, &groups, fetched.purges);
                 let (stored, kept) = match kept {
@@ -692,7 +692,7 @@ pub(crate) fn store_full<G: Grid>(ask: &Ask<G>, fetched: Fetched<'_>, answer: &A
     if let Ok(head) = plan(ask, &account, &miss, &fetched, answer, true)
         && !head.always_validated()
     {
-        let stored = head.with_body(body.clone());
+        let stored = head.with_body(Bytes::copy_from_slice(body));
         let cache = &ask.router.cache;
         let _ = cache.keep(stored, &account, &groups, fetched.purges);
     }

@@ -100,18 +100,12 @@ impl Filling {
         {
             return Ending::Broken;
         }
-        let body = match &state.chunks[..] {
-            [one] => one.clone(),
-            chunks => {
-                let mut body = BytesMut::with_capacity(state.bytes);
-                chunks
-                    .iter()
-                    .for_each(|chunk| body.extend_from_slice(chunk));
-                body.freeze()
-            }
-        };
+        // In room of its own, be it one chunk: that is a part of a buffer that may be many times as large.
+        let mut body = BytesMut::with_capacity(state.bytes);
+        let chunks = state.chunks.iter();
+        chunks.for_each(|chunk| body.extend_from_slice(chunk));
         drop(state);
-        Ending::Complete(store(body))
+        Ending::Complete(store(body.freeze()))
     }
 
     fn end(&self, ending: Ending) {

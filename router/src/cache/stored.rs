@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use corundum_sdk::names::ReleaseVersion;
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, LAST_MODIFIED,
@@ -147,10 +147,11 @@ impl Stored {
         }
     }
 
-    /// The same with its body.
+    /// The same with its body, ready to be kept: the headers get room of their own, which the body is to have.
     pub(crate) fn with_body(&self, body: Bytes) -> Self {
         let mut headers = self.headers.clone();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        move_out(&mut headers);
         let mut stored = Self {
             headers,
             body,
@@ -233,5 +234,18 @@ fn prepare(headers: &mut HeaderMap, now: SystemTime) {
     }
     for name in [AGE, CACHE_STATUS, X_CACHE, REQUEST_ID] {
         headers.insert(name, HeaderValue::from_static(""));
+    }
+}
+
+/// Gives the values of headers room of their own: those of a dyno's answer are parts of the buffer that it came in, spaces
+/// and all, which would stay for as long as any of them does and is counted nowhere.
+fn move_out(headers: &mut HeaderMap) {
+    let bytes = headers.values().map(HeaderValue::len).sum();
+    let mut room = BytesMut::with_capacity(bytes);
+    for value in headers.values_mut() {
+        room.extend_from_slice(value.as_bytes());
+        let own = HeaderValue::from_maybe_shared(room.split().freeze());
+        // What was a value is one.
+        *value = own.unwrap_or_else(|_| value.clone());
     }
 }

@@ -1,7 +1,7 @@
 //! Many requests at once, and more URLs than there is room for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -238,4 +238,60 @@ async fn a_flood_of_urls_stays_within_its_bytes_and_leaves_what_is_hot() {
     let got = join_all(hot.iter().map(|target| rig.get(target))).await;
     let hits = got.iter().filter(|got| got.x_cache() == "HIT").count();
     assert!(hits >= 36, "{hits} of 40 are left");
+}
+
+/// An app whose heads and bodies are small parts of large buffers, and these buffers.
+fn wasteful() -> (App, Arc<Mutex<Vec<Bytes>>>) {
+    let buffers: Arc<Mutex<Vec<Bytes>>> = Arc::default();
+    let made = buffers.clone();
+    let app: App = Box::new(move |asked| {
+        let padding = " ".repeat(200_000);
+        let buffer = Bytes::from(format!("{padding}no-cache\"a\"body"));
+        made.lock().unwrap().push(buffer.clone());
+        let part = |from: usize, to: usize| buffer.slice(200_000 + from..200_000 + to);
+        let validated = asked.get("HTTP_IF_NONE_MATCH") == "\"a\"";
+        let status = if validated { 304 } else { 200 };
+        let mut answer = Answer::new(status, &[], "");
+        answer.headers = vec![
+            ("Cache-Control".into(), part(0, 8)),
+            ("ETag".into(), part(8, 11)),
+        ];
+        let body = part(11, 15);
+        let streams = asked.get("PATH_INFO") == "/stream" && !validated;
+        Box::pin(async move {
+            answer.body = DynoBody::Full(body.clone());
+            if streams {
+                let (sender, receiver) = mpsc::channel(1);
+                sender.send(Ok(body)).await.unwrap();
+                answer.body = DynoBody::Stream(receiver);
+            }
+            Ok(answer)
+        })
+    });
+    (app, buffers)
+}
+
+#[tokio::test]
+async fn what_is_stored_keeps_none_of_the_room_that_it_came_in() {
+    let (app, buffers) = wasteful();
+    let rig = Rig::start(app).await;
+    for path in ["/full", "/stream"] {
+        for word in ["MISS", "REVALIDATED"] {
+            let got = rig.get(path).await;
+            assert_eq!((got.x_cache(), got.body.as_str()), (word, "body"), "{path}");
+        }
+    }
+    let kept = || {
+        let buffers = buffers.lock().unwrap();
+        let kept = buffers.iter().map(|buffer| !buffer.is_unique());
+        kept.collect::<Vec<_>>()
+    };
+    // What is still on its way out has a moment to be gone.
+    for _ in 0..200 {
+        if !kept().contains(&true) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(kept(), [false; 4]);
 }
