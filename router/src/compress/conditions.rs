@@ -3,45 +3,54 @@
 //! What lies behind knows the bytes and tags that the app has made, and compares as it likes; many apps compare tags as
 //! strings. So a request goes on with the app's own tags, and a 304 comes back with the client's.
 
-use http::header::{ACCEPT_ENCODING, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{ACCEPT_ENCODING, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use memchr::memmem;
 
 use super::client;
-use super::headers::{own_tags, vary, weaken};
+use super::headers::{own_tags, vary, weak};
 
-/// Whoever sends a request has an encoded form of what it asks for.
-#[derive(Debug, Clone, Copy)]
-struct HasEncoded;
+/// The `If-None-Match` of a request whose client has an encoded form, as it came.
+#[derive(Debug, Clone)]
+struct Came(Vec<HeaderValue>);
 
 /// Makes the conditions of a request ones about what the app has made.
 pub(crate) fn translate(request: &mut Parts) {
+    let headers = &mut request.headers;
     // Who takes no coding any more is not helped by an encoded form.
-    if !request.headers.contains_key(ACCEPT_ENCODING) {
+    if !headers.contains_key(ACCEPT_ENCODING) {
         return;
     }
-    forget_range_by_date(&mut request.headers);
-    if translate_tags(&mut request.headers, &IF_NONE_MATCH) {
-        request.extensions.insert(HasEncoded);
+    forget_range_by_date(headers);
+    if let Some(own) = own_lines(headers, &IF_NONE_MATCH)
+        && client::wanted(headers, client::BY_TIME).is_some()
+    {
+        let came = headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
+        request.extensions.insert(Came(came));
+        replace(headers, &IF_NONE_MATCH, own);
     }
-    translate_tags(&mut request.headers, &IF_MATCH);
+    // For a part an encoded form's tag stays the weak one that it is, and matches none: the app has other bytes.
+    if !headers.contains_key(RANGE)
+        && let Some(own) = own_lines(headers, &IF_MATCH)
+    {
+        replace(headers, &IF_MATCH, own);
+    }
 }
 
-/// Gives a header the app's own tags; returns whether it had others.
-fn translate_tags(request: &mut HeaderMap, name: &HeaderName) -> bool {
-    let own = |line: &HeaderValue| own_tags(line);
-    if !request.get_all(name).iter().any(|line| own(line).is_some()) {
-        return false;
-    }
-    let lines = request.get_all(name).iter();
-    let lines: Vec<_> = lines
-        .map(|line| own(line).unwrap_or_else(|| line.clone()))
-        .collect();
+/// The lines of a header with the app's own tags, if it has others.
+fn own_lines(request: &HeaderMap, name: &HeaderName) -> Option<Vec<HeaderValue>> {
+    let lines = || request.get_all(name).iter();
+    lines().find_map(own_tags)?;
+    let own = lines().map(|line| own_tags(line).unwrap_or_else(|| line.clone()));
+    Some(own.collect())
+}
+
+fn replace(request: &mut HeaderMap, name: &HeaderName, lines: Vec<HeaderValue>) {
     request.remove(name);
     for line in lines {
         request.append(name, line);
     }
-    true
 }
 
 /// Forgets the range that a request asks for on the condition of a date, if its client takes a coding (RFC 9110 section
@@ -63,15 +72,25 @@ fn forget_range_by_date(request: &mut HeaderMap) {
 
 /// Makes a 304 to a client that has the encoded form say what that form's own answer has said (RFC 9110 section 15.4.5).
 pub(super) fn answer(request: &Parts, not_modified: &mut HeaderMap) {
-    if request.extensions.get::<HasEncoded>().is_some() {
-        weaken(not_modified);
-        vary(not_modified);
+    let Some(Came(lines)) = request.extensions.get() else {
+        return;
+    };
+    if let Some(tag) = not_modified.get_mut(ETAG)
+        && let Some(weak) = weak(tag)
+    {
+        let has = |line: &HeaderValue| memmem::find(line.as_bytes(), weak.as_bytes()).is_some();
+        // Of a list it may be one without a coding that is still good.
+        if !lines.iter().any(has) {
+            return;
+        }
+        *tag = weak;
     }
+    vary(not_modified);
 }
 
 #[cfg(test)]
 mod tests {
-    use http::header::{ETAG, VARY};
+    use http::header::VARY;
 
     use super::*;
 

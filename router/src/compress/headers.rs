@@ -24,13 +24,18 @@ pub(crate) fn encoded(headers: &mut HeaderMap, coding: Coding) {
 /// Makes a strong entity tag the weak one of the encoded form.
 pub(crate) fn weaken(headers: &mut HeaderMap) {
     if let Some(tag) = headers.get_mut(ETAG)
-        && let Some(opaque) = tag.as_bytes().strip_suffix(b"\"")
-        && opaque.starts_with(b"\"")
+        && let Some(weak) = weak(tag)
     {
-        let weak = Bytes::from([b"W/", opaque, MARK].concat());
-        // What was a value is one with this around it.
-        *tag = HeaderValue::from_maybe_shared(weak).unwrap_or_else(|_| tag.clone());
+        *tag = weak;
     }
+}
+
+/// The weak tag of the encoded form of what has this strong one.
+pub(super) fn weak(tag: &HeaderValue) -> Option<HeaderValue> {
+    let opaque = tag.as_bytes().strip_suffix(b"\"")?;
+    let strong = opaque.starts_with(b"\"");
+    let weak = strong.then(|| Bytes::from([b"W/", opaque, MARK].concat()))?;
+    HeaderValue::from_maybe_shared(weak).ok()
 }
 
 /// The app's own tags in the place of those of encoded forms in a list of tags; none if it has none of these.

@@ -48,6 +48,44 @@ async fn a_client_with_the_encoded_form_is_told_that_it_is_still_good() {
 }
 
 #[tokio::test]
+async fn of_a_list_of_tags_it_is_the_one_that_is_still_good_which_comes_back() {
+    let rig = cached().await;
+    for (list, tag) in [
+        ("W/\"b;encoded\", \"a\"", "\"a\""),
+        ("\"b\", W/\"a;encoded\"", "W/\"a;encoded\""),
+    ] {
+        let got = rig.get_with("/", &[GZIP, ("If-None-Match", list)]).await;
+        assert_eq!((got.status, got.header("etag")), (304, tag), "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_a_client_does_not_take_any_more_is_not_said_to_be_good_for_it() {
+    let rig = cached().await;
+    let tag = ("If-None-Match", "W/\"a;encoded\"");
+    let identity = ("Accept-Encoding", "identity");
+    let no_transform = ("Cache-Control", "no-transform");
+    for headers in [&[tag, identity][..], &[tag, GZIP, no_transform], &[tag]] {
+        let got = rig.get_with("/", headers).await;
+        assert_eq!((got.status, got.coding()), (200, ""), "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_is_not_asked_for_on_the_condition_of_an_encoded_form() {
+    let rig = Rig::start(app(|asked| {
+        let condition = asked.get("HTTP_IF_MATCH");
+        Answer::new(206, &[("X-Condition", &condition)], "")
+    }))
+    .await;
+    let tag = "W/\"a;encoded\"";
+    let headers = [GZIP, ("Range", "bytes=100-"), ("If-Match", tag)];
+    // No weak tag matches one: the app will say 412.
+    let got = rig.get_with("/", &headers).await;
+    assert_eq!(got.header("x-condition"), tag);
+}
+
+#[tokio::test]
 async fn an_app_that_compares_tags_as_strings_sees_its_own_and_the_client_gets_its_own_back() {
     let rig = Rig::start(app(|asked| {
         let headers = [("Content-Type", "text/html"), ("ETag", "\"a\"")];
