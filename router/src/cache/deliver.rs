@@ -31,18 +31,27 @@ pub(crate) fn deliver(stored: &Stored, request: &Parts, now: Instant) -> (Respon
     if is_not_modified(stored, request) {
         return (not_modified(stored, now), Bytes::new());
     }
-    if request.method == Method::GET
-        && stored.status == StatusCode::OK
-        && let Some(header) = request.headers.get(RANGE)
-        && conditional::if_range(&request.headers, &stored.headers, stored.last_modified)
-    {
-        match range::parse(header.as_bytes(), stored.body.len() as u64) {
-            Ranges::Whole => {}
-            Ranges::Unsatisfiable => return (unsatisfiable(stored, now), Bytes::new()),
-            Ranges::Parts(parts) => return partial(stored, &parts, now),
-        }
+    match ranges(stored, request) {
+        Ranges::Whole => (whole(stored, now), stored.body.clone()),
+        Ranges::Unsatisfiable => (unsatisfiable(stored, now), Bytes::new()),
+        Ranges::Parts(parts) => partial(stored, &parts, now),
     }
-    (whole(stored, now), stored.body.clone())
+}
+
+/// What a client gets of what is stored: of an encoded form no parts, since they are those of the bytes as the app made
+/// them.
+pub(super) fn ranges(stored: &Stored, request: &Parts) -> Ranges {
+    let asked = request.headers.get(RANGE).filter(|_| {
+        request.method == Method::GET && stored.status == StatusCode::OK && !stored.forms.is_one()
+    });
+    match asked {
+        Some(header)
+            if conditional::if_range(&request.headers, &stored.headers, stored.last_modified) =>
+        {
+            range::parse(header.as_bytes(), stored.body.len() as u64)
+        }
+        _ => Ranges::Whole,
+    }
 }
 
 /// The head of the response to a request for one whose body is still on its way. Its ranges are not made yet.

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, RANGE};
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
 use super::Cache;
-use super::deliver::is_not_modified;
+use super::deliver::{is_not_modified, ranges};
+use super::range::Ranges;
 use super::store::Slot;
 use super::stored::{Kept, Stored};
 use crate::ask::Ask;
@@ -36,7 +37,7 @@ thread_local! {
 pub(crate) struct Forms {
     /// Whether it may have any.
     suits: bool,
-    /// The codings that one is being made in, a bit each.
+    /// The codings that one is being made in, or was in vain, a bit each.
     making: AtomicU8,
     /// What it is a form of itself.
     of: Weak<Stored>,
@@ -52,7 +53,7 @@ impl<G> Ask<G> {
             return stored;
         };
         // Ranges are those of the bytes as the app made them, and conditions are about these.
-        if request.headers.contains_key(RANGE) || is_not_modified(&stored, request) {
+        if ranges(&stored, request) != Ranges::Whole || is_not_modified(&stored, request) {
             return stored;
         }
         let cache = &self.router.cache;
@@ -70,9 +71,7 @@ fn make(cache: &Arc<Cache>, stored: &Arc<Stored>, coding: Coding) -> Option<Arc<
         return None;
     }
     if stored.body.len() <= AT_ONCE {
-        let form = cache.make(stored, coding);
-        stored.forms.end(coding);
-        return form;
+        return cache.make(stored, coding);
     }
     let Ok(turn) = cache.makers.clone().try_acquire_owned() else {
         stored.forms.end(coding);
@@ -81,7 +80,6 @@ fn make(cache: &Arc<Cache>, stored: &Arc<Stored>, coding: Coding) -> Option<Arc<
     let (cache, stored) = (cache.clone(), stored.clone());
     tokio::task::spawn_blocking(move || {
         cache.make(&stored, coding);
-        stored.forms.end(coding);
         drop(turn);
     });
     None
@@ -100,13 +98,15 @@ impl Cache {
         }
     }
 
-    /// Makes a form and keeps it, unless it would be no smaller.
+    /// Makes a form and keeps it, unless it would be no smaller: then it is not tried again.
     fn make(&self, stored: &Arc<Stored>, coding: Coding) -> Option<Arc<Stored>> {
         let kept = stored.kept.as_ref()?;
         let body = encoder::whole(coding, Effort::Kept, &stored.body).ok()?;
         if body.len() >= stored.body.len() {
             return None;
         }
+        // What encoders write into has room for more.
+        let body = Bytes::copy_from_slice(&body);
         let mut form = encoded(stored, coding, body);
         let membership = self.groups.join(&form.key, &[]);
         let bytes = form.weight() as u64;
@@ -117,6 +117,7 @@ impl Cache {
         if !self.store.has(stored) {
             self.store.remove_forms(&stored.key);
         }
+        stored.forms.end(coding);
         Some(form)
     }
 }
@@ -174,12 +175,17 @@ impl Forms {
         self.suits
     }
 
+    /// Whether they are those of what is a form itself.
+    pub(super) fn is_one(&self) -> bool {
+        !self.of.ptr_eq(&Weak::new())
+    }
+
     /// What this holds keeps its place in memory, so that no other response can be there.
     fn is_of(&self, stored: &Arc<Stored>) -> bool {
         std::ptr::eq(self.of.as_ptr(), Arc::as_ptr(stored))
     }
 
-    /// Whether nobody else is making it, who then must end it.
+    /// Whether nobody else is making it or has in vain; who makes it must end that, unless it is in vain.
     fn begin(&self, coding: Coding) -> bool {
         let bit = 1 << coding as u8;
         self.making.fetch_or(bit, Ordering::AcqRel) & bit == 0
@@ -188,5 +194,61 @@ impl Forms {
     fn end(&self, coding: Coding) {
         self.making
             .fetch_and(!(1 << coding as u8), Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use corundum_sdk::names::{AppName, ReleaseVersion};
+    use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+    use http::{HeaderMap, StatusCode};
+
+    use super::super::storable;
+    use super::super::stored::Times;
+    use super::*;
+
+    fn kept(cache: &Cache, body: Vec<u8>) -> Arc<Stored> {
+        let app: AppName = "app".parse().unwrap();
+        let headers = HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static("text/html")),
+            (CACHE_CONTROL, HeaderValue::from_static("max-age=60")),
+        ]);
+        let (sent, now) = (Instant::now(), SystemTime::now());
+        let received = sent;
+        let times = Times {
+            sent,
+            received,
+            now,
+        };
+        let (ok, release) = (StatusCode::OK, ReleaseVersion(1));
+        let storable = storable::judge(&HeaderMap::new(), ok, &headers).unwrap();
+        let place = (Arc::from(&b"a key"[..]), Arc::from([]));
+        let head = Stored::head(place, ok, headers, storable.into(), times, release);
+        let account = cache.accounts.of(&app);
+        let stored = head.with_body(body.into());
+        cache.keep(stored, &account, &[], 0).unwrap()
+    }
+
+    #[test]
+    fn what_gets_no_smaller_is_tried_once() {
+        let cache = Arc::new(Cache::new(1 << 20));
+        let mut state = 1u64;
+        let noise = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        });
+        let noise = kept(&cache, noise.take(5000).collect());
+        for coding in Coding::ALL {
+            assert!(make(&cache, &noise, coding).is_none());
+            assert!(!noise.forms.begin(coding), "{coding:?}");
+        }
+        let text = kept(&cache, vec![b'x'; 5000]);
+        assert!(make(&cache, &text, Coding::Gzip).is_some());
+        // It may be evicted, and be made again.
+        assert!(text.forms.begin(Coding::Gzip));
     }
 }

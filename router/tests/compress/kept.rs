@@ -76,6 +76,25 @@ async fn a_page_is_compressed_once_for_all_hits() {
 }
 
 #[tokio::test]
+async fn a_range_that_is_not_given_does_not_have_the_page_compressed_again() {
+    let rig = Rig::start(by_turn(20_000)).await;
+    rig.get("/").await;
+    let kept = hit(&rig).await;
+    for range in [
+        &[("Range", "lines=1-2")][..],
+        &[("Range", "bytes=0-,0-")],
+        // More than the page has, and less than its form.
+        &[("Range", "bytes=0-9,100-20001,5000-20001")],
+        &[("Range", "bytes=0-3"), ("If-Range", "\"b\"")],
+    ] {
+        let got = rig.get_with("/", &[&[GZIP], range].concat()).await;
+        assert_eq!((got.status, got.coding()), (200, "gzip"), "{range:?}");
+        assert_eq!(got.header("content-length"), kept.header("content-length"));
+        assert_eq!(got.bytes, kept.bytes, "{range:?}");
+    }
+}
+
+#[tokio::test]
 async fn head_has_the_length_of_the_form_that_is_kept() {
     let rig = Rig::start(by_turn(20_000)).await;
     rig.get("/").await;
