@@ -9,6 +9,9 @@ use jiff::Timestamp;
 /// Bytes of one line, its end cut off: a request can bring a header of 128 KB into the router's line.
 pub(super) const LONGEST: usize = 12_000;
 
+/// The source of the router's lines.
+const ROUTER: &str = "corundum[router]";
+
 /// A line.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -30,8 +33,11 @@ impl Line {
         Self::now(Content::Said(source, text.into()))
     }
 
-    /// What the router says now.
+    /// What the router says now. A long line is written at once, so that what is not shown of it is not kept either.
     pub(super) fn routed(line: log_line::Line) -> Self {
+        if line.weight() > LONGEST {
+            return Self::said(ROUTER.into(), &line.to_string());
+        }
         Self::now(Content::Routed(line.into()))
     }
 
@@ -62,7 +68,7 @@ impl fmt::Display for Line {
         let time = self.at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00");
         match &self.content {
             Content::Said(source, text) => write!(f, "{time} {source}: {text}"),
-            Content::Routed(line) => write!(f, "{time} corundum[router]: {line}"),
+            Content::Routed(line) => write!(f, "{time} {ROUTER}: {line}"),
         }
     }
 }

@@ -145,6 +145,26 @@ mod tests {
     }
 
     #[test]
+    fn followers_that_are_behind_keep_no_more_of_a_routers_line_than_is_shown() {
+        let logs = Logs::default();
+        let app: AppName = "one-app".parse().unwrap();
+        logs.open(&app);
+        let (_, mut follower) = logs.follow(&app, 0);
+        for length in [100, 100_000] {
+            let entry = log_line::Entry {
+                path: "/".repeat(length).into(),
+                ..Default::default()
+            };
+            let whole = log_line::Line::new(entry, None);
+            let begins = format!(" corundum[router]: {whole}")[..90].to_owned();
+            logs.add_routed(&app, whole);
+            let line = follower.try_recv().unwrap();
+            assert!(line.weight() <= LONGEST + 200, "{}", line.weight());
+            assert!(line.text().contains(&begins), "{}", line.text());
+        }
+    }
+
+    #[test]
     fn a_line_that_comes_after_its_app_has_gone_makes_no_log_of_its_own() {
         let logs = Logs::default();
         let app: AppName = "one-app".parse().unwrap();
