@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Bytes that a piece of a body takes in memory beside its own, however few these are.
+pub(crate) const PIECE: usize = 256;
+
 /// What is left of a number of bytes.
 #[derive(Debug)]
 pub(crate) struct Budget {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::body::Outcome;
-use crate::budget::{Budget, Taken};
+use crate::budget::{Budget, PIECE, Taken};
 use crate::grid::DynoGone;
 use crate::limits::Limits;
 use crate::traffic::Ticket;
@@ -103,10 +103,11 @@ impl Pump {
 
     /// Puts bytes where the client takes them from, when there is room.
     async fn put(&self, bytes: Bytes) -> Result<(), Outcome> {
-        let taken = self.budget.take(bytes.len());
+        let weight = bytes.len() + PIECE;
+        let taken = self.budget.take(weight);
         // Without a share of the node's room, a piece waits until the one before it is gone.
         let own = match taken {
-            Some(_) => bytes.len().min(self.limits.response_buffer),
+            Some(_) => weight.min(self.limits.response_buffer),
             None => self.limits.response_buffer,
         };
         let permit = self.room.clone().acquire_many_owned(own as u32);
@@ -123,5 +124,36 @@ impl Pump {
             _taken: taken,
         };
         self.pieces.send(piece).map_err(|_| Outcome::ClientGone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::traffic::Traffic;
+
+    #[tokio::test]
+    async fn pieces_of_a_byte_are_bounded_by_what_they_take_and_not_by_their_bytes() {
+        let traffic = Arc::new(Traffic::default());
+        let under_way = traffic.begin();
+        let limits = Limits {
+            response_buffer: 64 << 10,
+            ..Limits::default()
+        };
+        for buffers in [limits.buffers, 64 << 10] {
+            let (sender, source) = mpsc::channel(1);
+            let budget = Budget::new(buffers);
+            let outflow = Outflow::start(source, &limits, &budget, under_way.ticket());
+            let byte = || sender.send(Ok(Bytes::from_static(b"x")));
+            let mut sent = 0;
+            while let Ok(sending) = tokio::time::timeout(Duration::from_millis(100), byte()).await {
+                sending.unwrap();
+                sent += 1;
+            }
+            assert!((64..1000).contains(&sent), "{sent}");
+            drop(outflow);
+        }
     }
 }

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, watch};
 
 use super::stored::Stored;
-use crate::budget::Taken;
+use crate::budget::{PIECE, Taken};
 use crate::grid::DynoGone;
 
 /// A dyno's stream.
@@ -75,7 +75,7 @@ impl Filling {
             match tokio::time::timeout(idle, stream.recv()).await {
                 Ok(Some(Ok(chunk))) => {
                     let mut state = self.state();
-                    let fits = state.bytes + chunk.len() <= most && taken.grow(chunk.len());
+                    let fits = state.bytes + chunk.len() <= most && taken.grow(chunk.len() + PIECE);
                     state.bytes += chunk.len();
                     state.chunks.push(chunk);
                     if !fits {
@@ -177,5 +177,31 @@ impl Filling {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stored::tests::page;
+    use super::*;
+    use crate::budget::Budget;
+
+    #[tokio::test]
+    async fn pieces_of_a_byte_are_bounded_by_what_they_take_and_not_by_their_bytes() {
+        let (budget, most) = (Budget::new(64 << 10), 64 << 10);
+        let filling = Filling::new(Arc::new(page()), None);
+        let (sender, stream) = mpsc::channel(1);
+        let taken = budget.take(0).unwrap();
+        let limits = (most, Duration::from_secs(5));
+        let store = |body| Arc::new(page().with_body(body));
+        let filled = tokio::spawn(filling.clone().fill(stream, limits, taken, store));
+        let mut sent = 0;
+        while !filled.is_finished() {
+            sender.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+            tokio::task::yield_now().await;
+            sent += 1;
+        }
+        assert!((64..1000).contains(&sent), "{sent}");
+        assert!(matches!(filling.ended().await, Ending::TooLarge));
     }
 }

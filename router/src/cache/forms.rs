@@ -199,35 +199,15 @@ impl Forms {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Instant, SystemTime};
+    use corundum_sdk::names::AppName;
 
-    use corundum_sdk::names::{AppName, ReleaseVersion};
-    use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-    use http::{HeaderMap, StatusCode};
-
-    use super::super::storable;
-    use super::super::stored::Times;
+    use super::super::stored::tests::page;
     use super::*;
 
     fn kept(cache: &Cache, body: Vec<u8>) -> Arc<Stored> {
         let app: AppName = "app".parse().unwrap();
-        let headers = HeaderMap::from_iter([
-            (CONTENT_TYPE, HeaderValue::from_static("text/html")),
-            (CACHE_CONTROL, HeaderValue::from_static("max-age=60")),
-        ]);
-        let (sent, now) = (Instant::now(), SystemTime::now());
-        let received = sent;
-        let times = Times {
-            sent,
-            received,
-            now,
-        };
-        let (ok, release) = (StatusCode::OK, ReleaseVersion(1));
-        let storable = storable::judge(&HeaderMap::new(), ok, &headers).unwrap();
-        let place = (Arc::from(&b"a key"[..]), Arc::from([]));
-        let head = Stored::head(place, ok, headers, storable.into(), times, release);
         let account = cache.accounts.of(&app);
-        let stored = head.with_body(body.into());
+        let stored = page().with_body(body.into());
         cache.keep(stored, &account, &[], 0).unwrap()
     }
 

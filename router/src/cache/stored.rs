@@ -242,10 +242,37 @@ fn prepare(headers: &mut HeaderMap, now: SystemTime) {
 fn move_out(headers: &mut HeaderMap) {
     let bytes = headers.values().map(HeaderValue::len).sum();
     let mut room = BytesMut::with_capacity(bytes);
-    for value in headers.values_mut() {
+    // The places for what serving sets need no room, and no counting of who shares it.
+    for value in headers.values_mut().filter(|value| !value.is_empty()) {
         room.extend_from_slice(value.as_bytes());
         let own = HeaderValue::from_maybe_shared(room.split().freeze());
         // What was a value is one.
         *value = own.unwrap_or_else(|_| value.clone());
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+
+    use super::super::storable;
+    use super::*;
+
+    /// A page that is fresh for a minute, without its body.
+    pub(crate) fn page() -> Stored {
+        let headers = HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static("text/html")),
+            (CACHE_CONTROL, HeaderValue::from_static("max-age=60")),
+        ]);
+        let now = Instant::now();
+        let times = Times {
+            sent: now,
+            received: now,
+            now: SystemTime::now(),
+        };
+        let (ok, place) = (StatusCode::OK, (b"a key"[..].into(), [].into()));
+        let storable = storable::judge(&HeaderMap::new(), ok, &headers).unwrap();
+        let release = ReleaseVersion(1);
+        Stored::head(place, ok, headers, storable.into(), times, release)
     }
 }
