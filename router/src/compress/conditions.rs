@@ -31,8 +31,8 @@ pub(crate) fn translate(request: &mut Parts) {
         replace(headers, &IF_NONE_MATCH, own);
     }
     // For a part an encoded form's tag stays the weak one that it is, and matches none: the app has other bytes.
-    if !headers.contains_key(RANGE)
-        && let Some(own) = own_lines(headers, &IF_MATCH)
+    if let Some(own) = own_lines(headers, &IF_MATCH)
+        && !headers.contains_key(RANGE)
     {
         replace(headers, &IF_MATCH, own);
     }

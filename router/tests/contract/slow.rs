@@ -164,6 +164,41 @@ async fn a_client_that_reads_nothing_loses_its_connection_and_the_dyno_is_free()
 }
 
 #[tokio::test]
+async fn nor_does_one_keep_a_dyno_whose_response_is_compressed() {
+    const REQUEST: &[u8] =
+        b"GET /noise HTTP/1.1\r\nHost: app.example\r\nAccept-Encoding: gzip\r\n\r\n";
+    let bounded = |response_buffer| Limits {
+        response_buffer,
+        client_idle: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let free = async |router: &Router| {
+        let idle = || router.grid.busy.load(Ordering::SeqCst) == 0;
+        until("the dyno is free", idle).await;
+        router.grid.written.load(Ordering::SeqCst)
+    };
+    let router = Router::start_with(ServerLimits::default(), bounded(8 << 20)).await;
+    let mut stream = narrow(&router).await;
+    stream.write_all(REQUEST).await.unwrap();
+    until("it begins", || {
+        router.grid.written.load(Ordering::SeqCst) > 0
+    })
+    .await;
+    assert_eq!(free(&router).await, 4 << 20);
+    // One with more than may wait loses its connection, and what was cut off does not look complete.
+    let router = Router::start_with(ServerLimits::default(), bounded(256 << 10)).await;
+    let mut stream = narrow(&router).await;
+    stream.write_all(REQUEST).await.unwrap();
+    let line = router.line_with("code=H28").await;
+    assert!(line.contains(" status=499 "), "{line}");
+    assert!(free(&router).await < 4 << 20);
+    let mut all = Vec::new();
+    let _ = stream.read_to_end(&mut all).await;
+    assert!(all.len() < 4 << 20 && !all.ends_with(b"0\r\n\r\n"));
+    assert!(String::from_utf8_lossy(&all).contains("content-encoding: gzip"));
+}
+
+#[tokio::test]
 async fn a_slow_head_gets_408_however_steadily_it_comes() {
     let limits = ServerLimits {
         head: Duration::from_millis(300),

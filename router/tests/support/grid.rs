@@ -82,6 +82,17 @@ async fn read(body: RequestBody) -> Result<Bytes, Failure> {
     Ok(all.into())
 }
 
+/// A text that cannot be made smaller.
+fn noise(bytes: usize) -> Bytes {
+    let mut state = 1u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005);
+        state = state.wrapping_add(1);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
+}
+
 /// A stream of pieces, `pause` apart, that ends well or with its dyno.
 fn stream(
     grid: &FakeGrid,
@@ -160,6 +171,10 @@ impl Grid for FakeGrid {
             "/large" => {
                 let piece = Bytes::from(vec![b'x'; 64 << 10]);
                 stream(self, vec![piece; 256], Duration::ZERO, Ok(()))
+            }
+            "/noise" => {
+                headers.push(("Content-Type".into(), "text/html".into()));
+                stream(self, vec![noise(64 << 10); 64], Duration::ZERO, Ok(()))
             }
             "/slow" => {
                 tokio::time::sleep(never).await;
