@@ -133,12 +133,8 @@ pub(crate) fn response(head: &ResponseHead, limits: &Limits) -> Result<Response<
     if status.is_informational() {
         return Err(malformed(format!("status {status}, which is no final one")));
     }
-    let bytes: usize = head
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 4)
-        .sum();
-    if bytes > limits.response_head || head.headers.len() > limits.response_headers {
+    let fields = head.headers.iter();
+    if !limits.pass_head(fields.map(|(name, value)| name.len() + value.len())) {
         return Err(Failure::HEAD_TOO_LARGE);
     }
     let mut response = Response::new(());

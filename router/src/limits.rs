@@ -44,3 +44,12 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// Whether a response's head is passed on that has fields of these lengths, name and value.
+    pub(crate) fn pass_head(&self, fields: impl Iterator<Item = usize>) -> bool {
+        let add = |(number, bytes), field| (number + 1, bytes + field + 4);
+        let (number, bytes) = fields.fold((0, 0), add);
+        number <= self.response_headers && bytes <= self.response_head
+    }
+}

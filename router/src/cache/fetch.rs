@@ -643,7 +643,11 @@ fn update_in<G: Grid>(
     } else {
         storable::judge(&fetched.request.headers, stored.status, &headers).map(Arc::new)
     };
-    let (Ok(storable), true) = (storable, ask.site.release == Some(release)) else {
+    // Each validation may add some more.
+    let fields = headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
+    let passes = ask.router.limits.pass_head(fields);
+    let (Ok(storable), true) = (storable, passes && ask.site.release == Some(release)) else {
         cache.store.remove_this(stored);
         return None;
     };

@@ -295,3 +295,24 @@ async fn what_is_stored_keeps_none_of_the_room_that_it_came_in() {
     }
     assert_eq!(kept(), [false; 4]);
 }
+
+#[tokio::test]
+async fn a_head_that_grows_with_each_validation_is_asked_for_anew_in_time() {
+    let turn = AtomicUsize::new(0);
+    let rig = Rig::start(app(move |asked| {
+        let validated = asked.get("HTTP_IF_NONE_MATCH") == "\"a\"";
+        let turn = turn.fetch_add(1, Ordering::SeqCst);
+        let names: Vec<String> = (0..100).map(|index| format!("X-{turn}-{index}")).collect();
+        let more = names.iter().map(|name| (name.as_str(), "1"));
+        let fixed = [("Cache-Control", "no-cache"), ("ETag", "\"a\"")];
+        let headers: Vec<_> = fixed.into_iter().chain(more).collect();
+        let (status, body) = if validated { (304, "") } else { (200, "body") };
+        Answer::new(status, &headers, body)
+    }))
+    .await;
+    for _ in 0..8 {
+        let got = rig.get("/").await;
+        assert_eq!((got.status, got.body.as_str()), (200, "body"));
+        assert!(got.headers.len() <= 256, "{}", got.headers.len());
+    }
+}
