@@ -1,11 +1,10 @@
 //! Running apps that misbehave, clients that do, and what both leave of their neighbours.
 
 use std::io::{Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Node, Repository};
+use crate::harness::{Node, Repository, Stop};
 
 /// An app that does to its dyno what the path says.
 const ATTACKS: &str = r#"
@@ -104,11 +103,12 @@ fn figures(what: &str, mut took: Vec<Duration>) {
 
 /// Runs `attack` while the neighbour is asked, and prints how that went.
 fn beside(node: &Node, what: &str, attack: impl FnOnce()) {
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| ask(node, "neighbour", &stop));
+        let stopped = Stop(&stop);
         attack();
-        stop.store(true, Ordering::Relaxed);
+        drop(stopped);
         figures(what, asking.join().unwrap());
     });
 }

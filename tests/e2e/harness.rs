@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(crate) use ports::free_port;
@@ -108,6 +109,15 @@ pub(crate) struct Node {
 pub(crate) struct Repository {
     path: PathBuf,
     home: PathBuf,
+}
+
+/// Stops those who work until a flag is set, also when what they accompany fails: a scope of threads waits for all of them.
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Packs are prepared once on a machine, not once a test.

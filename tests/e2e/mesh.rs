@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Node, Repository};
+use crate::harness::{Node, Repository, Stop};
 
 fn push(node: &Node, name: &str, code: &str) -> Repository {
     let app = node.create(name);
@@ -250,13 +250,13 @@ fn an_app_is_scaled_up_while_its_requests_wait() {
                 }
             });
         }
+        let _stop = Stop(&stop);
         for _ in 0..600 {
             if formation(&node) > 3.0 {
                 break;
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert!(formation(&node) > 3.0);
     let log = node.cli(&["logs", "-a", "waited", "-n", "1500"]).text;

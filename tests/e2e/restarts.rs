@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Node, Repository};
+use crate::harness::{Node, Repository, Stop};
 
 /// Clients who keep their connection, and such as come anew each time.
 const CLIENTS: (usize, usize) = (3, 3);
@@ -31,13 +31,6 @@ impl Load {
             }
             for _ in 0..CLIENTS.1 {
                 scope.spawn(|| load.ask(&mut Client::new(port, app, "close")));
-            }
-            // Clients stop also when the work fails.
-            struct Stop<'a>(&'a AtomicBool);
-            impl Drop for Stop<'_> {
-                fn drop(&mut self) {
-                    self.0.store(true, Ordering::Relaxed);
-                }
             }
             let _stop = Stop(&load.stop);
             load.more(100);

@@ -9,7 +9,7 @@ use rcgen::{
 };
 
 use super::HELLO;
-use super::harness::{Node, Repository, free_port};
+use super::harness::{Node, Repository, Stop, free_port};
 
 /// A node with an https listener; its port.
 fn start() -> (Node, u16) {
@@ -243,6 +243,7 @@ fn a_certificate_is_updated_while_requests_come_in() {
                 served.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let _stop = Stop(&stop);
         for round in 0..5 {
             let file = format!("next{round}");
             authority.issue(&file, &["www.example.com"], 2100);
@@ -256,7 +257,6 @@ fn a_certificate_is_updated_while_requests_come_in() {
             });
             assert!(later, "no request was served after an update");
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 
