@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, DATE, VIA};
+use http::header::{DATE, VIA};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 
@@ -83,15 +83,4 @@ impl<G: Grid> Ask<G> {
             served,
         })
     }
-}
-
-/// How long an answer says that its body is.
-pub(crate) fn declared_length(response: &Response<()>) -> Option<u64> {
-    response
-        .headers()
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
 }

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::headers::content_length;
 use crate::site::Site;
 
 /// A request line may be this long (Heroku's limit).
@@ -89,8 +90,7 @@ pub(crate) fn check(
             "Apps cannot take WebSockets here yet: use requests, or a stream of events.",
         );
     }
-    let length = parts.headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = content_length(&parts.headers);
     if length.is_some_and(|length| length > site.max_body) {
         return Err(body_too_large());
     }

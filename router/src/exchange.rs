@@ -14,6 +14,7 @@ use crate::connection::Connection;
 use crate::error_page;
 use crate::failure::Failure;
 use crate::grid::{DynoBody, Grid};
+use crate::headers::content_length;
 use crate::load::Place;
 use crate::log_line::{Entry, Line};
 use crate::outflow::Outflow;
@@ -130,8 +131,7 @@ impl Exchange {
                 &self.ticket,
             )),
         };
-        let length = headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = content_length(headers);
         self.entry.status = status.as_u16();
         let figures = reply.served.map(|served| {
             self.entry.dyno = Some(served.dyno);

@@ -45,6 +45,11 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// How long a message says that its body is; none if it says nothing, or no number.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Has the `Host` that the request was routed by (RFC 9112 section 3.2.2): the target's, where that names one.
 pub(crate) fn set_host(parts: &mut Parts) {
     let Some(authority) = parts.uri.authority() else {

@@ -100,6 +100,7 @@ enum Begun<G: Grid> {
 /// A request whose answer has to be waited for.
 struct Waiting<G: Grid> {
     watch: Watch<G>,
+    ticket: Ticket,
     place: Place,
     parts: Parts,
     body: Incoming,
@@ -137,6 +138,7 @@ impl<G: Grid> Ask<G> {
                 Begun::Answered(self.finish(exchange, reply, &parts, place))
             }
             admission => Begun::Waiting(Box::new(Waiting {
+                ticket: exchange.ticket.clone(),
                 watch: Watch {
                     grid: router.grid.clone(),
                     exchange: Some(exchange),
@@ -166,11 +168,8 @@ impl<G: Grid> Ask<G> {
 
 impl<G: Grid> Waiting<G> {
     async fn answer(mut self, ask: &Ask<G>) -> Response<ResponseBody> {
-        let Some(ticket) = self.watch.exchange.as_ref().map(|e| e.ticket.clone()) else {
-            return Response::new(Bytes::new().into());
-        };
         let replied = ask
-            .reply(self.admission, &self.parts, self.body, &ticket)
+            .reply(self.admission, &self.parts, self.body, &self.ticket)
             .await;
         let Some(exchange) = self.watch.exchange.take() else {
             return Response::new(Bytes::new().into());

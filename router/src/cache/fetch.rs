@@ -24,9 +24,10 @@ use super::store::Slot;
 use super::stored::{Stored, Times};
 use super::verdict::{Allowance, Forward, Verdict};
 use super::{Account, deliver, influence, purge, vary};
-use crate::ask::{Answer, Ask, declared_length};
+use crate::ask::{Answer, Ask};
 use crate::failure::Failure;
 use crate::grid::{DynoBody, Grid, RequestBody};
+use crate::headers::content_length;
 use crate::log_line::{Entry, Line};
 use crate::reply::Reply;
 use crate::request_id::{REQUEST_ID, RequestId};
@@ -411,7 +412,8 @@ impl<G: Grid> Trip<'_, G> {
                     answer.body = DynoBody::Stream(stream);
                     return self.refused(manner, answer, Refusal::TooLarge, lead).await;
                 };
-                let filling = Filling::new(Arc::new(head), declared_length(&answer.response));
+                let filling =
+                    Filling::new(Arc::new(head), content_length(answer.response.headers()));
                 let (cache, account, purges) = (
                     self.ask.router.clone(),
                     self.account.clone(),
@@ -548,7 +550,7 @@ fn plan<G: Grid>(
     strip(&mut head.headers);
     let length = match &answer.body {
         DynoBody::Full(body) => Some(body.len() as u64),
-        DynoBody::Stream(_) => declared_length(&answer.response),
+        DynoBody::Stream(_) => content_length(answer.response.headers()),
     };
     head.vary_by_coding(ask.site.compression, length);
     Ok(head)
@@ -568,7 +570,7 @@ fn unless_shared(head: &Stored) -> Vec<HeaderName> {
 /// Whether a body is whole and not too large, as far as that is known.
 fn fits_in<G>(ask: &Ask<G>, answer: &Answer) -> Result<(), Refusal> {
     let most = ask.router.cache.store.most as u64;
-    let declared = declared_length(&answer.response);
+    let declared = content_length(answer.response.headers());
     match &answer.body {
         DynoBody::Full(body) if declared.is_some_and(|length| length != body.len() as u64) => {
             Err(Refusal::Incomplete)

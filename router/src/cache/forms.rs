@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::Method;
 use http::request::Parts;
-use http::{HeaderValue, Method};
 
 use super::Cache;
 use super::deliver::{is_not_modified, ranges};
@@ -124,10 +123,8 @@ impl Cache {
 
 /// A response in an encoded form.
 fn encoded(stored: &Arc<Stored>, coding: Coding, body: Bytes) -> Stored {
-    let length = HeaderValue::from(body.len());
     let mut form = stored.with_body(body);
     headers::encoded(&mut form.headers, coding);
-    form.headers.insert(CONTENT_LENGTH, length);
     let mut key = Vec::with_capacity(stored.key.len() + 1);
     write_key(&mut key, &stored.key, coding);
     Stored {

@@ -22,7 +22,7 @@ pub(crate) fn encoded(headers: &mut HeaderMap, coding: Coding) {
 }
 
 /// Makes a strong entity tag the weak one of the encoded form.
-pub(crate) fn weaken(headers: &mut HeaderMap) {
+fn weaken(headers: &mut HeaderMap) {
     if let Some(tag) = headers.get_mut(ETAG)
         && let Some(weak) = weak(tag)
     {

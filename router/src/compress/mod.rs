@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version};
 use http_body::Body;
 
 use self::encoder::{Effort, Encoder};
@@ -27,6 +27,7 @@ use crate::body::{ResponseBody, Source};
 use crate::budget::{Budget, Taken};
 use crate::cache::verdict::Verdict;
 use crate::coding::Coding;
+use crate::headers::content_length;
 
 /// Whether an app's answers are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,13 +79,13 @@ pub(crate) fn compress(
 
 /// How long the whole body is, as far as that is known.
 fn length(request: &Parts, response: &Response<ResponseBody>) -> Option<u64> {
-    let declared = |headers: &HeaderMap| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    let declared = || content_length(response.headers());
     match (request.method == Method::HEAD, response.status()) {
         (_, StatusCode::PARTIAL_CONTENT) => None,
-        (true, _) => declared(response.headers()),
+        (true, _) => declared(),
         (false, _) => {
             let here = response.body().size_hint().exact();
-            here.or_else(|| declared(response.headers()))
+            here.or_else(declared)
         }
     }
 }
