@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use corundum_abi::names::ProcessType;
 use corundum_host::boot::WarmUp;
 use corundum_host::grid::Isolation;
-use corundum_sdk::names::ProcessType;
 use serde::Deserialize;
 
 use crate::assets::Serving;

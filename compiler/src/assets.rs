@@ -8,8 +8,8 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use corundum_sdk::archive::Mode;
-use corundum_sdk::media;
+use corundum_abi::media;
+use corundum_pack::archive::Mode;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! What kind of app a tree is, and which series of Ruby it asks for.
 
-use corundum_sdk::pack::ruby::Series;
+use corundum_pack::ruby::Series;
 
 /// The files that may name a version of Ruby, as far as they are there.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

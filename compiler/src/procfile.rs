@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use corundum_sdk::names::ProcessType;
+use corundum_abi::names::ProcessType;
 
 /// A Procfile that is not understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

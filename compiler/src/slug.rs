@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
+use corundum_abi::names::ProcessType;
 use corundum_host::boot::WarmUp;
 use corundum_host::grid::Isolation;
-use corundum_sdk::archive::{ArchiveError, Finished, Mode, Writer};
-use corundum_sdk::names::ProcessType;
-use corundum_sdk::pack::ruby::Series;
+use corundum_pack::archive::{ArchiveError, Finished, Mode, Writer};
+use corundum_pack::ruby::Series;
 use serde::{Deserialize, Serialize};
 
 use crate::assets::Serving;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use corundum_sdk::archive::{Mode, check_path};
+use corundum_pack::archive::{Mode, check_path};
 
 /// Files and links of an app; Heroku's largest apps have some ten thousands. Each costs the node an index entry.
 pub const MAX_ENTRIES: usize = 100_000;

@@ -14,8 +14,8 @@ use corundum_compiler::gems::{
     ServerError, Store,
 };
 use corundum_compiler::tree::Tree;
-use corundum_sdk::archive::Mode;
-use corundum_sdk::pack::{Manifest, Member};
+use corundum_pack::archive::Mode;
+use corundum_pack::{Manifest, Member};
 
 use gem_server::{Answer, GemServer, gem};
 

@@ -12,8 +12,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use corundum_sdk::abi;
-use corundum_sdk::abi::scgi::Head;
+use corundum_abi::exports;
+use corundum_abi::scgi::Head;
 use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::WasiCtx;
@@ -75,7 +75,7 @@ pub(crate) struct State {
     pub(crate) log: LineSplitter,
     quota: Quota,
     cpu: Arc<Cpu>,
-    /// See [`corundum_sdk::abi::INTERRUPT`]; 0 for none.
+    /// See [`corundum_abi::exports::INTERRUPT`]; 0 for none.
     pub(crate) interrupt: u32,
     /// The time on the engine's clock when its slice is over.
     pub(crate) slice_ends: u32,
@@ -154,8 +154,8 @@ impl Dyno {
             .await
             .map_err(failed)?;
         let handle = last
-            .get_typed_func(&mut store, abi::HANDLE)
-            .map_err(|_| StartError::Export(abi::HANDLE))?;
+            .get_typed_func(&mut store, exports::HANDLE)
+            .map_err(|_| StartError::Export(exports::HANDLE))?;
         let restored_size = memory.data_size(&store);
         Ok(Self {
             store,
@@ -179,7 +179,7 @@ impl Dyno {
     pub async fn initialize(&mut self) -> Result<(), Failure> {
         match self
             .last
-            .get_typed_func::<(), ()>(&mut self.store, abi::INITIALIZE)
+            .get_typed_func::<(), ()>(&mut self.store, exports::INITIALIZE)
         {
             Ok(initialize) => self.call(initialize).await,
             Err(_) => Ok(()),
@@ -190,7 +190,7 @@ impl Dyno {
     pub(crate) async fn interrupt(&mut self) -> Result<u32, Failure> {
         match self
             .last
-            .get_typed_func::<(), i32>(&mut self.store, abi::INTERRUPT)
+            .get_typed_func::<(), i32>(&mut self.store, exports::INTERRUPT)
         {
             Ok(interrupt) => Ok(self.call(interrupt).await?.cast_unsigned()),
             Err(_) => Ok(0),
@@ -211,7 +211,7 @@ impl Dyno {
         let state = self.store.data_mut();
         state.input = Input::samples(heads.collect(), progress);
         state.output = Output::Samples(SampleOutput::default());
-        let booted = self.call_named(abi::BOOT).await;
+        let booted = self.call_named(exports::BOOT).await;
         let state = self.store.data_mut();
         state.input.finish();
         state.output = Output::Closed;
@@ -227,7 +227,7 @@ impl Dyno {
         native::populate(self.memory.data_mut(&mut self.store), &self.hot_pages);
         let record = self.filesystem.process().wake_record();
         self.store.data_mut().input = Input::whole(record.into());
-        let restored = self.call_named(abi::RESTORE).await;
+        let restored = self.call_named(exports::RESTORE).await;
         self.store.data_mut().input.finish();
         restored
     }
@@ -280,8 +280,8 @@ impl Dyno {
         state.output = Output::Stream(output);
         let run = self
             .last
-            .get_typed_func::<(), i32>(&mut self.store, abi::RUN);
-        let run = run.map_err(|_| Failure::Trap(format!("the pack has no {}", abi::RUN)))?;
+            .get_typed_func::<(), i32>(&mut self.store, exports::RUN);
+        let run = run.map_err(|_| Failure::Trap(format!("the pack has no {}", exports::RUN)))?;
         let result = self.call(run).await;
         let state = self.store.data_mut();
         state.input.finish();

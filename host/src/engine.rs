@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use corundum_sdk::pack::slices;
+use corundum_pack::preemption;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::capacity;
@@ -222,7 +222,7 @@ impl Engine {
             .wasmtime
             .precompile_compatibility_hash()
             .hash(&mut hasher);
-        slices::REVISION.hash(&mut hasher);
+        preemption::REVISION.hash(&mut hasher);
         hasher.0.finalize().to_hex()[..16].to_owned()
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use corundum_sdk::pack::image::{GlobalValue, ImageGlobal, nonzero_runs, write_image};
+use corundum_pack::image::{GlobalValue, ImageGlobal, nonzero_runs, write_image};
 use serde::{Deserialize, Serialize};
 use wasmtime::{Instance, InstancePre, Linker, Store, Val};
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use corundum_sdk::archive::Archive;
-use corundum_sdk::pack::{Manifest, PackDir, slices};
+use corundum_pack::archive::Archive;
+use corundum_pack::{Manifest, PackDir, preemption};
 use wasmtime::{Extern, Instance, Linker, Module, Store};
 
 use crate::compiled::{self, CompiledError};
@@ -120,7 +120,7 @@ impl Pack {
                     let wasm = directory
                         .read(member)
                         .map_err(|error| damaged(error.to_string()))?;
-                    let wasm = slices::insert(&wasm, &member.polling)
+                    let wasm = preemption::insert(&wasm, &member.polling)
                         .map_err(|error| damaged(error.to_string()))?;
                     compiled::write(engine, &wasm, &path)?;
                     compiled::load(engine, &path)?
@@ -171,7 +171,7 @@ impl Pack {
                 match earlier {
                     _ if from == IMAGE => Ok(Source::Image(what.to_owned())),
                     Some(earlier) => Ok(Source::Module(earlier, what.to_owned())),
-                    None if from == slices::MODULE => Ok(Source::Slices(what.to_owned())),
+                    None if from == preemption::MODULE => Ok(Source::Slices(what.to_owned())),
                     None if from == wasi::MODULE => {
                         Ok(Source::Host(Box::new((from.to_owned(), what.to_owned()))))
                     }

@@ -1,6 +1,6 @@
 //! The request that a release is warmed and tried with: `GET /` at the app's own host.
 
-use corundum_sdk::abi::scgi::{Head, HeadWriter};
+use corundum_abi::scgi::{Head, HeadWriter};
 
 /// Its head for an app at `host`, a name that may have a port.
 pub fn head(host: &str) -> Head {

@@ -1,11 +1,11 @@
 //! Time slices: the clock that dynos' code compares with, and what happens when theirs is over.
 //!
-//! [`corundum_sdk::pack::slices`] has a pack's code ask; this answers.
+//! [`corundum_pack::preemption`] has a pack's code ask; this answers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use corundum_sdk::pack::slices::{CLOCK, MODULE, POLL, TICK};
+use corundum_pack::preemption::{CLOCK, MODULE, POLL, TICK};
 use wasmtime::{
     Caller, Extern, FuncType, Global, GlobalType, HeapType, Linker, MemoryType, Mutability,
     RefType, SharedMemory, Store, Val, ValType,

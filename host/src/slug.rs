@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use corundum_sdk::archive::{Archive, ArchiveError};
-use corundum_sdk::names::SlugDigest;
+use corundum_abi::names::SlugDigest;
+use corundum_pack::archive::{Archive, ArchiveError};
 use sha2::{Digest, Sha256};
 
 use crate::native;
@@ -54,7 +54,7 @@ pub fn open(path: &Path, digest: Option<&SlugDigest>) -> Result<Archive, SlugErr
 
 #[cfg(test)]
 mod tests {
-    use corundum_sdk::archive::{Mode, Writer};
+    use corundum_pack::archive::{Mode, Writer};
 
     use super::*;
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use corundum_host::engine::Engine;
 use corundum_host::log::LogSink;
 use corundum_host::pack::{Pack, PackError, Step as OpenStep};
-use corundum_sdk::pack::PackDir;
-use corundum_sdk::pack::ruby::{Edition, Step as PrepareStep, prepare};
+use corundum_pack::PackDir;
+use corundum_pack::ruby::{Edition, Step as PrepareStep, prepare};
 
 /// A step of making a pack ready, for whoever shows progress.
 pub(crate) enum Step<'a> {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 
 /// A client's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! From HTTP to the dyno ABI's request head, and from its response head to HTTP.
 
-use corundum_sdk::abi::cgi::ResponseHead;
-use corundum_sdk::abi::scgi::{Head, HeadWriter};
+use corundum_abi::cgi::ResponseHead;
+use corundum_abi::scgi::{Head, HeadWriter};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use corundum_sdk::abi::cgi::ResponseHead;
-use corundum_sdk::abi::scgi::Head;
-use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
+use corundum_abi::cgi::ResponseHead;
+use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
+use corundum_abi::scgi::Head;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corundum_sdk::names::{DynoName, ReleaseVersion};
+use corundum_abi::names::{DynoName, ReleaseVersion};
 use http::Method;
 
 use crate::failure::Failure;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use corundum_sdk::names::{DynoName, ReleaseVersion};
+use corundum_abi::names::{DynoName, ReleaseVersion};
 use http::Response;
 
 use crate::cache::verdict::Verdict;

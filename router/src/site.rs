@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use corundum_sdk::names::{AppName, ReleaseVersion};
+use corundum_abi::names::{AppName, ReleaseVersion};
 
 use crate::compress::Compression;
 use crate::figures::AppFigures;

@@ -13,8 +13,8 @@ use corundum_host::log::Discard;
 use corundum_host::os::{Filesystem, Process, TmpLimits};
 use corundum_host::pack::Pack;
 use corundum_host::sample;
-use corundum_sdk::archive::Archive;
-use corundum_sdk::pack::PackDir;
+use corundum_pack::PackDir;
+use corundum_pack::archive::Archive;
 use tokio::sync::oneshot;
 
 use crate::machine::{page_table_kib, private_kib};

@@ -167,7 +167,7 @@ fn apps(arguments: &Arguments, rounds: usize) -> Vec<Row> {
         rows.extend(by_themselves(&apps, arguments.dynos));
     }
     if arguments.wants(Part::Ruby, "Ruby by itself") {
-        let pack = harness::pack_of(corundum_sdk::pack::ruby::Series::DEFAULT);
+        let pack = harness::pack_of(corundum_pack::ruby::Series::DEFAULT);
         rows.extend(on_core(SERVERS, || micro::rows(&pack, rounds)));
     }
     rows
@@ -460,7 +460,7 @@ fn by_themselves(apps: &Apps, dynos: u32) -> Vec<Row> {
         .enable_all()
         .build()
         .unwrap();
-    let pack = harness::pack_of(corundum_sdk::pack::ruby::Series::DEFAULT);
+    let pack = harness::pack_of(corundum_pack::ruby::Series::DEFAULT);
     let open = |image: &Image, dynos| {
         runtime.block_on(dynos::Bench::open(&pack, &image.image, &image.slug, dynos))
     };

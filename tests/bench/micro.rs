@@ -10,8 +10,8 @@ use corundum_host::boot::{self, App, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::Discard;
 use corundum_host::pack::Pack;
-use corundum_sdk::archive::{Archive, Mode, Writer};
-use corundum_sdk::pack::PackDir;
+use corundum_pack::PackDir;
+use corundum_pack::archive::{Archive, Mode, Writer};
 
 use crate::table::{Better, Row};
 

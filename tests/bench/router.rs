@@ -8,15 +8,15 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use corundum_abi::cgi::ResponseHead;
+use corundum_abi::names::{AppName, ReleaseVersion};
+use corundum_abi::scgi::Head;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, Figures, Grid, RequestBody};
 use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
 use corundum_router::site::Site;
-use corundum_sdk::abi::cgi::ResponseHead;
-use corundum_sdk::abi::scgi::Head;
-use corundum_sdk::names::{AppName, ReleaseVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

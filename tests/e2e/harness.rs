@@ -127,8 +127,8 @@ pub(crate) fn cache() -> PathBuf {
 }
 
 /// The best pack of a series, which may not be prepared yet.
-pub(crate) fn pack_of(series: corundum_sdk::pack::ruby::Series) -> PathBuf {
-    corundum_sdk::pack::ruby::pack_path(series.best(), &cache())
+pub(crate) fn pack_of(series: corundum_pack::ruby::Series) -> PathBuf {
+    corundum_pack::ruby::pack_path(series.best(), &cache())
 }
 
 impl Node {

@@ -36,7 +36,20 @@ fn dependencies(package: &str) -> BTreeSet<String> {
 fn no_crate_links_what_it_must_not() {
     let rules = BTreeMap::from([
         (
-            "corundum-sdk",
+            "corundum-abi",
+            vec![
+                "wasmtime",
+                "wat",
+                "wasm-encoder",
+                "wasmparser",
+                "tar",
+                "hyper",
+                "tokio",
+                "corundum-pack",
+            ],
+        ),
+        (
+            "corundum-pack",
             vec!["wasmtime", "hyper", "tokio", "corundum-host"],
         ),
         (
@@ -51,7 +64,15 @@ fn no_crate_links_what_it_must_not() {
         ),
         (
             "corundum-router",
-            vec!["wasmtime", "corundum-host", "corundum-compiler"],
+            vec![
+                "wasmtime",
+                "wat",
+                "wasm-encoder",
+                "tar",
+                "corundum-pack",
+                "corundum-host",
+                "corundum-compiler",
+            ],
         ),
         ("corundum-compiler", vec!["hyper", "corundum-router"]),
     ]);

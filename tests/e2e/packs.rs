@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::harness::{Done, pack_of};
-use corundum_sdk::pack::ruby::Series;
+use corundum_pack::ruby::Series;
 
 fn prepare(cache: &Path) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_corundum"));

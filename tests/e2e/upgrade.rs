@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::harness::{Node, cache, pack_of};
-use corundum_sdk::pack::ruby::{Series, pack_path};
+use corundum_pack::ruby::{Series, pack_path};
 
 /// Says which build it runs on.
 const APP: &str = "run ->(e) { [200, {}, [defined?(Dyno::Native) ? 'source' : 'npm']] }\n";

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use corundum_sdk::archive::Mode;
+use corundum_pack::archive::Mode;
 
 use super::{Found, GemError};
 

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use corundum_sdk::archive::{Mode, check_path};
+use corundum_pack::archive::{Mode, check_path};
 use flate2::read::GzDecoder;
 
 use super::remote::Fetched;

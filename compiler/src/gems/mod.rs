@@ -18,8 +18,8 @@ mod store;
 
 use std::path::PathBuf;
 
-use corundum_sdk::archive::Mode;
-use corundum_sdk::pack::Manifest;
+use corundum_pack::Manifest;
+use corundum_pack::archive::Mode;
 use serde::Serialize;
 
 use self::ahead::Ahead;

@@ -59,7 +59,7 @@ fn normal(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use corundum_sdk::archive::Mode;
+    use corundum_pack::archive::Mode;
 
     use super::*;
 

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use corundum_sdk::abi::cgi::ResponseHead;
-use corundum_sdk::abi::scgi::Head;
+use corundum_abi::cgi::ResponseHead;
+use corundum_abi::scgi::Head;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use corundum_sdk::abi::cgi::{self, HeadError, ResponseHead};
+use corundum_abi::cgi::{self, HeadError, ResponseHead};
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::snapshots::preview_1::types::Errno;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use corundum_sdk::names::{AppName, DynoName, ProcessType, ReleaseVersion};
+use corundum_abi::names::{AppName, DynoName, ProcessType, ReleaseVersion};
 use tokio::sync::oneshot;
 
 use super::breaker::{Breaker, Crash};

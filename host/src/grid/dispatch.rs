@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use corundum_sdk::abi::cgi::HeadError;
-use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
+use corundum_abi::cgi::HeadError;
+use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
 use tokio::sync::oneshot;
 
 use super::app::{Acquire, App};
@@ -92,7 +92,7 @@ pub enum DispatchError {
     /// The dyno took too long for its first byte, and was ended.
     #[error("the dyno did not answer in time")]
     Timeout,
-    /// The head of the dyno's response has more than [`MAX_HEAD`](corundum_sdk::abi::cgi::MAX_HEAD) bytes.
+    /// The head of the dyno's response has more than [`MAX_HEAD`](corundum_abi::cgi::MAX_HEAD) bytes.
     #[error("the response's head is too large")]
     HeadTooLarge,
     /// What the dyno answered is no response.

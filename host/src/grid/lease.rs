@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use corundum_sdk::names::{DynoName, ProcessType};
+use corundum_abi::names::{DynoName, ProcessType};
 use tokio::runtime::Handle;
 
 use super::Release;

@@ -21,8 +21,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use corundum_sdk::archive::Archive;
-use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
+use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
+use corundum_pack::archive::Archive;
 use tokio::runtime::Handle;
 
 use self::places::Places;

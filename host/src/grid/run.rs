@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use corundum_sdk::names::{AppName, DynoName, ProcessType};
+use corundum_abi::names::{AppName, DynoName, ProcessType};
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use corundum_sdk::names::{AppName, DynoName};
+use corundum_abi::names::{AppName, DynoName};
 
 use super::{GridLog, Release, Shared};
 use crate::dyno::{Dyno, Failure, StartError};

@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use corundum_sdk::archive::{Archive, NodeId};
+use corundum_pack::archive::{Archive, NodeId};
 use wasi_common::file::{Advice, FdFlags, FileType, Filestat};
 use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::{Error, SystemTimeSpec, WasiFile};

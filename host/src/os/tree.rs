@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use corundum_sdk::archive::{Archive, Node, NodeId};
+use corundum_pack::archive::{Archive, Node, NodeId};
 use wasi_common::Error;
 use wasi_common::file::FileType;
 use wasi_common::snapshots::preview_1::types::Errno;

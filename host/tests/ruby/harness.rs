@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
+use corundum_abi::scgi::{Head, HeadWriter};
 use corundum_host::boot::{self, App, BootLimits, Samples, WarmUp};
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
 use corundum_host::exchange::{Request, RequestBody, ResponseBody};
@@ -12,10 +14,8 @@ use corundum_host::grid::{DispatchError, Grid, GridLog, Isolation, Limits, Relea
 use corundum_host::image::Image;
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
-use corundum_sdk::abi::scgi::{Head, HeadWriter};
-use corundum_sdk::archive::{Archive, Mode, Writer};
-use corundum_sdk::names::{AppName, DynoName, ReleaseVersion};
-use corundum_sdk::pack::ruby::{Edition, Series, prepare};
+use corundum_pack::archive::{Archive, Mode, Writer};
+use corundum_pack::ruby::{Edition, Series, prepare};
 use futures_util::StreamExt;
 use tokio::sync::{OnceCell, mpsc};
 

@@ -9,7 +9,7 @@ mod mesh;
 macro_rules! on_packs {
     ($($module:ident: $edition:expr),*) => {
         $(mod $module {
-            use corundum_sdk::pack::ruby::{Edition, Series};
+            use corundum_pack::ruby::{Edition, Series};
 
             use crate::harness::{Options, TestApp, chunked, request};
 
@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use corundum_host::boot::WarmUp;
 use corundum_host::grid::{DispatchError, Isolation, Limits};
-use corundum_sdk::pack::ruby::Edition;
+use corundum_pack::ruby::Edition;
 use harness::{Options, TestApp, request};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use corundum_sdk::run_stream::{self, Frame};
+use corundum_abi::run_stream::{self, Frame};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, app_name};
@@ -360,7 +360,7 @@ fn releases(client: &Client, app: &str, form: Form) -> anyhow::Result<()> {
 
 fn rollback(client: &Client, app: &str, version: Option<String>) -> anyhow::Result<()> {
     let version = version
-        .map(|text| text.parse::<corundum_sdk::names::ReleaseVersion>())
+        .map(|text| text.parse::<corundum_abi::names::ReleaseVersion>())
         .transpose()?;
     let release = client.call(
         "POST",

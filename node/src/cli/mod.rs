@@ -303,8 +303,8 @@ enum Command {
     #[command(name = "packs:prepare")]
     PacksPrepare {
         /// The series: 3.2, 3.3, 3.4 or 4.0
-        #[arg(default_value_t = corundum_sdk::pack::ruby::Series::DEFAULT)]
-        series: corundum_sdk::pack::ruby::Series,
+        #[arg(default_value_t = corundum_pack::ruby::Series::DEFAULT)]
+        series: corundum_pack::ruby::Series,
     },
     /// Build a pack from source, test it, carry it to another machine
     #[command(subcommand)]

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use corundum_abi::names::AppName;
 use corundum_router::figures::Span;
-use corundum_sdk::names::AppName;
 use serde::{Deserialize, Serialize};
 
 use super::platform::{MAX_FORMATION, Platform};

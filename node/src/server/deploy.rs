@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use corundum_abi::names::AppName;
 use corundum_compiler::app_json::{AppJson, Default};
 use corundum_compiler::detect::{VersionFiles, choose_series};
-use corundum_sdk::names::AppName;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;

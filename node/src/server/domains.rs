@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use serde::{Deserialize, Serialize};
 
 use super::platform::Platform;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use corundum_abi::names::AppName;
+use corundum_abi::scgi::Head;
 use corundum_host::exchange::{self, BodyInterrupted, Request};
 use corundum_host::grid::{self, DispatchError};
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, DynoGone, Grid, RequestBody};
 use corundum_router::log_line::Line;
 use corundum_router::site::Site;
-use corundum_sdk::abi::scgi::Head;
-use corundum_sdk::names::AppName;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::BytesMut;
-use corundum_sdk::abi::cgi::take_head;
-use corundum_sdk::names::AppName;
+use corundum_abi::cgi::take_head;
+use corundum_abi::names::AppName;
 use futures_util::TryStreamExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
@@ -245,7 +245,7 @@ impl Drop for Backend {
 /// A CGI head in which `Status` may be missing, which means 200 (RFC 3875 section 6.3.3).
 fn take_head_with_status(
     buffer: &mut BytesMut,
-) -> anyhow::Result<Option<corundum_sdk::abi::cgi::ResponseHead>> {
+) -> anyhow::Result<Option<corundum_abi::cgi::ResponseHead>> {
     let ended = buffer.windows(4).any(|part| part == b"\r\n\r\n")
         || buffer.windows(2).any(|part| part == b"\n\n");
     if !ended {

@@ -1,6 +1,6 @@
 //! Names for apps that were given none.
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 
 /// A name as Heroku makes them: two words and a number.
 pub(super) fn random() -> AppName {

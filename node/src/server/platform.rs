@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
+use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_compiler::process::{arguments, environ};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::grid::{Grid, Limits, Release};
 use corundum_host::image::Image;
 use corundum_host::pack::Pack;
 use corundum_host::slug;
+use corundum_pack::PackDir;
+use corundum_pack::ruby::{self, Edition, Series};
 use corundum_router::cache::Cache;
 use corundum_router::figures::Figures;
 use corundum_router::files::StaticFiles;
-use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
-use corundum_sdk::pack::PackDir;
-use corundum_sdk::pack::ruby::{self, Edition, Series};
 use tokio::sync::OnceCell;
 
 use super::acme::Wake;

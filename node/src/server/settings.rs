@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use corundum_abi::names::AppName;
 use corundum_router::compress::Compression;
 use corundum_router::site::{Service, Site};
-use corundum_sdk::names::AppName;
 use http::HeaderValue;
 use serde_json::{Value, json};
 

@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use corundum_abi::names::AppName;
 use corundum_router::site::Site;
-use corundum_sdk::names::AppName;
 
 use super::pages;
 use super::platform::Platform;

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corundum_sdk::pack::ruby::{self, Series};
+use corundum_pack::ruby::{self, Series};
 use tokio::process::Command;
 
 use super::platform::Platform;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 
 use super::groups::Group;
 use super::verdict::Verdict;

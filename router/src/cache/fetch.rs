@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use corundum_sdk::names::ReleaseVersion;
+use corundum_abi::names::ReleaseVersion;
 use http::header::{
     AUTHORIZATION, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE,
 };

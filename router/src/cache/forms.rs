@@ -196,7 +196,7 @@ impl Forms {
 
 #[cfg(test)]
 mod tests {
-    use corundum_sdk::names::AppName;
+    use corundum_abi::names::AppName;
 
     use super::super::stored::tests::page;
     use super::*;

@@ -35,7 +35,7 @@ pub mod verdict;
 
 use std::sync::Arc;
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use tokio::sync::Semaphore;
 
 pub use account::Stats;

@@ -1,6 +1,6 @@
 //! Which answers are worth compressing, and may be.
 
-use corundum_sdk::media;
+use corundum_abi::media;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, StatusCode};
 

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 
 pub use app::{AppFigures, Summary};
 pub use dyno::DynoFigures;

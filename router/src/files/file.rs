@@ -1,7 +1,7 @@
 //! One file: its bytes in each form there is, and what their headers say.
 
 use bytes::Bytes;
-use corundum_sdk::media;
+use corundum_abi::media;
 use http::HeaderValue;
 use httpdate::HttpDate;
 use sha2::{Digest, Sha256};

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use corundum_abi::cgi::ResponseHead;
+use corundum_abi::names::{AppName, ReleaseVersion};
+use corundum_abi::scgi::Head;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, DynoGone, Figures, Grid, RequestBody};
 use corundum_router::log_line::Line;
 use corundum_router::site::Site;
-use corundum_sdk::abi::cgi::ResponseHead;
-use corundum_sdk::abi::scgi::Head;
-use corundum_sdk::names::{AppName, ReleaseVersion};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 

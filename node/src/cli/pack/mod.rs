@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use corundum_sdk::pack::ruby::Series;
+use corundum_pack::ruby::Series;
 
 use super::packs;
 

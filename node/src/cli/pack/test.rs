@@ -15,9 +15,9 @@ use corundum_host::boot::{self, App, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
-use corundum_sdk::archive::{Archive, Mode, Writer};
-use corundum_sdk::pack::mri;
-use corundum_sdk::pack::ruby::Series;
+use corundum_pack::archive::{Archive, Mode, Writer};
+use corundum_pack::mri;
+use corundum_pack::ruby::Series;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::packs;

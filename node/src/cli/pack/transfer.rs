@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use corundum_compiler::checksum::Checksum;
-use corundum_sdk::pack::ruby::{self, Edition};
-use corundum_sdk::pack::transfer;
+use corundum_pack::ruby::{self, Edition};
+use corundum_pack::transfer;
 
 /// Bytes of a pack: several times the largest.
 const LIMIT: u64 = 1 << 30;

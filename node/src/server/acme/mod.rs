@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corundum_abi::names::AppName;
 use corundum_router::challenges::Challenges;
 use corundum_router::tls::certificates::Certificates;
-use corundum_sdk::names::AppName;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

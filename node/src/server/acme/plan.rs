@@ -1,6 +1,6 @@
 //! Which hosts get a certificate, and which of them now.
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use jiff::Timestamp;
 
 use super::super::certs::check::{self, Checked};

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use corundum_abi::names::AppName;
 use corundum_host::grid::AppStatus;
 use corundum_router::figures::AppFigures;
-use corundum_sdk::names::AppName;
 
 use super::text::{Kind, Page};
 use super::{Admin, process};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use http::Method;
 
 use super::super::acme;

@@ -1,7 +1,7 @@
 //! Endpoints of the HTTP cache.
 
+use corundum_abi::names::AppName;
 use corundum_router::cache::{Cache, Scope, Stats};
-use corundum_sdk::names::AppName;
 use http::{Method, Request, Uri};
 use hyper::body::Incoming;
 use serde::Deserialize;

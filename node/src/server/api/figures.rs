@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use corundum_abi::names::AppName;
 use corundum_host::grid::DynoStatus;
 use corundum_router::figures::{AppFigures, Distribution, Span, Summary};
-use corundum_sdk::names::AppName;
 use serde_json::{Map, Value, json};
 
 use super::super::platform::Platform;

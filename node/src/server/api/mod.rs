@@ -15,7 +15,7 @@ mod streams;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use corundum_sdk::names::{AppName, ReleaseVersion};
+use corundum_abi::names::{AppName, ReleaseVersion};
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use corundum_abi::names::AppName;
+use corundum_abi::run_stream::{output_head, status_frame};
 use corundum_host::grid::RunIo;
-use corundum_sdk::names::AppName;
-use corundum_sdk::run_stream::{output_head, status_frame};
 use futures_util::StreamExt;
 use http::Response;
 use http_body_util::{BodyExt, StreamBody};
@@ -49,7 +49,7 @@ pub(super) fn logs(platform: &Platform, app: &AppName, query: &str) -> Response<
     Response::new(body)
 }
 
-/// Runs a command; its output follows as it comes, then its exit status, in the frames of [`corundum_sdk::run_stream`].
+/// Runs a command; its output follows as it comes, then its exit status, in the frames of [`corundum_abi::run_stream`].
 pub(super) fn run(
     platform: &Arc<Platform>,
     app: &AppName,

@@ -1,7 +1,7 @@
 //! A chain of certificates and its private key, read and checked.
 
+use corundum_abi::names::AppName;
 use corundum_router::tls::certificates::Certificate;
-use corundum_sdk::names::AppName;
 use jiff::Timestamp;
 use rustls::InconsistentKeys;
 use rustls::pki_types::pem::PemObject;

@@ -8,7 +8,7 @@ pub(super) mod check;
 pub(super) mod of_node;
 pub(super) mod shown;
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use serde_json::{Value, json};
 
 use self::check::{CertError, Checked};

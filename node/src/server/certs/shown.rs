@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use corundum_abi::names::AppName;
 use corundum_router::tls::certificates::{Certificates, Entry};
-use corundum_sdk::names::AppName;
 
 use super::super::platform::Platform;
 use super::super::store::StoreError;

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use corundum_abi::names::AppName;
 use corundum_compiler::assets::{ENCODED, PUBLIC, Serve, Serving};
+use corundum_pack::archive::{Archive, Node, NodeId};
 use corundum_router::coding::Coding;
 use corundum_router::files::{Paths, Settings, Source, StaticFiles};
-use corundum_sdk::archive::{Archive, Node, NodeId};
-use corundum_sdk::names::AppName;
 
 use self::vite::Listed;
 
@@ -175,7 +175,7 @@ fn joined(path: &str, target: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use corundum_sdk::archive::{Mode, Writer};
+    use corundum_pack::archive::{Mode, Writer};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use corundum_sdk::archive::{Archive, NodeId};
+use corundum_pack::archive::{Archive, NodeId};
 use serde::Deserialize;
 
 /// Where Vite writes what it has built, beside its files.

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use corundum_abi::names::{AppName, DynoName};
 use corundum_host::grid::GridLog;
 use corundum_router::log_line;
-use corundum_sdk::names::{AppName, DynoName};
 use tokio::sync::broadcast;
 
 pub(crate) use line::Line;

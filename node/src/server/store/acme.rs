@@ -1,6 +1,6 @@
 //! Accounts at ACME servers, and how far the node is with each host's certificate.
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use rusqlite::{OptionalExtension, params};
 
 use super::certs::PrivateKey;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use rusqlite::{Row, params};
 
 use super::{SqliteStore, StoreError, now};

@@ -1,6 +1,6 @@
 //! Which app has which host name.
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use rusqlite::params;
 
 use super::{SqliteStore, StoreError, now};

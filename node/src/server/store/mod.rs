@@ -14,8 +14,8 @@ mod sqlite;
 
 use std::collections::BTreeMap;
 
+use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_compiler::slug::Description;
-use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
 use serde::{Deserialize, Serialize};
 
 use super::domains::DomainName;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use corundum_sdk::names::AppName;
+use corundum_abi::names::AppName;
 use rusqlite::params;
 
 use super::{SqliteStore, StoreError};

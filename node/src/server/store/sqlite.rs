@@ -4,7 +4,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use corundum_sdk::names::{AppName, ReleaseVersion, SlugDigest};
+use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{AppRecord, Config, ReleaseRecord, Store, StoreError, now, schema};
@@ -269,7 +269,7 @@ fn write_config(
 #[cfg(test)]
 mod tests {
     use corundum_compiler::slug::Description;
-    use corundum_sdk::pack::ruby::Series;
+    use corundum_pack::ruby::Series;
 
     use super::*;
 

@@ -5,9 +5,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::manifest::MANIFEST;
-use super::{PackDir, PackDirError};
 use crate::archive::{Archive, ArchiveError, Finished, Mode, Writer};
+use crate::manifest::{MANIFEST, PackDir, PackDirError};
 
 /// A pack's file that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +64,7 @@ pub fn read(bytes: Vec<u8>, directory: &Path) -> Result<PackDir, TransferError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi;
-    use crate::pack::{Manifest, Member};
+    use crate::manifest::{Manifest, Member};
 
     fn pack(directory: &Path) -> PackDir {
         let write = |name: &str, bytes: &[u8]| {
@@ -74,7 +72,7 @@ mod tests {
             Member::of(name, name, bytes)
         };
         let manifest = Manifest {
-            abi: abi::VERSION,
+            abi: corundum_abi::VERSION,
             language: "x".to_owned(),
             version: "1".to_owned(),
             series: "1".to_owned(),

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::abi;
-
 /// The manifest's file name.
 pub(super) const MANIFEST: &str = "pack.json";
 
@@ -96,7 +94,7 @@ pub enum PackDirError {
     #[error(
         "the pack at {} speaks version {found} of the dyno ABI, this program {}: prepare it anew",
         path.display(),
-        abi::VERSION
+        corundum_abi::VERSION
     )]
     Abi {
         /// Which pack.
@@ -134,7 +132,7 @@ impl PackDir {
         };
         let manifest: Manifest =
             serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-        if manifest.abi != abi::VERSION {
+        if manifest.abi != corundum_abi::VERSION {
             return Err(PackDirError::Abi {
                 path: path.to_owned(),
                 found: manifest.abi,

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use wasm_encoder::{BlockType, Encode, Instruction, MemArg};
 use wasmparser::{FuncValidator, FunctionBody, Operator, ValType, ValidatorResources};
 
-use super::calls::{Effect, Reach};
-use super::flow::{Graph, Locals};
-use super::values::{Pointers, Trace, Waiting, set_by};
-use super::{Facts, RootsError};
-use crate::pack::section::counted;
+use super::call_graph::{Effect, Reach};
+use super::liveness::{Graph, Locals};
+use super::pointers::{Pointers, Trace, Waiting, set_by};
+use super::{Facts, SpillError};
+use crate::section::counted;
 
 /// C keeps its stack aligned to this.
 const ALIGNMENT: u32 = 16;
@@ -42,9 +42,9 @@ pub(super) fn rewrite(
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
     wasm: &[u8],
-) -> Result<Rewritten, RootsError> {
+) -> Result<Rewritten, SpillError> {
     let mut locals: Vec<ValType> = Vec::new();
-    let unknown = RootsError::Unsupported("an unknown type");
+    let unknown = SpillError::Unsupported("an unknown type");
     let kind = facts.function_type(validator.index()).ok_or(unknown)?;
     locals.extend_from_slice(kind.params());
     let parameters = locals.len();
@@ -105,7 +105,7 @@ fn plan(
     pointers: &Pointers,
     locals: &[ValType],
     parameters: usize,
-) -> Result<Plan, RootsError> {
+) -> Result<Plan, SpillError> {
     let graph = Graph::of(operators)?;
     let count = locals.len();
     let mut candidates = Locals::none(count);
@@ -271,7 +271,7 @@ impl Writer {
         end: usize,
         results: &[ValType],
         wasm: &[u8],
-    ) -> Result<(), RootsError> {
+    ) -> Result<(), SpillError> {
         // The largest first, so that all are aligned.
         let mut places: Vec<(Place, u32)> = Vec::new();
         let stored = plan.before.values().flatten().chain(plan.after.values());
@@ -302,7 +302,7 @@ impl Writer {
             let kind = match results {
                 [] => BlockType::Empty,
                 [one] => BlockType::Result(encoded(*one)?),
-                _ => return Err(RootsError::Unsupported("a branch with several results")),
+                _ => return Err(SpillError::Unsupported("a branch with several results")),
             };
             self.emit(&Instruction::Block(kind));
         }
@@ -374,7 +374,7 @@ impl Writer {
         &mut self,
         values: &[Waiting],
         (height, kinds): &(usize, Vec<ValType>),
-    ) -> Result<(), RootsError> {
+    ) -> Result<(), SpillError> {
         let mut held = Vec::new();
         for (place, kind) in kinds.iter().enumerate() {
             held.push(self.operand(height + place, *kind));
@@ -404,7 +404,7 @@ impl Writer {
     }
 
     /// The function's body, from its old declaration of locals and the new code.
-    fn finish(&self, declared: &[u8]) -> Result<Vec<u8>, RootsError> {
+    fn finish(&self, declared: &[u8]) -> Result<Vec<u8>, SpillError> {
         let (groups, rest) = counted(declared)?;
         let mut body = Vec::new();
         (groups + self.added.len() as u32).encode(&mut body);
@@ -418,7 +418,7 @@ impl Writer {
     }
 }
 
-fn encoded(kind: ValType) -> Result<wasm_encoder::ValType, RootsError> {
+fn encoded(kind: ValType) -> Result<wasm_encoder::ValType, SpillError> {
     use wasm_encoder::ValType as To;
     Ok(match kind {
         ValType::I32 => To::I32,
@@ -429,6 +429,6 @@ fn encoded(kind: ValType) -> Result<wasm_encoder::ValType, RootsError> {
         ValType::Ref(kind) if kind == wasmparser::RefType::EXNREF => {
             To::Ref(wasm_encoder::RefType::EXNREF)
         }
-        ValType::Ref(_) => return Err(RootsError::Unsupported("references on the operand stack")),
+        ValType::Ref(_) => return Err(SpillError::Unsupported("references on the operand stack")),
     })
 }

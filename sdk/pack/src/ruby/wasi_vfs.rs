@@ -6,7 +6,7 @@
 //! Every link names its parent, which tells real records from chance: the root is the one link without a parent whose
 //! whole tree agrees with itself.
 
-use crate::pack::split::SplitMemory;
+use crate::split::SplitMemory;
 
 /// Directories deeper than this are no file tree, but chance.
 const MAX_DEPTH: usize = 64;

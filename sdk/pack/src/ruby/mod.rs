@@ -19,13 +19,12 @@ use std::path::{Path, PathBuf};
 pub use registry::NpmError;
 pub use series::{Edition, Origin, Series, UnknownSeries};
 
-use super::mri::MriError;
-use super::roots::RootsError;
-use super::slices::SliceError;
-use super::split::SplitError;
-use super::{Manifest, Member, PackDir, PackDirError};
-use crate::abi;
 use crate::archive::ArchiveError;
+use crate::manifest::{Manifest, Member, PackDir, PackDirError};
+use crate::mri::MriError;
+use crate::preemption::PreemptionError;
+use crate::spill::SpillError;
+use crate::split::SplitError;
 use library::LibraryFile;
 
 /// Changed whenever the same inputs would make another pack.
@@ -45,7 +44,7 @@ pub enum PrepareError {
     Split(#[from] SplitError),
     /// The collector's roots cannot be made visible.
     #[error("the Ruby module: {0}")]
-    Roots(#[from] RootsError),
+    Roots(#[from] SpillError),
     /// The standard library is not where it should be.
     #[error("no standard library was found in the package")]
     NoStdlib,
@@ -62,7 +61,7 @@ pub enum PrepareError {
     Archive(#[from] ArchiveError),
     /// A function that is to be left alone is not there: a mistake of this program.
     #[error(transparent)]
-    Slices(#[from] SliceError),
+    Slices(#[from] PreemptionError),
     /// The shim does not assemble: a mistake of this program.
     #[error("the entry shim: {0}")]
     Wat(#[from] wat::Error),
@@ -77,7 +76,7 @@ pub enum Step {
     /// The package is being fetched.
     Fetch,
     /// A part of MRI's build has begun.
-    Build(super::mri::Progress),
+    Build(crate::mri::Progress),
     /// Code and memory are being parted, the standard library is being unpacked.
     Split,
     /// The result is being written.
@@ -180,7 +179,7 @@ pub fn digest(edition: Edition) -> String {
             .into_iter()
             .for_each(|text| part(text.as_bytes())),
         Origin::Source => {
-            part(super::mri::digest().as_bytes());
+            part(crate::mri::digest().as_bytes());
             part(source::POLLING.as_bytes());
         }
     }
@@ -206,7 +205,7 @@ fn write(edition: Edition, parts: Parts, directory: &Path) -> Result<Manifest, P
     }
     let root = library::root(parts.library)?;
     Ok(Manifest {
-        abi: abi::VERSION,
+        abi: corundum_abi::VERSION,
         language: "ruby".to_owned(),
         version: parts.version,
         series: edition.series.as_str().to_owned(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wasmparser::{FunctionBody, Operator};
 
-use super::{Facts, RootsError};
+use super::{Facts, SpillError};
 
 /// What a call may do as far as the collector is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +41,7 @@ impl Reach {
     pub(super) fn of<'a>(
         facts: &Facts,
         bodies: impl Iterator<Item = &'a FunctionBody<'a>>,
-    ) -> Result<Self, RootsError> {
+    ) -> Result<Self, SpillError> {
         let mut taken = facts.taken.clone();
         let mut sites = vec![Vec::new(); facts.imported as usize];
         for body in bodies {
@@ -137,7 +137,7 @@ fn callee(operator: &Operator<'_>) -> Option<Callee> {
 }
 
 /// The calls of a function; functions whose address it takes are added to `taken`.
-fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<Site>, RootsError> {
+fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<Site>, SpillError> {
     let mut found: Vec<Site> = Vec::new();
     // Of each open block: whether it catches.
     let mut blocks = Vec::new();
@@ -162,7 +162,7 @@ fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<Site>, Roo
                 }
             }
             Operator::Try { .. } | Operator::Catch { .. } | Operator::Delegate { .. } => {
-                return Err(RootsError::Unsupported("the old encoding of exceptions"));
+                return Err(SpillError::Unsupported("the old encoding of exceptions"));
             }
             _ => {}
         }

@@ -4,7 +4,7 @@
 
 use wasmparser::{Catch, Operator};
 
-use super::RootsError;
+use super::SpillError;
 
 /// A set of locals.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -86,7 +86,7 @@ struct Open {
 }
 
 impl Graph {
-    pub(super) fn of(operators: &[(Operator<'_>, usize)]) -> Result<Self, RootsError> {
+    pub(super) fn of(operators: &[(Operator<'_>, usize)]) -> Result<Self, SpillError> {
         let ends = matching(operators)?;
         let count = operators.len();
         let mut edges: Vec<(usize, usize)> = Vec::new();
@@ -369,7 +369,7 @@ fn may_throw(operator: &Operator<'_>) -> bool {
 }
 
 /// For each operator that opens a block: its `else` (or its end) and its end. For each `else`: its end, twice.
-fn matching(operators: &[(Operator<'_>, usize)]) -> Result<Vec<(usize, usize)>, RootsError> {
+fn matching(operators: &[(Operator<'_>, usize)]) -> Result<Vec<(usize, usize)>, SpillError> {
     let mut found = vec![(0, 0); operators.len()];
     let mut open: Vec<(usize, Option<usize>)> = Vec::new();
     for (index, (operator, _)) in operators.iter().enumerate() {
@@ -390,7 +390,7 @@ fn matching(operators: &[(Operator<'_>, usize)]) -> Result<Vec<(usize, usize)>, 
                         found[other] = (index, index);
                     }
                 } else if index + 1 != operators.len() {
-                    return Err(RootsError::Unsupported("blocks that do not match"));
+                    return Err(SpillError::Unsupported("blocks that do not match"));
                 }
             }
             _ => {}

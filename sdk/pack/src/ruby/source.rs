@@ -6,11 +6,11 @@ use std::path::Path;
 use super::library::{self, LibraryFile};
 use super::{Parts, PrepareError, Step};
 use crate::archive::{Archive, Node, NodeId};
-use crate::pack::image::write_image;
-use crate::pack::mri;
-use crate::pack::roots::expose;
-use crate::pack::slices::functions_named;
-use crate::pack::split::{SplitError, split};
+use crate::image::write_image;
+use crate::mri;
+use crate::preemption::functions_named;
+use crate::spill::expose;
+use crate::split::{SplitError, split};
 
 /// The functions of MRI that scan the stack, or during which other code does.
 const COLLECTORS: [&str; 2] = ["rb_wasm_scan_locals", "rb_wasm_swapcontext"];

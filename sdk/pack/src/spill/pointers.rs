@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wasmparser::{FuncValidator, Operator, TryTable, ValType, ValidatorResources};
 
-use super::{Facts, RootsError};
+use super::{Facts, SpillError};
 
 /// A value by the operator that made it, and which of that operator's results it is. None where no code runs.
 pub(super) type Source = Option<(usize, usize)>;
@@ -46,7 +46,7 @@ impl Trace {
         operators: &[(Operator<'_>, usize)],
         interesting: impl Fn(usize) -> bool,
         function_results: usize,
-    ) -> Result<Self, RootsError> {
+    ) -> Result<Self, SpillError> {
         let mut inputs = Vec::with_capacity(operators.len());
         let mut waiting: HashMap<usize, Vec<Waiting>> = HashMap::new();
         let mut reachable = Vec::with_capacity(operators.len());
@@ -144,7 +144,7 @@ impl Trace {
             let height = validator.operand_stack_height() as usize;
             if !blocks.is_empty() && !dead(validator) {
                 if height != stack.len() {
-                    return Err(RootsError::Unsupported(
+                    return Err(SpillError::Unsupported(
                         "an operand stack of another height",
                     ));
                 }

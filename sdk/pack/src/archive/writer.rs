@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use sha2::{Digest, Sha256};
 
 use super::{ArchiveError, check_path};
-use crate::names::SlugDigest;
+use corundum_abi::names::SlugDigest;
 
 /// Writes entries in ascending byte order of their paths. Parent directories need no entry of their own.
 pub struct Writer<W: Write> {

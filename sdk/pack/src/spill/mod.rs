@@ -7,14 +7,14 @@
 //! scans.
 //!
 //! A store costs little, a store around every call costs a third of the interpreter's speed. So the pass asks first
-//! whether the collector can be reached at all from a callee and come back ([`calls`]), which values are live across the
-//! call ([`flow`]), which of them cannot be pointers ([`values`]), and whether it is cheaper to store a value where it is
-//! made or where it is needed ([`function`]).
+//! whether the collector can be reached at all from a callee and come back ([`call_graph`]), which values are live across the
+//! call ([`liveness`]), which of them cannot be pointers ([`pointers`]), and whether it is cheaper to store a value where it is
+//! made or where it is needed ([`rewrite`]).
 
-mod calls;
-mod flow;
-mod function;
-mod values;
+mod call_graph;
+mod liveness;
+mod pointers;
+mod rewrite;
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ const STACK_POINTER: &str = "__stack_pointer";
 
 /// A module whose roots cannot be made visible. The fault is that of the build it comes from.
 #[derive(Debug, thiserror::Error)]
-pub enum RootsError {
+pub enum SpillError {
     /// It is not valid WebAssembly.
     #[error("not a valid module: {0}")]
     Parse(#[from] wasmparser::BinaryReaderError),
@@ -58,8 +58,8 @@ pub struct Summary {
 ///
 /// # Errors
 ///
-/// [`RootsError`].
-pub fn expose(wasm: &[u8], collectors: &[&str]) -> Result<(Vec<u8>, Summary), RootsError> {
+/// [`SpillError`].
+pub fn expose(wasm: &[u8], collectors: &[&str]) -> Result<(Vec<u8>, Summary), SpillError> {
     let facts = Facts::read(wasm, collectors)?;
     let mut validator = Validator::new_with_features(WasmFeatures::all());
     let mut bodies = Vec::new();
@@ -68,7 +68,7 @@ pub fn expose(wasm: &[u8], collectors: &[&str]) -> Result<(Vec<u8>, Summary), Ro
             bodies.push((to_validate, body));
         }
     }
-    let reach = calls::Reach::of(&facts, bodies.iter().map(|(_, body)| body))?;
+    let reach = call_graph::Reach::of(&facts, bodies.iter().map(|(_, body)| body))?;
     let mut summary = Summary {
         functions: bodies.len(),
         collecting: reach.returning(),
@@ -79,7 +79,7 @@ pub fn expose(wasm: &[u8], collectors: &[&str]) -> Result<(Vec<u8>, Summary), Ro
     let mut allocations = FuncValidatorAllocations::default();
     for (to_validate, body) in bodies {
         let mut validator = to_validate.into_validator(allocations);
-        let rewritten = function::rewrite(&facts, &reach, &mut validator, &body, wasm)?;
+        let rewritten = rewrite::rewrite(&facts, &reach, &mut validator, &body, wasm)?;
         summary.stores += rewritten.stores;
         summary.framed += usize::from(rewritten.stores > 0);
         rewritten.body.as_slice().encode(&mut code);
@@ -120,7 +120,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn read(wasm: &[u8], collectors: &[&str]) -> Result<Self, RootsError> {
+    fn read(wasm: &[u8], collectors: &[&str]) -> Result<Self, SpillError> {
         let mut types = Vec::new();
         let mut functions = Vec::new();
         let mut imported = 0;
@@ -136,7 +136,7 @@ impl Facts {
                             match kind.composite_type.inner {
                                 CompositeInnerType::Func(kind) => types.push(kind),
                                 _ => {
-                                    return Err(RootsError::Unsupported(
+                                    return Err(SpillError::Unsupported(
                                         "types of the GC proposal",
                                     ));
                                 }
@@ -206,7 +206,7 @@ impl Facts {
                 _ => {}
             }
         }
-        let unnamed = |name: &str| RootsError::Unnamed(name.to_owned());
+        let unnamed = |name: &str| SpillError::Unnamed(name.to_owned());
         let find = |name: &&str| names.get(name).copied().ok_or_else(|| unnamed(name));
         Ok(Self {
             types,

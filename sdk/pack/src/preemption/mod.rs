@@ -21,7 +21,7 @@ use wasm_encoder::{
 };
 use wasmparser::{FunctionBody, KnownCustom, Name, Operator, Parser, Payload, TypeRef};
 
-use crate::pack::section::counted;
+use crate::section::counted;
 
 /// The module that code imports the clock and what belongs to it from.
 pub const MODULE: &str = "corundum";
@@ -48,7 +48,7 @@ pub const REVISION: u32 = 1;
 
 /// A module that cannot be given time slices. The fault is the pack's maker's.
 #[derive(Debug, thiserror::Error)]
-pub enum SliceError {
+pub enum PreemptionError {
     /// It is not valid WebAssembly.
     #[error("not a valid module: {0}")]
     Parse(#[from] wasmparser::BinaryReaderError),
@@ -60,16 +60,17 @@ pub enum SliceError {
     Unnamed(String),
 }
 
-const RESERVED: SliceError =
-    SliceError::Unsupported("imports of its own from `corundum`, other than the function `poll`,");
+const RESERVED: PreemptionError = PreemptionError::Unsupported(
+    "imports of its own from `corundum`, other than the function `poll`,",
+);
 
 /// Inserts the comparisons into `wasm`, whose memories and globals are all imported, as [`super::split`] leaves them.
 /// `polling` are the indices of functions that ask by themselves. A module without code stays as it is.
 ///
 /// # Errors
 ///
-/// [`SliceError`].
-pub fn insert(wasm: &[u8], polling: &[u32]) -> Result<Vec<u8>, SliceError> {
+/// [`PreemptionError`].
+pub fn insert(wasm: &[u8], polling: &[u32]) -> Result<Vec<u8>, PreemptionError> {
     let facts = Facts::read(wasm)?;
     if facts.bodies.is_empty() {
         return Ok(wasm.to_vec());
@@ -116,11 +117,11 @@ pub fn insert(wasm: &[u8], polling: &[u32]) -> Result<Vec<u8>, SliceError> {
 ///
 /// # Errors
 ///
-/// [`SliceError::Unnamed`] for the first that the module's name section does not have.
+/// [`PreemptionError::Unnamed`] for the first that the module's name section does not have.
 pub fn functions_named<'a>(
     wasm: &[u8],
     names: impl Iterator<Item = &'a str>,
-) -> Result<Vec<u32>, SliceError> {
+) -> Result<Vec<u32>, PreemptionError> {
     let mut known = HashMap::new();
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::CustomSection(section) = payload?
@@ -138,7 +139,7 @@ pub fn functions_named<'a>(
     }
     let find = |name: &str| known.get(name).copied();
     names
-        .map(|name| find(name).ok_or_else(|| SliceError::Unnamed(name.to_owned())))
+        .map(|name| find(name).ok_or_else(|| PreemptionError::Unnamed(name.to_owned())))
         .collect()
 }
 
@@ -176,7 +177,7 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn read(wasm: &'a [u8]) -> Result<Self, SliceError> {
+    fn read(wasm: &'a [u8]) -> Result<Self, PreemptionError> {
         let mut facts = Self::default();
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
@@ -208,10 +209,10 @@ impl<'a> Facts<'a> {
                     }
                 }
                 Payload::MemorySection(_) => {
-                    return Err(SliceError::Unsupported("a memory of its own"));
+                    return Err(PreemptionError::Unsupported("a memory of its own"));
                 }
                 Payload::GlobalSection(_) => {
-                    return Err(SliceError::Unsupported("globals of its own"));
+                    return Err(PreemptionError::Unsupported("globals of its own"));
                 }
                 Payload::CodeSectionEntry(body) => {
                     facts.calls.push(calls(&body)?);
@@ -240,7 +241,7 @@ impl<'a> Facts<'a> {
 }
 
 /// What a function calls by name.
-fn calls(body: &FunctionBody<'_>) -> Result<Vec<u32>, SliceError> {
+fn calls(body: &FunctionBody<'_>) -> Result<Vec<u32>, PreemptionError> {
     let mut named = BTreeSet::new();
     for operator in body.get_operators_reader()? {
         if let Operator::Call { function_index }
@@ -359,7 +360,7 @@ fn rewrite(
     ours: &Ours,
     asks: Asks,
     wasm: &[u8],
-) -> Result<Vec<u8>, SliceError> {
+) -> Result<Vec<u8>, PreemptionError> {
     let end = body.range().end;
     let mut reader = body.get_operators_reader()?;
     let mut code = wasm[body.range().start..reader.original_position()].to_vec();
@@ -470,9 +471,12 @@ mod tests {
         ] {
             let wasm = wat::parse_str(wat).unwrap();
             let refused = insert(&wasm, &[]).unwrap_err();
-            assert!(matches!(refused, SliceError::Unsupported(_)), "{wat}");
+            assert!(matches!(refused, PreemptionError::Unsupported(_)), "{wat}");
         }
-        assert!(matches!(insert(b"no wasm", &[]), Err(SliceError::Parse(_))));
+        assert!(matches!(
+            insert(b"no wasm", &[]),
+            Err(PreemptionError::Parse(_))
+        ));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 
-use super::{RootsError, Summary, expose};
+use super::{SpillError, Summary, expose};
 
 /// A module with a stack pointer, a collector, and functions that call it.
 fn module(functions: &str) -> Vec<u8> {
@@ -159,9 +159,9 @@ fn every_way_out_of_a_function_gives_its_frame_back() {
 fn a_module_that_the_pass_cannot_understand_is_refused() {
     let unnamed = wat::parse_str("(module (func))").unwrap();
     assert!(
-        matches!(expose(&unnamed, &[]), Err(RootsError::Unnamed(name)) if name == "__stack_pointer")
+        matches!(expose(&unnamed, &[]), Err(SpillError::Unnamed(name)) if name == "__stack_pointer")
     );
     let no_collector = expose(&module(""), &["garbage_collect"]);
-    assert!(matches!(no_collector, Err(RootsError::Unnamed(name)) if name == "garbage_collect"));
-    assert!(matches!(expose(b"no wasm", &[]), Err(RootsError::Parse(_))));
+    assert!(matches!(no_collector, Err(SpillError::Unnamed(name)) if name == "garbage_collect"));
+    assert!(matches!(expose(b"no wasm", &[]), Err(SpillError::Parse(_))));
 }

@@ -11,8 +11,8 @@ use super::library::{self, LibraryFile};
 use super::registry::NpmPackage;
 use super::wasi_vfs::embedded_files;
 use super::{Edition, Parts, PrepareError, Series, Step};
-use crate::pack::image::write_image;
-use crate::pack::split::{SplitError, imported_functions, split};
+use crate::image::write_image;
+use crate::split::{SplitError, imported_functions, split};
 
 const ENTRY: &str = include_str!("../../../ruby/npm/entry.wat");
 
@@ -146,21 +146,21 @@ fn stubs(ruby: &[u8]) -> Result<BTreeMap<String, String>, SplitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi;
+    use corundum_abi::exports;
 
     #[test]
     fn the_entry_shim_is_a_valid_module_that_exports_the_dyno_abi() {
         let wasm = wat::parse_str(ENTRY).unwrap();
         wasmparser::Validator::new().validate_all(&wasm).unwrap();
         for name in [
-            abi::INITIALIZE,
-            abi::BOOT,
-            abi::RESTORE,
-            abi::HANDLE,
-            abi::RUN,
+            exports::INITIALIZE,
+            exports::BOOT,
+            exports::RESTORE,
+            exports::HANDLE,
+            exports::RUN,
         ] {
             assert!(
-                crate::pack::split::exports_function(&wasm, name).unwrap(),
+                crate::split::exports_function(&wasm, name).unwrap(),
                 "{name}"
             );
         }

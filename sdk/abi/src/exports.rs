@@ -1,0 +1,18 @@
+//! Names of the functions that a guest exports.
+
+/// Initializes the reactor; run once when a pack is prepared.
+pub const INITIALIZE: &str = "_initialize";
+/// Loads the app in `/app`; run once while a release is made. A result of 0 means that the dyno is ready for its
+/// snapshot. Descriptor 0 may hold sample requests, each delivered by separate reads: a guest may serve them to fill its
+/// caches.
+pub const BOOT: &str = "dyno_boot";
+/// Prepares a new dyno; run once in each before its first request. Descriptor 0 holds the dyno's own state: its process
+/// number, a NUL, its environment in the format of `/proc/self/environ`, and another NUL.
+pub const RESTORE: &str = "dyno_restore";
+/// Serves a request; run once per request. A result of 0 means that the request was served.
+pub const HANDLE: &str = "dyno_handle";
+/// Runs a process of another type than web, in place of [`HANDLE`]; the result is its exit status.
+pub const RUN: &str = "dyno_run";
+/// Returns the address of a byte in memory; optional, run once when a pack is prepared. The host sets the byte's lowest
+/// bit whenever it ends a time slice, so that a guest can enforce deadlines while it computes.
+pub const INTERRUPT: &str = "dyno_interrupt";
