@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use corundum_abi::app_options::{Isolation, WarmUp};
 use corundum_abi::names::ProcessType;
-use corundum_host::boot::WarmUp;
-use corundum_host::grid::Isolation;
 use serde::Deserialize;
 
 use crate::assets::Serving;

@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
+use corundum_abi::app_options::{Isolation, WarmUp};
 use corundum_abi::names::ProcessType;
-use corundum_host::boot::WarmUp;
-use corundum_host::grid::Isolation;
 use corundum_pack::archive::{ArchiveError, Finished, Mode, Writer};
 use corundum_pack::ruby::Series;
 use serde::{Deserialize, Serialize};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+pub use corundum_abi::app_options::WarmUp;
 use corundum_pack::archive::Archive;
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -39,18 +39,6 @@ pub struct Samples {
     pub host: String,
     /// Whether the image is to be warm.
     pub warm_up: WarmUp,
-}
-
-/// Whether an app serves sample requests before its memory is kept. They fill its caches, which its dynos then share: a
-/// first response writes to a quarter of the pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WarmUp {
-    /// It does.
-    #[default]
-    Requests,
-    /// It does not: what it does in a request must not be remembered.
-    None,
 }
 
 /// Bounds of a boot.

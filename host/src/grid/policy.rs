@@ -2,21 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+pub use corundum_abi::app_options::Isolation;
 
 use crate::capacity;
 use crate::os::TmpLimits;
-
-/// What one request may leave behind for the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Isolation {
-    /// A dyno serves request after request, as a process does.
-    #[default]
-    App,
-    /// A dyno serves one request: no state can pass from one user to another.
-    Request,
-}
 
 /// The grid's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]

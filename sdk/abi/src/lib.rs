@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app_options;
 pub mod cgi;
 pub mod exports;
 pub mod media;
