@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use corundum_abi::media;
-use corundum_pack::archive::Mode;
+use corundum_pack::archive::FileMode;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ pub fn encode(tree: &mut Tree) -> Result<Encoded, TreeError> {
         encoded.after += smallest as u64;
         for (coding, form) in forms {
             let path = format!("{ENCODED}/{coding}/{}", file.path);
-            tree.add(&path, &form, Mode::Plain)?;
+            tree.add(&path, &form, FileMode::Plain)?;
         }
     }
     Ok(encoded)

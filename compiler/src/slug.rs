@@ -4,7 +4,7 @@ use std::io::Write;
 
 use corundum_abi::app_options::{Isolation, WarmUp};
 use corundum_abi::names::ProcessType;
-use corundum_pack::archive::{ArchiveError, Finished, Mode, Writer};
+use corundum_pack::archive::{ArchiveError, ArchiveWriter, FileMode, FinishedArchive};
 use corundum_pack::ruby::Series;
 use serde::{Deserialize, Serialize};
 
@@ -71,13 +71,18 @@ pub fn write<W: Write>(
     description: &Description,
     limit: u64,
     output: W,
-) -> Result<Finished<W>, SlugError> {
-    let mut writer = Writer::new(output);
+) -> Result<FinishedArchive<W>, SlugError> {
+    let mut writer = ArchiveWriter::new(output);
     let text = serde_json::to_vec(description).map_err(std::io::Error::from)?;
     let mut described = false;
     for (path, entry) in tree.entries() {
         if !described && path > DESCRIPTION {
-            writer.add_file(DESCRIPTION, text.as_slice(), text.len() as u64, Mode::Plain)?;
+            writer.add_file(
+                DESCRIPTION,
+                text.as_slice(),
+                text.len() as u64,
+                FileMode::Plain,
+            )?;
             described = true;
         }
         match entry {
@@ -90,7 +95,12 @@ pub fn write<W: Write>(
         }
     }
     if !described {
-        writer.add_file(DESCRIPTION, text.as_slice(), text.len() as u64, Mode::Plain)?;
+        writer.add_file(
+            DESCRIPTION,
+            text.as_slice(),
+            text.len() as u64,
+            FileMode::Plain,
+        )?;
     }
     let finished = writer.finish()?;
     if finished.length > limit {

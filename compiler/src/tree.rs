@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use corundum_pack::archive::{Mode, check_path};
+use corundum_pack::archive::{FileMode, check_path};
 
 /// Files and links of an app; Heroku's largest apps have some ten thousands. Each costs the node an index entry.
 pub const MAX_ENTRIES: usize = 100_000;
@@ -68,7 +68,7 @@ pub enum Entry {
         /// Bytes.
         length: u64,
         /// Its permission.
-        mode: Mode,
+        mode: FileMode,
     },
     /// A symbolic link that stays within the tree.
     Symlink(String),
@@ -128,9 +128,9 @@ impl Tree {
                     std::io::copy(&mut entry, &mut spool)?;
                     let executable = entry.header().mode()? & 0o100 != 0;
                     let mode = if executable {
-                        Mode::Executable
+                        FileMode::Executable
                     } else {
-                        Mode::Plain
+                        FileMode::Plain
                     };
                     Entry::File {
                         offset,
@@ -215,7 +215,7 @@ impl Tree {
     /// # Errors
     ///
     /// The tree gets too large, or the spool cannot be written.
-    pub fn add(&mut self, path: &str, bytes: &[u8], mode: Mode) -> Result<(), TreeError> {
+    pub fn add(&mut self, path: &str, bytes: &[u8], mode: FileMode) -> Result<(), TreeError> {
         check_path(path).map_err(|_| TreeError::Path(path.to_owned()))?;
         let length = bytes.len() as u64;
         self.length = grown(self.length, length, self.limit)?;

@@ -14,7 +14,7 @@ use corundum_compiler::gems::{
     ServerError, Store,
 };
 use corundum_compiler::tree::Tree;
-use corundum_pack::archive::Mode;
+use corundum_pack::archive::FileMode;
 use corundum_pack::{Manifest, Member};
 
 use gem_server::{Answer, GemServer, gem};
@@ -61,7 +61,7 @@ impl Build {
     }
 
     fn add(&mut self, path: &str, bytes: &[u8]) {
-        self.tree.add(path, bytes, Mode::Plain).unwrap();
+        self.tree.add(path, bytes, FileMode::Plain).unwrap();
     }
 
     fn install(&mut self) -> Result<(), GemError> {

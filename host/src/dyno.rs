@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_abi::exports;
-use corundum_abi::scgi::Head;
+use corundum_abi::scgi::RequestHead;
 use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::WasiCtx;
@@ -204,7 +204,7 @@ impl Dyno {
     /// [`Failure`]; the app's own words are in its log.
     pub(crate) async fn boot(
         &mut self,
-        samples: impl Iterator<Item = Head>,
+        samples: impl Iterator<Item = RequestHead>,
         progress: Arc<Progress>,
     ) -> Result<(), Failure> {
         let heads = samples.map(|head| Bytes::copy_from_slice(head.as_bytes()));

@@ -1,11 +1,11 @@
 //! The request that a release is warmed and tried with: `GET /` at the app's own host.
 
-use corundum_abi::scgi::{Head, HeadWriter};
+use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
 
 /// Its head for an app at `host`, a name that may have a port.
-pub fn head(host: &str) -> Head {
+pub fn head(host: &str) -> RequestHead {
     let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
-    let mut head = HeadWriter::new(Vec::new(), Some(0));
+    let mut head = RequestHeadWriter::new(Vec::new(), Some(0));
     for (key, value) in [
         ("REQUEST_METHOD", "GET"),
         ("SCRIPT_NAME", ""),

@@ -54,14 +54,14 @@ pub fn open(path: &Path, digest: Option<&SlugDigest>) -> Result<Archive, SlugErr
 
 #[cfg(test)]
 mod tests {
-    use corundum_pack::archive::{Mode, Writer};
+    use corundum_pack::archive::{ArchiveWriter, FileMode};
 
     use super::*;
 
     #[test]
     fn a_slug_is_checked_against_its_name() {
-        let mut writer = Writer::new(Vec::new());
-        writer.add_file("a", &b"1"[..], 1, Mode::Plain).unwrap();
+        let mut writer = ArchiveWriter::new(Vec::new());
+        writer.add_file("a", &b"1"[..], 1, FileMode::Plain).unwrap();
         let finished = writer.finish().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("slug.tar");

@@ -29,7 +29,7 @@ use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
 use corundum_host::slug::open as open_slug;
 use corundum_pack::PackDir;
-use corundum_pack::archive::{Archive, Mode, Writer};
+use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
 use corundum_pack::ruby::Series;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -302,13 +302,13 @@ fn evaluate_gemfile(
     tree: &Tree,
     limits: Limits,
 ) -> anyhow::Result<GemfileReport> {
-    let mut writer = Writer::new(Vec::new());
+    let mut writer = ArchiveWriter::new(Vec::new());
     let wanted = |path: &str| {
         ["Gemfile", "Gemfile.lock", ".ruby-version"].contains(&path) || path.ends_with(".gemspec")
     };
     for (path, _) in tree.entries().filter(|(path, _)| wanted(path)) {
         if let Some(text) = tree.text(path)? {
-            writer.add_file(path, text.as_bytes(), text.len() as u64, Mode::Plain)?;
+            writer.add_file(path, text.as_bytes(), text.len() as u64, FileMode::Plain)?;
         }
     }
     let app = App {

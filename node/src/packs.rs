@@ -7,7 +7,7 @@ use corundum_host::engine::Engine;
 use corundum_host::log::LogSink;
 use corundum_host::pack::{Pack, PackError, Step as OpenStep};
 use corundum_pack::PackDir;
-use corundum_pack::ruby::{Edition, Step as PrepareStep, prepare};
+use corundum_pack::ruby::{Edition, PrepareStep, prepare};
 
 /// A step of making a pack ready, for whoever shows progress.
 pub(crate) enum Step<'a> {

@@ -1,7 +1,7 @@
 //! From HTTP to the dyno ABI's request head, and from its response head to HTTP.
 
 use corundum_abi::cgi::ResponseHead;
-use corundum_abi::scgi::{Head, HeadWriter};
+use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
@@ -19,8 +19,8 @@ pub(crate) fn scgi_head(
     host: &str,
     connection: &Connection,
     length: Option<u64>,
-) -> Head {
-    let mut head = HeadWriter::new(Vec::with_capacity(1024), length);
+) -> RequestHead {
+    let mut head = RequestHeadWriter::new(Vec::with_capacity(1024), length);
     let path = parts.uri.path();
     let query = parts.uri.query().unwrap_or_default();
     let target = parts

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
-use corundum_abi::scgi::Head;
+use corundum_abi::scgi::RequestHead;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 
@@ -24,7 +24,7 @@ pub trait Grid: Send + Sync + 'static {
     fn dispatch(
         &self,
         app: &AppName,
-        head: Head,
+        head: RequestHead,
         body: RequestBody,
     ) -> impl Future<Output = Result<Dispatched, Failure>> + Send;
 

@@ -11,7 +11,7 @@ use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::Discard;
 use corundum_host::pack::Pack;
 use corundum_pack::PackDir;
-use corundum_pack::archive::{Archive, Mode, Writer};
+use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
 
 use crate::table::{Better, Row};
 
@@ -89,10 +89,10 @@ fn in_a_dyno(pack: &Path) -> String {
     let directory = PackDir::open(pack).unwrap();
     let open = Pack::open(&engine, &directory, Arc::new(Discard), |_| {});
     let pack = runtime.block_on(open).unwrap();
-    let mut writer = Writer::new(Vec::new());
+    let mut writer = ArchiveWriter::new(Vec::new());
     let length = PROGRAM.len() as u64;
     writer
-        .add_file("micro.rb", PROGRAM.as_bytes(), length, Mode::Plain)
+        .add_file("micro.rb", PROGRAM.as_bytes(), length, FileMode::Plain)
         .unwrap();
     let slug = Archive::new(writer.finish().unwrap().output).unwrap();
     let app = App {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::names::{AppName, ReleaseVersion};
-use corundum_abi::scgi::Head;
+use corundum_abi::scgi::RequestHead;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, Figures, Grid, RequestBody};
 use corundum_router::log_line::Line;
@@ -64,7 +64,7 @@ impl Grid for Page {
     async fn dispatch(
         &self,
         _app: &AppName,
-        head: Head,
+        head: RequestHead,
         _body: RequestBody,
     ) -> Result<Dispatched, Failure> {
         let large = head.as_bytes().windows(6).any(|part| part == b"/large");

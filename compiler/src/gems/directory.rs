@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use corundum_pack::archive::Mode;
+use corundum_pack::archive::FileMode;
 
 use super::{Found, GemError};
 
@@ -87,7 +87,7 @@ fn require_paths(spec: &str) -> Vec<String> {
     }
 }
 
-type Files = Vec<(String, Vec<u8>, Mode)>;
+type Files = Vec<(String, Vec<u8>, FileMode)>;
 
 fn walk(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), GemError> {
     for entry in fs::read_dir(folder)? {
@@ -108,7 +108,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), GemError> 
                     io::Error::other(format!("{} has too many files", folder.display())).into(),
                 );
             }
-            files.push((path, fs::read(entry.path())?, Mode::Plain));
+            files.push((path, fs::read(entry.path())?, FileMode::Plain));
         }
     }
     Ok(())
@@ -133,7 +133,7 @@ fn of_package(spec: &Path) -> Result<Files, GemError> {
         let mut files = Files::new();
         for (file, relative) in shared {
             if fs::metadata(file).is_ok_and(|about| about.is_file()) {
-                files.push((format!("lib/{relative}"), fs::read(file)?, Mode::Plain));
+                files.push((format!("lib/{relative}"), fs::read(file)?, FileMode::Plain));
             }
         }
         return Ok(files);

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use corundum_pack::archive::{Mode, check_path};
+use corundum_pack::archive::{FileMode, check_path};
 use flate2::read::GzDecoder;
 
 use super::remote::Fetched;
@@ -98,7 +98,7 @@ fn unpack(bytes: &[u8], name: &str, locked: &LockedGem, source: &str) -> Result<
     })
 }
 
-fn data(reader: impl Read) -> Result<Vec<(String, Vec<u8>, Mode)>, String> {
+fn data(reader: impl Read) -> Result<Vec<(String, Vec<u8>, FileMode)>, String> {
     let mut files = Vec::new();
     let mut tar = tar::Archive::new(reader);
     for entry in tar.entries().map_err(|error| error.to_string())? {
@@ -115,7 +115,7 @@ fn data(reader: impl Read) -> Result<Vec<(String, Vec<u8>, Mode)>, String> {
         entry
             .read_to_end(&mut bytes)
             .map_err(|error| error.to_string())?;
-        files.push((path, bytes, Mode::Plain));
+        files.push((path, bytes, FileMode::Plain));
     }
     Ok(files)
 }
@@ -265,7 +265,7 @@ rubygems_version: 3.5.9
         assert_eq!(found.ruby, [">= 2.4.0", "< 4"]);
         assert_eq!(
             found.files,
-            [("lib/a.rb".to_owned(), b"A = 1".to_vec(), Mode::Plain)]
+            [("lib/a.rb".to_owned(), b"A = 1".to_vec(), FileMode::Plain)]
         );
     }
 

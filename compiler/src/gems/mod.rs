@@ -19,7 +19,7 @@ mod store;
 use std::path::PathBuf;
 
 use corundum_pack::Manifest;
-use corundum_pack::archive::Mode;
+use corundum_pack::archive::FileMode;
 use serde::Serialize;
 
 use self::ahead::Ahead;
@@ -200,7 +200,7 @@ pub enum GemError {
 /// A gem's files and what is to be known of them.
 pub(crate) struct Found {
     /// Paths within the gem.
-    files: Vec<(String, Vec<u8>, Mode)>,
+    files: Vec<(String, Vec<u8>, FileMode)>,
     require_paths: Vec<String>,
     has_extensions: bool,
     /// What it requires of Ruby's version, as far as it is known.
@@ -276,7 +276,7 @@ pub fn install(
     if !bundle.is_empty() {
         let text = serde_json::to_vec(&serde_json::json!({ "gems": bundle }))
             .map_err(std::io::Error::from)?;
-        tree.add(BUNDLE, &text, Mode::Plain)?;
+        tree.add(BUNDLE, &text, FileMode::Plain)?;
     }
     tree.retain(|path| path.starts_with("vendor/cache/"));
     Ok(())

@@ -59,7 +59,7 @@ fn normal(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use corundum_pack::archive::Mode;
+    use corundum_pack::archive::FileMode;
 
     use super::*;
 
@@ -73,7 +73,7 @@ mod tests {
         )
         .unwrap();
         for file in files {
-            tree.add(file, b"", Mode::Plain).unwrap();
+            tree.add(file, b"", FileMode::Plain).unwrap();
         }
         tree
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use corundum_abi::scgi::Head;
+use corundum_abi::scgi::RequestHead;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use wasi_common::snapshots::preview_1::types::Errno;
@@ -12,7 +12,7 @@ use super::{BodyInterrupted, Progress, Request, RequestBody};
 
 /// Descriptor 0.
 pub(crate) struct Input {
-    head: Head,
+    head: RequestHead,
     head_read: usize,
     chunk: Bytes,
     rest: Option<BoxStream<'static, Result<Bytes, BodyInterrupted>>>,
@@ -25,7 +25,7 @@ impl Input {
     /// An input that is at its end.
     pub(crate) fn empty() -> Self {
         Self {
-            head: Head::default(),
+            head: RequestHead::default(),
             head_read: 0,
             chunk: Bytes::new(),
             rest: None,
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_of_known_length_is_read_with_its_last_byte() {
-        let head = corundum_abi::scgi::HeadWriter::new(Vec::new(), Some(4)).finish();
+        let head = corundum_abi::scgi::RequestHeadWriter::new(Vec::new(), Some(4)).finish();
         let stream = futures_util::stream::iter([Ok("ab".into()), Ok("cd".into())]);
         let body = RequestBody::Stream(stream.boxed());
         let mut input = Input::request(Request { head, body }, Arc::default());
@@ -160,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_is_its_head_and_then_its_body() {
-        let head = corundum_abi::scgi::HeadWriter::new(Vec::new(), Some(4)).finish();
+        let head = corundum_abi::scgi::RequestHeadWriter::new(Vec::new(), Some(4)).finish();
         let length = head.as_bytes().len();
         let stream = futures_util::stream::iter([Ok("ab".into()), Ok("cd".into())]);
         let body = RequestBody::Stream(stream.boxed());
@@ -176,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_interrupted_body_is_a_reset_connection() {
-        let head = corundum_abi::scgi::HeadWriter::new(Vec::new(), None).finish();
+        let head = corundum_abi::scgi::RequestHeadWriter::new(Vec::new(), None).finish();
         let body = RequestBody::Stream(futures_util::stream::iter([Err(BodyInterrupted)]).boxed());
         let mut input = Input::request(Request { head, body }, Arc::default());
         let mut buffer = vec![0; 1000];

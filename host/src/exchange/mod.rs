@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
-use corundum_abi::scgi::Head;
+use corundum_abi::scgi::RequestHead;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 
@@ -27,7 +27,7 @@ pub(crate) use output::{Output, SampleOutput};
 /// One request: its head, and a body that is streamed into the guest.
 pub struct Request {
     /// The SCGI head.
-    pub head: Head,
+    pub head: RequestHead,
     /// The body.
     pub body: RequestBody,
 }

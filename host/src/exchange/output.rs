@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use corundum_abi::cgi::{self, HeadError, ResponseHead};
+use corundum_abi::cgi::{self, ResponseHead, ResponseHeadError};
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::snapshots::preview_1::types::Errno;
 
@@ -22,7 +22,7 @@ pub enum OutputError {
     Nothing,
     /// What it wrote is no response head.
     #[error("the dyno's response is malformed: {0}")]
-    Head(#[from] HeadError),
+    Head(#[from] ResponseHeadError),
 }
 
 /// Descriptor 1.
@@ -65,7 +65,7 @@ pub(crate) struct ResponseOutput {
     head: Option<ResponseHead>,
     answer: Option<oneshot::Sender<Response>>,
     stream: Option<mpsc::Sender<Result<Bytes, ResponseInterrupted>>>,
-    fault: Option<HeadError>,
+    fault: Option<ResponseHeadError>,
     progress: Arc<Progress>,
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use corundum_abi::cgi::HeadError;
+use corundum_abi::cgi::ResponseHeadError;
 use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
 use tokio::sync::oneshot;
 
@@ -231,7 +231,7 @@ enum Ending {
 impl Ending {
     fn error(&self) -> DispatchError {
         match self {
-            Self::Failed(Failure::Output(OutputError::Head(HeadError::TooLarge))) => {
+            Self::Failed(Failure::Output(OutputError::Head(ResponseHeadError::TooLarge))) => {
                 DispatchError::HeadTooLarge
             }
             Self::Failed(Failure::Output(OutputError::Head(error))) => {
@@ -295,7 +295,7 @@ impl Exchange {
             Failure::Exit(Exit(status)) => format!("Process exited with status {status}"),
             Failure::Status(status) => format!("Process exited with status {status}"),
             Failure::Trap(trap) => format!("Process crashed: {trap}"),
-            Failure::Output(OutputError::Head(HeadError::TooLarge)) => {
+            Failure::Output(OutputError::Head(ResponseHeadError::TooLarge)) => {
                 "Error H25 (HTTP restriction: response head too large)".to_owned()
             }
             Failure::Output(error) => {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use corundum_pack::archive::{Archive, Node, NodeId};
+use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
 use wasi_common::Error;
 use wasi_common::file::FileType;
 use wasi_common::snapshots::preview_1::types::Errno;
@@ -222,7 +222,7 @@ impl Filesystem {
             },
             Vnode::Static(layer, id) => {
                 let archive = self.archive(layer).ok_or(Errno::Noent)?;
-                if !matches!(archive.node(id), Node::Directory { .. }) {
+                if !matches!(archive.node(id), ArchiveNode::Directory { .. }) {
                     return Err(Errno::Notdir.into());
                 }
                 archive.child(id, name).map(|id| Vnode::Static(layer, id))
@@ -255,7 +255,7 @@ impl Filesystem {
     /// The entries of a directory: names, nodes.
     pub(super) fn entries(&self, directory: Vnode) -> Vec<(String, Vnode)> {
         let statics = |layer, archive: &Archive, id| match archive.node(id) {
-            Node::Directory { entries } => {
+            ArchiveNode::Directory { entries } => {
                 let entry =
                     |(name, id): &(Box<str>, NodeId)| (name.to_string(), Vnode::Static(layer, *id));
                 entries.iter().map(entry).collect()
@@ -341,8 +341,8 @@ impl Filesystem {
             Vnode::Proc(_) => FileType::RegularFile,
             Vnode::Dev(_) => FileType::CharacterDevice,
             Vnode::Static(layer, id) => match self.archive(layer).map(|archive| archive.node(id)) {
-                Some(Node::Directory { .. }) => FileType::Directory,
-                Some(Node::Symlink { .. }) => FileType::SymbolicLink,
+                Some(ArchiveNode::Directory { .. }) => FileType::Directory,
+                Some(ArchiveNode::Symlink { .. }) => FileType::SymbolicLink,
                 _ => FileType::RegularFile,
             },
             Vnode::Tmp(inode) => match self.tmp().node(inode) {
@@ -357,7 +357,7 @@ impl Filesystem {
     pub(super) fn link_target(&self, node: Vnode) -> Option<String> {
         match node {
             Vnode::Static(layer, id) => match self.archive(layer)?.node(id) {
-                Node::Symlink { target } => Some(target.to_string()),
+                ArchiveNode::Symlink { target } => Some(target.to_string()),
                 _ => None,
             },
             Vnode::Tmp(inode) => match self.tmp().node(inode) {

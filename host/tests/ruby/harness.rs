@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
-use corundum_abi::scgi::{Head, HeadWriter};
+use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
 use corundum_host::boot::{self, App, BootLimits, Samples, WarmUp};
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
 use corundum_host::exchange::{Request, RequestBody, ResponseBody};
@@ -14,7 +14,7 @@ use corundum_host::grid::{DispatchError, Grid, GridLog, Isolation, Limits, Relea
 use corundum_host::image::Image;
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
-use corundum_pack::archive::{Archive, Mode, Writer};
+use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
 use corundum_pack::ruby::{Edition, Series, prepare};
 use futures_util::StreamExt;
 use tokio::sync::{OnceCell, mpsc};
@@ -106,8 +106,8 @@ async fn pack(edition: Edition) -> Arc<Pack> {
     PACKS[index.unwrap()].get_or_init(open).await.clone()
 }
 
-fn head(method: &str, path: &str, length: Option<u64>) -> Head {
-    let mut head = HeadWriter::new(Vec::new(), length);
+fn head(method: &str, path: &str, length: Option<u64>) -> RequestHead {
+    let mut head = RequestHeadWriter::new(Vec::new(), length);
     for (key, value) in [
         ("REQUEST_METHOD", method),
         ("SCRIPT_NAME", ""),
@@ -166,10 +166,10 @@ impl TestApp {
 
     async fn build(config_ru: &str, options: Options) -> Result<Self, String> {
         let (engine, pack) = (engine(), pack(options.edition).await);
-        let mut writer = Writer::new(Vec::new());
+        let mut writer = ArchiveWriter::new(Vec::new());
         let length = config_ru.len() as u64;
         writer
-            .add_file("config.ru", config_ru.as_bytes(), length, Mode::Plain)
+            .add_file("config.ru", config_ru.as_bytes(), length, FileMode::Plain)
             .unwrap();
         let slug = Arc::new(Archive::new(writer.finish().unwrap().output).unwrap());
         let arguments: Arc<[String]> = Arc::from(["rackup".to_owned()]);

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use corundum_abi::run_stream::{self, Frame};
+use corundum_abi::run_stream::{self, RunFrame};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, app_name};
@@ -385,13 +385,13 @@ fn one_off(client: &Client, app: &str, command: &[String]) -> anyhow::Result<Exi
         let mut head = [0; run_stream::HEAD];
         stream.read_exact(&mut head).context(gone)?;
         match run_stream::parse(head).context("the node does not answer like a Corundum node")? {
-            Frame::Output(length) => {
+            RunFrame::Output(length) => {
                 let length = u64::from(length);
                 let copied = std::io::copy(&mut stream.by_ref().take(length), &mut out)?;
                 anyhow::ensure!(copied == length, gone);
                 out.flush()?;
             }
-            Frame::Status(status) => {
+            RunFrame::Status(status) => {
                 return Ok(ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)));
             }
         }

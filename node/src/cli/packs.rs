@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::pack::Step as OpenStep;
-use corundum_pack::ruby::{self, Edition, Series, Step as PrepareStep};
+use corundum_pack::ruby::{self, Edition, PrepareStep, Series};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_abi::names::AppName;
-use corundum_abi::scgi::Head;
+use corundum_abi::scgi::RequestHead;
 use corundum_host::exchange::{self, BodyInterrupted, Request};
 use corundum_host::grid::{self, DispatchError};
 use corundum_router::failure::Failure;
@@ -47,7 +47,7 @@ impl Grid for Front {
     async fn dispatch(
         &self,
         app: &AppName,
-        head: Head,
+        head: RequestHead,
         body: RequestBody,
     ) -> Result<Dispatched, Failure> {
         let body = match body {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::names::{AppName, ReleaseVersion};
-use corundum_abi::scgi::Head;
+use corundum_abi::scgi::RequestHead;
 use corundum_router::cache::Cache;
 use corundum_router::compress::Compression;
 use corundum_router::failure::Failure;
@@ -116,7 +116,7 @@ impl Grid for FakeGrid {
     async fn dispatch(
         &self,
         app: &AppName,
-        head: Head,
+        head: RequestHead,
         body: RequestBody,
     ) -> Result<Dispatched, Failure> {
         self.asked.fetch_add(1, Ordering::SeqCst);
@@ -157,7 +157,7 @@ impl Grid for FakeGrid {
 }
 
 /// The fields of an SCGI head.
-fn fields(head: &Head) -> HashMap<String, Vec<u8>> {
+fn fields(head: &RequestHead) -> HashMap<String, Vec<u8>> {
     let bytes = head.as_bytes();
     let colon = bytes.iter().position(|byte| *byte == b':').unwrap();
     let parts: Vec<&[u8]> = bytes[colon + 1..].split(|byte| *byte == 0).collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::names::{AppName, ReleaseVersion};
-use corundum_abi::scgi::Head;
+use corundum_abi::scgi::RequestHead;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, DynoBody, DynoGone, Figures, Grid, RequestBody};
 use corundum_router::log_line::Line;
@@ -61,7 +61,7 @@ impl Drop for Busy {
 }
 
 /// A field of the dyno ABI's head.
-pub(crate) fn field(head: &Head, key: &str) -> String {
+pub(crate) fn field(head: &RequestHead, key: &str) -> String {
     let text = String::from_utf8_lossy(head.as_bytes()).into_owned();
     let fields: Vec<&str> = text.split_once(':').unwrap().1.split('\0').collect();
     let found = fields.chunks_exact(2).find(|pair| pair[0] == key);
@@ -134,7 +134,7 @@ impl Grid for FakeGrid {
     async fn dispatch(
         &self,
         _app: &AppName,
-        head: Head,
+        head: RequestHead,
         body: RequestBody,
     ) -> Result<Dispatched, Failure> {
         let busy = Busy::new(&self.busy);

@@ -18,7 +18,7 @@ pub struct ResponseHead {
 
 /// What a guest wrote is not a CGI response head. The fault is the guest's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HeadError {
+pub enum ResponseHeadError {
     /// A line without a colon, or with a name that is no token. Holds the line's first bytes.
     #[error("not a header line: {0:?}")]
     Line(String),
@@ -36,17 +36,17 @@ pub enum HeadError {
 ///
 /// # Errors
 ///
-/// [`HeadError`] when the bytes so far can no longer become a head.
-pub fn take_head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, HeadError> {
+/// [`ResponseHeadError`] when the bytes so far can no longer become a head.
+pub fn take_head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, ResponseHeadError> {
     let Some((lines_end, body_start)) = end_of_head(buffer) else {
         return if buffer.len() > MAX_HEAD {
-            Err(HeadError::TooLarge)
+            Err(ResponseHeadError::TooLarge)
         } else {
             Ok(None)
         };
     };
     if body_start > MAX_HEAD {
-        return Err(HeadError::TooLarge);
+        return Err(ResponseHeadError::TooLarge);
     }
     let mut head = buffer.split_to(body_start).freeze();
     head.truncate(lines_end);
@@ -64,23 +64,23 @@ pub fn take_head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, HeadErro
         let colon = line
             .iter()
             .position(|b| *b == b':')
-            .ok_or_else(|| HeadError::Line(shown(&line)))?;
+            .ok_or_else(|| ResponseHeadError::Line(shown(&line)))?;
         if colon == 0 || !line[..colon].iter().all(|b| is_token(*b)) {
-            return Err(HeadError::Line(shown(&line)));
+            return Err(ResponseHeadError::Line(shown(&line)));
         }
         let name = line.slice(..colon);
         let value = trimmed(&line, colon + 1);
         if name.eq_ignore_ascii_case(b"status") {
             let code = status_code(&value).filter(|_| status.is_none());
-            status = Some(code.ok_or_else(|| HeadError::Status(shown(&line)))?);
+            status = Some(code.ok_or_else(|| ResponseHeadError::Status(shown(&line)))?);
         } else {
             if headers.len() == MAX_HEADERS {
-                return Err(HeadError::TooLarge);
+                return Err(ResponseHeadError::TooLarge);
             }
             headers.push((name, value));
         }
     }
-    let status = status.ok_or_else(|| HeadError::Status(String::new()))?;
+    let status = status.ok_or_else(|| ResponseHeadError::Status(String::new()))?;
     Ok(Some(ResponseHead { status, headers }))
 }
 
@@ -128,7 +128,7 @@ fn shown(line: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn take(text: &str) -> Result<Option<(ResponseHead, String)>, HeadError> {
+    fn take(text: &str) -> Result<Option<(ResponseHead, String)>, ResponseHeadError> {
         let mut buffer = BytesMut::from(text);
         let head = take_head(&mut buffer)?;
         Ok(head.map(|head| (head, String::from_utf8_lossy(&buffer).into_owned())))
@@ -167,8 +167,14 @@ mod tests {
 
     #[test]
     fn what_is_no_head_is_refused_with_its_line() {
-        assert_eq!(take("hello\n\n"), Err(HeadError::Line("hello".into())));
-        assert_eq!(take("a b: c\n\n"), Err(HeadError::Line("a b: c".into())));
+        assert_eq!(
+            take("hello\n\n"),
+            Err(ResponseHeadError::Line("hello".into()))
+        );
+        assert_eq!(
+            take("a b: c\n\n"),
+            Err(ResponseHeadError::Line("a b: c".into()))
+        );
         for bad in [
             "Status: 20\n\n",
             "Status: 2000\n\n",
@@ -176,15 +182,18 @@ mod tests {
             "A: b\n\n",
             "Status: 200\nStatus: 200\n\n",
         ] {
-            assert!(matches!(take(bad), Err(HeadError::Status(_))), "{bad:?}");
+            assert!(
+                matches!(take(bad), Err(ResponseHeadError::Status(_))),
+                "{bad:?}"
+            );
         }
     }
 
     #[test]
     fn an_endless_head_is_refused() {
         let endless = format!("A: {}", "x".repeat(MAX_HEAD));
-        assert_eq!(take(&endless), Err(HeadError::TooLarge));
+        assert_eq!(take(&endless), Err(ResponseHeadError::TooLarge));
         let many = format!("Status: 200\n{}\n", "A: b\n".repeat(MAX_HEADERS + 1));
-        assert_eq!(take(&many), Err(HeadError::TooLarge));
+        assert_eq!(take(&many), Err(ResponseHeadError::TooLarge));
     }
 }

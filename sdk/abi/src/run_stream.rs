@@ -10,7 +10,7 @@ const STATUS: u8 = 2;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Frame {
+pub enum RunFrame {
     /// So many bytes of output follow.
     Output(u32),
     /// The command's exit status.
@@ -28,12 +28,12 @@ pub fn status_frame(status: i32) -> [u8; HEAD] {
 }
 
 /// Reads a head; none if it is none.
-pub fn parse(head: [u8; HEAD]) -> Option<Frame> {
+pub fn parse(head: [u8; HEAD]) -> Option<RunFrame> {
     let [kind, number @ ..] = head;
     let number = u32::from_be_bytes(number);
     match kind {
-        OUTPUT => Some(Frame::Output(number)),
-        STATUS => Some(Frame::Status(number.cast_signed())),
+        OUTPUT => Some(RunFrame::Output(number)),
+        STATUS => Some(RunFrame::Status(number.cast_signed())),
         _ => None,
     }
 }
@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn frames_are_read_as_they_were_written() {
-        assert_eq!(parse(output_head(70_000)), Some(Frame::Output(70_000)));
-        assert_eq!(parse(status_frame(-1)), Some(Frame::Status(-1)));
+        assert_eq!(parse(output_head(70_000)), Some(RunFrame::Output(70_000)));
+        assert_eq!(parse(status_frame(-1)), Some(RunFrame::Status(-1)));
         assert_eq!(parse([0; HEAD]), None);
     }
 }

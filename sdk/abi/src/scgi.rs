@@ -9,15 +9,15 @@ const LENGTH_ROOM: usize = 11;
 
 /// Writes one request head into a reusable buffer.
 ///
-/// Keys and values must not hold a NUL byte: one would shift every later field, so [`HeadWriter::pair`] leaves such a
+/// Keys and values must not hold a NUL byte: one would shift every later field, so [`RequestHeadWriter::pair`] leaves such a
 /// pair out (the router refuses these bytes in a header long before).
 #[derive(Debug)]
-pub struct HeadWriter {
+pub struct RequestHeadWriter {
     buffer: Vec<u8>,
     content_length: Option<u64>,
 }
 
-impl HeadWriter {
+impl RequestHeadWriter {
     /// Begins a head in `buffer` (its content is discarded, its room reused) for a body of `content_length` bytes, or
     /// of unknown length.
     pub fn new(mut buffer: Vec<u8>, content_length: Option<u64>) -> Self {
@@ -61,13 +61,13 @@ impl HeadWriter {
     }
 
     /// Ends the head: the finished netstring.
-    pub fn finish(mut self) -> Head {
+    pub fn finish(mut self) -> RequestHead {
         let length = (self.buffer.len() - LENGTH_ROOM).to_string();
         let start = LENGTH_ROOM - 1 - length.len();
         self.buffer[start..LENGTH_ROOM - 1].copy_from_slice(length.as_bytes());
         self.buffer[LENGTH_ROOM - 1] = b':';
         self.buffer.push(b',');
-        Head {
+        RequestHead {
             buffer: self.buffer,
             start,
             content_length: self.content_length,
@@ -77,13 +77,13 @@ impl HeadWriter {
 
 /// A finished request head.
 #[derive(Debug, Default)]
-pub struct Head {
+pub struct RequestHead {
     buffer: Vec<u8>,
     start: usize,
     content_length: Option<u64>,
 }
 
-impl Head {
+impl RequestHead {
     /// The netstring's bytes, ready for descriptor 0.
     pub fn as_bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_head_is_a_netstring_with_its_length_first() {
-        let mut writer = HeadWriter::new(vec![1, 2, 3], Some(27));
+        let mut writer = RequestHeadWriter::new(vec![1, 2, 3], Some(27));
         writer.pair(b"REQUEST_METHOD", b"POST");
         writer.pair(b"REQUEST_URI", b"/deepthought");
         let head = writer.finish();
@@ -119,18 +119,20 @@ mod tests {
 
     #[test]
     fn an_unknown_length_is_minus_one() {
-        let head = HeadWriter::new(Vec::new(), None).finish();
+        let head = RequestHeadWriter::new(Vec::new(), None).finish();
         assert_eq!(head.as_bytes(), b"25:CONTENT_LENGTH\0-1\0SCGI\x001\0,");
     }
 
     #[test]
     fn a_pair_with_a_nul_is_left_out() {
-        let mut writer = HeadWriter::new(Vec::new(), Some(0));
+        let mut writer = RequestHeadWriter::new(Vec::new(), Some(0));
         writer.pair(b"HTTP_X", b"a\0HTTP_ADMIN\0b");
         writer.pair(b"HTTP\0Y", b"a");
         assert_eq!(
             writer.finish().as_bytes(),
-            HeadWriter::new(Vec::new(), Some(0)).finish().as_bytes()
+            RequestHeadWriter::new(Vec::new(), Some(0))
+                .finish()
+                .as_bytes()
         );
     }
 }

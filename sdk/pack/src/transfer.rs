@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::archive::{Archive, ArchiveError, Finished, Mode, Writer};
+use crate::archive::{Archive, ArchiveError, ArchiveWriter, FileMode, FinishedArchive};
 use crate::manifest::{MANIFEST, PackDir, PackDirError};
 
 /// A pack's file that cannot be written or read.
@@ -27,15 +27,15 @@ pub enum TransferError {
 /// # Errors
 ///
 /// [`TransferError`].
-pub fn write<W: Write>(pack: &PackDir, output: W) -> Result<Finished<W>, TransferError> {
+pub fn write<W: Write>(pack: &PackDir, output: W) -> Result<FinishedArchive<W>, TransferError> {
     let manifest = pack.manifest();
     let mut files = BTreeMap::from([(MANIFEST, fs::read(pack.path().join(MANIFEST))?)]);
     for member in manifest.members() {
         files.insert(&member.file, pack.read(member)?);
     }
-    let mut writer = Writer::new(output);
+    let mut writer = ArchiveWriter::new(output);
     for (name, bytes) in files {
-        writer.add_file(name, bytes.as_slice(), bytes.len() as u64, Mode::Plain)?;
+        writer.add_file(name, bytes.as_slice(), bytes.len() as u64, FileMode::Plain)?;
     }
     Ok(writer.finish()?)
 }

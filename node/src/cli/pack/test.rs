@@ -15,7 +15,7 @@ use corundum_host::boot::{self, App, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
-use corundum_pack::archive::{Archive, Mode, Writer};
+use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
 use corundum_pack::mri;
 use corundum_pack::ruby::Series;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -252,9 +252,9 @@ impl Bench {
         ]);
         collect(work.path(), "", &mut files)?;
         let names = files.keys().cloned().collect();
-        let mut writer = Writer::new(Vec::new());
+        let mut writer = ArchiveWriter::new(Vec::new());
         for (name, bytes) in files {
-            writer.add_file(&name, bytes.as_slice(), bytes.len() as u64, Mode::Plain)?;
+            writer.add_file(&name, bytes.as_slice(), bytes.len() as u64, FileMode::Plain)?;
         }
         Ok(Self {
             engine,

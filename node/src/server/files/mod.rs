@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use corundum_abi::names::AppName;
 use corundum_compiler::assets::{ENCODED, PUBLIC, Serve, Serving};
-use corundum_pack::archive::{Archive, Node, NodeId};
+use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
 use corundum_router::coding::Coding;
 use corundum_router::files::{Paths, Settings, Source, StaticFiles};
 
@@ -97,7 +97,7 @@ impl<'a> Folder<'a> {
         let mut folders = vec![(root, String::new())];
         while let Some((folder, path)) = folders.pop() {
             self.listed.read(self.slug, folder, &path);
-            let Node::Directory { entries } = self.slug.node(folder) else {
+            let ArchiveNode::Directory { entries } = self.slug.node(folder) else {
                 continue;
             };
             for (name, node) in entries {
@@ -105,8 +105,10 @@ impl<'a> Folder<'a> {
                 let hidden = name.starts_with('.') && path != format!("/{WELL_KNOWN}");
                 match self.slug.node(*node) {
                     _ if hidden => {}
-                    Node::Directory { .. } => folders.push((*node, path)),
-                    Node::File { .. } | Node::Symlink { .. } => found.push((*node, path)),
+                    ArchiveNode::Directory { .. } => folders.push((*node, path)),
+                    ArchiveNode::File { .. } | ArchiveNode::Symlink { .. } => {
+                        found.push((*node, path))
+                    }
                 }
             }
         }
@@ -136,7 +138,7 @@ impl<'a> Folder<'a> {
     /// public folder does.
     fn follow(&self, mut node: NodeId, mut path: String) -> Option<(NodeId, String)> {
         for _ in 0..MAX_LINKS {
-            let Node::Symlink { target } = self.slug.node(node) else {
+            let ArchiveNode::Symlink { target } = self.slug.node(node) else {
                 return Some((node, path));
             };
             path = joined(&path, target)?;
@@ -147,7 +149,7 @@ impl<'a> Folder<'a> {
 
     fn content(&self, node: NodeId) -> Option<Bytes> {
         match self.slug.node(node) {
-            Node::File { range, .. } => Some(self.bytes.slice(range.clone())),
+            ArchiveNode::File { range, .. } => Some(self.bytes.slice(range.clone())),
             _ => None,
         }
     }
@@ -175,7 +177,7 @@ fn joined(path: &str, target: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use corundum_pack::archive::{Mode, Writer};
+    use corundum_pack::archive::{ArchiveWriter, FileMode};
 
     use super::*;
 
@@ -186,12 +188,14 @@ mod tests {
     use Entry::{File, Link};
 
     fn sources(entries: &[(&str, Entry)]) -> Vec<Source> {
-        let mut writer = Writer::new(Vec::new());
+        let mut writer = ArchiveWriter::new(Vec::new());
         for (path, entry) in entries {
             match entry {
                 File(text) => {
                     let (content, length) = (text.as_bytes(), text.len() as u64);
-                    writer.add_file(path, content, length, Mode::Plain).unwrap();
+                    writer
+                        .add_file(path, content, length, FileMode::Plain)
+                        .unwrap();
                 }
                 Link(target) => writer.add_symlink(path, target).unwrap(),
             }

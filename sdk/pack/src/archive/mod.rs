@@ -1,14 +1,14 @@
 //! The archive: a file tree in one file, for slugs and for a pack's root filesystem.
 //!
 //! The form is a plain `tar` (POSIX ustar, with GNU long names), so that any tool opens it; what makes it an archive
-//! of ours is that equal trees give equal bytes: entries sorted by path, no times, no owners, two modes. [`Writer`]
+//! of ours is that equal trees give equal bytes: entries sorted by path, no times, no owners, two modes. [`ArchiveWriter`]
 //! makes one; [`Archive`] indexes one in place, so that a mapped file serves its content without a copy.
 
 mod reader;
 mod writer;
 
-pub use reader::{Archive, Node, NodeId};
-pub use writer::{Finished, Mode, Writer};
+pub use reader::{Archive, ArchiveNode, NodeId};
+pub use writer::{ArchiveWriter, FileMode, FinishedArchive};
 
 /// An archive that cannot be written or read.
 #[derive(Debug, thiserror::Error)]

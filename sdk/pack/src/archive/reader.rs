@@ -19,7 +19,7 @@ impl NodeId {
 
 /// One file, directory or symbolic link.
 #[derive(Debug)]
-pub enum Node {
+pub enum ArchiveNode {
     /// A file: where its bytes lie in the archive, and whether it may be executed.
     File {
         /// Byte range within the archive.
@@ -42,7 +42,7 @@ pub enum Node {
 /// An indexed archive over bytes it owns: a mapped file or a vector.
 pub struct Archive {
     data: Box<dyn AsRef<[u8]> + Send + Sync>,
-    nodes: Vec<Node>,
+    nodes: Vec<ArchiveNode>,
 }
 
 impl Archive {
@@ -55,7 +55,7 @@ impl Archive {
     ///
     /// [`ArchiveError`] for anything that a [`super::Writer`] does not write, damage among it.
     pub fn new(data: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, ArchiveError> {
-        let mut nodes = vec![Node::Directory {
+        let mut nodes = vec![ArchiveNode::Directory {
             entries: Vec::new(),
         }];
         let bytes = data.as_ref();
@@ -74,18 +74,18 @@ impl Archive {
                     let length = usize::try_from(entry.size()).map_err(|_| cut_off())?;
                     let end = start.checked_add(length).filter(|end| *end <= bytes.len());
                     let range = start..end.ok_or_else(cut_off)?;
-                    Node::File {
+                    ArchiveNode::File {
                         range,
                         executable: entry.header().mode()? & 0o100 != 0,
                     }
                 }
-                tar::EntryType::Directory => Node::Directory {
+                tar::EntryType::Directory => ArchiveNode::Directory {
                     entries: Vec::new(),
                 },
                 tar::EntryType::Symlink => {
                     let target = entry.link_name_bytes().unwrap_or_default();
                     let target = String::from_utf8_lossy(&target).into_owned();
-                    Node::Symlink {
+                    ArchiveNode::Symlink {
                         target: target.into(),
                     }
                 }
@@ -102,7 +102,7 @@ impl Archive {
     }
 
     /// The node of `id`, which must come from this archive.
-    pub fn node(&self, id: NodeId) -> &Node {
+    pub fn node(&self, id: NodeId) -> &ArchiveNode {
         &self.nodes[id.0 as usize]
     }
 
@@ -118,7 +118,7 @@ impl Archive {
 
     /// The entry `name` of directory `id`.
     pub fn child(&self, id: NodeId, name: &str) -> Option<NodeId> {
-        let Node::Directory { entries } = self.node(id) else {
+        let ArchiveNode::Directory { entries } = self.node(id) else {
             return None;
         };
         let at = entries
@@ -136,7 +136,7 @@ impl Archive {
     /// The bytes of a file; empty for anything else.
     pub fn content(&self, id: NodeId) -> &[u8] {
         match self.node(id) {
-            Node::File { range, .. } => &(*self.data).as_ref()[range.clone()],
+            ArchiveNode::File { range, .. } => &(*self.data).as_ref()[range.clone()],
             _ => &[],
         }
     }
@@ -158,13 +158,13 @@ impl fmt::Debug for Archive {
 }
 
 /// Puts `node` at `path`, making the directories on the way.
-fn insert(nodes: &mut Vec<Node>, path: &str, node: Node) -> Result<(), ArchiveError> {
+fn insert(nodes: &mut Vec<ArchiveNode>, path: &str, node: ArchiveNode) -> Result<(), ArchiveError> {
     let mut parts = path.split('/').peekable();
     let mut at = 0usize;
     let mut node = Some(node);
     while let Some(part) = parts.next() {
         let next = u32::try_from(nodes.len()).map_err(|_| ArchiveError::Order(path.to_owned()))?;
-        let Node::Directory { entries } = &mut nodes[at] else {
+        let ArchiveNode::Directory { entries } = &mut nodes[at] else {
             return Err(ArchiveError::NotADirectory(path.to_owned()));
         };
         let last = parts.peek().is_none();
@@ -174,7 +174,7 @@ fn insert(nodes: &mut Vec<Node>, path: &str, node: Node) -> Result<(), ArchiveEr
             Err(place) => {
                 entries.insert(place, (part.into(), NodeId(next)));
                 let new = if last { node.take() } else { None };
-                nodes.push(new.unwrap_or(Node::Directory {
+                nodes.push(new.unwrap_or(ArchiveNode::Directory {
                     entries: Vec::new(),
                 }));
                 at = next as usize;
@@ -188,21 +188,23 @@ fn insert(nodes: &mut Vec<Node>, path: &str, node: Node) -> Result<(), ArchiveEr
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Mode, Writer};
+    use super::super::{ArchiveWriter, FileMode};
     use super::*;
 
     fn sample() -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new());
+        let mut writer = ArchiveWriter::new(Vec::new());
         writer
-            .add_file("a/b.txt", &b"hello"[..], 5, Mode::Plain)
+            .add_file("a/b.txt", &b"hello"[..], 5, FileMode::Plain)
             .unwrap();
         writer
-            .add_file("a/run", &b"#!"[..], 2, Mode::Executable)
+            .add_file("a/run", &b"#!"[..], 2, FileMode::Executable)
             .unwrap();
         writer.add_symlink("c", "a/b.txt").unwrap();
         writer.add_dir("empty").unwrap();
         let long = format!("long/{}/{}", "x".repeat(150), "y".repeat(150));
-        writer.add_file(&long, &b"!"[..], 1, Mode::Plain).unwrap();
+        writer
+            .add_file(&long, &b"!"[..], 1, FileMode::Plain)
+            .unwrap();
         writer.finish().unwrap().output
     }
 
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!(archive.content(file), b"hello");
         assert!(matches!(
             archive.node(file),
-            Node::File {
+            ArchiveNode::File {
                 executable: false,
                 ..
             }
@@ -221,13 +223,15 @@ mod tests {
         let run = archive.lookup("a/run").unwrap();
         assert!(matches!(
             archive.node(run),
-            Node::File {
+            ArchiveNode::File {
                 executable: true,
                 ..
             }
         ));
         let link = archive.lookup("c").unwrap();
-        assert!(matches!(archive.node(link), Node::Symlink { target } if &**target == "a/b.txt"));
+        assert!(
+            matches!(archive.node(link), ArchiveNode::Symlink { target } if &**target == "a/b.txt")
+        );
         assert!(archive.lookup("empty").is_some());
         assert!(archive.lookup("a/missing").is_none());
         let long = format!("long/{}/{}", "x".repeat(150), "y".repeat(150));
@@ -237,11 +241,11 @@ mod tests {
     #[test]
     fn the_writer_refuses_paths_that_leave_or_come_out_of_order() {
         for bad in ["/a", "a/../b", "./a", "", "a//b", "a/", "a\0b"] {
-            let mut writer = Writer::new(Vec::new());
-            let result = writer.add_file(bad, &b""[..], 0, Mode::Plain);
+            let mut writer = ArchiveWriter::new(Vec::new());
+            let result = writer.add_file(bad, &b""[..], 0, FileMode::Plain);
             assert!(matches!(result, Err(ArchiveError::Path(_))), "{bad:?}");
         }
-        let mut writer = Writer::new(Vec::new());
+        let mut writer = ArchiveWriter::new(Vec::new());
         writer.add_dir("b").unwrap();
         assert!(matches!(writer.add_dir("b"), Err(ArchiveError::Order(_))));
         assert!(matches!(writer.add_dir("a"), Err(ArchiveError::Order(_))));
@@ -249,8 +253,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_shorter_than_said_is_an_error() {
-        let mut writer = Writer::new(Vec::new());
-        let result = writer.add_file("a", &b"12"[..], 3, Mode::Plain);
+        let mut writer = ArchiveWriter::new(Vec::new());
+        let result = writer.add_file("a", &b"12"[..], 3, FileMode::Plain);
         assert!(matches!(result, Err(ArchiveError::CutOff(_))));
     }
 

@@ -8,14 +8,14 @@ use super::{ArchiveError, check_path};
 use corundum_abi::names::SlugDigest;
 
 /// Writes entries in ascending byte order of their paths. Parent directories need no entry of their own.
-pub struct Writer<W: Write> {
-    tar: tar::Builder<Hashing<W>>,
+pub struct ArchiveWriter<W: Write> {
+    tar: tar::Builder<HashingWriter<W>>,
     last: String,
 }
 
 /// A written archive.
 #[derive(Debug)]
-pub struct Finished<W> {
+pub struct FinishedArchive<W> {
     /// What it was written to, not yet flushed to disk.
     pub output: W,
     /// The SHA-256 of all its bytes.
@@ -24,11 +24,11 @@ pub struct Finished<W> {
     pub length: u64,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> ArchiveWriter<W> {
     /// An empty archive on `output`; give a buffered one.
     pub fn new(output: W) -> Self {
         Self {
-            tar: tar::Builder::new(Hashing {
+            tar: tar::Builder::new(HashingWriter {
                 output,
                 hash: Sha256::new(),
                 length: 0,
@@ -48,11 +48,11 @@ impl<W: Write> Writer<W> {
         path: &str,
         content: impl Read,
         length: u64,
-        mode: Mode,
+        mode: FileMode,
     ) -> Result<(), ArchiveError> {
         self.advance(path)?;
         let mut header = header(tar::EntryType::Regular, length, mode);
-        let mut content = Exact {
+        let mut content = ExactReader {
             content,
             left: length,
         };
@@ -67,10 +67,10 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// As [`Writer::add_file`].
+    /// As [`ArchiveWriter::add_file`].
     pub fn add_dir(&mut self, path: &str) -> Result<(), ArchiveError> {
         self.advance(path)?;
-        let mut header = header(tar::EntryType::Directory, 0, Mode::Executable);
+        let mut header = header(tar::EntryType::Directory, 0, FileMode::Executable);
         Ok(self.tar.append_data(&mut header, path, io::empty())?)
     }
 
@@ -78,10 +78,10 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// As [`Writer::add_file`].
+    /// As [`ArchiveWriter::add_file`].
     pub fn add_symlink(&mut self, path: &str, target: &str) -> Result<(), ArchiveError> {
         self.advance(path)?;
-        let mut header = header(tar::EntryType::Symlink, 0, Mode::Executable);
+        let mut header = header(tar::EntryType::Symlink, 0, FileMode::Executable);
         Ok(self.tar.append_link(&mut header, path, target)?)
     }
 
@@ -90,11 +90,11 @@ impl<W: Write> Writer<W> {
     /// # Errors
     ///
     /// [`ArchiveError::Io`].
-    pub fn finish(self) -> Result<Finished<W>, ArchiveError> {
+    pub fn finish(self) -> Result<FinishedArchive<W>, ArchiveError> {
         let hashing = self.tar.into_inner()?;
         let digest = format!("{:x}", hashing.hash.finalize());
         let digest = digest.parse().map_err(|_| ArchiveError::Path(digest))?;
-        Ok(Finished {
+        Ok(FinishedArchive {
             output: hashing.output,
             digest,
             length: hashing.length,
@@ -114,14 +114,14 @@ impl<W: Write> Writer<W> {
 
 /// A file's permission bits, of which an archive knows two kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum FileMode {
     /// 0644.
     Plain,
     /// 0755.
     Executable,
 }
 
-fn header(kind: tar::EntryType, length: u64, mode: Mode) -> tar::Header {
+fn header(kind: tar::EntryType, length: u64, mode: FileMode) -> tar::Header {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(kind);
     header.set_size(length);
@@ -129,19 +129,19 @@ fn header(kind: tar::EntryType, length: u64, mode: Mode) -> tar::Header {
     header.set_uid(0);
     header.set_gid(0);
     header.set_mode(match mode {
-        Mode::Plain => 0o644,
-        Mode::Executable => 0o755,
+        FileMode::Plain => 0o644,
+        FileMode::Executable => 0o755,
     });
     header
 }
 
 /// Hands on at most `left` bytes, so that a file that grows meanwhile cannot shift the entries after it.
-struct Exact<R> {
+struct ExactReader<R> {
     content: R,
     left: u64,
 }
 
-impl<R: Read> Read for Exact<R> {
+impl<R: Read> Read for ExactReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = buffer
             .len()
@@ -152,13 +152,13 @@ impl<R: Read> Read for Exact<R> {
     }
 }
 
-struct Hashing<W> {
+struct HashingWriter<W> {
     output: W,
     hash: Sha256,
     length: u64,
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.output.write(bytes)?;
         self.hash.update(&bytes[..written]);

@@ -7,19 +7,19 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::MriError;
+use super::error::MriError;
 
 /// Bytes kept of what a program prints, from its end.
 const OUTPUT: usize = 1 << 16;
 
 /// How a program ended, and what it printed.
-pub(super) struct Outcome {
+pub(super) struct CommandOutcome {
     pub(super) success: bool,
     pub(super) output: String,
 }
 
 /// Runs a command to its end and returns what it prints, on both streams.
-pub(super) fn run(command: Command, timeout: Duration) -> Result<Outcome, MriError> {
+pub(super) fn run(command: Command, timeout: Duration) -> Result<CommandOutcome, MriError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |source| MriError::Start {
         name: name.clone(),
@@ -35,7 +35,7 @@ pub(super) fn run(command: Command, timeout: Duration) -> Result<Outcome, MriErr
         .and_then(|()| log.read_to_end(&mut output))
         .map_err(failed)?;
     let output = &output[output.len().saturating_sub(OUTPUT)..];
-    Ok(Outcome {
+    Ok(CommandOutcome {
         success: status.success(),
         output: String::from_utf8_lossy(output).into_owned(),
     })
@@ -54,7 +54,7 @@ pub(super) fn run_into(
         .stderr(log)
         .process_group(0)
         .spawn()?;
-    let mut group = Group(Some(child));
+    let mut group = ProcessGroup(Some(child));
     let started = Instant::now();
     loop {
         if let Some(child) = &mut group.0
@@ -74,9 +74,9 @@ pub(super) fn run_into(
 }
 
 /// A process group that ends with this.
-struct Group(Option<Child>);
+struct ProcessGroup(Option<Child>);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(mut child) = self.0.take() {
             // The group's number is that of its first process, which is not waited for yet.

@@ -4,6 +4,7 @@
 //! A build that is interrupted goes on where it was; a step that fails names itself and its log.
 
 mod command;
+mod error;
 mod recipe;
 mod sources;
 mod steps;
@@ -12,91 +13,19 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use error::MriError;
 pub use recipe::{LinkedGem, linked_gems};
 
-use crate::archive::{ArchiveError, Mode, Writer};
+use crate::archive::{ArchiveWriter, FileMode};
 
 /// The linked module, in the directory of a build.
 pub const MODULE: &str = "ruby.wasm";
 /// The standard library, in the directory of a build.
 pub const LIBRARY: &str = "library.tar";
 
-/// A build that did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum MriError {
-    /// Programs are missing.
-    #[error("building Ruby takes programs that are not installed: {}\nOn Debian: apt-get install {}", .0.join(", "), .1.join(" "))]
-    Tools(Vec<String>, Vec<String>),
-    /// No compiler for this machine.
-    #[error(
-        "the compiler is not to be had for {0} processors: build on another machine, and bring the pack here with `corundum pack export` and `pack import`"
-    )]
-    Machine(&'static str),
-    /// Where Debian's archive is.
-    #[error(
-        "apt knows no mirror of Debian: run `apt-get update`, or set CORUNDUM_DEBIAN_MIRROR to the URL of one"
-    )]
-    NoMirror,
-    /// A program could not be run.
-    #[error("{name}: {source}")]
-    Start {
-        /// Which.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A source could not be fetched.
-    #[error(
-        "{name} could not be fetched:\n{reason}\nWhat was fetched before is kept: try again when the registry answers"
-    )]
-    Fetch {
-        /// What.
-        name: String,
-        /// What the client said.
-        reason: String,
-    },
-    /// A source is not what the recipe was made for.
-    #[error(
-        "{0} has another digest than the recipe expects: it was not used. Its registry, or something on the way there, gave other bytes"
-    )]
-    Digest(String),
-    /// A step failed.
-    #[error("step {step} failed ({reason}). It said last:\n{said}\nAll that it said is in {}; the next attempt goes on with this step", log.display())]
-    Step {
-        /// Which.
-        step: String,
-        /// How it ended.
-        reason: String,
-        /// Its last lines.
-        said: String,
-        /// Its log.
-        log: PathBuf,
-    },
-    /// The disk.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// What happened.
-        source: io::Error,
-    },
-    /// The library.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-}
-
-impl MriError {
-    fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            source,
-        }
-    }
-}
-
 /// How far a build is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct BuildProgress {
     /// What is being done.
     pub doing: String,
     /// Parts that are done.
@@ -121,7 +50,7 @@ pub fn digest() -> String {
 /// [`MriError`]. What was done so far is kept for the next attempt.
 pub fn build(
     cache: &Path,
-    progress: &mut (dyn FnMut(Progress) + Send),
+    progress: &mut (dyn FnMut(BuildProgress) + Send),
 ) -> Result<PathBuf, MriError> {
     let builds = cache.join("mri");
     let place = builds.join(&digest()[..16]);
@@ -134,7 +63,7 @@ pub fn build(
     let of = sources::COUNT + recipe::STEPS.len() + 1;
     let mut done = 0;
     let wheel = sources::fetch(&cache.join("downloads"), |name| {
-        progress(Progress {
+        progress(BuildProgress {
             doing: format!("fetching {name}"),
             done,
             of,
@@ -146,14 +75,14 @@ pub fn build(
         &cache.join("downloads"),
         &wheel,
         &mut |doing, steps| {
-            progress(Progress {
+            progress(BuildProgress {
                 doing,
                 done: sources::COUNT + steps,
                 of,
             });
         },
     )?;
-    progress(Progress {
+    progress(BuildProgress {
         doing: "packing".to_owned(),
         done: of - 1,
         of,
@@ -188,10 +117,10 @@ fn pack(work: &Path, place: &Path) -> Result<(), MriError> {
     let mut files: Vec<(String, PathBuf)> = files.into_iter().filter_map(named).collect();
     files.sort();
     let library = File::create(result.join(LIBRARY)).map_err(at)?;
-    let mut writer = Writer::new(io::BufWriter::new(library));
+    let mut writer = ArchiveWriter::new(io::BufWriter::new(library));
     for (name, path) in files {
         let bytes = fs::read(&path).map_err(|source| MriError::io(&path, source))?;
-        writer.add_file(&name, bytes.as_slice(), bytes.len() as u64, Mode::Plain)?;
+        writer.add_file(&name, bytes.as_slice(), bytes.len() as u64, FileMode::Plain)?;
     }
     let library = writer.finish()?.output.into_inner();
     library

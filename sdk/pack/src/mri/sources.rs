@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::MriError;
-use super::command::{self, Outcome};
+use super::command::{self, CommandOutcome};
+use super::error::MriError;
 
 /// Names another mirror of Debian's archive than the one that apt uses.
 const MIRROR: &str = "CORUNDUM_DEBIAN_MIRROR";
@@ -19,13 +19,13 @@ const ZIG: &str = "ziglang==0.17.1";
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A file and the SHA-256 of its bytes.
-struct Source {
+struct SourceArchive {
     /// Where it is in Debian's pool.
     path: &'static str,
     sha256: &'static str,
 }
 
-impl Source {
+impl SourceArchive {
     /// Its file's name.
     fn name(&self) -> &'static str {
         self.path.rsplit('/').next().unwrap_or(self.path)
@@ -33,30 +33,30 @@ impl Source {
 }
 
 /// MRI's own source, with its tests.
-const MRI: Source = Source {
+const MRI: SourceArchive = SourceArchive {
     path: "r/ruby3.3/ruby3.3_3.3.8.orig.tar.xz",
     sha256: "e2e1233ad275b7623a05edf23a01192626d1da454bdfe353a28a87acd8ef015c",
 };
 
-const ARCHIVES: [Source; 6] = [
+const ARCHIVES: [SourceArchive; 6] = [
     MRI,
-    Source {
+    SourceArchive {
         path: "o/openssl/openssl_3.5.5.orig.tar.gz",
         sha256: "b28c91532a8b65a1f983b4c28b7488174e4a01008e29ce8e69bd789f28bc2a89",
     },
-    Source {
+    SourceArchive {
         path: "z/zlib/zlib_1.3.dfsg+really1.3.1.orig.tar.gz",
         sha256: "60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb",
     },
-    Source {
+    SourceArchive {
         path: "liby/libyaml/libyaml_0.2.5.orig.tar.gz",
         sha256: "fa240dbf262be053f3898006d502d514936c818e422afdcf33921c63bed9bf2e",
     },
-    Source {
+    SourceArchive {
         path: "r/ruby-bcrypt/ruby-bcrypt_3.1.20.orig.tar.gz",
         sha256: "e843496c838ea186f3b1568e67d65e1aa6848f42fcb2d21571f9969ed521755e",
     },
-    Source {
+    SourceArchive {
         path: "r/ruby-commonmarker/ruby-commonmarker_0.23.10.orig.tar.gz",
         sha256: "3c3d6cfcf2b323467d747d2e383e6155a99f0d520a51aab4e92dc9076ac3190d",
     },
@@ -77,7 +77,7 @@ const COMPILERS: [(&str, &str); 2] = [
 /// Adds all sources to a digest.
 pub(super) fn hash(hasher: &mut blake3::Hasher) {
     hasher.update(ZIG.as_bytes());
-    for Source { path, sha256 } in &ARCHIVES {
+    for SourceArchive { path, sha256 } in &ARCHIVES {
         hasher.update(path.as_bytes()).update(sha256.as_bytes());
     }
 }
@@ -106,7 +106,7 @@ pub(super) fn fetch_mri(directory: &Path) -> Result<PathBuf, MriError> {
 /// Fetches an archive unless it is there; `mirror` is looked for when it is first needed.
 fn fetch_archive(
     directory: &Path,
-    source: &Source,
+    source: &SourceArchive,
     mirror: &mut Option<String>,
 ) -> Result<(), MriError> {
     let name = source.name();
@@ -194,7 +194,7 @@ fn compiler(directory: &Path) -> Result<String, MriError> {
 /// Gives a file that was fetched its name, if it is the right one.
 fn keep(
     name: &str,
-    fetched: Outcome,
+    fetched: CommandOutcome,
     part: &PathBuf,
     path: &Path,
     sha256: &str,
@@ -213,7 +213,7 @@ fn keep(
     fs::rename(part, path).map_err(|source| MriError::io(path, source))
 }
 
-fn failed(name: &str, outcome: &Outcome) -> MriError {
+fn failed(name: &str, outcome: &CommandOutcome) -> MriError {
     let lines: Vec<&str> = outcome.output.lines().collect();
     let last = lines[lines.len().saturating_sub(4)..].join("\n");
     MriError::Fetch {
@@ -256,7 +256,7 @@ mod tests {
             directory.path().join("whole"),
         );
         fs::write(&part, "other").unwrap();
-        let fetched = Outcome {
+        let fetched = CommandOutcome {
             success: true,
             output: String::new(),
         };

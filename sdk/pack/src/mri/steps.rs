@@ -8,8 +8,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
+use super::command;
+use super::error::MriError;
 use super::recipe::{self, STEPS};
-use super::{MriError, command};
 
 /// Bytes of C's stack, which recursion in C uses, and what keeps values for the collector to find. Pages that nothing
 /// was written to cost nothing.
@@ -86,7 +87,7 @@ pub(super) fn run(
         recipe,
         wheel,
         jobs: thread::available_parallelism().map_or(2, |count| count.get().min(16)),
-        progress: Mutex::new(State {
+        progress: Mutex::new(StepState {
             progress,
             running: Vec::new(),
             done: 0,
@@ -108,16 +109,16 @@ struct Shop<'a> {
     recipe: PathBuf,
     wheel: &'a str,
     jobs: usize,
-    progress: Mutex<State<'a>>,
+    progress: Mutex<StepState<'a>>,
 }
 
-struct State<'a> {
+struct StepState<'a> {
     progress: &'a mut (dyn FnMut(String, usize) + Send),
     running: Vec<&'static str>,
     done: usize,
 }
 
-impl State<'_> {
+impl StepState<'_> {
     fn say(&mut self) {
         if !self.running.is_empty() {
             (self.progress)(self.running.join(" and "), self.done);
@@ -139,7 +140,7 @@ impl Shop<'_> {
         Ok(())
     }
 
-    fn change(&self, change: impl FnOnce(&mut State<'_>)) {
+    fn change(&self, change: impl FnOnce(&mut StepState<'_>)) {
         let mut state = self
             .progress
             .lock()

@@ -6,7 +6,7 @@
 
 /// Marks a feedback vertex set of the graph in which each node has edges to `next`.
 pub(super) fn breakers(next: &[Vec<usize>]) -> Vec<bool> {
-    let mut search = Search {
+    let mut search = CycleSearch {
         next,
         part: vec![0; next.len()],
         parts: 0,
@@ -22,7 +22,7 @@ pub(super) fn breakers(next: &[Vec<usize>]) -> Vec<bool> {
     breakers
 }
 
-struct Search<'a> {
+struct CycleSearch<'a> {
     next: &'a [Vec<usize>],
     /// The part of the graph that each node was last seen in: edges to other parts do not count.
     part: Vec<u32>,
@@ -31,7 +31,7 @@ struct Search<'a> {
 
 /// What Tarjan's search knows of a node.
 #[derive(Clone, Copy, Default)]
-struct Seen {
+struct TarjanState {
     /// Its number in the order of discovery, from 1; 0 before.
     number: usize,
     /// The lowest number that it reaches within its group.
@@ -39,12 +39,14 @@ struct Seen {
     grouped: bool,
 }
 
-impl Search<'_> {
+impl CycleSearch<'_> {
     /// The groups of nodes of a part that reach each other, or themselves.
     fn groups(&mut self, part: &[usize]) -> Vec<Vec<usize>> {
         self.enter(part);
-        let mut seen: std::collections::HashMap<usize, Seen> =
-            part.iter().map(|node| (*node, Seen::default())).collect();
+        let mut seen: std::collections::HashMap<usize, TarjanState> = part
+            .iter()
+            .map(|node| (*node, TarjanState::default()))
+            .collect();
         let mut groups = Vec::new();
         let mut open: Vec<usize> = Vec::new();
         let mut count = 0;
@@ -61,7 +63,7 @@ impl Search<'_> {
                     open.push(node);
                     seen.insert(
                         node,
-                        Seen {
+                        TarjanState {
                             number: count,
                             lowest: count,
                             grouped: false,
@@ -94,7 +96,7 @@ impl Search<'_> {
         &self,
         first: usize,
         open: &mut Vec<usize>,
-        seen: &mut std::collections::HashMap<usize, Seen>,
+        seen: &mut std::collections::HashMap<usize, TarjanState>,
     ) -> Option<Vec<usize>> {
         let start = open.iter().rposition(|node| *node == first).unwrap_or(0);
         let group = open.split_off(start);
@@ -136,7 +138,7 @@ impl Search<'_> {
 }
 
 /// Notes that `node` reaches what `to` reaches, unless that is a group of its own already.
-fn lower(seen: &mut std::collections::HashMap<usize, Seen>, node: usize, to: usize) {
+fn lower(seen: &mut std::collections::HashMap<usize, TarjanState>, node: usize, to: usize) {
     let reached = seen[&to];
     if !reached.grouped
         && let Some(known) = seen.get_mut(&node)

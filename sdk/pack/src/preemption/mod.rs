@@ -71,20 +71,20 @@ const RESERVED: PreemptionError = PreemptionError::Unsupported(
 ///
 /// [`PreemptionError`].
 pub fn insert(wasm: &[u8], polling: &[u32]) -> Result<Vec<u8>, PreemptionError> {
-    let facts = Facts::read(wasm)?;
+    let facts = ModuleLayout::read(wasm)?;
     if facts.bodies.is_empty() {
         return Ok(wasm.to_vec());
     }
-    let ours = Ours::new(&facts);
+    let ours = ClockImports::new(&facts);
     let breakers = facts.breakers();
     let mut code = Vec::new();
     (facts.bodies.len() as u32).encode(&mut code);
     for (place, body) in facts.bodies.iter().enumerate() {
         let index = facts.imported + place as u32;
         let asks = match polling.contains(&index) {
-            true => Asks::ByItself,
-            false if breakers[place] => Asks::FromItsStart,
-            false => Asks::Within,
+            true => PollPoints::ByItself,
+            false if breakers[place] => PollPoints::FromItsStart,
+            false => PollPoints::Within,
         };
         rewrite(body, &facts, &ours, asks, wasm)?
             .as_slice()
@@ -96,7 +96,7 @@ pub fn insert(wasm: &[u8], polling: &[u32]) -> Result<Vec<u8>, PreemptionError> 
         let Some((id, range)) = payload?.as_section() else {
             continue;
         };
-        // Ours are appended to those that are there, or stand where they would.
+        // Added entries are appended to those that are there, or stand where they would.
         while let Some(own) = before_code.next_if(|own| place(own.id) < place(id)) {
             own.write(&mut module, 0, &[]);
         }
@@ -153,7 +153,7 @@ fn place(id: u8) -> u8 {
 
 /// Where a function is made to ask.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Asks {
+enum PollPoints {
     /// Nowhere: it does so by itself.
     ByItself,
     /// In its loops, and before it calls through a table or a reference.
@@ -164,7 +164,7 @@ enum Asks {
 
 /// What the pass has to know of a module.
 #[derive(Default)]
-struct Facts<'a> {
+struct ModuleLayout<'a> {
     types: u32,
     imported: u32,
     memories: u32,
@@ -176,7 +176,7 @@ struct Facts<'a> {
     calls: Vec<Vec<u32>>,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> ModuleLayout<'a> {
     fn read(wasm: &'a [u8]) -> Result<Self, PreemptionError> {
         let mut facts = Self::default();
         for payload in Parser::new(0).parse_all(wasm) {
@@ -255,21 +255,21 @@ fn calls(body: &FunctionBody<'_>) -> Result<Vec<u32>, PreemptionError> {
 }
 
 /// What is added to a module: a type, imports, and the time that its instance has last seen.
-struct Ours {
+struct ClockImports {
     /// Ascending by their places.
-    sections: [Addition; 3],
+    sections: [SectionAddition; 3],
     /// The comparison and the call that follows it.
     check: Vec<u8>,
 }
 
 /// Entries that are appended to a section.
-struct Addition {
+struct SectionAddition {
     id: u8,
     count: u32,
     entries: Vec<u8>,
 }
 
-impl Addition {
+impl SectionAddition {
     fn write(self, module: &mut Module, count: u32, before: &[u8]) {
         let mut data = Vec::new();
         (count + self.count).encode(&mut data);
@@ -282,8 +282,8 @@ impl Addition {
     }
 }
 
-impl Ours {
-    fn new(facts: &Facts<'_>) -> Self {
+impl ClockImports {
+    fn new(facts: &ModuleLayout<'_>) -> Self {
         let (tick_type, clock) = (facts.types, facts.memories);
         let (tick, seen) = (facts.globals, facts.globals + 1);
         // (func (result i32))
@@ -331,7 +331,7 @@ impl Ours {
         ] {
             instruction.encode(&mut check);
         }
-        let addition = |id, count, entries| Addition { id, count, entries };
+        let addition = |id, count, entries| SectionAddition { id, count, entries };
         Self {
             sections: [
                 addition(section::TYPE, 1, types),
@@ -356,15 +356,15 @@ fn clock_type() -> MemoryType {
 
 fn rewrite(
     body: &FunctionBody<'_>,
-    facts: &Facts<'_>,
-    ours: &Ours,
-    asks: Asks,
+    facts: &ModuleLayout<'_>,
+    ours: &ClockImports,
+    asks: PollPoints,
     wasm: &[u8],
 ) -> Result<Vec<u8>, PreemptionError> {
     let end = body.range().end;
     let mut reader = body.get_operators_reader()?;
     let mut code = wasm[body.range().start..reader.original_position()].to_vec();
-    if asks == Asks::FromItsStart {
+    if asks == PollPoints::FromItsStart {
         code.extend_from_slice(&ours.check);
     }
     while reader.original_position() < end {
@@ -375,7 +375,7 @@ fn rewrite(
             Operator::Call { function_index } if Some(function_index) == facts.poll => {
                 code.extend_from_slice(&ours.check);
             }
-            Operator::Loop { .. } if asks != Asks::ByItself => {
+            Operator::Loop { .. } if asks != PollPoints::ByItself => {
                 code.extend_from_slice(bytes);
                 code.extend_from_slice(&ours.check);
             }
@@ -383,7 +383,7 @@ fn rewrite(
             | Operator::ReturnCallIndirect { .. }
             | Operator::CallRef { .. }
             | Operator::ReturnCallRef { .. }
-                if asks != Asks::ByItself =>
+                if asks != PollPoints::ByItself =>
             {
                 code.extend_from_slice(&ours.check);
                 code.extend_from_slice(bytes);

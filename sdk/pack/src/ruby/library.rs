@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::prelude;
-use crate::archive::{ArchiveError, Mode, Writer};
+use crate::archive::{ArchiveError, ArchiveWriter, FileMode};
 
 /// A file by its path below the root, without a leading slash.
 pub(super) type LibraryFile = (String, Vec<u8>);
@@ -42,9 +42,9 @@ pub(super) fn root(library: Vec<LibraryFile>) -> Result<Vec<u8>, ArchiveError> {
     for (name, text) in prelude::FILES {
         files.insert(format!("{}/{name}", prelude::AT), text.as_bytes().to_vec());
     }
-    let mut writer = Writer::new(Vec::new());
+    let mut writer = ArchiveWriter::new(Vec::new());
     for (path, bytes) in files {
-        writer.add_file(&path, bytes.as_slice(), bytes.len() as u64, Mode::Plain)?;
+        writer.add_file(&path, bytes.as_slice(), bytes.len() as u64, FileMode::Plain)?;
     }
     Ok(writer.finish()?.output)
 }

@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use registry::NpmError;
-pub use series::{Edition, Origin, Series, UnknownSeries};
+pub use series::{Edition, PackOrigin, Series, UnknownSeries};
 
 use crate::archive::ArchiveError;
 use crate::manifest::{Manifest, Member, PackDir, PackDirError};
@@ -44,7 +44,7 @@ pub enum PrepareError {
     Split(#[from] SplitError),
     /// The collector's roots cannot be made visible.
     #[error("the Ruby module: {0}")]
-    Roots(#[from] SpillError),
+    Spill(#[from] SpillError),
     /// The standard library is not where it should be.
     #[error("no standard library was found in the package")]
     NoStdlib,
@@ -61,7 +61,7 @@ pub enum PrepareError {
     Archive(#[from] ArchiveError),
     /// A function that is to be left alone is not there: a mistake of this program.
     #[error(transparent)]
-    Slices(#[from] PreemptionError),
+    Preemption(#[from] PreemptionError),
     /// The shim does not assemble: a mistake of this program.
     #[error("the entry shim: {0}")]
     Wat(#[from] wat::Error),
@@ -72,11 +72,11 @@ pub enum PrepareError {
 
 /// A step of preparing a pack, for whoever shows progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum PrepareStep {
     /// The package is being fetched.
     Fetch,
     /// A part of MRI's build has begun.
-    Build(crate::mri::Progress),
+    Build(crate::mri::BuildProgress),
     /// Code and memory are being parted, the standard library is being unpacked.
     Split,
     /// The result is being written.
@@ -84,7 +84,7 @@ pub enum Step {
 }
 
 /// What an edition's own way of making it yields.
-struct Parts {
+struct PackParts {
     version: String,
     /// Modules in linking order, by name.
     modules: Vec<(String, Vec<u8>)>,
@@ -127,7 +127,7 @@ pub fn usable(series: Series, cache: &Path) -> Edition {
 pub fn prepare(
     edition: Edition,
     cache: &Path,
-    mut progress: impl FnMut(Step) + Send,
+    mut progress: impl FnMut(PrepareStep) + Send,
 ) -> Result<PackDir, PrepareError> {
     let path = pack_path(edition, cache);
     let packs = cache.join("packs");
@@ -151,12 +151,12 @@ pub fn prepare(
         .tempdir_in(&packs)
         .map_err(io)?;
     let parts = match edition.origin {
-        Origin::Npm => npm::make(edition, work.path(), &mut progress)?,
-        Origin::Source => source::make(cache, &mut progress)?,
+        PackOrigin::Npm => npm::make(edition, work.path(), &mut progress)?,
+        PackOrigin::Source => source::make(cache, &mut progress)?,
     };
     let directory = work.path().join("pack");
     fs::create_dir(&directory).map_err(io)?;
-    progress(Step::Write);
+    progress(PrepareStep::Write);
     let manifest = write(edition, parts, &directory)?;
     PackDir::write(&directory, &manifest).map_err(io)?;
     // A damaged one may lie there.
@@ -175,10 +175,10 @@ pub fn digest(edition: Edition) -> String {
     };
     part(&RECIPE.to_le_bytes());
     match edition.origin {
-        Origin::Npm => npm::ingredients(edition.series)
+        PackOrigin::Npm => npm::ingredients(edition.series)
             .into_iter()
             .for_each(|text| part(text.as_bytes())),
-        Origin::Source => {
+        PackOrigin::Source => {
             part(crate::mri::digest().as_bytes());
             part(source::POLLING.as_bytes());
         }
@@ -190,7 +190,7 @@ pub fn digest(edition: Edition) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-fn write(edition: Edition, parts: Parts, directory: &Path) -> Result<Manifest, PrepareError> {
+fn write(edition: Edition, parts: PackParts, directory: &Path) -> Result<Manifest, PrepareError> {
     let write = |name: &str, file: &str, bytes: &[u8]| {
         let path = directory.join(file);
         fs::write(&path, bytes).map_err(|source| PrepareError::Io { path, source })?;

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::library::{self, LibraryFile};
 use super::registry::NpmPackage;
 use super::wasi_vfs::embedded_files;
-use super::{Edition, Parts, PrepareError, Series, Step};
+use super::{Edition, PackParts, PrepareError, PrepareStep, Series};
 use crate::image::write_image;
 use crate::split::{SplitError, imported_functions, split};
 
@@ -72,12 +72,12 @@ pub(super) fn ingredients(series: Series) -> [&'static str; 2] {
 pub(super) fn make(
     edition: Edition,
     work: &Path,
-    progress: &mut (dyn FnMut(Step) + Send),
-) -> Result<Parts, PrepareError> {
-    progress(Step::Fetch);
+    progress: &mut (dyn FnMut(PrepareStep) + Send),
+) -> Result<PackParts, PrepareError> {
+    progress(PrepareStep::Fetch);
     let files = ["dist/ruby.wasm", "dist/ruby+stdlib.wasm"];
     let fetched = package(edition.series).fetch(work, &files)?;
-    progress(Step::Split);
+    progress(PrepareStep::Split);
     let [ruby, with_stdlib] = fetched.try_into().unwrap_or_default();
     let stdlib = split("stdlib", &with_stdlib)?;
     drop(with_stdlib);
@@ -102,7 +102,7 @@ pub(super) fn make(
     let image = write_image(memory.minimum, memory.maximum, &globals, runs);
     modules.push(("code".to_owned(), code.code));
     modules.push(("entry".to_owned(), entry.code));
-    Ok(Parts {
+    Ok(PackParts {
         version: library::ruby_version(&library).ok_or(PrepareError::NoStdlib)?,
         modules,
         polling: Vec::new(),

@@ -40,8 +40,8 @@ impl Series {
         Edition {
             series: self,
             origin: match self {
-                Self::Ruby33 => Origin::Source,
-                _ => Origin::Npm,
+                Self::Ruby33 => PackOrigin::Source,
+                _ => PackOrigin::Npm,
             },
         }
     }
@@ -50,7 +50,7 @@ impl Series {
     pub fn quickest(self) -> Edition {
         Edition {
             series: self,
-            origin: Origin::Npm,
+            origin: PackOrigin::Npm,
         }
     }
 }
@@ -91,14 +91,14 @@ impl From<Series> for String {
 
 /// Where a pack's MRI comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Origin {
+pub enum PackOrigin {
     /// Built here from MRI's source: near the speed of native code.
     Source,
     /// Built by others, from the npm registry: ready in a minute, several times slower.
     Npm,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for PackOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Source => "source",
@@ -113,7 +113,7 @@ pub struct Edition {
     /// The series.
     pub series: Series,
     /// Where its MRI comes from.
-    pub origin: Origin,
+    pub origin: PackOrigin,
 }
 
 impl Edition {
@@ -123,7 +123,7 @@ impl Edition {
         Self::npm(Series::Ruby33),
         Self {
             series: Series::Ruby33,
-            origin: Origin::Source,
+            origin: PackOrigin::Source,
         },
         Self::npm(Series::Ruby34),
         Self::npm(Series::Ruby40),
@@ -132,7 +132,7 @@ impl Edition {
     const fn npm(series: Series) -> Self {
         Self {
             series,
-            origin: Origin::Npm,
+            origin: PackOrigin::Npm,
         }
     }
 }
@@ -162,6 +162,6 @@ mod tests {
             assert!(Edition::ALL.contains(&series.best()), "{series}");
             assert!(Edition::ALL.contains(&series.quickest()), "{series}");
         }
-        assert_eq!(Series::DEFAULT.best().origin, Origin::Source);
+        assert_eq!(Series::DEFAULT.best().origin, PackOrigin::Source);
     }
 }

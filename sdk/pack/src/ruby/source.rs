@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::library::{self, LibraryFile};
-use super::{Parts, PrepareError, Step};
-use crate::archive::{Archive, Node, NodeId};
+use super::{PackParts, PrepareError, PrepareStep};
+use crate::archive::{Archive, ArchiveNode, NodeId};
 use crate::image::write_image;
 use crate::mri;
 use crate::preemption::functions_named;
@@ -43,10 +43,10 @@ const EXTENSIONS: [&str; 18] = [
 /// Builds MRI unless that has been done, and makes a pack's parts of the result.
 pub(super) fn make(
     cache: &Path,
-    progress: &mut (dyn FnMut(Step) + Send),
-) -> Result<Parts, PrepareError> {
-    let built = mri::build(cache, &mut |step| progress(Step::Build(step)))?;
-    progress(Step::Split);
+    progress: &mut (dyn FnMut(PrepareStep) + Send),
+) -> Result<PackParts, PrepareError> {
+    let built = mri::build(cache, &mut |step| progress(PrepareStep::Build(step)))?;
+    progress(PrepareStep::Split);
     let io = |source| PrepareError::Io {
         path: built.clone(),
         source,
@@ -71,7 +71,7 @@ pub(super) fn make(
         extensions.push(gem.name.to_owned());
         gems.insert(gem.name.to_owned(), gem.version.to_owned());
     }
-    Ok(Parts {
+    Ok(PackParts {
         version: library::ruby_version(&library).ok_or(PrepareError::NoStdlib)?,
         modules: vec![("code".to_owned(), code.code)],
         polling,
@@ -93,7 +93,7 @@ fn files(archive: &Archive) -> Vec<LibraryFile> {
     let mut open = vec![(String::new(), Archive::ROOT)];
     while let Some((path, node)) = open.pop() {
         match archive.node(node) {
-            Node::Directory { entries } => {
+            ArchiveNode::Directory { entries } => {
                 let below = |(name, node): &(Box<str>, NodeId)| match path.as_str() {
                     "" => (name.to_string(), *node),
                     path => (format!("{path}/{name}"), *node),

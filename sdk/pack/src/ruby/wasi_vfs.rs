@@ -18,7 +18,7 @@ pub(super) type EmbeddedFile = (String, Vec<u8>);
 
 /// The files embedded in a module with this memory; none when no tree is found. Paths are sorted.
 pub(super) fn embedded_files(memory: &SplitMemory) -> Vec<EmbeddedFile> {
-    let flat = Flat::new(memory);
+    let flat = FlatMemory::new(memory);
     let roots = (0..flat.bytes.len().saturating_sub(8)).step_by(4);
     let mut files = Vec::new();
     for root in roots {
@@ -26,7 +26,7 @@ pub(super) fn embedded_files(memory: &SplitMemory) -> Vec<EmbeddedFile> {
         if flat.word(root) != Some(0) {
             continue;
         }
-        let mut tree = Tree {
+        let mut tree = EmbeddedTree {
             flat: &flat,
             files: Vec::new(),
             entries: 0,
@@ -41,11 +41,11 @@ pub(super) fn embedded_files(memory: &SplitMemory) -> Vec<EmbeddedFile> {
 }
 
 /// The memory as its segments leave it.
-struct Flat {
+struct FlatMemory {
     bytes: Vec<u8>,
 }
 
-impl Flat {
+impl FlatMemory {
     fn new(memory: &SplitMemory) -> Self {
         let end = memory
             .segments
@@ -84,13 +84,13 @@ impl Flat {
     }
 }
 
-struct Tree<'a> {
-    flat: &'a Flat,
+struct EmbeddedTree<'a> {
+    flat: &'a FlatMemory,
     files: Vec<EmbeddedFile>,
     entries: usize,
 }
 
-impl Tree<'_> {
+impl EmbeddedTree<'_> {
     /// Walks the directory of the link at `link`; none when it is no directory after all.
     fn walk(&mut self, link: u32, path: &str, depth: usize) -> Option<()> {
         let node = self.flat.pointer(link as usize + 4)?;

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use wasmparser::{FunctionBody, Operator};
 
-use super::{Facts, SpillError};
+use super::error::SpillError;
+use super::module_info::ModuleInfo;
 
 /// What a call may do as far as the collector is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Effect {
+pub(super) struct CallEffect {
     /// A collection may happen, and the call return after it.
     pub(super) returns: bool,
     /// A collection may happen, however the call ends: it may throw instead of returning.
@@ -16,10 +17,10 @@ pub(super) struct Effect {
 }
 
 /// The effect of calling each function.
-pub(super) struct Reach {
-    direct: Vec<Effect>,
+pub(super) struct Reachability {
+    direct: Vec<CallEffect>,
     /// By type: of calling some function of the type that the module does not name.
-    indirect: Vec<Effect>,
+    indirect: Vec<CallEffect>,
 }
 
 #[derive(Clone, Copy)]
@@ -29,7 +30,7 @@ enum Callee {
 }
 
 #[derive(Clone, Copy)]
-struct Site {
+struct CallSite {
     callee: Callee,
     /// Whether an exception that leaves the call is caught in the same function.
     caught: bool,
@@ -37,9 +38,9 @@ struct Site {
     ends: bool,
 }
 
-impl Reach {
+impl Reachability {
     pub(super) fn of<'a>(
-        facts: &Facts,
+        facts: &ModuleInfo,
         bodies: impl Iterator<Item = &'a FunctionBody<'a>>,
     ) -> Result<Self, SpillError> {
         let mut taken = facts.taken.clone();
@@ -58,15 +59,15 @@ impl Reach {
         let class_of = |kind: u32| class.get(kind as usize).copied().unwrap_or_default();
         taken.sort_unstable();
         taken.dedup();
-        let mut direct = vec![Effect::default(); facts.functions.len()];
-        let all = Effect {
+        let mut direct = vec![CallEffect::default(); facts.functions.len()];
+        let all = CallEffect {
             returns: true,
             collects: true,
         };
         for collector in &facts.collectors {
             direct[*collector as usize] = all;
         }
-        let mut indirect = vec![Effect::default(); facts.types.len()];
+        let mut indirect = vec![CallEffect::default(); facts.types.len()];
         loop {
             let mut changed = false;
             for function in &taken {
@@ -99,7 +100,7 @@ impl Reach {
     }
 
     /// Of a call instruction; none for any other.
-    pub(super) fn effect(&self, operator: &Operator<'_>) -> Effect {
+    pub(super) fn effect(&self, operator: &Operator<'_>) -> CallEffect {
         match callee(operator) {
             Some(Callee::Function(function)) => self.direct.get(function as usize).copied(),
             Some(Callee::Type(kind)) => self.indirect.get(kind as usize).copied(),
@@ -114,7 +115,7 @@ impl Reach {
     }
 }
 
-impl Effect {
+impl CallEffect {
     fn join(&mut self, other: Self) -> bool {
         let before = *self;
         self.returns |= other.returns;
@@ -137,8 +138,8 @@ fn callee(operator: &Operator<'_>) -> Option<Callee> {
 }
 
 /// The calls of a function; functions whose address it takes are added to `taken`.
-fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<Site>, SpillError> {
-    let mut found: Vec<Site> = Vec::new();
+fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<CallSite>, SpillError> {
+    let mut found: Vec<CallSite> = Vec::new();
     // Of each open block: whether it catches.
     let mut blocks = Vec::new();
     let mut catching = 0_usize;
@@ -168,7 +169,7 @@ fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<Site>, Spi
         }
         match callee(&operator) {
             Some(callee) => {
-                found.push(Site {
+                found.push(CallSite {
                     callee,
                     caught: catching > 0,
                     ends: false,

@@ -4,7 +4,7 @@
 
 use wasmparser::{Catch, Operator};
 
-use super::SpillError;
+use super::error::SpillError;
 
 /// A set of locals.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,7 +58,7 @@ impl Locals {
 }
 
 /// Where control goes in a function.
-pub(super) struct Graph {
+pub(super) struct FlowGraph {
     /// Operators in all.
     count: usize,
     /// Whether some branch or handler goes to the function's own label.
@@ -77,7 +77,7 @@ pub(super) struct Graph {
     fails: Vec<bool>,
 }
 
-struct Open {
+struct OpenBlock {
     /// Where a branch to its label goes.
     label: usize,
     is_loop: bool,
@@ -85,7 +85,7 @@ struct Open {
     outer: u32,
 }
 
-impl Graph {
+impl FlowGraph {
     pub(super) fn of(operators: &[(Operator<'_>, usize)]) -> Result<Self, SpillError> {
         let ends = matching(operators)?;
         let count = operators.len();
@@ -98,7 +98,7 @@ impl Graph {
         let mut depth = vec![0; count];
         let mut handlers: Vec<Vec<usize>> = vec![Vec::new()];
         let mut loops = 0_u8;
-        let mut open: Vec<Open> = vec![Open {
+        let mut open: Vec<OpenBlock> = vec![OpenBlock {
             label: count - 1,
             is_loop: false,
             outer: 0,
@@ -115,7 +115,7 @@ impl Graph {
             let mut jumps = Vec::new();
             let mut falls = true;
             match operator {
-                Operator::Block { .. } => open.push(Open {
+                Operator::Block { .. } => open.push(OpenBlock {
                     label: ends[index].1,
                     is_loop: false,
                     outer: current,
@@ -123,7 +123,7 @@ impl Graph {
                 Operator::Loop { .. } => {
                     leader[index + 1] = true;
                     loops = loops.saturating_add(1);
-                    open.push(Open {
+                    open.push(OpenBlock {
                         label: index + 1,
                         is_loop: true,
                         outer: current,
@@ -133,7 +133,7 @@ impl Graph {
                     // Past the `else`, or to the end.
                     let (other, end) = ends[index];
                     jumps.push(if other == end { end } else { other + 1 });
-                    open.push(Open {
+                    open.push(OpenBlock {
                         label: end,
                         is_loop: false,
                         outer: current,
@@ -162,7 +162,7 @@ impl Graph {
                         handlers.push(list);
                         current = handlers.len() as u32 - 1;
                     }
-                    open.push(Open {
+                    open.push(OpenBlock {
                         label: ends[index].1,
                         is_loop: false,
                         outer,
@@ -312,7 +312,7 @@ impl Graph {
         }
     }
 
-    /// Visits every operator with the set after it, where `at` are the sets that [`Graph::backwards`] has found with the
+    /// Visits every operator with the set after it, where `at` are the sets that [`FlowGraph::backwards`] has found with the
     /// same `step`.
     pub(super) fn visit(
         &self,

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use wasmparser::{FuncValidator, Operator, TryTable, ValType, ValidatorResources};
 
-use super::{Facts, SpillError};
+use super::error::SpillError;
+use super::module_info::ModuleInfo;
 
 /// A value by the operator that made it, and which of that operator's results it is. None where no code runs.
-pub(super) type Source = Option<(usize, usize)>;
+pub(super) type ValueSource = Option<(usize, usize)>;
 
 /// A value on the operand stack that waits while a call runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(super) struct PendingOperand {
     pub(super) source: (usize, usize),
     /// Its place from the bottom of the operand stack.
     pub(super) height: usize,
@@ -19,17 +20,17 @@ pub(super) struct Waiting {
 }
 
 /// What a first walk over a function finds.
-pub(super) struct Trace {
+pub(super) struct OperandTrace {
     /// Of each operator: where its last three operands come from, the last one last.
-    inputs: Vec<[Source; 3]>,
+    inputs: Vec<[ValueSource; 3]>,
     /// The values that wait beneath the arguments of calls of interest.
-    pub(super) waiting: HashMap<usize, Vec<Waiting>>,
+    pub(super) waiting: HashMap<usize, Vec<PendingOperand>>,
     /// Of each operator: the types of its results, where one of them waits later; the height of the first.
     pub(super) results: HashMap<usize, (usize, Vec<ValType>)>,
     pub(super) reachable: Vec<bool>,
 }
 
-struct Block {
+struct TracedBlock {
     /// Values beneath it.
     base: usize,
     parameters: usize,
@@ -38,21 +39,21 @@ struct Block {
     dead: bool,
 }
 
-impl Trace {
+impl OperandTrace {
     /// Walks over a valid function; `interesting` tells which operators are calls whose waiting values matter.
     pub(super) fn of(
-        facts: &Facts,
+        facts: &ModuleInfo,
         validator: &mut FuncValidator<ValidatorResources>,
         operators: &[(Operator<'_>, usize)],
         interesting: impl Fn(usize) -> bool,
         function_results: usize,
     ) -> Result<Self, SpillError> {
         let mut inputs = Vec::with_capacity(operators.len());
-        let mut waiting: HashMap<usize, Vec<Waiting>> = HashMap::new();
+        let mut waiting: HashMap<usize, Vec<PendingOperand>> = HashMap::new();
         let mut reachable = Vec::with_capacity(operators.len());
-        let mut stack: Vec<Source> = Vec::new();
+        let mut stack: Vec<ValueSource> = Vec::new();
         let mut kinds: Vec<ValType> = Vec::new();
-        let mut blocks = vec![Block {
+        let mut blocks = vec![TracedBlock {
             base: 0,
             parameters: 0,
             results: function_results,
@@ -85,13 +86,13 @@ impl Trace {
                 let beneath = stack.len().saturating_sub(taken as usize);
                 let values = stack[..beneath].iter().zip(&kinds).enumerate();
                 let values = values.filter_map(|(height, (source, kind))| {
-                    Some(Waiting {
+                    Some(PendingOperand {
                         source: (*source)?,
                         height,
                         kind: *kind,
                     })
                 });
-                let values: Vec<Waiting> = values.collect();
+                let values: Vec<PendingOperand> = values.collect();
                 if !values.is_empty() {
                     waiting.insert(index, values);
                 }
@@ -107,7 +108,7 @@ impl Trace {
                     let (parameters, results) = facts.block_arity(*kind);
                     let condition = usize::from(matches!(operator, Operator::If { .. }));
                     let base = stack.len().saturating_sub(parameters + condition);
-                    blocks.push(Block {
+                    blocks.push(TracedBlock {
                         base,
                         parameters,
                         results,
@@ -181,7 +182,7 @@ impl Trace {
     }
 
     /// Where the value that a `local.set` or `local.tee` stores comes from.
-    fn stored(&self, operator: usize) -> Source {
+    fn stored(&self, operator: usize) -> ValueSource {
         self.inputs[operator][2]
     }
 }
@@ -217,8 +218,8 @@ pub(super) struct Pointers {
 impl Pointers {
     /// Finds the locals that may hold a pointer: parameters, and all that something is stored in which may be one.
     pub(super) fn of(
-        facts: &Facts,
-        trace: &Trace,
+        facts: &ModuleInfo,
+        trace: &OperandTrace,
         operators: &[(Operator<'_>, usize)],
         parameters: usize,
         locals: usize,
@@ -254,9 +255,9 @@ impl Pointers {
     /// among its operands. A constant is none, since objects lie where the linker puts nothing.
     pub(super) fn value(
         &self,
-        trace: &Trace,
+        trace: &OperandTrace,
         operators: &[(Operator<'_>, usize)],
-        source: Source,
+        source: ValueSource,
         known: &mut HashMap<usize, bool>,
     ) -> bool {
         let Some((index, _)) = source else {
@@ -268,7 +269,7 @@ impl Pointers {
         let [first, second, third] = trace.inputs[index];
         let mut of = |source| self.value(trace, operators, source, known);
         use Operator as O;
-        let small = |source: Source| {
+        let small = |source: ValueSource| {
             matches!(source.map(|(index, _)| &operators[index].0),
                 Some(O::I32Const { value }) if (0..1 << 16).contains(value))
         };

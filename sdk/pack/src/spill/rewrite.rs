@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use wasm_encoder::{BlockType, Encode, Instruction, MemArg};
 use wasmparser::{FuncValidator, FunctionBody, Operator, ValType, ValidatorResources};
 
-use super::call_graph::{Effect, Reach};
-use super::liveness::{Graph, Locals};
-use super::pointers::{Pointers, Trace, Waiting, set_by};
-use super::{Facts, SpillError};
+use super::call_graph::{CallEffect, Reachability};
+use super::error::SpillError;
+use super::liveness::{FlowGraph, Locals};
+use super::module_info::ModuleInfo;
+use super::pointers::{OperandTrace, PendingOperand, Pointers, set_by};
 use crate::section::counted;
 
 /// C keeps its stack aligned to this.
@@ -22,7 +23,7 @@ pub(super) struct Rewritten {
 
 /// Where values are stored, in terms of the function's operators.
 #[derive(Default)]
-struct Plan {
+struct SpillPlan {
     /// Locals to store before an operator.
     before: HashMap<usize, Vec<usize>>,
     /// The local to store after an operator that sets it.
@@ -30,15 +31,15 @@ struct Plan {
     /// Parameters to store at the start.
     at_start: Vec<usize>,
     /// Results to store after an operator, by the values that wait.
-    results: HashMap<usize, Vec<Waiting>>,
+    results: HashMap<usize, Vec<PendingOperand>>,
     /// Whether a branch goes to the function's own label: it must pass the end, where the frame is given back.
     wrapped: bool,
 }
 
 /// Rewrites a function whose code is in `wasm`.
 pub(super) fn rewrite(
-    facts: &Facts,
-    reach: &Reach,
+    facts: &ModuleInfo,
+    reach: &Reachability,
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
     wasm: &[u8],
@@ -66,7 +67,7 @@ pub(super) fn rewrite(
         body: wasm[whole.start..whole.end].to_vec(),
         stores: 0,
     };
-    let effects: HashMap<usize, Effect> = operators
+    let effects: HashMap<usize, CallEffect> = operators
         .iter()
         .enumerate()
         .map(|(index, (operator, _))| (index, reach.effect(operator)))
@@ -84,10 +85,10 @@ pub(super) fn rewrite(
         let effect = effects.get(&index);
         effect.is_some_and(|effect| effect.returns || catches)
     };
-    let trace = Trace::of(facts, validator, &operators, interesting, results.len())?;
+    let trace = OperandTrace::of(facts, validator, &operators, interesting, results.len())?;
     let pointers = Pointers::of(facts, &trace, &operators, parameters, locals.len());
     let plan = plan(&operators, &effects, &trace, &pointers, &locals, parameters)?;
-    let mut writer = Writer::new(facts, &locals);
+    let mut writer = FunctionWriter::new(facts, &locals);
     if plan.is_empty() {
         return Ok(unchanged());
     }
@@ -100,13 +101,13 @@ pub(super) fn rewrite(
 
 fn plan(
     operators: &[(Operator<'_>, usize)],
-    effects: &HashMap<usize, Effect>,
-    trace: &Trace,
+    effects: &HashMap<usize, CallEffect>,
+    trace: &OperandTrace,
     pointers: &Pointers,
     locals: &[ValType],
     parameters: usize,
-) -> Result<Plan, SpillError> {
-    let graph = Graph::of(operators)?;
+) -> Result<SpillPlan, SpillError> {
+    let graph = FlowGraph::of(operators)?;
     let count = locals.len();
     let mut candidates = Locals::none(count);
     for (local, kind) in locals.iter().enumerate() {
@@ -167,9 +168,9 @@ fn plan(
         }
     }
     let at_maker = |local: usize| made[local] <= called[local];
-    let mut plan = Plan {
+    let mut plan = SpillPlan {
         wrapped: graph.leaves_by_branch,
-        ..Plan::default()
+        ..SpillPlan::default()
     };
     for (index, need) in &needs {
         let stores: Vec<usize> = need.iter().filter(|local| !at_maker(*local)).collect();
@@ -205,7 +206,7 @@ fn drop_set(operator: &Operator<'_>, set: &mut Locals) {
     }
 }
 
-impl Plan {
+impl SpillPlan {
     fn is_empty(&self) -> bool {
         self.before.is_empty()
             && self.after.is_empty()
@@ -228,13 +229,13 @@ fn size(kind: ValType) -> u32 {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Place {
+enum SlotKey {
     Local(usize),
     /// What lies at a height of the operand stack, by its size.
     Operand(usize, u32),
 }
 
-struct Writer {
+struct FunctionWriter {
     stack_pointer: u32,
     kinds: Vec<ValType>,
     /// Locals that were added, in their order.
@@ -242,14 +243,14 @@ struct Writer {
     /// Those of them that hold operands, by height and type.
     operands: HashMap<(usize, ValType), u32>,
     frame: u32,
-    slots: HashMap<Place, u32>,
+    slots: HashMap<SlotKey, u32>,
     size: u32,
     code: Vec<u8>,
     stores: usize,
 }
 
-impl Writer {
-    fn new(facts: &Facts, locals: &[ValType]) -> Self {
+impl FunctionWriter {
+    fn new(facts: &ModuleInfo, locals: &[ValType]) -> Self {
         Self {
             stack_pointer: facts.stack_pointer,
             kinds: locals.to_vec(),
@@ -265,22 +266,22 @@ impl Writer {
 
     fn write(
         &mut self,
-        plan: &Plan,
-        trace: &Trace,
+        plan: &SpillPlan,
+        trace: &OperandTrace,
         operators: &[(Operator<'_>, usize)],
         end: usize,
         results: &[ValType],
         wasm: &[u8],
     ) -> Result<(), SpillError> {
         // The largest first, so that all are aligned.
-        let mut places: Vec<(Place, u32)> = Vec::new();
+        let mut places: Vec<(SlotKey, u32)> = Vec::new();
         let stored = plan.before.values().flatten().chain(plan.after.values());
         for local in stored.chain(&plan.at_start) {
-            places.push((Place::Local(*local), size(self.kinds[*local])));
+            places.push((SlotKey::Local(*local), size(self.kinds[*local])));
         }
         for value in plan.results.values().flatten() {
             let size = size(value.kind);
-            places.push((Place::Operand(value.height, size), size));
+            places.push((SlotKey::Operand(value.height, size), size));
         }
         places.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         places.dedup();
@@ -349,10 +350,10 @@ impl Writer {
 
     fn store_local(&mut self, local: usize) {
         let kind = self.kinds[local];
-        self.store(local as u32, kind, Place::Local(local));
+        self.store(local as u32, kind, SlotKey::Local(local));
     }
 
-    fn store(&mut self, local: u32, kind: ValType, place: Place) {
+    fn store(&mut self, local: u32, kind: ValType, place: SlotKey) {
         self.stores += 1;
         let at = |align| MemArg {
             offset: u64::from(self.slots[&place]),
@@ -372,7 +373,7 @@ impl Writer {
     /// Stores results that have just been made, and leaves the operand stack as it is.
     fn store_results(
         &mut self,
-        values: &[Waiting],
+        values: &[PendingOperand],
         (height, kinds): &(usize, Vec<ValType>),
     ) -> Result<(), SpillError> {
         let mut held = Vec::new();
@@ -384,7 +385,7 @@ impl Writer {
         }
         for value in values {
             let local = held[value.source.1];
-            let place = Place::Operand(value.height, size(value.kind));
+            let place = SlotKey::Operand(value.height, size(value.kind));
             self.store(local, value.kind, place);
         }
         for local in held {

@@ -1,6 +1,6 @@
 use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 
-use super::{SpillError, Summary, expose};
+use super::{SpillError, SpillSummary, expose};
 
 /// A module with a stack pointer, a collector, and functions that call it.
 fn module(functions: &str) -> Vec<u8> {
@@ -20,7 +20,7 @@ fn module(functions: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-fn exposed(functions: &str) -> (Vec<u8>, Summary) {
+fn exposed(functions: &str) -> (Vec<u8>, SpillSummary) {
     let (wasm, summary) = expose(&module(functions), &["collect"]).unwrap();
     Validator::new_with_features(WasmFeatures::all())
         .validate_all(&wasm)
@@ -152,7 +152,7 @@ fn every_way_out_of_a_function_gives_its_frame_back() {
         3,
         "{code:?}"
     );
-    assert!(code.iter().any(|op| op == "Block"), "{code:?}");
+    assert!(code.iter().any(|op| op == "TracedBlock"), "{code:?}");
 }
 
 #[test]
