@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 pub use corundum_abi::app_options::WarmUp;
+use corundum_exchange::RequestBody;
 use corundum_pack::archive::Archive;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::dyno::{Dyno, Failure, StartError};
 use crate::engine::Engine;
-use crate::exchange::{Progress, Request, RequestBody};
+use crate::exchange::{Progress, Request};
 use crate::image::{Description, Image, ImageError, changed_pages};
 use crate::log::{Discard, LogSink};
 use crate::os::{Filesystem, Process, TmpLimits};

@@ -14,15 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use corundum_abi::exports;
 use corundum_abi::scgi::RequestHead;
-use futures_util::stream::BoxStream;
+use corundum_exchange::BodyStream;
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::WasiCtx;
 use wasmtime::{Instance, Memory, Store, TypedFunc};
 
 use crate::engine::Engine;
-use crate::exchange::{
-    BodyInterrupted, Input, Output, OutputError, Progress, Request, Response, SampleOutput,
-};
+use crate::exchange::{Input, Output, OutputError, Progress, Request, Response, SampleOutput};
 use crate::image::Image;
 use crate::log::{LineSplitter, LogSink};
 use crate::memory::{MemoryBound, Quota};
@@ -272,7 +270,7 @@ impl Dyno {
     /// [`Failure::Trap`] and [`Failure::Output`]; an exit is a result.
     pub async fn run(
         &mut self,
-        input: BoxStream<'static, Result<Bytes, BodyInterrupted>>,
+        input: BodyStream,
         output: mpsc::Sender<Bytes>,
     ) -> Result<i32, Failure> {
         let state = self.store.data_mut();

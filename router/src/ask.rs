@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use corundum_exchange::{DynoBody, RequestBody};
 use http::header::{DATE, VIA};
 use http::request::Parts;
 use http::{HeaderValue, Response};
@@ -9,7 +10,7 @@ use http::{HeaderValue, Response};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::gateway;
-use crate::grid::{DynoBody, Grid, RequestBody};
+use crate::grid::Grid;
 use crate::headers;
 use crate::reply::Served;
 use crate::request_id::RequestId;
@@ -75,7 +76,7 @@ impl<G: Grid> Ask<G> {
             dyno: dispatched.dyno,
             release: dispatched.release,
             queue: dispatched.queue,
-            figures: dispatched.figures,
+            usage: dispatched.usage,
         };
         Ok(Answer {
             response,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use corundum_exchange::DynoBody;
 use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
@@ -13,7 +14,7 @@ use crate::cache::{CACHE_STATUS, X_CACHE};
 use crate::connection::Connection;
 use crate::error_page;
 use crate::failure::Failure;
-use crate::grid::{DynoBody, Grid};
+use crate::grid::Grid;
 use crate::headers::content_length;
 use crate::load::Place;
 use crate::log_line::{Entry, Line};
@@ -133,19 +134,19 @@ impl Exchange {
         };
         let length = content_length(headers);
         self.entry.status = status.as_u16();
-        let figures = reply.served.map(|served| {
+        let usage = reply.served.map(|served| {
             self.entry.dyno = Some(served.dyno);
             self.entry.release = Some(served.release);
             self.entry.queue = served.queue;
-            served.figures
+            served.usage
         });
         let grid = router.grid.clone();
         let on_end: OnEnd = Box::new(move |end: End| {
             self.entry.bytes = end.bytes;
             self.entry.service = self.started.elapsed().saturating_sub(self.entry.queue);
-            if let Some(figures) = figures {
-                self.entry.cpu = figures.cpu();
-                self.entry.memory = figures.memory();
+            if let Some(usage) = usage {
+                self.entry.cpu = usage.cpu();
+                self.entry.memory = usage.memory();
             }
             let failure = match end.outcome {
                 Outcome::Complete => None,

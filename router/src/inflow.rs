@@ -7,16 +7,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use corundum_exchange::{BodyInterrupted, BoundedCounter, RequestBody, Reservation};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::budget::{Budget, Taken};
 use crate::check;
 use crate::failure::Failure;
-use crate::grid::{ClientGone, RequestBody};
 use crate::limits::Limits;
 use crate::traffic::Ticket;
 
@@ -29,7 +28,7 @@ pub(crate) struct Inflow {
     /// Why it broke off while the dyno read it.
     pub(crate) fault: Fault,
     /// What is gathered of it, until the dyno has answered.
-    _taken: Option<Taken>,
+    _taken: Option<Reservation>,
 }
 
 /// Why a body broke off, once it has.
@@ -54,7 +53,7 @@ impl Inflow {
         body: Incoming,
         most: u64,
         limits: &Limits,
-        budget: &Arc<Budget>,
+        budget: &Arc<BoundedCounter>,
         ticket: &Ticket,
     ) -> Result<Self, Failure> {
         if body.is_end_stream() {
@@ -71,7 +70,7 @@ impl Inflow {
         let Some(first) = source.next().await? else {
             return Ok(Self::whole(Bytes::new(), None));
         };
-        let mut taken = budget.take(first.len());
+        let mut taken = budget.try_reserve(first.len());
         if source.body.is_end_stream() {
             return Ok(Self::whole(first, taken));
         }
@@ -83,7 +82,7 @@ impl Inflow {
                 return Ok(Self::whole(gathered.freeze(), taken));
             };
             gathered.extend_from_slice(&more);
-            if !room.grow(more.len()) {
+            if !room.try_grow(more.len()) {
                 break;
             }
         }
@@ -96,7 +95,7 @@ impl Inflow {
         })
     }
 
-    fn whole(bytes: Bytes, taken: Option<Taken>) -> Self {
+    fn whole(bytes: Bytes, taken: Option<Reservation>) -> Self {
         Self {
             length: Some(bytes.len() as u64),
             body: if bytes.is_empty() {
@@ -146,7 +145,7 @@ impl Source {
                 Ok(bytes) => bytes.map(|bytes| (Ok(bytes), Some((source, fault)))),
                 Err(failure) => {
                     let _ = fault.set(failure);
-                    Some((Err(ClientGone), None))
+                    Some((Err(BodyInterrupted), None))
                 }
             }
         });

@@ -7,11 +7,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use corundum_exchange::{BodyInterrupted, BodyReceiver, BoundedCounter, Reservation};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::body::Outcome;
-use crate::budget::{Budget, PIECE, Taken};
-use crate::grid::DynoGone;
+use crate::budget::PIECE;
 use crate::limits::Limits;
 use crate::traffic::Ticket;
 
@@ -26,15 +26,15 @@ pub(crate) struct Outflow {
 struct Piece {
     bytes: Bytes,
     _permit: OwnedSemaphorePermit,
-    _taken: Option<Taken>,
+    _taken: Option<Reservation>,
 }
 
 /// The task's side.
 struct Pump {
-    source: mpsc::Receiver<Result<Bytes, DynoGone>>,
+    source: BodyReceiver,
     pieces: mpsc::UnboundedSender<Piece>,
     room: Arc<Semaphore>,
-    budget: Arc<Budget>,
+    budget: Arc<BoundedCounter>,
     limits: Limits,
     ticket: Ticket,
 }
@@ -42,9 +42,9 @@ struct Pump {
 impl Outflow {
     /// Begins to take from `source`.
     pub(crate) fn start(
-        source: mpsc::Receiver<Result<Bytes, DynoGone>>,
+        source: BodyReceiver,
         limits: &Limits,
-        budget: &Arc<Budget>,
+        budget: &Arc<BoundedCounter>,
         ticket: &Ticket,
     ) -> Self {
         let (sender, pieces) = mpsc::unbounded_channel();
@@ -92,7 +92,7 @@ impl Pump {
             let bytes = match next {
                 Err(_) => return Outcome::DynoIdle,
                 Ok(None) => return Outcome::Complete,
-                Ok(Some(Err(DynoGone))) => return Outcome::DynoGone,
+                Ok(Some(Err(BodyInterrupted))) => return Outcome::DynoGone,
                 Ok(Some(Ok(bytes))) => bytes,
             };
             if let Err(outcome) = self.put(bytes).await {
@@ -104,7 +104,7 @@ impl Pump {
     /// Puts bytes where the client takes them from, when there is room.
     async fn put(&self, bytes: Bytes) -> Result<(), Outcome> {
         let weight = bytes.len() + PIECE;
-        let taken = self.budget.take(weight);
+        let taken = self.budget.try_reserve(weight);
         // Without a share of the node's room, a piece waits until the one before it is gone.
         let own = match taken {
             Some(_) => weight.min(self.limits.response_buffer),
@@ -144,7 +144,7 @@ mod tests {
         };
         for buffers in [limits.buffers, 64 << 10] {
             let (sender, source) = mpsc::channel(1);
-            let budget = Budget::new(buffers);
+            let budget = BoundedCounter::new(buffers);
             let outflow = Outflow::start(source, &limits, &budget, under_way.ticket());
             let byte = || sender.send(Ok(Bytes::from_static(b"x")));
             let mut sent = 0;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_abi::names::{DynoName, ReleaseVersion};
+use corundum_exchange::{DynoBody, RequestUsage};
 use http::Response;
 
 use crate::cache::verdict::Verdict;
-use crate::grid::{DynoBody, Figures};
 
 /// An answer, cleaned of what is not for the client.
 pub(crate) struct Reply {
@@ -26,7 +26,7 @@ pub(crate) struct Served {
     pub(crate) dyno: DynoName,
     pub(crate) release: ReleaseVersion,
     pub(crate) queue: Duration,
-    pub(crate) figures: Arc<dyn Figures>,
+    pub(crate) usage: Arc<RequestUsage>,
 }
 
 impl Reply {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::budget::Budget;
+use corundum_exchange::BoundedCounter;
+
 use crate::cache::{self, Cache};
 use crate::challenges::Challenges;
 use crate::figures::RouterFigures;
@@ -16,9 +17,9 @@ pub struct Router<G> {
     pub(crate) limits: Limits,
     pub(crate) challenges: Arc<Challenges>,
     /// What bodies may keep waiting.
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) budget: Arc<BoundedCounter>,
     /// What the encoders of bodies that are under way may take.
-    pub(crate) encoders: Arc<Budget>,
+    pub(crate) encoders: Arc<BoundedCounter>,
     pub(crate) cache: Arc<Cache>,
 }
 
@@ -34,8 +35,8 @@ impl<G: Grid> Router<G> {
             grid,
             figures: Arc::default(),
             challenges: Arc::default(),
-            budget: Budget::new(limits.buffers),
-            encoders: Budget::new(limits.encoders),
+            budget: BoundedCounter::new(limits.buffers),
+            encoders: BoundedCounter::new(limits.encoders),
             cache: Arc::new(Cache::new(cache::DEFAULT_BYTES)),
             limits,
         }

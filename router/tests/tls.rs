@@ -10,8 +10,9 @@ use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::names::{AppName, ReleaseVersion};
 use corundum_abi::scgi::RequestHead;
+use corundum_exchange::{DynoBody, RequestBody};
 use corundum_router::failure::Failure;
-use corundum_router::grid::{Dispatched, DynoBody, Figures, Grid, RequestBody};
+use corundum_router::grid::{Dispatched, Grid};
 use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
@@ -31,17 +32,6 @@ use tokio_rustls::client::TlsStream;
 #[derive(Default)]
 struct Mirror {
     lines: Mutex<Vec<String>>,
-}
-
-struct NoFigures;
-
-impl Figures for NoFigures {
-    fn cpu(&self) -> Duration {
-        Duration::ZERO
-    }
-    fn memory(&self) -> u64 {
-        0
-    }
 }
 
 impl Grid for Mirror {
@@ -67,7 +57,7 @@ impl Grid for Mirror {
             dyno: "web.1".parse().unwrap(),
             release: ReleaseVersion(1),
             queue: Duration::ZERO,
-            figures: Arc::new(NoFigures),
+            usage: Arc::default(),
         })
     }
 

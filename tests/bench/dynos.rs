@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corundum_compiler::process::environ;
+use corundum_exchange::RequestBody;
 use corundum_host::dyno::Dyno;
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
-use corundum_host::exchange::{Request, RequestBody};
+use corundum_host::exchange::Request;
 use corundum_host::image::Image;
 use corundum_host::log::Discard;
 use corundum_host::os::{Filesystem, Process, TmpLimits};

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::names::{AppName, ReleaseVersion};
 use corundum_abi::scgi::RequestHead;
+use corundum_exchange::{DynoBody, RequestBody};
 use corundum_router::failure::Failure;
-use corundum_router::grid::{Dispatched, DynoBody, Figures, Grid, RequestBody};
+use corundum_router::grid::{Dispatched, Grid};
 use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
@@ -44,18 +45,6 @@ pub(crate) enum Serve {
 /// An app of one page.
 struct Page(Arc<Site>);
 
-struct Free;
-
-impl Figures for Free {
-    fn cpu(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn memory(&self) -> u64 {
-        0
-    }
-}
-
 impl Grid for Page {
     fn route(&self, _host: &str) -> Option<Arc<Site>> {
         Some(self.0.clone())
@@ -86,7 +75,7 @@ impl Grid for Page {
             dyno: "web.1".parse().unwrap(),
             release: ReleaseVersion(1),
             queue: Duration::ZERO,
-            figures: Arc::new(Free),
+            usage: Arc::default(),
         })
     }
 

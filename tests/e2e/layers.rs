@@ -53,6 +53,18 @@ fn no_crate_links_what_it_must_not() {
             vec!["wasmtime", "hyper", "tokio", "corundum-host"],
         ),
         (
+            "corundum-exchange",
+            vec![
+                "wasmtime",
+                "hyper",
+                "http",
+                "corundum-abi",
+                "corundum-pack",
+                "corundum-host",
+                "corundum-router",
+            ],
+        ),
+        (
             "corundum-host",
             vec![
                 "hyper",

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use corundum_abi::scgi::RequestHead;
+use corundum_exchange::{BodyInterrupted, BodyStream, RequestBody};
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use wasi_common::snapshots::preview_1::types::Errno;
 
-use super::{BodyInterrupted, Progress, Request, RequestBody};
+use super::{Progress, Request};
 
 /// Descriptor 0.
 pub(crate) struct Input {
     head: RequestHead,
     head_read: usize,
     chunk: Bytes,
-    rest: Option<BoxStream<'static, Result<Bytes, BodyInterrupted>>>,
+    rest: Option<BodyStream>,
     /// Bytes of the body that have not arrived, where their number is known.
     left: Option<u64>,
     progress: Arc<Progress>,
@@ -56,7 +56,7 @@ impl Input {
     }
 
     /// A plain stream.
-    pub(crate) fn stream(stream: BoxStream<'static, Result<Bytes, BodyInterrupted>>) -> Self {
+    pub(crate) fn stream(stream: BodyStream) -> Self {
         Self {
             rest: Some(stream),
             ..Self::empty()

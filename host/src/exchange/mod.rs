@@ -8,15 +8,12 @@
 mod input;
 mod output;
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::scgi::RequestHead;
-use futures_util::stream::BoxStream;
-use tokio::sync::mpsc;
+use corundum_exchange::{DynoBody, RequestBody};
 
 use crate::os::monotonic_now;
 
@@ -32,52 +29,14 @@ pub struct Request {
     pub body: RequestBody,
 }
 
-/// A request's body.
-pub enum RequestBody {
-    /// No body.
-    Empty,
-    /// A body that has arrived whole.
-    Full(Bytes),
-    /// A body that is still arriving, read as the guest reads it.
-    Stream(BoxStream<'static, Result<Bytes, BodyInterrupted>>),
-}
-
-/// The sender of a body went away or broke its framing; the guest's read fails with `ECONNRESET`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the request's body was interrupted")]
-pub struct BodyInterrupted;
-
 /// One response.
 #[derive(Debug)]
 pub struct Response {
     /// Status and headers.
     pub head: ResponseHead,
     /// The body.
-    pub body: ResponseBody,
+    pub body: DynoBody,
 }
-
-/// A response's body.
-pub enum ResponseBody {
-    /// The whole body: the guest has served the request.
-    Full(Bytes),
-    /// A body that is still being made. It ends when the channel closes, or with an error when the dyno ended before
-    /// it had written everything.
-    Stream(mpsc::Receiver<Result<Bytes, ResponseInterrupted>>),
-}
-
-impl fmt::Debug for ResponseBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full(bytes) => f.debug_tuple("Full").field(&bytes.len()).finish(),
-            Self::Stream(_) => f.write_str("Stream"),
-        }
-    }
-}
-
-/// The dyno ended in the middle of a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the dyno ended in the middle of its response")]
-pub struct ResponseInterrupted;
 
 /// When things happened in an exchange, for whoever watches its deadlines. Nanoseconds of the monotonic clock; 0
 /// means not yet.

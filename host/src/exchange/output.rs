@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use corundum_abi::cgi::{self, ResponseHead, ResponseHeadError};
+use corundum_exchange::{BodyInterrupted, DynoBody};
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::snapshots::preview_1::types::Errno;
 
-use super::{Progress, Response, ResponseBody, ResponseInterrupted};
+use super::{Progress, Response};
 
 /// Output beyond this goes out while the guest still runs.
 const GATHER: usize = 64 << 10;
@@ -64,8 +65,8 @@ pub(crate) struct ResponseOutput {
     buffer: BytesMut,
     head: Option<ResponseHead>,
     answer: Option<oneshot::Sender<Response>>,
-    stream: Option<mpsc::Sender<Result<Bytes, ResponseInterrupted>>>,
     fault: Option<ResponseHeadError>,
+    stream: Option<mpsc::Sender<Result<Bytes, BodyInterrupted>>>,
     progress: Arc<Progress>,
 }
 
@@ -140,7 +141,7 @@ impl Output {
             Some(stream) => {
                 // A full channel: its closing without this item would look like a good end, so a task waits for room.
                 if let Err(mpsc::error::TrySendError::Full(item)) =
-                    stream.try_send(Err(ResponseInterrupted))
+                    stream.try_send(Err(BodyInterrupted))
                 {
                     tokio::spawn(async move { stream.send(item).await });
                 }
@@ -183,7 +184,7 @@ impl ResponseOutput {
         // Nobody waits for it any more: the channel is closed with it, which the next send finds.
         let _ = answer.send(Response {
             head,
-            body: ResponseBody::Stream(receiver),
+            body: DynoBody::Stream(receiver),
         });
     }
 
@@ -227,7 +228,7 @@ impl ResponseOutput {
         let head = self.head.take().ok_or(OutputError::Nothing)?;
         self.progress.mark(&self.progress.answered);
         if let Some(answer) = self.answer.take() {
-            let body = ResponseBody::Full(self.buffer.freeze());
+            let body = DynoBody::Full(self.buffer.freeze());
             let _ = answer.send(Response { head, body });
         }
         Ok(())
@@ -250,7 +251,7 @@ mod tests {
         output.write(b"lo").await.unwrap();
         output.finish().await.unwrap();
         let response = answer.await.unwrap();
-        assert!(matches!(response.body, ResponseBody::Full(body) if body == "hello"));
+        assert!(matches!(response.body, DynoBody::Full(body) if body == "hello"));
     }
 
     #[tokio::test]
@@ -258,7 +259,7 @@ mod tests {
         let (mut output, answer) = output();
         output.write(b"Status: 200 OK\r\n\r\none").await.unwrap();
         output.flush_now();
-        let ResponseBody::Stream(mut body) = answer.await.unwrap().body else {
+        let DynoBody::Stream(mut body) = answer.await.unwrap().body else {
             panic!("a stream")
         };
         assert_eq!(body.recv().await, Some(Ok("one".into())));
@@ -276,7 +277,7 @@ mod tests {
             let written = output.write(&vec![b'x'; 1 << 20]).await;
             (written, output.finish().await)
         });
-        let ResponseBody::Stream(mut body) = answer.await.unwrap().body else {
+        let DynoBody::Stream(mut body) = answer.await.unwrap().body else {
             panic!("a stream")
         };
         tokio::task::yield_now().await;
@@ -313,11 +314,11 @@ mod tests {
         output.write(b"Status: 200 OK\r\n\r\nhalf").await.unwrap();
         output.flush_now();
         assert!(output.abort());
-        let ResponseBody::Stream(mut body) = answer.await.unwrap().body else {
+        let DynoBody::Stream(mut body) = answer.await.unwrap().body else {
             panic!("a stream")
         };
         assert_eq!(body.recv().await, Some(Ok("half".into())));
-        assert_eq!(body.recv().await, Some(Err(ResponseInterrupted)));
+        assert_eq!(body.recv().await, Some(Err(BodyInterrupted)));
     }
 
     #[tokio::test]

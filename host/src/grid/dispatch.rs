@@ -3,13 +3,13 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use corundum_abi::cgi::ResponseHeadError;
 use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
+use corundum_exchange::RequestUsage;
 use tokio::sync::oneshot;
 
 use super::app::{Acquire, App};
@@ -33,33 +33,8 @@ pub struct Served {
     pub release: ReleaseVersion,
     /// How long it waited for a dyno, a start included.
     pub queue: Duration,
-    /// What it costs; complete when the body has ended.
-    pub figures: Arc<Figures>,
-}
-
-/// What a request has cost its dyno.
-#[derive(Debug, Default)]
-pub struct Figures {
-    cpu: AtomicU64,
-    memory: AtomicU64,
-}
-
-impl Figures {
-    /// Time the guest computed.
-    pub fn cpu(&self) -> Duration {
-        Duration::from_nanos(self.cpu.load(Ordering::Relaxed))
-    }
-
-    /// Bytes of the dyno's memory after it, the image included.
-    pub fn memory(&self) -> u64 {
-        self.memory.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, cpu: Duration, memory: usize) {
-        let cpu = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
-        self.cpu.store(cpu, Ordering::Relaxed);
-        self.memory.store(memory as u64, Ordering::Relaxed);
-    }
+    /// What it costs; final when the body has ended.
+    pub usage: Arc<RequestUsage>,
 }
 
 /// A request that no dyno answers.
@@ -116,31 +91,15 @@ impl Grid {
         }
         let queue = arrived.elapsed();
         let (dyno, release) = (lease.name(), lease.release.version);
-        let figures = Arc::new(Figures::default());
-        let response = serve(&self.shared, lease, request, figures.clone()).await?;
+        let usage = Arc::new(RequestUsage::default());
+        let response = serve(&self.shared, lease, request, usage.clone()).await?;
         Ok(Served {
             response,
             dyno,
             release,
             queue,
-            figures,
+            usage,
         })
-    }
-
-    /// Starts a dyno of `app` and lets it wait for a request, as one that has served does: so a new release's first
-    /// request finds one.
-    ///
-    /// # Errors
-    ///
-    /// [`DispatchError`].
-    pub async fn warm(&self, app: &AppName) -> Result<(), DispatchError> {
-        let app = self.shared.app(app).ok_or(DispatchError::NoSuchApp)?;
-        let mut lease = acquire(&self.shared, &app).await?;
-        if lease.dyno.is_none() {
-            start_leased(&self.shared, &mut lease).await?;
-        }
-        lease.give_back();
-        Ok(())
     }
 }
 
@@ -188,7 +147,7 @@ async fn serve(
     shared: &Arc<Shared>,
     lease: Lease,
     request: Request,
-    figures: Arc<Figures>,
+    usage: Arc<RequestUsage>,
 ) -> Result<Response, DispatchError> {
     let (answer, mut answered) = oneshot::channel();
     let progress = Arc::new(Progress::default());
@@ -197,7 +156,7 @@ async fn serve(
         shared: shared.clone(),
         progress: progress.clone(),
         ending: ending.clone(),
-        figures,
+        usage,
     };
     let mut work: Pin<Box<dyn Future<Output = ()> + Send>> =
         Box::pin(exchange.clone().run(lease, request, answer));
@@ -248,7 +207,7 @@ struct Exchange {
     shared: Arc<Shared>,
     progress: Arc<Progress>,
     ending: Arc<OnceLock<Ending>>,
-    figures: Arc<Figures>,
+    usage: Arc<RequestUsage>,
 }
 
 impl Exchange {
@@ -256,7 +215,7 @@ impl Exchange {
         let Some(dyno) = lease.dyno.as_mut() else {
             return;
         };
-        let spent = |cpu, memory| self.figures.set(cpu, memory);
+        let spent = |cpu, memory| self.usage.record(cpu, memory as u64);
         let result = dyno
             .handle(request, answer, self.progress.clone(), spent)
             .await;

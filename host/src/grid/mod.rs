@@ -31,7 +31,7 @@ use crate::image::Image;
 use crate::pack::Pack;
 
 pub use app::{AppStatus, DynoState, DynoStatus};
-pub use dispatch::{DispatchError, Figures, Served};
+pub use dispatch::{DispatchError, Served};
 pub use policy::{Isolation, Limits};
 pub use run::{RunError, RunIo};
 

@@ -5,17 +5,16 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use corundum_abi::names::{AppName, DynoName, ProcessType};
-use futures_util::stream::BoxStream;
+use corundum_exchange::BodyStream;
 use tokio::sync::mpsc;
 
 use super::app::App;
 use super::{Grid, Shared, start};
-use crate::exchange::BodyInterrupted;
 
 /// The streams of a one-off dyno.
 pub struct RunIo {
     /// Its standard input.
-    pub input: BoxStream<'static, Result<Bytes, BodyInterrupted>>,
+    pub input: BodyStream,
     /// Its standard output. Its standard error goes to the app's log.
     pub output: mpsc::Sender<Bytes>,
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
 use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
+use corundum_exchange::{DynoBody, RequestBody};
 use corundum_host::boot::{self, App, BootLimits, Samples, WarmUp};
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
-use corundum_host::exchange::{Request, RequestBody, ResponseBody};
+use corundum_host::exchange::Request;
 use corundum_host::grid::{DispatchError, Grid, GridLog, Isolation, Limits, Release, RunIo};
 use corundum_host::image::Image;
 use corundum_host::log::LogSink;
@@ -271,8 +272,8 @@ impl TestApp {
         let served = self.grid.dispatch(&self.name, request).await?;
         let mut bytes = Vec::new();
         match served.response.body {
-            ResponseBody::Full(body) => bytes.extend_from_slice(&body),
-            ResponseBody::Stream(mut stream) => {
+            DynoBody::Full(body) => bytes.extend_from_slice(&body),
+            DynoBody::Stream(mut stream) => {
                 while let Some(part) = stream.recv().await {
                     let part = part.map_err(|cut| DispatchError::NoResponse(cut.to_string()))?;
                     bytes.extend_from_slice(&part);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use corundum_abi::names::ReleaseVersion;
+use corundum_exchange::{DynoBody, RequestBody};
 use http::header::{
     AUTHORIZATION, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE,
 };
@@ -26,7 +27,7 @@ use super::verdict::{Allowance, Forward, Verdict};
 use super::{Account, deliver, influence, purge, vary};
 use crate::ask::{Answer, Ask};
 use crate::failure::Failure;
-use crate::grid::{DynoBody, Grid, RequestBody};
+use crate::grid::Grid;
 use crate::headers::content_length;
 use crate::log_line::{Entry, Line};
 use crate::reply::Reply;
@@ -130,7 +131,7 @@ pub(crate) fn refresh<G: Grid>(ask: &Ask<G>, request: &Parts, miss: Miss) {
             entry.status = reply.response.status().as_u16();
             if let Some(served) = &reply.served {
                 (entry.dyno, entry.release) = (Some(served.dyno.clone()), Some(served.release));
-                (entry.cpu, entry.memory) = (served.figures.cpu(), served.figures.memory());
+                (entry.cpu, entry.memory) = (served.usage.cpu(), served.usage.memory());
             }
         }
         let line = Line::new(entry, failure);
@@ -408,7 +409,7 @@ impl<G: Grid> Trip<'_, G> {
                 serve(&stored, self.request, Verdict::Miss { why, stored: kept })
             }
             DynoBody::Stream(stream) => {
-                let Some(taken) = self.ask.router.budget.take(0) else {
+                let Some(taken) = self.ask.router.budget.try_reserve(0) else {
                     answer.body = DynoBody::Stream(stream);
                     return self.refused(manner, answer, Refusal::TooLarge, lead).await;
                 };

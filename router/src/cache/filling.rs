@@ -7,14 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use corundum_exchange::{BodyInterrupted, BodyReceiver, Reservation};
 use tokio::sync::{mpsc, watch};
 
 use super::stored::Stored;
-use crate::budget::{PIECE, Taken};
-use crate::grid::DynoGone;
-
-/// A dyno's stream.
-type Stream = mpsc::Receiver<Result<Bytes, DynoGone>>;
+use crate::budget::PIECE;
 
 /// How a body has ended.
 #[derive(Debug, Clone)]
@@ -44,7 +41,7 @@ struct State {
     bytes: usize,
     ending: Option<Ending>,
     /// What is left of a body that was too large.
-    rest: Option<Stream>,
+    rest: Option<BodyReceiver>,
 }
 
 impl Filling {
@@ -66,16 +63,17 @@ impl Filling {
     /// than `idle`. `store` makes an entry of it.
     pub(crate) async fn fill(
         self: Arc<Self>,
-        mut stream: Stream,
+        mut stream: BodyReceiver,
         (most, idle): (usize, Duration),
-        mut taken: Taken,
+        mut taken: Reservation,
         store: impl FnOnce(Bytes) -> Arc<Stored>,
     ) {
         let ending = loop {
             match tokio::time::timeout(idle, stream.recv()).await {
                 Ok(Some(Ok(chunk))) => {
                     let mut state = self.state();
-                    let fits = state.bytes + chunk.len() <= most && taken.grow(chunk.len() + PIECE);
+                    let fits =
+                        state.bytes + chunk.len() <= most && taken.try_grow(chunk.len() + PIECE);
                     state.bytes += chunk.len();
                     state.chunks.push(chunk);
                     if !fits {
@@ -85,7 +83,7 @@ impl Filling {
                     }
                 }
                 Ok(None) => break self.complete(store),
-                Ok(Some(Err(DynoGone))) | Err(_) => break Ending::Broken,
+                Ok(Some(Err(BodyInterrupted))) | Err(_) => break Ending::Broken,
             }
             self.progress.send_replace(());
         };
@@ -127,13 +125,13 @@ impl Filling {
     }
 
     /// The body from its beginning, as it comes.
-    pub(crate) fn read(self: Arc<Self>) -> Stream {
+    pub(crate) fn read(self: Arc<Self>) -> BodyReceiver {
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(self.copy_to(sender));
         receiver
     }
 
-    async fn copy_to(self: Arc<Self>, to: mpsc::Sender<Result<Bytes, DynoGone>>) {
+    async fn copy_to(self: Arc<Self>, to: mpsc::Sender<Result<Bytes, BodyInterrupted>>) {
         let mut progress = self.progress.subscribe();
         let mut next = 0;
         loop {
@@ -157,7 +155,7 @@ impl Filling {
                 (None, Some(Ending::Complete(_))) => return,
                 (None, Some(Ending::TooLarge)) => return self.go_on(to).await,
                 (None, Some(Ending::Broken)) => {
-                    let _ = to.send(Err(DynoGone)).await;
+                    let _ = to.send(Err(BodyInterrupted)).await;
                     return;
                 }
             }
@@ -165,9 +163,9 @@ impl Filling {
     }
 
     /// Goes on with what is left of a body that is not stored. Only one can.
-    async fn go_on(self: Arc<Self>, to: mpsc::Sender<Result<Bytes, DynoGone>>) {
+    async fn go_on(self: Arc<Self>, to: mpsc::Sender<Result<Bytes, BodyInterrupted>>) {
         let Some(mut rest) = self.state().rest.take() else {
-            let _ = to.send(Err(DynoGone)).await;
+            let _ = to.send(Err(BodyInterrupted)).await;
             return;
         };
         // The chunks are not needed any more.
@@ -184,14 +182,14 @@ impl Filling {
 mod tests {
     use super::super::stored::tests::page;
     use super::*;
-    use crate::budget::Budget;
+    use corundum_exchange::BoundedCounter;
 
     #[tokio::test]
     async fn pieces_of_a_byte_are_bounded_by_what_they_take_and_not_by_their_bytes() {
-        let (budget, most) = (Budget::new(64 << 10), 64 << 10);
+        let (budget, most) = (BoundedCounter::new(64 << 10), 64 << 10);
         let filling = Filling::new(Arc::new(page()), None);
         let (sender, stream) = mpsc::channel(1);
-        let taken = budget.take(0).unwrap();
+        let taken = budget.try_reserve(0).unwrap();
         let limits = (most, Duration::from_secs(5));
         let store = |body| Arc::new(page().with_body(body));
         let filled = tokio::spawn(filling.clone().fill(stream, limits, taken, store));

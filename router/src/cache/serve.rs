@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use corundum_exchange::RequestBody;
 use http::request::Parts;
 use hyper::body::Incoming;
 
@@ -15,7 +16,7 @@ use super::stored::Stored;
 use super::verdict::{Bypass, Verdict};
 use crate::ask::Ask;
 use crate::failure::Failure;
-use crate::grid::{Grid, RequestBody};
+use crate::grid::Grid;
 use crate::inflow::Inflow;
 use crate::reply::Reply;
 use crate::traffic::Ticket;

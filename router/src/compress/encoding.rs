@@ -7,10 +7,10 @@ use std::io;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use corundum_exchange::Reservation;
 
 use super::encoder::Encoder;
 use crate::body::{Outcome, Source};
-use crate::budget::Taken;
 
 /// Bytes that are encoded before other tasks of the thread have their turn: some hundred microseconds.
 const STEP: usize = 32 << 10;
@@ -23,7 +23,7 @@ pub(crate) struct Encoding {
     /// What came of it last and is not encoded yet.
     piece: Bytes,
     /// Given back with its memory as soon as the body has ended, however slow the client is.
-    encoder: Option<(Encoder, Taken)>,
+    encoder: Option<(Encoder, Reservation)>,
     /// Whether the encoder holds something back.
     held: bool,
     /// Whether the thread's other tasks are to have their turn.
@@ -33,7 +33,11 @@ pub(crate) struct Encoding {
 
 impl Encoding {
     /// The body of `source`, of which the app has said how long it is or not.
-    pub(crate) fn new(source: Source, length: Option<u64>, encoder: (Encoder, Taken)) -> Self {
+    pub(crate) fn new(
+        source: Source,
+        length: Option<u64>,
+        encoder: (Encoder, Reservation),
+    ) -> Self {
         Self {
             source,
             left: length,
@@ -187,19 +191,19 @@ mod tests {
     use super::super::encoder::tests::decoded;
     use super::super::encoder::{Effort, MEMORY};
     use super::*;
-    use crate::budget::Budget;
     use crate::coding::Coding;
+    use corundum_exchange::BoundedCounter;
 
-    fn encoding(budget: &Arc<Budget>, body: Vec<u8>) -> Encoding {
+    fn encoding(budget: &Arc<BoundedCounter>, body: Vec<u8>) -> Encoding {
         let encoder = Encoder::new(Coding::Gzip, Effort::Passing).unwrap();
-        let taken = budget.take(MEMORY).unwrap();
+        let taken = budget.try_reserve(MEMORY).unwrap();
         Encoding::new(Source::Full(body.into()), None, (encoder, taken))
     }
 
     #[test]
     fn a_large_body_lets_others_have_their_turn_after_each_step() {
         let body = vec![b'x'; 20 * STEP];
-        let mut encoding = encoding(&Budget::new(MEMORY), body.clone());
+        let mut encoding = encoding(&BoundedCounter::new(MEMORY), body.clone());
         let mut context = Context::from_waker(Waker::noop());
         let (mut turns, mut out) = (0, Vec::new());
         while !encoding.is_complete() {
@@ -216,14 +220,14 @@ mod tests {
 
     #[test]
     fn an_encoders_room_comes_back_when_the_body_has_ended_or_is_given_up() {
-        let budget = Budget::new(MEMORY);
+        let budget = BoundedCounter::new(MEMORY);
         let mut context = Context::from_waker(Waker::noop());
         let mut ended = encoding(&budget, b"a page".to_vec());
-        assert!(budget.take(1).is_none());
+        assert!(budget.try_reserve(1).is_none());
         assert!(ended.poll(&mut context).is_ready() && ended.is_complete());
         let given_up = encoding(&budget, b"a page".to_vec());
-        assert!(budget.take(1).is_none());
+        assert!(budget.try_reserve(1).is_none());
         drop(given_up);
-        assert!(budget.take(MEMORY).is_some());
+        assert!(budget.try_reserve(MEMORY).is_some());
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod suits;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use corundum_exchange::{BoundedCounter, Reservation};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
@@ -24,7 +25,6 @@ use http_body::Body;
 use self::encoder::{Effort, Encoder};
 use self::encoding::Encoding;
 use crate::body::{ResponseBody, Source};
-use crate::budget::{Budget, Taken};
 use crate::cache::verdict::Verdict;
 use crate::coding::Coding;
 use crate::headers::content_length;
@@ -46,7 +46,7 @@ pub(crate) const AT_ONCE: usize = 64 << 10;
 /// under way may take; without room left, bodies go out as they are.
 pub(crate) fn compress(
     compression: Compression,
-    encoders: &Arc<Budget>,
+    encoders: &Arc<BoundedCounter>,
     request: &Parts,
     verdict: Verdict,
     mut response: Response<ResponseBody>,
@@ -91,7 +91,7 @@ fn length(request: &Parts, response: &Response<ResponseBody>) -> Option<u64> {
 }
 
 fn encode(
-    encoders: &Arc<Budget>,
+    encoders: &Arc<BoundedCounter>,
     request: &Parts,
     length: Option<u64>,
     mut response: Response<ResponseBody>,
@@ -121,11 +121,15 @@ fn encode(
 
 /// What is needed for a body that is encoded in parts. A client of HTTP/1.0 could not tell its end from a connection
 /// that broke.
-fn in_parts(encoders: &Arc<Budget>, version: Version, coding: Coding) -> Option<(Encoder, Taken)> {
+fn in_parts(
+    encoders: &Arc<BoundedCounter>,
+    version: Version,
+    coding: Coding,
+) -> Option<(Encoder, Reservation)> {
     if version < Version::HTTP_11 {
         return None;
     }
-    let taken = encoders.take(encoder::MEMORY)?;
+    let taken = encoders.try_reserve(encoder::MEMORY)?;
     let encoder = Encoder::new(coding, Effort::Passing).ok()?;
     Some((encoder, taken))
 }
@@ -154,7 +158,7 @@ mod tests {
         let mut response = Response::new(ResponseBody::from(body));
         let html = HeaderValue::from_static("text/html");
         response.headers_mut().insert(CONTENT_TYPE, html);
-        let encoders = Budget::new(room);
+        let encoders = BoundedCounter::new(room);
         compress(
             Compression::On,
             &encoders,

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use corundum_exchange::DynoBody;
 use corundum_router::cache::Cache;
 use corundum_router::failure::Failure;
-use corundum_router::grid::DynoBody;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use corundum_exchange::DynoBody;
 use corundum_router::cache::{Cache, Scope};
 use corundum_router::failure::Failure;
-use corundum_router::grid::DynoBody;
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 

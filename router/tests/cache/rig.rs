@@ -12,10 +12,11 @@ use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::names::{AppName, ReleaseVersion};
 use corundum_abi::scgi::RequestHead;
+use corundum_exchange::{DynoBody, RequestBody};
 use corundum_router::cache::Cache;
 use corundum_router::compress::Compression;
 use corundum_router::failure::Failure;
-use corundum_router::grid::{Dispatched, DynoBody, Figures, Grid, RequestBody};
+use corundum_router::grid::{Dispatched, Grid};
 use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
@@ -89,17 +90,6 @@ struct FakeGrid {
     lines: Mutex<Vec<String>>,
 }
 
-struct NoFigures;
-
-impl Figures for NoFigures {
-    fn cpu(&self) -> Duration {
-        Duration::ZERO
-    }
-    fn memory(&self) -> u64 {
-        0
-    }
-}
-
 impl Grid for FakeGrid {
     fn route(&self, host: &str) -> Option<Arc<Site>> {
         let name = host.split('.').next().unwrap_or_default();
@@ -147,7 +137,7 @@ impl Grid for FakeGrid {
             dyno: "web.1".parse().unwrap(),
             release,
             queue: Duration::ZERO,
-            figures: Arc::new(NoFigures),
+            usage: Arc::default(),
         })
     }
 

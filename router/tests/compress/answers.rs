@@ -1,7 +1,7 @@
 //! Which answers are encoded, and what they say of themselves.
 
+use corundum_exchange::DynoBody;
 use corundum_router::compress::Compression;
-use corundum_router::grid::DynoBody;
 use proptest::prelude::*;
 
 use super::decode::text;

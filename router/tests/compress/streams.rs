@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use corundum_router::grid::{DynoBody, DynoGone};
+use corundum_exchange::{BodyInterrupted, DynoBody};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::decode::{decoded, text};
 use super::rig::{Answer, App, Got, Rig};
 
-type Sender = mpsc::Sender<Result<Bytes, DynoGone>>;
+type Sender = mpsc::Sender<Result<Bytes, BodyInterrupted>>;
 
 /// An app that gives its body to `give`, with these headers.
 fn streaming<F>(
@@ -100,7 +100,7 @@ async fn a_dyno_that_dies_in_the_middle_leaves_a_transfer_without_an_end() {
     for coding in ["gzip", "br", "zstd"] {
         let rig = Rig::start(streaming(HTML, |sender| async move {
             give(&sender, "<html>one").await;
-            let _ = sender.send(Err(DynoGone)).await;
+            let _ = sender.send(Err(BodyInterrupted)).await;
         }))
         .await;
         let (mut stream, mut answer) = (open(&rig, coding).await, Vec::new());

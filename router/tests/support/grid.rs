@@ -9,8 +9,9 @@ use bytes::Bytes;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::names::{AppName, ReleaseVersion};
 use corundum_abi::scgi::RequestHead;
+use corundum_exchange::{BodyInterrupted, DynoBody, RequestBody, RequestUsage};
 use corundum_router::failure::Failure;
-use corundum_router::grid::{Dispatched, DynoBody, DynoGone, Figures, Grid, RequestBody};
+use corundum_router::grid::{Dispatched, Grid};
 use corundum_router::log_line::Line;
 use corundum_router::site::Site;
 use futures_util::StreamExt;
@@ -31,17 +32,6 @@ pub(crate) struct FakeGrid {
     pub(crate) max_body: Option<u64>,
     /// The same for as long as the grid lives, as a node's are.
     pub(crate) sites: Mutex<HashMap<String, Arc<Site>>>,
-}
-
-struct NoFigures;
-
-impl Figures for NoFigures {
-    fn cpu(&self) -> Duration {
-        Duration::from_millis(3)
-    }
-    fn memory(&self) -> u64 {
-        4096
-    }
 }
 
 /// A dyno in use.
@@ -98,7 +88,7 @@ fn stream(
     grid: &FakeGrid,
     pieces: Vec<Bytes>,
     pause: Duration,
-    end: Result<(), DynoGone>,
+    end: Result<(), BodyInterrupted>,
 ) -> DynoBody {
     let (sender, receiver) = mpsc::channel(1);
     let (busy, written) = (Busy::new(&grid.busy), grid.written.clone());
@@ -112,7 +102,7 @@ fn stream(
             tokio::time::sleep(pause).await;
         }
         if end.is_err() {
-            let _ = sender.send(Err(DynoGone)).await;
+            let _ = sender.send(Err(BodyInterrupted)).await;
         }
         drop(busy);
     });
@@ -166,7 +156,7 @@ impl Grid for FakeGrid {
                 DynoBody::Full("not to be sent".into())
             }
             "/stream" => stream(self, vec!["one".into(), "two".into()], soon, Ok(())),
-            "/broken" => stream(self, vec!["one".into()], soon, Err(DynoGone)),
+            "/broken" => stream(self, vec!["one".into()], soon, Err(BodyInterrupted)),
             "/stuck" => stream(self, vec!["one".into()], never, Ok(())),
             "/large" => {
                 let piece = Bytes::from(vec![b'x'; 64 << 10]);
@@ -202,13 +192,15 @@ impl Grid for FakeGrid {
             },
         };
         drop(busy);
+        let usage = Arc::new(RequestUsage::default());
+        usage.record(Duration::from_millis(3), 4096);
         Ok(Dispatched {
             head: ResponseHead { status, headers },
             body,
             dyno: "web.1".parse().unwrap(),
             release: ReleaseVersion(6),
             queue: Duration::ZERO,
-            figures: Arc::new(NoFigures),
+            usage,
         })
     }
 
