@@ -7,7 +7,7 @@ use http::header::{DATE, VIA};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 
-use crate::connection::Connection;
+use crate::client_info::ClientInfo;
 use crate::failure::Failure;
 use crate::gateway;
 use crate::grid::Grid;
@@ -21,7 +21,7 @@ use crate::site::Site;
 pub(crate) struct Ask<G> {
     pub(crate) router: Arc<Router<G>>,
     pub(crate) site: Arc<Site>,
-    pub(crate) connection: Connection,
+    pub(crate) connection: ClientInfo,
     pub(crate) host: Arc<str>,
     /// The request's id.
     pub(crate) id: RequestId,

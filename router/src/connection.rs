@@ -1,95 +1,270 @@
-//! What is known of the connection that a request came over.
+//! One connection, from its first byte to its end, whatever it comes over.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use corundum_abi::names::AppName;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
-/// A client's connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
-    /// The client.
-    pub peer: SocketAddr,
-    /// Its IP address as apps and logs have it.
-    pub address: Arc<str>,
-    /// The address it connected to.
-    pub local: SocketAddr,
-    /// Whether it is encrypted.
-    pub tls: bool,
-    /// Which hosts it may ask for.
-    pub hosts: Hosts,
+use crate::body::response_body::ResponseBody;
+use crate::client_info::ClientInfo;
+use crate::connection_state::{ConnectionState, RequestHandle, TrackedBody};
+use crate::exchange::Exchange;
+use crate::grid::Grid;
+use crate::http1::validator::{HttpVersion, ValidatingIo};
+use crate::router::Router;
+use crate::server::ServerLimits;
+use crate::service;
+
+/// Bytes of a stream's body that an HTTP/2 client may send before they are asked for: no more than what is gathered of
+/// a body before a dyno is taken, so that a client cannot have more kept by opening streams than by opening connections.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of a response that are kept for a stream whose client does not take them.
+const STREAM_UNSENT: usize = 256 << 10;
+
+/// How far a listener's end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum ShutdownPhase {
+    /// Connections go on.
+    Serving,
+    /// No connection is accepted any more. Each HTTP/1 connection is told with its next response that it was the last, each
+    /// HTTP/2 connection at once (RFC 9113 section 6.8).
+    Closing,
+    /// Connections without a request are closed.
+    Ending,
 }
 
-/// The hosts that a connection may ask for: those that its certificate is for (RFC 9110 section 7.4), since a client
-/// that was shown one app's certificate must not be led to another app.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Hosts {
-    /// Any: there is no certificate.
-    #[default]
-    Any,
-    /// Names of a certificate, in lower case, as far as they lead to its app, if it is one's. `*.example` stands for one
-    /// label (RFC 6125 section 6.4.3).
-    Named(Option<AppName>, Arc<[Box<str>]>),
+/// Waits for a phase or a later one.
+async fn reached(stop: &mut watch::Receiver<ShutdownPhase>, phase: ShutdownPhase) {
+    // A sender that has gone says nothing more: the process ends.
+    let _ = stop.wait_for(|now| *now >= phase).await;
 }
 
-impl Connection {
-    /// One that may ask for any host, and is not encrypted.
-    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+/// What all connections of a listener are served with.
+pub(crate) struct ConnectionHandler<G> {
+    router: Arc<Router<G>>,
+    limits: ServerLimits,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    stop: watch::Receiver<ShutdownPhase>,
+}
+
+impl<G: Grid> ConnectionHandler<G> {
+    /// Serves with `limits` until the sender of `stop` is dropped or says otherwise.
+    pub(crate) fn new(
+        router: Arc<Router<G>>,
+        limits: ServerLimits,
+        stop: watch::Receiver<ShutdownPhase>,
+    ) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            // The guard times heads, and answers those that are late.
+            .header_read_timeout(None)
+            .max_headers(limits.headers)
+            .max_buf_size(limits.buffer);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(crate::http1::MAX_HEAD as u32)
+            .max_pending_accept_reset_streams(limits.resets)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_UNSENT)
+            .keep_alive_interval(Duration::from_secs(20));
         Self {
-            peer,
-            address: peer.ip().to_canonical().to_string().into(),
-            local,
-            tls: false,
-            hosts: Hosts::Any,
+            router,
+            limits,
+            http1,
+            http2,
+            stop,
         }
     }
 
-    /// `http` or `https`.
-    pub fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
+    /// Serves one connection until it ends.
+    pub(crate) async fn connection<S>(&self, stream: S, connection: ClientInfo)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let peer = connection.peer;
+        if let Err(error) = self.messages(stream, connection).await {
+            tracing::debug!(%error, %peer, "connection");
+        }
     }
-}
 
-impl Hosts {
-    /// Whether `host` (lower case, without a port) of `app` is one of them.
-    pub fn allow(&self, app: &AppName, host: &str) -> bool {
-        // A name may be written with its root (RFC 3986 section 3.2.2).
-        let host = host.strip_suffix('.').unwrap_or(host);
-        let covers = |name: &str| match name.strip_prefix("*.") {
-            Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
-            None => name == host,
-        };
-        match self {
-            Self::Any => true,
-            Self::Named(owner, names) => {
-                owner.as_ref().is_none_or(|owner| owner == app)
-                    && names.iter().any(|name| covers(name))
+    async fn messages<S>(&self, stream: S, connection: ClientInfo) -> Result<(), BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut stop = self.stop.clone();
+        let state = Arc::new(ConnectionState::default());
+        let (head, fields) = (self.limits.head, self.limits.headers);
+        let mut stream = ValidatingIo::new(stream, state.clone(), head, fields);
+        loop {
+            // Without a parser: one that waits keeps 8 KiB to read into, and its state.
+            let patience = if state.has_begun() {
+                self.limits.idle
+            } else {
+                head
+            };
+            let first = tokio::select! {
+                first = tokio::time::timeout(patience, stream.first()) => first,
+                () = reached(&mut stop, ShutdownPhase::Ending) => return Ok(()),
+            };
+            let Ok(Ok(Some(protocol))) = first else {
+                return Ok(());
+            };
+            let service = self.service(connection.clone(), state.clone());
+            match protocol {
+                HttpVersion::Http2 => return self.http2(stream, service, &state, &mut stop).await,
+                HttpVersion::Http1 => match self.http1(stream, service, &state, &mut stop).await? {
+                    Some(idle) => stream = idle,
+                    None => return Ok(()),
+                },
             }
         }
     }
+
+    /// Serves HTTP/1 until the connection ends, or falls idle: then it is given back.
+    async fn http1<S>(
+        &self,
+        stream: ValidatingIo<S>,
+        service: impl HttpService,
+        state: &ConnectionState,
+        stop: &mut watch::Receiver<ShutdownPhase>,
+    ) -> Result<Option<ValidatingIo<S>>, BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = self.http1.serve_connection(TokioIo::new(stream), service);
+        // In a box, so that an idle connection does not keep the room.
+        let mut connection = Box::pin(connection);
+        tokio::select! {
+            biased;
+            result = &mut connection => return Ok(result.map(|()| None)?),
+            () = state.cut() => return Ok(None),
+            () = state.quiet(self.limits.park) => {
+                let parts = std::pin::Pin::into_inner(connection).into_parts();
+                return Ok(Some(parts.io.into_inner()));
+            }
+            () = reached(stop, ShutdownPhase::Ending) => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            result = connection => Ok(result.map(|()| None)?),
+            () = state.cut() => Ok(None),
+        }
+    }
+
+    /// Serves HTTP/2 until the connection ends, or has been idle for too long.
+    async fn http2<S>(
+        &self,
+        stream: ValidatingIo<S>,
+        service: impl HttpService,
+        state: &ConnectionState,
+        stop: &mut watch::Receiver<ShutdownPhase>,
+    ) -> Result<(), BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = self.http2.serve_connection(TokioIo::new(stream), service);
+        let mut connection = Box::pin(connection);
+        tokio::select! {
+            biased;
+            result = &mut connection => return Ok(result?),
+            () = state.cut() => return Ok(()),
+            () = state.quiet(self.limits.idle) => {}
+            () = reached(stop, ShutdownPhase::Closing) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        // A client that neither closes nor asks for anything more would stay for ever.
+        tokio::select! {
+            result = &mut connection => Ok(result?),
+            () = state.cut() => Ok(()),
+            () = state.quiet(self.limits.idle) => Ok(()),
+        }
+    }
+
+    fn service(&self, connection: ClientInfo, state: Arc<ConnectionState>) -> impl HttpService {
+        let router = self.router.clone();
+        let stop = self.stop.clone();
+        hyper::service::service_fn(move |request: Request<Incoming>| {
+            let stop = stop.clone();
+            let http1 = request.version() < http::Version::HTTP_2;
+            let in_flight = state.begin();
+            let handle = in_flight.handle();
+            let served = match handle.refusal() {
+                Some(failure) => service::now(refused(failure, request, &connection, handle)),
+                None => service::serve(&router, &connection, request, handle),
+            };
+            async move {
+                let mut response = served.await;
+                if http1 && *stop.borrow() != ShutdownPhase::Serving {
+                    close_after(&mut response);
+                }
+                Ok::<_, Infallible>(response.map(|body| in_flight.hold(body)))
+            }
+        })
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Any error that ends a connection.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-    #[test]
-    fn a_certificates_wildcard_stands_for_one_label() {
-        let app: AppName = "one-app".parse().unwrap();
-        let names = ["a.example".into(), "*.b.example".into()].into();
-        let hosts = Hosts::Named(Some(app.clone()), names);
-        for (host, allowed) in [
-            ("a.example", true),
-            ("a.example.", true),
-            ("x.a.example", false),
-            ("x.b.example", true),
-            ("x.y.b.example", false),
-            ("b.example", false),
-        ] {
-            assert_eq!(hosts.allow(&app, host), allowed, "{host}");
-        }
-        let other: AppName = "another".parse().unwrap();
-        assert!(!hosts.allow(&other, "a.example"));
-        assert!(Hosts::Any.allow(&other, "anything"));
-    }
+/// The answer to what the guard has not let pass; `request` came in its place.
+fn refused(
+    failure: &crate::failure::Failure,
+    request: Request<Incoming>,
+    connection: &ClientInfo,
+    handle: &RequestHandle,
+) -> Response<ResponseBody> {
+    let (parts, _) = request.into_parts();
+    let mut response = Exchange::new(&parts, connection, handle).refuse(failure, &parts);
+    close_after(&mut response);
+    response
+}
+
+/// Makes a response the last of its connection.
+fn close_after(response: &mut Response<ResponseBody>) {
+    let close = http::HeaderValue::from_static("close");
+    response
+        .headers_mut()
+        .insert(http::header::CONNECTION, close);
+}
+
+/// A service as hyper wants it.
+pub(crate) trait HttpService:
+    Service<
+        Request<Incoming>,
+        Response = Response<TrackedBody<ResponseBody>>,
+        Error = Infallible,
+        Future: Future<Output = Result<Response<TrackedBody<ResponseBody>>, Infallible>>
+                    + Send
+                    + 'static,
+    > + Send
+    + Unpin
+    + 'static
+{
+}
+
+impl<T> HttpService for T where
+    T: Service<
+            Request<Incoming>,
+            Response = Response<TrackedBody<ResponseBody>>,
+            Error = Infallible,
+            Future: Future<Output = Result<Response<TrackedBody<ResponseBody>>, Infallible>>
+                        + Send
+                        + 'static,
+        > + Send
+        + Unpin
+        + 'static
+{
 }

@@ -9,21 +9,21 @@ use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 
-use crate::body::{End, OnEnd, Outcome, ResponseBody, Source};
+use crate::body::response_body::{End, OnEnd, Outcome, ResponseBody, Source};
+use crate::body::response_buffer::ResponseBuffer;
 use crate::cache::{CACHE_STATUS, X_CACHE};
-use crate::connection::Connection;
+use crate::client_info::ClientInfo;
+use crate::concurrency_limit::Permit;
+use crate::connection_state::RequestHandle;
 use crate::error_page;
 use crate::failure::Failure;
 use crate::grid::Grid;
 use crate::headers::content_length;
-use crate::load::Place;
 use crate::log_line::{Entry, Line};
-use crate::outflow::Outflow;
 use crate::reply::Reply;
 use crate::request_id::REQUEST_ID;
 use crate::router::Router;
 use crate::site::Site;
-use crate::traffic::Ticket;
 
 /// What is gathered of a request for its log line.
 pub(crate) struct Exchange {
@@ -32,11 +32,11 @@ pub(crate) struct Exchange {
     /// Whose it is, once that is known.
     pub(crate) site: Option<Arc<Site>>,
     /// Its place on its connection.
-    pub(crate) ticket: Ticket,
+    pub(crate) handle: RequestHandle,
 }
 
 impl Exchange {
-    pub(crate) fn new(parts: &Parts, connection: &Connection, ticket: &Ticket) -> Self {
+    pub(crate) fn new(parts: &Parts, connection: &ClientInfo, handle: &RequestHandle) -> Self {
         let target = parts
             .uri
             .path_and_query()
@@ -57,14 +57,14 @@ impl Exchange {
             entry,
             started: Instant::now(),
             site: None,
-            ticket: ticket.clone(),
+            handle: handle.clone(),
         }
     }
 
     /// Logs and counts the request, which has ended well or in `failure`, if it is any app's.
     pub(crate) fn end<G: Grid>(self, grid: &G, failure: Option<Failure>) {
         if let Some(site) = &self.site {
-            site.figures.record(&self.entry, failure.as_ref());
+            site.metrics.record(&self.entry, failure.as_ref());
             grid.log(&site.app, Line::new(self.entry, failure));
         }
     }
@@ -106,7 +106,7 @@ impl Exchange {
         router: &Router<G>,
         reply: Reply,
         parts: &Parts,
-        place: Place,
+        permit: Permit,
     ) -> Response<ResponseBody> {
         let mut response = reply.response;
         let status = response.status();
@@ -125,11 +125,11 @@ impl Exchange {
                 headers.remove(CONTENT_LENGTH);
                 Source::Full(bytes)
             }
-            DynoBody::Stream(stream) => Source::Stream(Outflow::start(
+            DynoBody::Stream(stream) => Source::Stream(ResponseBuffer::start(
                 stream,
                 &router.limits,
-                &router.budget,
-                &self.ticket,
+                &router.memory_budget,
+                &self.handle,
             )),
         };
         let length = content_length(headers);
@@ -159,7 +159,7 @@ impl Exchange {
                 self.entry.status = failure.status().as_u16();
             }
             self.end(&*grid, failure);
-            drop(place);
+            drop(permit);
         });
         response.map(|()| ResponseBody::new(source, length, Some(on_end)))
     }

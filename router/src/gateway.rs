@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
-use crate::connection::Connection;
+use crate::client_info::ClientInfo;
 use crate::failure::Failure;
 use crate::limits::Limits;
 
@@ -17,7 +17,7 @@ use crate::limits::Limits;
 pub(crate) fn scgi_head(
     parts: &Parts,
     host: &str,
-    connection: &Connection,
+    connection: &ClientInfo,
     length: Option<u64>,
 ) -> RequestHead {
     let mut head = RequestHeadWriter::new(Vec::with_capacity(1024), length);
@@ -156,7 +156,7 @@ mod tests {
 
     fn fields(request: Request<()>) -> Vec<(String, String)> {
         let (peer, local) = ("10.0.0.1:5", "10.0.0.2:80");
-        let connection = Connection::new(peer.parse().unwrap(), local.parse().unwrap());
+        let connection = ClientInfo::new(peer.parse().unwrap(), local.parse().unwrap());
         let head = scgi_head(&request.into_parts().0, "a.example", &connection, Some(0));
         let text = String::from_utf8(head.as_bytes().to_vec()).unwrap();
         let fields: Vec<String> = text

@@ -10,7 +10,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use crate::connection::Connection;
+use crate::client_info::ClientInfo;
 use crate::request_id::{REQUEST_ID, RequestId};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -74,7 +74,7 @@ fn lower_host(headers: &mut HeaderMap) {
 }
 
 /// The whole `X-Forwarded-For` of a request.
-pub(crate) fn forwarded_for(headers: &HeaderMap, connection: &Connection) -> Arc<str> {
+pub(crate) fn forwarded_for(headers: &HeaderMap, connection: &ClientInfo) -> Arc<str> {
     if !headers.contains_key(&FORWARDED_FOR) {
         return connection.address.clone();
     }
@@ -87,7 +87,7 @@ pub(crate) fn forwarded_for(headers: &HeaderMap, connection: &Connection) -> Arc
 }
 
 /// Adds what the router tells an app of a request.
-pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &Connection, id: &RequestId) {
+pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &ClientInfo, id: &RequestId) {
     let forwarded = forwarded_for(headers, connection);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)

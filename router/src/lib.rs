@@ -1,43 +1,39 @@
 //! The router: listeners, routing by host, and what a client gets when no dyno answers.
 //!
 //! [`server`] accepts connections, [`service`] takes a request through its life, [`grid`] is the little the router
-//! knows of dynos, [`failure`] holds every code of the contract, and [`figures`] what is counted. The router never links the engine: its tests run
+//! knows of dynos, [`failure`] holds every code of the contract, and [`metrics`] what is counted. The router never links the engine: its tests run
 //! against a grid of a few lines.
 
 #![forbid(unsafe_code)]
 
+pub mod acme_http01;
 mod ask;
-pub mod body;
-mod budget;
-mod byte_range;
+mod body;
 pub mod cache;
-pub mod challenges;
-mod check;
-pub mod coding;
+pub mod client_info;
 pub mod compress;
-pub mod connection;
+mod concurrency_limit;
+mod connection;
+mod connection_state;
 mod error_page;
 mod exchange;
 pub mod failure;
-pub mod figures;
 pub mod files;
 mod gateway;
 pub mod grid;
-pub mod guard;
 mod headers;
-pub mod https;
-mod inflow;
+pub mod http1;
+pub mod https_policy;
 pub mod limits;
-mod load;
 pub mod log_line;
-mod outflow;
+pub mod metrics;
 pub mod own_page;
 mod reply;
 pub mod request_id;
 pub mod router;
+pub mod semantics;
 pub mod server;
 mod service;
-mod serving;
 pub mod site;
 pub mod tls;
-mod traffic;
+mod validate;

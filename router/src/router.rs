@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use corundum_exchange::BoundedCounter;
 
+use crate::acme_http01::Http01Challenges;
 use crate::cache::{self, Cache};
-use crate::challenges::Challenges;
-use crate::figures::RouterFigures;
 use crate::grid::Grid;
 use crate::limits::Limits;
+use crate::metrics::RouterMetrics;
 
 /// A router in front of a grid.
 pub struct Router<G> {
     pub(crate) grid: Arc<G>,
-    pub(crate) figures: Arc<RouterFigures>,
+    pub(crate) metrics: Arc<RouterMetrics>,
     pub(crate) limits: Limits,
-    pub(crate) challenges: Arc<Challenges>,
+    pub(crate) http01_challenges: Arc<Http01Challenges>,
     /// What bodies may keep waiting.
-    pub(crate) budget: Arc<BoundedCounter>,
+    pub(crate) memory_budget: Arc<BoundedCounter>,
     /// What the encoders of bodies that are under way may take.
-    pub(crate) encoders: Arc<BoundedCounter>,
+    pub(crate) encoder_budget: Arc<BoundedCounter>,
     pub(crate) cache: Arc<Cache>,
 }
 
@@ -33,10 +33,10 @@ impl<G: Grid> Router<G> {
     pub fn with_limits(grid: Arc<G>, limits: Limits) -> Self {
         Self {
             grid,
-            figures: Arc::default(),
-            challenges: Arc::default(),
-            budget: BoundedCounter::new(limits.buffers),
-            encoders: BoundedCounter::new(limits.encoders),
+            metrics: Arc::default(),
+            http01_challenges: Arc::default(),
+            memory_budget: BoundedCounter::new(limits.buffers),
+            encoder_budget: BoundedCounter::new(limits.encoders),
             cache: Arc::new(Cache::new(cache::DEFAULT_BYTES)),
             limits,
         }
@@ -49,12 +49,12 @@ impl<G: Grid> Router<G> {
     }
 
     /// What is counted of the router itself.
-    pub fn figures(&self) -> &Arc<RouterFigures> {
-        &self.figures
+    pub fn metrics(&self) -> &Arc<RouterMetrics> {
+        &self.metrics
     }
 
     /// Answers that ACME servers look for; they prevail over apps and redirects.
-    pub fn challenges(&self) -> &Arc<Challenges> {
-        &self.challenges
+    pub fn http01_challenges(&self) -> &Arc<Http01Challenges> {
+        &self.http01_challenges
     }
 }

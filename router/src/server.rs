@@ -8,10 +8,10 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::connection::Connection;
+use crate::client_info::ClientInfo;
+use crate::connection::{ConnectionHandler, ShutdownPhase};
 use crate::grid::Grid;
 use crate::router::Router;
-use crate::serving::{Phase, Serving};
 use crate::tls;
 use crate::tls::certificates::Certificates;
 
@@ -102,16 +102,20 @@ async fn serve<G: Grid>(
     limits: ServerLimits,
     stop: impl Future<Output = ()>,
 ) {
-    let (stopping, stopped) = watch::channel(Phase::Serving);
-    let serving = Arc::new(Serving::new(router.clone(), limits.clone(), stopped));
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let (stopping, stopped) = watch::channel(ShutdownPhase::Serving);
+    let serving = Arc::new(ConnectionHandler::new(
+        router.clone(),
+        limits.clone(),
+        stopped,
+    ));
+    let permits = Arc::new(Semaphore::new(limits.connections));
     let mut stop = std::pin::pin!(stop);
     loop {
-        let place = tokio::select! {
-            place = places.clone().acquire_owned() => place,
+        let permit = tokio::select! {
+            permit = permits.clone().acquire_owned() => permit,
             () = &mut stop => break,
         };
-        let Ok(place) = place else { break };
+        let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
@@ -128,34 +132,35 @@ async fn serve<G: Grid>(
         let _ = stream.set_nodelay(true);
         let _ = set_tcp_user_timeout(&stream, UNREAD);
         let local: SocketAddr = stream.local_addr().unwrap_or(peer);
-        let seen = Connection {
+        let seen = ClientInfo {
             tls: matches!(security, Security::Tls(_)),
-            ..Connection::new(peer, local)
+            ..ClientInfo::new(peer, local)
         };
-        let (serving, open) = (serving.clone(), router.figures.connection());
+        let (serving, open) = (serving.clone(), router.metrics.connection());
         let (security, most) = (security.clone(), limits.handshake);
         tokio::spawn(async move {
             match security {
                 Security::Plain => serving.connection(stream, seen).await,
                 Security::Tls(certificates) => {
-                    if let Some(secured) = tls::accept::accept(&certificates, stream, most).await {
+                    if let Some(secured) = tls::handshake::accept(&certificates, stream, most).await
+                    {
                         let hosts = secured.hosts;
-                        let seen = Connection { hosts, ..seen };
+                        let seen = ClientInfo { hosts, ..seen };
                         // Boxed, so that plain connections take no room for what only these need.
                         Box::pin(serving.connection(secured.stream, seen)).await;
                     }
                 }
             }
-            drop((place, open));
+            drop((permit, open));
         });
     }
     drop(listener);
     let everyone = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    let ended = || places.acquire_many(everyone);
+    let ended = || permits.acquire_many(everyone);
     let linger = limits.linger.min(limits.drain);
-    let _ = stopping.send(Phase::Closing);
+    let _ = stopping.send(ShutdownPhase::Closing);
     if tokio::time::timeout(linger, ended()).await.is_err() {
-        let _ = stopping.send(Phase::Ending);
+        let _ = stopping.send(ShutdownPhase::Ending);
         let _ = tokio::time::timeout(limits.drain - linger, ended()).await;
     }
 }

@@ -14,22 +14,22 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::ask::Ask;
-use crate::body::ResponseBody;
+use crate::body::response_body::ResponseBody;
 use crate::cache::lookup::Admission;
-use crate::check;
+use crate::client_info::ClientInfo;
 use crate::compress::{self, Compression};
-use crate::connection::Connection;
+use crate::concurrency_limit::Permit;
+use crate::connection_state::RequestHandle;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::files::deliver::deliver;
+use crate::files::delivery::deliver;
 use crate::grid::Grid;
 use crate::headers;
-use crate::load::Place;
 use crate::reply::Reply;
 use crate::request_id::RequestId;
 use crate::router::Router;
 use crate::site::Service;
-use crate::traffic::Ticket;
+use crate::validate;
 
 /// A response that is there, or is waited for.
 pub(crate) type Served = Either<
@@ -45,21 +45,21 @@ pub(crate) fn now(response: Response<ResponseBody>) -> Served {
 /// Serves one request.
 pub(crate) fn serve<G: Grid>(
     router: &Arc<Router<G>>,
-    connection: &Connection,
+    connection: &ClientInfo,
     request: Request<Incoming>,
-    ticket: &Ticket,
+    handle: &RequestHandle,
 ) -> Served {
     let (parts, body) = request.into_parts();
-    let mut exchange = Exchange::new(&parts, connection, ticket);
-    let host = match check::host(&parts) {
+    let mut exchange = Exchange::new(&parts, connection, handle);
+    let host = match validate::host(&parts) {
         Ok(host) => host,
         Err(failure) => return now(exchange.refuse(&failure, &parts)),
     };
-    if let Some(answer) = router.challenges.answer(&host, &parts) {
+    if let Some(answer) = router.http01_challenges.answer(&host, &parts) {
         return now(answer);
     }
     let Some(site) = router.grid.route(&host) else {
-        router.figures.count_unrouted();
+        router.metrics.count_unrouted();
         return now(exchange.refuse(&Failure::NoSuchApp, &parts));
     };
     exchange.entry.host = host.clone();
@@ -100,8 +100,8 @@ enum Begun<G: Grid> {
 /// A request whose answer has to be waited for.
 struct Waiting<G: Grid> {
     watch: Watch<G>,
-    ticket: Ticket,
-    place: Place,
+    handle: RequestHandle,
+    permit: Permit,
     parts: Parts,
     body: Incoming,
     admission: Admission,
@@ -114,7 +114,8 @@ impl<G: Grid> Ask<G> {
         let refuse = |exchange: Exchange, failure, parts: &Parts| {
             Begun::Answered(exchange.refuse_and_log(&*router.grid, &failure, parts))
         };
-        if let Err(failure) = check::check(&parts, &self.host, site, &self.connection) {
+        if let Err(failure) = validate::validate_request(&parts, &self.host, site, &self.connection)
+        {
             return refuse(exchange, failure, &parts);
         }
         if site.service == Service::Maintenance {
@@ -123,27 +124,27 @@ impl<G: Grid> Ask<G> {
         if let Some(response) = site.files.as_ref().and_then(|files| files.answer(&parts)) {
             return Begun::Answered(deliver(exchange, router, site, response));
         }
-        let Some(place) = Place::take(&site.figures, router.limits.requests) else {
+        let Some(permit) = Permit::acquire(&site.metrics, router.limits.requests) else {
             return refuse(exchange, Failure::ConnectionLimit, &parts);
         };
         headers::set_host(&mut parts);
         headers::strip_hop_by_hop(&mut parts.headers);
         if site.compression == Compression::On {
-            compress::conditions::translate(&mut parts);
+            compress::tag_translation::translate(&mut parts);
         }
         exchange.entry.forwarded = headers::forwarded_for(&parts.headers, &self.connection);
         match self.admit(&parts, !body.is_end_stream(), exchange.started) {
             Admission::Serve(stored, verdict) => {
                 let reply = self.serve_stored(stored, verdict, &parts);
-                Begun::Answered(self.finish(exchange, reply, &parts, place))
+                Begun::Answered(self.finish(exchange, reply, &parts, permit))
             }
             admission => Begun::Waiting(Box::new(Waiting {
-                ticket: exchange.ticket.clone(),
+                handle: exchange.handle.clone(),
                 watch: Watch {
                     grid: router.grid.clone(),
                     exchange: Some(exchange),
                 },
-                place,
+                permit,
                 parts,
                 body,
                 admission,
@@ -157,11 +158,11 @@ impl<G: Grid> Ask<G> {
         exchange: Exchange,
         reply: Reply,
         parts: &Parts,
-        place: Place,
+        permit: Permit,
     ) -> Response<ResponseBody> {
         let verdict = reply.verdict;
-        let response = exchange.answer(&self.router, reply, parts, place);
-        let (compression, encoders) = (self.site.compression, &self.router.encoders);
+        let response = exchange.answer(&self.router, reply, parts, permit);
+        let (compression, encoders) = (self.site.compression, &self.router.encoder_budget);
         compress::compress(compression, encoders, parts, verdict, response)
     }
 }
@@ -169,13 +170,13 @@ impl<G: Grid> Ask<G> {
 impl<G: Grid> Waiting<G> {
     async fn answer(mut self, ask: &Ask<G>) -> Response<ResponseBody> {
         let replied = ask
-            .reply(self.admission, &self.parts, self.body, &self.ticket)
+            .reply(self.admission, &self.parts, self.body, &self.handle)
             .await;
         let Some(exchange) = self.watch.exchange.take() else {
             return Response::new(Bytes::new().into());
         };
         match replied {
-            Ok(reply) => ask.finish(exchange, reply, &self.parts, self.place),
+            Ok(reply) => ask.finish(exchange, reply, &self.parts, self.permit),
             Err(failure) => exchange.refuse_and_log(&*ask.router.grid, &failure, &self.parts),
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use corundum_abi::names::{AppName, ReleaseVersion};
 
 use crate::compress::Compression;
-use crate::figures::AppFigures;
 use crate::files::StaticFiles;
-use crate::https::Https;
+use crate::https_policy::HttpsPolicy;
+use crate::metrics::AppMetrics;
 use crate::own_page::OwnPages;
 
 /// An app as the router serves it. Made anew when anything in it changes.
@@ -21,11 +21,11 @@ pub struct Site {
     /// so that a rollback finds its responses again.
     pub edition: Option<u64>,
     /// Where its requests are counted. The same for as long as the app exists.
-    pub figures: Arc<AppFigures>,
+    pub metrics: Arc<AppMetrics>,
     /// Bytes that the body of a request may have (413).
     pub max_body: u64,
     /// What it asks of encryption.
-    pub https: Https,
+    pub https: HttpsPolicy,
     /// What it has in `public/`, if the release has anything there.
     pub files: Option<Arc<StaticFiles>>,
     /// Whether its owner has taken it out of service for a while.
@@ -57,14 +57,14 @@ impl Site {
     }
 
     /// The same, counted in `figures`.
-    pub fn counted(app: AppName, figures: Arc<AppFigures>) -> Self {
+    pub fn counted(app: AppName, metrics: Arc<AppMetrics>) -> Self {
         Self {
             app,
             release: None,
             edition: None,
-            figures,
+            metrics,
             max_body: MAX_BODY,
-            https: Https::default(),
+            https: HttpsPolicy::default(),
             files: None,
             service: Service::Open,
             compression: Compression::On,

@@ -17,7 +17,7 @@ use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
 use corundum_router::site::Site;
-use corundum_router::tls::certificates::{Certificate, Certificates, Entry};
+use corundum_router::tls::certificates::{Certificate, CertificateEntry, Certificates};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
@@ -67,19 +67,19 @@ impl Grid for Mirror {
 }
 
 /// A certificate of its own making, for these names.
-fn made(names: &[&str]) -> (CertificateDer<'static>, Entry) {
+fn made(names: &[&str]) -> (CertificateDer<'static>, CertificateEntry) {
     let app = names[0].rsplit('.').nth(1).unwrap();
     made_for(app, names)
 }
 
-fn made_for(app: &str, names: &[&str]) -> (CertificateDer<'static>, Entry) {
+fn made_for(app: &str, names: &[&str]) -> (CertificateDer<'static>, CertificateEntry) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let params = CertificateParams::new(names.clone()).unwrap();
     let certificate = params.self_signed(&key).unwrap();
     let chain = certificate.der().clone();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let entry = Entry {
+    let entry = CertificateEntry {
         certificate: Certificate::new(vec![chain.clone()], key).unwrap(),
         app: Some(app.parse().unwrap()),
         hosts: names.into_iter().map(String::into_boxed_str).collect(),
@@ -94,11 +94,11 @@ struct Front {
 }
 
 impl Front {
-    async fn start(entries: Vec<Entry>) -> Self {
+    async fn start(entries: Vec<CertificateEntry>) -> Self {
         Self::start_with(entries, ServerLimits::default()).await
     }
 
-    async fn start_with(entries: Vec<Entry>, limits: ServerLimits) -> Self {
+    async fn start_with(entries: Vec<CertificateEntry>, limits: ServerLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let grid = Arc::new(Mirror::default());

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use corundum_abi::names::AppName;
-use corundum_router::figures::Span;
+use corundum_router::metrics::SummaryPeriod;
 use serde::{Deserialize, Serialize};
 
 use super::platform::{MAX_FORMATION, Platform};
@@ -171,7 +171,7 @@ pub(crate) fn step(platform: &Arc<Platform>) {
         if status.formation == 0 {
             continue;
         }
-        let lately = platform.figures().of(&app).over(Span::Tick);
+        let lately = platform.metrics().of(&app).over(SummaryPeriod::Tick);
         let grid = platform.grid();
         let seen = Seen {
             formation: status.formation,

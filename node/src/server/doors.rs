@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use corundum_router::figures::TICK;
+use corundum_router::metrics::TICK;
 
 use super::acme::{self, Proofs};
 use super::listeners::Listeners;
@@ -58,7 +58,7 @@ async fn tick(platform: Arc<Platform>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        platform.figures().tick();
+        platform.metrics().tick();
         autoscale::step(&platform);
     }
 }

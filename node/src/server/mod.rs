@@ -170,7 +170,7 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
     let replaced = Arc::new(Notify::new());
     let told = Admin {
         platform: platform.clone(),
-        router: router.figures().clone(),
+        router: router.metrics().clone(),
         readiness: readiness.clone(),
         connections: limits.connections * listening,
         replaced: replaced.clone(),
@@ -201,7 +201,7 @@ async fn serve(settings: Settings, control: Handle, compute: Handle) -> anyhow::
     let stopped = |stop: Arc<Notify>| async move { stop.notified().await };
     let certificates = platform.shown().certificates().clone();
     let proofs = acme::Proofs {
-        http: router.challenges().clone(),
+        http: router.http01_challenges().clone(),
         tls: certificates.clone(),
     };
     let encrypted = own.https.map(TcpListener::from_std).transpose()?;

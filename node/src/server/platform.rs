@@ -19,8 +19,8 @@ use corundum_host::slug;
 use corundum_pack::PackDir;
 use corundum_pack::ruby::{self, Edition, Series};
 use corundum_router::cache::Cache;
-use corundum_router::figures::Figures;
 use corundum_router::files::StaticFiles;
+use corundum_router::metrics::MetricsRegistry;
 use tokio::sync::OnceCell;
 
 use super::acme::Wake;
@@ -48,7 +48,7 @@ pub(crate) struct Platform {
     logs: Arc<Logs>,
     engine: Engine,
     grid: Grid,
-    figures: Figures,
+    metrics: MetricsRegistry,
     /// Responses of all apps.
     cache: Arc<Cache>,
     autoscale: Autoscale,
@@ -129,7 +129,7 @@ impl Platform {
             logs,
             engine,
             grid,
-            figures: Figures::default(),
+            metrics: MetricsRegistry::default(),
             cache,
             autoscale: Autoscale::default(),
             sites,
@@ -174,8 +174,8 @@ impl Platform {
     }
 
     /// What is counted of each app.
-    pub(crate) fn figures(&self) -> &Figures {
-        &self.figures
+    pub(crate) fn metrics(&self) -> &MetricsRegistry {
+        &self.metrics
     }
 
     /// The log drains.
@@ -387,7 +387,7 @@ impl Platform {
         self.grid.remove(name);
         self.files.set(name, None);
         self.logs.remove(name);
-        self.figures.remove(name);
+        self.metrics.remove(name);
         self.cache.remove_app(name);
         autoscale::forget(self, name);
         let _ = fs::remove_dir_all(self.repository(name));

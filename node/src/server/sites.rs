@@ -84,7 +84,7 @@ impl Sites {
 /// What the router needs to know of an app: its release, and its settings where they are set.
 fn build(platform: &Platform, app: &AppName) -> Result<Site, StoreError> {
     platform.store().app(app)?;
-    let mut site = Site::counted(app.clone(), platform.figures().of(app));
+    let mut site = Site::counted(app.clone(), platform.metrics().of(app));
     site.release = platform.grid().release(app).map(|release| release.version);
     site.edition = edition(platform, app)?;
     site.files = platform.files().of(app);

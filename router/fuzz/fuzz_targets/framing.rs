@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use corundum_router::guard::framing::{Framing, Part};
+use corundum_router::http1::framing::{MessageFraming, MessagePart};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {
@@ -16,7 +16,7 @@ fuzz_target!(|input: (u8, &[u8])| {
 
 /// How many bytes pass, and whether the rest is refused.
 fn pass(bytes: &[u8], piece: usize) -> (usize, bool) {
-    let mut framing = Framing::new(100);
+    let mut framing = MessageFraming::new(100);
     let (mut passed, mut held) = (0, Vec::new());
     for piece in bytes.chunks(piece) {
         held.extend_from_slice(piece);
@@ -32,7 +32,7 @@ fn pass(bytes: &[u8], piece: usize) -> (usize, bool) {
 }
 
 fn head_agrees(bytes: &[u8]) {
-    let mut framing = Framing::new(100);
+    let mut framing = MessageFraming::new(100);
     // Byte by byte, until the first head passes.
     for end in 1..=bytes.len().min(4096) {
         match framing.advance(&bytes[..end]) {
@@ -45,7 +45,7 @@ fn head_agrees(bytes: &[u8]) {
                 return;
             }
             Err(refused) => {
-                assert_eq!(refused.part, Part::Head);
+                assert_eq!(refused.part, MessagePart::Head);
                 return;
             }
         }

@@ -409,7 +409,7 @@ impl<G: Grid> Trip<'_, G> {
                 serve(&stored, self.request, Verdict::Miss { why, stored: kept })
             }
             DynoBody::Stream(stream) => {
-                let Some(taken) = self.ask.router.budget.try_reserve(0) else {
+                let Some(reservation) = self.ask.router.memory_budget.try_reserve(0) else {
                     answer.body = DynoBody::Stream(stream);
                     return self.refused(manner, answer, Refusal::TooLarge, lead).await;
                 };
@@ -434,7 +434,7 @@ impl<G: Grid> Trip<'_, G> {
                 if let Some(lead) = &lead {
                     lead.announce(Landed::Filling(filling.clone()));
                 }
-                let filled = filling.clone().fill(stream, limits, taken, store);
+                let filled = filling.clone().fill(stream, limits, reservation, store);
                 tokio::spawn(async move {
                     filled.await;
                     // Until now there was nothing in the store for those who came.

@@ -11,7 +11,7 @@ use corundum_exchange::{BodyInterrupted, BodyReceiver, Reservation};
 use tokio::sync::{mpsc, watch};
 
 use super::stored::Stored;
-use crate::budget::PIECE;
+use crate::body::memory_budget::PIECE;
 
 /// How a body has ended.
 #[derive(Debug, Clone)]
@@ -65,15 +65,15 @@ impl Filling {
         self: Arc<Self>,
         mut stream: BodyReceiver,
         (most, idle): (usize, Duration),
-        mut taken: Reservation,
+        mut reservation: Reservation,
         store: impl FnOnce(Bytes) -> Arc<Stored>,
     ) {
         let ending = loop {
             match tokio::time::timeout(idle, stream.recv()).await {
                 Ok(Some(Ok(chunk))) => {
                     let mut state = self.state();
-                    let fits =
-                        state.bytes + chunk.len() <= most && taken.try_grow(chunk.len() + PIECE);
+                    let fits = state.bytes + chunk.len() <= most
+                        && reservation.try_grow(chunk.len() + PIECE);
                     state.bytes += chunk.len();
                     state.chunks.push(chunk);
                     if !fits {
@@ -189,10 +189,10 @@ mod tests {
         let (budget, most) = (BoundedCounter::new(64 << 10), 64 << 10);
         let filling = Filling::new(Arc::new(page()), None);
         let (sender, stream) = mpsc::channel(1);
-        let taken = budget.try_reserve(0).unwrap();
+        let reservation = budget.try_reserve(0).unwrap();
         let limits = (most, Duration::from_secs(5));
         let store = |body| Arc::new(page().with_body(body));
-        let filled = tokio::spawn(filling.clone().fill(stream, limits, taken, store));
+        let filled = tokio::spawn(filling.clone().fill(stream, limits, reservation, store));
         let mut sent = 0;
         while !filled.is_finished() {
             sender.send(Ok(Bytes::from_static(b"x"))).await.unwrap();

@@ -18,10 +18,10 @@ use super::range::Ranges;
 use super::store::Slot;
 use super::stored::{Kept, Stored};
 use crate::ask::Ask;
-use crate::coding::Coding;
+use crate::compress::compressible::is_compressible;
 use crate::compress::encoder::{self, Effort};
-use crate::compress::suits::suits;
-use crate::compress::{AT_ONCE, Compression, client, headers};
+use crate::compress::{AT_ONCE, Compression, headers, negotiation};
+use crate::semantics::accept_encoding::ContentCoding;
 
 /// Forms of large bodies that are made at once on this node, each on a thread beside the router's.
 pub(super) const AT_A_TIME: usize = 2;
@@ -35,7 +35,7 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(crate) struct Forms {
     /// Whether it may have any.
-    suits: bool,
+    compressible: bool,
     /// The codings that one is being made in, or was in vain, a bit each.
     making: AtomicU8,
     /// What it is a form of itself.
@@ -45,10 +45,10 @@ pub(crate) struct Forms {
 impl<G> Ask<G> {
     /// The form of a stored response that a client gets: an encoded one, if it asks for that and there is one by now.
     pub(crate) fn in_form(&self, stored: Arc<Stored>, request: &Parts) -> Arc<Stored> {
-        if !stored.forms.suits || self.site.compression == Compression::Off {
+        if !stored.forms.compressible || self.site.compression == Compression::Off {
             return stored;
         }
-        let Some(coding) = client::wanted(&request.headers, client::BY_SIZE) else {
+        let Some(coding) = negotiation::wanted(&request.headers, negotiation::BY_SIZE) else {
             return stored;
         };
         // Ranges are those of the bytes as the app made them, and conditions are about these.
@@ -65,7 +65,7 @@ impl<G> Ask<G> {
 }
 
 /// Makes a form, at once if that is quick; if not, the clients that come meanwhile have to do without.
-fn make(cache: &Arc<Cache>, stored: &Arc<Stored>, coding: Coding) -> Option<Arc<Stored>> {
+fn make(cache: &Arc<Cache>, stored: &Arc<Stored>, coding: ContentCoding) -> Option<Arc<Stored>> {
     if !stored.forms.begin(coding) {
         return None;
     }
@@ -86,7 +86,7 @@ fn make(cache: &Arc<Cache>, stored: &Arc<Stored>, coding: Coding) -> Option<Arc<
 
 impl Cache {
     /// The form that is kept of this very response.
-    fn form(&self, stored: &Arc<Stored>, coding: Coding) -> Option<Arc<Stored>> {
+    fn form(&self, stored: &Arc<Stored>, coding: ContentCoding) -> Option<Arc<Stored>> {
         let found = KEY.with_borrow_mut(|key| {
             write_key(key, &stored.key, coding);
             self.store.get(key)
@@ -98,7 +98,7 @@ impl Cache {
     }
 
     /// Makes a form and keeps it, unless it would be no smaller: then it is not tried again.
-    fn make(&self, stored: &Arc<Stored>, coding: Coding) -> Option<Arc<Stored>> {
+    fn make(&self, stored: &Arc<Stored>, coding: ContentCoding) -> Option<Arc<Stored>> {
         let kept = stored.kept.as_ref()?;
         let body = encoder::whole(coding, Effort::Kept, &stored.body).ok()?;
         if body.len() >= stored.body.len() {
@@ -122,7 +122,7 @@ impl Cache {
 }
 
 /// A response in an encoded form.
-fn encoded(stored: &Arc<Stored>, coding: Coding, body: Bytes) -> Stored {
+fn encoded(stored: &Arc<Stored>, coding: ContentCoding, body: Bytes) -> Stored {
     let mut form = stored.with_body(body);
     headers::encoded(&mut form.headers, coding);
     let mut key = Vec::with_capacity(stored.key.len() + 1);
@@ -135,7 +135,7 @@ fn encoded(stored: &Arc<Stored>, coding: Coding, body: Bytes) -> Stored {
 }
 
 /// The key of a form. A key of a response is a sequence of fields, none of which is one byte: no response has it.
-fn write_key(out: &mut Vec<u8>, key: &[u8], coding: Coding) {
+fn write_key(out: &mut Vec<u8>, key: &[u8], coding: ContentCoding) {
     out.clear();
     out.extend_from_slice(key);
     out.push(coding as u8);
@@ -144,7 +144,7 @@ fn write_key(out: &mut Vec<u8>, key: &[u8], coding: Coding) {
 /// Calls `with` with the keys of all forms that a response may have.
 pub(super) fn each_key(key: &[u8], mut with: impl FnMut(&[u8])) {
     let mut form = Vec::with_capacity(key.len() + 1);
-    for coding in Coding::ALL {
+    for coding in ContentCoding::ALL {
         write_key(&mut form, key, coding);
         with(&form);
     }
@@ -155,7 +155,7 @@ impl Forms {
     pub(super) fn new(stored: &Stored) -> Self {
         let length = Some(stored.body.len() as u64);
         Self {
-            suits: suits(stored.status, &stored.headers, length),
+            compressible: is_compressible(stored.status, &stored.headers, length),
             ..Self::default()
         }
     }
@@ -169,7 +169,7 @@ impl Forms {
 
     /// Whether there may be any.
     pub(super) fn any(&self) -> bool {
-        self.suits
+        self.compressible
     }
 
     /// Whether they are those of what is a form itself.
@@ -183,12 +183,12 @@ impl Forms {
     }
 
     /// Whether nobody else is making it or has in vain; who makes it must end that, unless it is in vain.
-    fn begin(&self, coding: Coding) -> bool {
+    fn begin(&self, coding: ContentCoding) -> bool {
         let bit = 1 << coding as u8;
         self.making.fetch_or(bit, Ordering::AcqRel) & bit == 0
     }
 
-    fn end(&self, coding: Coding) {
+    fn end(&self, coding: ContentCoding) {
         self.making
             .fetch_and(!(1 << coding as u8), Ordering::AcqRel);
     }
@@ -219,13 +219,13 @@ mod tests {
             (state >> 56) as u8
         });
         let noise = kept(&cache, noise.take(5000).collect());
-        for coding in Coding::ALL {
+        for coding in ContentCoding::ALL {
             assert!(make(&cache, &noise, coding).is_none());
             assert!(!noise.forms.begin(coding), "{coding:?}");
         }
         let text = kept(&cache, vec![b'x'; 5000]);
-        assert!(make(&cache, &text, Coding::Gzip).is_some());
+        assert!(make(&cache, &text, ContentCoding::Gzip).is_some());
         // It may be evicted, and be made again.
-        assert!(text.forms.begin(Coding::Gzip));
+        assert!(text.forms.begin(ContentCoding::Gzip));
     }
 }

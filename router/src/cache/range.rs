@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::byte_range::part;
+use crate::semantics::byte_range::part;
 
 /// Ranges that one request may ask for. More are answered whole: the parts' heads would outgrow what they carry.
 const MOST: usize = 16;

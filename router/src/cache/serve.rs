@@ -15,11 +15,11 @@ use super::storable::Refusal;
 use super::stored::Stored;
 use super::verdict::{Bypass, Verdict};
 use crate::ask::Ask;
+use crate::body::request_buffer::BufferedRequest;
+use crate::connection_state::RequestHandle;
 use crate::failure::Failure;
 use crate::grid::Grid;
-use crate::inflow::Inflow;
 use crate::reply::Reply;
-use crate::traffic::Ticket;
 
 impl<G: Grid> Ask<G> {
     /// What a request is for, as the cache has it.
@@ -69,9 +69,9 @@ impl<G: Grid> Ask<G> {
         admission: Admission,
         request: &Parts,
         body: Incoming,
-        ticket: &Ticket,
+        handle: &RequestHandle,
     ) -> Result<Reply, Failure> {
-        let reply = self.answer(admission, request, body, ticket).await?;
+        let reply = self.answer(admission, request, body, handle).await?;
         self.count(reply.verdict);
         Ok(reply)
     }
@@ -79,7 +79,7 @@ impl<G: Grid> Ask<G> {
     fn count(&self, verdict: Verdict) {
         let account = self.router.cache.accounts.of(&self.site.app);
         account.count(&verdict);
-        self.site.figures.record_cache(match verdict {
+        self.site.metrics.record_cache(match verdict {
             Verdict::Collapsed(_) => "hit",
             verdict => verdict.as_str(),
         });
@@ -90,7 +90,7 @@ impl<G: Grid> Ask<G> {
         admission: Admission,
         request: &Parts,
         body: Incoming,
-        ticket: &Ticket,
+        handle: &RequestHandle,
     ) -> Result<Reply, Failure> {
         match admission {
             Admission::Serve(stored, verdict) => Ok(self.stored(stored, verdict, request)),
@@ -99,7 +99,7 @@ impl<G: Grid> Ask<G> {
                 Ok(self.stored(stored, verdict, request))
             }
             Admission::Fetch(miss) => fetch(self, request, miss).await,
-            Admission::Pass(why) => self.pass(request, body, ticket, why).await,
+            Admission::Pass(why) => self.pass(request, body, handle, why).await,
             Admission::Head(why, stored) => {
                 let sent = Instant::now();
                 let dispatched =
@@ -132,11 +132,12 @@ impl<G: Grid> Ask<G> {
         &self,
         request: &Parts,
         body: Incoming,
-        ticket: &Ticket,
+        handle: &RequestHandle,
         why: Bypass,
     ) -> Result<Reply, Failure> {
-        let limits = (&self.router.limits, &self.router.budget);
-        let gathered = Inflow::gather(body, self.site.max_body, limits.0, limits.1, ticket).await?;
+        let limits = (&self.router.limits, &self.router.memory_budget);
+        let gathered =
+            BufferedRequest::gather(body, self.site.max_body, limits.0, limits.1, handle).await?;
         let sent = Instant::now();
         let answer = self
             .dispatch(request.clone(), &self.id, gathered.length, gathered.body)

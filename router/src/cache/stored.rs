@@ -20,8 +20,8 @@ use super::key::Key;
 use super::storable::{Storable, shared_with_authorised};
 use super::vary::Names;
 use crate::compress::Compression;
+use crate::compress::compressible::is_compressible;
 use crate::compress::headers::vary;
-use crate::compress::suits::suits;
 use crate::request_id::REQUEST_ID;
 
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -163,7 +163,7 @@ impl Stored {
 
     /// Says that it is chosen by `Accept-Encoding` too, if it is to be encoded for some. `length` is its body's, if known.
     pub(crate) fn vary_by_coding(&mut self, compression: Compression, length: Option<u64>) {
-        if compression == Compression::On && suits(self.status, &self.headers, length) {
+        if compression == Compression::On && is_compressible(self.status, &self.headers, length) {
             vary(&mut self.headers);
         }
     }

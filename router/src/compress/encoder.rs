@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use zstd::stream::write::Encoder as ZstdEncoder;
 
-use crate::coding::Coding;
+use crate::semantics::accept_encoding::ContentCoding;
 
 /// Bytes that an encoder of [`Effort::Passing`] takes while it works: zstd and gzip 340 KiB, brotli 210.
 pub(crate) const MEMORY: usize = 352 << 10;
@@ -25,12 +25,12 @@ pub(crate) enum Effort {
 
 impl Effort {
     /// The library's level for a coding; figures are in ARCHITECTURE.md.
-    fn level(self, coding: Coding) -> i32 {
+    fn level(self, coding: ContentCoding) -> i32 {
         match (self, coding) {
             (Self::Passing, _) => 1,
-            (Self::Kept, Coding::Brotli) => 5,
-            (Self::Kept, Coding::Zstd) => 7,
-            (Self::Kept, Coding::Gzip) => 6,
+            (Self::Kept, ContentCoding::Brotli) => 5,
+            (Self::Kept, ContentCoding::Zstd) => 7,
+            (Self::Kept, ContentCoding::Gzip) => 6,
         }
     }
 
@@ -58,25 +58,25 @@ impl Encoder {
     /// # Errors
     ///
     /// The library's, where there is no memory.
-    pub(crate) fn new(coding: Coding, effort: Effort) -> io::Result<Self> {
+    pub(crate) fn new(coding: ContentCoding, effort: Effort) -> io::Result<Self> {
         Self::of_length(coding, effort, None)
     }
 
-    fn of_length(coding: Coding, effort: Effort, length: Option<usize>) -> io::Result<Self> {
+    fn of_length(coding: ContentCoding, effort: Effort, length: Option<usize>) -> io::Result<Self> {
         let level = effort.level(coding);
         Ok(match coding {
-            Coding::Gzip => {
+            ContentCoding::Gzip => {
                 let level = Compression::new(level.unsigned_abs());
                 Self::Gzip(GzEncoder::new(Vec::new(), level))
             }
-            Coding::Zstd => {
+            ContentCoding::Zstd => {
                 let mut encoder = ZstdEncoder::new(Vec::new(), level)?;
                 encoder.window_log(effort.window())?;
                 // With it the tables are no larger than the body.
                 encoder.set_pledged_src_size(length.map(|length| length as u64))?;
                 Self::Zstd(encoder)
             }
-            Coding::Brotli => {
+            ContentCoding::Brotli => {
                 let parameters = BrotliEncoderParams {
                     quality: level,
                     lgwin: effort.window() as i32,
@@ -129,7 +129,7 @@ impl Encoder {
 }
 
 /// A whole body, encoded.
-pub(crate) fn whole(coding: Coding, effort: Effort, body: &[u8]) -> io::Result<Bytes> {
+pub(crate) fn whole(coding: ContentCoding, effort: Effort, body: &[u8]) -> io::Result<Bytes> {
     let mut encoder = Encoder::of_length(coding, effort, Some(body.len()))?;
     encoder.write(body)?;
     encoder.finish()
@@ -145,13 +145,13 @@ pub(crate) mod tests {
     use super::*;
 
     /// What a client makes of it: all that can be decoded, whether it has an end or not.
-    pub(crate) fn decoded(coding: Coding, encoded: &[u8]) -> (Vec<u8>, io::Result<()>) {
+    pub(crate) fn decoded(coding: ContentCoding, encoded: &[u8]) -> (Vec<u8>, io::Result<()>) {
         let mut out = Vec::new();
         let end = match coding {
-            Coding::Gzip => GzDecoder::new(encoded).read_to_end(&mut out),
-            Coding::Zstd => zstd::stream::read::Decoder::new(encoded)
+            ContentCoding::Gzip => GzDecoder::new(encoded).read_to_end(&mut out),
+            ContentCoding::Zstd => zstd::stream::read::Decoder::new(encoded)
                 .and_then(|mut decoder| decoder.read_to_end(&mut out)),
-            Coding::Brotli => brotli::Decompressor::new(encoded, 4096).read_to_end(&mut out),
+            ContentCoding::Brotli => brotli::Decompressor::new(encoded, 4096).read_to_end(&mut out),
         };
         (out, end.map(drop))
     }
@@ -170,7 +170,7 @@ pub(crate) mod tests {
             pieces in pieces(),
             flushes in any::<u16>(),
         ) {
-            for coding in Coding::ALL {
+            for coding in ContentCoding::ALL {
                 for effort in [Effort::Passing, Effort::Kept] {
                     let mut encoder = Encoder::new(coding, effort).unwrap();
                     let (mut all, mut out) = (Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, ETAG, VARY};
 use http::{HeaderMap, HeaderValue};
 
 use crate::cache::directives::split_unquoted;
-use crate::coding::Coding;
+use crate::semantics::accept_encoding::ContentCoding;
 
 const ACCEPT_ENCODING: &str = "accept-encoding";
 /// How a tag of an encoded form ends: by it the router knows its own, and can give apps theirs back.
@@ -13,7 +13,7 @@ const MARK: &[u8] = b";encoded\"";
 
 /// Makes headers those of the encoded form: other bytes, so that a strong entity tag becomes another and weak one (RFC 9110
 /// section 8.8.3.3), and no ranges, since nobody can say what they would be of. The length is for who knows it.
-pub(crate) fn encoded(headers: &mut HeaderMap, coding: Coding) {
+pub(crate) fn encoded(headers: &mut HeaderMap, coding: ContentCoding) {
     let name = HeaderValue::from_static(coding.name());
     headers.insert(CONTENT_ENCODING, name);
     headers.remove(ACCEPT_RANGES);
@@ -132,7 +132,7 @@ mod tests {
                 (ETAG, HeaderValue::from_static(tag)),
                 (ACCEPT_RANGES, HeaderValue::from_static("bytes")),
             ]);
-            encoded(&mut headers, Coding::Gzip);
+            encoded(&mut headers, ContentCoding::Gzip);
             assert!(!headers.contains_key(ACCEPT_RANGES));
             assert_eq!(headers[CONTENT_ENCODING], "gzip");
             headers[ETAG].to_str().unwrap().to_owned()

@@ -6,12 +6,12 @@
 //! their levels; [`encoding`] is a body that is encoded while it is made. Forms of stored responses that are kept are the
 //! cache's ([`cache::forms`](crate::cache)), static files have theirs from the compiler.
 
-pub(crate) mod client;
-pub(crate) mod conditions;
+pub(crate) mod compressible;
 pub(crate) mod encoder;
-pub(crate) mod encoding;
+pub(crate) mod encoding_body;
 pub(crate) mod headers;
-pub(crate) mod suits;
+pub(crate) mod negotiation;
+pub(crate) mod tag_translation;
 
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body;
 
 use self::encoder::{Effort, Encoder};
-use self::encoding::Encoding;
-use crate::body::{ResponseBody, Source};
+use self::encoding_body::EncodingBody;
+use crate::body::response_body::{ResponseBody, Source};
 use crate::cache::verdict::Verdict;
-use crate::coding::Coding;
 use crate::headers::content_length;
+use crate::semantics::accept_encoding::ContentCoding;
 
 /// Whether an app's answers are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +56,7 @@ pub(crate) fn compress(
     }
     let status = response.status();
     if status == StatusCode::NOT_MODIFIED {
-        conditions::answer(request, response.headers_mut());
+        tag_translation::answer(request, response.headers_mut());
         return response;
     }
     // What is stored has said what is to be said of it, and may come in an encoded form that is kept.
@@ -65,11 +65,11 @@ pub(crate) fn compress(
         return response;
     }
     let length = length(request, &response);
-    if !suits::suits(status, response.headers(), length) {
+    if !compressible::is_compressible(status, response.headers(), length) {
         return response;
     }
     headers::vary(response.headers_mut());
-    match client::wanted(&request.headers, client::BY_TIME) {
+    match negotiation::wanted(&request.headers, negotiation::BY_TIME) {
         Some(coding) if status != StatusCode::PARTIAL_CONTENT => {
             encode(encoders, request, length, response, coding)
         }
@@ -95,7 +95,7 @@ fn encode(
     request: &Parts,
     length: Option<u64>,
     mut response: Response<ResponseBody>,
-    coding: Coding,
+    coding: ContentCoding,
 ) -> Response<ResponseBody> {
     let encoded = if request.method == Method::HEAD {
         // What GET would get depends on a length that is not known, or on how the body comes.
@@ -105,7 +105,7 @@ fn encode(
         response.body_mut().encode(|source, length| match source {
             Source::Full(bytes) if bytes.len() <= AT_ONCE => at_once(bytes, coding),
             source => match in_parts() {
-                Some(parts) => Ok(Source::Encoded(Box::new(Encoding::new(
+                Some(parts) => Ok(Source::Encoded(Box::new(EncodingBody::new(
                     source, length, parts,
                 )))),
                 None => Err((source, length)),
@@ -124,18 +124,18 @@ fn encode(
 fn in_parts(
     encoders: &Arc<BoundedCounter>,
     version: Version,
-    coding: Coding,
+    coding: ContentCoding,
 ) -> Option<(Encoder, Reservation)> {
     if version < Version::HTTP_11 {
         return None;
     }
-    let taken = encoders.try_reserve(encoder::MEMORY)?;
+    let reservation = encoders.try_reserve(encoder::MEMORY)?;
     let encoder = Encoder::new(coding, Effort::Passing).ok()?;
-    Some((encoder, taken))
+    Some((encoder, reservation))
 }
 
 /// A body that is here, encoded, unless that makes it no smaller.
-fn at_once(bytes: Bytes, coding: Coding) -> Result<Source, (Source, Option<u64>)> {
+fn at_once(bytes: Bytes, coding: ContentCoding) -> Result<Source, (Source, Option<u64>)> {
     match encoder::whole(coding, Effort::Passing, &bytes) {
         Ok(encoded) if encoded.len() < bytes.len() => Ok(Source::Full(encoded)),
         _ => Err((Source::Full(bytes), None)),

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::condition::Validators;
 use super::fingerprint::has_digest;
 use super::{Settings, Source};
-use crate::coding::{Accepted, Coding};
+use crate::semantics::accept_encoding::{AcceptEncoding, ContentCoding};
 
 /// Hexadecimal digits of an entity tag: 128 bits of the content's SHA-256, far more than chance needs.
 const TAG_DIGITS: usize = 32;
@@ -56,7 +56,7 @@ pub(super) struct File {
 
 /// A file's bytes in one coding, or in none.
 pub(super) struct Form {
-    pub(super) coding: Option<Coding>,
+    pub(super) coding: Option<ContentCoding>,
     pub(super) bytes: Bytes,
     /// Strong: these bytes have it and no others.
     pub(super) etag: HeaderValue,
@@ -66,7 +66,7 @@ impl File {
     pub(super) fn new(source: &Source, common: &Common) -> Self {
         let digest = format!("{:x}", Sha256::digest(&source.content));
         let digest = &digest[..TAG_DIGITS];
-        let smaller = |(_, bytes): &&(Coding, Bytes)| bytes.len() < source.content.len();
+        let smaller = |(_, bytes): &&(ContentCoding, Bytes)| bytes.len() < source.content.len();
         let mut encoded: Vec<Form> = source
             .encoded
             .iter()
@@ -96,7 +96,7 @@ impl File {
     }
 
     /// The form that a client wants most.
-    pub(super) fn choose(&self, accepted: impl FnOnce() -> Accepted) -> &Form {
+    pub(super) fn choose(&self, accepted: impl FnOnce() -> AcceptEncoding) -> &Form {
         if self.encoded.is_empty() {
             return &self.plain;
         }
@@ -119,7 +119,7 @@ impl File {
 }
 
 impl Form {
-    fn new(digest: &str, coding: Option<Coding>, bytes: Bytes) -> Self {
+    fn new(digest: &str, coding: Option<ContentCoding>, bytes: Bytes) -> Self {
         let tag = match coding {
             None => format!("\"{digest}\""),
             Some(coding) => format!("\"{digest}-{}\"", coding.name()),

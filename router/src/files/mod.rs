@@ -4,13 +4,13 @@
 //! that stay where they are. [`file`] is one file with its encoded forms, [`answer`] what a request gets of it;
 //! [`condition`] and [`range`] are RFC 9110's, and know of no files. Where the files come from is for who makes it.
 
-mod answer;
 pub(crate) mod condition;
-pub(crate) mod deliver;
+pub(crate) mod delivery;
 mod file;
 mod fingerprint;
 mod path;
 pub(crate) mod range;
+mod response;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +21,7 @@ use http::Response;
 use http::request::Parts;
 
 use self::file::File;
-use crate::coding::Coding;
+use crate::semantics::accept_encoding::ContentCoding;
 
 /// How an app's files are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct Source {
     /// Its bytes.
     pub content: Bytes,
     /// The same, encoded.
-    pub encoded: Vec<(Coding, Bytes)>,
+    pub encoded: Vec<(ContentCoding, Bytes)>,
     /// Whether its content never changes under this name, though nothing in the name says so.
     pub immutable: bool,
 }
@@ -100,7 +100,7 @@ impl StaticFiles {
 
     /// The answer to a request, if it is a GET or HEAD of a file; all others are for a dyno.
     pub(crate) fn answer(&self, request: &Parts) -> Option<Response<Bytes>> {
-        answer::answer(self, request)
+        response::respond(self, request)
     }
 
     fn find(&self, path: &str) -> Option<&File> {

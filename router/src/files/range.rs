@@ -5,7 +5,7 @@ use std::ops::Range;
 use http::HeaderMap;
 use http::header::RANGE;
 
-use crate::byte_range::part;
+use crate::semantics::byte_range::part;
 
 /// What a request's `Range` asks of content.
 #[derive(Debug, Clone, PartialEq, Eq)]

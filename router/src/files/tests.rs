@@ -30,8 +30,8 @@ fn files(sources: Vec<Source>, paths: Paths) -> StaticFiles {
 fn site() -> StaticFiles {
     let mut css = source("/assets/app-3f2a91bc.css", "body { color: black }");
     css.encoded = vec![
-        (Coding::Gzip, Bytes::from_static(b"gzip-ten-b")),
-        (Coding::Brotli, Bytes::from_static(b"brotli")),
+        (ContentCoding::Gzip, Bytes::from_static(b"gzip-ten-b")),
+        (ContentCoding::Brotli, Bytes::from_static(b"brotli")),
     ];
     let sources = vec![
         css,
@@ -143,7 +143,7 @@ fn each_coding_has_its_own_bytes_and_tag() {
 #[test]
 fn a_coding_that_makes_a_file_no_smaller_is_not_used() {
     let mut file = source("/a.txt", "abc");
-    file.encoded = vec![(Coding::Gzip, Bytes::from_static(b"abcdef"))];
+    file.encoded = vec![(ContentCoding::Gzip, Bytes::from_static(b"abcdef"))];
     let files = files(vec![file], Paths::Exact);
     let response = files
         .answer(&request("GET", "/a.txt", &[("accept-encoding", "gzip")]))

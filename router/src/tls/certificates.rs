@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 
-use crate::connection::Hosts;
+use crate::client_info::AllowedHosts;
 
 /// What a connection may speak, in the order of preference.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -56,7 +56,7 @@ impl Certificate {
 /// A certificate with the hosts that it is shown for: names of it that lead to one app, in lower case. `*.example`
 /// stands for one label.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct CertificateEntry {
     /// What is shown.
     pub certificate: Certificate,
     /// Whose it is: no other app is served over a connection that was shown it. None if it is for whatever app has one of
@@ -68,16 +68,16 @@ pub struct Entry {
 
 /// What a handshake needs to know of the certificate that it shows.
 #[derive(Clone)]
-pub(crate) struct Identity {
+pub(crate) struct TlsIdentity {
     pub(crate) config: Arc<ServerConfig>,
-    pub(crate) hosts: Hosts,
+    pub(crate) hosts: AllowedHosts,
 }
 
 /// All certificates by host. Handshakes look them up without a lock; connections keep what they began with.
 pub struct Certificates {
-    table: ArcSwap<HashMap<Box<str>, Identity>>,
+    table: ArcSwap<HashMap<Box<str>, TlsIdentity>>,
     /// Certificates that answer for a name's challenge (RFC 8737), by the name.
-    challenges: ArcSwap<HashMap<Box<str>, Arc<ServerConfig>>>,
+    alpn_challenges: ArcSwap<HashMap<Box<str>, Arc<ServerConfig>>>,
     /// What all have in common: protocols, tickets and sessions. A ticket is good for the name alone that it was given for.
     common: ServerConfig,
 }
@@ -93,24 +93,24 @@ impl Certificates {
         let mut common = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Nothing));
+            .with_cert_resolver(Arc::new(NoCertificate));
         common.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         // Tickets keep a session with the client, so that a return needs no signature and no memory here.
         common.ticketer = ring::Ticketer::new()?;
         Ok(Self {
             table: ArcSwap::default(),
-            challenges: ArcSwap::default(),
+            alpn_challenges: ArcSwap::default(),
             common,
         })
     }
 
     /// Has new handshakes choose from these; where two have the same host, the later one is shown.
-    pub fn replace(&self, entries: impl IntoIterator<Item = Entry>) {
+    pub fn replace(&self, entries: impl IntoIterator<Item = CertificateEntry>) {
         let mut table = HashMap::new();
         for entry in entries {
-            let identity = Identity {
+            let identity = TlsIdentity {
                 config: Arc::new(self.config(&entry.certificate)),
-                hosts: Hosts::Named(entry.app, entry.hosts.clone().into()),
+                hosts: AllowedHosts::Named(entry.app, entry.hosts.clone().into()),
             };
             let hosts = entry.hosts.into_iter();
             table.extend(hosts.map(|host| (host, identity.clone())));
@@ -123,30 +123,30 @@ impl Certificates {
         let mut config = self.config(certificate);
         config.alpn_protocols = vec![ACME.to_vec()];
         let config = Arc::new(config);
-        self.challenges.rcu(|challenges| {
-            let mut challenges = HashMap::clone(challenges);
-            challenges.insert(name.into(), config.clone());
-            challenges
+        self.alpn_challenges.rcu(|alpn_challenges| {
+            let mut alpn_challenges = HashMap::clone(alpn_challenges);
+            alpn_challenges.insert(name.into(), config.clone());
+            alpn_challenges
         });
     }
 
     /// Shows no certificate for `name` to ACME servers any longer.
     pub fn remove_challenge(&self, name: &str) {
-        self.challenges.rcu(|challenges| {
-            let mut challenges = HashMap::clone(challenges);
-            challenges.remove(name);
-            challenges
+        self.alpn_challenges.rcu(|alpn_challenges| {
+            let mut alpn_challenges = HashMap::clone(alpn_challenges);
+            alpn_challenges.remove(name);
+            alpn_challenges
         });
     }
 
     fn config(&self, certificate: &Certificate) -> ServerConfig {
         let mut config = self.common.clone();
-        config.cert_resolver = Arc::new(One(certificate.0.clone()));
+        config.cert_resolver = Arc::new(FixedCertificate(certificate.0.clone()));
         config
     }
 
     /// The certificate for a client that asks for `name`: its own, or a wildcard's.
-    pub(crate) fn find(&self, name: &str) -> Option<Identity> {
+    pub(crate) fn find(&self, name: &str) -> Option<TlsIdentity> {
         let name = name.to_ascii_lowercase();
         let name = name.strip_suffix('.').unwrap_or(&name);
         let table = self.table.load();
@@ -160,14 +160,14 @@ impl Certificates {
         // A server that validates speaks nothing else (RFC 8737 section 3).
         let asks = spoken.next() == Some(ACME) && spoken.next().is_none();
         let name = hello.server_name().filter(|_| asks)?.to_ascii_lowercase();
-        self.challenges.load().get(name.as_str()).cloned()
+        self.alpn_challenges.load().get(name.as_str()).cloned()
     }
 }
 
 #[derive(Debug)]
-struct One(Arc<CertifiedKey>);
+struct FixedCertificate(Arc<CertifiedKey>);
 
-impl ResolvesServerCert for One {
+impl ResolvesServerCert for FixedCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.clone())
     }
@@ -175,9 +175,9 @@ impl ResolvesServerCert for One {
 
 /// In the place of a certificate that is chosen later.
 #[derive(Debug)]
-struct Nothing;
+struct NoCertificate;
 
-impl ResolvesServerCert for Nothing {
+impl ResolvesServerCert for NoCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         None
     }

@@ -3,5 +3,5 @@
 //! [`certificates`] is the table that handshakes look names up in, swapped in whole while connections go on; [`accept`]
 //! takes one connection through its handshake. Which app has which certificate, and where they come from, is the node's.
 
-pub(crate) mod accept;
 pub mod certificates;
+pub(crate) mod handshake;

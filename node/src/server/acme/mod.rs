@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_abi::names::AppName;
-use corundum_router::challenges::Challenges;
+use corundum_router::acme_http01::Http01Challenges;
 use corundum_router::tls::certificates::Certificates;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -62,7 +62,7 @@ pub(crate) struct Acme {
 #[derive(Clone)]
 pub(super) struct Proofs {
     /// HTTP-01, on every listener.
-    pub(super) http: Arc<Challenges>,
+    pub(super) http: Arc<Http01Challenges>,
     /// TLS-ALPN-01, on the TLS listener.
     pub(super) tls: Arc<Certificates>,
 }

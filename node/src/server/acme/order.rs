@@ -217,7 +217,7 @@ async fn reason(order: &mut Order) -> Option<String> {
 /// A proof that is shown as long as this lives.
 enum Proof {
     Http {
-        challenges: Arc<corundum_router::challenges::Challenges>,
+        challenges: Arc<corundum_router::acme_http01::Http01Challenges>,
         host: String,
         token: String,
     },

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use corundum_abi::names::AppName;
 use corundum_host::grid::AppStatus;
-use corundum_router::figures::AppFigures;
+use corundum_router::metrics::AppMetrics;
 
 use super::text::{Kind, Page};
 use super::{Admin, process};
 
-type Counted = Vec<(AppName, Arc<AppFigures>)>;
+type Counted = Vec<(AppName, Arc<AppMetrics>)>;
 
 /// The whole page.
 pub(super) fn page(admin: &Admin) -> String {
@@ -20,7 +20,7 @@ pub(super) fn page(admin: &Admin) -> String {
     let grid = admin.platform.grid().apps();
     dynos(&mut page, &grid);
     // An app that has not been asked for anything has nothing to show but its dynos.
-    let mut apps = admin.platform.figures().all();
+    let mut apps = admin.platform.metrics().all();
     apps.retain(|(_, figures)| figures.statuses().any(|(_, count)| count > 0));
     requests(&mut page, &apps);
     times(&mut page, &apps);
@@ -108,7 +108,7 @@ fn dynos(page: &mut Page, apps: &[AppStatus]) {
 }
 
 fn requests(page: &mut Page, apps: &Counted) {
-    let mut by = |name, help, label, values: fn(&AppFigures) -> Vec<(&'static str, u64)>| {
+    let mut by = |name, help, label, values: fn(&AppMetrics) -> Vec<(&'static str, u64)>| {
         let mut family = page.family(name, Kind::Counter, help);
         for (app, figures) in apps {
             let seen = values(figures).into_iter().filter(|(_, count)| *count > 0);

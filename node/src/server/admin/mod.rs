@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use corundum_router::figures::RouterFigures;
+use corundum_router::metrics::RouterMetrics;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -67,7 +67,7 @@ impl Readiness {
 /// What the listener tells of.
 pub(crate) struct Admin {
     pub(crate) platform: Arc<Platform>,
-    pub(crate) router: Arc<RouterFigures>,
+    pub(crate) router: Arc<RouterMetrics>,
     pub(crate) readiness: Arc<Readiness>,
     /// Connections that the router takes at once.
     pub(crate) connections: usize,

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use corundum_router::figures::Distribution;
+use corundum_router::metrics::HistogramSnapshot;
 
 /// The format's media type.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -56,7 +56,7 @@ impl Family<'_> {
     }
 
     /// A histogram's samples.
-    pub(super) fn distribution(&mut self, labels: Labels<'_>, all: &Distribution) {
+    pub(super) fn distribution(&mut self, labels: Labels<'_>, all: &HistogramSnapshot) {
         for (bound, below) in all.cumulative(BOUNDS.0, BOUNDS.1) {
             let bound = bound.as_secs_f64().to_string();
             self.sample("_bucket", labels, Some(&bound), below);
@@ -100,7 +100,7 @@ mod tests {
             .value(&[("app", "x"), ("status", "2xx")], 3)
             .value(&[], 0.5);
         page.family("b_seconds", Kind::Histogram, "Times.")
-            .distribution(&[("app", "x")], &Distribution::default());
+            .distribution(&[("app", "x")], &HistogramSnapshot::default());
         let text = page.finish();
         let begin = "# HELP a_total Some help.\n# TYPE a_total counter\na_total{app=\"x\",status=\"2xx\"} 3\na_total 0.5\n";
         assert!(text.starts_with(begin), "{text}");

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use corundum_abi::names::AppName;
 use corundum_host::grid::DynoStatus;
-use corundum_router::figures::{AppFigures, Distribution, Span, Summary};
+use corundum_router::metrics::{AppMetrics, HistogramSnapshot, MetricsSummary, SummaryPeriod};
 use serde_json::{Map, Value, json};
 
 use super::super::platform::Platform;
 
 /// An app's figures by span: `1m`, `5m` and `15m`.
 pub(super) fn of_app(platform: &Platform, app: &AppName) -> Value {
-    let figures = platform.figures().of(app);
-    let spans = Span::SHOWN.map(|span| {
+    let figures = platform.metrics().of(app);
+    let spans = SummaryPeriod::SHOWN.map(|span| {
         let name = span.as_str().to_owned();
         (name, app_json(&figures.over(span)))
     });
@@ -21,14 +21,14 @@ pub(super) fn of_app(platform: &Platform, app: &AppName) -> Value {
 
 /// An app's dynos, each with its figures of the last five minutes.
 pub(super) fn of_dynos(platform: &Platform, app: &AppName) -> Value {
-    let figures = platform.figures().of(app);
+    let figures = platform.metrics().of(app);
     let dynos = platform.grid().dynos(app);
     dynos.iter().map(|dyno| dyno_json(&figures, dyno)).collect()
 }
 
-fn dyno_json(figures: &AppFigures, dyno: &DynoStatus) -> Value {
+fn dyno_json(figures: &AppMetrics, dyno: &DynoStatus) -> Value {
     let used = figures.dyno(dyno.name.number);
-    let lately = used.map(|used| used.over(Span::FiveMinutes));
+    let lately = used.map(|used| used.over(SummaryPeriod::FiveMinutes));
     json!({
         "name": dyno.name,
         "state": dyno.state.as_str(),
@@ -46,8 +46,8 @@ fn dyno_json(figures: &AppFigures, dyno: &DynoStatus) -> Value {
     })
 }
 
-fn app_json(summary: &Summary) -> Value {
-    let Summary {
+fn app_json(summary: &MetricsSummary) -> Value {
+    let MetricsSummary {
         cache_hits,
         cache_asked,
         ..
@@ -66,7 +66,7 @@ fn app_json(summary: &Summary) -> Value {
 }
 
 /// Milliseconds; null where there was nothing.
-fn percentiles(all: &Distribution) -> Value {
+fn percentiles(all: &HistogramSnapshot) -> Value {
     let at = |share| all.percentile(share).map(milliseconds);
     json!({"p50": at(0.5), "p95": at(0.95), "p99": at(0.99)})
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use corundum_router::tls::certificates::Entry;
+use corundum_router::tls::certificates::CertificateEntry;
 
 use super::super::platform::Platform;
 use super::super::store::certs::PrivateKey;
@@ -65,7 +65,7 @@ fn show(platform: &Platform, (chain, key): (String, String)) -> anyhow::Result<(
         "the certificate is for {}, and none of that lies under {domain}: it should be for *.{domain}",
         checked.names.join(", ")
     );
-    platform.shown().set_of_node(Entry {
+    platform.shown().set_of_node(CertificateEntry {
         certificate: checked.certificate,
         app: None,
         hosts,

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_abi::names::AppName;
-use corundum_router::tls::certificates::{Certificates, Entry};
+use corundum_router::tls::certificates::{CertificateEntry, Certificates};
 
 use super::super::platform::Platform;
 use super::super::store::StoreError;
@@ -19,8 +19,8 @@ pub(in crate::server) struct Shown {
 #[derive(Default)]
 struct Entries {
     /// Those of apps prevail over it.
-    of_node: Option<Entry>,
-    by_app: HashMap<AppName, Vec<Entry>>,
+    of_node: Option<CertificateEntry>,
+    by_app: HashMap<AppName, Vec<CertificateEntry>>,
 }
 
 impl Shown {
@@ -38,7 +38,7 @@ impl Shown {
     }
 
     /// Shows a certificate for all apps that have one of its hosts, in the place of the one before.
-    pub(in crate::server) fn set_of_node(&self, entry: Entry) {
+    pub(in crate::server) fn set_of_node(&self, entry: CertificateEntry) {
         let mut entries = self.entries();
         entries.of_node = Some(entry);
         self.replace(&entries);
@@ -84,7 +84,7 @@ impl Shown {
 
 /// An app's certificates, the preferred ones last: valid before expired, added before the node's own, later before earlier
 /// ends.
-fn entries_of(platform: &Platform, app: &AppName) -> Result<Vec<Entry>, StoreError> {
+fn entries_of(platform: &Platform, app: &AppName) -> Result<Vec<CertificateEntry>, StoreError> {
     let now = jiff::Timestamp::now();
     let patterns = patterns(platform, app)?;
     let mut entries = Vec::new();
@@ -92,7 +92,7 @@ fn entries_of(platform: &Platform, app: &AppName) -> Result<Vec<Entry>, StoreErr
         match check::read(&record.chain, &record.key) {
             Ok(checked) => {
                 let ends = checked.facts.ends;
-                let entry = Entry {
+                let entry = CertificateEntry {
                     certificate: checked.certificate,
                     app: Some(app.clone()),
                     hosts: hosts(&checked.names, &patterns),

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use corundum_abi::names::AppName;
 use corundum_compiler::assets::{ENCODED, PUBLIC, Serve, Serving};
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
-use corundum_router::coding::Coding;
 use corundum_router::files::{Paths, Settings, Source, StaticFiles};
+use corundum_router::semantics::accept_encoding::ContentCoding;
 
 use self::vite::Listed;
 
@@ -120,7 +120,7 @@ impl<'a> Folder<'a> {
 
     fn source(&self, node: NodeId, path: String) -> Option<Source> {
         let (node, within) = self.follow(node, path.clone())?;
-        let encoded = Coding::ALL.into_iter().filter_map(|coding| {
+        let encoded = ContentCoding::ALL.into_iter().filter_map(|coding| {
             let form = self
                 .slug
                 .lookup(&format!("{ENCODED}/{}{within}", coding.name()))?;
@@ -267,8 +267,8 @@ mod tests {
         let immutable: Vec<bool> = sources.iter().map(|source| source.immutable).collect();
         assert_eq!(immutable, [true, false, false], "{:?}", paths(&sources));
         let forms = [
-            (Coding::Brotli, Bytes::from("br")),
-            (Coding::Gzip, Bytes::from("gz")),
+            (ContentCoding::Brotli, Bytes::from("br")),
+            (ContentCoding::Gzip, Bytes::from("gz")),
         ];
         assert_eq!(sources[0].encoded, forms);
     }

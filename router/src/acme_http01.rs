@@ -1,0 +1,103 @@
+//! Answers to HTTP-01 challenges (RFC 8555 section 8.3): while the node asks an ACME server for a certificate, that server
+//! looks at the host itself for proof.
+
+use std::collections::HashMap;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
+
+use crate::body::response_body::ResponseBody;
+
+/// Where an ACME server looks.
+const PREFIX: &str = "/.well-known/acme-challenge/";
+
+/// By host and token.
+type KeyAuthorizations = HashMap<(Box<str>, Box<str>), Bytes>;
+
+/// The answers that are waited for. Requests for others go to the apps, which may have certificates of their own making.
+#[derive(Debug, Default)]
+pub struct Http01Challenges {
+    answers: ArcSwap<KeyAuthorizations>,
+}
+
+impl Http01Challenges {
+    /// Answers requests for `token` at `host` (lower case), until it is [taken away](Self::remove).
+    pub fn add(&self, host: &str, token: &str, answer: &str) {
+        let answer = Bytes::copy_from_slice(answer.as_bytes());
+        self.answers.rcu(|answers| {
+            let mut answers = KeyAuthorizations::clone(answers);
+            answers.insert((host.into(), token.into()), answer.clone());
+            answers
+        });
+    }
+
+    /// Answers no longer.
+    pub fn remove(&self, host: &str, token: &str) {
+        let key = (host.into(), token.into());
+        self.answers.rcu(|answers| {
+            let mut answers = KeyAuthorizations::clone(answers);
+            answers.remove(&key);
+            answers
+        });
+    }
+
+    /// The answer to a request, if it is a challenge's that is waited for.
+    pub(crate) fn answer(&self, host: &str, parts: &Parts) -> Option<Response<ResponseBody>> {
+        let token = parts.uri.path().strip_prefix(PREFIX)?;
+        if parts.method != Method::GET && parts.method != Method::HEAD {
+            return None;
+        }
+        let answer = {
+            let answers = self.answers.load();
+            if answers.is_empty() {
+                return None;
+            }
+            answers.get(&(host.into(), token.into()))?.clone()
+        };
+        let body = if parts.method == Method::HEAD {
+            Bytes::new()
+        } else {
+            answer
+        };
+        let mut response = Response::new(ResponseBody::from(body));
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static("application/octet-stream");
+        headers.insert(CONTENT_TYPE, kind);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Some(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn answered(http01: &Http01Challenges, host: &str, request: http::request::Builder) -> bool {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        http01.answer(host, &parts).is_some()
+    }
+
+    #[test]
+    fn a_challenge_is_answered_at_its_host_and_under_its_token_while_it_lasts() {
+        let http01 = Http01Challenges::default();
+        let there = || Request::get("/.well-known/acme-challenge/token");
+        http01.add("a.example", "token", "token.print");
+        assert!(answered(&http01, "a.example", there()));
+        assert!(!answered(&http01, "b.example", there()));
+        let post = Request::post("/.well-known/acme-challenge/token");
+        assert!(!answered(&http01, "a.example", post));
+        for path in ["/.well-known/acme-challenge/other", "/token", "/"] {
+            assert!(
+                !answered(&http01, "a.example", Request::get(path)),
+                "{path}"
+            );
+        }
+        http01.remove("a.example", "token");
+        assert!(!answered(&http01, "a.example", there()));
+    }
+}

@@ -1,0 +1,154 @@
+//! A request's body on its way in: gathered before a dyno is taken, so that a slow client keeps none busy.
+//!
+//! What is longer than the bound is streamed to the dyno behind what was gathered. Whoever sends nothing for too long is
+//! given up (H28), and so is a body that turns out to be malformed or larger than the app's quota.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use corundum_exchange::{BodyInterrupted, BoundedCounter, RequestBody, Reservation};
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::connection_state::RequestHandle;
+use crate::failure::Failure;
+use crate::limits::Limits;
+use crate::validate;
+
+/// A request's body as the grid gets it.
+pub(crate) struct BufferedRequest {
+    /// Its bytes, where their number is known.
+    pub(crate) length: Option<u64>,
+    /// The body.
+    pub(crate) body: RequestBody,
+    /// Why it broke off while the dyno read it.
+    pub(crate) fault: Fault,
+    /// What is gathered of it, until the dyno has answered.
+    _reservation: Option<Reservation>,
+}
+
+/// Why a body broke off, once it has.
+pub(crate) type Fault = Arc<OnceLock<Failure>>;
+
+/// A body that is still arriving.
+struct Source {
+    body: Incoming,
+    arrived: u64,
+    most: u64,
+    idle: Duration,
+    handle: RequestHandle,
+}
+
+impl BufferedRequest {
+    /// Gathers `body`, of which `most` bytes are taken at all.
+    ///
+    /// # Errors
+    ///
+    /// What its client is told when the body cannot be had.
+    pub(crate) async fn gather(
+        body: Incoming,
+        most: u64,
+        limits: &Limits,
+        budget: &Arc<BoundedCounter>,
+        handle: &RequestHandle,
+    ) -> Result<Self, Failure> {
+        if body.is_end_stream() {
+            return Ok(Self::whole(Bytes::new(), None));
+        }
+        let length = body.size_hint().exact();
+        let mut source = Source {
+            body,
+            arrived: 0,
+            most,
+            idle: limits.client_idle,
+            handle: handle.clone(),
+        };
+        let Some(first) = source.next().await? else {
+            return Ok(Self::whole(Bytes::new(), None));
+        };
+        let mut reservation = budget.try_reserve(first.len());
+        if source.body.is_end_stream() {
+            return Ok(Self::whole(first, reservation));
+        }
+        let mut gathered = BytesMut::from(first);
+        while gathered.len() < limits.request_buffer
+            && let Some(room) = &mut reservation
+        {
+            let Some(more) = source.next().await? else {
+                return Ok(Self::whole(gathered.freeze(), reservation));
+            };
+            gathered.extend_from_slice(&more);
+            if !room.try_grow(more.len()) {
+                break;
+            }
+        }
+        let fault = Fault::default();
+        Ok(Self {
+            length,
+            body: source.stream(gathered.freeze(), fault.clone()),
+            fault,
+            _reservation: reservation,
+        })
+    }
+
+    fn whole(bytes: Bytes, reservation: Option<Reservation>) -> Self {
+        Self {
+            length: Some(bytes.len() as u64),
+            body: if bytes.is_empty() {
+                RequestBody::Empty
+            } else {
+                RequestBody::Full(bytes)
+            },
+            fault: Fault::default(),
+            _reservation: reservation,
+        }
+    }
+}
+
+impl Source {
+    /// The next bytes; none at the end. Trailers are passed over: they have no place in CGI.
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let frame = tokio::time::timeout(self.idle, self.body.frame());
+            let frame = match frame.await {
+                Err(_) => return Err(Failure::ClientIdle),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(_))) => {
+                    let refusal = self.handle.refusal().cloned();
+                    return Err(refusal.unwrap_or(Failure::ClientInterrupted));
+                }
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            self.arrived += data.len() as u64;
+            if self.arrived > self.most {
+                return Err(validate::body_too_large());
+            }
+            if !data.is_empty() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// What was gathered, then the rest as it comes.
+    fn stream(self, gathered: Bytes, fault: Fault) -> RequestBody {
+        let first = futures_util::stream::iter([Ok(gathered)]);
+        let rest = unfold(Some((self, fault)), |state| async {
+            let (mut source, fault) = state?;
+            match source.next().await {
+                Ok(bytes) => bytes.map(|bytes| (Ok(bytes), Some((source, fault)))),
+                Err(failure) => {
+                    let _ = fault.set(failure);
+                    Some((Err(BodyInterrupted), None))
+                }
+            }
+        });
+        RequestBody::Stream(first.chain(rest).boxed())
+    }
+}

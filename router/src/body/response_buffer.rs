@@ -1,0 +1,159 @@
+//! A response's body on its way out: what a slow client has not taken waits here, so that the dyno is free.
+//!
+//! A task takes from the dyno what there is, up to a bound, beyond which the dyno waits; but not for ever. A client that
+//! takes nothing for too long loses its connection (H28), a dyno that gives nothing for too long its request (H15).
+
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use corundum_exchange::{BodyInterrupted, BodyReceiver, BoundedCounter, Reservation};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::body::memory_budget::PIECE;
+use crate::body::response_body::Outcome;
+use crate::connection_state::RequestHandle;
+use crate::limits::Limits;
+
+/// The receiving end.
+pub(crate) struct ResponseBuffer {
+    /// Not bounded by number, since each piece has a permit for its bytes.
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    ending: Arc<OnceLock<Outcome>>,
+}
+
+/// Bytes that wait, and their place among those that may.
+struct Piece {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+    _reservation: Option<Reservation>,
+}
+
+/// The task's side.
+struct Pump {
+    source: BodyReceiver,
+    pieces: mpsc::UnboundedSender<Piece>,
+    room: Arc<Semaphore>,
+    budget: Arc<BoundedCounter>,
+    limits: Limits,
+    handle: RequestHandle,
+}
+
+impl ResponseBuffer {
+    /// Begins to take from `source`.
+    pub(crate) fn start(
+        source: BodyReceiver,
+        limits: &Limits,
+        budget: &Arc<BoundedCounter>,
+        handle: &RequestHandle,
+    ) -> Self {
+        let (sender, pieces) = mpsc::unbounded_channel();
+        let ending = Arc::new(OnceLock::new());
+        let pump = Pump {
+            source,
+            pieces: sender,
+            room: Arc::new(Semaphore::new(limits.response_buffer)),
+            budget: budget.clone(),
+            limits: limits.clone(),
+            handle: handle.clone(),
+        };
+        let told = ending.clone();
+        tokio::spawn(async move {
+            let mut pump = pump;
+            let outcome = pump.run().await;
+            let _ = told.set(outcome);
+            if outcome == Outcome::ClientIdle {
+                pump.handle.cut();
+            }
+        });
+        Self { pieces, ending }
+    }
+
+    /// The next bytes; none when the body has ended, as [`Outflow::ending`] then says.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let piece = self.pieces.poll_recv(context);
+        piece.map(|piece| piece.map(|piece| piece.bytes))
+    }
+
+    /// How the body has ended on the dyno's side, if it has.
+    pub(crate) fn ending(&self) -> Option<Outcome> {
+        self.ending.get().copied()
+    }
+}
+
+impl Pump {
+    async fn run(&mut self) -> Outcome {
+        loop {
+            let next = tokio::time::timeout(self.limits.dyno_idle, self.source.recv());
+            let next = tokio::select! {
+                next = next => next,
+                () = self.pieces.closed() => return Outcome::ClientGone,
+            };
+            let bytes = match next {
+                Err(_) => return Outcome::DynoIdle,
+                Ok(None) => return Outcome::Complete,
+                Ok(Some(Err(BodyInterrupted))) => return Outcome::DynoGone,
+                Ok(Some(Ok(bytes))) => bytes,
+            };
+            if let Err(outcome) = self.put(bytes).await {
+                return outcome;
+            }
+        }
+    }
+
+    /// Puts bytes where the client takes them from, when there is room.
+    async fn put(&self, bytes: Bytes) -> Result<(), Outcome> {
+        let weight = bytes.len() + PIECE;
+        let reservation = self.budget.try_reserve(weight);
+        // Without a share of the node's room, a piece waits until the one before it is gone.
+        let own = match reservation {
+            Some(_) => weight.min(self.limits.response_buffer),
+            None => self.limits.response_buffer,
+        };
+        let permit = self.room.clone().acquire_many_owned(own as u32);
+        let permit = tokio::select! {
+            permit = tokio::time::timeout(self.limits.client_idle, permit) => permit,
+            () = self.pieces.closed() => return Err(Outcome::ClientGone),
+        };
+        let Ok(Ok(permit)) = permit else {
+            return Err(Outcome::ClientIdle);
+        };
+        let piece = Piece {
+            bytes,
+            _permit: permit,
+            _reservation: reservation,
+        };
+        self.pieces.send(piece).map_err(|_| Outcome::ClientGone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::connection_state::ConnectionState;
+
+    #[tokio::test]
+    async fn pieces_of_a_byte_are_bounded_by_what_they_take_and_not_by_their_bytes() {
+        let state = Arc::new(ConnectionState::default());
+        let in_flight = state.begin();
+        let limits = Limits {
+            response_buffer: 64 << 10,
+            ..Limits::default()
+        };
+        for buffers in [limits.buffers, 64 << 10] {
+            let (sender, source) = mpsc::channel(1);
+            let budget = BoundedCounter::new(buffers);
+            let buffer = ResponseBuffer::start(source, &limits, &budget, in_flight.handle());
+            let byte = || sender.send(Ok(Bytes::from_static(b"x")));
+            let mut sent = 0;
+            while let Ok(sending) = tokio::time::timeout(Duration::from_millis(100), byte()).await {
+                sending.unwrap();
+                sent += 1;
+            }
+            assert!((64..1000).contains(&sent), "{sent}");
+            drop(buffer);
+        }
+    }
+}

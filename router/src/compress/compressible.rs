@@ -1,0 +1,114 @@
+//! Which answers are worth compressing, and may be.
+
+use corundum_abi::media;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, StatusCode};
+
+use crate::cache::directives::Members;
+
+/// Bytes of the smallest body: what is smaller leaves with its head in one packet, encoded or not.
+const LEAST: u64 = 1024;
+
+/// What says that a body is encoded already, or that it must stay what it is: digests of the very bytes (RFC 9530, RFC
+/// 3230).
+const OBSTACLES: [HeaderName; 5] = [
+    CONTENT_ENCODING,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
+
+/// Whether an answer would be encoded for a client that wants it. `length` is that of its whole body, if it is known.
+pub(crate) fn is_compressible(
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: Option<u64>,
+) -> bool {
+    let bodiless = status.is_informational()
+        || matches!(
+            status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    !bodiless
+        && length.is_none_or(|length| length >= LEAST)
+        && is_text(headers)
+        && !OBSTACLES.iter().any(|name| headers.contains_key(name))
+        && !forbids_transformation(headers)
+}
+
+fn is_text(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(media::is_compressible)
+}
+
+/// Whether `Cache-Control` of a request or a response has `no-transform` (RFC 9111 sections 5.2.1.6 and 5.2.2.6).
+pub(crate) fn forbids_transformation(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(CACHE_CONTROL).iter();
+    let mut members = lines.flat_map(|line| Members::new(line.as_bytes()));
+    members.any(|(name, _)| name.eq_ignore_ascii_case(b"no-transform"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn of(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        lines.iter().map(pair).collect()
+    }
+
+    const TEXT: (&str, &str) = ("content-type", "text/html; charset=utf-8");
+
+    #[test]
+    fn a_text_of_some_length_suits() {
+        let page = of(&[TEXT]);
+        for (length, expected) in [(Some(1023), false), (Some(1024), true), (None, true)] {
+            assert_eq!(
+                is_compressible(StatusCode::OK, &page, length),
+                expected,
+                "{length:?}"
+            );
+        }
+        assert!(is_compressible(StatusCode::NOT_FOUND, &page, None));
+        let cached = of(&[
+            TEXT,
+            ("cache-control", "max-age=60, private=\"no-transform\""),
+        ]);
+        assert!(is_compressible(StatusCode::OK, &cached, None));
+    }
+
+    #[test]
+    fn what_must_stay_as_it_is_does_not_suit() {
+        for lines in [
+            &[][..],
+            &[("content-type", "image/png")],
+            &[("content-type", "text/event-stream")],
+            &[TEXT, ("content-encoding", "gzip")],
+            &[TEXT, ("content-encoding", "identity")],
+            &[TEXT, ("cache-control", "max-age=60, No-Transform")],
+            &[TEXT, ("content-digest", "sha-256=:AAAA:")],
+            &[TEXT, ("repr-digest", "sha-256=:AAAA:")],
+            &[TEXT, ("digest", "sha-256=AAAA")],
+            &[TEXT, ("content-md5", "AAAA")],
+        ] {
+            assert!(
+                !is_compressible(StatusCode::OK, &of(lines), None),
+                "{lines:?}"
+            );
+        }
+        for status in [100, 101, 204, 205, 304] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert!(!is_compressible(status, &of(&[TEXT]), None), "{status}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A body that is encoded while it is made.
+//!
+//! What its source has given goes out at once when there is no more: a page that is sent in parts does not wait. A body
+//! that breaks off has no end, here as there.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use corundum_exchange::Reservation;
+
+use super::encoder::Encoder;
+use crate::body::response_body::{Outcome, Source};
+
+/// Bytes that are encoded before other tasks of the thread have their turn: some hundred microseconds.
+const STEP: usize = 32 << 10;
+
+/// A body under way.
+pub(crate) struct EncodingBody {
+    source: Source,
+    /// How much of it is still to come, if the app has said so.
+    left: Option<u64>,
+    /// What came of it last and is not encoded yet.
+    piece: Bytes,
+    /// Given back with its memory as soon as the body has ended, however slow the client is.
+    encoder: Option<(Encoder, Reservation)>,
+    /// Whether the encoder holds something back.
+    held: bool,
+    /// Whether the thread's other tasks are to have their turn.
+    tired: bool,
+    ending: Option<Outcome>,
+}
+
+impl EncodingBody {
+    /// The body of `source`, of which the app has said how long it is or not.
+    pub(crate) fn new(
+        source: Source,
+        length: Option<u64>,
+        encoder: (Encoder, Reservation),
+    ) -> Self {
+        Self {
+            source,
+            left: length,
+            piece: Bytes::new(),
+            encoder: Some(encoder),
+            held: false,
+            tired: false,
+            ending: None,
+        }
+    }
+
+    /// The next bytes; none when the body has ended, as [`Encoding::ending`] then says.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if std::mem::take(&mut self.tired) {
+            return rest(context);
+        }
+        let polled = self.step(context);
+        polled.map(|step| {
+            step.unwrap_or_else(|_| {
+                // Out of memory: there is no way to go on.
+                self.end(Outcome::DynoGone);
+                None
+            })
+        })
+    }
+
+    /// How the body has ended, if it has.
+    pub(crate) fn ending(&self) -> Option<Outcome> {
+        self.ending.or_else(|| self.source.ending())
+    }
+
+    /// Whether all of it has been given.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.ending == Some(Outcome::Complete)
+    }
+
+    fn step(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let mut encoded = 0;
+        while encoded < STEP {
+            if self.piece.is_empty() {
+                match self.next_piece(context) {
+                    Poll::Ready(Ok(piece)) => self.piece = piece,
+                    Poll::Ready(Err(Outcome::Complete)) => return Poll::Ready(self.finish()),
+                    // What has come is not held back, be it the last of it.
+                    Poll::Pending | Poll::Ready(Err(_)) if self.held => {
+                        let out = self.flush()?;
+                        if !out.is_empty() {
+                            return Poll::Ready(Ok(Some(out)));
+                        }
+                    }
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(outcome)) => {
+                        self.end(outcome);
+                        return Poll::Ready(Ok(None));
+                    }
+                }
+            }
+            let part = self.piece.len().min(STEP - encoded);
+            let part = self.piece.split_to(part);
+            encoded += part.len();
+            self.write(&part)?;
+        }
+        let out = self.take();
+        if out.is_empty() {
+            return rest(context);
+        }
+        self.tired = true;
+        Poll::Ready(Ok(Some(out)))
+    }
+
+    /// What comes next, or how it has ended. A body of a known length ends with its last byte, whatever comes then; one
+    /// that ends before is broken.
+    fn next_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Outcome>> {
+        if let Some(ending) = self.ending {
+            return Poll::Ready(Err(ending));
+        }
+        if self.left == Some(0) {
+            return Poll::Ready(Err(Outcome::Complete));
+        }
+        let polled = match &mut self.source {
+            Source::Full(bytes) => {
+                Poll::Ready(Some(std::mem::take(bytes)).filter(|b| !b.is_empty()))
+            }
+            Source::Stream(stream) => stream.poll(context),
+            // Nothing is encoded twice.
+            Source::Encoded(_) => Poll::Ready(None),
+        };
+        polled.map(|piece| match piece {
+            Some(mut piece) => {
+                if let Some(left) = &mut self.left {
+                    piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= piece.len() as u64;
+                }
+                Ok(piece)
+            }
+            None => Err(match (self.source.ending(), self.left) {
+                (Some(Outcome::Complete), None) => Outcome::Complete,
+                (Some(Outcome::Complete) | None, _) => Outcome::DynoGone,
+                (Some(outcome), _) => outcome,
+            }),
+        })
+    }
+
+    fn write(&mut self, part: &[u8]) -> io::Result<()> {
+        self.held |= !part.is_empty();
+        match &mut self.encoder {
+            Some((encoder, _)) => encoder.write(part),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        let encoder = self.encoder.as_mut();
+        encoder.map_or(Bytes::new(), |(encoder, _)| encoder.take())
+    }
+
+    fn flush(&mut self) -> io::Result<Bytes> {
+        self.held = false;
+        if let Some((encoder, _)) = &mut self.encoder {
+            encoder.flush()?;
+        }
+        Ok(self.take())
+    }
+
+    fn finish(&mut self) -> io::Result<Option<Bytes>> {
+        let Some((encoder, _)) = self.encoder.take() else {
+            return Ok(None);
+        };
+        let last = encoder.finish()?;
+        self.end(Outcome::Complete);
+        Ok(Some(last))
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.encoder = None;
+        self.ending = Some(outcome);
+    }
+}
+
+/// Lets the thread's other tasks have their turn.
+fn rest<T>(context: &mut Context<'_>) -> Poll<T> {
+    context.waker().wake_by_ref();
+    Poll::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use super::super::encoder::tests::decoded;
+    use super::super::encoder::{Effort, MEMORY};
+    use super::*;
+    use crate::semantics::accept_encoding::ContentCoding;
+    use corundum_exchange::BoundedCounter;
+
+    fn encoding(budget: &Arc<BoundedCounter>, body: Vec<u8>) -> EncodingBody {
+        let encoder = Encoder::new(ContentCoding::Gzip, Effort::Passing).unwrap();
+        let reservation = budget.try_reserve(MEMORY).unwrap();
+        EncodingBody::new(Source::Full(body.into()), None, (encoder, reservation))
+    }
+
+    #[test]
+    fn a_large_body_lets_others_have_their_turn_after_each_step() {
+        let body = vec![b'x'; 20 * STEP];
+        let mut encoding = encoding(&BoundedCounter::new(MEMORY), body.clone());
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut turns, mut out) = (0, Vec::new());
+        while !encoding.is_complete() {
+            match encoding.poll(&mut context) {
+                Poll::Pending => turns += 1,
+                Poll::Ready(bytes) => out.extend_from_slice(&bytes.unwrap()),
+            }
+        }
+        assert!(turns >= 20, "{turns}");
+        assert!(decoded(ContentCoding::Gzip, &out).0 == body);
+        assert_eq!(encoding.poll(&mut context), Poll::Ready(None));
+        assert_eq!(encoding.ending(), Some(Outcome::Complete));
+    }
+
+    #[test]
+    fn an_encoders_room_comes_back_when_the_body_has_ended_or_is_given_up() {
+        let budget = BoundedCounter::new(MEMORY);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut ended = encoding(&budget, b"a page".to_vec());
+        assert!(budget.try_reserve(1).is_none());
+        assert!(ended.poll(&mut context).is_ready() && ended.is_complete());
+        let given_up = encoding(&budget, b"a page".to_vec());
+        assert!(budget.try_reserve(1).is_none());
+        drop(given_up);
+        assert!(budget.try_reserve(MEMORY).is_some());
+    }
+}

@@ -1,0 +1,60 @@
+//! Which coding a client gets.
+
+use http::HeaderMap;
+use http::header::ACCEPT_ENCODING;
+
+use super::compressible::forbids_transformation;
+use crate::semantics::accept_encoding::{AcceptEncoding, ContentCoding};
+
+/// For what is encoded each time, where clients leave the choice: the least time for each byte that is saved.
+pub(crate) const BY_TIME: [ContentCoding; 3] = [
+    ContentCoding::Zstd,
+    ContentCoding::Gzip,
+    ContentCoding::Brotli,
+];
+/// For what is encoded once and kept: the fewest bytes.
+pub(crate) const BY_SIZE: [ContentCoding; 3] = ContentCoding::ALL;
+
+/// The coding that a request asks for most, an earlier one of those `offered` before a later one.
+pub(crate) fn wanted(request: &HeaderMap, offered: [ContentCoding; 3]) -> Option<ContentCoding> {
+    if !request.contains_key(ACCEPT_ENCODING) {
+        return None;
+    }
+    let coding = AcceptEncoding::of(request).choose(offered.into_iter())?;
+    (!forbids_transformation(request)).then_some(coding)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::CACHE_CONTROL;
+
+    use super::*;
+
+    #[test]
+    fn what_is_made_each_time_is_made_quickly_and_what_is_kept_is_small() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(wanted(&headers, BY_TIME), None);
+        let mut asks = |value| {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(value));
+            (wanted(&headers, BY_TIME), wanted(&headers, BY_SIZE))
+        };
+        let (zstd, brotli) = (Some(ContentCoding::Zstd), Some(ContentCoding::Brotli));
+        assert_eq!(asks("gzip, deflate, br, zstd"), (zstd, brotli));
+        assert_eq!(
+            asks("gzip, deflate, br"),
+            (Some(ContentCoding::Gzip), brotli)
+        );
+        assert_eq!(asks("zstd;q=0.5, br;q=0.6"), (brotli, brotli));
+        assert_eq!(asks("identity"), (None, None));
+    }
+
+    #[test]
+    fn a_client_that_wants_nothing_transformed_gets_it_as_it_is() {
+        let headers = HeaderMap::from_iter([
+            (ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-transform")),
+        ]);
+        assert_eq!(wanted(&headers, BY_TIME), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! Conditions of clients that may have an encoded form of what they ask about.
+//!
+//! What lies behind knows the bytes and tags that the app has made, and compares as it likes; many apps compare tags as
+//! strings. So a request goes on with the app's own tags, and a 304 comes back with the client's.
+
+use http::header::{ACCEPT_ENCODING, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use memchr::memmem;
+
+use super::headers::{own_tags, vary, weak};
+use super::negotiation;
+
+/// The `If-None-Match` of a request whose client has an encoded form, as it came.
+#[derive(Debug, Clone)]
+struct Came(Vec<HeaderValue>);
+
+/// Makes the conditions of a request ones about what the app has made.
+pub(crate) fn translate(request: &mut Parts) {
+    let headers = &mut request.headers;
+    // Who takes no coding any more is not helped by an encoded form.
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return;
+    }
+    forget_range_by_date(headers);
+    if let Some(own) = own_lines(headers, &IF_NONE_MATCH)
+        && negotiation::wanted(headers, negotiation::BY_TIME).is_some()
+    {
+        let came = headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
+        request.extensions.insert(Came(came));
+        replace(headers, &IF_NONE_MATCH, own);
+    }
+    // For a part an encoded form's tag stays the weak one that it is, and matches none: the app has other bytes.
+    if let Some(own) = own_lines(headers, &IF_MATCH)
+        && !headers.contains_key(RANGE)
+    {
+        replace(headers, &IF_MATCH, own);
+    }
+}
+
+/// The lines of a header with the app's own tags, if it has others.
+fn own_lines(request: &HeaderMap, name: &HeaderName) -> Option<Vec<HeaderValue>> {
+    let lines = || request.get_all(name).iter();
+    lines().find_map(own_tags)?;
+    let own = lines().map(|line| own_tags(line).unwrap_or_else(|| line.clone()));
+    Some(own.collect())
+}
+
+fn replace(request: &mut HeaderMap, name: &HeaderName, lines: Vec<HeaderValue>) {
+    request.remove(name);
+    for line in lines {
+        request.append(name, line);
+    }
+}
+
+/// Forgets the range that a request asks for on the condition of a date, if its client takes a coding (RFC 9110 section
+/// 14.2 lets anybody): the two forms of a text have the same date, and the rest of one must not be put behind the
+/// beginning of the other. An encoded form's tag is weak, which `If-Range` never takes.
+fn forget_range_by_date(request: &mut HeaderMap) {
+    if !request.contains_key(RANGE) {
+        return;
+    }
+    let by_date = request.get(IF_RANGE).is_some_and(|condition| {
+        let condition = condition.as_bytes();
+        !condition.starts_with(b"\"") && !condition.starts_with(b"W/")
+    });
+    if by_date && negotiation::wanted(request, negotiation::BY_TIME).is_some() {
+        request.remove(RANGE);
+        request.remove(IF_RANGE);
+    }
+}
+
+/// Makes a 304 to a client that has the encoded form say what that form's own answer has said (RFC 9110 section 15.4.5).
+pub(super) fn answer(request: &Parts, not_modified: &mut HeaderMap) {
+    let Some(Came(lines)) = request.extensions.get() else {
+        return;
+    };
+    if let Some(tag) = not_modified.get_mut(ETAG)
+        && let Some(weak) = weak(tag)
+    {
+        let has = |line: &HeaderValue| memmem::find(line.as_bytes(), weak.as_bytes()).is_some();
+        // Of a list it may be one without a coding that is still good.
+        if !lines.iter().any(has) {
+            return;
+        }
+        *tag = weak;
+    }
+    vary(not_modified);
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::VARY;
+
+    use super::*;
+
+    fn of(lines: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(HeaderName, &'static str)| {
+            (name.clone(), HeaderValue::from_static(value))
+        };
+        lines.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_range_is_forgotten_where_its_condition_cannot_tell_two_forms_apart() {
+        const DATE: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
+        let kept = |condition: Option<&'static str>, accept: &'static str| {
+            let mut request = of(&[(RANGE, "bytes=5-"), (ACCEPT_ENCODING, accept)]);
+            if let Some(condition) = condition {
+                request.insert(IF_RANGE, HeaderValue::from_static(condition));
+            }
+            forget_range_by_date(&mut request);
+            request.contains_key(RANGE)
+        };
+        assert!(!kept(Some(DATE), "gzip"));
+        assert!(kept(Some(DATE), "identity") && kept(Some("\"a\""), "gzip"));
+        assert!(kept(Some("W/\"a\""), "gzip") && kept(None, "gzip"));
+    }
+
+    /// The header as it goes on, and the tag and whether a 304 varies that comes back with this tag.
+    fn through(asked: &'static str, tag: &'static str) -> (String, String, bool) {
+        let mut request = http::Request::new(()).into_parts().0;
+        request.headers = of(&[(IF_NONE_MATCH, asked), (ACCEPT_ENCODING, "gzip")]);
+        translate(&mut request);
+        let mut headers = of(&[(ETAG, tag)]);
+        answer(&request, &mut headers);
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        (
+            text(&request.headers[IF_NONE_MATCH]),
+            text(&headers[ETAG]),
+            headers.contains_key(VARY),
+        )
+    }
+
+    #[test]
+    fn the_app_sees_its_own_tag_and_the_client_its_own() {
+        let owned = |a: &str, b: &str, varies| (a.to_owned(), b.to_owned(), varies);
+        let (strong, marked) = ("\"a\"", "W/\"a;encoded\"");
+        assert_eq!(through(marked, strong), owned(strong, marked, true));
+        assert_eq!(through(strong, strong), owned(strong, strong, false));
+        let weak = "W/\"a\"";
+        assert_eq!(through(weak, weak), owned(weak, weak, false));
+    }
+}

@@ -1,0 +1,44 @@
+//! A file on its way to a client, and the request's line in the log when it is there.
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::body::response_body::{End, OnEnd, Outcome, ResponseBody, Source};
+use crate::exchange::Exchange;
+use crate::failure::Failure;
+use crate::grid::Grid;
+use crate::request_id::REQUEST_ID;
+use crate::router::Router;
+use crate::site::Site;
+
+/// What the log says in the place of the cache's part, which never saw the request.
+const STATIC: &str = "static";
+
+/// Answers a request for `site` with a file.
+pub(crate) fn deliver<G: Grid>(
+    mut exchange: Exchange,
+    router: &Router<G>,
+    site: &Site,
+    mut response: Response<Bytes>,
+) -> Response<ResponseBody> {
+    exchange.entry.release = site.release;
+    exchange.entry.status = response.status().as_u16();
+    exchange.entry.cache = STATIC;
+    let id = exchange.entry.request_id.header();
+    response.headers_mut().insert(REQUEST_ID, id);
+    let grid = router.grid.clone();
+    let length = response.body().len() as u64;
+    let on_end: OnEnd = Box::new(move |end: End| {
+        exchange.entry.bytes = end.bytes;
+        exchange.entry.service = exchange.started.elapsed();
+        let failure = match end.outcome {
+            Outcome::Complete => None,
+            _ => Some(Failure::ClientInterrupted),
+        };
+        if let Some(failure) = &failure {
+            exchange.entry.status = failure.status().as_u16();
+        }
+        exchange.end(&*grid, failure);
+    });
+    response.map(|bytes| ResponseBody::new(Source::Full(bytes), Some(length), Some(on_end)))
+}

@@ -1,0 +1,184 @@
+//! Where messages begin and end on a connection.
+
+use super::chunked::ChunkedBody;
+use super::head::{BodyLength, RequestHead};
+use crate::failure::Failure;
+
+/// A connection's messages as far as they have come.
+#[derive(Debug)]
+pub struct MessageFraming {
+    state: FramingState,
+    /// Heads that have passed.
+    heads: u64,
+    /// Header lines that a head may have.
+    fields: usize,
+}
+
+#[derive(Debug)]
+enum FramingState {
+    Head(RequestHead),
+    Body(u64),
+    Chunked(ChunkedBody),
+}
+
+/// What must not pass.
+#[derive(Debug)]
+pub struct RejectedMessage {
+    /// How many bytes are good.
+    pub passed: usize,
+    /// Which request it is, from 1.
+    pub request: u64,
+    /// What its client is told.
+    pub failure: Failure,
+    /// Whether it has a head that has passed.
+    pub part: MessagePart,
+}
+
+/// A part of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessagePart {
+    /// Its head.
+    Head,
+    /// Its body.
+    Body,
+}
+
+impl MessageFraming {
+    /// Of a connection that has just begun; a head may have so many header lines.
+    pub fn new(fields: usize) -> Self {
+        Self {
+            state: FramingState::Head(RequestHead::default()),
+            heads: 0,
+            fields,
+        }
+    }
+
+    /// The request whose head or body comes next, from 1.
+    pub fn request(&self) -> u64 {
+        match self.state {
+            FramingState::Head(_) => self.heads + 1,
+            FramingState::Body(_) | FramingState::Chunked(_) => self.heads,
+        }
+    }
+
+    /// Which part of it comes next.
+    pub fn part(&self) -> MessagePart {
+        match self.state {
+            FramingState::Head(_) => MessagePart::Head,
+            FramingState::Body(_) | FramingState::Chunked(_) => MessagePart::Body,
+        }
+    }
+
+    /// How many of `bytes` can pass. What does not is the start of a head, and is to be shown again with more after it.
+    ///
+    /// # Errors
+    ///
+    /// What must not pass, and how many bytes before it may.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, RejectedMessage> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let part = self.part();
+            let request = self.request();
+            let refused = |passed, failure| RejectedMessage {
+                passed,
+                request,
+                failure,
+                part,
+            };
+            match &mut self.state {
+                FramingState::Head(head) => {
+                    let looked = head.look(rest, self.fields);
+                    let Some((length, body)) = looked.map_err(|failure| refused(at, failure))?
+                    else {
+                        break;
+                    };
+                    at += length;
+                    self.heads += 1;
+                    self.state = match body {
+                        BodyLength::Known(0) => FramingState::Head(RequestHead::default()),
+                        BodyLength::Known(length) => FramingState::Body(length),
+                        BodyLength::Chunked => FramingState::Chunked(ChunkedBody::new()),
+                    };
+                }
+                FramingState::Body(left) => {
+                    let taken = usize::try_from(*left).map_or(rest.len(), |l| l.min(rest.len()));
+                    at += taken;
+                    *left -= taken as u64;
+                    if *left == 0 {
+                        self.state = FramingState::Head(RequestHead::default());
+                    }
+                }
+                FramingState::Chunked(chunked) => {
+                    let advanced = chunked.advance(rest);
+                    at += advanced.map_err(|(good, failure)| refused(at + good, failure))?;
+                    if chunked.is_end() {
+                        self.state = FramingState::Head(RequestHead::default());
+                    }
+                }
+            }
+        }
+        Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// How many bytes pass, and whether the rest is refused.
+    fn pass(bytes: &[u8], piece: usize) -> (usize, bool) {
+        let mut framing = MessageFraming::new(100);
+        let (mut passed, mut held) = (0, Vec::new());
+        for piece in bytes.chunks(piece) {
+            held.extend_from_slice(piece);
+            match framing.advance(&held) {
+                Ok(length) => {
+                    passed += length;
+                    held.drain(..length);
+                }
+                Err(refused) => return (passed + refused.passed, true),
+            }
+        }
+        (passed, false)
+    }
+
+    /// Parts that messages are made of, good and bad.
+    fn messages() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop_oneof![
+            Just("GET / HTTP/1.1\r\nHost: a\r\n"),
+            Just("POST / HTTP/1.1\r\nHost: a\r\n"),
+            Just("Content-Length: 3\r\n"),
+            Just("Transfer-Encoding: chunked\r\n"),
+            Just("\r\n"),
+            Just("abc"),
+            Just("3\r\nabc\r\n"),
+            Just("3;x=y\r\nabc\r\n"),
+            Just("0\r\n\r\n"),
+            Just("0\r\nX: y\r\n\r\n"),
+            Just("\n"),
+            Just("\r"),
+            Just(" "),
+            Just("\0"),
+        ];
+        proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat().into_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn where_bytes_are_cut_does_not_matter(bytes in messages(), piece in 1..40usize) {
+            prop_assert_eq!(pass(&bytes, usize::MAX), pass(&bytes, piece));
+        }
+    }
+
+    #[test]
+    fn messages_pass_one_after_another() {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\n";
+        let all = format!(
+            "{head}Content-Length: 3\r\n\r\nabc{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET"
+        );
+        assert_eq!(pass(all.as_bytes(), usize::MAX), (all.len() - 3, false));
+    }
+}

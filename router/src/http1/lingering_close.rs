@@ -1,0 +1,75 @@
+//! Closing a connection whose client may still be sending (RFC 9112 section 9.6).
+//!
+//! A socket that is closed with unread bytes resets the connection, and the client loses the answer that it was just
+//! sent. So its side is closed first, and what still comes is thrown away for a little while.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// How long: some round trips. The connection keeps its place meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes that are thrown away; a client that goes on after them is not listening.
+const MOST: usize = 4 << 20;
+const PIECE: usize = 16 << 10;
+
+/// A close that is under way.
+#[derive(Debug, Default)]
+pub(super) struct LingeringClose {
+    state: CloseState,
+    thrown_away: usize,
+}
+
+#[derive(Debug, Default)]
+enum CloseState {
+    #[default]
+    Open,
+    HalfClosed(Pin<Box<Sleep>>),
+    Closed,
+}
+
+impl LingeringClose {
+    /// Closes `stream` for writing, then waits until its client has closed it too, or long enough.
+    pub(super) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        context: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.state {
+                CloseState::Open => {
+                    ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+                    self.state = CloseState::HalfClosed(Box::pin(tokio::time::sleep(PATIENCE)));
+                }
+                CloseState::HalfClosed(patience) => {
+                    let read = poll_throw_away(context, stream);
+                    if read.is_pending() && patience.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    match read {
+                        Poll::Ready(Ok(length)) if length > 0 && self.thrown_away < MOST => {
+                            self.thrown_away += length;
+                        }
+                        _ => self.state = CloseState::Closed,
+                    }
+                }
+                CloseState::Closed => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+fn poll_throw_away<S: AsyncRead + Unpin>(
+    context: &mut Context<'_>,
+    stream: &mut S,
+) -> Poll<io::Result<usize>> {
+    let mut piece = [0; PIECE];
+    let mut piece = ReadBuf::new(&mut piece);
+    ready!(Pin::new(stream).poll_read(context, &mut piece))?;
+    Poll::Ready(Ok(piece.filled().len()))
+}

@@ -1,0 +1,293 @@
+//! The stream that the parser reads from.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::bad;
+use super::framing::{MessageFraming, MessagePart, RejectedMessage};
+use super::lingering_close::LingeringClose;
+use crate::connection_state::ConnectionState;
+use crate::failure::Failure;
+
+/// What HTTP/2 begins with (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// In place of a refused head, so that its answer has its turn behind those before it.
+const INSTEAD_OF_HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
+/// In place of the rest of a refused body: wrong wherever a chunk's framing may be.
+const INSTEAD_OF_CHUNK: &[u8] = b"\r\0";
+/// Read at once while a head is on its way.
+const PIECE: usize = 4096;
+
+/// Which protocol a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HttpVersion {
+    Http1,
+    Http2,
+}
+
+/// A stream that lets well-formed HTTP/1 pass, or anything once HTTP/2 is spoken.
+#[derive(Debug)]
+pub(crate) struct ValidatingIo<S> {
+    stream: S,
+    state: Arc<ConnectionState>,
+    mode: ReadMode,
+    /// What was read and has not passed: `ready` bytes that may, then the start of a head.
+    held: BytesMut,
+    ready: usize,
+    /// For a head to arrive.
+    patience: Duration,
+    /// When the one that is held must have arrived.
+    deadline: Option<Pin<Box<Sleep>>>,
+    linger: LingeringClose,
+}
+
+#[derive(Debug)]
+enum ReadMode {
+    Http1(MessageFraming),
+    Http2,
+    /// Nothing more is read.
+    Refused,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
+    /// Guards `stream`; a head has `patience` to arrive and may have so many header lines.
+    pub(crate) fn new(
+        stream: S,
+        state: Arc<ConnectionState>,
+        patience: Duration,
+        fields: usize,
+    ) -> Self {
+        Self {
+            stream,
+            state,
+            mode: ReadMode::Http1(MessageFraming::new(fields)),
+            held: BytesMut::new(),
+            ready: 0,
+            patience,
+            deadline: None,
+            linger: LingeringClose::default(),
+        }
+    }
+
+    /// Waits for the first bytes, without a buffer; none when the client leaves without a word.
+    pub(crate) async fn first(&mut self) -> io::Result<Option<HttpVersion>> {
+        std::future::poll_fn(|context| self.poll_first(context)).await
+    }
+
+    fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<HttpVersion>>> {
+        loop {
+            let started = self.state.has_begun();
+            match &self.held[..] {
+                [] => {}
+                held if started || !PREFACE.starts_with(&held[..held.len().min(PREFACE.len())]) => {
+                    return self.speak_http1();
+                }
+                held if held.len() < PREFACE.len() => {
+                    if self.poll_deadline(context).is_ready() {
+                        return self.speak_http1();
+                    }
+                }
+                _ => {
+                    self.mode = ReadMode::Http2;
+                    self.ready = self.held.len();
+                    self.deadline = None;
+                    return Poll::Ready(Ok(Some(HttpVersion::Http2)));
+                }
+            }
+            if ready!(self.poll_hold(context))? == 0 {
+                if self.held.is_empty() {
+                    return Poll::Ready(Ok(None));
+                }
+                return self.speak_http1();
+            }
+        }
+    }
+
+    fn speak_http1(&mut self) -> Poll<io::Result<Option<HttpVersion>>> {
+        self.look();
+        Poll::Ready(Ok(Some(HttpVersion::Http1)))
+    }
+
+    /// Reads on into what is held.
+    fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut piece = [0; PIECE];
+        let mut piece = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
+        self.held.extend_from_slice(piece.filled());
+        Poll::Ready(Ok(piece.filled().len()))
+    }
+
+    /// Finds what of the held bytes may pass.
+    fn look(&mut self) {
+        let ReadMode::Http1(framing) = &mut self.mode else {
+            return;
+        };
+        match framing.advance(&self.held) {
+            Ok(ready) => self.ready = ready,
+            Err(refused) => {
+                self.held.truncate(refused.passed);
+                self.refuse(refused);
+            }
+        }
+        if self.ready > 0 {
+            self.deadline = None;
+        }
+    }
+
+    /// Lets what is held pass, and then what makes the parser stop. The client is told by [`Traffic::refusal`].
+    fn refuse(&mut self, refused: RejectedMessage) {
+        self.held.extend_from_slice(match refused.part {
+            MessagePart::Head => INSTEAD_OF_HEAD,
+            MessagePart::Body => INSTEAD_OF_CHUNK,
+        });
+        self.ready = self.held.len();
+        self.mode = ReadMode::Refused;
+        self.deadline = None;
+        self.state.refuse(refused.request, refused.failure);
+    }
+
+    /// Gives up the head that is held.
+    fn give_up(&mut self, failure: Failure) {
+        let ReadMode::Http1(framing) = &self.mode else {
+            return;
+        };
+        let (request, part) = (framing.request(), framing.part());
+        self.held.clear();
+        self.refuse(RejectedMessage {
+            passed: 0,
+            request,
+            failure,
+            part,
+        });
+    }
+
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let at = Instant::now() + self.patience;
+        let new = || Box::pin(tokio::time::sleep_until(at));
+        self.deadline.get_or_insert_with(new).as_mut().poll(context)
+    }
+
+    /// Gives what may pass to the parser.
+    fn pass(&mut self, buffer: &mut ReadBuf<'_>) {
+        let length = self.ready.min(buffer.remaining());
+        buffer.put_slice(&self.held[..length]);
+        self.held.advance(length);
+        self.ready -= length;
+        if self.held.is_empty() {
+            // Its room is for heads that arrive in pieces; an idle connection keeps none.
+            self.held = BytesMut::new();
+        }
+    }
+
+    /// Reads straight into the parser's buffer. Whether anything is there for it now.
+    fn poll_direct(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let ReadMode::Http1(framing) = &mut self.mode else {
+            return Poll::Ready(Ok(()));
+        };
+        let new = &buffer.filled()[before..];
+        match framing.advance(new) {
+            Ok(passed) if passed == new.len() => {}
+            Ok(passed) => {
+                self.held.extend_from_slice(&new[passed..]);
+                buffer.set_filled(before + passed);
+            }
+            Err(refused) => {
+                buffer.set_filled(before + refused.passed);
+                self.refuse(refused);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for the rest of the head that is held.
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.ready == 0 {
+            match self.poll_hold(context) {
+                Poll::Ready(Ok(0)) => self.give_up(bad("The request ends in its head.")),
+                Poll::Ready(Ok(_)) => self.look(),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    ready!(self.poll_deadline(context));
+                    self.give_up(Failure::Request(
+                        StatusCode::REQUEST_TIMEOUT,
+                        "The request's head did not arrive in time.",
+                    ));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ValidatingIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.held.is_empty() {
+            if matches!(this.mode, ReadMode::Refused) {
+                return Poll::Pending;
+            }
+            let before = buffer.filled().len();
+            ready!(this.poll_direct(context, buffer))?;
+            if buffer.filled().len() > before || this.held.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        ready!(this.poll_head(context))?;
+        this.pass(buffer);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ValidatingIo<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.state.written();
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.state.written();
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.state.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, linger, .. } = &mut *self;
+        linger.poll(context, stream)
+    }
+}

@@ -1,0 +1,145 @@
+//! What an app asks of encryption: that plain requests are sent to `https`, and that browsers remember it (RFC 6797).
+
+use bytes::Bytes;
+use http::header::{LOCATION, STRICT_TRANSPORT_SECURITY};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use crate::body::response_body::ResponseBody;
+use crate::client_info::ClientInfo;
+
+/// The settings of one app.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpsPolicy {
+    /// Where plain requests are sent: the port of the same host that speaks `https`. None serves them as they are.
+    pub redirect: Option<u16>,
+    /// The value of `Strict-Transport-Security`, for responses over TLS that have none of the app's own.
+    pub hsts: Option<HeaderValue>,
+}
+
+impl HttpsPolicy {
+    /// The answer to a plain request for `host`, if it is to come again over TLS: 301, or 308 for methods that a client
+    /// would change on a 301 (RFC 9110 section 15.4.2).
+    pub(crate) fn redirect(
+        &self,
+        connection: &ClientInfo,
+        parts: &Parts,
+        host: &str,
+    ) -> Option<Response<ResponseBody>> {
+        // A CONNECT has no place to come again to; it is refused where others of its kind are.
+        let served = !connection.tls && parts.method != Method::CONNECT;
+        let port = self.redirect.filter(|_| served)?;
+        let port = match port {
+            443 => String::new(),
+            other => format!(":{other}"),
+        };
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        // `OPTIONS *` has no path.
+        let target = if target == "*" { "/" } else { target };
+        let location = format!("https://{host}{port}{target}");
+        let mut response = Response::new(Bytes::new().into());
+        *response.status_mut() = match parts.method {
+            Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
+            _ => StatusCode::PERMANENT_REDIRECT,
+        };
+        let location = HeaderValue::from_str(&location).ok()?;
+        response.headers_mut().insert(LOCATION, location);
+        Some(response)
+    }
+
+    /// Adds `Strict-Transport-Security` to a response over TLS. Over plain HTTP it must not stand (RFC 6797 section 7.2).
+    pub(crate) fn protect<B>(&self, connection: &ClientInfo, response: &mut Response<B>) {
+        let Some(hsts) = self.hsts.as_ref().filter(|_| connection.tls) else {
+            return;
+        };
+        let headers = response.headers_mut();
+        headers
+            .entry(STRICT_TRANSPORT_SECURITY)
+            .or_insert_with(|| hsts.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn connection(tls: bool) -> ClientInfo {
+        let (peer, local) = ("10.0.0.1:5", "10.0.0.2:80");
+        ClientInfo {
+            tls,
+            ..ClientInfo::new(peer.parse().unwrap(), local.parse().unwrap())
+        }
+    }
+
+    fn redirected(port: u16, request: http::request::Builder) -> (u16, String) {
+        let https = HttpsPolicy {
+            redirect: Some(port),
+            hsts: None,
+        };
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let response = https
+            .redirect(&connection(false), &parts, "a.example")
+            .unwrap();
+        let location = response.headers()[LOCATION].to_str().unwrap().to_owned();
+        (response.status().as_u16(), location)
+    }
+
+    #[test]
+    fn a_plain_request_is_sent_to_the_same_place_over_tls() {
+        let get = redirected(443, Request::get("/a%20b?c=d"));
+        assert_eq!(get, (301, "https://a.example/a%20b?c=d".to_owned()));
+        let post = redirected(8443, Request::post("/a"));
+        assert_eq!(post, (308, "https://a.example:8443/a".to_owned()));
+        let options = redirected(443, Request::options("*"));
+        assert_eq!(options, (308, "https://a.example/".to_owned()));
+    }
+
+    #[test]
+    fn an_encrypted_request_and_a_connect_are_sent_nowhere() {
+        let https = HttpsPolicy {
+            redirect: Some(443),
+            hsts: None,
+        };
+        let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
+        assert!(
+            https
+                .redirect(&connection(true), &parts, "a.example")
+                .is_none()
+        );
+        let connect = Request::connect("a.example:80").body(()).unwrap();
+        let (parts, ()) = connect.into_parts();
+        let answer = https.redirect(&connection(false), &parts, "a.example");
+        assert!(answer.is_none());
+    }
+
+    #[test]
+    fn hsts_stands_over_tls_alone_and_the_apps_own_prevails() {
+        let https = HttpsPolicy {
+            redirect: None,
+            hsts: Some(HeaderValue::from_static("max-age=1")),
+        };
+        let shown = |tls, own: Option<&'static str>| {
+            let mut response = Response::new(());
+            if let Some(own) = own {
+                let own = HeaderValue::from_static(own);
+                response
+                    .headers_mut()
+                    .insert(STRICT_TRANSPORT_SECURITY, own);
+            }
+            https.protect(&connection(tls), &mut response);
+            let values = response.headers().get_all(STRICT_TRANSPORT_SECURITY);
+            values
+                .iter()
+                .map(|v| v.to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(true, None), ["max-age=1"]);
+        assert_eq!(shown(true, Some("max-age=0")), ["max-age=0"]);
+        assert!(shown(false, None).is_empty());
+    }
+}

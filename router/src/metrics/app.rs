@@ -1,0 +1,294 @@
+//! What is counted of one app.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::dyno::DynoMetrics;
+use super::histogram::{Histogram, HistogramSnapshot};
+use super::window::{MetricsSample, MetricsWindow, SummaryPeriod};
+use crate::failure::Failure;
+use crate::log_line::Entry;
+
+/// The codes that are told apart; further ones count as the last.
+const CODES: [&str; 23] = [
+    "H10", "H11", "H12", "H13", "H14", "H15", "H17", "H18", "H20", "H22", "H23", "H25", "H26",
+    "H27", "H28", "H31", "H80", "H81", "H82", "H83", "H98", "H99", "other",
+];
+
+/// Codes of requests that no dyno had: their time is none of serving.
+const NOT_SERVED: [&str; 8] = ["H10", "H11", "H14", "H20", "H22", "H80", "H81", "H99"];
+
+/// What the cache did for a request.
+const CACHE_RESULTS: [&str; 5] = ["hit", "stale", "revalidated", "miss", "bypass"];
+
+/// What is counted of one app, since the node has started. Counting takes no lock.
+#[derive(Debug, Default)]
+pub struct AppMetrics {
+    /// Requests that have begun and not ended.
+    in_flight: AtomicU64,
+    /// Responses by the first digit of their status.
+    statuses: [AtomicU64; 6],
+    codes: [AtomicU64; CODES.len()],
+    cache: [AtomicU64; CACHE_RESULTS.len()],
+    bytes: AtomicU64,
+    /// Nanoseconds that dynos computed.
+    cpu: AtomicU64,
+    queue: Histogram,
+    service: Histogram,
+    /// By number. Those that nobody has used for a quarter of an hour are dropped, so there are no more than dynos.
+    dynos: RwLock<BTreeMap<u32, Arc<DynoMetrics>>>,
+    window: Mutex<MetricsWindow>,
+}
+
+/// One app's figures are equal to themselves alone.
+impl PartialEq for AppMetrics {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for AppMetrics {}
+
+/// What was counted over a span.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricsSummary {
+    /// Requests.
+    pub requests: u64,
+    /// Those of them that were answered with a status of 500 or above.
+    pub errors: u64,
+    /// Bytes of bodies sent.
+    pub bytes: u64,
+    /// Time that dynos computed.
+    pub cpu: Duration,
+    /// Answers out of the cache.
+    pub cache_hits: u64,
+    /// Requests that the cache was asked for.
+    pub cache_asked: u64,
+    /// Times of serving.
+    pub service: HistogramSnapshot,
+    /// Times of waiting for a dyno.
+    pub queue: HistogramSnapshot,
+}
+
+impl AppMetrics {
+    /// Counts a request as under way; returns how many were before.
+    pub(crate) fn begin(&self) -> u64 {
+        self.in_flight.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends what [`AppFigures::begin`] began.
+    pub(crate) fn finish(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Requests that wait, arrive, are served or still go out.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that has ended.
+    pub(crate) fn record(&self, entry: &Entry, failure: Option<&Failure>) {
+        let class = usize::from(entry.status / 100).min(self.statuses.len() - 1);
+        count(&self.statuses[class], 1);
+        count(&self.bytes, entry.bytes);
+        count(&self.cpu, nanoseconds(entry.cpu));
+        let code = failure.map_or("", Failure::code);
+        if !code.is_empty() {
+            count(&self.codes[position(&CODES, code)], 1);
+        }
+        if !NOT_SERVED.contains(&code) {
+            self.service.record(entry.service);
+        }
+        match &entry.dyno {
+            Some(dyno) => {
+                self.queue.record(entry.queue);
+                self.dyno_or_new(dyno.number).record(entry);
+            }
+            // All of its time was waiting.
+            None if code == "H20" => self.queue.record(entry.service),
+            None => {}
+        }
+    }
+
+    /// Counts what the cache did for a request: `hit`, `stale`, `revalidated`, `miss`; anything else counts as `bypass`.
+    pub fn record_cache(&self, result: &str) {
+        count(&self.cache[position(&CACHE_RESULTS, result)], 1);
+    }
+
+    /// Responses by class of status, as `2xx`.
+    pub fn statuses(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+        names.into_iter().zip(read_all(&self.statuses))
+    }
+
+    /// Requests by code, as `H12`.
+    pub fn codes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CODES.into_iter().zip(read_all(&self.codes))
+    }
+
+    /// Requests by what the cache did.
+    pub fn cache(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CACHE_RESULTS.into_iter().zip(read_all(&self.cache))
+    }
+
+    /// Bytes of bodies sent.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Time that dynos computed.
+    pub fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu.load(Ordering::Relaxed))
+    }
+
+    /// Times of waiting for a dyno.
+    pub fn queue(&self) -> HistogramSnapshot {
+        self.queue.read()
+    }
+
+    /// Times of serving, from the dyno's having the request to the end of the response.
+    pub fn service(&self) -> HistogramSnapshot {
+        self.service.read()
+    }
+
+    /// The figures of a dyno, if it has served anything lately.
+    pub fn dyno(&self, number: u32) -> Option<Arc<DynoMetrics>> {
+        let dynos = self.dynos.read().unwrap_or_else(PoisonError::into_inner);
+        dynos.get(&number).cloned()
+    }
+
+    fn dyno_or_new(&self, number: u32) -> Arc<DynoMetrics> {
+        if let Some(dyno) = self.dyno(number) {
+            return dyno;
+        }
+        let mut dynos = self.dynos.write().unwrap_or_else(PoisonError::into_inner);
+        dynos.entry(number).or_default().clone()
+    }
+
+    /// What was counted over `span`.
+    pub fn over(&self, period: SummaryPeriod) -> MetricsSummary {
+        let sum = self.window().over(period, &self.sample());
+        let [requests, errors, bytes, cpu, cache_hits, cache_asked] = sum.numbers;
+        MetricsSummary {
+            requests,
+            errors,
+            bytes,
+            cpu: Duration::from_nanos(cpu),
+            cache_hits,
+            cache_asked,
+            service: sum.service,
+            queue: sum.queue,
+        }
+    }
+
+    /// To be called every [`TICK`](super::TICK).
+    pub(super) fn tick(&self) {
+        self.window().tick(self.sample());
+        let mut dynos = self.dynos.write().unwrap_or_else(PoisonError::into_inner);
+        dynos.retain(|_, dyno| dyno.tick());
+    }
+
+    fn sample(&self) -> MetricsSample {
+        let cache: Vec<u64> = read_all(&self.cache).collect();
+        let hits: u64 = cache[..3].iter().sum();
+        MetricsSample {
+            service: self.service.read(),
+            queue: self.queue.read(),
+            numbers: [
+                read_all(&self.statuses).sum(),
+                self.statuses[5].load(Ordering::Relaxed),
+                self.bytes(),
+                self.cpu.load(Ordering::Relaxed),
+                hits,
+                hits + cache[3],
+            ],
+        }
+    }
+
+    fn window(&self) -> MutexGuard<'_, MetricsWindow> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn count(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn read_all(counters: &[AtomicU64]) -> impl Iterator<Item = u64> {
+    counters.iter().map(|n| n.load(Ordering::Relaxed))
+}
+
+/// Where `word` stands, or the last place.
+fn position(words: &[&str], word: &str) -> usize {
+    let found = words.iter().position(|known| *known == word);
+    found.unwrap_or(words.len() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(status: u16, dyno: Option<&str>) -> Entry {
+        Entry {
+            status,
+            bytes: 10,
+            dyno: dyno.and_then(|name| name.parse().ok()),
+            service: Duration::from_millis(20),
+            queue: Duration::from_millis(1),
+            cpu: Duration::from_millis(5),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_by_status_code_and_dyno() {
+        let metrics = AppMetrics::default();
+        metrics.record(&entry(200, Some("web.2")), None);
+        metrics.record(&entry(503, None), Some(&Failure::RequestTimeout));
+        metrics.record(&entry(503, None), Some(&Failure::BacklogTooDeep));
+        metrics.tick();
+        let statuses: Vec<_> = metrics.statuses().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(statuses, [("2xx", 1), ("5xx", 2)]);
+        let codes: Vec<_> = metrics.codes().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(codes, [("H11", 1), ("H12", 1)]);
+        // Whoever was refused was not served.
+        assert_eq!(metrics.service().count(), 2);
+        assert_eq!(metrics.queue().count(), 1);
+        let minute = metrics.over(SummaryPeriod::Minute);
+        assert_eq!((minute.requests, minute.errors, minute.bytes), (3, 2, 30));
+        assert_eq!(
+            metrics
+                .dyno(2)
+                .unwrap()
+                .over(SummaryPeriod::Minute)
+                .requests,
+            1
+        );
+        assert!(metrics.dyno(1).is_none());
+    }
+
+    #[test]
+    fn a_wait_that_was_in_vain_is_a_wait() {
+        let metrics = AppMetrics::default();
+        metrics.record(&entry(503, None), Some(&Failure::BootTimeout));
+        let longest = metrics.queue().percentile(1.0).unwrap();
+        assert!(longest > Duration::from_millis(18), "{longest:?}");
+        assert_eq!(metrics.service().count(), 0);
+    }
+
+    #[test]
+    fn dynos_that_nobody_uses_are_forgotten() {
+        let metrics = AppMetrics::default();
+        metrics.record(&entry(200, Some("web.1")), None);
+        for _ in 0..120 {
+            metrics.tick();
+        }
+        assert!(metrics.dyno(1).is_none());
+    }
+}

@@ -1,0 +1,184 @@
+//! The last minutes of what is counted for ever: every ten seconds what has come is kept apart, and after a minute added
+//! to its minute. Counting itself knows nothing of time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::histogram::{HistogramSnapshot, SparseHistogram};
+
+/// Between two calls of [`Window::tick`].
+pub const TICK: Duration = Duration::from_secs(10);
+/// Ticks that are kept apart: a minute.
+const RECENT: usize = 6;
+/// Minutes that are kept.
+const MINUTES: usize = 15;
+
+/// Plain numbers that are counted beside durations.
+pub(super) const NUMBERS: usize = 6;
+
+/// A stretch of time that ends now. Each is up to a tick or a minute longer than its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SummaryPeriod {
+    /// Ten seconds.
+    Tick,
+    /// One minute.
+    Minute,
+    /// Five minutes.
+    FiveMinutes,
+    /// Fifteen minutes.
+    QuarterHour,
+}
+
+impl SummaryPeriod {
+    /// All that are shown.
+    pub const SHOWN: [Self; 3] = [Self::Minute, Self::FiveMinutes, Self::QuarterHour];
+
+    /// Its name in listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tick => "10s",
+            Self::Minute => "1m",
+            Self::FiveMinutes => "5m",
+            Self::QuarterHour => "15m",
+        }
+    }
+}
+
+/// What has been counted, at one time or over a span.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct MetricsSample {
+    pub(super) service: HistogramSnapshot,
+    pub(super) queue: HistogramSnapshot,
+    pub(super) numbers: [u64; NUMBERS],
+}
+
+impl MetricsSample {
+    fn since(&self, earlier: &Self) -> SampleDelta {
+        let grown = |index: usize| self.numbers[index].saturating_sub(earlier.numbers[index]);
+        SampleDelta {
+            service: self.service.since(&earlier.service),
+            queue: self.queue.since(&earlier.queue),
+            numbers: std::array::from_fn(grown),
+        }
+    }
+
+    fn add(&mut self, more: &SampleDelta) {
+        if more.numbers == [0; NUMBERS] {
+            return;
+        }
+        self.service.add(&more.service);
+        self.queue.add(&more.queue);
+        for (number, more) in self.numbers.iter_mut().zip(more.numbers) {
+            *number += more;
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct SampleDelta {
+    service: SparseHistogram,
+    queue: SparseHistogram,
+    numbers: [u64; NUMBERS],
+}
+
+/// The last quarter of an hour.
+#[derive(Debug, Default)]
+pub(super) struct MetricsWindow {
+    /// All that had been counted at the last tick.
+    last: MetricsSample,
+    recent: VecDeque<SampleDelta>,
+    /// The minute that is being put together of ticks that are no longer recent.
+    minute: Vec<SampleDelta>,
+    minutes: VecDeque<SampleDelta>,
+}
+
+impl MetricsWindow {
+    /// Keeps what has come since the last call, which is [`TICK`] ago.
+    pub(super) fn tick(&mut self, now: MetricsSample) {
+        self.recent.push_back(now.since(&self.last));
+        self.last = now;
+        if self.recent.len() <= RECENT {
+            return;
+        }
+        self.minute.extend(self.recent.pop_front());
+        if self.minute.len() < RECENT {
+            return;
+        }
+        let mut whole = MetricsSample::default();
+        self.minute.drain(..).for_each(|delta| whole.add(&delta));
+        self.minutes
+            .push_back(whole.since(&MetricsSample::default()));
+        if self.minutes.len() > MINUTES {
+            self.minutes.pop_front();
+        }
+    }
+
+    /// What has come within `span`, `now` being all that was ever counted.
+    pub(super) fn over(&self, period: SummaryPeriod, now: &MetricsSample) -> MetricsSample {
+        let (recent, minutes) = match period {
+            SummaryPeriod::Tick => (1, 0),
+            SummaryPeriod::Minute => (RECENT, 0),
+            SummaryPeriod::FiveMinutes => (RECENT, 4),
+            SummaryPeriod::QuarterHour => (RECENT, 14),
+        };
+        let mut sum = MetricsSample::default();
+        sum.add(&now.since(&self.last));
+        self.recent
+            .iter()
+            .rev()
+            .take(recent)
+            .for_each(|d| sum.add(d));
+        if minutes > 0 {
+            self.minute.iter().for_each(|delta| sum.add(delta));
+            let older = self.minutes.iter().rev().take(minutes);
+            older.for_each(|delta| sum.add(delta));
+        }
+        sum
+    }
+
+    /// Whether nothing has come in all that time.
+    pub(super) fn is_empty(&self) -> bool {
+        let mut all = self.recent.iter().chain(&self.minute).chain(&self.minutes);
+        all.all(|delta| delta.numbers == [0; NUMBERS])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(requests: u64) -> MetricsSample {
+        let mut numbers = [0; NUMBERS];
+        numbers[0] = requests;
+        MetricsSample {
+            numbers,
+            ..MetricsSample::default()
+        }
+    }
+
+    #[test]
+    fn spans_end_now_and_forget_what_is_older() {
+        let mut window = MetricsWindow::default();
+        // One request a tick, for an hour.
+        for tick in 1..=360 {
+            window.tick(counted(tick));
+        }
+        let over = |period| window.over(period, &counted(365)).numbers[0];
+        assert_eq!(over(SummaryPeriod::Tick), 1 + 5);
+        assert_eq!(over(SummaryPeriod::Minute), 6 + 5);
+        assert!((30..=36 + 5).contains(&over(SummaryPeriod::FiveMinutes)));
+        assert!((90..=96 + 5).contains(&over(SummaryPeriod::QuarterHour)));
+        assert!(window.minutes.len() <= MINUTES);
+    }
+
+    #[test]
+    fn a_window_without_requests_is_empty_after_its_length() {
+        let mut window = MetricsWindow::default();
+        window.tick(counted(1));
+        for _ in 0..120 {
+            assert!(window.over(SummaryPeriod::Minute, &counted(1)).numbers[0] <= 1);
+            window.tick(counted(1));
+        }
+        assert!(window.is_empty());
+    }
+}
