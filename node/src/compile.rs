@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,13 +15,14 @@ use corundum_abi::names::{ProcessType, SlugDigest};
 use corundum_compiler::app_json::AppJson;
 use corundum_compiler::assets::{self, Serve, Serving};
 use corundum_compiler::detect;
-use corundum_compiler::gems::{self, GemSource, GemfileReport, Places, Remote, Store};
+use corundum_compiler::gems::{self, GemfileReport, Places, Remote, Store};
 use corundum_compiler::process;
 use corundum_compiler::procfile::{self, Processes};
 use corundum_compiler::report::{Report, human_size};
 use corundum_compiler::slug::{self, Description};
 use corundum_compiler::slugignore::{self, Slugignore};
 use corundum_compiler::tree::Tree;
+use corundum_control::builds::protocol::{Limits, NICE, Outcome, REFUSED, Request};
 use corundum_host::boot::{self, App, BootError, BootLimits, Samples};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::LogSink;
@@ -33,18 +33,11 @@ use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
 use corundum_pack::ruby::Series;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use serde::{Deserialize, Serialize};
 
 /// Bytes of a pushed tree: .slugignore may leave out half of it.
 const TREE_LIMIT: u64 = 1 << 30;
-/// How far whatever computes for long stands behind the router's threads: dynos that do, and builds. Measured with eight
-/// dynos that loop on two processors, the 99th percentile of a neighbour's answers was 4 ms at 5, 2 to 4 ms at 10, and at
-/// 15 below 2 ms, about what it is without them.
-pub(crate) const NICE: i32 = 15;
 /// Seconds of processor time beside the Gemfile's and the boot's.
 const CPU_SECONDS: u64 = 60;
-/// The status of a process that has said why there is no slug.
-pub(crate) const REFUSED: i32 = 1;
 /// Bytes of memory: a dyno's, its image while it is written, and the program itself.
 const DATA_BYTES: u64 = 3 << 30;
 /// Bytes of one file it may write.
@@ -53,75 +46,6 @@ const FILE_BYTES: u64 = 2 << 30;
 const OPEN_FILES: u64 = 256;
 /// Bytes of a request.
 const MAX_REQUEST: u32 = 4 << 20;
-
-/// What an operator may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Limits {
-    /// For an app to load, and for its Gemfile to be evaluated.
-    pub(crate) boot: Duration,
-    /// Bytes of a slug.
-    pub(crate) slug: u64,
-}
-
-impl Default for Limits {
-    /// Heroku's.
-    fn default() -> Self {
-        Self {
-            boot: BootLimits::default().boot,
-            slug: 500 << 20,
-        }
-    }
-}
-
-impl Limits {
-    fn of_boot(self) -> BootLimits {
-        BootLimits {
-            boot: self.boot,
-            ..BootLimits::default()
-        }
-    }
-}
-
-/// What is to be compiled.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Request {
-    /// The pack, prepared.
-    pub(crate) pack: PathBuf,
-    /// An existing slug, when only the image is to be made; otherwise the tree follows.
-    pub(crate) slug: Option<PathBuf>,
-    /// Where the results go: `slug.tar`, `image` and `result.json`.
-    pub(crate) directory: PathBuf,
-    /// Its limits.
-    pub(crate) limits: Limits,
-    /// Gem directories of the node.
-    pub(crate) gems: Vec<PathBuf>,
-    /// Gem servers that may be asked.
-    pub(crate) gem_sources: Vec<GemSource>,
-    /// The node's cache of gems, on the file system of `directory`.
-    pub(crate) gem_cache: PathBuf,
-    /// Where the app is served, with a port.
-    pub(crate) host: String,
-    /// The app's config vars.
-    pub(crate) config: Vec<(String, String)>,
-}
-
-/// What was compiled.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Outcome {
-    /// The slug's digest, when one was made.
-    pub(crate) slug: Option<SlugDigest>,
-    /// What the slug says of itself.
-    pub(crate) description: Description,
-}
-
-impl Request {
-    /// Writes the request as [`run`] reads it.
-    pub(crate) fn frame(&self) -> anyhow::Result<Vec<u8>> {
-        let text = serde_json::to_vec(self)?;
-        let length = u32::try_from(text.len()).context("too many config vars")?;
-        Ok([&length.to_le_bytes()[..], &text].concat())
-    }
-}
 
 /// Runs the compile process to its end.
 pub(crate) fn run() -> ExitCode {
@@ -152,6 +76,13 @@ fn end_with_node() {
         while poll(&mut polled, None) != Ok(1) {}
         std::process::exit(1);
     });
+}
+
+fn boot_limits_of(limits: Limits) -> BootLimits {
+    BootLimits {
+        boot: limits.boot,
+        ..BootLimits::default()
+    }
 }
 
 fn limit(limits: Limits) -> anyhow::Result<()> {
@@ -317,7 +248,7 @@ fn evaluate_gemfile(
         environ: process::environ([]),
     };
     let log = Arc::new(Words::default());
-    let boot_limits = limits.of_boot();
+    let boot_limits = boot_limits_of(limits);
     let run = boot::run(&workshop.engine, &workshop.pack, &app, &boot_limits, log);
     let (status, output) = workshop
         .runtime
@@ -403,7 +334,7 @@ fn boot(
         pack,
         runtime,
     } = workshop;
-    let limits = request.limits.of_boot();
+    let limits = boot_limits_of(request.limits);
     let made = boot::boot(engine, pack, &app, &samples, &limits, words.clone(), &path);
     let booted = runtime.block_on(made);
     let said = words.text();

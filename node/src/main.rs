@@ -4,8 +4,6 @@
 
 mod cli;
 mod compile;
-mod packs;
-mod server;
 
 use std::process::ExitCode;
 

@@ -334,7 +334,7 @@ enum Command {
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
         Command::Compile => return crate::compile::run(),
-        Command::GitHook { .. } => return crate::server::pre_receive(),
+        Command::GitHook { .. } => return corundum_control::git::hook::pre_receive(),
         Command::Server(arguments) => server::run(*arguments),
         Command::OfDomains(command) => domains::run(command),
         Command::OfCache(command) => cache::run(command),

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::table;
-use crate::packs::{self, Step};
+use corundum_control::packs::open::{self as packs, Step};
 
 /// Steps of opening a pack that count in a bar, beside those of making it: split, write, compile, start.
 const STEPS: usize = 4;

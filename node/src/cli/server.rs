@@ -13,8 +13,13 @@ use corundum_compiler::gems::GemSource;
 use corundum_router::cache::DEFAULT_BYTES;
 use serde::Deserialize;
 
-use crate::compile::Limits;
-use crate::server::{self, Acme, CertFiles, DrainPrivate, LETS_ENCRYPT, Settings, Start};
+use corundum_control::acme::{Acme, LETS_ENCRYPT};
+use corundum_control::builds::protocol::Limits;
+use corundum_control::certs::default_cert::Files as CertFiles;
+use corundum_control::config::{NodeConfig, Start};
+use corundum_control::drains::Private as DrainPrivate;
+use corundum_control::git::http_backend::MAX_PUSH;
+use corundum_control::server;
 
 /// The file that is read if no other is named.
 const FILE: &str = "corundum.toml";
@@ -156,7 +161,7 @@ impl Arguments {
         }
     }
 
-    fn settings(self, cache: PathBuf) -> anyhow::Result<Settings> {
+    fn settings(self, cache: PathBuf) -> anyhow::Result<NodeConfig> {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let domain = self.domain.unwrap_or_else(|| "localhost".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
@@ -212,11 +217,11 @@ impl Arguments {
         let megabytes = |set: NonZeroU32| u64::from(set.get()) << 20;
         let seconds = |set: NonZeroU32| Duration::from_secs(set.get().into());
         let build = Limits::default();
-        Ok(Settings {
+        Ok(NodeConfig {
             cache_size: self
                 .cache_size
                 .map_or(DEFAULT_BYTES, |set| u64::from(set) << 20),
-            push: self.push_limit.map_or(server::MAX_PUSH, megabytes),
+            push: self.push_limit.map_or(MAX_PUSH, megabytes),
             build: Limits {
                 boot: self.boot_timeout.map_or(build.boot, seconds),
                 slug: self.slug_limit.map_or(build.slug, megabytes),

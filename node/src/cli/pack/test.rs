@@ -20,7 +20,7 @@ use corundum_pack::mri;
 use corundum_pack::ruby::Series;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::packs;
+use corundum_control::packs::open as packs;
 
 const UNIT: &str = include_str!("../../../../sdk/ruby/test/unit.rb");
 const BOOTSTRAP: &str = include_str!("../../../../sdk/ruby/test/bootstrap.rb");

@@ -1,0 +1,4 @@
+//! Builds, each in a child process.
+
+pub(crate) mod process;
+pub mod protocol;

@@ -1,0 +1,38 @@
+//! The node's records: apps, releases, config vars, domains, certificates, log drains, settings and access tokens.
+//!
+//! Each resource has a file with its record and a trait that reads and writes it; [`Store`] is all of these traits
+//! together. [`SqliteStore`] keeps the records of one node in a file. A store that several nodes share is another
+//! implementation of the same traits, beside the folder `sqlite`. A new resource (an add-on, a worker process) gets a
+//! file with its record and trait here, a file with its queries in `sqlite`, and a migration.
+//!
+//! Every method that returns has made its change durable: it survives a kill and a power cut.
+
+#![forbid(unsafe_code)]
+
+mod acme;
+mod apps;
+mod certs;
+mod domain_name;
+mod domains;
+mod drains;
+mod error;
+mod releases;
+mod settings;
+mod sqlite;
+mod store;
+mod time;
+mod tokens;
+
+pub use acme::{AcmeAttempts, AcmeStore};
+pub use apps::{AppRecord, AppStore};
+pub use certs::{CertOrigin, CertRecord, CertStore, PrivateKey};
+pub use domain_name::{DomainName, InvalidDomainName};
+pub use domains::{DomainRecord, DomainStore};
+pub use drains::{DrainRecord, DrainStore};
+pub use error::{Fault, HasFault, StoreError};
+pub use releases::{ConfigVars, ReleaseRecord, ReleaseStore};
+pub use settings::{SettingStore, SettingValues};
+pub use sqlite::SqliteStore;
+pub use store::Store;
+pub use time::now;
+pub use tokens::TokenStore;

@@ -1,0 +1,105 @@
+//! Releases and the config vars that they run with.
+
+use std::collections::BTreeMap;
+
+use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
+use corundum_compiler::slug::Description;
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreError;
+
+/// Config vars by name.
+pub type ConfigVars = BTreeMap<String, String>;
+
+/// A release.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    /// Numbered by app, from 1.
+    pub version: ReleaseVersion,
+    /// The change that made the release, such as "Deploy 1a2b3c4d".
+    pub description: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// The commit that was pushed.
+    pub commit: String,
+    /// The slug that the release runs.
+    pub slug: SlugDigest,
+    /// The directory name of the image.
+    pub image: String,
+    /// The slug's own description: Ruby series, process types, isolation.
+    pub about: Description,
+}
+
+/// Reads and writes releases and config vars.
+pub trait ReleaseStore {
+    /// Returns an app's config vars: those of its current release, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn config(&self, app: &AppName) -> Result<ConfigVars, StoreError>;
+
+    /// Sets the config vars of an app that has no release yet.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn set_config(&self, app: &AppName, config: &ConfigVars) -> Result<(), StoreError>;
+
+    /// Adds a release with its config vars in one transaction and returns it with its version. From then on it is the
+    /// app's current release.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn add_release(
+        &self,
+        app: &AppName,
+        release: ReleaseRecord,
+        config: &ConfigVars,
+    ) -> Result<ReleaseRecord, StoreError>;
+
+    /// Returns an app's releases, newest first.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn releases(&self, app: &AppName) -> Result<Vec<ReleaseRecord>, StoreError>;
+
+    /// Returns the release that an app runs, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn current_release(&self, app: &AppName) -> Result<Option<ReleaseRecord>, StoreError>;
+
+    /// Returns whether a release of any app uses a slug.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn names_slug(&self, slug: &SlugDigest) -> Result<bool, StoreError>;
+
+    /// Returns the config vars that a release was made with.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoRelease`] if the release does not exist.
+    fn release_config(
+        &self,
+        app: &AppName,
+        version: ReleaseVersion,
+    ) -> Result<ConfigVars, StoreError>;
+
+    /// Replaces the image of a release.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn set_image(
+        &self,
+        app: &AppName,
+        version: ReleaseVersion,
+        image: &str,
+    ) -> Result<(), StoreError>;
+}

@@ -1,0 +1,225 @@
+//! Releases and config vars.
+
+use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::SqliteStore;
+use crate::error::StoreError;
+use crate::releases::{ConfigVars, ReleaseRecord, ReleaseStore};
+
+impl SqliteStore {
+    /// Returns at most `count` releases, newest first. A negative number means all.
+    fn newest_releases(&self, app: &AppName, count: i64) -> Result<Vec<ReleaseRecord>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "select version, description, created_at, git_commit, slug, image, about from releases \
+             where app = ?1 order by version desc limit ?2",
+        )?;
+        let mut rows = statement.query(params![app.as_str(), count])?;
+        let mut releases = Vec::new();
+        while let Some(row) = rows.next()? {
+            let slug: String = row.get(4)?;
+            let Ok(slug) = slug.parse() else { continue };
+            releases.push(ReleaseRecord {
+                version: ReleaseVersion(row.get(0)?),
+                description: row.get(1)?,
+                created_at: row.get(2)?,
+                commit: row.get(3)?,
+                slug,
+                image: row.get(5)?,
+                about: serde_json::from_str(&row.get::<_, String>(6)?)?,
+            });
+        }
+        Ok(releases)
+    }
+}
+
+impl ReleaseStore for SqliteStore {
+    fn config(&self, app: &AppName) -> Result<ConfigVars, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare("select name, value from config where app = ?1")?;
+        let rows = statement.query_map([app.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn set_config(&self, app: &AppName, config: &ConfigVars) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        write_config(&transaction, app, config)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn add_release(
+        &self,
+        app: &AppName,
+        mut release: ReleaseRecord,
+        config: &ConfigVars,
+    ) -> Result<ReleaseRecord, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let version: u64 = transaction.query_row(
+            "select coalesce(max(version), 0) + 1 from releases where app = ?1",
+            [app.as_str()],
+            |row| row.get(0),
+        )?;
+        release.version = ReleaseVersion(version);
+        transaction.execute(
+            "insert into releases values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                app.as_str(),
+                version,
+                release.description,
+                release.created_at,
+                release.commit,
+                release.slug.as_str(),
+                release.image,
+                serde_json::to_string(&release.about)?,
+                serde_json::to_string(config)?,
+            ],
+        )?;
+        write_config(&transaction, app, config)?;
+        transaction.commit()?;
+        Ok(release)
+    }
+
+    fn releases(&self, app: &AppName) -> Result<Vec<ReleaseRecord>, StoreError> {
+        self.newest_releases(app, -1)
+    }
+
+    fn current_release(&self, app: &AppName) -> Result<Option<ReleaseRecord>, StoreError> {
+        Ok(self.newest_releases(app, 1)?.into_iter().next())
+    }
+
+    fn names_slug(&self, slug: &SlugDigest) -> Result<bool, StoreError> {
+        let connection = self.connection();
+        let found = connection.query_row(
+            "select 1 from releases where slug = ?1 limit 1",
+            [slug.as_str()],
+            |_| Ok(()),
+        );
+        Ok(found.optional()?.is_some())
+    }
+
+    fn release_config(
+        &self,
+        app: &AppName,
+        version: ReleaseVersion,
+    ) -> Result<ConfigVars, StoreError> {
+        let text: Option<String> = self
+            .connection()
+            .query_row(
+                "select config from releases where app = ?1 and version = ?2",
+                params![app.as_str(), version.0],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(serde_json::from_str(
+            &text.ok_or(StoreError::NoRelease(version))?,
+        )?)
+    }
+
+    fn set_image(
+        &self,
+        app: &AppName,
+        version: ReleaseVersion,
+        image: &str,
+    ) -> Result<(), StoreError> {
+        self.connection().execute(
+            "update releases set image = ?3 where app = ?1 and version = ?2",
+            params![app.as_str(), version.0, image],
+        )?;
+        Ok(())
+    }
+}
+
+fn write_config(
+    transaction: &Transaction<'_>,
+    app: &AppName,
+    config: &ConfigVars,
+) -> Result<(), StoreError> {
+    transaction.execute("delete from config where app = ?1", [app.as_str()])?;
+    for (name, value) in config {
+        transaction.execute(
+            "insert into config values (?1, ?2, ?3)",
+            params![app.as_str(), name, value],
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use corundum_compiler::slug::Description;
+    use corundum_pack::ruby::Series;
+
+    use super::*;
+    use crate::apps::AppStore;
+    use crate::time::now;
+
+    fn release(slug: char) -> ReleaseRecord {
+        ReleaseRecord {
+            version: ReleaseVersion(0),
+            description: "Deploy".into(),
+            created_at: now(),
+            commit: String::new(),
+            slug: slug.to_string().repeat(64).parse().unwrap(),
+            image: "i".into(),
+            about: Description {
+                abi: 1,
+                ruby: Series::DEFAULT,
+                processes: Default::default(),
+                isolation: Default::default(),
+                warm_up: Default::default(),
+                serving: Default::default(),
+            },
+        }
+    }
+
+    #[test]
+    fn releases_are_numbered_by_app_and_survive_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let app: AppName = "one-app".parse().unwrap();
+        let config = ConfigVars::from([("A".to_owned(), "1".to_owned())]);
+        {
+            let store = SqliteStore::open(&path).unwrap();
+            store.create_app(&app, 3).unwrap();
+            assert!(matches!(
+                store.create_app(&app, 3),
+                Err(StoreError::Taken(_))
+            ));
+            assert_eq!(
+                store
+                    .add_release(&app, release('a'), &ConfigVars::new())
+                    .unwrap()
+                    .version
+                    .0,
+                1
+            );
+            assert_eq!(
+                store
+                    .add_release(&app, release('b'), &config)
+                    .unwrap()
+                    .version
+                    .0,
+                2
+            );
+        }
+        let store = SqliteStore::open(&path).unwrap();
+        let versions: Vec<u64> = store
+            .releases(&app)
+            .unwrap()
+            .iter()
+            .map(|r| r.version.0)
+            .collect();
+        assert_eq!(versions, [2, 1]);
+        assert_eq!(store.config(&app).unwrap(), config);
+        assert_eq!(
+            store.release_config(&app, ReleaseVersion(1)).unwrap(),
+            ConfigVars::new()
+        );
+        store.delete_app(&app).unwrap();
+        assert!(store.releases(&app).unwrap().is_empty());
+        assert!(matches!(store.app(&app), Err(StoreError::NoApp(_))));
+    }
+}
