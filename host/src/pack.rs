@@ -120,7 +120,7 @@ impl Pack {
                     let wasm = directory
                         .read(member)
                         .map_err(|error| damaged(error.to_string()))?;
-                    let wasm = preemption::insert(&wasm, &member.polling)
+                    let wasm = preemption::insert_polls(&wasm, &member.polling)
                         .map_err(|error| damaged(error.to_string()))?;
                     compiled::write(engine, &wasm, &path)?;
                     compiled::load(engine, &path)?

@@ -1,42 +1,44 @@
-//! The response: a CGI response head (RFC 3875 section 6) taken from the front of a stream.
+//! Parser of a dyno's response head in CGI format (RFC 3875 section 6).
+//!
+//! The host reads the head from the start of the dyno's output; the rest of the output is the body.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// A head may not be longer: the router refuses a longer one anyway, and the host must not buffer without bound.
+/// Maximum size of a head in bytes. The router rejects larger heads anyway, and the host must not buffer without a bound.
 pub const MAX_HEAD: usize = 256 * 1024;
-/// Header lines at most, for the same reason.
+/// Maximum number of header lines, for the same reason.
 pub const MAX_HEADERS: usize = 1000;
 
-/// A response head: its status and its header lines in the order and spelling the guest wrote them.
+/// A response's status and its header lines, in the order and spelling of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseHead {
     /// The status code, 100 to 999.
     pub status: u16,
-    /// Names and values; a name may come more than once.
+    /// Names and values; a name may occur more than once.
     pub headers: Vec<(Bytes, Bytes)>,
 }
 
-/// What a guest wrote is not a CGI response head. The fault is the guest's.
+/// Output of a guest that is not a CGI response head. The guest is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseHeadError {
-    /// A line without a colon, or with a name that is no token. Holds the line's first bytes.
+    /// A line has no colon, or its name is not a token. Holds the line's first bytes.
     #[error("not a header line: {0:?}")]
     Line(String),
-    /// `Status:` is missing, comes twice, or is no number from 100 to 999.
+    /// `Status:` is missing, occurs twice, or is not a number from 100 to 999.
     #[error("no valid Status line: {0:?}")]
     Status(String),
-    /// More than [`MAX_HEAD`] bytes or [`MAX_HEADERS`] lines.
+    /// The head has more than [`MAX_HEAD`] bytes or [`MAX_HEADERS`] lines.
     #[error("the response head is too large")]
     TooLarge,
 }
 
-/// Takes a whole head from the front of `buffer`; `Ok(None)` means that more bytes are needed.
+/// Removes a complete head from the start of `buffer`; returns `Ok(None)` while the head is incomplete.
 ///
-/// What remains in `buffer` is the start of the body. Lines end in LF or CRLF.
+/// Afterwards `buffer` holds the start of the body. Lines end in LF or CRLF.
 ///
 /// # Errors
 ///
-/// [`ResponseHeadError`] when the bytes so far can no longer become a head.
+/// Returns [`ResponseHeadError`] as soon as the buffered bytes cannot be the start of a valid head.
 pub fn take_head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, ResponseHeadError> {
     let Some((lines_end, body_start)) = end_of_head(buffer) else {
         return if buffer.len() > MAX_HEAD {
@@ -84,7 +86,7 @@ pub fn take_head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Response
     Ok(Some(ResponseHead { status, headers }))
 }
 
-/// Where the header lines end and where the body starts.
+/// Returns the offsets of the header lines' end and of the body's start.
 fn end_of_head(buffer: &[u8]) -> Option<(usize, usize)> {
     let mut line_start = 0;
     while let Some(length) = buffer[line_start..].iter().position(|b| *b == b'\n') {
@@ -115,7 +117,7 @@ fn status_code(value: &[u8]) -> Option<u16> {
     (ends && digits.iter().all(u8::is_ascii_digit) && code >= 100).then_some(code)
 }
 
-/// A `token` character of RFC 9110 section 5.6.2.
+/// Tells whether a byte is a `token` character (RFC 9110 section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_ends_at_the_first_blank_line_and_the_rest_is_body() {
+    fn head_ends_at_the_first_blank_line() {
         let (head, body) = take("Status: 201 Created\r\nA: 1\r\na:2 \t\r\n\r\n\nbody")
             .unwrap()
             .unwrap();
@@ -148,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_may_end_in_a_bare_newline() {
+    fn lines_ending_in_lf_alone_are_accepted() {
         let (head, body) = take("Status: 200\nX: y\n\nz").unwrap().unwrap();
         assert_eq!((head.status, body.as_str()), (200, "z"));
     }
 
     #[test]
-    fn half_a_head_asks_for_more() {
+    fn incomplete_head_needs_more_bytes() {
         for part in [
             "",
             "Status: 200",
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head_is_refused_with_its_line() {
+    fn invalid_line_is_reported_in_the_error() {
         assert_eq!(
             take("hello\n\n"),
             Err(ResponseHeadError::Line("hello".into()))
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_head_is_refused() {
+    fn oversized_head_is_rejected() {
         let endless = format!("A: {}", "x".repeat(MAX_HEAD));
         assert_eq!(take(&endless), Err(ResponseHeadError::TooLarge));
         let many = format!("Status: 200\n{}\n", "A: b\n".repeat(MAX_HEADERS + 1));

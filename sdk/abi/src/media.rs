@@ -1,20 +1,22 @@
-//! Media types: what a file is by its name, and what is worth compressing.
+//! Media types of files, and the media types that are worth compressing.
 
-/// What a file without a known extension is taken for.
+/// The media type of a file with an unknown extension.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// The media type of a file by its name's extension.
+/// Returns the media type of a file, by the extension of its name.
 pub fn of_path(path: &str) -> &'static str {
     match mime_guess::from_path(path).first_raw() {
-        // Its name since RFC 9239.
+        // RFC 9239 renamed it.
         Some("application/javascript") => "text/javascript",
         Some(kind) => kind,
         None => UNKNOWN,
     }
 }
 
-/// Whether content of this media type, parameters or not, is worth compressing: text in all its forms, and not what is
-/// compressed already. A stream of events is not: its events must not wait for each other.
+/// Tells whether content of this media type is worth compressing; parameters of the type are ignored.
+///
+/// Text in all its forms is, formats with compression of their own are not. Event streams are not either, because a
+/// compressor would hold back events until it has enough input.
 pub fn is_compressible(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let kind = kind.as_bytes();
@@ -34,7 +36,7 @@ fn has(part: Option<&[u8]>, text: &str) -> bool {
     part.is_some_and(|part| part.eq_ignore_ascii_case(text.as_bytes()))
 }
 
-/// Types that are text by another name, or that carry no compression of their own.
+/// Media types outside `text/*` that are text, or binary formats without compression of their own.
 const COMPRESSIBLE: [&str; 17] = [
     "application/ecmascript",
     "application/javascript",
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_are_those_that_browsers_insist_on() {
+    fn media_types_are_the_ones_that_browsers_require() {
         for (path, kind) in [
             ("/a.css", "text/css"),
             ("/a.js", "text/javascript"),
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn text_compresses_and_pictures_do_not() {
+    fn text_is_compressible_and_images_are_not() {
         for kind in [
             "text/html; charset=utf-8",
             "application/json",

@@ -1,30 +1,32 @@
-//! The names that cross crates, each a type of its own so that none is taken for another.
+//! Names that several crates use.
+//!
+//! Each kind of name is a type of its own, so that the compiler rejects an app's name in place of a process type.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A name, digest or number that does not have its form.
+/// Text that is not a valid name, digest or number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The user chose an app name that could not be a host name's label.
+    /// The app name cannot be a label of a host name.
     #[error(
         "\"{0}\" is not an app name: use 3 to 30 lower-case letters, digits and dashes, starting with a letter and not ending in a dash"
     )]
     AppName(String),
-    /// Not `v` and a number from 1.
+    /// The release is not `v` followed by a number from 1.
     #[error("\"{0}\" is not a release: write v and its number, as in v12")]
     Release(String),
-    /// Not 64 lower-case hexadecimal digits.
+    /// The digest is not 64 lower-case hexadecimal digits.
     #[error("\"{0}\" is not a SHA-256 digest: 64 lower-case hexadecimal digits")]
     Digest(String),
-    /// Not a process type as a Procfile names it.
+    /// The process type is not valid in a Procfile.
     #[error(
         "\"{0}\" is not a process type: use letters, digits, dashes and underscores, at most 30"
     )]
     ProcessType(String),
-    /// Not `type.number`.
+    /// The dyno is not of the form `type.number`.
     #[error("\"{0}\" is not a dyno: write its process type and number, as in web.1")]
     Dyno(String),
 }
@@ -37,7 +39,7 @@ macro_rules! string_name {
         pub struct $name(String);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -85,8 +87,10 @@ macro_rules! string_name {
 }
 
 string_name!(
-    /// An app's name: a label of its host name (`myapp.localhost`), so Heroku's rule: 3 to 30 lower-case letters,
-    /// digits and dashes, first a letter, last not a dash.
+    /// An app's name, which is a label of its host name (`myapp.localhost`).
+    ///
+    /// Heroku's rule applies: 3 to 30 lower-case letters, digits and dashes; the first character is a letter, the last one
+    /// is not a dash.
     AppName,
     AppName,
     |text| {
@@ -98,7 +102,7 @@ string_name!(
 );
 
 string_name!(
-    /// A process type of a Procfile: `web`, `worker`, `release`.
+    /// A process type of a Procfile, e.g. `web`, `worker` or `release`.
     ProcessType,
     ProcessType,
     |text| {
@@ -108,20 +112,20 @@ string_name!(
 );
 
 string_name!(
-    /// The SHA-256 of a slug's archive, 64 lower-case hexadecimal digits: a slug's only name.
+    /// The SHA-256 of a slug's archive in 64 lower-case hexadecimal digits, by which the slug is identified.
     SlugDigest,
     Digest,
     |text| text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 );
 
 impl ProcessType {
-    /// The process type that takes requests.
+    /// Returns the process type that serves requests.
     pub fn web() -> Self {
         Self("web".to_owned())
     }
 }
 
-/// A release's number within its app: 1, 2, … and shown as `v1`, `v2`, ….
+/// A release's number within its app, counted from 1 and displayed as `v1`, `v2`, ….
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReleaseVersion(pub u64);
@@ -146,13 +150,13 @@ impl fmt::Display for ReleaseVersion {
     }
 }
 
-/// One dyno of an app, as logs and `ps` show it: process type and number, `web.1`.
+/// A dyno's name within its app, e.g. `web.1`: the process type and a number, as logs and `ps` display it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DynoName {
-    /// The process type it runs.
+    /// The dyno's process type.
     pub process: ProcessType,
-    /// Its number, from 1; `run` counts its own.
+    /// The dyno's number, from 1; `run` dynos have a sequence of their own.
     pub number: u32,
 }
 
@@ -195,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_app_name_is_a_host_label() {
+    fn app_name_must_be_a_host_label() {
         for good in ["abc", "my-app-12", "a23456789012345678901234567890"] {
             assert_eq!(
                 good.parse::<AppName>().map(String::from),
@@ -214,24 +218,24 @@ mod tests {
             "a2345678901234567890123456789012",
             "äbc",
         ] {
-            assert!(bad.parse::<AppName>().is_err(), "{bad} must be refused");
+            assert!(bad.parse::<AppName>().is_err(), "{bad} must be rejected");
         }
     }
 
     #[test]
-    fn a_release_is_read_with_or_without_its_v() {
+    fn release_parses_with_and_without_the_v_prefix() {
         assert_eq!("v12".parse(), Ok(ReleaseVersion(12)));
         assert_eq!("12".parse(), Ok(ReleaseVersion(12)));
         for bad in ["v0", "v", "", "v-1", "v+1", "vv1"] {
             assert!(
                 bad.parse::<ReleaseVersion>().is_err(),
-                "{bad} must be refused"
+                "{bad} must be rejected"
             );
         }
     }
 
     #[test]
-    fn a_dyno_is_its_process_type_and_number() {
+    fn dyno_name_consists_of_process_type_and_number() {
         let dyno: DynoName = "web.3".parse().unwrap();
         assert_eq!((dyno.process.as_str(), dyno.number), ("web", 3));
         assert_eq!(dyno.to_string(), "web.3");

@@ -1,33 +1,34 @@
-//! How a command's output and its exit status share one stream: in frames, so that a command may print any bytes.
+//! Frames that carry a command's output and its exit status over one stream.
 //!
-//! A frame is its kind (one byte), the length of what it holds (four bytes, big-endian), and that. The last frame is the
-//! exit status; a stream that ends without one was cut off.
+//! A frame starts with its kind (one byte) and a number (four bytes, big-endian): the length of the output that follows, or
+//! the exit status. Framing lets a command print arbitrary bytes. The last frame is the exit status; a stream without one
+//! was truncated.
 
-/// Bytes of a frame's head.
+/// Length of a frame's head in bytes.
 pub const HEAD: usize = 5;
 const OUTPUT: u8 = 1;
 const STATUS: u8 = 2;
 
-/// What a frame is.
+/// A frame's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunFrame {
-    /// So many bytes of output follow.
+    /// Output; this many bytes follow.
     Output(u32),
     /// The command's exit status.
     Status(i32),
 }
 
-/// The head of a frame of `length` bytes of output.
+/// Encodes the head of a frame with `length` bytes of output.
 pub fn output_head(length: u32) -> [u8; HEAD] {
     head(OUTPUT, length)
 }
 
-/// The last frame.
+/// Encodes the last frame, which holds the exit status.
 pub fn status_frame(status: i32) -> [u8; HEAD] {
     head(STATUS, status.cast_unsigned())
 }
 
-/// Reads a head; none if it is none.
+/// Decodes a frame's head; returns `None` for an unknown kind.
 pub fn parse(head: [u8; HEAD]) -> Option<RunFrame> {
     let [kind, number @ ..] = head;
     let number = u32::from_be_bytes(number);
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_read_as_they_were_written() {
+    fn encoded_frame_heads_decode_to_the_same_frames() {
         assert_eq!(parse(output_head(70_000)), Some(RunFrame::Output(70_000)));
         assert_eq!(parse(status_frame(-1)), Some(RunFrame::Status(-1)));
         assert_eq!(parse([0; HEAD]), None);

@@ -1,16 +1,16 @@
-//! The request: SCGI's netstring of keys and values, written in one pass.
+//! Writer of a dyno's request head in SCGI format, a netstring of keys and values.
 //!
-//! The form is that of the SCGI specification (revision 2008-06-23): `LENGTH:` then `KEY NUL VALUE NUL` …, then a
-//! comma; `CONTENT_LENGTH` comes first and `SCGI` is `1`. The body follows and ends with the stream, so that a body
-//! of unknown length (then `CONTENT_LENGTH` is `-1`) needs no other framing.
+//! The format follows the SCGI specification (revision 2008-06-23): `LENGTH:`, then `KEY NUL VALUE NUL` for each pair, then
+//! a comma; `CONTENT_LENGTH` is the first key, and `SCGI` has the value `1`. The body follows and ends with the stream, so
+//! a body of unknown length needs no other framing; its `CONTENT_LENGTH` is `-1`, an extension of the specification.
 
-/// Digits kept free at the front for the netstring's length; a head is far below 10^10 bytes.
+/// Bytes reserved at the start for the netstring's length and its colon; a head is far smaller than 10^10 bytes.
 const LENGTH_ROOM: usize = 11;
 
-/// Writes one request head into a reusable buffer.
+/// Writes one request head into a reusable buffer, in a single pass.
 ///
-/// Keys and values must not hold a NUL byte: one would shift every later field, so [`RequestHeadWriter::pair`] leaves such a
-/// pair out (the router refuses these bytes in a header long before).
+/// A NUL byte within a key or value would shift all later fields, so the writer omits such a pair. The router rejects
+/// headers with a NUL byte earlier.
 #[derive(Debug)]
 pub struct RequestHeadWriter {
     buffer: Vec<u8>,
@@ -18,8 +18,9 @@ pub struct RequestHeadWriter {
 }
 
 impl RequestHeadWriter {
-    /// Begins a head in `buffer` (its content is discarded, its room reused) for a body of `content_length` bytes, or
-    /// of unknown length.
+    /// Starts a head for a body of `content_length` bytes, or of unknown length.
+    ///
+    /// The writer discards the content of `buffer` and reuses its capacity.
     pub fn new(mut buffer: Vec<u8>, content_length: Option<u64>) -> Self {
         buffer.clear();
         buffer.resize(LENGTH_ROOM, b' ');
@@ -36,7 +37,7 @@ impl RequestHeadWriter {
         writer
     }
 
-    /// Adds a key and its value.
+    /// Adds a key and its value; omits the pair if either holds a NUL byte.
     pub fn pair(&mut self, key: &[u8], value: &[u8]) {
         self.value(
             |buffer| buffer.extend_from_slice(key),
@@ -44,7 +45,7 @@ impl RequestHeadWriter {
         );
     }
 
-    /// Adds a key and a value that are written piece by piece, as `HTTP_` and a header's name in upper case.
+    /// Adds a key and a value that closures write piece by piece, e.g. `HTTP_` and a header's name in upper case.
     pub fn value(&mut self, key: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
         let start = self.buffer.len();
         key(&mut self.buffer);
@@ -60,7 +61,7 @@ impl RequestHeadWriter {
         }
     }
 
-    /// Ends the head: the finished netstring.
+    /// Finishes the netstring.
     pub fn finish(mut self) -> RequestHead {
         let length = (self.buffer.len() - LENGTH_ROOM).to_string();
         let start = LENGTH_ROOM - 1 - length.len();
@@ -84,17 +85,17 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// The netstring's bytes, ready for descriptor 0.
+    /// Returns the netstring's bytes, to be sent to descriptor 0.
     pub fn as_bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
 
-    /// Bytes of the body; none when their number is unknown.
+    /// Returns the body's length in bytes, or `None` if it is unknown.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// The buffer, to be used again.
+    /// Returns the buffer for reuse.
     pub fn into_buffer(self) -> Vec<u8> {
         self.buffer
     }
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_a_netstring_with_its_length_first() {
+    fn head_is_a_netstring_that_starts_with_the_content_length() {
         let mut writer = RequestHeadWriter::new(vec![1, 2, 3], Some(27));
         writer.pair(b"REQUEST_METHOD", b"POST");
         writer.pair(b"REQUEST_URI", b"/deepthought");
@@ -118,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_length_is_minus_one() {
+    fn unknown_content_length_is_written_as_minus_one() {
         let head = RequestHeadWriter::new(Vec::new(), None).finish();
         assert_eq!(head.as_bytes(), b"25:CONTENT_LENGTH\0-1\0SCGI\x001\0,");
     }
 
     #[test]
-    fn a_pair_with_a_nul_is_left_out() {
+    fn pair_with_a_nul_byte_is_omitted() {
         let mut writer = RequestHeadWriter::new(Vec::new(), Some(0));
         writer.pair(b"HTTP_X", b"a\0HTTP_ADMIN\0b");
         writer.pair(b"HTTP\0Y", b"a");

@@ -1,14 +1,16 @@
-//! Images as WebAssembly: a module with a memory, globals and data, and not one function.
+//! Writer of memory images in WebAssembly's format.
+//!
+//! An image is a module with a memory, globals and data, but without functions.
 
 use wasm_encoder::{
     ConstExpr, DataSection, ExportKind, ExportSection, GlobalSection, GlobalType, Ieee32, Ieee64,
     MemorySection, MemoryType, Module, ValType,
 };
 
-/// Bytes of the kernel's pages: the grain in which an image's memory is shared and copied.
+/// Size of a page in bytes, the unit in which the kernel shares and copies an image's memory.
 pub const PAGE: usize = 4096;
 
-/// The name under which an image exports its memory.
+/// Name under which an image exports its memory.
 pub const MEMORY: &str = "memory";
 
 /// A global's value.
@@ -27,13 +29,13 @@ pub enum GlobalValue {
 /// A mutable global of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageGlobal {
-    /// The name it is exported under: its module's, `.g` and its index.
+    /// Name under which the image exports the global: its module's name, `.g` and its index.
     pub name: String,
-    /// Its value.
+    /// The global's value.
     pub value: GlobalValue,
 }
 
-/// Writes the module of an image: a memory of `pages` (of 64 KiB) holding `runs` (offset and bytes), and `globals`.
+/// Writes an image with `globals`, and a memory of `pages` of 64 KiB that holds `runs` (offsets and bytes).
 pub fn write_image<'a>(
     pages: u64,
     maximum: Option<u64>,
@@ -74,7 +76,7 @@ pub fn write_image<'a>(
     module.section(&exports);
     let mut data = DataSection::new();
     for (offset, bytes) in runs {
-        // An i32.const is signed; a memory's upper half has negative offsets.
+        // i32.const is signed, so offsets in the memory's upper half are negative.
         let offset = ConstExpr::i32_const(offset as u32 as i32);
         data.active(0, &offset, bytes.iter().copied());
     }
@@ -82,7 +84,7 @@ pub fn write_image<'a>(
     module.finish()
 }
 
-/// The runs of pages of `memory` that hold anything but zeros.
+/// Returns the runs of consecutive pages of `memory` that hold a byte other than zero, with their offsets.
 pub fn nonzero_runs(memory: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -110,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_hold_every_byte_that_is_not_zero(
+        fn runs_contain_all_nonzero_bytes(
             pages in proptest::collection::vec(proptest::option::of(0..PAGE), 0..20)
         ) {
             let mut memory = vec![0; pages.len() * PAGE];

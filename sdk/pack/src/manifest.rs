@@ -1,4 +1,4 @@
-//! What a pack says of itself, and the directory it lies in.
+//! Manifest of a pack, and the directory that holds the pack's files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,38 +7,38 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The manifest's file name.
+/// File name of the manifest.
 pub(super) const MANIFEST: &str = "pack.json";
 
-/// What a pack says of itself.
+/// Description of a pack, stored as JSON in its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The dyno ABI it was made for.
+    /// Version of the dyno ABI that the pack implements.
     pub abi: u32,
-    /// The language, `ruby`.
+    /// The language, e.g. `ruby`.
     pub language: String,
-    /// The language's full version, `3.4.1`.
+    /// The language's full version, e.g. `3.4.1`.
     pub version: String,
-    /// The series that apps choose, `3.4`.
+    /// The series that apps choose, e.g. `3.4`.
     pub series: String,
-    /// Where the language's runtime comes from, `source`.
+    /// Origin of the language's runtime, e.g. `source`.
     pub origin: String,
-    /// The digest of everything it is made from: a pack with another one is another pack.
+    /// Digest of all inputs; packs with different digests are different packs.
     pub digest: String,
-    /// Its modules in linking order; the last exports the dyno ABI.
+    /// The modules in linking order; the last one exports the dyno ABI.
     pub modules: Vec<Member>,
-    /// The first memory of its modules.
+    /// The initial memory of the modules.
     pub image: Member,
-    /// Its root filesystem.
+    /// The root filesystem.
     pub root: Member,
-    /// Libraries it carries, name to version: the language's default and bundled ones.
+    /// Libraries in the pack, by name with their versions: the language's default and bundled ones.
     pub gems: BTreeMap<String, String>,
-    /// Those of them whose native part it carries.
+    /// Libraries whose native extension the pack includes.
     pub extensions: Vec<String>,
 }
 
 impl Manifest {
-    /// All files of the pack.
+    /// Returns all files of the pack.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.modules.iter().chain([&self.image, &self.root])
     }
@@ -47,19 +47,21 @@ impl Manifest {
 /// A file of a pack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// What other modules import it as.
+    /// Name under which other modules import it.
     pub name: String,
-    /// The file's name in the pack's directory.
+    /// File name in the pack's directory.
     pub file: String,
-    /// The BLAKE3 digest of its bytes.
+    /// BLAKE3 digest of the bytes.
     pub blake3: String,
-    /// Of a module: the indices of its functions that ask for the end of their time slice by themselves.
+    /// Indices of a module's functions that poll for the end of their time slice themselves.
+    ///
+    /// See [`crate::preemption`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub polling: Vec<u32>,
 }
 
 impl Member {
-    /// Describes a file of these bytes.
+    /// Describes a file with these bytes.
     pub fn of(name: &str, file: &str, bytes: &[u8]) -> Self {
         let blake3 = blake3::hash(bytes).to_hex().to_string();
         Self {
@@ -71,43 +73,43 @@ impl Member {
     }
 }
 
-/// A pack's directory that cannot be used.
+/// Failure to open a pack or to read one of its files.
 #[derive(Debug, thiserror::Error)]
 pub enum PackDirError {
-    /// A file of it cannot be read.
+    /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What happened.
+        /// Cause of the failure.
         source: io::Error,
     },
-    /// The manifest is no manifest.
-    #[error("{} is not a pack's manifest: {reason}", path.display())]
+    /// The manifest is invalid.
+    #[error("{}: invalid pack manifest: {reason}", path.display())]
     Manifest {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Reason for rejecting it.
         reason: String,
     },
-    /// It was made for another version of the dyno ABI.
+    /// The pack implements another version of the dyno ABI.
     #[error(
-        "the pack at {} speaks version {found} of the dyno ABI, this program {}: prepare it anew",
+        "{}: the pack implements version {found} of the dyno ABI, this program requires {}: prepare the pack again",
         path.display(),
         corundum_abi::VERSION
     )]
     Abi {
-        /// Which pack.
+        /// The pack's directory.
         path: PathBuf,
-        /// Its version.
+        /// The pack's version of the ABI.
         found: u32,
     },
-    /// A file's bytes are not those that the manifest names.
-    #[error("{} is damaged", .0.display())]
+    /// A file's bytes do not match the manifest's digest.
+    #[error("{}: the file is damaged: prepare or import the pack again", .0.display())]
     Damaged(PathBuf),
 }
 
-/// A prepared pack.
+/// The directory of a prepared pack.
 #[derive(Debug, Clone)]
 pub struct PackDir {
     path: PathBuf,
@@ -115,11 +117,11 @@ pub struct PackDir {
 }
 
 impl PackDir {
-    /// Opens the pack at `path`. Its members are checked when they are read.
+    /// Opens the pack at `path`; the digests of its files are checked only when they are read.
     ///
     /// # Errors
     ///
-    /// [`PackDirError`].
+    /// Returns [`PackDirError`] if the manifest cannot be read, is invalid, or has another version of the ABI.
     pub fn open(path: &Path) -> Result<Self, PackDirError> {
         let file = path.join(MANIFEST);
         let text = fs::read(&file).map_err(|source| PackDirError::Io {
@@ -146,11 +148,11 @@ impl PackDir {
                         .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
             };
             if !plain(&member.file) || !plain(&member.name) || member.file.starts_with('.') {
-                return Err(bad(format!("\"{}\" is no file's name", member.file)));
+                return Err(bad(format!("\"{}\" is not a valid file name", member.file)));
             }
         }
         if manifest.modules.is_empty() {
-            return Err(bad("it names no modules".to_owned()));
+            return Err(bad("modules are missing".to_owned()));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -158,26 +160,26 @@ impl PackDir {
         })
     }
 
-    /// Writes the manifest into a directory that holds the members already.
+    /// Writes the manifest into a directory, after all other files are there.
     pub(super) fn write(path: &Path, manifest: &Manifest) -> io::Result<()> {
         fs::write(path.join(MANIFEST), serde_json::to_vec_pretty(manifest)?)
     }
 
-    /// Where it is.
+    /// Returns the pack's directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it says of itself.
+    /// Returns the pack's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Reads a member and checks it.
+    /// Reads a file and checks its digest.
     ///
     /// # Errors
     ///
-    /// [`PackDirError::Io`] and [`PackDirError::Damaged`].
+    /// Returns [`PackDirError::Io`] if the file cannot be read, [`PackDirError::Damaged`] if its digest is wrong.
     pub fn read(&self, member: &Member) -> Result<Vec<u8>, PackDirError> {
         let path = self.path.join(&member.file);
         let bytes = fs::read(&path).map_err(|source| PackDirError::Io {

@@ -1,10 +1,10 @@
-//! Code and memory parted: the memory, mutable globals and active data of a module move out and come back as imports.
+//! Separation of a module's code from its memory, globals and active data.
 //!
-//! What remains is pure code that can be compiled once and shared by every app; what moved out is an image
-//! ([`super::image`]). Sections keep their bytes but for these changes: the memory and the globals become imports of
-//! module `image` at the same indices, and active data segments become empty passive ones, so that no index shifts;
-//! those that no instruction names are left out, since each costs every instance twelve bytes and the time to write them
-//! (MRI has 17,000).
+//! The remaining module is pure code, which is compiled once and shared by all apps; the removed parts make up an image
+//! ([`crate::image`]). The pass copies sections unchanged with two exceptions. The memory and the globals become imports
+//! of module `image` at the same indices. Active data segments become empty passive ones, so that no index shifts; the
+//! pass drops the segments after the last one that an instruction refers to, because each segment costs every instance
+//! twelve bytes and the time to write them (MRI has 17,000).
 
 use wasm_encoder::{
     DataCountSection, DataSection, Encode, EntityType, GlobalType, MemoryType, Module, RawSection,
@@ -12,50 +12,50 @@ use wasm_encoder::{
 };
 use wasmparser::{DataKind, ExternalKind, Operator, Parser, Payload, TypeRef};
 
-use super::image::{GlobalValue, ImageGlobal};
-use super::section::counted;
+use crate::image::{GlobalValue, ImageGlobal};
+use crate::section::split_count;
 
-/// The module that code imports its memory and globals from.
+/// Name of the module from which code imports its memory and globals.
 pub const IMAGE: &str = "image";
 
-/// A module that cannot be split. The fault is the pack's maker's.
+/// Failure to split a module. The author of the pack is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
-    /// It is not valid WebAssembly.
-    #[error("not a valid module: {0}")]
+    /// The module is not valid WebAssembly.
+    #[error("invalid module: {0}")]
     Parse(#[from] wasmparser::BinaryReaderError),
-    /// It uses what a split module cannot have.
-    #[error("a module with {0} cannot be split")]
+    /// The module uses a feature that a split module cannot have.
+    #[error("cannot split a module with {0}")]
     Unsupported(&'static str),
 }
 
-/// A module in two parts.
+/// A module separated into code and image.
 #[derive(Debug)]
 pub struct Split {
-    /// The code: a module that imports its memory and globals.
+    /// A module with the code, which imports its memory and globals.
     pub code: Vec<u8>,
-    /// Its memory, if it defined one.
+    /// The memory, if the module defined one.
     pub memory: Option<SplitMemory>,
-    /// Its globals with their first values.
+    /// The globals with their initial values.
     pub globals: Vec<ImageGlobal>,
 }
 
-/// A memory that was moved out.
+/// Memory that was moved out of a module.
 #[derive(Debug)]
 pub struct SplitMemory {
-    /// Pages of 64 KiB it starts with.
+    /// Initial size in pages of 64 KiB.
     pub minimum: u64,
-    /// Pages it may grow to.
+    /// Maximum size in pages.
     pub maximum: Option<u64>,
-    /// Its first content: offsets and bytes.
+    /// Initial content: offsets and bytes.
     pub segments: Vec<(usize, Vec<u8>)>,
 }
 
-/// Splits `wasm`; its globals get names that start with `name`.
+/// Splits `wasm`; the names of its globals start with `name`.
 ///
 /// # Errors
 ///
-/// [`SplitError`].
+/// Returns [`SplitError`] if the module is invalid or uses an unsupported feature.
 pub fn split(name: &str, wasm: &[u8]) -> Result<Split, SplitError> {
     let found = survey(name, wasm)?;
     let mut code = Module::new();
@@ -66,26 +66,27 @@ pub fn split(name: &str, wasm: &[u8]) -> Result<Split, SplitError> {
             continue;
         };
         let bytes = &wasm[range.start..range.end];
-        // Imports come second, after types; a module without imports gets its section before the next one.
+        // The import section follows the type section; the pass inserts one if the module has none.
         if !imports_written && id > 2 {
             imports(&mut code, &[], 0, &found);
             imports_written = true;
         }
         match payload {
             Payload::ImportSection(_) => {
-                let (count, entries) = counted(bytes)?;
+                let (count, entries) = split_count(bytes)?;
                 imports(&mut code, entries, count, &found);
                 imports_written = true;
             }
             Payload::MemorySection(_) | Payload::GlobalSection(_) | Payload::CustomSection(_) => {}
-            Payload::DataCountSection { .. } | Payload::DataSection(_) if found.named == 0 => {}
+            Payload::DataCountSection { .. } | Payload::DataSection(_) if found.referenced == 0 => {
+            }
             Payload::DataCountSection { .. } => {
-                let count = found.named;
+                let count = found.referenced;
                 code.section(&DataCountSection { count });
             }
             Payload::DataSection(_) => {
                 let mut data = DataSection::new();
-                for segment in found.passive.iter().take(found.named as usize) {
+                for segment in found.passive.iter().take(found.referenced as usize) {
                     data.passive(segment.iter().copied());
                 }
                 code.section(&data);
@@ -102,15 +103,15 @@ pub fn split(name: &str, wasm: &[u8]) -> Result<Split, SplitError> {
     })
 }
 
-/// What a first pass over a module finds.
+/// Findings of a first pass over a module.
 #[derive(Default)]
 struct Survey {
     memory: Option<SplitMemory>,
     globals: Vec<ImageGlobal>,
-    /// Each data segment as it remains: passive ones whole, active ones empty.
+    /// Data segments of the code module: passive segments unchanged, active ones empty.
     passive: Vec<Vec<u8>>,
-    /// How many of them, from the first, instructions name.
-    named: u32,
+    /// Number of segments up to the last one that an instruction refers to.
+    referenced: u32,
 }
 
 fn survey(name: &str, wasm: &[u8]) -> Result<Survey, SplitError> {
@@ -123,7 +124,7 @@ fn survey(name: &str, wasm: &[u8]) -> Result<Survey, SplitError> {
                 for import in reader.into_imports() {
                     match import?.ty {
                         TypeRef::Memory(_) => imported_memory = true,
-                        // Its index would come before ours.
+                        // Imported globals would precede the new imports and shift their indices.
                         TypeRef::Global(_) => {
                             return Err(SplitError::Unsupported("imported globals"));
                         }
@@ -166,7 +167,7 @@ fn survey(name: &str, wasm: &[u8]) -> Result<Survey, SplitError> {
                         DataKind::Active { offset_expr, .. } => {
                             let GlobalValue::I32(offset) = constant(&offset_expr)? else {
                                 return Err(SplitError::Unsupported(
-                                    "a data offset that is no i32",
+                                    "a data offset that is not an i32",
                                 ));
                             };
                             segments.push((offset as u32 as usize, segment.data.to_vec()));
@@ -180,7 +181,7 @@ fn survey(name: &str, wasm: &[u8]) -> Result<Survey, SplitError> {
                     if let Operator::MemoryInit { data_index, .. }
                     | Operator::DataDrop { data_index } = operator?
                     {
-                        found.named = found.named.max(data_index.saturating_add(1));
+                        found.referenced = found.referenced.max(data_index.saturating_add(1));
                     }
                 }
             }
@@ -208,26 +209,26 @@ fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<GlobalValue, Split
         Operator::F64Const { value } => GlobalValue::F64(value.bits()),
         _ => {
             return Err(SplitError::Unsupported(
-                "a value that is computed at its start",
+                "an initial value that is not a constant",
             ));
         }
     };
     match operators.read()? {
         Operator::End => Ok(value),
         _ => Err(SplitError::Unsupported(
-            "a value that is computed at its start",
+            "an initial value that is not a constant",
         )),
     }
 }
 
-/// Writes the import section: the old imports (`bytes` without their count) and then ours.
+/// Writes the import section: the existing imports (`bytes` without their count), then the memory and the globals.
 fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
-    let ours = u32::from(found.memory.is_some()) + found.globals.len() as u32;
-    if count + ours == 0 {
+    let added = u32::from(found.memory.is_some()) + found.globals.len() as u32;
+    if count + added == 0 {
         return;
     }
     let mut section = Vec::new();
-    (count + ours).encode(&mut section);
+    (count + added).encode(&mut section);
     section.extend_from_slice(bytes);
     let mut import = |name: &str, kind: EntityType| {
         IMAGE.encode(&mut section);
@@ -243,7 +244,7 @@ fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
             shared: false,
             page_size_log2: None,
         };
-        import(super::image::MEMORY, EntityType::Memory(memory));
+        import(crate::image::MEMORY, EntityType::Memory(memory));
     }
     for global in &found.globals {
         let val_type = match global.value {
@@ -265,11 +266,11 @@ fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
     });
 }
 
-/// The names of the functions that `wasm` imports from `module`, with the count of parameters and results.
+/// Returns module, name and type of each function that `wasm` imports.
 ///
 /// # Errors
 ///
-/// [`SplitError::Parse`].
+/// Returns [`SplitError::Parse`] for an invalid module.
 pub fn imported_functions(
     wasm: &[u8],
 ) -> Result<Vec<(String, String, wasmparser::FuncType)>, SplitError> {
@@ -299,11 +300,11 @@ pub fn imported_functions(
     Ok(functions)
 }
 
-/// Whether `wasm` exports a function of this name.
+/// Tells whether `wasm` exports a function called `name`.
 ///
 /// # Errors
 ///
-/// [`SplitError::Parse`].
+/// Returns [`SplitError::Parse`] for an invalid module.
 pub fn exports_function(wasm: &[u8], name: &str) -> Result<bool, SplitError> {
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::ExportSection(reader) = payload? {
@@ -323,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_globals_and_data_move_out_and_indices_stay() {
+    fn memory_globals_and_data_move_out_without_shifting_indices() {
         let wasm = wat::parse_str(
             r#"(module
                 (import "host" "f" (func))
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_no_instruction_names_is_left_out() {
+    fn unreferenced_data_segments_are_dropped() {
         let wasm = wat::parse_str(
             r#"(module
                 (memory 1)
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_without_imports_gets_some() {
+    fn module_without_imports_gets_an_import_section() {
         let wasm = wat::parse_str(r#"(module (memory 1) (func (export "go")))"#).unwrap();
         let split = split("m", &wasm).unwrap();
         wasmparser::Validator::new()
@@ -395,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_split_is_named() {
+    fn unsupported_feature_is_named_in_the_error() {
         for (wasm, reason) in [
             (r#"(module (memory i64 1))"#, "64-bit"),
             (

@@ -1,4 +1,6 @@
-//! A pack in one file: an archive of its manifest and the files that it names, for another machine.
+//! Export of a pack as a single file, and import of such a file on another machine.
+//!
+//! The file is an archive of the manifest and of the files that the manifest lists.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,26 +10,29 @@ use std::path::Path;
 use crate::archive::{Archive, ArchiveError, ArchiveWriter, FileMode, FinishedArchive};
 use crate::manifest::{MANIFEST, PackDir, PackDirError};
 
-/// A pack's file that cannot be written or read.
+/// Failure to export or import a pack.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The archive.
+    /// The archive is invalid or cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// The pack.
+    /// The pack is invalid or damaged.
     #[error(transparent)]
     Dir(#[from] PackDirError),
-    /// The disk.
+    /// The disk fails.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Writes a pack as one file; every part is checked by its digest before.
+/// Writes a pack to `output` as a single file, after checking the digest of every part.
 ///
 /// # Errors
 ///
-/// [`TransferError`].
-pub fn write<W: Write>(pack: &PackDir, output: W) -> Result<FinishedArchive<W>, TransferError> {
+/// Returns [`TransferError`] if a part is damaged, or if reading or writing fails.
+pub fn export_pack<W: Write>(
+    pack: &PackDir,
+    output: W,
+) -> Result<FinishedArchive<W>, TransferError> {
     let manifest = pack.manifest();
     let mut files = BTreeMap::from([(MANIFEST, fs::read(pack.path().join(MANIFEST))?)]);
     for member in manifest.members() {
@@ -40,12 +45,14 @@ pub fn write<W: Write>(pack: &PackDir, output: W) -> Result<FinishedArchive<W>, 
     Ok(writer.finish()?)
 }
 
-/// Unpacks such a file into an empty directory. Only what the manifest names is taken, and every part is checked.
+/// Unpacks an exported pack into an empty directory.
+///
+/// Only files that the manifest lists are unpacked, and the digest of each is checked.
 ///
 /// # Errors
 ///
-/// [`TransferError`].
-pub fn read(bytes: Vec<u8>, directory: &Path) -> Result<PackDir, TransferError> {
+/// Returns [`TransferError`] if the file is invalid, if a part is missing or damaged, or if writing fails.
+pub fn import_pack(bytes: Vec<u8>, directory: &Path) -> Result<PackDir, TransferError> {
     let archive = Archive::new(bytes)?;
     let content = |name: &str| {
         let missing = || ArchiveError::CutOff(name.to_owned());
@@ -89,25 +96,25 @@ mod tests {
     }
 
     #[test]
-    fn a_pack_arrives_as_it_was_sent_and_damage_is_seen() {
+    fn exported_pack_is_imported_unchanged_and_damage_is_detected() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let sent = pack(from.path());
         fs::write(from.path().join("compiled-here.cwasm"), "native").unwrap();
-        let mut bytes = write(&sent, Vec::new()).unwrap().output;
-        let arrived = read(bytes.clone(), to.path()).unwrap();
+        let mut bytes = export_pack(&sent, Vec::new()).unwrap().output;
+        let arrived = import_pack(bytes.clone(), to.path()).unwrap();
         assert_eq!(arrived.manifest(), sent.manifest());
         assert!(!to.path().join("compiled-here.cwasm").exists());
 
         let at = bytes.windows(6).position(|part| part == b"memory").unwrap();
         bytes[at] = b'X';
         let to = tempfile::tempdir().unwrap();
-        let damaged = read(bytes.clone(), to.path());
+        let damaged = import_pack(bytes.clone(), to.path());
         assert!(matches!(
             damaged,
             Err(TransferError::Dir(PackDirError::Damaged(_)))
         ));
         bytes.truncate(600);
         let to = tempfile::tempdir().unwrap();
-        assert!(read(bytes, to.path()).is_err());
+        assert!(import_pack(bytes, to.path()).is_err());
     }
 }

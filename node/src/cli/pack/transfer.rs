@@ -25,7 +25,7 @@ pub(super) fn export(edition: Edition, path: &Path) -> anyhow::Result<ExitCode> 
     let part = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
         .with_context(|| path.display().to_string())?;
     let digest = {
-        let written = transfer::write(&pack, BufWriter::new(part.as_file()))?;
+        let written = transfer::export_pack(&pack, BufWriter::new(part.as_file()))?;
         let file = written.output.into_inner();
         file.map_err(std::io::IntoInnerError::into_error)?
             .sync_all()?;
@@ -71,7 +71,7 @@ pub(super) fn import(
     let work = tempfile::Builder::new()
         .prefix(".importing-")
         .tempdir_in(&packs)?;
-    let pack = transfer::read(bytes, work.path())
+    let pack = transfer::import_pack(bytes, work.path())
         .with_context(|| format!("{} is no pack, or damaged", path.display()))?;
     if pack.manifest().digest != ruby::digest(edition) {
         bail!(

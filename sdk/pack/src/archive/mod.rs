@@ -1,8 +1,8 @@
-//! The archive: a file tree in one file, for slugs and for a pack's root filesystem.
+//! Reproducible archives of file trees, used for slugs and for the root filesystem of a pack.
 //!
-//! The form is a plain `tar` (POSIX ustar, with GNU long names), so that any tool opens it; what makes it an archive
-//! of ours is that equal trees give equal bytes: entries sorted by path, no times, no owners, two modes. [`ArchiveWriter`]
-//! makes one; [`Archive`] indexes one in place, so that a mapped file serves its content without a copy.
+//! The format is `tar` (POSIX ustar with GNU long names), so that any tool can open an archive. Equal trees give equal
+//! bytes: entries are sorted by path, have no times or owners, and one of two modes. [`ArchiveWriter`] writes an archive;
+//! [`Archive`] indexes one in place, so that the content of a memory-mapped archive is served without a copy.
 
 mod reader;
 mod writer;
@@ -10,34 +10,36 @@ mod writer;
 pub use reader::{Archive, ArchiveNode, NodeId};
 pub use writer::{ArchiveWriter, FileMode, FinishedArchive};
 
-/// An archive that cannot be written or read.
+/// Failure to write or read an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The disk, or the source of a file's content.
+    /// The disk, or the source of a file's content, fails.
     #[error("archive: {0}")]
     Io(#[from] std::io::Error),
-    /// A path that is absolute, empty, or has an empty, `.` or `..` part or a NUL.
+    /// A path is absolute or empty, or has an empty, `.` or `..` component or a NUL byte.
     #[error("archive: \"{0}\" is not a path inside the archive")]
     Path(String),
-    /// The writer was given a path that does not sort after the last one.
-    #[error("archive: \"{0}\" comes out of order or twice")]
+    /// A path does not sort after the previous one.
+    #[error("archive: \"{0}\" is out of order or a duplicate")]
     Order(String),
-    /// A path goes through something that is not a directory.
-    #[error("archive: \"{0}\" lies under a file")]
+    /// A parent of the path is not a directory.
+    #[error("archive: \"{0}\" is below a file")]
     NotADirectory(String),
-    /// An entry that is no file, directory or symbolic link.
+    /// An entry is not a file, directory or symbolic link.
     #[error("archive: \"{0}\" is neither a file, a directory nor a symbolic link")]
     Kind(String),
-    /// The archive ends inside an entry.
-    #[error("archive: \"{0}\" is cut off")]
+    /// The archive, or a file's content, ends within an entry.
+    #[error("archive: \"{0}\" is truncated")]
     CutOff(String),
 }
 
-/// Checks that `path` names an entry: relative, in `/`-separated parts, none of them empty, `.` or `..`.
+/// Checks that `path` is a valid path of an entry.
+///
+/// It must be relative; its components are separated by `/`, and none of them is empty, `.` or `..` or holds a NUL byte.
 ///
 /// # Errors
 ///
-/// [`ArchiveError::Path`].
+/// Returns [`ArchiveError::Path`] for an invalid path.
 pub fn check_path(path: &str) -> Result<(), ArchiveError> {
     let good = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
     if path.split('/').all(good) {

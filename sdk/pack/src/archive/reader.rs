@@ -1,4 +1,4 @@
-//! Reading an archive in place: an index of nodes over bytes that stay where they are.
+//! Index of an archive's entries, over bytes that stay in place.
 
 use std::fmt;
 use std::io::{Cursor, Read};
@@ -6,40 +6,40 @@ use std::ops::Range;
 
 use super::{ArchiveError, check_path};
 
-/// A node's place in its [`Archive`]. The root is [`Archive::ROOT`].
+/// Index of a node within its [`Archive`]; the root is [`Archive::ROOT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(u32);
 
 impl NodeId {
-    /// A number that is unique within the archive, for inode numbers.
+    /// Returns a number that is unique within the archive, e.g. for inode numbers.
     pub fn index(self) -> u32 {
         self.0
     }
 }
 
-/// One file, directory or symbolic link.
+/// A file, directory or symbolic link.
 #[derive(Debug)]
 pub enum ArchiveNode {
-    /// A file: where its bytes lie in the archive, and whether it may be executed.
+    /// A file.
     File {
-        /// Byte range within the archive.
+        /// Range of the file's bytes within the archive.
         range: Range<usize>,
-        /// Whether the archive gives it mode 0755.
+        /// True if the file's mode is 0755.
         executable: bool,
     },
-    /// A directory: its entries sorted by name.
+    /// A directory.
     Directory {
-        /// Names and nodes.
+        /// Names and nodes, sorted by name.
         entries: Vec<(Box<str>, NodeId)>,
     },
-    /// A symbolic link with its target as written; it is not followed here.
+    /// A symbolic link; the reader does not follow it.
     Symlink {
-        /// The target.
+        /// The target as written in the archive.
         target: Box<str>,
     },
 }
 
-/// An indexed archive over bytes it owns: a mapped file or a vector.
+/// An indexed archive, which owns its bytes: a memory-mapped file or a vector.
 pub struct Archive {
     data: Box<dyn AsRef<[u8]> + Send + Sync>,
     nodes: Vec<ArchiveNode>,
@@ -49,11 +49,11 @@ impl Archive {
     /// The root directory.
     pub const ROOT: NodeId = NodeId(0);
 
-    /// Indexes `data`. Takes time and memory by the number of entries, not by their size.
+    /// Indexes `data`, in time and memory proportional to the number of entries, not to their size.
     ///
     /// # Errors
     ///
-    /// [`ArchiveError`] for anything that a [`super::Writer`] does not write, damage among it.
+    /// Returns [`ArchiveError`] for data that [`super::ArchiveWriter`] does not write, including a damaged archive.
     pub fn new(data: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, ArchiveError> {
         let mut nodes = vec![ArchiveNode::Directory {
             entries: Vec::new(),
@@ -91,7 +91,7 @@ impl Archive {
                 }
                 _ => return Err(ArchiveError::Kind(path.to_owned())),
             };
-            // Nothing of an entry's content is read here; the next header is sought past it.
+            // Reads nothing of the content: the iterator seeks past it to the next header.
             let _ = entry.read(&mut [])?;
             insert(&mut nodes, path, node)?;
         }
@@ -101,22 +101,22 @@ impl Archive {
         })
     }
 
-    /// The node of `id`, which must come from this archive.
+    /// Returns the node of `id`, which must come from this archive.
     pub fn node(&self, id: NodeId) -> &ArchiveNode {
         &self.nodes[id.0 as usize]
     }
 
-    /// How many nodes there are; their [`NodeId::index`] is below.
+    /// Returns the number of nodes; every [`NodeId::index`] is less than it.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether it holds nothing but its root.
+    /// Tells whether the archive has no node except its root.
     pub fn is_empty(&self) -> bool {
         self.nodes.len() == 1
     }
 
-    /// The entry `name` of directory `id`.
+    /// Finds the entry `name` of directory `id`.
     pub fn child(&self, id: NodeId, name: &str) -> Option<NodeId> {
         let ArchiveNode::Directory { entries } = self.node(id) else {
             return None;
@@ -127,13 +127,13 @@ impl Archive {
         Some(entries[at].1)
     }
 
-    /// The node at `path`, relative to the root; symbolic links are not followed.
+    /// Finds the node at `path`, relative to the root, without following symbolic links.
     pub fn lookup(&self, path: &str) -> Option<NodeId> {
         path.split('/')
             .try_fold(Self::ROOT, |at, part| self.child(at, part))
     }
 
-    /// The bytes of a file; empty for anything else.
+    /// Returns the bytes of a file, and an empty slice for any other node.
     pub fn content(&self, id: NodeId) -> &[u8] {
         match self.node(id) {
             ArchiveNode::File { range, .. } => &(*self.data).as_ref()[range.clone()],
@@ -142,7 +142,7 @@ impl Archive {
     }
 }
 
-/// All its bytes, which the ranges of files are of.
+/// All bytes of the archive, into which the ranges of files point.
 impl AsRef<[u8]> for Archive {
     fn as_ref(&self) -> &[u8] {
         (*self.data).as_ref()
@@ -157,7 +157,7 @@ impl fmt::Debug for Archive {
     }
 }
 
-/// Puts `node` at `path`, making the directories on the way.
+/// Inserts `node` at `path` and creates missing parent directories.
 fn insert(nodes: &mut Vec<ArchiveNode>, path: &str, node: ArchiveNode) -> Result<(), ArchiveError> {
     let mut parts = path.split('/').peekable();
     let mut at = 0usize;
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_found() {
+    fn written_entries_are_found_by_path() {
         let archive = Archive::new(sample()).unwrap();
         let file = archive.lookup("a/b.txt").unwrap();
         assert_eq!(archive.content(file), b"hello");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_writer_refuses_paths_that_leave_or_come_out_of_order() {
+    fn invalid_and_unsorted_paths_are_rejected() {
         for bad in ["/a", "a/../b", "./a", "", "a//b", "a/", "a\0b"] {
             let mut writer = ArchiveWriter::new(Vec::new());
             let result = writer.add_file(bad, &b""[..], 0, FileMode::Plain);
@@ -252,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_shorter_than_said_is_an_error() {
+    fn file_shorter_than_its_declared_length_is_rejected() {
         let mut writer = ArchiveWriter::new(Vec::new());
         let result = writer.add_file("a", &b"12"[..], 3, FileMode::Plain);
         assert!(matches!(result, Err(ArchiveError::CutOff(_))));
     }
 
     #[test]
-    fn a_damaged_archive_is_an_error_not_a_panic() {
+    fn truncated_archive_causes_no_panic() {
         let whole = sample();
         for cut in [1, 511, 513, 700, 1024] {
             let _ = Archive::new(whole[..cut].to_vec());
@@ -268,12 +268,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_indexed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+        fn arbitrary_bytes_cause_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
             let _ = Archive::new(bytes);
         }
 
         #[test]
-        fn flipped_bytes_never_panic(at in 0usize..2048, value in any::<u8>()) {
+        fn changed_byte_causes_no_panic(at in 0usize..2048, value in any::<u8>()) {
             let mut bytes = sample();
             let at = at % bytes.len();
             bytes[at] = value;

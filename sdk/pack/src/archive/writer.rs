@@ -1,4 +1,4 @@
-//! Writing an archive whose bytes depend on nothing but the tree.
+//! Writer of archives whose bytes depend on the file tree alone.
 
 use std::io::{self, Read, Write};
 
@@ -7,25 +7,27 @@ use sha2::{Digest, Sha256};
 use super::{ArchiveError, check_path};
 use corundum_abi::names::SlugDigest;
 
-/// Writes entries in ascending byte order of their paths. Parent directories need no entry of their own.
+/// Writes an archive.
+///
+/// Callers add entries in ascending byte order of their paths. Parent directories need no entry of their own.
 pub struct ArchiveWriter<W: Write> {
     tar: tar::Builder<HashingWriter<W>>,
     last: String,
 }
 
-/// A written archive.
+/// A completely written archive.
 #[derive(Debug)]
 pub struct FinishedArchive<W> {
-    /// What it was written to, not yet flushed to disk.
+    /// The writer's output, not yet flushed to disk.
     pub output: W,
-    /// The SHA-256 of all its bytes.
+    /// The SHA-256 of all bytes.
     pub digest: SlugDigest,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub length: u64,
 }
 
 impl<W: Write> ArchiveWriter<W> {
-    /// An empty archive on `output`; give a buffered one.
+    /// Starts an archive on `output`, which should be buffered.
     pub fn new(output: W) -> Self {
         Self {
             tar: tar::Builder::new(HashingWriter {
@@ -41,8 +43,8 @@ impl<W: Write> ArchiveWriter<W> {
     ///
     /// # Errors
     ///
-    /// [`ArchiveError::Path`], [`ArchiveError::Order`], and [`ArchiveError::Io`], also when `content` has not
-    /// `length` bytes.
+    /// Returns [`ArchiveError::Path`] or [`ArchiveError::Order`] for an unsuitable path, [`ArchiveError::CutOff`] if
+    /// `content` has less than `length` bytes, and [`ArchiveError::Io`] if reading or writing fails.
     pub fn add_file(
         &mut self,
         path: &str,
@@ -63,33 +65,33 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(())
     }
 
-    /// Adds a directory; needed only where it is empty.
+    /// Adds a directory, which is necessary only for an empty one.
     ///
     /// # Errors
     ///
-    /// As [`ArchiveWriter::add_file`].
+    /// The same as for [`ArchiveWriter::add_file`].
     pub fn add_dir(&mut self, path: &str) -> Result<(), ArchiveError> {
         self.advance(path)?;
         let mut header = header(tar::EntryType::Directory, 0, FileMode::Executable);
         Ok(self.tar.append_data(&mut header, path, io::empty())?)
     }
 
-    /// Adds a symbolic link. Its target is not followed here; whoever reads the archive confines it.
+    /// Adds a symbolic link. The writer does not check its target; readers of the archive must confine it.
     ///
     /// # Errors
     ///
-    /// As [`ArchiveWriter::add_file`].
+    /// The same as for [`ArchiveWriter::add_file`].
     pub fn add_symlink(&mut self, path: &str, target: &str) -> Result<(), ArchiveError> {
         self.advance(path)?;
         let mut header = header(tar::EntryType::Symlink, 0, FileMode::Executable);
         Ok(self.tar.append_link(&mut header, path, target)?)
     }
 
-    /// Ends the archive.
+    /// Finishes the archive.
     ///
     /// # Errors
     ///
-    /// [`ArchiveError::Io`].
+    /// Returns [`ArchiveError::Io`] if writing fails.
     pub fn finish(self) -> Result<FinishedArchive<W>, ArchiveError> {
         let hashing = self.tar.into_inner()?;
         let digest = format!("{:x}", hashing.hash.finalize());
@@ -112,12 +114,12 @@ impl<W: Write> ArchiveWriter<W> {
     }
 }
 
-/// A file's permission bits, of which an archive knows two kinds.
+/// A file's permission bits; archives have two kinds of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileMode {
-    /// 0644.
+    /// Mode 0644.
     Plain,
-    /// 0755.
+    /// Mode 0755.
     Executable,
 }
 
@@ -135,7 +137,7 @@ fn header(kind: tar::EntryType, length: u64, mode: FileMode) -> tar::Header {
     header
 }
 
-/// Hands on at most `left` bytes, so that a file that grows meanwhile cannot shift the entries after it.
+/// Reads at most `left` bytes, so that a file that grows during the read cannot shift later entries.
 struct ExactReader<R> {
     content: R,
     left: u64,
@@ -152,6 +154,7 @@ impl<R: Read> Read for ExactReader<R> {
     }
 }
 
+/// Passes bytes to `output`, and computes their digest and number.
 struct HashingWriter<W> {
     output: W,
     hash: Sha256,

@@ -1,62 +1,62 @@
-//! Which functions to watch so that no others can call one another for ever.
+//! Feedback vertex sets of call graphs: functions without which the graph has no cycle.
 //!
-//! In a call graph, each cycle must contain one of them: a feedback vertex set. The smallest is hard to find; a good one
-//! takes, from each group of functions that can all reach each other, the one that most calls meet in, until no such group
-//! is left.
+//! Recursion without end passes through a function of the set again and again, so a check at the start of each of them
+//! interrupts it. Finding the smallest set is NP-hard. This heuristic removes from each strongly connected component the
+//! function in which most pairs of calls meet, until no component with a cycle is left.
 
-/// Marks a feedback vertex set of the graph in which each node has edges to `next`.
-pub(super) fn breakers(next: &[Vec<usize>]) -> Vec<bool> {
+/// Marks a feedback vertex set of the graph in which `next` lists the successors of each node.
+pub(super) fn feedback_vertex_set(next: &[Vec<usize>]) -> Vec<bool> {
     let mut search = CycleSearch {
         next,
-        part: vec![0; next.len()],
-        parts: 0,
+        subgraph: vec![0; next.len()],
+        subgraphs: 0,
     };
-    let mut breakers = vec![false; next.len()];
-    let mut groups = search.groups(&(0..next.len()).collect::<Vec<_>>());
-    while let Some(mut group) = groups.pop() {
-        let most = search.busiest(&group);
-        breakers[most] = true;
-        group.retain(|node| *node != most);
-        groups.extend(search.groups(&group));
+    let mut chosen = vec![false; next.len()];
+    let mut components = search.components(&(0..next.len()).collect::<Vec<_>>());
+    while let Some(mut component) = components.pop() {
+        let most = search.busiest(&component);
+        chosen[most] = true;
+        component.retain(|node| *node != most);
+        components.extend(search.components(&component));
     }
-    breakers
+    chosen
 }
 
 struct CycleSearch<'a> {
     next: &'a [Vec<usize>],
-    /// The part of the graph that each node was last seen in: edges to other parts do not count.
-    part: Vec<u32>,
-    parts: u32,
+    /// Subgraph that each node was last entered in; the search ignores edges to other subgraphs.
+    subgraph: Vec<u32>,
+    subgraphs: u32,
 }
 
-/// What Tarjan's search knows of a node.
+/// State of a node in Tarjan's algorithm for strongly connected components.
 #[derive(Clone, Copy, Default)]
 struct TarjanState {
-    /// Its number in the order of discovery, from 1; 0 before.
+    /// Number in the order of discovery, from 1; 0 before the discovery.
     number: usize,
-    /// The lowest number that it reaches within its group.
+    /// Lowest number that is reachable within the component.
     lowest: usize,
-    grouped: bool,
+    complete: bool,
 }
 
 impl CycleSearch<'_> {
-    /// The groups of nodes of a part that reach each other, or themselves.
-    fn groups(&mut self, part: &[usize]) -> Vec<Vec<usize>> {
-        self.enter(part);
-        let mut seen: std::collections::HashMap<usize, TarjanState> = part
+    /// Finds the strongly connected components of a subgraph that contain a cycle.
+    fn components(&mut self, nodes: &[usize]) -> Vec<Vec<usize>> {
+        self.enter(nodes);
+        let mut seen: std::collections::HashMap<usize, TarjanState> = nodes
             .iter()
             .map(|node| (*node, TarjanState::default()))
             .collect();
-        let mut groups = Vec::new();
+        let mut components = Vec::new();
         let mut open: Vec<usize> = Vec::new();
         let mut count = 0;
-        for root in part {
+        for root in nodes {
             if seen[root].number > 0 {
                 continue;
             }
-            // Nodes on the way, each with the place of the edge to be followed next.
-            let mut way = vec![(*root, 0)];
-            while let Some((node, edge)) = way.last_mut() {
+            // Nodes on the current path, each with the index of the edge to follow next.
+            let mut path = vec![(*root, 0)];
+            while let Some((node, edge)) = path.last_mut() {
                 let node = *node;
                 if *edge == 0 {
                     count += 1;
@@ -66,32 +66,32 @@ impl CycleSearch<'_> {
                         TarjanState {
                             number: count,
                             lowest: count,
-                            grouped: false,
+                            complete: false,
                         },
                     );
                 }
                 let following = self.next[node].get(*edge).copied();
                 *edge += 1;
                 match following {
-                    Some(to) if self.part[to] != self.parts => {}
-                    Some(to) if seen[&to].number == 0 => way.push((to, 0)),
+                    Some(to) if self.subgraph[to] != self.subgraphs => {}
+                    Some(to) if seen[&to].number == 0 => path.push((to, 0)),
                     Some(to) => lower(&mut seen, node, to),
                     None => {
-                        way.pop();
-                        if let Some((before, _)) = way.last() {
+                        path.pop();
+                        if let Some((before, _)) = path.last() {
                             lower(&mut seen, *before, node);
                         }
                         if seen[&node].lowest == seen[&node].number {
-                            groups.extend(self.close(node, &mut open, &mut seen));
+                            components.extend(self.close(node, &mut open, &mut seen));
                         }
                     }
                 }
             }
         }
-        groups
+        components
     }
 
-    /// Takes a whole group from the open nodes; none if it is one node that does not reach itself.
+    /// Removes a complete component from the open nodes; returns `None` for a single node without an edge to itself.
     fn close(
         &self,
         first: usize,
@@ -99,48 +99,52 @@ impl CycleSearch<'_> {
         seen: &mut std::collections::HashMap<usize, TarjanState>,
     ) -> Option<Vec<usize>> {
         let start = open.iter().rposition(|node| *node == first).unwrap_or(0);
-        let group = open.split_off(start);
-        for node in &group {
-            seen.entry(*node).or_default().grouped = true;
+        let component = open.split_off(start);
+        for node in &component {
+            seen.entry(*node).or_default().complete = true;
         }
-        (group.len() > 1 || self.next[first].contains(&first)).then_some(group)
+        (component.len() > 1 || self.next[first].contains(&first)).then_some(component)
     }
 
-    /// The node of a group that most pairs of its edges meet in.
-    fn busiest(&mut self, group: &[usize]) -> usize {
-        self.enter(group);
+    /// Returns the node of a component with the most pairs of an incoming and an outgoing edge.
+    fn busiest(&mut self, component: &[usize]) -> usize {
+        self.enter(component);
         let mut into: std::collections::HashMap<usize, usize> = std::collections::HashMap::new();
-        for node in group {
+        for node in component {
             for to in self.inside(*node) {
                 *into.entry(to).or_default() += 1;
             }
         }
         let meet = |node: &&usize| {
             let out = self.inside(**node).count();
-            // A function that calls itself must be watched in any case.
+            // A function that calls itself belongs to every feedback vertex set.
             let itself = self.next[**node].contains(*node);
             (itself, into.get(*node).map_or(0, |count| count * out))
         };
-        group.iter().max_by_key(meet).copied().unwrap_or_default()
+        component
+            .iter()
+            .max_by_key(meet)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn inside(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
         let edges = self.next[node].iter().copied();
-        edges.filter(|to| self.part[*to] == self.parts)
+        edges.filter(|to| self.subgraph[*to] == self.subgraphs)
     }
 
-    fn enter(&mut self, part: &[usize]) {
-        self.parts += 1;
-        for node in part {
-            self.part[*node] = self.parts;
+    fn enter(&mut self, nodes: &[usize]) {
+        self.subgraphs += 1;
+        for node in nodes {
+            self.subgraph[*node] = self.subgraphs;
         }
     }
 }
 
-/// Notes that `node` reaches what `to` reaches, unless that is a group of its own already.
+/// Lowers the lowest number that `node` reaches to that of `to`, unless the component of `to` is complete.
 fn lower(seen: &mut std::collections::HashMap<usize, TarjanState>, node: usize, to: usize) {
     let reached = seen[&to];
-    if !reached.grouped
+    if !reached.complete
         && let Some(known) = seen.get_mut(&node)
     {
         known.lowest = known.lowest.min(reached.lowest);
@@ -154,7 +158,7 @@ mod tests {
     use super::*;
 
     fn has_cycle(next: &[Vec<usize>], without: &[bool]) -> bool {
-        // Takes nodes away that nothing leads to; what is left has a cycle.
+        // Removes nodes without incoming edges until none is left; the remaining ones have a cycle.
         let mut into = vec![0; next.len()];
         let kept = |node: &usize| !without[*node];
         for node in (0..next.len()).filter(kept) {
@@ -180,22 +184,22 @@ mod tests {
     }
 
     #[test]
-    fn what_calls_only_others_is_not_watched() {
+    fn functions_outside_of_cycles_are_not_chosen() {
         let next = vec![vec![1, 2], vec![2], vec![], vec![3], vec![5], vec![4, 0]];
-        let found = breakers(&next);
+        let found = feedback_vertex_set(&next);
         assert_eq!(found[..3], [false; 3]);
-        assert!(found[3], "it calls itself");
-        assert_eq!(found[4..].iter().filter(|watched| **watched).count(), 1);
+        assert!(found[3], "recursive function");
+        assert_eq!(found[4..].iter().filter(|chosen| **chosen).count(), 1);
     }
 
     proptest! {
         #[test]
-        fn no_cycle_is_left(edges in prop::collection::vec((0..20_usize, 0..20_usize), 0..80)) {
+        fn graph_without_the_chosen_nodes_has_no_cycle(edges in prop::collection::vec((0..20_usize, 0..20_usize), 0..80)) {
             let mut next = vec![Vec::new(); 20];
             for (from, to) in edges {
                 next[from].push(to);
             }
-            prop_assert!(!has_cycle(&next, &breakers(&next)));
+            prop_assert!(!has_cycle(&next, &feedback_vertex_set(&next)));
         }
     }
 }

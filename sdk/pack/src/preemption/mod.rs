@@ -1,15 +1,16 @@
-//! Time slices: code that asks whether its turn is over.
+//! Cooperative preemption: code that polls for the end of its time slice.
 //!
-//! A host that runs many guests on few threads must be able to interrupt each of them. This pass makes a module's code ask
-//! for it: wherever a run that does not end must come by again and again, the code compares the host's clock with the
-//! time that it has last seen, and calls the host when they differ. The clock is one number in a memory of its own, which
-//! all guests share and only the host can write to, since no other instruction of theirs names that memory.
+//! A host that runs many guests on few threads must be able to interrupt each of them. This pass inserts polls into a
+//! module's code at points that any endless execution passes again and again. A poll compares the host's clock with the
+//! time that the guest last saw, and calls the host if they differ. The clock is a number in a memory of its own that all
+//! guests share. Only the host can write to it, because no other instruction of a guest refers to that memory.
 //!
-//! A run that does not end comes by the head of some loop, by a call through a table, or by one of a few functions that
-//! every circle of calls by name goes through ([`cycles`]); there the comparisons stand. A pack may name functions that ask by themselves, as an interpreter does
-//! at each jump of the program it runs: they are left alone, and calls of [`POLL`] in them become the comparison.
+//! An endless execution passes the start of some loop, a call through a table, or one of a few functions that cut every
+//! cycle of direct calls ([`cycles`]); the pass inserts polls there. A pack may name functions that poll by themselves, as
+//! an interpreter does at each jump of the program that it runs. The pass inserts no polls into these, and replaces their
+//! calls of [`POLL`] by the comparison.
 //!
-//! The engine's own way (epochs) asks at the start of every function, which costs Ruby a fifth of its speed.
+//! The engine's own mechanism (epochs) polls at the start of every function, which slows Ruby down by a fifth.
 
 mod cycles;
 
@@ -21,19 +22,19 @@ use wasm_encoder::{
 };
 use wasmparser::{FunctionBody, KnownCustom, Name, Operator, Parser, Payload, TypeRef};
 
-use crate::section::counted;
+use crate::section::split_count;
 
-/// The module that code imports the clock and what belongs to it from.
+/// Name of the module from which code imports the clock and the functions for polling.
 pub const MODULE: &str = "corundum";
-/// The shared memory of one page whose first four bytes are the clock.
+/// Name of the shared memory of one page whose first four bytes are the clock.
 pub const CLOCK: &str = "clock";
-/// A reference to the host's function that is called when the clock has moved on; it returns the time that has now been
-/// seen.
+/// Name of the reference to the host's function that code calls after the clock has changed. The function returns the
+/// time that the guest has then seen.
 pub const TICK: &str = "tick";
-/// A function without parameters and results that code imports to ask by itself.
+/// Name of the function, without parameters and results, that code imports to poll by itself.
 pub const POLL: &str = "poll";
 
-/// Sections by their number in the format.
+/// Numbers of sections in WebAssembly's binary format.
 mod section {
     pub(super) const TYPE: u8 = 1;
     pub(super) const IMPORT: u8 = 2;
@@ -43,67 +44,68 @@ mod section {
     pub(super) const TAG: u8 = 13;
 }
 
-/// Counted up whenever what this pass inserts changes: code that was compiled before is then compiled anew.
+/// Revision of the inserted code; increment it with every change, so that hosts compile cached modules again.
 pub const REVISION: u32 = 1;
 
-/// A module that cannot be given time slices. The fault is the pack's maker's.
+/// Failure to insert polls into a module. The author of the pack is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum PreemptionError {
-    /// It is not valid WebAssembly.
-    #[error("not a valid module: {0}")]
+    /// The module is not valid WebAssembly.
+    #[error("invalid module: {0}")]
     Parse(#[from] wasmparser::BinaryReaderError),
-    /// It has what such a module cannot have.
-    #[error("a module with {0} cannot be given time slices")]
+    /// The module has a feature that a preemptible module cannot have.
+    #[error("cannot insert polls into a module with {0}")]
     Unsupported(&'static str),
-    /// Its name section lacks a name.
-    #[error("the module names no function {0}")]
+    /// The module's name section lacks a function.
+    #[error("function {0} not found in the module's name section")]
     Unnamed(String),
 }
 
-const RESERVED: PreemptionError = PreemptionError::Unsupported(
-    "imports of its own from `corundum`, other than the function `poll`,",
-);
+const RESERVED: PreemptionError =
+    PreemptionError::Unsupported("imports from `corundum` other than the function `poll`");
 
-/// Inserts the comparisons into `wasm`, whose memories and globals are all imported, as [`super::split`] leaves them.
-/// `polling` are the indices of functions that ask by themselves. A module without code stays as it is.
+/// Inserts polls into `wasm`, which must import all of its memories and globals, as [`crate::split`] makes it do.
+///
+/// `polling` holds the indices of functions that poll by themselves. A module without code is returned unchanged.
 ///
 /// # Errors
 ///
-/// [`PreemptionError`].
-pub fn insert(wasm: &[u8], polling: &[u32]) -> Result<Vec<u8>, PreemptionError> {
-    let facts = ModuleLayout::read(wasm)?;
-    if facts.bodies.is_empty() {
+/// Returns [`PreemptionError::Parse`] for an invalid module, and [`PreemptionError::Unsupported`] for one that defines
+/// memories or globals or imports the clock itself.
+pub fn insert_polls(wasm: &[u8], polling: &[u32]) -> Result<Vec<u8>, PreemptionError> {
+    let layout = ModuleLayout::read(wasm)?;
+    if layout.bodies.is_empty() {
         return Ok(wasm.to_vec());
     }
-    let ours = ClockImports::new(&facts);
-    let breakers = facts.breakers();
+    let added = ClockImports::new(&layout);
+    let breakers = layout.cycle_breakers();
     let mut code = Vec::new();
-    (facts.bodies.len() as u32).encode(&mut code);
-    for (place, body) in facts.bodies.iter().enumerate() {
-        let index = facts.imported + place as u32;
-        let asks = match polling.contains(&index) {
-            true => PollPoints::ByItself,
-            false if breakers[place] => PollPoints::FromItsStart,
-            false => PollPoints::Within,
+    (layout.bodies.len() as u32).encode(&mut code);
+    for (place, body) in layout.bodies.iter().enumerate() {
+        let index = layout.imported + place as u32;
+        let points = match polling.contains(&index) {
+            true => PollPoints::None,
+            false if breakers[place] => PollPoints::AlsoStart,
+            false => PollPoints::LoopsAndCalls,
         };
-        rewrite(body, &facts, &ours, asks, wasm)?
+        rewrite(body, &layout, &added, points, wasm)?
             .as_slice()
             .encode(&mut code);
     }
     let mut module = Module::new();
-    let mut before_code = ours.sections.into_iter().peekable();
+    let mut before_code = added.sections.into_iter().peekable();
     for payload in Parser::new(0).parse_all(wasm) {
         let Some((id, range)) = payload?.as_section() else {
             continue;
         };
-        // Added entries are appended to those that are there, or stand where they would.
-        while let Some(own) = before_code.next_if(|own| place(own.id) < place(id)) {
+        // Appends added entries to existing sections, and writes missing sections in their place.
+        while let Some(own) = before_code.next_if(|own| section_order(own.id) < section_order(id)) {
             own.write(&mut module, 0, &[]);
         }
         let bytes = &wasm[range.start..range.end];
         match before_code.next_if(|own| own.id == id) {
             Some(own) => {
-                let (count, rest) = counted(bytes)?;
+                let (count, rest) = split_count(bytes)?;
                 own.write(&mut module, count, rest);
             }
             None if id == section::CODE => drop(module.section(&RawSection { id, data: &code })),
@@ -113,11 +115,11 @@ pub fn insert(wasm: &[u8], polling: &[u32]) -> Result<Vec<u8>, PreemptionError> 
     Ok(module.finish())
 }
 
-/// The indices of the functions of these names.
+/// Returns the indices of the functions with these names.
 ///
 /// # Errors
 ///
-/// [`PreemptionError::Unnamed`] for the first that the module's name section does not have.
+/// Returns [`PreemptionError::Unnamed`] for the first name that is missing in the module's name section.
 pub fn functions_named<'a>(
     wasm: &[u8],
     names: impl Iterator<Item = &'a str>,
@@ -143,67 +145,68 @@ pub fn functions_named<'a>(
         .collect()
 }
 
-/// Where a section stands in a module's order; custom ones stand anywhere.
-fn place(id: u8) -> u8 {
+/// Returns a key for the order in which sections must appear; custom sections may appear anywhere.
+fn section_order(id: u8) -> u8 {
     match id {
         section::TAG => section::MEMORY * 2 + 1,
         id => id * 2,
     }
 }
 
-/// Where a function is made to ask.
+/// Points of a function at which the pass inserts polls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PollPoints {
-    /// Nowhere: it does so by itself.
-    ByItself,
-    /// In its loops, and before it calls through a table or a reference.
-    Within,
-    /// There and at its start.
-    FromItsStart,
+    /// None, because the function polls by itself.
+    None,
+    /// Loops, and calls through a table or a reference.
+    LoopsAndCalls,
+    /// Loops, calls through a table or a reference, and the function's start.
+    AlsoStart,
 }
 
-/// What the pass has to know of a module.
+/// Facts about a module that the pass needs.
 #[derive(Default)]
 struct ModuleLayout<'a> {
     types: u32,
     imported: u32,
     memories: u32,
     globals: u32,
-    /// The index of [`POLL`], where it is imported.
+    /// Index of [`POLL`], if the module imports it.
     poll: Option<u32>,
     bodies: Vec<FunctionBody<'a>>,
-    /// What each function calls by name.
+    /// Functions that each function calls directly.
     calls: Vec<Vec<u32>>,
 }
 
 impl<'a> ModuleLayout<'a> {
     fn read(wasm: &'a [u8]) -> Result<Self, PreemptionError> {
-        let mut facts = Self::default();
+        let mut layout = Self::default();
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::TypeSection(reader) => {
                     for group in reader {
-                        facts.types += group?.types().len() as u32;
+                        layout.types += group?.types().len() as u32;
                     }
                 }
                 Payload::ImportSection(reader) => {
                     for import in reader.into_imports() {
                         let import = import?;
-                        let ours = import.module == MODULE;
+                        let is_reserved = import.module == MODULE;
                         match import.ty {
                             TypeRef::Func(_) | TypeRef::FuncExact(_) => {
                                 match import.name {
-                                    _ if !ours => {}
-                                    POLL => facts.poll = Some(facts.imported),
-                                    // The host's function could be called with a clock that stands.
+                                    _ if !is_reserved => {}
+                                    POLL => layout.poll = Some(layout.imported),
+                                    // A guest that called the host's function directly could do so while the clock
+                                    // stands still.
                                     _ => return Err(RESERVED),
                                 }
-                                facts.imported += 1;
+                                layout.imported += 1;
                             }
-                            // Who could name the clock's memory could stop it for all.
-                            _ if ours => return Err(RESERVED),
-                            TypeRef::Memory(_) => facts.memories += 1,
-                            TypeRef::Global(_) => facts.globals += 1,
+                            // A guest that could write to the clock's memory could stop the clock for all.
+                            _ if is_reserved => return Err(RESERVED),
+                            TypeRef::Memory(_) => layout.memories += 1,
+                            TypeRef::Global(_) => layout.globals += 1,
                             TypeRef::Table(_) | TypeRef::Tag(_) => {}
                         }
                     }
@@ -215,18 +218,19 @@ impl<'a> ModuleLayout<'a> {
                     return Err(PreemptionError::Unsupported("globals of its own"));
                 }
                 Payload::CodeSectionEntry(body) => {
-                    facts.calls.push(calls(&body)?);
-                    facts.bodies.push(body);
+                    layout.calls.push(calls(&body)?);
+                    layout.bodies.push(body);
                 }
                 _ => {}
             }
         }
-        Ok(facts)
+        Ok(layout)
     }
 
-    /// Functions at whose start to ask, so that no run is without an end that calls functions by name only; what calls
-    /// through a table or a reference asks at each such call.
-    fn breakers(&self) -> Vec<bool> {
+    /// Marks the functions that must poll at their start, so that no recursion of direct calls runs without polling.
+    ///
+    /// Indirect calls need no such function, since each of them polls.
+    fn cycle_breakers(&self) -> Vec<bool> {
         let defined = |callee: &u32| {
             let callee = callee.checked_sub(self.imported)? as usize;
             (callee < self.bodies.len()).then_some(callee)
@@ -236,11 +240,11 @@ impl<'a> ModuleLayout<'a> {
             .iter()
             .map(|calls| calls.iter().filter_map(defined).collect())
             .collect();
-        cycles::breakers(&next)
+        cycles::feedback_vertex_set(&next)
     }
 }
 
-/// What a function calls by name.
+/// Returns the functions that a function calls directly, or to which it makes references.
 fn calls(body: &FunctionBody<'_>) -> Result<Vec<u32>, PreemptionError> {
     let mut named = BTreeSet::new();
     for operator in body.get_operators_reader()? {
@@ -254,15 +258,15 @@ fn calls(body: &FunctionBody<'_>) -> Result<Vec<u32>, PreemptionError> {
     Ok(named.into_iter().collect())
 }
 
-/// What is added to a module: a type, imports, and the time that its instance has last seen.
+/// Additions to a module: a type, imports, and a global for the time that the instance last saw.
 struct ClockImports {
-    /// Ascending by their places.
+    /// Sorted in the order of sections.
     sections: [SectionAddition; 3],
-    /// The comparison and the call that follows it.
-    check: Vec<u8>,
+    /// Encoded poll: the comparison, and the conditional call of the host.
+    poll: Vec<u8>,
 }
 
-/// Entries that are appended to a section.
+/// Entries that the pass appends to a section.
 struct SectionAddition {
     id: u8,
     count: u32,
@@ -283,9 +287,9 @@ impl SectionAddition {
 }
 
 impl ClockImports {
-    fn new(facts: &ModuleLayout<'_>) -> Self {
-        let (tick_type, clock) = (facts.types, facts.memories);
-        let (tick, seen) = (facts.globals, facts.globals + 1);
+    fn new(layout: &ModuleLayout<'_>) -> Self {
+        let (tick_type, clock) = (layout.types, layout.memories);
+        let (tick, seen) = (layout.globals, layout.globals + 1);
         // (func (result i32))
         let types = vec![0x60, 0, 1, 0x7f];
         let mut imports = Vec::new();
@@ -311,7 +315,7 @@ impl ClockImports {
         let mut globals = Vec::new();
         global(ValType::I32, true).encode(&mut globals);
         ConstExpr::i32_const(0).encode(&mut globals);
-        let mut check = Vec::new();
+        let mut poll = Vec::new();
         let at_clock = MemArg {
             offset: 0,
             align: 2,
@@ -319,7 +323,7 @@ impl ClockImports {
         };
         for instruction in [
             Instruction::I32Const(0),
-            // A plain load could be moved out of a loop by a compiler that sees no store in it.
+            // A compiler could move a plain load out of a loop that contains no store.
             Instruction::I32AtomicLoad(at_clock),
             Instruction::GlobalGet(seen),
             Instruction::I32Ne,
@@ -329,7 +333,7 @@ impl ClockImports {
             Instruction::GlobalSet(seen),
             Instruction::End,
         ] {
-            instruction.encode(&mut check);
+            instruction.encode(&mut poll);
         }
         let addition = |id, count, entries| SectionAddition { id, count, entries };
         Self {
@@ -338,12 +342,12 @@ impl ClockImports {
                 addition(section::IMPORT, 2, imports),
                 addition(section::GLOBAL, 1, globals),
             ],
-            check,
+            poll,
         }
     }
 }
 
-/// The clock's memory.
+/// Returns the type of the clock's memory.
 fn clock_type() -> MemoryType {
     MemoryType {
         minimum: 1,
@@ -354,38 +358,39 @@ fn clock_type() -> MemoryType {
     }
 }
 
+/// Returns the body of a function with polls inserted at `points`, and in place of its calls of [`POLL`].
 fn rewrite(
     body: &FunctionBody<'_>,
-    facts: &ModuleLayout<'_>,
-    ours: &ClockImports,
-    asks: PollPoints,
+    layout: &ModuleLayout<'_>,
+    added: &ClockImports,
+    points: PollPoints,
     wasm: &[u8],
 ) -> Result<Vec<u8>, PreemptionError> {
     let end = body.range().end;
     let mut reader = body.get_operators_reader()?;
     let mut code = wasm[body.range().start..reader.original_position()].to_vec();
-    if asks == PollPoints::FromItsStart {
-        code.extend_from_slice(&ours.check);
+    if points == PollPoints::AlsoStart {
+        code.extend_from_slice(&added.poll);
     }
     while reader.original_position() < end {
         let start = reader.original_position();
         let operator = reader.read()?;
         let bytes = &wasm[start..reader.original_position()];
         match operator {
-            Operator::Call { function_index } if Some(function_index) == facts.poll => {
-                code.extend_from_slice(&ours.check);
+            Operator::Call { function_index } if Some(function_index) == layout.poll => {
+                code.extend_from_slice(&added.poll);
             }
-            Operator::Loop { .. } if asks != PollPoints::ByItself => {
+            Operator::Loop { .. } if points != PollPoints::None => {
                 code.extend_from_slice(bytes);
-                code.extend_from_slice(&ours.check);
+                code.extend_from_slice(&added.poll);
             }
             Operator::CallIndirect { .. }
             | Operator::ReturnCallIndirect { .. }
             | Operator::CallRef { .. }
             | Operator::ReturnCallRef { .. }
-                if asks != PollPoints::ByItself =>
+                if points != PollPoints::None =>
             {
-                code.extend_from_slice(&ours.check);
+                code.extend_from_slice(&added.poll);
                 code.extend_from_slice(bytes);
             }
             _ => code.extend_from_slice(bytes),
@@ -399,15 +404,15 @@ mod tests {
     use super::*;
 
     fn inserted(wat: &str, polling: &[u32]) -> Vec<u8> {
-        let wasm = insert(&wat::parse_str(wat).unwrap(), polling).unwrap();
+        let wasm = insert_polls(&wat::parse_str(wat).unwrap(), polling).unwrap();
         let mut validator =
             wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all());
         validator.validate_all(&wasm).unwrap();
         wasm
     }
 
-    /// How many comparisons stand in each function.
-    fn comparisons(wasm: &[u8]) -> Vec<usize> {
+    /// Counts the polls in each function.
+    fn polls(wasm: &[u8]) -> Vec<usize> {
         let mut found = Vec::new();
         for payload in Parser::new(0).parse_all(wasm) {
             if let Payload::CodeSectionEntry(body) = payload.unwrap() {
@@ -437,31 +442,35 @@ mod tests {
         (func (export "go") (call $interpreter) (call $looping)))"#;
 
     #[test]
-    fn every_run_without_an_end_comes_by_a_comparison() {
-        let found = comparisons(&inserted(GUEST, &[]));
+    fn every_endless_execution_polls() {
+        let found = polls(&inserted(GUEST, &[]));
         assert_eq!(found[..4], [0, 1, 0, 1]);
-        assert_eq!(found[4] + found[5], 1, "one of two that call each other");
+        assert_eq!(
+            found[4] + found[5],
+            1,
+            "one of two mutually recursive functions"
+        );
         assert_eq!(found[6..], [1, 2, 0]);
     }
 
     #[test]
-    fn a_function_that_asks_by_itself_is_left_alone() {
+    fn self_polling_function_gets_no_additional_polls() {
         let interpreter = 8;
-        let found = comparisons(&inserted(GUEST, &[interpreter]));
+        let found = polls(&inserted(GUEST, &[interpreter]));
         assert_eq!(found[7], 1);
         assert_eq!(found[1], 1);
     }
 
     #[test]
-    fn a_module_without_code_or_with_little_is_not_in_the_way() {
+    fn modules_without_code_memory_or_imports_are_accepted() {
         let wasm = wat::parse_str("(module (import \"image\" \"memory\" (memory 1)))").unwrap();
-        assert_eq!(insert(&wasm, &[]).unwrap(), wasm);
+        assert_eq!(insert_polls(&wasm, &[]).unwrap(), wasm);
         inserted("(module (func (export \"go\") (loop (br 0))))", &[]);
         inserted("(module (tag) (func (loop (br 0))) (start 0))", &[]);
     }
 
     #[test]
-    fn the_clock_cannot_be_named_by_a_guest() {
+    fn guest_that_imports_the_clock_is_rejected() {
         for wat in [
             "(module (import \"corundum\" \"clock\" (memory 1 1 shared)))",
             "(module (import \"corundum\" \"tick\" (func (result i32))))",
@@ -470,23 +479,26 @@ mod tests {
             "(module (global i32 (i32.const 1)))",
         ] {
             let wasm = wat::parse_str(wat).unwrap();
-            let refused = insert(&wasm, &[]).unwrap_err();
-            assert!(matches!(refused, PreemptionError::Unsupported(_)), "{wat}");
+            let rejected = insert_polls(&wasm, &[]).unwrap_err();
+            assert!(matches!(rejected, PreemptionError::Unsupported(_)), "{wat}");
         }
         assert!(matches!(
-            insert(b"no wasm", &[]),
+            insert_polls(b"no wasm", &[]),
             Err(PreemptionError::Parse(_))
         ));
     }
 
     #[test]
-    fn functions_are_found_by_name() {
+    fn functions_named_returns_indices_in_the_order_of_the_names() {
         let wasm = wat::parse_str("(module (func $a) (func $b))").unwrap();
         assert_eq!(
             functions_named(&wasm, ["b", "a"].into_iter()).unwrap(),
             [1, 0]
         );
         let missing = functions_named(&wasm, ["c"].into_iter()).unwrap_err();
-        assert_eq!(missing.to_string(), "the module names no function c");
+        assert_eq!(
+            missing.to_string(),
+            "function c not found in the module's name section"
+        );
     }
 }

@@ -9,7 +9,7 @@ use crate::archive::{Archive, ArchiveNode, NodeId};
 use crate::image::write_image;
 use crate::mri;
 use crate::preemption::functions_named;
-use crate::spill::expose;
+use crate::spill::spill_pointers;
 use crate::split::{SplitError, split};
 
 /// The functions of MRI that scan the stack, or during which other code does.
@@ -53,11 +53,11 @@ pub(super) fn make(
     };
     let linked = fs::read(built.join(mri::MODULE)).map_err(io)?;
     let archive = fs::read(built.join(mri::LIBRARY)).map_err(io)?;
-    let (exposed, summary) = expose(&linked, &COLLECTORS)?;
+    let (rewritten, summary) = spill_pointers(&linked, &COLLECTORS)?;
     drop(linked);
     tracing::debug!(?summary, "the collector's roots");
-    let polling = functions_named(&exposed, polling())?;
-    let code = split("code", &exposed)?;
+    let polling = functions_named(&rewritten, polling())?;
+    let code = split("code", &rewritten)?;
     let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;
     let runs = memory
         .segments

@@ -1,4 +1,4 @@
-//! From which calls the collector can be reached.
+//! Analysis of the calls from which the collector can be reached.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,19 @@ use wasmparser::{FunctionBody, Operator};
 use super::error::SpillError;
 use super::module_info::ModuleInfo;
 
-/// What a call may do as far as the collector is concerned.
+/// Effect of a call with regard to the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct CallEffect {
-    /// A collection may happen, and the call return after it.
+    /// A collection may happen, after which the call returns.
     pub(super) returns: bool,
-    /// A collection may happen, however the call ends: it may throw instead of returning.
+    /// A collection may happen, after which the call returns, throws or traps.
     pub(super) collects: bool,
 }
 
-/// The effect of calling each function.
+/// Effects of all calls in a module.
 pub(super) struct Reachability {
     direct: Vec<CallEffect>,
-    /// By type: of calling some function of the type that the module does not name.
+    /// Effects of indirect calls, by the callee's type.
     indirect: Vec<CallEffect>,
 }
 
@@ -32,46 +32,46 @@ enum Callee {
 #[derive(Clone, Copy)]
 struct CallSite {
     callee: Callee,
-    /// Whether an exception that leaves the call is caught in the same function.
+    /// True if the calling function catches an exception of the callee.
     caught: bool,
-    /// Whether the call is known not to return.
+    /// True if the call is known not to return.
     ends: bool,
 }
 
 impl Reachability {
     pub(super) fn of<'a>(
-        facts: &ModuleInfo,
+        info: &ModuleInfo,
         bodies: impl Iterator<Item = &'a FunctionBody<'a>>,
     ) -> Result<Self, SpillError> {
-        let mut taken = facts.taken.clone();
-        let mut sites = vec![Vec::new(); facts.imported as usize];
+        let mut address_taken = info.address_taken.clone();
+        let mut sites = vec![Vec::new(); info.imported as usize];
         for body in bodies {
-            sites.push(self::sites(body, &mut taken)?);
+            sites.push(self::sites(body, &mut address_taken)?);
         }
-        // One class for all types that are written alike.
+        // Structurally equal types form one class.
         let mut classes = HashMap::new();
-        let class: Vec<usize> = facts
+        let class: Vec<usize> = info
             .types
             .iter()
             .enumerate()
             .map(|(index, kind)| *classes.entry(kind).or_insert(index))
             .collect();
         let class_of = |kind: u32| class.get(kind as usize).copied().unwrap_or_default();
-        taken.sort_unstable();
-        taken.dedup();
-        let mut direct = vec![CallEffect::default(); facts.functions.len()];
+        address_taken.sort_unstable();
+        address_taken.dedup();
+        let mut direct = vec![CallEffect::default(); info.functions.len()];
         let all = CallEffect {
             returns: true,
             collects: true,
         };
-        for collector in &facts.collectors {
+        for collector in &info.collectors {
             direct[*collector as usize] = all;
         }
-        let mut indirect = vec![CallEffect::default(); facts.types.len()];
+        let mut indirect = vec![CallEffect::default(); info.types.len()];
         loop {
             let mut changed = false;
-            for function in &taken {
-                let kind = facts.functions.get(*function as usize).copied();
+            for function in &address_taken {
+                let kind = info.functions.get(*function as usize).copied();
                 let known = &mut indirect[class_of(kind.unwrap_or_default())];
                 changed |= known.join(direct[*function as usize]);
             }
@@ -99,7 +99,7 @@ impl Reachability {
         Ok(Self { direct, indirect })
     }
 
-    /// Of a call instruction; none for any other.
+    /// Returns the effect of a call, and no effect for any other operator.
     pub(super) fn effect(&self, operator: &Operator<'_>) -> CallEffect {
         match callee(operator) {
             Some(Callee::Function(function)) => self.direct.get(function as usize).copied(),
@@ -109,7 +109,7 @@ impl Reachability {
         .unwrap_or_default()
     }
 
-    /// How many functions may collect and return.
+    /// Counts the functions in which a collection may happen and which may return after it.
     pub(super) fn returning(&self) -> usize {
         self.direct.iter().filter(|effect| effect.returns).count()
     }
@@ -137,14 +137,17 @@ fn callee(operator: &Operator<'_>) -> Option<Callee> {
     }
 }
 
-/// The calls of a function; functions whose address it takes are added to `taken`.
-fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<CallSite>, SpillError> {
+/// Returns the calls of a function, and adds the functions whose address it takes to `address_taken`.
+fn sites(
+    body: &FunctionBody<'_>,
+    address_taken: &mut Vec<u32>,
+) -> Result<Vec<CallSite>, SpillError> {
     let mut found: Vec<CallSite> = Vec::new();
-    // Of each open block: whether it catches.
+    // For each open block, true if it catches exceptions.
     let mut blocks = Vec::new();
     let mut catching = 0_usize;
-    // The last site, if nothing but a drop came after it.
-    let mut fresh = false;
+    // True if only drops followed the last call, so that an `unreachable` marks it as not returning.
+    let mut after_call = false;
     for operator in body.get_operators_reader()? {
         let operator = operator?;
         match &operator {
@@ -156,14 +159,14 @@ fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<CallSite>,
                 catching += usize::from(!try_table.catches.is_empty());
             }
             Operator::End => catching -= usize::from(blocks.pop() == Some(true)),
-            Operator::RefFunc { function_index } => taken.push(*function_index),
-            Operator::Unreachable if fresh => {
+            Operator::RefFunc { function_index } => address_taken.push(*function_index),
+            Operator::Unreachable if after_call => {
                 if let Some(site) = found.last_mut() {
                     site.ends = true;
                 }
             }
             Operator::Try { .. } | Operator::Catch { .. } | Operator::Delegate { .. } => {
-                return Err(SpillError::Unsupported("the old encoding of exceptions"));
+                return Err(SpillError::Unsupported("the legacy encoding of exceptions"));
             }
             _ => {}
         }
@@ -174,9 +177,9 @@ fn sites(body: &FunctionBody<'_>, taken: &mut Vec<u32>) -> Result<Vec<CallSite>,
                     caught: catching > 0,
                     ends: false,
                 });
-                fresh = true;
+                after_call = true;
             }
-            None => fresh &= matches!(operator, Operator::Drop),
+            None => after_call &= matches!(operator, Operator::Drop),
         }
     }
     Ok(found)

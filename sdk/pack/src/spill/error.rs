@@ -1,15 +1,15 @@
-//! Failures of the pass.
+//! Failures of the spill pass.
 
-/// A module whose roots cannot be made visible. The fault is that of the build it comes from.
+/// Failure to rewrite a module. The build that the module comes from is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum SpillError {
-    /// It is not valid WebAssembly.
-    #[error("not a valid module: {0}")]
+    /// The module is not valid WebAssembly.
+    #[error("invalid module: {0}")]
     Parse(#[from] wasmparser::BinaryReaderError),
-    /// Its name section, by which the stack and the collector are found, lacks a name.
-    #[error("the module names no {0}: link it with its names")]
+    /// The name section, by which the pass finds the stack pointer and the collector, lacks a name.
+    #[error("{0} not found in the module's name section: link the module without stripping names")]
     Unnamed(String),
-    /// It uses what this pass does not know.
-    #[error("a function with {0} cannot be rewritten")]
+    /// The module uses a feature that the pass does not support.
+    #[error("cannot rewrite a function with {0}")]
     Unsupported(&'static str),
 }

@@ -1,6 +1,7 @@
-//! Which locals are needed after which call.
+//! Analysis of the locals that are live at each operator.
 //!
-//! A function is cut into basic blocks; sets of locals flow backwards through them until nothing changes.
+//! The analysis divides a function into basic blocks, and propagates sets of locals backwards through them until a fixed
+//! point is reached.
 
 use wasmparser::{Catch, Operator};
 
@@ -27,7 +28,7 @@ impl Locals {
         self.0[local / 64] & (1 << (local % 64)) != 0
     }
 
-    /// Adds all of `other`; whether any was new.
+    /// Adds all locals of `other`, and tells whether the set has changed.
     pub(super) fn join(&mut self, other: &Self) -> bool {
         let mut new = 0;
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
@@ -57,31 +58,31 @@ impl Locals {
     }
 }
 
-/// Where control goes in a function.
+/// Control flow of a function.
 pub(super) struct FlowGraph {
-    /// Operators in all.
+    /// Number of operators.
     count: usize,
-    /// Whether some branch or handler goes to the function's own label.
+    /// True if a branch or handler targets the function's own label.
     pub(super) leaves_by_branch: bool,
-    /// First operator of each block, ascending; the operators up to the next one's belong to it.
+    /// First operator of each block, ascending. A block ends where the next one starts.
     starts: Vec<usize>,
-    /// Blocks that each block goes to.
+    /// Successors of each block.
     next: Vec<Vec<usize>>,
-    /// For each operator: the list of blocks that an exception thrown in it may go to, as an index into `handlers`.
+    /// For each operator, the index in `handlers` of the list of blocks that may handle its exceptions.
     caught: Vec<u32>,
-    /// Lists of blocks; the first is empty.
+    /// Lists of blocks that handle exceptions; the first list is empty.
     handlers: Vec<Vec<usize>>,
-    /// How many loops each block is in.
+    /// Number of loops around each block.
     depth: Vec<u8>,
-    /// Whether every way from each block ends in a trap or a throw.
+    /// For each block, true if all paths from it end in a trap or a throw.
     fails: Vec<bool>,
 }
 
 struct OpenBlock {
-    /// Where a branch to its label goes.
+    /// Operator to which a branch to the block's label jumps.
     label: usize,
     is_loop: bool,
-    /// The list of handlers outside.
+    /// Index of the list of handlers outside of the block.
     outer: u32,
 }
 
@@ -90,8 +91,8 @@ impl FlowGraph {
         let ends = matching(operators)?;
         let count = operators.len();
         let mut edges: Vec<(usize, usize)> = Vec::new();
-        // Operators after which control does not simply go on.
-        let mut turns = vec![false; count];
+        // Operators after which control does not just continue with the next one.
+        let mut diverts = vec![false; count];
         let mut leaves_by_branch = false;
         let mut leader = vec![false; count + 1];
         let mut caught = vec![0; count];
@@ -130,7 +131,7 @@ impl FlowGraph {
                     });
                 }
                 Operator::If { .. } => {
-                    // Past the `else`, or to the end.
+                    // A false condition jumps past the `else`, or to the end.
                     let (other, end) = ends[index];
                     jumps.push(if other == end { end } else { other + 1 });
                     open.push(OpenBlock {
@@ -145,7 +146,7 @@ impl FlowGraph {
                 }
                 Operator::TryTable { try_table } => {
                     let outer = current;
-                    // Labels of catch clauses are seen from outside the block.
+                    // Labels of catch clauses are relative to the enclosing block.
                     let mut list = handlers[current as usize].clone();
                     for clause in &try_table.catches {
                         let relative = match clause {
@@ -200,7 +201,7 @@ impl FlowGraph {
                 _ => {}
             }
             if !jumps.is_empty() || !falls {
-                turns[index] = true;
+                diverts[index] = true;
                 leader[index + 1] = true;
                 if falls && index + 1 < count {
                     edges.push((index, index + 1));
@@ -219,8 +220,8 @@ impl FlowGraph {
             next[block_of(*from)].push(block_of(*to));
         }
         for (block, start) in starts.iter().enumerate().skip(1) {
-            // Blocks that only a label separates.
-            if !turns[start - 1] {
+            // A label alone separates these blocks.
+            if !diverts[start - 1] {
                 next[block - 1].push(block);
             }
         }
@@ -253,8 +254,10 @@ impl FlowGraph {
         })
     }
 
-    /// How often each block runs in a call of the function, by the shape of the code alone: branches go either way
-    /// alike, loops go round eight times, and paths that end in a trap or a throw are rare.
+    /// Estimates from the control flow how often each block runs in a call of the function.
+    ///
+    /// The estimate assumes that both ways of a branch are equally likely, that loops run eight times, and that paths which
+    /// end in a trap or a throw are rare.
     pub(super) fn frequencies(&self) -> Vec<f64> {
         const ROUNDS: f64 = 8.0;
         const RARE: f64 = 1e-3;
@@ -271,7 +274,7 @@ impl FlowGraph {
             if heads[block] {
                 found[block] *= ROUNDS;
             }
-            // Only handlers of exceptions have nothing that leads to them.
+            // Only handlers of exceptions have no predecessors.
             found[block] = found[block].max(1e-6);
             let weight = |next: usize| if self.fails[next] { RARE } else { 1.0 };
             let total: f64 = self.next[block].iter().map(|next| weight(*next)).sum();
@@ -286,13 +289,15 @@ impl FlowGraph {
         found
     }
 
-    /// Blocks that an exception thrown in this operator may go to.
+    /// Returns the blocks that may handle an exception of this operator.
     pub(super) fn catching(&self, operator: usize) -> &[usize] {
         &self.handlers[self.caught[operator] as usize]
     }
 
-    /// The sets at the start of each block, where `step` turns the set after an operator into the one before it. Where
-    /// an operator may throw, its handlers' sets are added.
+    /// Computes the set of locals at the start of each block.
+    ///
+    /// `step` changes the set after an operator into the set before it. The sets of its handlers are added to the set after
+    /// an operator that may throw.
     pub(super) fn backwards(
         &self,
         operators: &[(Operator<'_>, usize)],
@@ -312,8 +317,9 @@ impl FlowGraph {
         }
     }
 
-    /// Visits every operator with the set after it, where `at` are the sets that [`FlowGraph::backwards`] has found with the
-    /// same `step`.
+    /// Visits every operator with the set after it.
+    ///
+    /// `at` holds the sets that [`FlowGraph::backwards`] has computed with the same `step`.
     pub(super) fn visit(
         &self,
         operators: &[(Operator<'_>, usize)],
@@ -329,7 +335,7 @@ impl FlowGraph {
         }
     }
 
-    /// Goes through a block backwards; the set at its start.
+    /// Walks backwards through a block, and returns the set at its start.
     fn walk(
         &self,
         block: usize,
@@ -368,7 +374,9 @@ fn may_throw(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// For each operator that opens a block: its `else` (or its end) and its end. For each `else`: its end, twice.
+/// Finds the matching `else` and `end` of each operator that opens a block.
+///
+/// A block without `else` has its `end` twice, and so has each `else`.
 fn matching(operators: &[(Operator<'_>, usize)]) -> Result<Vec<(usize, usize)>, SpillError> {
     let mut found = vec![(0, 0); operators.len()];
     let mut open: Vec<(usize, Option<usize>)> = Vec::new();
@@ -390,7 +398,7 @@ fn matching(operators: &[(Operator<'_>, usize)]) -> Result<Vec<(usize, usize)>, 
                         found[other] = (index, index);
                     }
                 } else if index + 1 != operators.len() {
-                    return Err(SpillError::Unsupported("blocks that do not match"));
+                    return Err(SpillError::Unsupported("unbalanced blocks"));
                 }
             }
             _ => {}

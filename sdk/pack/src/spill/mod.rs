@@ -1,15 +1,14 @@
-//! Makes the roots of a conservative garbage collector visible on WebAssembly.
+//! Spilling of pointers to the stack in linear memory, where a conservative garbage collector finds them.
 //!
-//! A collector like MRI's finds objects that C code still works with by scanning the machine stack and registers. In
-//! WebAssembly, such values live in locals and on the operand stack, which no code can look into. This pass therefore
-//! rewrites each function so that, during every call in which a collection may happen, every value that may be a pointer
-//! and is still needed after it also lies in the function's frame on the stack in linear memory, where the collector
-//! scans.
+//! A collector like MRI's scans the machine stack and registers for objects that C code still uses. In WebAssembly these
+//! values live in locals and on the operand stack, which code cannot inspect. Therefore this pass rewrites each function:
+//! during every call in which a collection may happen, every value that may be a pointer and is needed after the call also
+//! lies in the function's frame on the stack in linear memory, which the collector scans.
 //!
-//! A store costs little, a store around every call costs a third of the interpreter's speed. So the pass asks first
-//! whether the collector can be reached at all from a callee and come back ([`call_graph`]), which values are live across the
-//! call ([`liveness`]), which of them cannot be pointers ([`pointers`]), and whether it is cheaper to store a value where it is
-//! made or where it is needed ([`rewrite`]).
+//! One store is cheap, but stores around every call cost a third of the interpreter's speed. The pass avoids most of them
+//! by four analyses: whether a callee can reach the collector and return ([`call_graph`]), which values are live across a
+//! call ([`liveness`]), which of these cannot be pointers ([`pointers`]), and whether a store is cheaper after the value is
+//! computed or before the calls that need it ([`rewrite`]).
 
 mod call_graph;
 mod error;
@@ -27,26 +26,31 @@ pub use error::SpillError;
 
 use module_info::ModuleInfo;
 
-/// What the pass did.
+/// Statistics of the pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpillSummary {
     /// Functions defined by the module.
     pub functions: usize,
-    /// Functions in which a collection may happen, and which return after it.
+    /// Functions in which a collection may happen, and which may return after it.
     pub collecting: usize,
-    /// Functions that got a frame.
+    /// Functions to which the pass added a frame.
     pub framed: usize,
-    /// Stores inserted.
+    /// Inserted stores.
     pub stores: usize,
 }
 
-/// Rewrites `wasm`. `collectors` are the names of the functions that scan the stack, or during which other code does.
+/// Rewrites all functions of `wasm`.
+///
+/// `collectors` names the functions that scan the stack, or during which other code scans it.
 ///
 /// # Errors
 ///
-/// [`SpillError`].
-pub fn expose(wasm: &[u8], collectors: &[&str]) -> Result<(Vec<u8>, SpillSummary), SpillError> {
-    let facts = ModuleInfo::read(wasm, collectors)?;
+/// Returns [`SpillError`] if the module is invalid, lacks a name that the pass needs, or uses an unsupported feature.
+pub fn spill_pointers(
+    wasm: &[u8],
+    collectors: &[&str],
+) -> Result<(Vec<u8>, SpillSummary), SpillError> {
+    let info = ModuleInfo::read(wasm, collectors)?;
     let mut validator = Validator::new_with_features(WasmFeatures::all());
     let mut bodies = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
@@ -54,7 +58,7 @@ pub fn expose(wasm: &[u8], collectors: &[&str]) -> Result<(Vec<u8>, SpillSummary
             bodies.push((to_validate, body));
         }
     }
-    let reach = call_graph::Reachability::of(&facts, bodies.iter().map(|(_, body)| body))?;
+    let reach = call_graph::Reachability::of(&info, bodies.iter().map(|(_, body)| body))?;
     let mut summary = SpillSummary {
         functions: bodies.len(),
         collecting: reach.returning(),
@@ -65,7 +69,7 @@ pub fn expose(wasm: &[u8], collectors: &[&str]) -> Result<(Vec<u8>, SpillSummary
     let mut allocations = FuncValidatorAllocations::default();
     for (to_validate, body) in bodies {
         let mut validator = to_validate.into_validator(allocations);
-        let rewritten = rewrite::rewrite(&facts, &reach, &mut validator, &body, wasm)?;
+        let rewritten = rewrite::rewrite(&info, &reach, &mut validator, &body, wasm)?;
         summary.stores += rewritten.stores;
         summary.framed += usize::from(rewritten.stores > 0);
         rewritten.body.as_slice().encode(&mut code);
@@ -84,7 +88,7 @@ pub fn expose(wasm: &[u8], collectors: &[&str]) -> Result<(Vec<u8>, SpillSummary
         };
         module.section(&RawSection { id, data });
     }
-    if let Some(names) = &facts.name_section {
+    if let Some(names) = &info.name_section {
         module.section(names);
     }
     Ok((module.finish(), summary))

@@ -1,4 +1,4 @@
-//! Facts about a module that the rewriting of every function needs.
+//! Facts about a module that the analyses of all functions need.
 
 use std::collections::HashMap;
 
@@ -10,21 +10,21 @@ use wasmparser::{
 
 use super::error::SpillError;
 
-/// The global that C's stack in linear memory grows down by, as the linker names it.
+/// The linker's name for the global that holds C's stack pointer; C's stack in linear memory grows down.
 const STACK_POINTER: &str = "__stack_pointer";
 
-/// What all functions need to know of their module.
+/// Types, functions and names of a module.
 pub(super) struct ModuleInfo {
     pub(super) types: Vec<FuncType>,
-    /// The type of each function, imported ones first.
+    /// Index of each function's type, imported functions first.
     pub(super) functions: Vec<u32>,
-    /// How many of them are imported.
+    /// Number of imported functions.
     pub(super) imported: u32,
-    /// Functions that can be called indirectly.
-    pub(super) taken: Vec<u32>,
+    /// Functions whose address is taken in a table, so that they can be called indirectly.
+    pub(super) address_taken: Vec<u32>,
     pub(super) stack_pointer: u32,
     pub(super) collectors: Vec<u32>,
-    /// The functions' names, for traps; names of locals are not kept.
+    /// Names of functions, for backtraces of traps. The pass drops the names of locals.
     pub(super) name_section: Option<NameSection>,
 }
 
@@ -33,7 +33,7 @@ impl ModuleInfo {
         let mut types = Vec::new();
         let mut functions = Vec::new();
         let mut imported = 0;
-        let mut taken = Vec::new();
+        let mut address_taken = Vec::new();
         let mut stack_pointer = None;
         let mut names: HashMap<&str, u32> = HashMap::new();
         let mut name_section = None;
@@ -71,14 +71,14 @@ impl ModuleInfo {
                         match element?.items {
                             ElementItems::Functions(items) => {
                                 for item in items {
-                                    taken.push(item?);
+                                    address_taken.push(item?);
                                 }
                             }
                             ElementItems::Expressions(_, items) => {
                                 for item in items {
                                     for operator in item?.get_operators_reader() {
                                         if let Operator::RefFunc { function_index } = operator? {
-                                            taken.push(function_index);
+                                            address_taken.push(function_index);
                                         }
                                     }
                                 }
@@ -121,7 +121,7 @@ impl ModuleInfo {
             types,
             functions,
             imported,
-            taken,
+            address_taken,
             stack_pointer: stack_pointer.ok_or_else(|| unnamed(STACK_POINTER))?,
             collectors: collectors.iter().map(find).collect::<Result<_, _>>()?,
             name_section,
@@ -133,7 +133,7 @@ impl ModuleInfo {
         self.types.get(*kind as usize)
     }
 
-    /// How many values a block takes and leaves.
+    /// Returns the numbers of a block's parameters and results.
     pub(super) fn block_arity(&self, kind: BlockType) -> (usize, usize) {
         match kind {
             BlockType::Empty => (0, 0),

@@ -1,4 +1,4 @@
-//! Where each value on the operand stack comes from, and which values cannot be pointers to objects.
+//! Analyses of the origin of values on the operand stack, and of the values that may be pointers to objects.
 
 use std::collections::HashMap;
 
@@ -7,42 +7,44 @@ use wasmparser::{FuncValidator, Operator, TryTable, ValType, ValidatorResources}
 use super::error::SpillError;
 use super::module_info::ModuleInfo;
 
-/// A value by the operator that made it, and which of that operator's results it is. None where no code runs.
+/// Origin of a value: the operator that computed it and the index of the result, or `None` in unreachable code.
 pub(super) type ValueSource = Option<(usize, usize)>;
 
-/// A value on the operand stack that waits while a call runs.
+/// A value that stays on the operand stack during a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PendingOperand {
     pub(super) source: (usize, usize),
-    /// Its place from the bottom of the operand stack.
+    /// Position from the bottom of the operand stack.
     pub(super) height: usize,
     pub(super) kind: ValType,
 }
 
-/// What a first walk over a function finds.
+/// Data flow of a function's operand stack.
 pub(super) struct OperandTrace {
-    /// Of each operator: where its last three operands come from, the last one last.
+    /// Origins of the last three operands of each operator; the top of the stack is last.
     inputs: Vec<[ValueSource; 3]>,
-    /// The values that wait beneath the arguments of calls of interest.
+    /// Values below the arguments of interesting calls, by the call's index.
     pub(super) waiting: HashMap<usize, Vec<PendingOperand>>,
-    /// Of each operator: the types of its results, where one of them waits later; the height of the first.
+    /// Height of the first result and types of all results, for operators with a result in `waiting`.
     pub(super) results: HashMap<usize, (usize, Vec<ValType>)>,
     pub(super) reachable: Vec<bool>,
 }
 
 struct TracedBlock {
-    /// Values beneath it.
+    /// Number of values below the block.
     base: usize,
     parameters: usize,
     results: usize,
-    /// Whether it stands in code that cannot run.
+    /// True if the block is in unreachable code.
     dead: bool,
 }
 
 impl OperandTrace {
-    /// Walks over a valid function; `interesting` tells which operators are calls whose waiting values matter.
+    /// Traces the operand stack of a valid function.
+    ///
+    /// `interesting` selects the calls during which values on the operand stack must be known.
     pub(super) fn of(
-        facts: &ModuleInfo,
+        info: &ModuleInfo,
         validator: &mut FuncValidator<ValidatorResources>,
         operators: &[(Operator<'_>, usize)],
         interesting: impl Fn(usize) -> bool,
@@ -67,7 +69,7 @@ impl OperandTrace {
                     .is_none_or(|frame| frame.unreachable)
             };
             let was_dead = dead(validator);
-            // Arity must be asked for before the operator changes the validator's blocks.
+            // The arity depends on the validator's blocks, which the operator may change.
             let arity = if is_control(operator) || was_dead {
                 None
             } else {
@@ -105,7 +107,7 @@ impl OperandTrace {
                 | Operator::TryTable {
                     try_table: TryTable { ty: kind, .. },
                 } => {
-                    let (parameters, results) = facts.block_arity(*kind);
+                    let (parameters, results) = info.block_arity(*kind);
                     let condition = usize::from(matches!(operator, Operator::If { .. }));
                     let base = stack.len().saturating_sub(parameters + condition);
                     blocks.push(TracedBlock {
@@ -146,11 +148,11 @@ impl OperandTrace {
             if !blocks.is_empty() && !dead(validator) {
                 if height != stack.len() {
                     return Err(SpillError::Unsupported(
-                        "an operand stack of another height",
+                        "an operand stack of unexpected height",
                     ));
                 }
                 kinds.truncate(height.min(kinds.len()));
-                // Results may have other types than what lay there before.
+                // Results may have other types than earlier values at the same height.
                 let made = stack
                     .iter()
                     .position(|source| source.is_some_and(|(maker, _)| maker == index))
@@ -181,13 +183,13 @@ impl OperandTrace {
         })
     }
 
-    /// Where the value that a `local.set` or `local.tee` stores comes from.
+    /// Returns the origin of the value that a `local.set` or `local.tee` stores.
     fn stored(&self, operator: usize) -> ValueSource {
         self.inputs[operator][2]
     }
 }
 
-/// The local that an operator sets.
+/// Returns the local that an operator sets.
 pub(super) fn set_by(operator: &Operator<'_>) -> Option<usize> {
     match operator {
         Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
@@ -209,16 +211,16 @@ fn is_control(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// Which values may be pointers to objects of the collector.
+/// Values that may be pointers to objects of the collector.
 pub(super) struct Pointers {
     locals: Vec<bool>,
     stack_pointer: u32,
 }
 
 impl Pointers {
-    /// Finds the locals that may hold a pointer: parameters, and all that something is stored in which may be one.
+    /// Finds the locals that may hold a pointer: parameters, and locals to which a possible pointer is assigned.
     pub(super) fn of(
-        facts: &ModuleInfo,
+        info: &ModuleInfo,
         trace: &OperandTrace,
         operators: &[(Operator<'_>, usize)],
         parameters: usize,
@@ -226,7 +228,7 @@ impl Pointers {
     ) -> Self {
         let mut found = Self {
             locals: (0..locals).map(|local| local < parameters).collect(),
-            stack_pointer: facts.stack_pointer,
+            stack_pointer: info.stack_pointer,
         };
         loop {
             let mut changed = false;
@@ -251,8 +253,10 @@ impl Pointers {
         self.locals[local]
     }
 
-    /// Whether a value may be a pointer. Pointers come from memory and from calls; arithmetic makes none that was not
-    /// among its operands. A constant is none, since objects lie where the linker puts nothing.
+    /// Tells whether a value may be a pointer.
+    ///
+    /// Pointers come from memory and from calls; arithmetic yields a pointer only if an operand is one. A constant is not a
+    /// pointer, since the linker places nothing where objects lie.
     pub(super) fn value(
         &self,
         trace: &OperandTrace,

@@ -1,4 +1,4 @@
-//! One function rewritten.
+//! Rewriting of a single function, with the decision where to store each value.
 
 use std::collections::HashMap;
 
@@ -10,35 +10,37 @@ use super::error::SpillError;
 use super::liveness::{FlowGraph, Locals};
 use super::module_info::ModuleInfo;
 use super::pointers::{OperandTrace, PendingOperand, Pointers, set_by};
-use crate::section::counted;
+use crate::section::split_count;
 
-/// C keeps its stack aligned to this.
+/// Alignment of C's stack in bytes.
 const ALIGNMENT: u32 = 16;
 
+/// A function after the pass.
 pub(super) struct Rewritten {
-    /// The function's locals and code.
+    /// Locals and code of the function.
     pub(super) body: Vec<u8>,
     pub(super) stores: usize,
 }
 
-/// Where values are stored, in terms of the function's operators.
+/// Positions of stores in the function, as indices of its operators.
 #[derive(Default)]
 struct SpillPlan {
-    /// Locals to store before an operator.
+    /// Locals to be stored before an operator.
     before: HashMap<usize, Vec<usize>>,
-    /// The local to store after an operator that sets it.
+    /// Local to be stored after the operator that sets it.
     after: HashMap<usize, usize>,
-    /// Parameters to store at the start.
+    /// Parameters to be stored at the start.
     at_start: Vec<usize>,
-    /// Results to store after an operator, by the values that wait.
+    /// Results to be stored after an operator, as values that stay on the operand stack.
     results: HashMap<usize, Vec<PendingOperand>>,
-    /// Whether a branch goes to the function's own label: it must pass the end, where the frame is given back.
+    /// True if a branch targets the function's own label. A block around the code makes such a branch pass the end of the
+    /// function, where the frame is released.
     wrapped: bool,
 }
 
-/// Rewrites a function whose code is in `wasm`.
+/// Rewrites a function of the module `wasm`.
 pub(super) fn rewrite(
-    facts: &ModuleInfo,
+    info: &ModuleInfo,
     reach: &Reachability,
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
@@ -46,7 +48,7 @@ pub(super) fn rewrite(
 ) -> Result<Rewritten, SpillError> {
     let mut locals: Vec<ValType> = Vec::new();
     let unknown = SpillError::Unsupported("an unknown type");
-    let kind = facts.function_type(validator.index()).ok_or(unknown)?;
+    let kind = info.function_type(validator.index()).ok_or(unknown)?;
     locals.extend_from_slice(kind.params());
     let parameters = locals.len();
     let mut reader = body.get_locals_reader()?;
@@ -77,7 +79,7 @@ pub(super) fn rewrite(
         return Ok(unchanged());
     }
     let results = kind.results();
-    // Where an exception is caught, what waits beneath may go on to be used although the call does not return.
+    // If the function catches exceptions, values on the operand stack may be used later even if a call does not return.
     let catches = operators.iter().any(
         |(operator, _)| matches!(operator, Operator::TryTable { try_table } if !try_table.catches.is_empty()),
     );
@@ -85,10 +87,10 @@ pub(super) fn rewrite(
         let effect = effects.get(&index);
         effect.is_some_and(|effect| effect.returns || catches)
     };
-    let trace = OperandTrace::of(facts, validator, &operators, interesting, results.len())?;
-    let pointers = Pointers::of(facts, &trace, &operators, parameters, locals.len());
+    let trace = OperandTrace::of(info, validator, &operators, interesting, results.len())?;
+    let pointers = Pointers::of(info, &trace, &operators, parameters, locals.len());
     let plan = plan(&operators, &effects, &trace, &pointers, &locals, parameters)?;
-    let mut writer = FunctionWriter::new(facts, &locals);
+    let mut writer = FunctionWriter::new(info, &locals);
     if plan.is_empty() {
         return Ok(unchanged());
     }
@@ -99,6 +101,7 @@ pub(super) fn rewrite(
     })
 }
 
+/// Decides which values to store, and where.
 fn plan(
     operators: &[(Operator<'_>, usize)],
     effects: &HashMap<usize, CallEffect>,
@@ -120,7 +123,7 @@ fn plan(
         operator => drop_set(operator, set),
     };
     let live = graph.backwards(operators, count, live_step);
-    // What each call needs.
+    // Locals that are needed after each call.
     let mut needs: HashMap<usize, Locals> = HashMap::new();
     graph.visit(operators, &live, count, live_step, |_, index, set| {
         if let Some(effect) = effects.get(&index)
@@ -138,13 +141,13 @@ fn plan(
             needs.insert(index, need);
         }
     });
-    // From where on each value will be needed by a call.
+    // Locals whose current value a later call needs in the frame.
     let need_step = |index: usize, set: &mut Locals| match needs.get(&index) {
         Some(need) => drop(set.join(need)),
         None => drop_set(&operators[index].0, set),
     };
     let needed = graph.backwards(operators, count, need_step);
-    // Both ways have their price: a store where the value is made, or before each call that needs it.
+    // Compares the cost of storing a value once it is computed with that of storing it before each call that needs it.
     let frequencies = graph.frequencies();
     let mut made = vec![0.0; count];
     let mut called = vec![0.0; count];
@@ -199,7 +202,7 @@ fn plan(
     Ok(plan)
 }
 
-/// Takes the local that an operator sets out of a set.
+/// Removes the local that an operator sets from a set.
 fn drop_set(operator: &Operator<'_>, set: &mut Locals) {
     if let Some(local) = set_by(operator) {
         set.remove(local);
@@ -215,7 +218,7 @@ impl SpillPlan {
     }
 }
 
-/// Whether a value of this type can hold a pointer.
+/// Tells whether a value of this type can hold a pointer.
 fn holds(kind: ValType) -> bool {
     matches!(kind, ValType::I32 | ValType::I64 | ValType::V128)
 }
@@ -231,16 +234,16 @@ fn size(kind: ValType) -> u32 {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum SlotKey {
     Local(usize),
-    /// What lies at a height of the operand stack, by its size.
+    /// Value at a height of the operand stack, with its size.
     Operand(usize, u32),
 }
 
 struct FunctionWriter {
     stack_pointer: u32,
     kinds: Vec<ValType>,
-    /// Locals that were added, in their order.
+    /// Types of the added locals, in order.
     added: Vec<ValType>,
-    /// Those of them that hold operands, by height and type.
+    /// Added locals that hold operands, by height and type.
     operands: HashMap<(usize, ValType), u32>,
     frame: u32,
     slots: HashMap<SlotKey, u32>,
@@ -250,9 +253,9 @@ struct FunctionWriter {
 }
 
 impl FunctionWriter {
-    fn new(facts: &ModuleInfo, locals: &[ValType]) -> Self {
+    fn new(info: &ModuleInfo, locals: &[ValType]) -> Self {
         Self {
-            stack_pointer: facts.stack_pointer,
+            stack_pointer: info.stack_pointer,
             kinds: locals.to_vec(),
             added: vec![ValType::I32],
             operands: HashMap::new(),
@@ -273,7 +276,7 @@ impl FunctionWriter {
         results: &[ValType],
         wasm: &[u8],
     ) -> Result<(), SpillError> {
-        // The largest first, so that all are aligned.
+        // Larger slots come first, so that all slots are aligned.
         let mut places: Vec<(SlotKey, u32)> = Vec::new();
         let stored = plan.before.values().flatten().chain(plan.after.values());
         for local in stored.chain(&plan.at_start) {
@@ -370,7 +373,7 @@ impl FunctionWriter {
         self.emit(&store);
     }
 
-    /// Stores results that have just been made, and leaves the operand stack as it is.
+    /// Stores the results of the last operator, and restores them on the operand stack.
     fn store_results(
         &mut self,
         values: &[PendingOperand],
@@ -394,7 +397,7 @@ impl FunctionWriter {
         Ok(())
     }
 
-    /// The local for what lies at a height: no two such values live at once.
+    /// Returns the local for the operand at a height; two such operands are never needed at once.
     fn operand(&mut self, height: usize, kind: ValType) -> u32 {
         let next = (self.kinds.len() + self.added.len()) as u32;
         let added = &mut self.added;
@@ -404,9 +407,9 @@ impl FunctionWriter {
         })
     }
 
-    /// The function's body, from its old declaration of locals and the new code.
+    /// Assembles the function's body from the existing declaration of locals, the added locals, and the new code.
     fn finish(&self, declared: &[u8]) -> Result<Vec<u8>, SpillError> {
-        let (groups, rest) = counted(declared)?;
+        let (groups, rest) = split_count(declared)?;
         let mut body = Vec::new();
         (groups + self.added.len() as u32).encode(&mut body);
         body.extend_from_slice(rest);

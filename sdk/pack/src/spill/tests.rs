@@ -1,8 +1,10 @@
+//! Tests of the spill pass on small modules.
+
 use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 
-use super::{SpillError, SpillSummary, expose};
+use super::{SpillError, SpillSummary, spill_pointers};
 
-/// A module with a stack pointer, a collector, and functions that call it.
+/// Builds a module with a stack pointer, a collector, and functions that call it.
 fn module(functions: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
@@ -20,16 +22,16 @@ fn module(functions: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-fn exposed(functions: &str) -> (Vec<u8>, SpillSummary) {
-    let (wasm, summary) = expose(&module(functions), &["collect"]).unwrap();
+fn rewritten(functions: &str) -> (Vec<u8>, SpillSummary) {
+    let (wasm, summary) = spill_pointers(&module(functions), &["collect"]).unwrap();
     Validator::new_with_features(WasmFeatures::all())
         .validate_all(&wasm)
         .unwrap();
     (wasm, summary)
 }
 
-/// The operators of the last function.
-fn last(wasm: &[u8]) -> Vec<String> {
+/// Returns the operators of the last function.
+fn last_function(wasm: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::CodeSectionEntry(body) = payload.unwrap() {
@@ -53,22 +55,22 @@ fn last(wasm: &[u8]) -> Vec<String> {
 }
 
 fn stores(functions: &str) -> usize {
-    exposed(functions).1.stores
+    rewritten(functions).1.stores
 }
 
 #[test]
-fn a_parameter_that_is_needed_after_a_collection_lies_in_memory_during_it() {
-    let (wasm, _) = exposed("(func (param i32) (result i32) (call $collect) (local.get 0))");
-    let code = last(&wasm);
+fn parameter_needed_after_a_collection_is_stored_before_it() {
+    let (wasm, _) = rewritten("(func (param i32) (result i32) (call $collect) (local.get 0))");
+    let code = last_function(&wasm);
     let stored = code.iter().position(|operator| operator == "store 0");
     let called = code.iter().position(|operator| operator == "call 0");
     assert!(stored.unwrap() < called.unwrap(), "{code:?}");
-    // The frame is taken, and given back.
+    // The function allocates its frame, and releases it.
     assert_eq!(code.iter().filter(|op| *op == "GlobalSet").count(), 2);
 }
 
 #[test]
-fn what_is_not_needed_any_more_or_cannot_be_a_pointer_is_not_stored() {
+fn dead_values_and_non_pointers_are_not_stored() {
     assert_eq!(
         stores("(func (param i32) (drop (local.get 0)) (call $collect))"),
         0
@@ -84,23 +86,23 @@ fn what_is_not_needed_any_more_or_cannot_be_a_pointer_is_not_stored() {
 }
 
 #[test]
-fn what_waits_on_the_operand_stack_is_stored() {
+fn operands_below_a_call_are_stored() {
     let waits = "(func (result i32) (i32.add (call $make) (call $make)))";
     assert_eq!(stores(waits), 1);
     let around = "(func (param i32) (result i32)
         (call $make) (if (local.get 0) (then (call $collect))) (i32.const 1) (i32.add))";
-    // What waits, and the parameter, which is needed after the first call.
+    // The operand below the call, and the parameter, which is needed after the first call.
     assert_eq!(stores(around), 2);
     let wide = "(func (result i64) (i64.load (i32.const 8)) (call $collect))";
-    assert!(last(&exposed(wide).0).contains(&"store64".to_owned()));
+    assert!(last_function(&rewritten(wide).0).contains(&"store64".to_owned()));
 }
 
 #[test]
-fn a_call_that_collects_but_does_not_return_needs_nothing() {
+fn call_that_collects_but_never_returns_needs_no_stores() {
     let fails = "(func (param i32) (result i32)
         (if (i32.eqz (local.get 0)) (then (call $fails) (unreachable))) (local.get 0))";
     assert_eq!(stores(fails), 0);
-    // Unless what it throws is caught here.
+    // The function catches the exception, so the call needs a store.
     let caught = "(func (param i32) (result i32)
         (block $h (result i32) (try_table (catch $t $h) (call $fails) (unreachable)) (unreachable))
         (local.get 0) (i32.add))";
@@ -108,7 +110,7 @@ fn a_call_that_collects_but_does_not_return_needs_nothing() {
 }
 
 #[test]
-fn calls_through_a_table_reach_what_has_their_type() {
+fn indirect_calls_reach_all_functions_of_their_type() {
     let collects = "(func (param i32) (result i32) (call_indirect (i32.const 0)) (local.get 0))";
     assert_eq!(stores(collects), 1);
     let harmless = "(func (param i32) (result i32)
@@ -117,16 +119,16 @@ fn calls_through_a_table_reach_what_has_their_type() {
 }
 
 #[test]
-fn a_value_is_stored_where_that_is_cheaper() {
-    // Made once, needed by each of many calls.
+fn value_is_stored_at_the_cheaper_position() {
+    // Computed once, needed by each of many calls.
     let once = "(func (param i32) (result i32)
         (loop (call $collect) (call $collect) (br_if 0 (i32.load (i32.const 0)))) (local.get 0))";
     assert_eq!(stores(once), 1);
-    let code = last(&exposed(once).0);
+    let code = last_function(&rewritten(once).0);
     let stored = code.iter().position(|operator| operator == "store 0");
     let looped = code.iter().position(|operator| operator == "Loop");
     assert!(stored < looped, "{code:?}");
-    // Made often, needed on a path that fails.
+    // Computed often, needed only on a path that fails.
     let often = "(func (param i32) (result i32)
         (loop
             (local.set 0 (i32.load (local.get 0)))
@@ -137,31 +139,34 @@ fn a_value_is_stored_where_that_is_cheaper() {
 }
 
 #[test]
-fn every_way_out_of_a_function_gives_its_frame_back() {
-    let (wasm, summary) = exposed(
+fn every_exit_of_a_function_releases_its_frame() {
+    let (wasm, summary) = rewritten(
         "(func (param i32) (result i32)
             (if (i32.eqz (local.get 0)) (then (call $collect) (return (local.get 0))))
             (drop (br_if 0 (local.get 0) (i32.eq (local.get 0) (i32.const 4))))
             (call $collect) (local.get 0))",
     );
     assert_eq!(summary.framed, 1);
-    let code = last(&wasm);
-    // Taken once; given back before the return, and at the end, which the branch reaches too.
+    let code = last_function(&wasm);
+    // Allocated once; released before the return, and at the end, which the branch reaches too.
     assert_eq!(
         code.iter().filter(|op| *op == "GlobalSet").count(),
         3,
         "{code:?}"
     );
-    assert!(code.iter().any(|op| op == "TracedBlock"), "{code:?}");
+    assert!(code.iter().any(|op| op == "Block"), "{code:?}");
 }
 
 #[test]
-fn a_module_that_the_pass_cannot_understand_is_refused() {
+fn module_without_the_needed_names_is_rejected() {
     let unnamed = wat::parse_str("(module (func))").unwrap();
     assert!(
-        matches!(expose(&unnamed, &[]), Err(SpillError::Unnamed(name)) if name == "__stack_pointer")
+        matches!(spill_pointers(&unnamed, &[]), Err(SpillError::Unnamed(name)) if name == "__stack_pointer")
     );
-    let no_collector = expose(&module(""), &["garbage_collect"]);
+    let no_collector = spill_pointers(&module(""), &["garbage_collect"]);
     assert!(matches!(no_collector, Err(SpillError::Unnamed(name)) if name == "garbage_collect"));
-    assert!(matches!(expose(b"no wasm", &[]), Err(SpillError::Parse(_))));
+    assert!(matches!(
+        spill_pointers(b"no wasm", &[]),
+        Err(SpillError::Parse(_))
+    ));
 }
