@@ -6,7 +6,7 @@ use corundum_abi::app_options::{Isolation, WarmUp};
 use corundum_abi::names::ProcessType;
 use serde::Deserialize;
 
-use crate::assets::Serving;
+use crate::assets::StaticFileOptions;
 
 /// An `app.json` that is not understood.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub struct AppJson {
     pub warm_up: WarmUp,
     /// How the files in `public/` are served.
     #[serde(default, rename = "static")]
-    pub serving: Serving,
+    pub static_files: StaticFileOptions,
     /// Config vars that the app wants.
     #[serde(default)]
     pub env: BTreeMap<String, Variable>,

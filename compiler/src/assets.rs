@@ -14,7 +14,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
-use crate::tree::{Entry, Tree, TreeError};
+use crate::tree::{Tree, TreeEntry, TreeError};
 
 /// The folder whose files are served as they are.
 pub const PUBLIC: &str = "public";
@@ -37,10 +37,10 @@ const SMALL: usize = 128 << 10;
 /// How an app has the files in [`PUBLIC`] served: `static` of its `app.json`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Serving {
+pub struct StaticFileOptions {
     /// Which files, and under which paths.
     #[serde(default)]
-    pub serve: Serve,
+    pub serve: StaticFileMode,
     /// Seconds that a client may keep a file without asking again, if its name holds no digest.
     #[serde(default)]
     pub max_age: u32,
@@ -49,7 +49,7 @@ pub struct Serving {
 /// Which files are served without a dyno, and under which paths.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Serve {
+pub enum StaticFileMode {
     /// All, under their own paths.
     #[default]
     Files,
@@ -61,11 +61,11 @@ pub enum Serve {
 
 /// What was compressed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Encoded {
+pub struct CompressionSummary {
     /// Files that got smaller.
     pub files: usize,
     /// All files of [`PUBLIC`].
-    pub of: usize,
+    pub total: usize,
     /// Bytes of those that got smaller.
     pub before: u64,
     /// Bytes of their smallest forms.
@@ -77,11 +77,11 @@ pub struct Encoded {
 /// # Errors
 ///
 /// The tree gets too large, or its files cannot be read.
-pub fn encode(tree: &mut Tree) -> Result<Encoded, TreeError> {
+pub fn compress(tree: &mut Tree) -> Result<CompressionSummary, TreeError> {
     let (files, of) = read(tree)?;
-    let mut encoded = Encoded {
-        of,
-        ..Encoded::default()
+    let mut encoded = CompressionSummary {
+        total: of,
+        ..CompressionSummary::default()
     };
     for (file, forms) in files.iter().zip(all_forms(&files)) {
         let forms: Vec<_> = CODINGS
@@ -116,7 +116,7 @@ fn read(tree: &Tree) -> Result<(Vec<File>, usize), TreeError> {
         let below = path
             .strip_prefix(PUBLIC)
             .and_then(|rest| rest.strip_prefix('/'));
-        let (Some(below), Entry::File { length, .. }) = (below, entry) else {
+        let (Some(below), TreeEntry::File { length, .. }) = (below, entry) else {
             continue;
         };
         of += 1;
@@ -226,9 +226,9 @@ mod tests {
         for lines in [100, 20_000] {
             let css = css(lines);
             let mut tree = tree(&[("public/a/app.css", &css), ("app.css", &css)]);
-            let encoded = encode(&mut tree).unwrap();
+            let encoded = compress(&mut tree).unwrap();
             assert_eq!(
-                (encoded.files, encoded.of, encoded.before),
+                (encoded.files, encoded.total, encoded.before),
                 (1, 1, css.len() as u64)
             );
             assert!(encoded.after < encoded.before / 2);
@@ -259,10 +259,10 @@ mod tests {
         ];
         let mut tree = tree(&files);
         assert_eq!(
-            encode(&mut tree).unwrap(),
-            Encoded {
-                of: 3,
-                ..Encoded::default()
+            compress(&mut tree).unwrap(),
+            CompressionSummary {
+                total: 3,
+                ..CompressionSummary::default()
             }
         );
         assert_eq!(tree.entries().count(), files.len());
@@ -273,7 +273,7 @@ mod tests {
         let large = css(700_000);
         assert!(large.len() as u64 > TOTAL / 2 && large.len() as u64 > LARGEST);
         let mut tree = tree(&[("public/a.css", &large)]);
-        assert_eq!(encode(&mut tree).unwrap().files, 0);
+        assert_eq!(compress(&mut tree).unwrap().files, 0);
     }
 
     #[test]
@@ -285,7 +285,7 @@ mod tests {
                 ("public/b.css", &css[9..]),
                 ("public/c.css", &css[99..]),
             ]);
-            encode(&mut tree).unwrap();
+            compress(&mut tree).unwrap();
             let paths: Vec<String> = tree.entries().map(|(path, _)| path.to_owned()).collect();
             paths
                 .into_iter()

@@ -1,10 +1,18 @@
-//! From an app's tree to a slug, and from a slug to an image.
+//! The build of a Ruby app, from the pushed tree to a slug and the image of the booted app.
 //!
-//! [`tree`] takes in what was pushed and refuses what no slug may hold, [`slugignore`] leaves out what it need not hold;
-//! [`detect`] says what kind of app it is and which pack it needs, [`app_json`] and [`procfile`] what it asks of the
-//! platform; [`lockfile`] and [`gems`] find what it is built on; [`assets`] compresses what is in
-//! `public/`; [`slug`] writes the deterministic archive; [`process`] says
-//! what its processes are started with. [`report`] is what the pusher reads meanwhile. Nothing here serves HTTP.
+//! [`pipeline`] runs the stages in order. They use, from the tree to the slug:
+//!
+//! - [`tree`] reads the pushed tar stream and rejects what a slug must not hold; [`slugignore`] excludes files;
+//! - [`detect`] finds out whether the tree is a Ruby app, and which series of Ruby it asks for;
+//! - [`app_json`] and [`procfile`] parse the app's settings;
+//! - [`lockfile`], [`requirement`], [`checksum`] and [`gems`] resolve, fetch and install gems;
+//! - [`assets`] compresses the files of `public/`;
+//! - [`slug`] writes the deterministic archive;
+//! - [`process`] makes the environment and arguments of the app's processes.
+//!
+//! [`report`] formats the output that the pusher reads. [`sandbox`] is the interface to the engine that evaluates the
+//! Gemfile, boots the app and writes its image: this crate links no engine and serves no HTTP. It is an HTTP client
+//! towards gem servers. Builds handle untrusted input, so the node runs them in a process of its own.
 
 #![forbid(unsafe_code)]
 
@@ -14,10 +22,12 @@ pub mod checksum;
 pub mod detect;
 pub mod gems;
 pub mod lockfile;
+pub mod pipeline;
 pub mod process;
 pub mod procfile;
 pub mod report;
 pub mod requirement;
+pub mod sandbox;
 pub mod slug;
 pub mod slugignore;
 pub mod tree;

@@ -1,17 +1,29 @@
-//! What a process of an app is started with: its environment and its arguments.
+//! Environment and arguments of an app's processes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The platform's defaults; config vars prevail over them.
-const DEFAULTS: [(&str, &str); 3] = [
+/// Defaults of the platform, which config vars override.
+const DEFAULT_ENVIRON: [(&str, &str); 3] = [
     ("LANG", "en_US.UTF-8"),
     ("PORT", "5000"),
     ("RACK_ENV", "production"),
 ];
 
-/// The environment of an app with these config vars.
+/// A command line that cannot be split. The app's author corrects it in the Procfile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// A quote has no end.
+    #[error("{0:?} has a quote that is not closed: add the closing quote")]
+    UnclosedQuote(String),
+    /// The line holds no command, for example only a comment.
+    #[error("{0:?} holds no command: write, for example, web: rackup")]
+    Empty(String),
+}
+
+/// Returns the environment of an app with these config vars.
 pub fn environ(config: impl IntoIterator<Item = (String, String)>) -> Arc<[(String, String)]> {
-    let mut environ: std::collections::BTreeMap<String, String> = DEFAULTS
+    let mut environ: BTreeMap<String, String> = DEFAULT_ENVIRON
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
@@ -19,24 +31,21 @@ pub fn environ(config: impl IntoIterator<Item = (String, String)>) -> Arc<[(Stri
     environ.into_iter().collect()
 }
 
-/// A process type's command as its arguments. Words are split at blanks; quotes keep blanks together.
-pub fn arguments(command: &str) -> Arc<[String]> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for c in command.chars() {
-        match (c, quote) {
-            (c, Some(open)) if c == open => quote = None,
-            ('"' | '\'', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (c, None) if c.is_whitespace() => words.extend(word.take()),
-            (c, _) => word.get_or_insert_default().push(c),
-        }
+/// Splits a process type's command line into arguments by the rules of a POSIX shell.
+///
+/// Quotes and backslashes group characters, and `#` starts a comment. Variables stay as they are, because no shell runs
+/// in a dyno.
+///
+/// # Errors
+///
+/// [`CommandError`].
+pub fn split_command(command: &str) -> Result<Arc<[String]>, CommandError> {
+    let words =
+        shell_words::split(command).map_err(|_| CommandError::UnclosedQuote(command.to_owned()))?;
+    if words.is_empty() {
+        return Err(CommandError::Empty(command.to_owned()));
     }
-    words.extend(word);
-    words.into()
+    Ok(words.into())
 }
 
 #[cfg(test)]
@@ -44,16 +53,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_split_into_words() {
-        assert_eq!(*arguments("rackup  -p $PORT"), ["rackup", "-p", "$PORT"]);
+    fn command_is_split_into_words() {
+        let split = |command| split_command(command).unwrap();
+        assert_eq!(*split("rackup  -p $PORT"), ["rackup", "-p", "$PORT"]);
         assert_eq!(
-            *arguments("ruby -e 'puts \"a b\"' ''"),
+            *split("ruby -e 'puts \"a b\"' ''"),
             ["ruby", "-e", "puts \"a b\"", ""]
         );
+        assert_eq!(*split("ruby a\\ b.rb # comment"), ["ruby", "a b.rb"]);
     }
 
     #[test]
-    fn config_vars_prevail_over_defaults() {
+    fn unclosed_quote_and_missing_command_are_rejected() {
+        for command in ["ruby -e 'puts 1", "rackup \"", "a 'b' 'c"] {
+            let error = split_command(command).unwrap_err();
+            assert_eq!(error, CommandError::UnclosedQuote(command.to_owned()));
+        }
+        let error = split_command("# nothing").unwrap_err();
+        assert!(matches!(error, CommandError::Empty(_)), "{error}");
+    }
+
+    #[test]
+    fn config_vars_override_defaults() {
         let environ = environ([("RACK_ENV".to_owned(), "staging".to_owned())]);
         assert!(environ.contains(&("RACK_ENV".to_owned(), "staging".to_owned())));
         assert!(environ.contains(&("LANG".to_owned(), "en_US.UTF-8".to_owned())));

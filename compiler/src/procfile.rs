@@ -1,42 +1,54 @@
-//! The Procfile: which command each process type runs.
+//! Parser of the Procfile, which names the command of each process type.
 
 use std::collections::BTreeMap;
 
 use corundum_abi::names::ProcessType;
 
-/// A Procfile that is not understood.
+use crate::process::{CommandError, split_command};
+
+/// A Procfile that cannot be parsed. The app's author corrects it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProcfileError {
-    /// A line that is no `type: command`.
+    /// A line is not of the form `type: command`.
     #[error(
         "Procfile line {line}: {text:?} is not a process type and its command: write, for example, web: rackup"
     )]
     Line {
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
-        /// The line.
+        /// Text of the line.
         text: String,
     },
-    /// A type that stands there twice.
-    #[error("Procfile line {line}: the process type {name} is declared twice")]
-    Twice {
-        /// From 1.
+    /// A command cannot be split into arguments.
+    #[error("Procfile line {line}: {error}")]
+    Command {
+        /// Line number, from 1.
         line: usize,
-        /// The type.
+        /// Reason.
+        error: CommandError,
+    },
+    /// Two lines declare one process type.
+    #[error("Procfile line {line}: the process type {name} is declared twice")]
+    Duplicate {
+        /// Line number of the second declaration, from 1.
+        line: usize,
+        /// The process type.
         name: ProcessType,
     },
 }
 
-/// Process types and their commands.
-pub type Processes = BTreeMap<ProcessType, String>;
+/// Commands by process type.
+pub type ProcessCommands = BTreeMap<ProcessType, String>;
 
-/// Reads a Procfile: `type: command` a line; blank lines and comments are passed over.
+/// Parses a Procfile: one `type: command` a line, besides blank lines and comments.
+///
+/// The function also splits each command, so that an unclosed quote fails the push and not the first start.
 ///
 /// # Errors
 ///
 /// [`ProcfileError`].
-pub fn parse(text: &str) -> Result<Processes, ProcfileError> {
-    let mut processes = Processes::new();
+pub fn parse(text: &str) -> Result<ProcessCommands, ProcfileError> {
+    let mut commands = ProcessCommands::new();
     for (line, text) in (1..).zip(text.lines()) {
         let text = text.trim();
         if text.is_empty() || text.starts_with('#') {
@@ -52,11 +64,12 @@ pub fn parse(text: &str) -> Result<Processes, ProcfileError> {
         if command.is_empty() {
             return Err(bad());
         }
-        if processes.insert(name.clone(), command.to_owned()).is_some() {
-            return Err(ProcfileError::Twice { line, name });
+        split_command(command).map_err(|error| ProcfileError::Command { line, error })?;
+        if commands.insert(name.clone(), command.to_owned()).is_some() {
+            return Err(ProcfileError::Duplicate { line, name });
         }
     }
-    Ok(processes)
+    Ok(commands)
 }
 
 #[cfg(test)]
@@ -64,23 +77,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_type_and_its_command() {
-        let processes =
+    fn lines_are_process_types_and_commands() {
+        let commands =
             parse("# comment\nweb: bundle exec puma -p $PORT\r\n\nworker: ruby w.rb\n").unwrap();
-        let shown: Vec<_> = processes.iter().map(|(n, c)| format!("{n}={c}")).collect();
+        let shown: Vec<_> = commands.iter().map(|(n, c)| format!("{n}={c}")).collect();
         assert_eq!(shown, ["web=bundle exec puma -p $PORT", "worker=ruby w.rb"]);
     }
 
     #[test]
-    fn what_is_no_line_is_named_with_its_number() {
+    fn invalid_line_is_reported_with_its_number() {
         assert!(matches!(
             parse("web rackup"),
             Err(ProcfileError::Line { line: 1, .. })
         ));
         assert!(matches!(
             parse("web: a\nweb: b"),
-            Err(ProcfileError::Twice { line: 2, .. })
+            Err(ProcfileError::Duplicate { line: 2, .. })
         ));
         assert!(matches!(parse("web:"), Err(ProcfileError::Line { .. })));
+    }
+
+    #[test]
+    fn unclosed_quote_is_reported_with_its_line() {
+        let error = parse("web: rackup\nworker: ruby -e 'puts 1\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Procfile line 2: \"ruby -e 'puts 1\" has a quote that is not closed: add the closing quote"
+        );
     }
 }

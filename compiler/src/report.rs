@@ -6,11 +6,11 @@ use std::io::Write;
 const LONGEST: usize = 8000;
 
 /// Writes build output. A reader that has gone away does not stop the build; whoever owns the process does.
-pub struct Report<W: Write> {
+pub struct BuildReport<W: Write> {
     out: W,
 }
 
-impl<W: Write> Report<W> {
+impl<W: Write> BuildReport<W> {
     /// Output to `out`.
     pub fn new(out: W) -> Self {
         Self { out }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn output_has_herokus_form() {
         let mut bytes = Vec::new();
-        let mut report = Report::new(&mut bytes);
+        let mut report = BuildReport::new(&mut bytes);
         report.topic("Ruby app detected");
         report.detail("one\ntwo");
         report.error("bad");

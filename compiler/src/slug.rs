@@ -1,106 +1,117 @@
-//! A tree as a slug: one archive whose bytes depend on nothing but the tree and the pack's series.
+//! Writer and description of slugs.
+//!
+//! A slug is one archive. Its bytes depend on the tree and the description alone, so that equal apps share a slug.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use corundum_abi::app_options::{Isolation, WarmUp};
 use corundum_abi::names::ProcessType;
-use corundum_pack::archive::{ArchiveError, ArchiveWriter, FileMode, FinishedArchive};
+use corundum_pack::archive::{Archive, ArchiveError, ArchiveWriter, FileMode, FinishedArchive};
 use corundum_pack::ruby::Series;
 use serde::{Deserialize, Serialize};
 
-use crate::assets::Serving;
-use crate::procfile::Processes;
+use crate::assets::StaticFileOptions;
+use crate::procfile::ProcessCommands;
 use crate::report::human_size;
-use crate::tree::{Entry, Tree};
+use crate::tree::{Tree, TreeEntry};
 
-/// Where a slug says what it is.
-pub const DESCRIPTION: &str = ".corundum/slug.json";
+/// Path of the [`SlugDescription`] in a slug.
+pub const DESCRIPTION_FILE: &str = ".corundum/slug.json";
 
-/// What runs an app that declares no web process.
-pub const WEB_COMMAND: &str = "rackup";
+/// Command of the web process if the app declares none: the default web server for its `config.ru`.
+pub const DEFAULT_WEB_COMMAND: &str = "rackup";
 
-/// What a slug says of itself.
+/// Facts about a slug that the node needs to boot and serve it. The slug contains them as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Description {
-    /// The dyno ABI it was compiled for.
+pub struct SlugDescription {
+    /// Version of the dyno ABI that the slug was compiled for.
     pub abi: u32,
-    /// The series of Ruby.
+    /// Series of Ruby.
     pub ruby: Series,
     /// Commands by process type.
-    pub processes: Processes,
-    /// What one request may leave behind for the next.
+    pub processes: ProcessCommands,
+    /// State that one request may leave behind for the next.
     #[serde(default)]
     pub isolation: Isolation,
-    /// Whether its image is to be warm.
+    /// Sample requests before the app's memory is saved.
     #[serde(default)]
     pub warm_up: WarmUp,
-    /// How the files in `public/` are served.
-    #[serde(default)]
-    pub serving: Serving,
+    /// Options for the files in `public/`.
+    #[serde(default, rename = "serving")]
+    pub static_files: StaticFileOptions,
 }
 
-impl Description {
-    /// The command of the web process; without a Procfile it is the rackup file's.
+impl SlugDescription {
+    /// Reads the description that a slug contains.
+    ///
+    /// # Errors
+    ///
+    /// [`SlugError::NoDescription`], [`SlugError::Description`].
+    pub fn read(slug: &Archive) -> Result<Self, SlugError> {
+        let file = slug.lookup(DESCRIPTION_FILE);
+        let text = slug.content(file.ok_or(SlugError::NoDescription)?);
+        serde_json::from_slice(text).map_err(SlugError::Description)
+    }
+
+    /// Returns the command of the web process.
     pub fn web_command(&self) -> &str {
         let declared = self.processes.get(&ProcessType::web());
-        declared.map_or(WEB_COMMAND, String::as_str)
+        declared.map_or(DEFAULT_WEB_COMMAND, String::as_str)
     }
 }
 
-/// A slug that cannot be written.
+/// A slug that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SlugError {
-    /// The archive.
+    /// A path or file of the tree does not fit the archive format.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// The tree.
+    /// The spooled tree cannot be read: the platform's fault.
     #[error("the app's tree could not be read: {0}")]
-    Io(#[from] std::io::Error),
-    /// More than a slug may be: its size and the limit, in bytes.
+    Io(#[from] io::Error),
+    /// The slug exceeds its limit: the app's author removes files. Size and limit are bytes.
     #[error("Compiled slug size: {} is too large (max is {}M).\nList what a running app does not need in .slugignore.", human_size(*.0), .1 >> 20)]
     Size(u64, u64),
+    /// An existing slug has no description: the platform's fault.
+    #[error("slug: missing description {DESCRIPTION_FILE}; push the app again")]
+    NoDescription,
+    /// An existing slug has an invalid description: the platform's fault.
+    #[error("slug: invalid description {DESCRIPTION_FILE}: {0}; push the app again")]
+    Description(serde_json::Error),
 }
 
-/// Writes the slug of `tree`, of at most `limit` bytes.
+/// Writes the slug of `tree`.
 ///
 /// # Errors
 ///
-/// [`SlugError`].
+/// [`SlugError::Size`] if the slug is larger than `limit` bytes, [`SlugError::Archive`], [`SlugError::Io`].
 pub fn write<W: Write>(
     tree: &Tree,
-    description: &Description,
+    description: &SlugDescription,
     limit: u64,
     output: W,
 ) -> Result<FinishedArchive<W>, SlugError> {
     let mut writer = ArchiveWriter::new(output);
-    let text = serde_json::to_vec(description).map_err(std::io::Error::from)?;
+    let text = serde_json::to_vec(description).map_err(io::Error::from)?;
+    let (text, length) = (text.as_slice(), text.len() as u64);
+    // The writer takes entries in the order of their paths, so the description goes between two of the tree.
     let mut described = false;
     for (path, entry) in tree.entries() {
-        if !described && path > DESCRIPTION {
-            writer.add_file(
-                DESCRIPTION,
-                text.as_slice(),
-                text.len() as u64,
-                FileMode::Plain,
-            )?;
+        if !described && path > DESCRIPTION_FILE {
+            writer.add_file(DESCRIPTION_FILE, text, length, FileMode::Plain)?;
             described = true;
         }
         match entry {
-            Entry::File { length, mode, .. } => {
+            TreeEntry::File { length, mode, .. } => {
                 if let Some(content) = tree.open(path)? {
                     writer.add_file(path, content, *length, *mode)?;
                 }
             }
-            Entry::Symlink(target) => writer.add_symlink(path, target)?,
+            TreeEntry::Symlink(target) => writer.add_symlink(path, target)?,
         }
     }
     if !described {
-        writer.add_file(
-            DESCRIPTION,
-            text.as_slice(),
-            text.len() as u64,
-            FileMode::Plain,
-        )?;
+        writer.add_file(DESCRIPTION_FILE, text, length, FileMode::Plain)?;
     }
     let finished = writer.finish()?;
     if finished.length > limit {
@@ -128,31 +139,26 @@ mod tests {
         Tree::read(builder.into_inner().unwrap().as_slice(), 1 << 20).unwrap()
     }
 
-    fn digest(tree: &Tree) -> String {
-        let description = Description {
+    fn description() -> SlugDescription {
+        SlugDescription {
             abi: 1,
             ruby: Series::DEFAULT,
-            processes: Processes::new(),
+            processes: ProcessCommands::new(),
             isolation: Isolation::App,
             warm_up: WarmUp::Requests,
-            serving: Serving::default(),
-        };
-        write(tree, &description, 1 << 20, Vec::new())
+            static_files: StaticFileOptions::default(),
+        }
+    }
+
+    fn digest(tree: &Tree) -> String {
+        write(tree, &description(), 1 << 20, Vec::new())
             .unwrap()
             .digest
             .to_string()
     }
 
     #[test]
-    fn a_slug_over_the_limit_is_refused_with_its_size() {
-        let about = Description {
-            abi: 1,
-            ruby: Series::DEFAULT,
-            processes: Processes::new(),
-            isolation: Isolation::App,
-            warm_up: WarmUp::Requests,
-            serving: Serving::default(),
-        };
+    fn slug_over_the_limit_is_rejected_with_its_size() {
         let large = "x".repeat(1_200_000);
         let mut builder = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
@@ -162,17 +168,28 @@ mod tests {
             .append_data(&mut header, "a", large.as_bytes())
             .unwrap();
         let tree = Tree::read(builder.into_inner().unwrap().as_slice(), 2 << 20).unwrap();
-        let error = write(&tree, &about, 1 << 20, Vec::new()).unwrap_err();
+        let error = write(&tree, &description(), 1 << 20, Vec::new()).unwrap_err();
         let start = "Compiled slug size: 1.1M is too large (max is 1M).";
         assert!(error.to_string().starts_with(start), "{error}");
     }
 
     #[test]
-    fn the_same_tree_gives_the_same_slug() {
+    fn equal_trees_give_equal_slugs() {
         let one = tree(&[("a", "1"), (".b", "2")], 0);
         let same = tree(&[(".b", "2"), ("a", "1")], 99);
         let other = tree(&[("a", "1"), (".b", "3")], 0);
         assert_eq!(digest(&one), digest(&same));
         assert_ne!(digest(&one), digest(&other));
+    }
+
+    #[test]
+    fn description_is_read_from_the_slug() {
+        let written = write(&tree(&[("a", "1")], 0), &description(), 1 << 20, Vec::new()).unwrap();
+        let slug = Archive::new(written.output).unwrap();
+        assert_eq!(SlugDescription::read(&slug).unwrap(), description());
+        let empty = ArchiveWriter::new(Vec::new()).finish().unwrap();
+        let empty = Archive::new(empty.output).unwrap();
+        let error = SlugDescription::read(&empty).unwrap_err();
+        assert!(matches!(error, SlugError::NoDescription), "{error}");
     }
 }

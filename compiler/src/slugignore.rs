@@ -54,7 +54,7 @@ impl Slugignore {
     }
 
     /// Whether the file or link at `path` is left out, by itself or with a directory above it.
-    pub fn leaves_out(&self, path: &str) -> bool {
+    pub fn excludes(&self, path: &str) -> bool {
         self.0.matched_path_or_any_parents(path, false).is_ignore()
     }
 }
@@ -75,7 +75,7 @@ mod tests {
             "lib/test/b",
             "fixtures/a/b/big",
         ] {
-            assert!(ignore.leaves_out(path), "{path}");
+            assert!(ignore.excludes(path), "{path}");
         }
         for path in [
             "lib/docs/a",
@@ -84,7 +84,7 @@ mod tests {
             "fixtures/a/small",
             "# notes",
         ] {
-            assert!(!ignore.leaves_out(path), "{path}");
+            assert!(!ignore.excludes(path), "{path}");
         }
     }
 

@@ -60,7 +60,7 @@ pub enum TreeError {
 
 /// A file or link of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
+pub enum TreeEntry {
     /// A file: where its bytes lie in the spool.
     File {
         /// First byte.
@@ -78,7 +78,7 @@ pub enum Entry {
 #[derive(Debug)]
 pub struct Tree {
     spool: std::fs::File,
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, TreeEntry>,
     /// Bytes in the spool.
     length: u64,
     /// Bytes that may be there.
@@ -132,7 +132,7 @@ impl Tree {
                     } else {
                         FileMode::Plain
                     };
-                    Entry::File {
+                    TreeEntry::File {
                         offset,
                         length: size,
                         mode,
@@ -144,7 +144,7 @@ impl Tree {
                     if !stays_inside(path, &target) {
                         return Err(TreeError::Link(path.to_owned(), target));
                     }
-                    Entry::Symlink(target)
+                    TreeEntry::Symlink(target)
                 }
                 _ => return Err(TreeError::Kind(path.to_owned())),
             };
@@ -160,7 +160,7 @@ impl Tree {
     }
 
     /// Files and links by path, in order.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &TreeEntry)> {
         self.entries
             .iter()
             .map(|(path, entry)| (path.as_str(), entry))
@@ -168,7 +168,7 @@ impl Tree {
 
     /// Whether there is a file at `path`.
     pub fn has_file(&self, path: &str) -> bool {
-        matches!(self.entries.get(path), Some(Entry::File { .. }))
+        matches!(self.entries.get(path), Some(TreeEntry::File { .. }))
     }
 
     /// A reader of the file at `path`, or none if there is none.
@@ -177,7 +177,7 @@ impl Tree {
     ///
     /// The spool cannot be read.
     pub fn open(&self, path: &str) -> std::io::Result<Option<impl Read + '_>> {
-        let Some(Entry::File { offset, length, .. }) = self.entries.get(path) else {
+        let Some(TreeEntry::File { offset, length, .. }) = self.entries.get(path) else {
             return Ok(None);
         };
         let mut file = &self.spool;
@@ -205,7 +205,7 @@ impl Tree {
 
     /// Whether there is a link at `path`, or one that leads to it.
     pub(crate) fn has_link(&self, path: &str) -> bool {
-        let is_link = |part: &str| matches!(self.entries.get(part), Some(Entry::Symlink(_)));
+        let is_link = |part: &str| matches!(self.entries.get(part), Some(TreeEntry::Symlink(_)));
         let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
         is_link(path) || above.any(is_link)
     }
@@ -223,7 +223,7 @@ impl Tree {
         self.spool.write_all(bytes)?;
         self.entries.insert(
             path.to_owned(),
-            Entry::File {
+            TreeEntry::File {
                 offset,
                 length,
                 mode,
@@ -233,7 +233,7 @@ impl Tree {
     }
 
     /// Leaves out what `ignored` says of a path.
-    pub fn retain(&mut self, ignored: impl Fn(&str) -> bool) {
+    pub fn remove_if(&mut self, ignored: impl Fn(&str) -> bool) {
         self.entries.retain(|path, _| !ignored(path));
     }
 }

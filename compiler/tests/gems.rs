@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use corundum_compiler::gems::{
-    self, FetchLimits, GemError, GemfileGem, GemfileReport, Places, Remote, RemoteError,
-    ServerError, Store,
+    self, FetchError, FetchLimits, GemCache, GemError, GemFetcher, GemServerError, GemSources,
+    GemfileGem, GemfileReport,
 };
 use corundum_compiler::tree::Tree;
 use corundum_pack::archive::FileMode;
@@ -75,16 +75,16 @@ impl Build {
         };
         let (cache, scratch) = (self.cache(), self.directory.path().join("work"));
         let sources = self.sources.iter().map(|source| source.parse().unwrap());
-        let remote = Remote::new(sources, Store::new(&cache, &scratch));
+        let remote = GemFetcher::new(sources, GemCache::new(&cache, &scratch));
         let remote = remote.with_limits(self.limits.clone());
-        let places = Places {
+        let sources = GemSources {
             directories: &self.gems,
-            remote: &remote,
+            fetcher: &remote,
         };
         let mut said = Vec::new();
         let manifest = manifest(&self.carried);
         let say = |line: &str| said.push(line.to_owned());
-        let result = gems::install(&mut self.tree, &gemfile, &manifest, &places, say);
+        let result = gems::install(&mut self.tree, &gemfile, &manifest, &sources, say);
         assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 0);
         self.said = said;
         result
@@ -99,16 +99,16 @@ impl Build {
         line.clone()
     }
 
-    fn refusal(&mut self) -> RemoteError {
+    fn refusal(&mut self) -> FetchError {
         match self.install() {
-            Err(GemError::Remote(error)) => error,
+            Err(GemError::Fetch(error)) => error,
             other => panic!("{other:?}"),
         }
     }
 
-    fn server_error(&mut self) -> ServerError {
+    fn server_error(&mut self) -> GemServerError {
         match self.refusal() {
-            RemoteError::Server { error, .. } => error,
+            FetchError::Server { error, .. } => error,
             other => panic!("{other:?}"),
         }
     }
@@ -181,7 +181,7 @@ fn with_a_checksum_in_the_lockfile_the_cache_needs_no_server() {
     build.lock(&[&server.url()], &checksums);
     assert!(matches!(
         build.server_error(),
-        ServerError::Unreachable { .. }
+        GemServerError::Unreachable { .. }
     ));
     assert!(!file.exists());
 }
@@ -199,7 +199,7 @@ fn a_source_that_the_operator_has_not_allowed_is_never_asked() {
     build.install().unwrap();
     build.sources.clear();
     build.lock(&[&server.url()], "");
-    assert!(matches!(build.refusal(), RemoteError::NotAllowed { .. }));
+    assert!(matches!(build.refusal(), FetchError::NotAllowed { .. }));
 }
 
 #[test]
@@ -208,12 +208,12 @@ fn credentials_in_a_source_are_refused_and_not_shown() {
     let url = server.url().replace("127", "me:secret@127");
     build.lock(&[&url], "");
     let error = build.refusal();
-    assert!(matches!(error, RemoteError::Source { .. }));
+    assert!(matches!(error, FetchError::Source { .. }));
     assert!(!error.to_string().contains("secret"), "{error}");
     for bad in ["file:///etc/passwd", "/etc/passwd", "s3://bucket"] {
         build.lock(&[bad], "");
         assert!(
-            matches!(build.refusal(), RemoteError::Source { .. }),
+            matches!(build.refusal(), FetchError::Source { .. }),
             "{bad}"
         );
     }
@@ -226,7 +226,7 @@ fn a_gem_that_is_not_what_the_index_or_the_lockfile_says_is_not_installed() {
     let other = gem("greeting", "1.0", &[("lib/greeting.rb", "evil\n")], "");
     server.set("/gems/greeting-1.0.gem", Answer::Bytes(other));
     let error = build.refusal();
-    assert!(matches!(error, RemoteError::Checksum(_)), "{error}");
+    assert!(matches!(error, FetchError::Checksum(_)), "{error}");
     assert!(!build.cache().exists());
     let checksums = format!("  greeting (1.0) sha256={}\n", "0".repeat(64));
     build.lock(&[&server.url()], &checksums);
@@ -246,11 +246,11 @@ fn a_gem_that_is_not_what_the_index_or_the_lockfile_says_is_not_installed() {
 fn what_a_server_does_not_have_is_told_apart() {
     let server = GemServer::start();
     let mut build = Build::of(&[&server.url()], "");
-    assert!(matches!(build.refusal(), RemoteError::UnknownGem { .. }));
+    assert!(matches!(build.refusal(), FetchError::UnknownGem { .. }));
     server.index("greeting", &format!("1.1 |checksum:{}\n", "0".repeat(64)));
     let error = build.refusal();
     assert!(
-        matches!(error, RemoteError::UnknownVersion { .. }),
+        matches!(error, FetchError::UnknownVersion { .. }),
         "{error}"
     );
     assert!(error.to_string().contains("yanked"), "{error}");
@@ -263,7 +263,7 @@ fn what_a_server_does_not_have_is_told_apart() {
     );
     // The index has it, and the file is gone.
     server.index("greeting", &format!("1.0 |checksum:{}\n", "0".repeat(64)));
-    assert!(matches!(build.server_error(), ServerError::NotFound(_)));
+    assert!(matches!(build.server_error(), GemServerError::NotFound(_)));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn an_index_that_is_none_is_told() {
     for text in ["<html>Sign in</html>", "---\n1.0 |ruby:>= 2\n"] {
         server.set("/info/greeting", Answer::Bytes(text.into()));
         assert!(
-            matches!(build.refusal(), RemoteError::Index { .. }),
+            matches!(build.refusal(), FetchError::Index { .. }),
             "{text}"
         );
     }
@@ -288,18 +288,24 @@ fn bad_answers_are_told_apart() {
         build.server_error()
     };
     let half = answered(Answer::Half(greeting()));
-    assert!(matches!(half, ServerError::Truncated(_)), "{half:?}");
+    assert!(matches!(half, GemServerError::Truncated(_)), "{half:?}");
     let loops = answered(Answer::Redirect(file.to_owned()));
-    assert!(matches!(loops, ServerError::Redirects(_)), "{loops:?}");
+    assert!(matches!(loops, GemServerError::Redirects(_)), "{loops:?}");
     let noise = answered(Answer::Noise);
-    assert!(matches!(noise, ServerError::Protocol { .. }), "{noise:?}");
+    assert!(
+        matches!(noise, GemServerError::Protocol { .. }),
+        "{noise:?}"
+    );
     for (status, is_forbidden) in [(401, true), (403, true), (500, false), (429, false)] {
         let error = answered(Answer::Status(status));
-        assert_eq!(matches!(error, ServerError::Forbidden { .. }), is_forbidden);
+        assert_eq!(
+            matches!(error, GemServerError::Forbidden { .. }),
+            is_forbidden
+        );
         assert!(error.to_string().contains(&status.to_string()), "{error}");
     }
     let away = answered(Answer::Redirect("ftp://127.0.0.1/x".to_owned()));
-    assert!(matches!(away, ServerError::Protocol { .. }), "{away:?}");
+    assert!(matches!(away, GemServerError::Protocol { .. }), "{away:?}");
 }
 
 #[test]
@@ -320,24 +326,27 @@ fn answers_have_bounds_of_size_and_time() {
     server.set("/info/greeting", Answer::Endless);
     let endless = build.server_error();
     assert!(
-        matches!(endless, ServerError::TooLarge { .. }),
+        matches!(endless, GemServerError::TooLarge { .. }),
         "{endless:?}"
     );
     server.set("/info/greeting", Answer::Bytes(vec![b' '; 1001]));
-    assert!(matches!(build.server_error(), ServerError::TooLarge { .. }));
+    assert!(matches!(
+        build.server_error(),
+        GemServerError::TooLarge { .. }
+    ));
     server.set("/info/greeting", Answer::Never);
     build.limits.request = Duration::from_millis(200);
     let never = build.server_error();
-    assert!(matches!(never, ServerError::Slow { .. }), "{never:?}");
+    assert!(matches!(never, GemServerError::Slow { .. }), "{never:?}");
     build.limits.total = Duration::ZERO;
-    assert!(matches!(build.refusal(), RemoteError::TooLong(..)));
+    assert!(matches!(build.refusal(), FetchError::TooLong(..)));
 }
 
 #[test]
 fn gems_have_a_bound_together() {
     let (_server, mut build) = published();
     build.limits.all = 100;
-    assert!(matches!(build.refusal(), RemoteError::TooMuch(_)));
+    assert!(matches!(build.refusal(), FetchError::TooMuch(_)));
 }
 
 #[test]
@@ -346,7 +355,7 @@ fn a_server_that_is_not_there_is_told_and_the_packs_own_gem_stands_in() {
     server.stop();
     let error = build.server_error();
     assert!(
-        matches!(error, ServerError::Unreachable { .. }),
+        matches!(error, GemServerError::Unreachable { .. }),
         "{error:?}"
     );
     build
@@ -402,7 +411,7 @@ fn of_several_servers_one_must_have_the_gem_and_none_another_of_its_name() {
     }
     second.publish("greeting", "1.0", &gem("greeting", "1.0", &[], ""));
     build.lock(&both, "");
-    assert!(matches!(build.refusal(), RemoteError::Ambiguous { .. }));
+    assert!(matches!(build.refusal(), FetchError::Ambiguous { .. }));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
-mod compile;
+mod sandbox;
 
 use std::process::ExitCode;
 

@@ -86,7 +86,14 @@ fn no_crate_links_what_it_must_not() {
                 "corundum-compiler",
             ],
         ),
-        ("corundum-compiler", vec!["hyper", "corundum-router"]),
+        (
+            "corundum-compiler",
+            vec!["wasmtime", "hyper", "corundum-host", "corundum-router"],
+        ),
+        (
+            "corundum-build",
+            vec!["wasmtime", "hyper", "corundum-host", "corundum-router"],
+        ),
     ]);
     for (package, banned) in rules {
         let dependencies = dependencies(package);

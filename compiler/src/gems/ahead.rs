@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::remote::{Fetched, Remote, RemoteError, Wanted};
+use super::remote::{FetchError, Fetched, GemFetcher, Wanted};
 
 /// Requests at a time, as many as a browser has to one host: most of a request is waiting.
 const THREADS: usize = 6;
 
-type Answer = Result<Fetched, RemoteError>;
+type Answer = Result<Fetched, FetchError>;
 
 /// The answers as they come, in any order.
 pub(super) struct Ahead {
@@ -33,7 +33,7 @@ impl Ahead {
 
 /// Runs `body` while `wanted` is fetched. What is not fetched when it returns is left.
 pub(super) fn fetch<T>(
-    remote: &Remote,
+    remote: &GemFetcher,
     wanted: &[Wanted<'_>],
     body: impl FnOnce(&mut Ahead) -> T,
 ) -> T {
@@ -56,7 +56,7 @@ pub(super) fn fetch<T>(
 }
 
 fn work(
-    remote: &Remote,
+    remote: &GemFetcher,
     wanted: &[Wanted<'_>],
     sender: &SyncSender<(usize, Answer)>,
     next: &AtomicUsize,

@@ -24,11 +24,11 @@ use serde::Serialize;
 
 use self::ahead::Ahead;
 pub use self::gemfile::{GemfileGem, GemfileReport};
-pub use self::remote::{FetchLimits, Mismatch, Remote, RemoteError};
+pub use self::remote::{ChecksumMismatch, FetchError, FetchLimits, GemFetcher};
 use self::remote::{Fetched, Wanted};
-pub use self::server::ServerError;
-pub use self::source::{GemSource, GemSourceError};
-pub use self::store::Store;
+pub use self::server::GemServerError;
+pub use self::source::{GemServerUrl, GemServerUrlError};
+pub use self::store::GemCache;
 use crate::lockfile::{LockedGem, Lockfile, LockfileError, Origin, without_credentials};
 use crate::requirement::Requirement;
 use crate::tree::{Tree, TreeError};
@@ -188,7 +188,7 @@ pub enum GemError {
     },
     /// A gem server.
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Fetch(#[from] FetchError),
     /// The app's tree, with its gems.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -221,11 +221,11 @@ struct Bundled {
 }
 
 /// Where gems are looked for, after the app's `vendor/cache`.
-pub struct Places<'a> {
+pub struct GemSources<'a> {
     /// Gem directories of the node.
     pub directories: &'a [PathBuf],
     /// Gem servers.
-    pub remote: &'a Remote,
+    pub fetcher: &'a GemFetcher,
 }
 
 /// Puts the gems of `tree` into it, and their list; `say` gets a line for each.
@@ -237,7 +237,7 @@ pub fn install(
     tree: &mut Tree,
     gemfile: &GemfileReport,
     manifest: &Manifest,
-    places: &Places<'_>,
+    sources: &GemSources<'_>,
     mut say: impl FnMut(&str),
 ) -> Result<(), GemError> {
     if let Some(error) = &gemfile.error {
@@ -252,15 +252,15 @@ pub fn install(
     let gems = needed(gemfile, &lockfile)?;
     let finder = Finder {
         manifest,
-        directories: places.directories,
+        directories: sources.directories,
     };
     let steps = finder.steps(tree, &gems)?;
     let fetched: Vec<Wanted<'_>> = steps.iter().filter_map(Step::wanted).collect();
-    let bundle = ahead::fetch(places.remote, &fetched, |ahead| {
+    let bundle = ahead::fetch(sources.fetcher, &fetched, |ahead| {
         let mut installer = Installer {
             tree,
             manifest,
-            directories: places.directories,
+            directories: sources.directories,
             ahead,
             taken: 0,
             say: &mut say,
@@ -278,7 +278,7 @@ pub fn install(
             .map_err(std::io::Error::from)?;
         tree.add(BUNDLE, &text, FileMode::Plain)?;
     }
-    tree.retain(|path| path.starts_with("vendor/cache/"));
+    tree.remove_if(|path| path.starts_with("vendor/cache/"));
     Ok(())
 }
 
@@ -450,7 +450,7 @@ struct Installer<'a> {
 }
 
 impl Installer<'_> {
-    /// Places one gem; none when the pack carries it.
+    /// GemSources one gem; none when the pack carries it.
     fn place(
         &mut self,
         name: &str,

@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::index::{self, Entry, IndexError};
-use super::server::{Server, ServerError};
-use super::source::{GemSource, GemSourceError};
-use super::store::Store;
+use super::server::{GemServerError, Server};
+use super::source::{GemServerUrl, GemServerUrlError};
+use super::store::GemCache;
 use crate::checksum::Checksum;
 use crate::lockfile::{LockedGem, without_credentials};
 use crate::report::human_size;
 
 /// A gem that cannot be had from its server.
 #[derive(Debug, thiserror::Error)]
-pub enum RemoteError {
+pub enum FetchError {
     /// The operator does not allow the server. The lockfile's author chose it, who might have chosen any address.
     #[error(
         "The gem {name} comes from {remote}, which this node does not fetch from: put {name}-{version}.gem into vendor/cache (bundle cache does so), or have the node's operator allow it with --gem-source {remote}"
@@ -40,7 +40,7 @@ pub enum RemoteError {
         /// What the lockfile names, without credentials.
         remote: String,
         /// What is wrong with it.
-        reason: GemSourceError,
+        reason: GemServerUrlError,
     },
     /// The server has no gem of this name.
     #[error(
@@ -82,7 +82,7 @@ pub enum RemoteError {
     },
     /// The bytes, or the index, are not those that were locked.
     #[error(transparent)]
-    Checksum(Box<Mismatch>),
+    Checksum(Box<ChecksumMismatch>),
     /// Two servers have different gems of one name and version.
     #[error(
         "The gem {name} {version} is at {first} and, with other content, at {second}: say in the Gemfile which is meant (source \"…\" do … end), run bundle lock, and commit Gemfile.lock"
@@ -127,7 +127,7 @@ pub enum RemoteError {
         /// Its version.
         version: String,
         /// What happened.
-        error: ServerError,
+        error: GemServerError,
     },
     /// The cache.
     #[error("{0}: the node's operator can mend that")]
@@ -139,7 +139,7 @@ pub enum RemoteError {
 #[error(
     "The gem {name} {version} of {server} is not what {witness} says it is, and was not installed: SHA-256 {expected} was expected, {found} was found. {advice}"
 )]
-pub struct Mismatch {
+pub struct ChecksumMismatch {
     name: String,
     version: String,
     server: String,
@@ -151,13 +151,13 @@ pub struct Mismatch {
     advice: &'static str,
 }
 
-impl RemoteError {
+impl FetchError {
     /// Why the server could not be asked, if that is so: it says nothing about the gem.
     pub(super) fn not_asked(&self) -> Option<&'static str> {
         match self {
             Self::NotAllowed { .. } => Some("this node does not fetch from its server"),
             Self::Server {
-                error: ServerError::Unreachable { .. },
+                error: GemServerError::Unreachable { .. },
                 ..
             } => Some("its server cannot be reached"),
             _ => None,
@@ -193,9 +193,9 @@ impl Default for FetchLimits {
 }
 
 /// The gem servers of a build, and the cache before them.
-pub struct Remote {
+pub struct GemFetcher {
     servers: Vec<Server>,
-    store: Store,
+    store: GemCache,
     limits: FetchLimits,
     started: Instant,
     fetched: AtomicU64,
@@ -218,9 +218,9 @@ pub(super) struct Wanted<'a> {
     pub(super) remotes: &'a [String],
 }
 
-impl Remote {
+impl GemFetcher {
     /// The servers that the operator allows, with the node's cache.
-    pub fn new(sources: impl IntoIterator<Item = GemSource>, store: Store) -> Self {
+    pub fn new(sources: impl IntoIterator<Item = GemServerUrl>, store: GemCache) -> Self {
         Self {
             servers: sources.into_iter().map(Server::new).collect(),
             store,
@@ -237,7 +237,7 @@ impl Remote {
     }
 
     /// The gem, from the cache or from its server.
-    pub(super) fn get(&self, wanted: Wanted<'_>) -> Result<Fetched, RemoteError> {
+    pub(super) fn get(&self, wanted: Wanted<'_>) -> Result<Fetched, FetchError> {
         // Before the cache, so that what a push is told does not depend on other apps' pushes.
         let servers = self.allowed(wanted)?;
         if let Some(checksum) = &wanted.locked.checksum
@@ -257,7 +257,7 @@ impl Remote {
         })
     }
 
-    fn cached(&self, checksum: &Checksum) -> Result<Option<Fetched>, RemoteError> {
+    fn cached(&self, checksum: &Checksum) -> Result<Option<Fetched>, FetchError> {
         let found = self.store.get(checksum)?.map(|bytes| Fetched {
             bytes,
             source: "the gem cache".to_owned(),
@@ -266,14 +266,14 @@ impl Remote {
     }
 
     /// The servers that the lockfile names, if the operator allows each of them.
-    fn allowed(&self, wanted: Wanted<'_>) -> Result<Vec<&Server>, RemoteError> {
+    fn allowed(&self, wanted: Wanted<'_>) -> Result<Vec<&Server>, FetchError> {
         let Wanted { name, locked, .. } = wanted;
         let server = |remote: &String| {
             let shown = without_credentials(remote);
-            let source: GemSource = match remote.parse() {
+            let source: GemServerUrl = match remote.parse() {
                 Ok(source) => source,
                 Err(reason) => {
-                    return Err(RemoteError::Source {
+                    return Err(FetchError::Source {
                         name: name.to_owned(),
                         remote: shown,
                         reason,
@@ -281,7 +281,7 @@ impl Remote {
                 }
             };
             let known = self.servers.iter().find(|known| *known.source() == source);
-            known.ok_or_else(|| RemoteError::NotAllowed {
+            known.ok_or_else(|| FetchError::NotAllowed {
                 name: name.to_owned(),
                 version: locked.version.clone(),
                 remote: source.to_string(),
@@ -295,14 +295,14 @@ impl Remote {
         &self,
         wanted: Wanted<'_>,
         servers: &[&'a Server],
-    ) -> Result<(&'a Server, Checksum), RemoteError> {
+    ) -> Result<(&'a Server, Checksum), FetchError> {
         let mut found: Option<(&Server, Checksum)> = None;
         let mut failure = None;
         for server in servers {
             match (self.published(wanted, server), found) {
                 (Ok(checksum), None) => found = Some((server, checksum)),
                 (Ok(checksum), Some((first, other))) if checksum != other => {
-                    return Err(RemoteError::Ambiguous {
+                    return Err(FetchError::Ambiguous {
                         name: wanted.name.to_owned(),
                         version: wanted.locked.version.clone(),
                         first: first.source().to_string(),
@@ -322,8 +322,8 @@ impl Remote {
         }
     }
 
-    fn unknown(&self, wanted: Wanted<'_>, server: &str) -> RemoteError {
-        RemoteError::UnknownGem {
+    fn unknown(&self, wanted: Wanted<'_>, server: &str) -> FetchError {
+        FetchError::UnknownGem {
             name: wanted.name.to_owned(),
             version: wanted.locked.version.clone(),
             server: server.to_owned(),
@@ -331,13 +331,13 @@ impl Remote {
     }
 
     /// The checksum that the server publishes, if it is the lockfile's.
-    fn published(&self, wanted: Wanted<'_>, server: &Server) -> Result<Checksum, RemoteError> {
+    fn published(&self, wanted: Wanted<'_>, server: &Server) -> Result<Checksum, FetchError> {
         let Wanted { name, locked, .. } = wanted;
         let (version, source) = (locked.version.clone(), server.source().to_string());
         let path = format!("info/{name}");
         let bytes = match self.request(wanted, server, &path, self.limits.index) {
-            Err(RemoteError::Server {
-                error: ServerError::NotFound(_),
+            Err(FetchError::Server {
+                error: GemServerError::NotFound(_),
                 ..
             }) => return Err(self.unknown(wanted, &source)),
             answer => answer?,
@@ -347,7 +347,7 @@ impl Remote {
         let found = match index::find(&text, &version) {
             Ok(Entry::Plain(checksum)) => checksum,
             Ok(Entry::Precompiled(platforms)) => {
-                return Err(RemoteError::Precompiled {
+                return Err(FetchError::Precompiled {
                     name,
                     version,
                     server: source,
@@ -355,7 +355,7 @@ impl Remote {
                 });
             }
             Ok(Entry::Absent) => {
-                return Err(RemoteError::UnknownVersion {
+                return Err(FetchError::UnknownVersion {
                     name,
                     version,
                     server: source,
@@ -364,7 +364,7 @@ impl Remote {
             Err(reason) => return Err(bad_index(name, source, &reason)),
         };
         match locked.checksum {
-            Some(expected) if expected != found => Err(mismatch(Mismatch {
+            Some(expected) if expected != found => Err(mismatch(ChecksumMismatch {
                 name,
                 version,
                 server: source,
@@ -382,19 +382,19 @@ impl Remote {
         wanted: Wanted<'_>,
         server: &Server,
         expected: &Checksum,
-    ) -> Result<Vec<u8>, RemoteError> {
+    ) -> Result<Vec<u8>, FetchError> {
         let Wanted { name, locked, .. } = wanted;
         let path = format!("gems/{name}-{}.gem", locked.version);
         let bytes = self.request(wanted, server, &path, self.limits.gem)?;
         let length = bytes.len() as u64;
         if self.fetched.fetch_add(length, Ordering::Relaxed) + length > self.limits.all {
-            return Err(RemoteError::TooMuch(human_size(self.limits.all)));
+            return Err(FetchError::TooMuch(human_size(self.limits.all)));
         }
         let found = Checksum::of(&bytes);
         if found == *expected {
             return Ok(bytes);
         }
-        Err(mismatch(Mismatch {
+        Err(mismatch(ChecksumMismatch {
             name: name.to_owned(),
             version: locked.version.clone(),
             server: server.source().to_string(),
@@ -411,15 +411,15 @@ impl Remote {
         server: &Server,
         path: &str,
         limit: u64,
-    ) -> Result<Vec<u8>, RemoteError> {
+    ) -> Result<Vec<u8>, FetchError> {
         let FetchLimits { request, total, .. } = self.limits;
         let left = total.saturating_sub(self.started.elapsed());
         if left.is_zero() {
             let name = wanted.name.to_owned();
-            return Err(RemoteError::TooLong(total.as_secs(), name));
+            return Err(FetchError::TooLong(total.as_secs(), name));
         }
         let answer = server.get(path, limit, request.min(left));
-        answer.map_err(|error| RemoteError::Server {
+        answer.map_err(|error| FetchError::Server {
             name: wanted.name.to_owned(),
             version: wanted.locked.version.clone(),
             error,
@@ -427,7 +427,7 @@ impl Remote {
     }
 }
 
-impl RemoteError {
+impl FetchError {
     /// Whether a server has said that it does not have the gem.
     fn is_absence(&self) -> bool {
         matches!(
@@ -437,12 +437,12 @@ impl RemoteError {
     }
 }
 
-fn mismatch(mismatch: Mismatch) -> RemoteError {
-    RemoteError::Checksum(Box::new(mismatch))
+fn mismatch(mismatch: ChecksumMismatch) -> FetchError {
+    FetchError::Checksum(Box::new(mismatch))
 }
 
-fn bad_index(name: String, server: String, reason: &IndexError) -> RemoteError {
-    RemoteError::Index {
+fn bad_index(name: String, server: String, reason: &IndexError) -> FetchError {
+    FetchError::Index {
         name,
         server,
         reason: reason.to_string(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ureq::{Agent, Proxy, Timeout};
 
-use super::source::GemSource;
+use super::source::GemServerUrl;
 
 /// A server that does not take a connection within this time is not there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -15,7 +15,7 @@ const REDIRECTS: u32 = 3;
 
 /// A request without a usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ServerError {
+pub enum GemServerError {
     /// It has no such file.
     #[error("{0} is not there")]
     NotFound(String),
@@ -94,14 +94,14 @@ pub enum ServerError {
 
 /// A gem server that the operator allows.
 pub(super) struct Server {
-    source: GemSource,
+    source: GemServerUrl,
     agent: Agent,
     /// Set once it could not be reached: the build's other gems need not wait for it too.
-    down: OnceLock<ServerError>,
+    down: OnceLock<GemServerError>,
 }
 
 impl Server {
-    pub(super) fn new(source: GemSource) -> Self {
+    pub(super) fn new(source: GemServerUrl) -> Self {
         let proxy = if source.is_loopback() {
             None
         } else {
@@ -123,7 +123,7 @@ impl Server {
         }
     }
 
-    pub(super) fn source(&self) -> &GemSource {
+    pub(super) fn source(&self) -> &GemServerUrl {
         &self.source
     }
 
@@ -133,19 +133,19 @@ impl Server {
         path: &str,
         limit: u64,
         time: Duration,
-    ) -> Result<Vec<u8>, ServerError> {
+    ) -> Result<Vec<u8>, GemServerError> {
         if let Some(error) = self.down.get() {
             return Err(error.clone());
         }
         let url = format!("{}{path}", self.source);
         let answer = self.ask(&url, limit, time);
-        if let Err(error @ ServerError::Unreachable { .. }) = &answer {
+        if let Err(error @ GemServerError::Unreachable { .. }) = &answer {
             let _ = self.down.set(error.clone());
         }
         answer
     }
 
-    fn ask(&self, url: &str, limit: u64, time: Duration) -> Result<Vec<u8>, ServerError> {
+    fn ask(&self, url: &str, limit: u64, time: Duration) -> Result<Vec<u8>, GemServerError> {
         let failed = |error| self.failure(url, limit, time, error);
         let request = self.agent.get(url).config();
         let request = request.timeout_global(Some(time)).build();
@@ -154,9 +154,9 @@ impl Server {
         let known = url.to_owned();
         match status {
             200 => {}
-            404 | 410 => return Err(ServerError::NotFound(known)),
-            401 | 403 | 407 => return Err(ServerError::Forbidden { url: known, status }),
-            _ => return Err(ServerError::Status { url: known, status }),
+            404 | 410 => return Err(GemServerError::NotFound(known)),
+            401 | 403 | 407 => return Err(GemServerError::Forbidden { url: known, status }),
+            _ => return Err(GemServerError::Status { url: known, status }),
         }
         let body = response.into_body();
         if body.content_length().is_some_and(|length| length > limit) {
@@ -167,9 +167,9 @@ impl Server {
     }
 
     /// What a failure means to the pusher. URLs that a server has redirected to are not repeated: they may hold keys.
-    fn failure(&self, url: &str, limit: u64, time: Duration, error: ureq::Error) -> ServerError {
+    fn failure(&self, url: &str, limit: u64, time: Duration, error: ureq::Error) -> GemServerError {
         let url = url.to_owned();
-        let unreachable = |reason: String| ServerError::Unreachable {
+        let unreachable = |reason: String| GemServerError::Unreachable {
             server: self.source.to_string(),
             reason,
         };
@@ -177,18 +177,18 @@ impl Server {
             ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
                 unreachable(format!("no connection within {} s", CONNECT.as_secs()))
             }
-            ureq::Error::Timeout(_) => ServerError::Slow {
+            ureq::Error::Timeout(_) => GemServerError::Slow {
                 url,
                 seconds: time.as_secs(),
             },
-            ureq::Error::BodyExceedsLimit(_) => ServerError::TooLarge {
+            ureq::Error::BodyExceedsLimit(_) => GemServerError::TooLarge {
                 url,
                 limit: crate::report::human_size(limit),
             },
             ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed => {
-                ServerError::Redirects(url)
+                GemServerError::Redirects(url)
             }
-            ureq::Error::RequireHttpsOnly(_) => ServerError::Insecure(url),
+            ureq::Error::RequireHttpsOnly(_) => GemServerError::Insecure(url),
             ureq::Error::HostNotFound => unreachable("its name is not known".to_owned()),
             ureq::Error::Io(error) => self.io(url, &error),
             ureq::Error::ConnectionFailed
@@ -196,23 +196,23 @@ impl Server {
             | ureq::Error::InvalidProxyUrl => unreachable("no connection".to_owned()),
             ureq::Error::Rustls(error) => unreachable(format!("TLS: {error}")),
             ureq::Error::Tls(reason) => unreachable(format!("TLS: {reason}")),
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => ServerError::Protocol {
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => GemServerError::Protocol {
                 url,
                 reason: "it names an address that is none".to_owned(),
             },
-            error => ServerError::Protocol {
+            error => GemServerError::Protocol {
                 url,
                 reason: error.to_string(),
             },
         }
     }
 
-    fn io(&self, url: String, error: &io::Error) -> ServerError {
+    fn io(&self, url: String, error: &io::Error) -> GemServerError {
         match error.kind() {
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                ServerError::Truncated(url)
+                GemServerError::Truncated(url)
             }
-            _ => ServerError::Unreachable {
+            _ => GemServerError::Unreachable {
                 server: self.source.to_string(),
                 reason: error.to_string(),
             },
@@ -226,11 +226,11 @@ mod tests {
 
     #[test]
     fn a_server_with_tls_never_leads_to_one_without() {
-        let server = Server::new(GemSource::rubygems());
+        let server = Server::new(GemServerUrl::rubygems());
         // As a redirect would have it: each hop goes through the same check, before any connection.
         let answer = server.ask("http://127.0.0.1:9/x", 1, Duration::from_secs(5));
         assert!(
-            matches!(answer, Err(ServerError::Insecure(_))),
+            matches!(answer, Err(GemServerError::Insecure(_))),
             "{answer:?}"
         );
     }

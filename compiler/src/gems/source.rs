@@ -10,11 +10,11 @@ use ureq::http::Uri;
 /// end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct GemSource(String);
+pub struct GemServerUrl(String);
 
 /// Text that names no gem server. It does not repeat the text, which may hold credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum GemSourceError {
+pub enum GemServerUrlError {
     /// No URL, or one of another scheme.
     #[error(
         "a gem source is a URL that begins with https:// (or http://), as https://rubygems.org/"
@@ -28,7 +28,7 @@ pub enum GemSourceError {
     Query,
 }
 
-impl GemSource {
+impl GemServerUrl {
     /// Where Ruby's own gems are published.
     pub fn rubygems() -> Self {
         Self("https://rubygems.org/".to_owned())
@@ -54,25 +54,25 @@ impl GemSource {
     }
 }
 
-impl FromStr for GemSource {
-    type Err = GemSourceError;
+impl FromStr for GemServerUrl {
+    type Err = GemServerUrlError;
 
-    fn from_str(text: &str) -> Result<Self, GemSourceError> {
+    fn from_str(text: &str) -> Result<Self, GemServerUrlError> {
         if text.contains('@') {
-            return Err(GemSourceError::Credentials);
+            return Err(GemServerUrlError::Credentials);
         }
         if text.contains(['?', '#']) {
-            return Err(GemSourceError::Query);
+            return Err(GemServerUrlError::Query);
         }
-        let uri: Uri = text.parse().map_err(|_| GemSourceError::Url)?;
-        let scheme = uri.scheme_str().ok_or(GemSourceError::Url)?;
+        let uri: Uri = text.parse().map_err(|_| GemServerUrlError::Url)?;
+        let scheme = uri.scheme_str().ok_or(GemServerUrlError::Url)?;
         let default = match scheme {
             "https" => 443,
             "http" => 80,
-            _ => return Err(GemSourceError::Url),
+            _ => return Err(GemServerUrlError::Url),
         };
         let host = uri.host().filter(|host| !host.is_empty());
-        let host = host.ok_or(GemSourceError::Url)?.to_ascii_lowercase();
+        let host = host.ok_or(GemServerUrlError::Url)?.to_ascii_lowercase();
         let port = match uri.port_u16() {
             Some(port) if port != default => format!(":{port}"),
             _ => String::new(),
@@ -82,21 +82,21 @@ impl FromStr for GemSource {
     }
 }
 
-impl TryFrom<String> for GemSource {
-    type Error = GemSourceError;
+impl TryFrom<String> for GemServerUrl {
+    type Error = GemServerUrlError;
 
-    fn try_from(text: String) -> Result<Self, GemSourceError> {
+    fn try_from(text: String) -> Result<Self, GemServerUrlError> {
         text.parse()
     }
 }
 
-impl From<GemSource> for String {
-    fn from(source: GemSource) -> Self {
+impl From<GemServerUrl> for String {
+    fn from(source: GemServerUrl) -> Self {
         source.0
     }
 }
 
-impl fmt::Display for GemSource {
+impl fmt::Display for GemServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -106,13 +106,13 @@ impl fmt::Display for GemSource {
 mod tests {
     use super::*;
 
-    fn source(text: &str) -> GemSource {
+    fn source(text: &str) -> GemServerUrl {
         text.parse().unwrap()
     }
 
     #[test]
     fn spellings_of_one_server_are_the_same() {
-        let rubygems = GemSource::rubygems();
+        let rubygems = GemServerUrl::rubygems();
         assert_eq!(source("https://rubygems.org/"), rubygems);
         for same in [
             "https://rubygems.org",
@@ -134,19 +134,19 @@ mod tests {
     #[test]
     fn what_is_no_plain_url_is_refused() {
         for (text, error) in [
-            ("rubygems.org", GemSourceError::Url),
-            ("/etc/passwd", GemSourceError::Url),
-            ("file:///etc/passwd", GemSourceError::Url),
-            ("https://", GemSourceError::Url),
-            ("x", GemSourceError::Url),
+            ("rubygems.org", GemServerUrlError::Url),
+            ("/etc/passwd", GemServerUrlError::Url),
+            ("file:///etc/passwd", GemServerUrlError::Url),
+            ("https://", GemServerUrlError::Url),
+            ("x", GemServerUrlError::Url),
             (
                 "https://me:secret@rubygems.org/",
-                GemSourceError::Credentials,
+                GemServerUrlError::Credentials,
             ),
-            ("https://rubygems.org/?x", GemSourceError::Query),
-            ("https://rubygems.org/#x", GemSourceError::Query),
+            ("https://rubygems.org/?x", GemServerUrlError::Query),
+            ("https://rubygems.org/#x", GemServerUrlError::Query),
         ] {
-            assert_eq!(text.parse::<GemSource>(), Err(error), "{text}");
+            assert_eq!(text.parse::<GemServerUrl>(), Err(error), "{text}");
         }
     }
 

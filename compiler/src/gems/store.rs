@@ -16,13 +16,13 @@ const LIMIT: u64 = 2 << 30;
 
 /// The node's cache of gems.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct GemCache {
     directory: PathBuf,
     scratch: PathBuf,
     limit: u64,
 }
 
-impl Store {
+impl GemCache {
     /// The cache in `directory`. Files are written in `scratch` first, which is on the same file system and is removed
     /// with the build.
     pub fn new(directory: &Path, scratch: &Path) -> Self {
@@ -115,18 +115,18 @@ mod tests {
 
     struct Cache {
         directory: tempfile::TempDir,
-        store: Store,
+        store: GemCache,
     }
 
     fn cache() -> Cache {
         let directory = tempfile::tempdir().unwrap();
         let scratch = directory.path().join("scratch");
         fs::create_dir(&scratch).unwrap();
-        let store = Store::new(&directory.path().join("gems"), &scratch);
+        let store = GemCache::new(&directory.path().join("gems"), &scratch);
         Cache { directory, store }
     }
 
-    fn used_before(store: &Store, checksum: &Checksum, seconds: u64) {
+    fn used_before(store: &GemCache, checksum: &Checksum, seconds: u64) {
         let file = File::open(store.path(checksum)).unwrap();
         let then = SystemTime::now() - Duration::from_secs(seconds);
         file.set_modified(then).unwrap();

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use corundum_compiler::gems::GemSource;
+use corundum_build::BuildLimits;
+use corundum_compiler::gems::GemServerUrl;
 
 use crate::acme::Acme;
-use crate::builds::protocol::Limits;
 use crate::certs::default_cert::Files as CertFiles;
 use crate::drains;
 
@@ -43,7 +43,7 @@ pub struct NodeConfig {
     /// Directories that builds take gems from.
     pub gems: Vec<PathBuf>,
     /// Gem servers that builds may fetch from.
-    pub gem_sources: Vec<GemSource>,
+    pub gem_sources: Vec<GemServerUrl>,
     /// Apps are served at `NAME.domain`.
     pub domain: String,
     /// Bytes of the HTTP cache.
@@ -55,7 +55,7 @@ pub struct NodeConfig {
     /// Bytes of one push.
     pub push: u64,
     /// Limits of builds.
-    pub build: Limits,
+    pub build: BuildLimits,
     /// Whether Ruby is built from source beside serving, where it has not been yet.
     pub build_ruby: bool,
 }

@@ -6,7 +6,6 @@ pub mod acme;
 mod admin;
 mod api;
 mod apps;
-pub mod builds;
 pub mod certs;
 pub mod config;
 mod domains;

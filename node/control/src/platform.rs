@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
-use corundum_compiler::process::{arguments, environ};
+use corundum_build::{BuildJob, BuildSettings, BuildSource, FinishedBuild};
+use corundum_compiler::process::{environ, split_command};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::grid::{Grid, Limits, Release};
 use corundum_host::image::Image;
@@ -26,8 +27,6 @@ use tokio::sync::OnceCell;
 use crate::acme::Wake;
 use crate::apps::autoscale;
 use crate::apps::autoscale::Autoscale;
-use crate::builds::process as build;
-use crate::builds::process::{Build, Source};
 use crate::certs::resolver::Shown;
 use crate::config::NodeConfig as Settings;
 use crate::drains::{Drains, Policy};
@@ -277,7 +276,7 @@ impl Platform {
 
     async fn remake(&self, app: &AppName, release: ReleaseRecord) -> anyhow::Result<String> {
         let config = self.store.release_config(app, release.version)?;
-        let source = Source::Slug(self.slug_path(&release.slug));
+        let source = BuildSource::Slug(self.slug_path(&release.slug));
         let build = self
             .build(app, release.about.ruby, source, &config, |_| {})
             .await?;
@@ -488,13 +487,27 @@ impl Platform {
         &self,
         app: &AppName,
         series: Series,
-        source: Source,
+        source: BuildSource,
         config: &ConfigVars,
         say: impl FnMut(&str) + Send,
-    ) -> anyhow::Result<Build> {
+    ) -> anyhow::Result<FinishedBuild> {
         let ready = self.pack(self.edition(series)).await?;
-        let pack = ready.directory.path();
-        build::run(&self.settings, pack, source, self.host(app), config, say).await
+        let data = &self.settings.data;
+        let settings = BuildSettings {
+            work: data.join("work"),
+            gem_cache: data.join("gems"),
+            gem_directories: self.settings.gems.clone(),
+            gem_servers: self.settings.gem_sources.clone(),
+            limits: self.settings.build,
+        };
+        let job = BuildJob {
+            app,
+            pack: ready.directory.path(),
+            source,
+            host: self.host(app),
+            config: config.clone().into_iter().collect(),
+        };
+        Ok(corundum_build::parent::run(&settings, job, say).await?)
     }
 
     /// Adds a release of a finished build and makes it live. What the release needs is loaded before the store says
@@ -502,7 +515,7 @@ impl Platform {
     pub(crate) async fn release(
         &self,
         app: &AppName,
-        build: Build,
+        build: FinishedBuild,
         slug: SlugDigest,
         commit: &str,
         description: String,
@@ -515,7 +528,7 @@ impl Platform {
             commit: commit.to_owned(),
             slug,
             image: new_image(),
-            about: build.about.clone(),
+            about: build.description.clone(),
         };
         let slug = build.slug_path();
         let slug = slug.unwrap_or_else(|| self.slug_path(&release.slug));
@@ -548,7 +561,7 @@ impl Platform {
         description: String,
     ) -> anyhow::Result<ReleaseRecord> {
         let mut said = Vec::new();
-        let source = Source::Slug(self.slug_path(&of.slug));
+        let source = BuildSource::Slug(self.slug_path(&of.slug));
         let build = self.build(app, of.about.ruby, source, config, |line| {
             said.push(line.to_owned())
         });
@@ -561,7 +574,7 @@ impl Platform {
     fn name(
         &self,
         app: &AppName,
-        build: &Build,
+        build: &FinishedBuild,
         release: ReleaseRecord,
         config: &ConfigVars,
     ) -> anyhow::Result<ReleaseRecord> {
@@ -627,8 +640,10 @@ impl Platform {
     ) -> anyhow::Result<()> {
         let slug = Arc::new(slug::open(&self.slug_path(&release.slug), None)?);
         let since = self.served_since(app, release)?;
-        self.files
-            .set(app, files::of_slug(&slug, release.about.serving, since));
+        self.files.set(
+            app,
+            files::of_slug(&slug, release.about.static_files, since),
+        );
         Ok(())
     }
 
@@ -660,7 +675,7 @@ impl Platform {
         };
         let pack = self.pack(edition).await?.pack.clone();
         let (engine, of, digest) = (self.engine.clone(), pack.clone(), release.slug.clone());
-        let (serving, modified) = (release.about.serving, self.served_since(app, release)?);
+        let (serving, modified) = (release.about.static_files, self.served_since(app, release)?);
         // Both are read to their last byte to be checked: not on the threads that serve.
         let loaded = tokio::task::spawn_blocking(move || {
             let image = Image::load(&engine, &image, &of.manifest().digest)?;
@@ -675,7 +690,7 @@ impl Platform {
             pack,
             image: Arc::new(image),
             slug,
-            arguments: arguments(release.about.web_command()),
+            arguments: split_command(release.about.web_command())?,
             environ: environ(config),
             isolation: release.about.isolation,
         };

@@ -37,7 +37,7 @@ pub fn run(settings: NodeConfig) -> anyhow::Result<()> {
         .enable_all()
         .thread_name("dyno")
         .on_thread_start(|| {
-            let _ = rustix::process::nice(crate::builds::protocol::NICE);
+            let _ = rustix::process::nice(corundum_build::limits::BACKGROUND_NICENESS);
         })
         .build()?;
     let result = runtime.block_on(serve(

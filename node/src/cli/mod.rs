@@ -333,7 +333,7 @@ enum Command {
 /// Runs a command to its exit status.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
-        Command::Compile => return crate::compile::run(),
+        Command::Compile => return corundum_build::child::run(crate::sandbox::HostSandbox::open),
         Command::GitHook { .. } => return corundum_control::git::hook::pre_receive(),
         Command::Server(arguments) => server::run(*arguments),
         Command::OfDomains(command) => domains::run(command),

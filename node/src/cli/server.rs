@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use corundum_compiler::gems::GemSource;
+use corundum_build::BuildLimits;
+use corundum_compiler::gems::GemServerUrl;
 use corundum_router::cache::DEFAULT_BYTES;
 use serde::Deserialize;
 
 use corundum_control::acme::{Acme, LETS_ENCRYPT};
-use corundum_control::builds::protocol::Limits;
 use corundum_control::certs::default_cert::Files as CertFiles;
 use corundum_control::config::{NodeConfig, Start};
 use corundum_control::drains::Private as DrainPrivate;
@@ -78,7 +78,7 @@ pub(super) struct Arguments {
     /// [default: https://rubygems.org/]
     #[arg(long, value_name = "URL")]
     #[serde(default)]
-    gem_source: Vec<GemSource>,
+    gem_source: Vec<GemServerUrl>,
     /// Seconds that an app may take to load when it is pushed [default: 60]
     #[arg(long, value_name = "SECONDS")]
     boot_timeout: Option<NonZeroU32>,
@@ -207,7 +207,7 @@ impl Arguments {
             std::fs::metadata(root).with_context(|| format!("--acme-root {}", root.display()))?;
         }
         let gem_sources = if self.gem_source.is_empty() {
-            vec![GemSource::rubygems()]
+            vec![GemServerUrl::rubygems()]
         } else {
             self.gem_source
         };
@@ -216,13 +216,13 @@ impl Arguments {
             .with_context(|| format!("the data directory {}", data.display()))?;
         let megabytes = |set: NonZeroU32| u64::from(set.get()) << 20;
         let seconds = |set: NonZeroU32| Duration::from_secs(set.get().into());
-        let build = Limits::default();
+        let build = BuildLimits::default();
         Ok(NodeConfig {
             cache_size: self
                 .cache_size
                 .map_or(DEFAULT_BYTES, |set| u64::from(set) << 20),
             push: self.push_limit.map_or(MAX_PUSH, megabytes),
-            build: Limits {
+            build: BuildLimits {
                 boot: self.boot_timeout.map_or(build.boot, seconds),
                 slug: self.slug_limit.map_or(build.slug, megabytes),
             },

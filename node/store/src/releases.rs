@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
-use corundum_compiler::slug::Description;
+use corundum_compiler::slug::SlugDescription;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
@@ -27,7 +27,7 @@ pub struct ReleaseRecord {
     /// The directory name of the image.
     pub image: String,
     /// The slug's own description: Ruby series, process types, isolation.
-    pub about: Description,
+    pub about: SlugDescription,
 }
 
 /// Reads and writes releases and config vars.

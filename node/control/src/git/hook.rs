@@ -11,11 +11,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use corundum_build::BuildProcessError;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use crate::builds::process::Refused;
 use crate::git::push::{Push, QUARANTINE, deploy};
 use crate::platform::Platform;
 
@@ -126,13 +126,18 @@ pub(crate) async fn serve(listener: UnixListener, platform: Arc<Platform>) {
     }
 }
 
+/// Returns whether the build has told the pusher itself why it failed.
+fn is_rejection(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(BuildProcessError::Rejected))
+}
+
 async fn answer(stream: UnixStream, platform: Arc<Platform>) -> anyhow::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = String::new();
     (&mut reader).take(1 << 20).read_line(&mut line).await?;
     let push: Push = serde_json::from_str(&line)?;
-    // Unbounded, but for what one build may say (`build::MAX_OUTPUT`): the build must not wait for its reader.
+    // Unbounded, but for what one build may say (`MAX_OUTPUT_BYTES` of the build process): the build must not wait for its reader.
     let (lines, mut said) = mpsc::unbounded_channel::<String>();
     let relay = async {
         while let Some(line) = said.recv().await {
@@ -145,7 +150,7 @@ async fn answer(stream: UnixStream, platform: Arc<Platform>) -> anyhow::Result<(
         match result {
             Ok(()) => drop(lines.send(ACCEPTED.to_owned())),
             // The build has said it already.
-            Err(error) if error.is::<Refused>() => {}
+            Err(error) if is_rejection(&error) => {}
             Err(error) => {
                 let text = format!("{error:#}").replace('\n', "\n !     ");
                 let _ = lines.send(format!(" !\n !     {text}\n !"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use corundum_abi::names::AppName;
+use corundum_build::BuildSource;
 use corundum_compiler::app_json::{AppJson, Default};
 use corundum_compiler::detect::{VersionFiles, choose_series};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,6 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use crate::apps::config_vars as config;
-use crate::builds::process::Source;
 use crate::git::http_backend as git;
 use crate::platform::{Branch, MAX_FORMATION, Platform};
 use crate::secret;
@@ -50,7 +50,8 @@ pub(crate) struct Push {
 ///
 /// # Errors
 ///
-/// Why there is no release; [`Refused`](crate::builds::process::Refused) when the build has said so itself.
+/// Why there is no release; [`BuildProcessError::Rejected`](corundum_build::BuildProcessError::Rejected) when the build has told the
+/// pusher itself.
 pub(crate) async fn deploy(
     platform: &Arc<Platform>,
     push: &Push,
@@ -82,7 +83,7 @@ pub(crate) async fn deploy(
     let mut config = platform.store().config(app)?;
     add_defaults(&mut config, &about, app)?;
     let build = platform
-        .build(app, series, Source::Tree(tree), &config, tell)
+        .build(app, series, BuildSource::Tree(tree), &config, tell)
         .await?;
     tell("-----> Launching...");
     let slug = build.slug.clone().context("the build made no slug")?;

@@ -149,7 +149,7 @@ fn write_config(
 
 #[cfg(test)]
 mod tests {
-    use corundum_compiler::slug::Description;
+    use corundum_compiler::slug::SlugDescription;
     use corundum_pack::ruby::Series;
 
     use super::*;
@@ -164,13 +164,13 @@ mod tests {
             commit: String::new(),
             slug: slug.to_string().repeat(64).parse().unwrap(),
             image: "i".into(),
-            about: Description {
+            about: SlugDescription {
                 abi: 1,
                 ruby: Series::DEFAULT,
                 processes: Default::default(),
                 isolation: Default::default(),
                 warm_up: Default::default(),
-                serving: Default::default(),
+                static_files: Default::default(),
             },
         }
     }

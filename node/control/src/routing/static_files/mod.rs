@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use corundum_abi::names::AppName;
-use corundum_compiler::assets::{ENCODED, PUBLIC, Serve, Serving};
+use corundum_compiler::assets::{ENCODED, PUBLIC, StaticFileMode, StaticFileOptions};
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
 use corundum_router::files::{Paths, Settings, Source, StaticFiles};
 use corundum_router::semantics::accept_encoding::ContentCoding;
@@ -49,13 +49,13 @@ impl Files {
 /// The files of a slug that are to be served without a dyno; none if there are none.
 pub(crate) fn of_slug(
     slug: &Arc<Archive>,
-    serving: Serving,
+    serving: StaticFileOptions,
     modified: SystemTime,
 ) -> Option<Arc<StaticFiles>> {
     let paths = match serving.serve {
-        Serve::None => return None,
-        Serve::Files => Paths::Exact,
-        Serve::Pages => Paths::Pages,
+        StaticFileMode::None => return None,
+        StaticFileMode::Files => Paths::Exact,
+        StaticFileMode::Pages => Paths::Pages,
     };
     let settings = Settings {
         modified,

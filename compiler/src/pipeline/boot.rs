@@ -1,0 +1,64 @@
+//! Last stage: boots the app from its slug and writes its memory as an image.
+
+use std::io::Write;
+
+use corundum_abi::names::SlugDigest;
+
+use super::env::BuildEnv;
+use super::error::BuildError;
+use super::slug::CompiledSlug;
+use crate::process;
+use crate::report::BuildReport;
+use crate::sandbox::{BootRequest, Sandbox, SandboxApp};
+use crate::slug::SlugDescription;
+
+/// Name of the image in the build's output directory.
+pub const IMAGE_DIRECTORY: &str = "image";
+
+/// A finished build, whose slug and image lie in the output directory.
+#[derive(Debug)]
+pub struct BuiltApp {
+    /// Digest of the slug; none if it existed before.
+    pub slug: Option<SlugDigest>,
+    /// Description that the slug contains.
+    pub description: SlugDescription,
+}
+
+impl CompiledSlug {
+    /// Boots the web process and writes the image.
+    pub(super) fn boot<S: Sandbox>(
+        self,
+        env: &BuildEnv<'_, S>,
+        report: &mut BuildReport<impl Write>,
+    ) -> Result<BuiltApp, BuildError> {
+        let arguments = process::split_command(self.description.web_command())?;
+        let app = SandboxApp {
+            files: self.archive,
+            arguments,
+            environ: process::environ(env.config.iter().cloned()),
+        };
+        let image = env.output.join(IMAGE_DIRECTORY);
+        let request = BootRequest {
+            app: &app,
+            host: env.host,
+            warm_up: self.description.warm_up,
+            image: &image,
+        };
+        let attempt = tracing::info_span!("boot").in_scope(|| env.sandbox.boot(&request));
+        match attempt.result {
+            Ok(time) => {
+                report.detail(&attempt.log);
+                report.topic(&format!("Booting... done ({} ms)", time.as_millis()));
+            }
+            Err(error) => {
+                report.topic("Booting... failed");
+                report.detail(&attempt.log);
+                return Err(BuildError::Boot(error));
+            }
+        }
+        Ok(BuiltApp {
+            slug: self.digest,
+            description: self.description,
+        })
+    }
+}

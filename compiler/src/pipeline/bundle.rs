@@ -1,0 +1,39 @@
+//! Second stage: installs the gems that the app needs into its tree.
+
+use std::io::Write;
+
+use super::env::BuildEnv;
+use super::error::BuildError;
+use super::gemfile;
+use super::source::SourceApp;
+use crate::app_json::AppJson;
+use crate::gems;
+use crate::report::BuildReport;
+use crate::sandbox::Sandbox;
+use crate::tree::Tree;
+
+/// An app with its gems.
+pub(super) struct BundledApp {
+    pub(super) tree: Tree,
+    pub(super) app_json: AppJson,
+}
+
+impl SourceApp {
+    /// Installs the app's gems; an app without a Gemfile stays as it is.
+    pub(super) fn install_gems<S: Sandbox>(
+        self,
+        env: &BuildEnv<'_, S>,
+        report: &mut BuildReport<impl Write>,
+    ) -> Result<BundledApp, BuildError> {
+        let Self { mut tree, app_json } = self;
+        if tree.has_file("Gemfile") {
+            report.topic("Installing dependencies");
+            let gemfile = gemfile::evaluate(env, &tree)?;
+            let manifest = env.sandbox.manifest();
+            gems::install(&mut tree, &gemfile, manifest, &env.gem_sources, |line| {
+                report.detail(line)
+            })?;
+        }
+        Ok(BundledApp { tree, app_json })
+    }
+}

@@ -1,0 +1,87 @@
+//! Errors of a build, by the stage that fails.
+
+use std::fmt;
+use std::io;
+
+use super::gemfile::GemfileError;
+use crate::app_json::AppJsonError;
+use crate::detect::NotDetected;
+use crate::gems::GemError;
+use crate::process::CommandError;
+use crate::procfile::ProcfileError;
+use crate::sandbox::SandboxError;
+use crate::slug::SlugError;
+use crate::slugignore::SlugignoreError;
+use crate::tree::TreeError;
+
+/// A build that failed. The pusher corrects the app, unless a variant names another fault.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The pushed tree is invalid.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// `.slugignore` is invalid.
+    #[error(transparent)]
+    Slugignore(#[from] SlugignoreError),
+    /// The tree holds no Ruby app.
+    #[error(transparent)]
+    NotDetected(#[from] NotDetected),
+    /// `app.json` is invalid.
+    #[error(transparent)]
+    AppJson(#[from] AppJsonError),
+    /// The Gemfile cannot be evaluated.
+    #[error(transparent)]
+    Gemfile(#[from] GemfileError),
+    /// A gem cannot be installed; the operator or a gem server may be at fault too.
+    #[error(transparent)]
+    Gems(#[from] GemError),
+    /// The Procfile is invalid.
+    #[error(transparent)]
+    Procfile(#[from] ProcfileError),
+    /// The command of an existing slug's web process cannot be split.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The slug is too large or cannot be written.
+    #[error(transparent)]
+    Slug(#[from] SlugError),
+    /// An existing slug cannot be opened: the platform's fault.
+    #[error(transparent)]
+    OpenSlug(SandboxError),
+    /// The pack's manifest names an unknown Ruby series: the platform's fault.
+    #[error("pack: unknown Ruby series {0:?} in its manifest")]
+    Series(String),
+    /// The app does not boot.
+    #[error(transparent)]
+    Boot(SandboxError),
+    /// The output directory cannot be written: the platform's fault.
+    #[error("build output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl BuildError {
+    /// Returns the phase that failed, as the pusher is told.
+    pub fn phase(&self) -> BuildPhase {
+        match self {
+            Self::Boot(_) => BuildPhase::Boot,
+            _ => BuildPhase::Compile,
+        }
+    }
+}
+
+/// Half of a build that its last line of output names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildPhase {
+    /// Everything up to the slug.
+    Compile,
+    /// The boot of the slug.
+    Boot,
+}
+
+impl fmt::Display for BuildPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Compile => "compile",
+            Self::Boot => "boot",
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! Third stage: discovers process types, compresses static files and writes the slug.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use corundum_abi::names::{ProcessType, SlugDigest};
+use corundum_pack::archive::Archive;
+use corundum_pack::ruby::Series;
+
+use super::bundle::BundledApp;
+use super::env::BuildEnv;
+use super::error::BuildError;
+use crate::assets::{self, StaticFileMode};
+use crate::procfile::{self, ProcessCommands};
+use crate::report::{BuildReport, human_size};
+use crate::sandbox::Sandbox;
+use crate::slug::{self, SlugDescription};
+use crate::tree::Tree;
+
+/// Name of the slug in the build's output directory.
+pub const SLUG_FILE: &str = "slug.tar";
+
+/// A slug on disk, open for the boot.
+pub(super) struct CompiledSlug {
+    pub(super) archive: Arc<Archive>,
+    /// Digest of a slug that this build wrote.
+    pub(super) digest: Option<SlugDigest>,
+    pub(super) description: SlugDescription,
+}
+
+impl CompiledSlug {
+    /// Opens an existing slug.
+    pub(super) fn open<S: Sandbox>(path: &Path, env: &BuildEnv<'_, S>) -> Result<Self, BuildError> {
+        let archive = env.sandbox.open_slug(path).map_err(BuildError::OpenSlug)?;
+        Ok(Self {
+            description: SlugDescription::read(&archive)?,
+            archive,
+            digest: None,
+        })
+    }
+}
+
+impl BundledApp {
+    /// Writes the slug into the output directory.
+    pub(super) fn write_slug<S: Sandbox>(
+        self,
+        env: &BuildEnv<'_, S>,
+        report: &mut BuildReport<impl Write>,
+    ) -> Result<CompiledSlug, BuildError> {
+        let Self { mut tree, app_json } = self;
+        let processes = discover_processes(&tree, report)?;
+        let manifest = env.sandbox.manifest();
+        let series = &manifest.series;
+        let series: Series = series
+            .parse()
+            .map_err(|_| BuildError::Series(series.clone()))?;
+        let description = SlugDescription {
+            abi: manifest.abi,
+            ruby: series,
+            processes,
+            isolation: app_json.isolation,
+            warm_up: app_json.warm_up,
+            static_files: app_json.static_files,
+        };
+        if app_json.static_files.serve != StaticFileMode::None {
+            compress_static_files(&mut tree, report)?;
+        }
+        let path = env.output.join(SLUG_FILE);
+        let file = BufWriter::new(File::create(&path)?);
+        let finished = slug::write(&tree, &description, env.slug_limit, file)?;
+        let file = finished.output.into_inner().map_err(io::Error::from)?;
+        file.sync_all()?;
+        let size = human_size(finished.length);
+        report.topic(&format!("Compressing... done, {size}"));
+        let archive = env.sandbox.open_slug(&path).map_err(BuildError::OpenSlug)?;
+        Ok(CompiledSlug {
+            archive,
+            digest: Some(finished.digest),
+            description,
+        })
+    }
+}
+
+/// Reads the Procfile, and adds the default web process if it declares none.
+fn discover_processes(
+    tree: &Tree,
+    report: &mut BuildReport<impl Write>,
+) -> Result<ProcessCommands, BuildError> {
+    report.topic("Discovering process types");
+    let mut processes = match tree.text("Procfile")? {
+        Some(text) => procfile::parse(&text)?,
+        None => ProcessCommands::new(),
+    };
+    if processes.is_empty() {
+        report.detail("No Procfile, using the default: web: rackup");
+    } else {
+        let types: Vec<String> = processes.keys().map(ToString::to_string).collect();
+        let types = types.join(", ");
+        report.detail(&format!("Procfile declares types -> {types}"));
+    }
+    processes
+        .entry(ProcessType::web())
+        .or_insert_with(|| slug::DEFAULT_WEB_COMMAND.to_owned());
+    Ok(processes)
+}
+
+fn compress_static_files(
+    tree: &mut Tree,
+    report: &mut BuildReport<impl Write>,
+) -> Result<(), BuildError> {
+    let summary = assets::compress(tree)?;
+    if summary.files > 0 {
+        report.topic(&format!(
+            "Compressing static files... done, {} of {}: {} -> {}",
+            summary.files,
+            summary.total,
+            human_size(summary.before),
+            human_size(summary.after)
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Interface to the engine that runs the app's code.
+//!
+//! A build evaluates the Gemfile and boots the app, and both are untrusted code. This crate links no engine; the
+//! binary implements [`Sandbox`] with the dyno host.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corundum_abi::app_options::WarmUp;
+use corundum_pack::Manifest;
+use corundum_pack::archive::Archive;
+
+/// An error of the engine.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// An engine with an open pack, which runs app code in isolation and under limits.
+pub trait Sandbox {
+    /// Returns the manifest of the pack.
+    fn manifest(&self) -> &Manifest;
+
+    /// Opens a slug file.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Platform`]: the file is missing, damaged or not readable.
+    fn open_slug(&self, path: &Path) -> Result<Arc<Archive>, SandboxError>;
+
+    /// Runs a command of the pack to its end, without booting an app.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError`].
+    fn run(&self, app: &SandboxApp) -> Result<CommandOutput, SandboxError>;
+
+    /// Boots an app and writes its memory as an image.
+    fn boot(&self, request: &BootRequest<'_>) -> BootAttempt;
+}
+
+/// An app's files and the process to start from them.
+pub struct SandboxApp {
+    /// The app's files, below `/app`.
+    pub files: Arc<Archive>,
+    /// Arguments of the process, its command first.
+    pub arguments: Arc<[String]>,
+    /// Environment of the process.
+    pub environ: Arc<[(String, String)]>,
+}
+
+/// Result of a command that ran to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandOutput {
+    /// Exit status.
+    pub status: i32,
+    /// Bytes that the command wrote to its standard output.
+    pub stdout: Vec<u8>,
+}
+
+/// A boot to attempt.
+pub struct BootRequest<'a> {
+    /// The app and its web process.
+    pub app: &'a SandboxApp,
+    /// Host and port at which the app is served; sample requests ask for it.
+    pub host: &'a str,
+    /// Whether the app serves sample requests before its memory is saved.
+    pub warm_up: WarmUp,
+    /// Directory to create for the image.
+    pub image: &'a Path,
+}
+
+/// Result of a boot, with the output of the app.
+#[derive(Debug)]
+pub struct BootAttempt {
+    /// Text that the app logged while it loaded; the sandbox may omit the middle of a long one.
+    pub log: String,
+    /// Time that the app took to load.
+    pub result: Result<Duration, SandboxError>,
+}
+
+/// A run of app code that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The code exceeded its time: the app's fault.
+    #[error(transparent)]
+    Timeout(BoxError),
+    /// The code ended in an error or exceeded its memory or output: the app's fault.
+    #[error(transparent)]
+    App(BoxError),
+    /// The engine, the pack or the disk failed: the platform's fault.
+    #[error(transparent)]
+    Platform(BoxError),
+}

@@ -1,4 +1,0 @@
-//! Builds, each in a child process.
-
-pub(crate) mod process;
-pub mod protocol;

@@ -1,0 +1,106 @@
+//! Sandbox of the build process: runs app code in dynos of `corundum-host`.
+
+mod boot_log;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corundum_compiler::sandbox::{
+    BootAttempt, BootRequest, BoxError, CommandOutput, Sandbox, SandboxApp, SandboxError,
+};
+use corundum_host::boot::{self, App, BootError, BootLimits, Samples};
+use corundum_host::engine::{Engine, EngineConfig};
+use corundum_host::pack::Pack;
+use corundum_host::slug;
+use corundum_pack::archive::Archive;
+use corundum_pack::{Manifest, PackDir};
+use tokio::runtime::{Builder, Runtime};
+
+use self::boot_log::BootLog;
+
+/// An engine with one open pack.
+pub(crate) struct HostSandbox {
+    engine: Engine,
+    pack: Pack,
+    runtime: Runtime,
+    limits: BootLimits,
+}
+
+impl HostSandbox {
+    /// Opens the prepared pack in `directory`. Each run of app code may take `timeout`.
+    pub(crate) fn open(directory: &Path, timeout: Duration) -> Result<Self, BoxError> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let engine = Engine::new(EngineConfig::on_demand())?;
+        let directory = PackDir::open(directory)?;
+        let log = Arc::new(BootLog::default());
+        let pack = runtime.block_on(Pack::open(&engine, &directory, log, |_| {}))?;
+        let limits = BootLimits {
+            boot: timeout,
+            ..BootLimits::default()
+        };
+        Ok(Self {
+            engine,
+            pack,
+            runtime,
+            limits,
+        })
+    }
+}
+
+impl Sandbox for HostSandbox {
+    fn manifest(&self) -> &Manifest {
+        self.pack.manifest()
+    }
+
+    fn open_slug(&self, path: &Path) -> Result<Arc<Archive>, SandboxError> {
+        let slug = slug::open(path, None).map_err(|error| SandboxError::Platform(error.into()))?;
+        Ok(Arc::new(slug))
+    }
+
+    fn run(&self, app: &SandboxApp) -> Result<CommandOutput, SandboxError> {
+        let (app, log) = (host_app(app), Arc::new(BootLog::default()));
+        let run = boot::run(&self.engine, &self.pack, &app, &self.limits, log);
+        let (status, stdout) = self.runtime.block_on(run).map_err(sandbox_error)?;
+        Ok(CommandOutput { status, stdout })
+    }
+
+    fn boot(&self, request: &BootRequest<'_>) -> BootAttempt {
+        let (app, log) = (host_app(request.app), Arc::new(BootLog::default()));
+        let samples = Samples {
+            host: request.host.to_owned(),
+            warm_up: request.warm_up,
+        };
+        let booted = self.runtime.block_on(boot::boot(
+            &self.engine,
+            &self.pack,
+            &app,
+            &samples,
+            &self.limits,
+            log.clone(),
+            request.image,
+        ));
+        BootAttempt {
+            log: log.text(),
+            result: booted.map(|booted| booted.boot).map_err(sandbox_error),
+        }
+    }
+}
+
+fn host_app(app: &SandboxApp) -> App {
+    App {
+        slug: Some(app.files.clone()),
+        arguments: app.arguments.clone(),
+        environ: app.environ.clone(),
+    }
+}
+
+fn sandbox_error(error: BootError) -> SandboxError {
+    match error {
+        BootError::Timeout(_) => SandboxError::Timeout(error.into()),
+        BootError::App(_) | BootError::Memory(_) | BootError::Output(_) => {
+            SandboxError::App(error.into())
+        }
+        BootError::Start(_) | BootError::Image(_) => SandboxError::Platform(error.into()),
+    }
+}
