@@ -387,7 +387,7 @@ impl Platform {
         let releases = self.store.releases(name)?;
         let drains = self.store.drains(name)?;
         self.store.delete_app(name)?;
-        drains.iter().for_each(|drain| self.drains.stop(&drain.id));
+        drains.iter().for_each(|drain| self.drains.stop(drain.id));
         self.refresh(name);
         self.grid.remove(name);
         self.files.set(name, None);
@@ -522,6 +522,7 @@ impl Platform {
         config: &ConfigVars,
     ) -> anyhow::Result<ReleaseRecord> {
         let release = ReleaseRecord {
+            id: uuid::Uuid::nil(),
             version: ReleaseVersion(0),
             description,
             created_at: now(),

@@ -1,12 +1,15 @@
 //! Apps and their formations.
 
 use corundum_abi::names::AppName;
+use uuid::Uuid;
 
 use crate::error::StoreError;
 
 /// An app.
 #[derive(Debug, Clone)]
 pub struct AppRecord {
+    /// The key, which survives a change of the name.
+    pub id: Uuid,
     /// Unique on the node.
     pub name: AppName,
     /// RFC 3339.
@@ -37,6 +40,13 @@ pub trait AppStore {
     ///
     /// [`StoreError::NoApp`] if the app does not exist.
     fn app(&self, name: &AppName) -> Result<AppRecord, StoreError>;
+
+    /// Returns the app with a key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoAppId`] if no app has it.
+    fn app_by_id(&self, id: Uuid) -> Result<AppRecord, StoreError>;
 
     /// Deletes an app with all its records.
     ///

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use corundum_abi::names::AppName;
+use uuid::Uuid;
 
 use crate::error::StoreError;
 
@@ -50,6 +51,8 @@ impl fmt::Debug for PrivateKey {
 /// A certificate of an app.
 #[derive(Debug, Clone)]
 pub struct CertRecord {
+    /// The key, which survives a replacement of the certificate.
+    pub id: Uuid,
     /// Unique on the node.
     pub name: String,
     /// The source of the certificate.
@@ -58,7 +61,9 @@ pub struct CertRecord {
     pub chain: String,
     /// The leaf's private key.
     pub key: PrivateKey,
-    /// RFC 3339.
+    /// When the first certificate of this name was added, in RFC 3339.
+    pub created_at: String,
+    /// When the certificate was last replaced, in RFC 3339.
     pub updated_at: String,
 }
 

@@ -2,6 +2,7 @@
 
 use corundum_abi::names::AppName;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::domain_name::DomainName;
 use crate::error::StoreError;
@@ -9,6 +10,8 @@ use crate::error::StoreError;
 /// A domain of an app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainRecord {
+    /// The key.
+    pub id: Uuid,
     /// The host name or wildcard, unique on the node.
     pub hostname: DomainName,
     /// RFC 3339.

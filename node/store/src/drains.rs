@@ -3,14 +3,15 @@
 use std::fmt;
 
 use corundum_abi::names::AppName;
+use uuid::Uuid;
 
 use crate::error::StoreError;
 
 /// A log drain. Its URL may hold a password, so printing the record leaves it out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DrainRecord {
-    /// A UUID.
-    pub id: String,
+    /// The key.
+    pub id: Uuid,
     /// The URL as its owner gave it.
     pub url: String,
     /// The name by which a receiver knows the drain, `d.UUID`.
@@ -41,7 +42,7 @@ pub trait DrainStore {
     /// # Errors
     ///
     /// The store cannot be written.
-    fn remove_drain(&self, app: &AppName, id: &str) -> Result<usize, StoreError>;
+    fn remove_drain(&self, app: &AppName, id: Uuid) -> Result<usize, StoreError>;
 
     /// Returns an app's drains, oldest first.
     ///

@@ -1,6 +1,7 @@
 //! Errors of the store, and the question whose fault an error is.
 
 use corundum_abi::names::{AppName, ReleaseVersion};
+use uuid::Uuid;
 
 use crate::domain_name::DomainName;
 
@@ -61,6 +62,12 @@ pub enum StoreError {
     /// The app does not exist.
     #[error("Couldn't find that app: {0}")]
     NoApp(AppName),
+    /// No app has the key.
+    #[error("Couldn't find that app: {0}")]
+    NoAppId(Uuid),
+    /// No token has the key.
+    #[error("Couldn't find that authorization: {0}")]
+    NoToken(Uuid),
     /// The release does not exist.
     #[error("Couldn't find that release: {0}")]
     NoRelease(ReleaseVersion),
@@ -69,9 +76,12 @@ pub enum StoreError {
 impl HasFault for StoreError {
     fn fault(&self) -> Fault {
         match self {
-            Self::NoApp(_) | Self::NoRelease(_) | Self::NoDomain(_) | Self::NoCert(_) => {
-                Fault::NotFound
-            }
+            Self::NoApp(_)
+            | Self::NoAppId(_)
+            | Self::NoRelease(_)
+            | Self::NoDomain(_)
+            | Self::NoCert(_)
+            | Self::NoToken(_) => Fault::NotFound,
             Self::Taken(_) | Self::DomainTaken(..) | Self::CertTaken(_) => Fault::Client,
             Self::Sqlite(_) | Self::Migration(_) | Self::File(_) | Self::Value(_) | Self::Newer => {
                 Fault::Node

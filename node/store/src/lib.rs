@@ -1,4 +1,5 @@
-//! The node's records: apps, releases, config vars, domains, certificates, log drains, settings and access tokens.
+//! The node's records: its account and access tokens, apps, builds, releases, config vars, domains, certificates, log
+//! drains and settings.
 //!
 //! Each resource has a file with its record and a trait that reads and writes it; [`Store`] is all of these traits
 //! together. [`SqliteStore`] keeps the records of one node in a file. A store that several nodes share is another
@@ -9,8 +10,10 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod acme;
 mod apps;
+mod builds;
 mod certs;
 mod domain_name;
 mod domains;
@@ -23,8 +26,10 @@ mod store;
 mod time;
 mod tokens;
 
+pub use account::{AccountRecord, AccountStore};
 pub use acme::{AcmeAttempts, AcmeStore};
 pub use apps::{AppRecord, AppStore};
+pub use builds::{BuildRecord, BuildResult, BuildState, BuildStore};
 pub use certs::{CertOrigin, CertRecord, CertStore, PrivateKey};
 pub use domain_name::{DomainName, InvalidDomainName};
 pub use domains::{DomainRecord, DomainStore};
@@ -35,4 +40,4 @@ pub use settings::{SettingStore, SettingValues};
 pub use sqlite::SqliteStore;
 pub use store::Store;
 pub use time::now;
-pub use tokens::TokenStore;
+pub use tokens::{NewToken, TokenRecord, TokenStore};

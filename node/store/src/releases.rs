@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_compiler::slug::SlugDescription;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::StoreError;
 
@@ -14,6 +15,8 @@ pub type ConfigVars = BTreeMap<String, String>;
 /// A release.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReleaseRecord {
+    /// The key, which [`ReleaseStore::add_release`] assigns.
+    pub id: Uuid,
     /// Numbered by app, from 1.
     pub version: ReleaseVersion,
     /// The change that made the release, such as "Deploy 1a2b3c4d".
@@ -46,7 +49,7 @@ pub trait ReleaseStore {
     /// The store cannot be written.
     fn set_config(&self, app: &AppName, config: &ConfigVars) -> Result<(), StoreError>;
 
-    /// Adds a release with its config vars in one transaction and returns it with its version. From then on it is the
+    /// Adds a release with its config vars in one transaction and returns it with its key and its version. From then on it is the
     /// app's current release.
     ///
     /// # Errors

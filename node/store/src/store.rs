@@ -1,7 +1,9 @@
 //! The interface of a store as a whole.
 
+use crate::account::AccountStore;
 use crate::acme::AcmeStore;
 use crate::apps::AppStore;
+use crate::builds::BuildStore;
 use crate::certs::CertStore;
 use crate::domains::DomainStore;
 use crate::drains::DrainStore;
@@ -11,8 +13,10 @@ use crate::tokens::TokenStore;
 
 /// All records of a node. Every type that implements the traits of the single resources is a store.
 pub trait Store:
-    AcmeStore
+    AccountStore
+    + AcmeStore
     + AppStore
+    + BuildStore
     + CertStore
     + DomainStore
     + DrainStore
@@ -25,8 +29,10 @@ pub trait Store:
 }
 
 impl<T> Store for T where
-    T: AcmeStore
+    T: AccountStore
+        + AcmeStore
         + AppStore
+        + BuildStore
         + CertStore
         + DomainStore
         + DrainStore

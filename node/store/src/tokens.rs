@@ -1,20 +1,64 @@
-//! Access tokens of the API, kept as hashes.
+//! Access tokens of the API. The store keeps their hashes, never the tokens.
+
+use uuid::Uuid;
 
 use crate::error::StoreError;
 
+/// A token that was issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// The key.
+    pub id: Uuid,
+    /// The purpose of the token, for people.
+    pub description: String,
+    /// The first and the last characters of the token with asterisks between them, so that its owner can tell it apart.
+    pub abridged: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// When the token expires, in RFC 3339 with whole seconds in UTC; none if it does not.
+    pub expires_at: Option<String>,
+}
+
+/// A token to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewToken {
+    /// The SHA-256 of the token in hexadecimal.
+    pub hash: String,
+    /// The purpose of the token, for people.
+    pub description: String,
+    /// The first and the last characters of the token with asterisks between them.
+    pub abridged: String,
+    /// When the token expires, in RFC 3339 with whole seconds in UTC; none if it does not.
+    pub expires_at: Option<String>,
+}
+
 /// Reads and writes access tokens. Hashes are compared, so the time of a comparison reveals nothing of a token.
 pub trait TokenStore {
-    /// Adds a token by its hash.
+    /// Adds a token.
     ///
     /// # Errors
     ///
     /// The store cannot be written.
-    fn add_token(&self, hash: &str) -> Result<(), StoreError>;
+    fn add_token(&self, token: &NewToken) -> Result<TokenRecord, StoreError>;
 
-    /// Returns whether a token with this hash was issued.
+    /// Returns whether a token with this hash was issued and has not expired.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
     fn has_token(&self, hash: &str) -> Result<bool, StoreError>;
+
+    /// Returns all tokens, oldest first, with expired ones.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+
+    /// Revokes a token and returns its record.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoToken`] if no token has the key.
+    fn remove_token(&self, id: Uuid) -> Result<TokenRecord, StoreError>;
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use corundum_store::NewToken;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
@@ -42,7 +43,12 @@ pub(crate) fn login(platform: &Platform, ends: Ends, request: &Request<Incoming>
         return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", message));
     }
     let token = secret::new();
-    platform.store().add_token(&hash(&token))?;
+    platform.store().add_token(&NewToken {
+        hash: hash(&token),
+        description: "corundum login".to_owned(),
+        abridged: abridged(&token),
+        expires_at: None,
+    })?;
     ok(&json!({"token": token}))
 }
 
@@ -109,6 +115,17 @@ fn shown(address: SocketAddr) -> [String; 2] {
             [text.clone(), text]
         }
     }
+}
+
+/// Returns the first and the last characters of a token, so that its owner can tell it apart in a listing. The ten
+/// asterisks between them are those of the Platform API, by which clients recognise their own token.
+fn abridged(token: &str) -> String {
+    let first: String = token.chars().take(4).collect();
+    let last: String = token
+        .chars()
+        .skip(token.chars().count().saturating_sub(4))
+        .collect();
+    format!("{first}**********{last}")
 }
 
 fn hash(token: &str) -> String {

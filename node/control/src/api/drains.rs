@@ -64,9 +64,8 @@ fn add(platform: &Platform, app: &AppName, url: &str) -> Answer {
 fn remove(platform: &Platform, app: &AppName, which: &str) -> Answer {
     let drains = platform.store().drains(app)?;
     let is = |drain: &&DrainRecord| {
-        [&drain.url, &drain.token, &drain.id]
-            .iter()
-            .any(|name| *name == which)
+        [&drain.url, &drain.token].iter().any(|name| *name == which)
+            || drain.id.to_string() == which
             || shown_url(drain) == which
     };
     let found: Vec<&DrainRecord> = drains.iter().filter(is).collect();
@@ -82,8 +81,8 @@ fn remove(platform: &Platform, app: &AppName, which: &str) -> Answer {
             ));
         }
     };
-    platform.store().remove_drain(app, &record.id)?;
-    platform.drains().stop(&record.id);
+    platform.store().remove_drain(app, record.id)?;
+    platform.drains().stop(record.id);
     let line = format!("Remove drain {}", shown_url(record));
     platform.logs().add(app, "corundum[api]", &line);
     ok(&shown(record))

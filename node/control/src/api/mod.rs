@@ -35,7 +35,7 @@ use crate::apps::config_vars as config;
 use crate::apps::config_vars::Changes;
 use crate::git::http_backend as git;
 use crate::platform::{MAX_FORMATION, Platform};
-use corundum_store::StoreError;
+use corundum_store::{Fault, HasFault, StoreError};
 
 /// A response's body.
 pub(crate) type ApiBody = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -98,19 +98,11 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        let (status, id) = match &error {
-            StoreError::NoApp(_)
-            | StoreError::NoRelease(_)
-            | StoreError::NoDomain(_)
-            | StoreError::NoCert(_) => (StatusCode::NOT_FOUND, "not_found"),
-            StoreError::Taken(_) | StoreError::DomainTaken(..) | StoreError::CertTaken(_) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_params")
-            }
-            StoreError::Sqlite(_)
-            | StoreError::Migration(_)
-            | StoreError::File(_)
-            | StoreError::Value(_)
-            | StoreError::Newer => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        let (status, id) = match error.fault() {
+            Fault::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Fault::Client => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_params"),
+            Fault::Conflict => (StatusCode::CONFLICT, "busy"),
+            Fault::Node => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         Self::new(status, id, error.to_string())
     }

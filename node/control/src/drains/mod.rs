@@ -18,6 +18,7 @@ use corundum_abi::names::AppName;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::task::AbortHandle;
+use uuid::Uuid;
 
 pub(crate) use self::connection::Policy;
 pub use self::connection::Private;
@@ -38,7 +39,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// The drains that run, by their identifiers.
 pub(crate) struct Drains {
     policy: Policy,
-    running: Mutex<HashMap<String, AbortHandle>>,
+    running: Mutex<HashMap<Uuid, AbortHandle>>,
 }
 
 impl Drains {
@@ -53,24 +54,24 @@ impl Drains {
     /// Begins to send an app's log on, on the runtime that this is called on.
     pub(crate) fn start(&self, logs: &Logs, app: &AppName, record: &DrainRecord) {
         let Ok(target) = record.url.parse() else {
-            return tracing::error!(%app, drain = record.id, "the drain's URL is not understood");
+            return tracing::error!(%app, drain = %record.id, "the drain's URL is not understood");
         };
         let (_, lines) = logs.follow(app, 0);
         let delivery = Delivery::new(target, self.policy.clone(), record.token.clone());
         let handle = tokio::spawn(run(app.clone(), delivery, lines)).abort_handle();
-        if let Some(old) = self.running().insert(record.id.clone(), handle) {
+        if let Some(old) = self.running().insert(record.id, handle) {
             old.abort();
         }
     }
 
     /// Ends a drain. What it has not sent yet is lost.
-    pub(crate) fn stop(&self, id: &str) {
-        if let Some(handle) = self.running().remove(id) {
+    pub(crate) fn stop(&self, id: Uuid) {
+        if let Some(handle) = self.running().remove(&id) {
             handle.abort();
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Uuid, AbortHandle>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,9 +1,11 @@
 //! Apps.
 
 use corundum_abi::names::AppName;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::types::Type;
+use rusqlite::{OptionalExtension, Row, params};
+use uuid::Uuid;
 
-use super::SqliteStore;
+use super::{SqliteStore, uuid_at};
 use crate::apps::{AppRecord, AppStore};
 use crate::error::StoreError;
 use crate::time::now;
@@ -11,13 +13,14 @@ use crate::time::now;
 impl AppStore for SqliteStore {
     fn create_app(&self, name: &AppName, formation: u32) -> Result<AppRecord, StoreError> {
         let app = AppRecord {
+            id: Uuid::new_v4(),
             name: name.clone(),
             created_at: now(),
             formation,
         };
         let inserted = self.connection().execute(
-            "insert or ignore into apps values (?1, ?2, ?3)",
-            params![name.as_str(), app.created_at, formation],
+            "insert or ignore into apps (name, created_at, formation, id) values (?1, ?2, ?3, ?4)",
+            params![name.as_str(), app.created_at, formation, app.id.to_string()],
         )?;
         if inserted == 0 {
             Err(StoreError::Taken(name.clone()))
@@ -29,39 +32,30 @@ impl AppStore for SqliteStore {
     fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {
         let connection = self.connection();
         let mut statement =
-            connection.prepare("select name, created_at, formation from apps order by name")?;
-        let rows = statement.query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
-        })?;
-        let mut apps = Vec::new();
-        for row in rows {
-            let (name, created_at, formation) = row?;
-            if let Ok(name) = name.parse() {
-                apps.push(AppRecord {
-                    name,
-                    created_at,
-                    formation,
-                });
-            }
-        }
-        Ok(apps)
+            connection.prepare("select id, name, created_at, formation from apps order by name")?;
+        let rows = statement.query_map([], record)?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn app(&self, name: &AppName) -> Result<AppRecord, StoreError> {
         let connection = self.connection();
         let found = connection.query_row(
-            "select created_at, formation from apps where name = ?1",
+            "select id, name, created_at, formation from apps where name = ?1",
             [name.as_str()],
-            |row| {
-                Ok(AppRecord {
-                    name: name.clone(),
-                    created_at: row.get(0)?,
-                    formation: row.get(1)?,
-                })
-            },
+            record,
         );
         let found = found.optional()?;
         found.ok_or_else(|| StoreError::NoApp(name.clone()))
+    }
+
+    fn app_by_id(&self, id: Uuid) -> Result<AppRecord, StoreError> {
+        let connection = self.connection();
+        let found = connection.query_row(
+            "select id, name, created_at, formation from apps where id = ?1",
+            [id.to_string()],
+            record,
+        );
+        found.optional()?.ok_or(StoreError::NoAppId(id))
     }
 
     fn delete_app(&self, name: &AppName) -> Result<(), StoreError> {
@@ -84,5 +78,36 @@ impl AppStore for SqliteStore {
         } else {
             Ok(())
         }
+    }
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<AppRecord> {
+    let name: AppName = row.get_ref(1)?.as_str()?.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error))
+    })?;
+    Ok(AppRecord {
+        id: uuid_at(row, 0)?,
+        name,
+        created_at: row.get(2)?,
+        formation: row.get(3)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_is_found_by_key_and_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("db")).unwrap();
+        let name: AppName = "one-app".parse().unwrap();
+        let created = store.create_app(&name, 3).unwrap();
+        assert_eq!(store.app(&name).unwrap().id, created.id);
+        assert_eq!(store.app_by_id(created.id).unwrap().name, name);
+        assert!(matches!(
+            store.app_by_id(Uuid::nil()),
+            Err(StoreError::NoAppId(_))
+        ));
     }
 }

@@ -2,8 +2,9 @@
 
 use corundum_abi::names::AppName;
 use rusqlite::{Row, params};
+use uuid::Uuid;
 
-use super::SqliteStore;
+use super::{SqliteStore, uuid_at};
 use crate::certs::{CertOrigin, CertRecord, CertStore, PrivateKey};
 use crate::error::StoreError;
 use crate::time::now;
@@ -18,7 +19,8 @@ impl CertStore for SqliteStore {
         key: &PrivateKey,
     ) -> Result<(), StoreError> {
         let put = self.connection().execute(
-            "insert into certs values (?1, ?2, ?3, ?4, ?5, ?6) on conflict (name) do update \
+            "insert into certs (name, app, origin, chain, key, updated_at, created_at, id) \
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7) on conflict (name) do update \
              set origin = ?3, chain = ?4, key = ?5, updated_at = ?6 where app = ?2",
             params![
                 name,
@@ -26,7 +28,8 @@ impl CertStore for SqliteStore {
                 origin.as_str(),
                 chain,
                 key.expose(),
-                now()
+                now(),
+                Uuid::new_v4().to_string()
             ],
         )?;
         match put {
@@ -49,7 +52,7 @@ impl CertStore for SqliteStore {
     fn certs(&self, app: &AppName) -> Result<Vec<CertRecord>, StoreError> {
         let connection = self.connection();
         let mut statement = connection.prepare(
-            "select name, origin, chain, key, updated_at from certs where app = ?1 order by name",
+            "select name, origin, chain, key, updated_at, created_at, id from certs where app = ?1 order by name",
         )?;
         let rows = statement.query_map([app.as_str()], record)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -62,10 +65,12 @@ fn record(row: &Row<'_>) -> rusqlite::Result<CertRecord> {
         _ => CertOrigin::Added,
     };
     Ok(CertRecord {
+        id: uuid_at(row, 6)?,
         name: row.get(0)?,
         origin,
         chain: row.get(2)?,
         key: PrivateKey::new(row.get(3)?),
+        created_at: row.get(5)?,
         updated_at: row.get(4)?,
     })
 }

@@ -2,8 +2,9 @@
 
 use corundum_abi::names::AppName;
 use rusqlite::{OptionalExtension, params};
+use uuid::Uuid;
 
-use super::SqliteStore;
+use super::{SqliteStore, uuid_at};
 use crate::domain_name::DomainName;
 use crate::domains::{DomainRecord, DomainStore};
 use crate::error::StoreError;
@@ -12,13 +13,19 @@ use crate::time::now;
 impl DomainStore for SqliteStore {
     fn add_domain(&self, app: &AppName, host: &DomainName) -> Result<DomainRecord, StoreError> {
         let record = DomainRecord {
+            id: Uuid::new_v4(),
             hostname: host.clone(),
             created_at: now(),
         };
         let connection = self.connection();
         let added = connection.execute(
-            "insert or ignore into domains values (?1, ?2, ?3)",
-            params![host.as_str(), app.as_str(), record.created_at],
+            "insert or ignore into domains (host, app, created_at, id) values (?1, ?2, ?3, ?4)",
+            params![
+                host.as_str(),
+                app.as_str(),
+                record.created_at,
+                record.id.to_string()
+            ],
         )?;
         if added == 1 {
             return Ok(record);
@@ -51,15 +58,16 @@ impl DomainStore for SqliteStore {
     fn domains(&self, app: &AppName) -> Result<Vec<DomainRecord>, StoreError> {
         let connection = self.connection();
         let mut statement = connection
-            .prepare("select host, created_at from domains where app = ?1 order by host")?;
+            .prepare("select host, created_at, id from domains where app = ?1 order by host")?;
         let rows = statement.query_map([app.as_str()], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?))
+            Ok((row.get::<_, String>(0)?, row.get(1)?, uuid_at(row, 2)?))
         })?;
         let mut domains = Vec::new();
         for row in rows {
-            let (host, created_at) = row?;
+            let (host, created_at, id) = row?;
             if let Ok(hostname) = host.parse() {
                 domains.push(DomainRecord {
+                    id,
                     hostname,
                     created_at,
                 });

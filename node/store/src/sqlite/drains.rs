@@ -2,8 +2,9 @@
 
 use corundum_abi::names::AppName;
 use rusqlite::params;
+use uuid::Uuid;
 
-use super::SqliteStore;
+use super::{SqliteStore, uuid_at};
 use crate::drains::{DrainRecord, DrainStore};
 use crate::error::StoreError;
 use crate::time::now;
@@ -11,15 +12,15 @@ use crate::time::now;
 impl DrainStore for SqliteStore {
     fn add_drain(&self, app: &AppName, url: &str) -> Result<DrainRecord, StoreError> {
         let record = DrainRecord {
-            id: uuid::Uuid::new_v4().to_string(),
+            id: Uuid::new_v4(),
             url: url.to_owned(),
-            token: format!("d.{}", uuid::Uuid::new_v4()),
+            token: format!("d.{}", Uuid::new_v4()),
             created_at: now(),
         };
         self.connection().execute(
-            "insert into drains values (?1, ?2, ?3, ?4, ?5)",
+            "insert into drains (id, app, url, token, created_at) values (?1, ?2, ?3, ?4, ?5)",
             params![
-                record.id,
+                record.id.to_string(),
                 app.as_str(),
                 record.url,
                 record.token,
@@ -29,11 +30,11 @@ impl DrainStore for SqliteStore {
         Ok(record)
     }
 
-    fn remove_drain(&self, app: &AppName, id: &str) -> Result<usize, StoreError> {
+    fn remove_drain(&self, app: &AppName, id: Uuid) -> Result<usize, StoreError> {
         let connection = self.connection();
         Ok(connection.execute(
             "delete from drains where id = ?1 and app = ?2",
-            [id, app.as_str()],
+            [id.to_string().as_str(), app.as_str()],
         )?)
     }
 
@@ -43,7 +44,7 @@ impl DrainStore for SqliteStore {
             .prepare("select id, url, token, created_at from drains where app = ?1 order by created_at, rowid")?;
         let rows = statement.query_map([app.as_str()], |row| {
             Ok(DrainRecord {
-                id: row.get(0)?,
+                id: uuid_at(row, 0)?,
                 url: row.get(1)?,
                 token: row.get(2)?,
                 created_at: row.get(3)?,

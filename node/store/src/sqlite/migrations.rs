@@ -5,6 +5,15 @@ use rusqlite_migration::{Error, M, MigrationDefinitionError, Migrations};
 
 use crate::error::StoreError;
 
+/// An expression that makes a UUID of version 4 for each row.
+macro_rules! uuid_v4 {
+    () => {
+        "lower(hex(randomblob(4))) || '-' || lower(hex(randomblob(2))) || '-4' || \
+         substr(lower(hex(randomblob(2))), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || \
+         substr(lower(hex(randomblob(2))), 2) || '-' || lower(hex(randomblob(6)))"
+    };
+}
+
 /// All migrations in order. The store's `user_version` counts those that have run. A migration that has been released
 /// never changes; a change of the schema is a further migration.
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
@@ -47,6 +56,36 @@ const STEPS: &[M<'_>] = &[
         url text not null, token text not null, created_at text not null) strict;
      create index drains_of_app on drains (app);",
     ),
+    // Keys beside names, an account, builds, and tokens that can be listed. SQLite makes the keys of existing records:
+    // UUIDs of version 4 (RFC 9562 section 5.4).
+    M::up(concat!(
+        "alter table apps add column id text not null default '';
+         update apps set id = ", uuid_v4!(), ";
+         create unique index apps_by_id on apps (id);
+         alter table releases add column id text not null default '';
+         update releases set id = ", uuid_v4!(), ";
+         create unique index releases_by_id on releases (id);
+         alter table domains add column id text not null default '';
+         update domains set id = ", uuid_v4!(), ";
+         create unique index domains_by_id on domains (id);
+         alter table certs add column id text not null default '';
+         alter table certs add column created_at text not null default '';
+         update certs set created_at = updated_at, id = ", uuid_v4!(), ";
+         create unique index certs_by_id on certs (id);
+         alter table tokens add column id text not null default '';
+         alter table tokens add column description text not null default 'corundum login';
+         alter table tokens add column abridged text not null default '**********';
+         alter table tokens add column expires_at text;
+         update tokens set id = ", uuid_v4!(), ";
+         create unique index tokens_by_id on tokens (id);
+         create table accounts (id text primary key, email text not null, created_at text not null) strict;
+         insert into accounts values (", uuid_v4!(), ", 'owner@localhost', strftime('%Y-%m-%dT%H:%M:%SZ'));
+         create table builds (
+            id text primary key, app text not null references apps (name) on delete cascade on update cascade,
+            status text not null, git_commit text not null, slug text, release integer,
+            created_at text not null, updated_at text not null, output text not null) strict;
+         create index builds_of_app on builds (app);"
+    )),
 ];
 
 /// Runs the migrations that the store has not seen, each in a transaction.
@@ -67,6 +106,10 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use uuid::Uuid;
+
     use super::*;
 
     /// The tables of the first released version, as it wrote them to a file.
@@ -91,13 +134,22 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(FIRST_VERSION).unwrap();
         connection
-            .execute_batch("pragma user_version = 1; insert into apps values ('one', 'now', 1);")
+            .execute_batch("pragma user_version = 1; insert into apps values ('one', 'now', 1), ('two', 'now', 1);")
             .unwrap();
         migrate(&mut connection).unwrap();
         migrate(&mut connection).unwrap();
         connection
-            .execute_batch("insert into domains values ('a.example', 'one', 'now')")
+            .execute_batch("insert into domains (host, app, created_at, id) values ('a.example', 'one', 'now', 'x')")
             .unwrap();
+        let mut statement = connection.prepare("select id from apps").unwrap();
+        let ids = statement
+            .query_map([], |row| row.get::<_, String>(0))
+            .unwrap();
+        let ids: BTreeSet<Uuid> = ids.map(|id| id.unwrap().parse().unwrap()).collect();
+        assert!(
+            ids.len() == 2 && ids.iter().all(|id| id.get_version_num() == 4),
+            "{ids:?}"
+        );
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! One connection behind a lock serves all threads. The control plane reads and writes a few records at a time, and no
 //! request to an app reads the store.
 
+mod account;
 mod acme;
 mod apps;
+mod builds;
 mod certs;
 mod domains;
 mod drains;
@@ -17,7 +19,9 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::Connection;
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row};
+use uuid::Uuid;
 
 use crate::error::StoreError;
 
@@ -56,4 +60,12 @@ impl SqliteStore {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads a column that holds a UUID.
+fn uuid_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    let text = row.get_ref(column)?.as_str()?;
+    Uuid::try_parse(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
 }

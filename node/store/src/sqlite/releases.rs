@@ -2,8 +2,9 @@
 
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
 use rusqlite::{OptionalExtension, Transaction, params};
+use uuid::Uuid;
 
-use super::SqliteStore;
+use super::{SqliteStore, uuid_at};
 use crate::error::StoreError;
 use crate::releases::{ConfigVars, ReleaseRecord, ReleaseStore};
 
@@ -12,7 +13,7 @@ impl SqliteStore {
     fn newest_releases(&self, app: &AppName, count: i64) -> Result<Vec<ReleaseRecord>, StoreError> {
         let connection = self.connection();
         let mut statement = connection.prepare(
-            "select version, description, created_at, git_commit, slug, image, about from releases \
+            "select version, description, created_at, git_commit, slug, image, about, id from releases \
              where app = ?1 order by version desc limit ?2",
         )?;
         let mut rows = statement.query(params![app.as_str(), count])?;
@@ -21,6 +22,7 @@ impl SqliteStore {
             let slug: String = row.get(4)?;
             let Ok(slug) = slug.parse() else { continue };
             releases.push(ReleaseRecord {
+                id: uuid_at(row, 7)?,
                 version: ReleaseVersion(row.get(0)?),
                 description: row.get(1)?,
                 created_at: row.get(2)?,
@@ -63,8 +65,10 @@ impl ReleaseStore for SqliteStore {
             |row| row.get(0),
         )?;
         release.version = ReleaseVersion(version);
+        release.id = Uuid::new_v4();
         transaction.execute(
-            "insert into releases values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "insert into releases (app, version, description, created_at, git_commit, slug, image, about, config, id) \
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 app.as_str(),
                 version,
@@ -75,6 +79,7 @@ impl ReleaseStore for SqliteStore {
                 release.image,
                 serde_json::to_string(&release.about)?,
                 serde_json::to_string(config)?,
+                release.id.to_string(),
             ],
         )?;
         write_config(&transaction, app, config)?;
@@ -158,6 +163,7 @@ mod tests {
 
     fn release(slug: char) -> ReleaseRecord {
         ReleaseRecord {
+            id: Uuid::nil(),
             version: ReleaseVersion(0),
             description: "Deploy".into(),
             created_at: now(),
@@ -213,6 +219,8 @@ mod tests {
             .map(|r| r.version.0)
             .collect();
         assert_eq!(versions, [2, 1]);
+        let ids: Vec<Uuid> = store.releases(&app).unwrap().iter().map(|r| r.id).collect();
+        assert!(ids[0] != ids[1] && !ids.contains(&Uuid::nil()), "{ids:?}");
         assert_eq!(store.config(&app).unwrap(), config);
         assert_eq!(
             store.release_config(&app, ReleaseVersion(1)).unwrap(),
