@@ -1,55 +1,57 @@
-//! The boot of a release: the app is loaded once, its memory written as an image, and one request tried on a copy.
+//! The boot of a release: the app is loaded once, its memory is written as an image, and a copy serves one trial request.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-pub use corundum_abi::app_options::WarmUp;
-use corundum_exchange::RequestBody;
+use corundum_exchange::{RequestBody, RequestUsage};
 use corundum_pack::archive::Archive;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tracing::Instrument;
 
-use crate::dyno::{Dyno, Failure, StartError};
+use crate::dyno::{CallError, Dyno, StartError};
 use crate::engine::Engine;
-use crate::exchange::{Progress, Request};
-use crate::image::{Description, Image, ImageError, changed_pages};
-use crate::log::{Discard, LogSink};
+use crate::image::{Image, ImageDescription, ImageError, changed_pages};
+use crate::log::{DiscardLog, LogSink};
 use crate::os::{Filesystem, Process, TmpLimits};
-use crate::pack::Pack;
-use crate::sample;
+use crate::pack::linked::Pack;
+use crate::request::{DynoRequest, RequestProgress};
+use crate::sample_request;
 
-/// Requests that warm an image: the first fills caches, the second those that only a repetition fills.
+pub use corundum_abi::app_options::WarmUp;
+
+/// Requests that warm an image: the first fills caches, the others fill those that only a repetition fills.
 const SAMPLES: usize = 3;
 
-/// What is booted.
-pub struct App {
-    /// Its files; none for a command that needs no app.
+/// An app's process that is to be booted.
+pub struct AppProcess {
+    /// Files of the app; `None` for a command that needs no app.
     pub slug: Option<Arc<Archive>>,
-    /// The process type's command.
+    /// Command of the process type.
     pub arguments: Arc<[String]>,
     /// Config vars and the platform's defaults.
     pub environ: Arc<[(String, String)]>,
 }
 
-/// The requests that an app is warmed and tried with.
-pub struct Samples {
-    /// Where the app will be served: a host name that may have a port.
+/// The requests that warm and try an app.
+pub struct SampleRequests {
+    /// Host name of the app, optionally with a port.
     pub host: String,
-    /// Whether the image is to be warm.
+    /// Whether the app serves sample requests before its image is written.
     pub warm_up: WarmUp,
 }
 
-/// Bounds of a boot.
+/// Limits of a boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootLimits {
-    /// For the app to load (R10). Heroku's boot timeout.
+    /// Time for the app to load (R10). Heroku's boot timeout.
     pub boot: Duration,
-    /// For a sample request; one that takes longer is given up.
+    /// Time for a sample request; a longer one is abandoned.
     pub sample: Duration,
-    /// Bytes that a command may print where its output is wanted whole.
+    /// Bytes that [`run_command`] collects.
     pub output: usize,
 }
 
@@ -64,22 +66,22 @@ impl Default for BootLimits {
     }
 }
 
-/// A release that cannot be booted.
+/// A release cannot be booted.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
-    /// The app's fault: it did not load. Its own words are in the log.
+    /// The app did not load, which is the app's fault. Its own messages are in the log.
     #[error("{}", not_loaded(.0))]
-    App(Failure),
-    /// It took too long.
+    App(CallError),
+    /// The app took too long.
     #[error("the app did not boot within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// It asked for more memory than a dyno has.
+    /// The app asked for more memory than a dyno has.
     #[error("the app needs more than a dyno's {} MB of memory to boot", .0 >> 20)]
     Memory(usize),
-    /// A command printed more than is wanted.
+    /// A command printed more than the limit.
     #[error("the command printed more than {} MB", .0 >> 20)]
     Output(usize),
-    /// No dyno could be made.
+    /// The dyno could not be created.
     #[error(transparent)]
     Start(#[from] StartError),
     /// The image could not be written.
@@ -87,19 +89,19 @@ pub enum BootError {
     Image(#[from] ImageError),
 }
 
-fn not_loaded(failure: &Failure) -> String {
-    match failure {
-        Failure::Status(_) => "the app did not load: what it said stands above".to_owned(),
-        failure => format!("the app {failure} while it was loading"),
+fn not_loaded(error: &CallError) -> String {
+    match error {
+        CallError::Status(_) => "the app did not load: see its output above".to_owned(),
+        error => format!("the app {error} while it was loading"),
     }
 }
 
-/// A booted release.
+/// Result of a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Booted {
-    /// Time the app took to load.
+pub struct BootReport {
+    /// Time that the app took to load.
     pub boot: Duration,
-    /// Bytes of its memory.
+    /// Bytes of the booted app's memory.
     pub memory: usize,
 }
 
@@ -107,17 +109,16 @@ pub struct Booted {
 ///
 /// # Errors
 ///
-/// [`BootError`]; nothing is left at `path` then.
+/// Returns a [`BootError`] if the app does not load or the image cannot be written. Nothing is left at `path` then.
 pub async fn boot(
     engine: &Engine,
     pack: &Pack,
-    app: &App,
-    samples: &Samples,
+    app: &AppProcess,
+    samples: &SampleRequests,
     limits: &BootLimits,
     log: Arc<dyn LogSink>,
     path: &Path,
-) -> Result<Booted, BootError> {
-    let started = Instant::now();
+) -> Result<BootReport, BootError> {
     let boot = Boot {
         engine,
         pack,
@@ -126,69 +127,85 @@ pub async fn boot(
         limits,
         now: SystemTime::now(),
     };
-    let count = match samples.warm_up {
-        WarmUp::Requests => SAMPLES,
-        WarmUp::None => 0,
-    };
-    let mut dyno = match boot.load(count, &log).await? {
-        Some(dyno) => dyno,
-        None => {
-            let cold = boot.load(0, &log).await?;
-            cold.ok_or(BootError::Timeout(limits.boot))?
-        }
-    };
-    let duration = started.elapsed();
-    let since = boot.now.duration_since(SystemTime::UNIX_EPOCH);
-    let mut description = Description {
-        pack: pack.manifest().digest.clone(),
-        engine: engine.compatibility_key(),
-        born: since.map_or(0, |since| since.as_secs()),
-        hot_pages: Arc::default(),
-        interrupt: pack.base().interrupt(),
-    };
-    Image::write(engine, &mut dyno, path, &description)?;
-    let image = Image::load(engine, path, &description.pack)?;
-    match boot.try_image(&image, &dyno).await {
-        Ok(pages) => {
-            description.hot_pages = pages.into();
-            Image::describe(path, &description)?;
-        }
-        // The image is as good without: the first requests take their page faults one by one.
-        Err(error) => tracing::debug!(%error, "no trial request"),
-    }
-    Ok(Booted {
-        boot: duration,
-        memory: dyno.memory_bytes(),
-    })
+    let span = tracing::debug_span!("boot", host = samples.host, warm_up = ?samples.warm_up);
+    boot.run(samples.warm_up, &log, path).instrument(span).await
 }
 
-/// A boot that goes on.
+/// A boot under way.
 struct Boot<'a> {
     engine: &'a Engine,
     pack: &'a Pack,
-    app: &'a App,
+    app: &'a AppProcess,
     host: &'a str,
     limits: &'a BootLimits,
     now: SystemTime,
 }
 
 impl Boot<'_> {
-    /// A dyno that has loaded the app and served so many sample requests; none if it does not stand them.
+    async fn run(
+        &self,
+        warm_up: WarmUp,
+        log: &Arc<dyn LogSink>,
+        path: &Path,
+    ) -> Result<BootReport, BootError> {
+        let started = Instant::now();
+        let count = match warm_up {
+            WarmUp::Requests => SAMPLES,
+            WarmUp::None => 0,
+        };
+        let mut dyno = match self.load(count, log).await? {
+            Some(dyno) => dyno,
+            None => {
+                tracing::debug!("sample requests abandoned");
+                let cold = self.load(0, log).await?;
+                cold.ok_or(BootError::Timeout(self.limits.boot))?
+            }
+        };
+        let boot = started.elapsed();
+        tracing::debug!(elapsed = ?boot, memory = dyno.memory_bytes(), "app loaded");
+        let since = self.now.duration_since(SystemTime::UNIX_EPOCH);
+        let mut description = ImageDescription {
+            pack: self.pack.manifest().digest.clone(),
+            engine: self.engine.compatibility_key(),
+            born: since.map_or(0, |since| since.as_secs()),
+            hot_pages: Arc::default(),
+            interrupt: self.pack.base().interrupt(),
+        };
+        Image::write(self.engine, &dyno.snapshot(), path, &description)?;
+        tracing::debug!("image written");
+        let image = Image::load(self.engine, path, &description.pack)?;
+        match self.try_image(&image, &dyno).await {
+            Ok(pages) => {
+                tracing::debug!(hot_pages = pages.len(), "trial request served");
+                description.hot_pages = pages.into();
+                Image::write_description(path, &description)?;
+            }
+            // The image is valid without a trial: dynos then take page faults for these pages one by one.
+            Err(error) => tracing::debug!(%error, "trial request failed"),
+        }
+        Ok(BootReport {
+            boot,
+            memory: dyno.memory_bytes(),
+        })
+    }
+
+    /// Creates a dyno that has loaded the app and served `samples` sample requests. Returns `None` if a sample request
+    /// fails or takes too long.
     async fn load(
         &self,
         samples: usize,
         log: &Arc<dyn LogSink>,
     ) -> Result<Option<Dyno>, BootError> {
         let Self { pack, limits, .. } = *self;
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(RequestProgress::default());
         let log = Arc::new(LoadingLog {
             log: log.clone(),
             progress: progress.clone(),
         });
         let mut dyno = instantiate(self.engine, pack, pack.base(), self.app, self.now, log).await?;
-        let heads = (0..samples).map(|_| sample::head(self.host));
+        let heads = (0..samples).map(|_| sample_request::head(self.host));
         let stuck = async {
-            // The time of a sample begins when it is read; before the first, the app is loading.
+            // The clock of a sample starts when the guest reads it; before the first one, the app is loading.
             while progress
                 .since_moved()
                 .is_none_or(|since| since < limits.sample)
@@ -206,42 +223,43 @@ impl Boot<'_> {
             Ok(Err(_)) if dyno.reached_memory_limit().is_some() => {
                 Err(BootError::Memory(self.engine.config().memory_limit))
             }
-            Ok(Err(failure)) => Err(BootError::App(failure)),
+            Ok(Err(error)) => Err(BootError::App(error)),
             Err(_) => Err(BootError::Timeout(limits.boot)),
         }
     }
 
-    /// Serves a sample request in a dyno of the new image, to learn which pages a request writes to. What it answers
-    /// does not matter, nor what it logs; it changes nothing but its own memory.
+    /// Serves a sample request in a dyno of the new image, to find the pages that a request writes to.
+    ///
+    /// The response and the log lines of the request are dropped. It changes nothing but the dyno's own memory.
     async fn try_image(
         &self,
         image: &Image,
         booted: &Dyno,
     ) -> Result<Vec<(usize, usize)>, BootError> {
-        let (born, log) = (image.born(), Arc::new(Discard));
+        let (born, log) = (image.booted_at(), Arc::new(DiscardLog));
         let mut dyno = instantiate(self.engine, self.pack, image, self.app, born, log).await?;
         let request = async {
             dyno.restore().await?;
             let (answer, _answered) = oneshot::channel();
-            let request = Request {
-                head: sample::head(self.host),
+            let request = DynoRequest {
+                head: sample_request::head(self.host),
                 body: RequestBody::Empty,
             };
-            dyno.handle(request, answer, Arc::default(), |_, _| ())
-                .await
+            let usage = RequestUsage::default();
+            dyno.handle(request, answer, Arc::default(), &usage).await
         };
         match timeout(self.limits.sample, request).await {
-            Ok(Ok(_)) => Ok(changed_pages(booted.memory(), dyno.memory())),
-            Ok(Err(failure)) => Err(BootError::App(failure)),
+            Ok(Ok(())) => Ok(changed_pages(booted.memory(), dyno.memory())),
+            Ok(Err(error)) => Err(BootError::App(error)),
             Err(_) => Err(BootError::Timeout(self.limits.sample)),
         }
     }
 }
 
-/// Passes on what an app says while it loads, but not what its sample requests say.
+/// Passes on the log of an app while it loads, but not the log of its sample requests.
 struct LoadingLog {
     log: Arc<dyn LogSink>,
-    progress: Arc<Progress>,
+    progress: Arc<RequestProgress>,
 }
 
 impl LogSink for LoadingLog {
@@ -252,21 +270,21 @@ impl LogSink for LoadingLog {
     }
 }
 
-/// Runs a command of the pack to its end, without any app booted, and returns its status and what it printed.
+/// Runs a command of the pack to its end, without booting an app, and returns its status and its output.
 ///
 /// # Errors
 ///
-/// [`BootError`].
-pub async fn run(
+/// Returns a [`BootError`] if the command traps, prints too much or takes too long.
+pub async fn run_command(
     engine: &Engine,
     pack: &Pack,
-    app: &App,
+    app: &AppProcess,
     limits: &BootLimits,
     log: Arc<dyn LogSink>,
 ) -> Result<(i32, Vec<u8>), BootError> {
     let mut dyno = instantiate(engine, pack, pack.base(), app, SystemTime::now(), log).await?;
     let (sender, mut receiver) = mpsc::channel::<Bytes>(4);
-    let gather = async {
+    let collect = async {
         let mut output = Vec::new();
         while let Some(piece) = receiver.recv().await {
             if output.len() + piece.len() > limits.output {
@@ -280,7 +298,7 @@ pub async fn run(
         let input = futures_util::stream::empty().boxed();
         dyno.run(input, sender).await.map_err(BootError::App)
     };
-    let both = async { tokio::try_join!(work, gather) };
+    let both = async { tokio::try_join!(work, collect) };
     timeout(limits.boot, both)
         .await
         .map_err(|_| BootError::Timeout(limits.boot))?
@@ -290,7 +308,7 @@ async fn instantiate(
     engine: &Engine,
     pack: &Pack,
     image: &Image,
-    app: &App,
+    app: &AppProcess,
     born: SystemTime,
     log: Arc<dyn LogSink>,
 ) -> Result<Dyno, StartError> {

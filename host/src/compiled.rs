@@ -1,7 +1,7 @@
-//! Compiled modules on disk: sparse files, each with the digest of its bytes beside it.
+//! Compiled modules on disk: sparse files, each with a second file that holds the digest of its bytes.
 //!
-//! The digest (BLAKE3, some gigabytes a second) tells a damaged or half-written file from a whole one before any of it
-//! is run. It is no protection from somebody who can write to the directory: that is the node's user alone.
+//! The digest (BLAKE3, some gigabytes a second) detects a damaged or partly written file before any of its code runs. It
+//! does not protect against an attacker who can write to the directory; only the node's user can.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -12,24 +12,24 @@ use wasmtime::Module;
 use crate::engine::Engine;
 use crate::native;
 
-/// Runs of zeros of this length become holes.
+/// Bytes of zeros, aligned to this size, that become a hole in the file.
 const HOLE: usize = 64 << 10;
 
 /// A compiled module cannot be written or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum CompiledError {
-    /// There is none.
+    /// The file or its digest does not exist.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
-    /// The bytes are not those that were written, or another engine wrote them.
-    #[error("{} is damaged or of another version", .0.display())]
+    /// The bytes differ from those that were written, or another engine wrote them.
+    #[error("{} is damaged or belongs to another version", .0.display())]
     Damaged(PathBuf),
-    /// The disk.
+    /// Reading or writing failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The module is not valid WebAssembly, or uses what the engine does not support.
@@ -37,11 +37,11 @@ pub enum CompiledError {
     Compile(String),
 }
 
-/// Compiles `wasm` and keeps the result at `path`. Interrupted at any moment, it leaves nothing that loads.
+/// Compiles `wasm` and keeps the result at `path`. A crash at any moment leaves no file that [`load()`] would accept.
 ///
 /// # Errors
 ///
-/// [`CompiledError::Compile`] and [`CompiledError::Io`].
+/// Returns [`CompiledError::Compile`] or [`CompiledError::Io`].
 pub(crate) fn write(engine: &Engine, wasm: &[u8], path: &Path) -> Result<(), CompiledError> {
     let compiled = engine.wasmtime().precompile_module(wasm);
     let compiled = compiled.map_err(|error| CompiledError::Compile(format!("{error:#}")))?;
@@ -54,11 +54,11 @@ pub(crate) fn write(engine: &Engine, wasm: &[u8], path: &Path) -> Result<(), Com
     replace(path, |file| write_sparse(file, &compiled)).map_err(io)
 }
 
-/// Loads what [`write()`] has written.
+/// Loads a module that [`write()`] has written.
 ///
 /// # Errors
 ///
-/// [`CompiledError::Missing`] and [`CompiledError::Damaged`], after which the caller makes it anew.
+/// Returns [`CompiledError::Missing`] or [`CompiledError::Damaged`]; the caller then compiles the module again.
 pub(crate) fn load(engine: &Engine, path: &Path) -> Result<Module, CompiledError> {
     let digest = match fs::read_to_string(digest_path(path)) {
         Ok(digest) => digest,
@@ -73,12 +73,12 @@ pub(crate) fn load(engine: &Engine, path: &Path) -> Result<Module, CompiledError
     }
     drop(bytes);
     native::load_module(engine.wasmtime(), path).map_err(|error| {
-        tracing::debug!(path = %path.display(), error = format!("{error:#}"), "compiled module refused");
+        tracing::debug!(path = %path.display(), error = format!("{error:#}"), "rejected a compiled module");
         CompiledError::Damaged(path.to_owned())
     })
 }
 
-/// The BLAKE3 digest of `bytes` in hexadecimal, computed on all processors: a node's start waits for it.
+/// Returns the BLAKE3 digest of `bytes` in hexadecimal. All processors compute it, because a node's start waits for it.
 pub(crate) fn digest_of(bytes: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update_rayon(bytes);
@@ -89,8 +89,8 @@ fn digest_path(path: &Path) -> PathBuf {
     path.with_added_extension("b3")
 }
 
-/// Writes a file under another name, makes it durable, and gives it its name. Only its owner can read it: images hold
-/// config vars.
+/// Writes a file under a temporary name, syncs it to disk and renames it to `path`. Only its owner can read it, because
+/// images contain config vars.
 pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -124,7 +124,7 @@ mod tests {
     const WASM: &str = r#"(module (memory (export "memory") 100) (data (i32.const 3000000) "x"))"#;
 
     #[test]
-    fn a_damaged_or_half_written_file_is_never_loaded() {
+    fn damaged_or_truncated_file_is_rejected() {
         let engine = Engine::new(EngineConfig::on_demand()).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("m.cwasm");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_take_no_room_on_disk() {
+    fn zeros_take_no_space_on_disk() {
         use std::os::unix::fs::MetadataExt;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sparse");

@@ -1,124 +1,86 @@
 //! One dyno: an image's memory and a pack's code linked together, and the calls of the dyno ABI.
 //!
-//! A dyno does one call at a time. Dropping the future of a call ends the guest in the middle of whatever it does;
-//! the dyno is then good for nothing and must be dropped too.
+//! A dyno runs one call at a time. Dropping the future of a call stops the guest in the middle of its work; the dyno
+//! cannot be used afterwards and must be dropped too.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_abi::exports;
 use corundum_abi::scgi::RequestHead;
-use corundum_exchange::BodyStream;
+use corundum_exchange::{BodyStream, RequestUsage};
 use tokio::sync::{mpsc, oneshot};
-use wasi_common::WasiCtx;
 use wasmtime::{Instance, Memory, Store, TypedFunc};
 
 use crate::engine::Engine;
-use crate::exchange::{Input, Output, OutputError, Progress, Request, Response, SampleOutput};
-use crate::image::Image;
+use crate::guest_state::{CpuTime, GuestState};
+use crate::image::{Image, ImageSnapshot};
 use crate::log::{LineSplitter, LogSink};
-use crate::memory::{MemoryBound, Quota};
+use crate::memory::MemoryBound;
 use crate::native;
 use crate::os::{self, Filesystem};
-use crate::pack::Pack;
+use crate::pack::linked::Pack;
+use crate::request::{DynoRequest, DynoResponse, RequestProgress};
+use crate::stdio::{Input, Output, OutputError, SampleOutput};
 
-/// The status that a guest ended with by `proc_exit`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("exited with status {0}")]
-pub struct Exit(pub i32);
+pub use crate::guest_state::Exit;
 
 /// A dyno could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The engine refused: no free slot, or an image that does not fit the pack.
-    #[error("a dyno could not be instantiated: {0}")]
+    /// The engine has no free slot, or the image does not fit the pack.
+    #[error("cannot instantiate the dyno: {0}")]
     Instantiate(String),
-    /// A module of the pack lacks what the dyno ABI asks for.
-    #[error("the pack does not export {0} as the dyno ABI has it")]
+    /// A module of the pack lacks an export of the dyno ABI.
+    #[error("the pack does not export {0} with the type that the dyno ABI requires")]
     Export(&'static str),
-    /// An argument or variable that cannot be passed.
-    #[error("the environment cannot be passed to the dyno: {0}")]
+    /// An argument or a variable contains a NUL byte.
+    #[error("cannot pass the environment to the dyno: {0}")]
     Environ(String),
 }
 
-/// A call ended without its result. Either way the dyno must be dropped.
+/// A guest's call ended without its result. The dyno must be dropped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum CallError {
     /// The guest called `exit`.
     #[error(transparent)]
     Exit(#[from] Exit),
-    /// The guest trapped, with the engine's words.
+    /// The guest trapped; the text is the engine's message.
     #[error("trapped: {0}")]
     Trap(String),
-    /// The guest returned a status that is not 0.
+    /// The guest returned a status other than 0.
     #[error("returned status {0}")]
     Status(i32),
-    /// The guest returned, but left no response.
+    /// The guest returned but wrote no valid response.
     #[error(transparent)]
     Output(#[from] OutputError),
 }
 
-/// What a dyno holds on the host's side.
-pub(crate) struct State {
-    pub(crate) wasi: WasiCtx,
-    pub(crate) memory: Option<Memory>,
-    pub(crate) input: Input,
-    pub(crate) output: Output,
-    pub(crate) log: LineSplitter,
-    quota: Quota,
-    cpu: Arc<Cpu>,
-    /// See [`corundum_abi::exports::INTERRUPT`]; 0 for none.
-    pub(crate) interrupt: u32,
-    /// The time on the engine's clock when its slice is over.
-    pub(crate) slice_ends: u32,
-}
-
-impl State {
-    /// Nanoseconds the guest has computed.
-    pub(crate) fn cpu_time(&self) -> u64 {
-        let since = self.cpu.since.load(Ordering::Relaxed);
-        let now = if since == 0 {
-            0
-        } else {
-            os::monotonic_now().saturating_sub(since)
-        };
-        self.cpu.total.load(Ordering::Relaxed) + now
-    }
-}
-
-/// Computing time: what is done with, and when the running stretch began.
-#[derive(Default)]
-struct Cpu {
-    total: AtomicU64,
-    since: AtomicU64,
-}
-
 /// A dyno.
 pub struct Dyno {
-    store: Store<State>,
+    store: Store<GuestState>,
     engine: Engine,
     image: Instance,
-    last: Instance,
+    /// The pack's last module, which exports the dyno ABI.
+    exports: Instance,
     memory: Memory,
     handle: TypedFunc<(), i32>,
     filesystem: Arc<Filesystem>,
     hot_pages: Arc<[(usize, usize)]>,
-    cpu: Arc<Cpu>,
+    cpu: Arc<CpuTime>,
     restored_size: usize,
 }
 
 impl Dyno {
-    /// Makes a dyno in the state that `image` was written in. Nothing of the guest runs yet.
+    /// Creates a dyno in the state that `image` holds. No guest code runs yet.
     ///
     /// # Errors
     ///
-    /// [`StartError`].
+    /// Returns a [`StartError`] if the engine is full, or if image, pack and environment do not fit together.
     pub async fn instantiate(
         engine: &Engine,
         pack: &Pack,
@@ -129,17 +91,17 @@ impl Dyno {
         let failed = |error: wasmtime::Error| StartError::Instantiate(format!("{error:#}"));
         let wasi = os::context(&filesystem);
         let wasi = wasi.map_err(|error| StartError::Environ(error.to_string()))?;
-        let cpu = Arc::new(Cpu::default());
-        let state = State {
+        let cpu = Arc::new(CpuTime::default());
+        let state = GuestState {
             wasi,
             memory: None,
             input: Input::empty(),
             output: Output::Closed,
             log: LineSplitter::new(log),
-            quota: engine.quota(),
+            quota: engine.memory_quota(),
             cpu: cpu.clone(),
             interrupt: image.interrupt(),
-            slice_ends: engine.clock().first_slice(),
+            slice_ends: engine.clock().first_slice_end(),
         };
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.quota);
@@ -147,11 +109,11 @@ impl Dyno {
         let memory = image_instance.get_memory(&mut store, "memory");
         let memory = memory.ok_or(StartError::Export("memory"))?;
         store.data_mut().memory = Some(memory);
-        let last = pack
+        let abi_instance = pack
             .link(&mut store, image_instance)
             .await
             .map_err(failed)?;
-        let handle = last
+        let handle = abi_instance
             .get_typed_func(&mut store, exports::HANDLE)
             .map_err(|_| StartError::Export(exports::HANDLE))?;
         let restored_size = memory.data_size(&store);
@@ -159,7 +121,7 @@ impl Dyno {
             store,
             engine: engine.clone(),
             image: image_instance,
-            last,
+            exports: abi_instance,
             memory,
             handle,
             filesystem,
@@ -169,14 +131,14 @@ impl Dyno {
         })
     }
 
-    /// Runs a pack's `_initialize`, where it has one.
+    /// Calls the pack's `_initialize`, if it has one.
     ///
     /// # Errors
     ///
-    /// [`Failure`].
-    pub async fn initialize(&mut self) -> Result<(), Failure> {
+    /// Returns a [`CallError`] if the guest exits or traps.
+    pub async fn initialize(&mut self) -> Result<(), CallError> {
         match self
-            .last
+            .exports
             .get_typed_func::<(), ()>(&mut self.store, exports::INITIALIZE)
         {
             Ok(initialize) => self.call(initialize).await,
@@ -184,10 +146,11 @@ impl Dyno {
         }
     }
 
-    /// Asks a guest where it wants to be told of ended time slices; 0 if it does not.
-    pub(crate) async fn interrupt(&mut self) -> Result<u32, Failure> {
+    /// Asks the guest for the address of its interrupt flag, which the host sets when a time slice ends; 0 if the guest
+    /// has none.
+    pub(crate) async fn interrupt_address(&mut self) -> Result<u32, CallError> {
         match self
-            .last
+            .exports
             .get_typed_func::<(), i32>(&mut self.store, exports::INTERRUPT)
         {
             Ok(interrupt) => Ok(self.call(interrupt).await?.cast_unsigned()),
@@ -195,16 +158,16 @@ impl Dyno {
         }
     }
 
-    /// Loads the app and offers it sample requests, which `progress` watches.
+    /// Loads the app and offers it sample requests, whose times `progress` records.
     ///
     /// # Errors
     ///
-    /// [`Failure`]; the app's own words are in its log.
+    /// Returns a [`CallError`] if the app does not load; its own messages are in its log.
     pub(crate) async fn boot(
         &mut self,
         samples: impl Iterator<Item = RequestHead>,
-        progress: Arc<Progress>,
-    ) -> Result<(), Failure> {
+        progress: Arc<RequestProgress>,
+    ) -> Result<(), CallError> {
         let heads = samples.map(|head| Bytes::copy_from_slice(head.as_bytes()));
         let state = self.store.data_mut();
         state.input = Input::samples(heads.collect(), progress);
@@ -216,108 +179,111 @@ impl Dyno {
         booted
     }
 
-    /// Wakes a dyno that was made from a booted image.
+    /// Prepares a dyno that was created from a booted image for its first request.
     ///
     /// # Errors
     ///
-    /// [`Failure`].
-    pub async fn restore(&mut self) -> Result<(), Failure> {
+    /// Returns a [`CallError`] if a hook of the app fails.
+    pub async fn restore(&mut self) -> Result<(), CallError> {
         native::populate(self.memory.data_mut(&mut self.store), &self.hot_pages);
-        let record = self.filesystem.process().wake_record();
+        let record = self.filesystem.process().restore_record();
         self.store.data_mut().input = Input::whole(record.into());
         let restored = self.call_named(exports::RESTORE).await;
         self.store.data_mut().input.finish();
         restored
     }
 
-    /// Serves one request. The response goes to `answer`, before or as this ends. Returns the head's buffer for reuse.
-    /// `spent` gets the time it took to compute and the memory it left, before the end of the response is seen.
+    /// Serves one request. The response is sent to `answer`, before this returns or at the same time.
+    ///
+    /// `usage` is recorded before the end of the response can be observed.
     ///
     /// # Errors
     ///
-    /// [`Failure`]; `answer` is then dropped, or its body ends in an error.
+    /// Returns a [`CallError`] if the guest does not complete the response; `answer` is then dropped, or the body that
+    /// was sent to it ends in an error.
     pub async fn handle(
         &mut self,
-        request: Request,
-        answer: oneshot::Sender<Response>,
-        progress: Arc<Progress>,
-        spent: impl FnOnce(Duration, usize),
-    ) -> Result<Vec<u8>, Failure> {
+        request: DynoRequest,
+        answer: oneshot::Sender<DynoResponse>,
+        progress: Arc<RequestProgress>,
+        usage: &RequestUsage,
+    ) -> Result<(), CallError> {
         let before = self.cpu_time();
         let state = self.store.data_mut();
         state.input = Input::request(request, progress.clone());
         state.output = Output::response(answer, progress);
         let result = self.call(self.handle.clone()).await;
-        spent(self.cpu_time().saturating_sub(before), self.memory_bytes());
+        let cpu = self.cpu_time().saturating_sub(before);
+        usage.record(cpu, self.memory_bytes() as u64);
         let state = self.store.data_mut();
         state.log.end_line();
-        let buffer = state.input.finish();
+        state.input.finish();
         let ended = match result {
-            Ok(0) => state.output.finish().await.map_err(Failure::from),
-            Ok(status) => Err(Failure::Status(status)),
-            Err(failure) => Err(failure),
+            Ok(0) => state.output.finish().await.map_err(CallError::from),
+            Ok(status) => Err(CallError::Status(status)),
+            Err(error) => Err(error),
         };
         if ended.is_err() {
             state.output.abort();
         }
-        ended.map(|()| buffer)
+        ended
     }
 
-    /// Runs a command to its end; the result is its exit status.
+    /// Runs a command to its end and returns its exit status.
     ///
     /// # Errors
     ///
-    /// [`Failure::Trap`] and [`Failure::Output`]; an exit is a result.
+    /// Returns [`CallError::Trap`] or [`CallError::Output`]. A call of `exit` is no error, its status is the result.
     pub async fn run(
         &mut self,
         input: BodyStream,
         output: mpsc::Sender<Bytes>,
-    ) -> Result<i32, Failure> {
+    ) -> Result<i32, CallError> {
         let state = self.store.data_mut();
         state.input = Input::stream(input);
         state.output = Output::Stream(output);
         let run = self
-            .last
+            .exports
             .get_typed_func::<(), i32>(&mut self.store, exports::RUN);
-        let run = run.map_err(|_| Failure::Trap(format!("the pack has no {}", exports::RUN)))?;
+        let run = run.map_err(|_| missing_export(exports::RUN))?;
         let result = self.call(run).await;
         let state = self.store.data_mut();
         state.input.finish();
         state.output = Output::Closed;
         state.log.end_line();
         match result {
-            Err(Failure::Exit(Exit(status))) => Ok(status),
+            Err(CallError::Exit(Exit(status))) => Ok(status),
             other => other,
         }
     }
 
-    /// Time the guest has computed.
+    /// Time that the guest has computed.
     pub fn cpu_time(&self) -> Duration {
-        Duration::from_nanos(self.cpu.total.load(Ordering::Relaxed))
+        self.cpu.finished()
     }
 
-    /// Bytes of its memory, the image included.
+    /// Bytes of the guest's memory, the image included.
     pub fn memory_bytes(&self) -> usize {
         self.memory.data_size(&self.store)
     }
 
-    /// Bytes its memory has grown by since it was started.
+    /// Bytes that the guest's memory has grown by since the dyno was created.
     pub fn grown_bytes(&self) -> usize {
         self.memory_bytes().saturating_sub(self.restored_size)
     }
 
-    /// Whether it asked for more memory than it may have, and whose bound that was.
+    /// The bound that refused the guest more memory, if one did.
     pub fn reached_memory_limit(&self) -> Option<MemoryBound> {
         self.store.data().quota.reached()
     }
 
-    /// The memory as it is now. Only between calls is it worth a snapshot.
+    /// The guest's memory. It is consistent only between calls.
     pub(crate) fn memory(&self) -> &[u8] {
         self.memory.data(&self.store)
     }
 
-    /// The globals that an image holds, by the names it exports them under.
-    pub(crate) fn globals(&mut self) -> Vec<(String, wasmtime::Val)> {
+    /// Takes a snapshot of the guest's memory and globals. Call it between calls of the guest only.
+    pub(crate) fn snapshot(&mut self) -> ImageSnapshot<'_> {
         let exports = self.image.exports(&mut self.store);
         let globals: Vec<_> = exports
             .filter_map(|export| {
@@ -325,50 +291,49 @@ impl Dyno {
                 export.into_global().map(|global| (name, global))
             })
             .collect();
-        globals
+        let globals = globals
             .into_iter()
             .map(|(name, global)| (name, global.get(&mut self.store)))
-            .collect()
+            .collect();
+        ImageSnapshot {
+            memory: self.memory(),
+            globals,
+        }
     }
 
-    async fn call_named(&mut self, name: &'static str) -> Result<(), Failure> {
-        let function = self.last.get_typed_func::<(), i32>(&mut self.store, name);
-        let function = function.map_err(|_| Failure::Trap(format!("the pack has no {name}")))?;
+    async fn call_named(&mut self, name: &'static str) -> Result<(), CallError> {
+        let function = self
+            .exports
+            .get_typed_func::<(), i32>(&mut self.store, name);
+        let function = function.map_err(|_| missing_export(name))?;
         let result = self.call(function).await;
         self.store.data_mut().log.end_line();
         match result? {
             0 => Ok(()),
-            status => Err(Failure::Status(status)),
+            status => Err(CallError::Status(status)),
         }
     }
 
     async fn call<R: wasmtime::WasmResults + Sync + 'static>(
         &mut self,
         function: TypedFunc<(), R>,
-    ) -> Result<R, Failure> {
-        let _running = self.engine.running();
-        self.store.data_mut().slice_ends = self.engine.clock().first_slice();
+    ) -> Result<R, CallError> {
+        let _active = self.engine.enter_guest();
+        self.store.data_mut().slice_ends = self.engine.clock().first_slice_end();
         let cpu = &self.cpu;
         let mut call = pin!(function.call_async(&mut self.store, ()));
-        let timed = std::future::poll_fn(|context| {
-            let start = os::monotonic_now();
-            cpu.since.store(start, Ordering::Relaxed);
-            let polled = call.as_mut().poll(context);
-            cpu.since.store(0, Ordering::Relaxed);
-            cpu.total
-                .fetch_add(os::monotonic_now().saturating_sub(start), Ordering::Relaxed);
-            match polled {
-                Poll::Ready(result) => Poll::Ready(result),
-                Poll::Pending => Poll::Pending,
-            }
-        });
+        let timed = poll_fn(|context| cpu.measure(|| call.as_mut().poll(context)));
         timed
             .await
             .map_err(|error| match error.downcast_ref::<Exit>() {
-                Some(exit) => Failure::Exit(*exit),
-                None => Failure::Trap(format!("{:#}", error.root_cause())),
+                Some(exit) => CallError::Exit(*exit),
+                None => CallError::Trap(format!("{:#}", error.root_cause())),
             })
     }
+}
+
+fn missing_export(name: &str) -> CallError {
+    CallError::Trap(format!("the pack has no {name}"))
 }
 
 impl fmt::Debug for Dyno {

@@ -1,63 +1,66 @@
-//! The engine: what compiled code assumes, and how much of everything a node holds ready.
+//! The engine: the assumptions of compiled code, and the amount of everything that a node reserves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use corundum_exchange::BoundedCounter;
 use corundum_pack::preemption;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::capacity;
-use crate::memory::{self, Quota, Reserve};
-use crate::slices::Clock;
+use crate::memory::{self, MemoryQuota};
+use crate::preemption::SliceClock;
 
-/// Address space of one dyno's memory. With all of a 32-bit memory reserved and a guard behind it, compiled code
-/// needs no bounds checks: Ruby runs 1.6 to 2.2 times faster than with 1 GiB.
+/// Bytes of address space for one dyno's memory. With all of a 32-bit memory reserved and a guard behind it, compiled
+/// code needs no bounds checks: Ruby runs 1.6 to 2.2 times faster than with 1 GiB.
 const MEMORY_RESERVATION: u64 = 4 << 30;
-/// Guard behind it: constant offsets up to here need no check either.
+/// Bytes of the guard behind it. Constant offsets up to this size need no check either.
 const MEMORY_GUARD: u64 = 32 << 20;
-/// An image's span must be below this, or every instantiation copies it (12 ms) instead of mapping it. MRI 4.0 spans
-/// 322 MB.
+/// Bytes that an image may span. The engine maps an image below this size and copies a larger one at each
+/// instantiation (12 ms). MRI 4.0 spans 322 MB.
 const DENSE_IMAGE: u64 = 1 << 30;
-/// Instances that make one dyno, at most: its image and the pack's modules.
+/// Maximum number of instances in one dyno: its image and the pack's modules.
 const INSTANCES_PER_DYNO: u32 = 6;
-/// Entries of one table; MRI has about 12,000 indirect functions.
+/// Maximum number of entries in one table; MRI has about 12,000 indirect functions.
 const TABLE_ELEMENTS: usize = 40_000;
-/// A module's instance bookkeeping, at most.
+/// Maximum bytes of the engine's bookkeeping for one instance.
 const INSTANCE_SIZE: usize = 2 << 20;
 
-/// Where dynos' memories come from.
+/// The source of dynos' memories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allocation {
-    /// Slots for this many dynos, reserved at start and reused: for a node.
+    /// Slots that are reserved at start and reused, for a node.
     Pooled {
-        /// Live dynos at most. Each takes twice 4 GiB of address space (of 128 TiB) and some kernel mappings; see
-        /// [`crate::capacity`].
+        /// Maximum number of live dynos. Each takes twice 4 GiB of address space (of 128 TiB) and some kernel mappings;
+        /// see [`crate::capacity`].
         dynos: u32,
     },
-    /// One at a time: for the boot of a release, which runs in a short-lived process.
+    /// One memory at a time, for the boot of a release in a short-lived process.
     OnDemand,
 }
 
-/// Every limit and setting of the engine. What changes compiled code is not here: all engines of a version agree on
-/// it, so that a node runs what the compile process made.
+/// Every limit and setting of the engine that may differ between processes.
+///
+/// Settings that change compiled code are constants instead, so that a node can run the code that a compile process
+/// produced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// See [`Allocation`].
+    /// Source of dynos' memories.
     pub allocation: Allocation,
-    /// Bytes a dyno's memory may grow to (Heroku's smallest dyno: 512 MB). It includes the image.
+    /// Bytes that a dyno's memory may grow to, its image included. Heroku's smallest dyno has 512 MB.
     pub memory_limit: usize,
-    /// Bytes that all dynos together may grow by beyond their images and some megabytes each.
+    /// Bytes that all dynos together may grow by, beyond their images and some megabytes each.
     pub growth_reserve: usize,
-    /// Bytes of a slot's memory that stay resident for its next dyno, which then takes no page faults on them. What a
-    /// dyno of a small app dirties is 0.5 to 1 MiB; more than that is given back to the kernel.
+    /// Bytes of a slot's memory that stay resident for its next dyno, which then takes no page faults on them. A dyno
+    /// of a small app writes to 0.5 to 1 MiB; the rest is returned to the kernel.
     pub memory_keep_resident: usize,
     /// Bytes of native stack for WebAssembly frames. MRI's C functions recurse, for example to inspect nested arrays.
     pub wasm_stack: usize,
-    /// Bytes of the whole stack of a call, host functions included; more than `wasm_stack`.
+    /// Bytes of the whole stack of a call, host functions included. Must exceed `wasm_stack`.
     pub async_stack: usize,
-    /// How long a dyno may compute before others get their turn, and the grain of its timeouts.
+    /// Time that a dyno may compute before others get their turn. It is also the resolution of its timeouts.
     pub slice: Duration,
 }
 
@@ -68,7 +71,7 @@ impl Default for EngineConfig {
                 dynos: capacity::dynos(),
             },
             memory_limit: 512 << 20,
-            growth_reserve: memory::half_of_the_machine(),
+            growth_reserve: memory::half_of_machine(),
             memory_keep_resident: 2 << 20,
             wasm_stack: 16 << 20,
             async_stack: 18 << 20,
@@ -78,7 +81,7 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
-    /// For booting one image at a time.
+    /// Returns the settings for booting one image at a time.
     pub fn on_demand() -> Self {
         Self {
             allocation: Allocation::OnDemand,
@@ -91,11 +94,11 @@ impl EngineConfig {
         let mut config = Config::new();
         config
             .cranelift_opt_level(OptLevel::Speed)
-            // The clock of time slices is a memory that all dynos share; no code of theirs can name it.
+            // The clock of time slices is a memory that all dynos share; only inserted code can access it.
             .wasm_threads(true)
             .shared_memory(true)
-            // How MRI's own build unwinds. An exception is an object of the engine's collector, whose heap a dyno gets with
-            // its first one.
+            // MRI's own build unwinds with exceptions. The engine's garbage collector owns them, and a dyno gets a heap for
+            // it with its first exception.
             .wasm_exceptions(true)
             .wasm_function_references(true)
             .memory_reservation(MEMORY_RESERVATION)
@@ -103,12 +106,12 @@ impl EngineConfig {
             .memory_guaranteed_dense_image_size(DENSE_IMAGE)
             .max_wasm_stack(self.wasm_stack)
             .async_stack_size(self.async_stack)
-            // A trap's message names the function; the file's debug sections are not worth their size.
+            // A trap's message names the functions. An address map would add lines, but is not worth its size.
             .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20))
             .generate_address_map(false);
         if let Allocation::Pooled { dynos } = self.allocation {
             let mut pool = PoolingAllocationConfig::new();
-            // A dyno's own, and that of the exceptions it has thrown.
+            // Each dyno has its own memory, and one for the exceptions that it has thrown.
             pool.total_memories(dynos.saturating_mul(2))
                 .total_gc_heaps(dynos)
                 .total_tables(dynos.saturating_mul(2))
@@ -128,9 +131,9 @@ impl EngineConfig {
     }
 }
 
-/// The engine could not be made: too little address space, or a limit that is out of range.
+/// The engine could not be created: the address space is too small, or a limit is out of range.
 #[derive(Debug, thiserror::Error)]
-#[error("the WebAssembly engine does not start with these limits ({limits}): {source}")]
+#[error("cannot start the WebAssembly engine with {limits}: {source}")]
 pub struct EngineError {
     limits: String,
     source: wasmtime::Error,
@@ -139,15 +142,15 @@ pub struct EngineError {
 /// A running engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    inner: Arc<EngineInner>,
 }
 
-struct Inner {
+struct EngineInner {
     wasmtime: wasmtime::Engine,
     config: EngineConfig,
     ticker: Arc<Ticker>,
-    clock: Clock,
-    reserve: Arc<Reserve>,
+    clock: SliceClock,
+    growth_reserve: Arc<BoundedCounter>,
 }
 
 impl Engine {
@@ -155,7 +158,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError`] when the reservation of address space fails.
+    /// Returns an [`EngineError`] if the address space cannot be reserved.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
         let failed = |source| EngineError {
             limits: format!("{:?}", config.allocation),
@@ -163,53 +166,56 @@ impl Engine {
         };
         let wasmtime = wasmtime::Engine::new(&config.wasmtime()).map_err(failed)?;
         let ticker = Arc::new(Ticker::default());
-        let clock = Clock::new(&wasmtime).map_err(failed)?;
+        let clock = SliceClock::new(&wasmtime).map_err(failed)?;
         ticker.clone().start(clock.clone(), config.slice);
-        let reserve = Arc::new(Reserve::new(config.growth_reserve));
+        let growth_reserve = BoundedCounter::new(config.growth_reserve);
         Ok(Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(EngineInner {
                 wasmtime,
                 config,
                 ticker,
                 clock,
-                reserve,
+                growth_reserve,
             }),
         })
     }
 
-    /// The settings it was made with.
+    /// The engine's settings.
     pub fn config(&self) -> &EngineConfig {
         &self.inner.config
     }
 
-    /// What one new dyno may grow to.
-    pub(crate) fn quota(&self) -> Quota {
-        Quota::new(self.inner.config.memory_limit, self.inner.reserve.clone())
+    /// Returns the memory quota of one new dyno.
+    pub(crate) fn memory_quota(&self) -> MemoryQuota {
+        MemoryQuota::new(
+            self.inner.config.memory_limit,
+            self.inner.growth_reserve.clone(),
+        )
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.wasmtime
     }
 
-    /// What time slices are counted by.
-    pub(crate) fn clock(&self) -> &Clock {
+    /// The clock of time slices.
+    pub(crate) fn clock(&self) -> &SliceClock {
         &self.inner.clock
     }
 
-    /// Marks that guest code runs until the result is dropped: only then do time slices end.
-    pub(crate) fn running(&self) -> Running<'_> {
+    /// Announces that guest code runs until the returned guard is dropped. The clock stands still while none does.
+    pub(crate) fn enter_guest(&self) -> ActiveGuest<'_> {
         self.inner.ticker.enter();
-        Running {
+        ActiveGuest {
             ticker: &self.inner.ticker,
         }
     }
 
-    /// What compiled code depends on (engine version, settings, the processor), as 16 hexadecimal digits: the key of
-    /// everything compiled that is kept on disk.
+    /// Returns a key of everything that compiled code depends on (engine version, settings, processor) as 16 hexadecimal
+    /// digits. Compiled files are named by it.
     pub fn compatibility_key(&self) -> String {
         use std::hash::{Hash, Hasher};
-        struct Blake(blake3::Hasher);
-        impl Hasher for Blake {
+        struct Blake3Hasher(blake3::Hasher);
+        impl Hasher for Blake3Hasher {
             fn finish(&self) -> u64 {
                 0
             }
@@ -217,7 +223,7 @@ impl Engine {
                 self.0.update(bytes);
             }
         }
-        let mut hasher = Blake(blake3::Hasher::new());
+        let mut hasher = Blake3Hasher(blake3::Hasher::new());
         self.inner
             .wasmtime
             .precompile_compatibility_hash()
@@ -227,13 +233,13 @@ impl Engine {
     }
 }
 
-impl Drop for Inner {
+impl Drop for EngineInner {
     fn drop(&mut self) {
         self.ticker.stop();
     }
 }
 
-/// Advances the clock every slice while guest code runs, and sleeps while none does.
+/// A thread that advances the clock at each slice while guest code runs, and sleeps while none does.
 #[derive(Default)]
 struct Ticker {
     running: AtomicUsize,
@@ -266,15 +272,15 @@ impl Ticker {
         self.wake.notify_one();
     }
 
-    fn start(self: Arc<Self>, clock: Clock, slice: Duration) {
-        // A thread that cannot be started leaves dynos without time slices; the router's own timeouts still hold.
+    fn start(self: Arc<Self>, clock: SliceClock, slice: Duration) {
+        // Without the thread, dynos have no time slices; the grid's and the router's own timeouts still hold.
         let _ = std::thread::Builder::new()
             .name("clock".into())
             .spawn(move || {
                 let mut idle = 0;
                 loop {
                     let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                    // Staying awake over short gaps saves a wake-up for each request of a busy node.
+                    // Staying awake during short gaps saves a wake-up for each request of a busy node.
                     idle = if self.running.load(Ordering::SeqCst) == 0 {
                         idle + 1
                     } else {
@@ -305,12 +311,12 @@ impl Ticker {
     }
 }
 
-/// Guest code runs as long as this lives.
-pub(crate) struct Running<'a> {
+/// Guest code runs while this exists.
+pub(crate) struct ActiveGuest<'a> {
     ticker: &'a Ticker,
 }
 
-impl Drop for Running<'_> {
+impl Drop for ActiveGuest<'_> {
     fn drop(&mut self) {
         self.ticker.running.fetch_sub(1, Ordering::SeqCst);
     }
@@ -321,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_and_a_compile_process_agree_on_compiled_code() {
+    fn pooled_and_on_demand_engines_share_compiled_code() {
         let node = EngineConfig {
             allocation: Allocation::Pooled { dynos: 2 },
             ..EngineConfig::default()

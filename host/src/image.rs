@@ -1,7 +1,8 @@
-//! Images: the memory of a booted app, written once, and mapped copy-on-write by every dyno made from it.
+//! Images: the memory of a booted app, written once and mapped copy-on-write by each dyno that is created from it.
 //!
-//! On disk an image is a directory: `image.cwasm`, a compiled module that holds nothing but a memory, globals and data
-//! (so "compiling" it takes no time and loading it maps the file), and `image.json`, which says what it belongs to.
+//! On disk an image is a directory of two files. `image.cwasm` is a compiled module that holds only a memory, globals
+//! and data, so that compiling it takes no time and loading it maps the file. `image.json` names the pack and the engine
+//! that it belongs to.
 
 use std::fs;
 use std::io::Write;
@@ -14,68 +15,70 @@ use serde::{Deserialize, Serialize};
 use wasmtime::{Instance, InstancePre, Linker, Store, Val};
 
 use crate::compiled::{self, CompiledError};
-use crate::dyno::{Dyno, State};
 use crate::engine::Engine;
+use crate::guest_state::GuestState;
 
 const MODULE: &str = "image.cwasm";
 const DESCRIPTION: &str = "image.json";
-/// Pages are the kernel's.
+/// Bytes of a page of the kernel, the unit of copy-on-write.
 const PAGE: usize = 4096;
+/// Bytes of a page of a WebAssembly memory.
+const WASM_PAGE: usize = 64 << 10;
 
 /// An image cannot be written or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// It is missing, damaged, or of another engine: it must be made anew, by a boot of the release.
-    #[error("the image at {} must be made anew: {reason}", path.display())]
+    /// The image is missing, damaged, or belongs to another engine. Booting the release again replaces it.
+    #[error("the image at {} cannot be used: {reason}; boot the release again", path.display())]
     Stale {
-        /// Where it is.
+        /// The image's directory.
         path: PathBuf,
-        /// Why it cannot be used.
+        /// The problem.
         reason: String,
     },
-    /// It cannot be written.
-    #[error("the image at {} cannot be written: {reason}", path.display())]
+    /// The image cannot be written.
+    #[error("cannot write the image at {}: {reason}", path.display())]
     Write {
-        /// Where it should be.
+        /// The image's directory.
         path: PathBuf,
-        /// What happened.
+        /// The problem.
         reason: String,
     },
 }
 
-/// What an image belongs to.
+/// The pack and the engine that an image belongs to, and what its boot found out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Description {
-    /// The digest of the pack whose code runs in it.
+pub struct ImageDescription {
+    /// Digest of the pack whose code runs in the image.
     pub pack: String,
-    /// [`Engine::compatibility_key`] of its maker.
+    /// [`Engine::compatibility_key`] of the engine that wrote the image.
     pub engine: String,
-    /// Seconds since 1970 when it was booted: the time that the app's files show.
+    /// Time of the boot in seconds since 1970, which the app's files show as their own.
     pub born: u64,
-    /// Pages that a request is known to write to: offset and length in bytes.
+    /// Pages that a request writes to, as offsets and lengths in bytes.
     #[serde(default)]
     pub hot_pages: Arc<[(usize, usize)]>,
-    /// Where in its memory the guest wants to be told that a time slice has ended; 0 if it does not.
+    /// Address of the guest's interrupt flag, which the host sets when a time slice ends; 0 if the guest has none.
     #[serde(default)]
     pub interrupt: u32,
 }
 
-/// An image that dynos can be made from.
+/// An image that dynos can be created from.
 pub struct Image {
-    instance: InstancePre<State>,
-    description: Description,
+    instance: InstancePre<GuestState>,
+    description: ImageDescription,
 }
 
 impl Image {
-    /// Makes an image from the bytes of a data-only module, for a pack that is being prepared.
+    /// Compiles the bytes of a data-only module into an image, for a pack that is being prepared.
     ///
     /// # Errors
     ///
-    /// The module is invalid or imports something.
+    /// Fails if the module is invalid or imports something.
     pub(crate) fn from_wasm(
         engine: &Engine,
         wasm: &[u8],
-        description: Description,
+        description: ImageDescription,
     ) -> wasmtime::Result<Self> {
         Self::from_module(
             engine,
@@ -87,7 +90,7 @@ impl Image {
     fn from_module(
         engine: &Engine,
         module: &wasmtime::Module,
-        description: Description,
+        description: ImageDescription,
     ) -> wasmtime::Result<Self> {
         let instance = Linker::new(engine.wasmtime()).instantiate_pre(module)?;
         Ok(Self {
@@ -96,11 +99,11 @@ impl Image {
         })
     }
 
-    /// Loads an image, having checked that it is whole and belongs to this engine and to the pack of digest `pack`.
+    /// Loads an image after checking that it is complete and belongs to this engine and to the pack of digest `pack`.
     ///
     /// # Errors
     ///
-    /// [`ImageError::Stale`].
+    /// Returns [`ImageError::Stale`] if a check fails.
     pub fn load(engine: &Engine, path: &Path, pack: &str) -> Result<Self, ImageError> {
         let stale = |reason: String| ImageError::Stale {
             path: path.to_owned(),
@@ -108,35 +111,36 @@ impl Image {
         };
         let description =
             fs::read(path.join(DESCRIPTION)).map_err(|error| stale(error.to_string()))?;
-        let description: Description =
+        let description: ImageDescription =
             serde_json::from_slice(&description).map_err(|error| stale(error.to_string()))?;
         if description.pack != pack {
-            return Err(stale("it was made for another pack".to_owned()));
+            return Err(stale("it belongs to another pack".to_owned()));
         }
         if description.engine != engine.compatibility_key() {
-            return Err(stale("it was made by another engine".to_owned()));
+            return Err(stale("it was written by another engine".to_owned()));
         }
         let module = compiled::load(engine, &path.join(MODULE));
         let module = module.map_err(|error: CompiledError| stale(error.to_string()))?;
         Self::from_module(engine, &module, description).map_err(|error| stale(format!("{error:#}")))
     }
 
-    /// What the image at `path` says of itself; none if there is no image.
-    pub fn read_description(path: &Path) -> Option<Description> {
+    /// Reads the description of the image at `path`, or `None` if there is no image.
+    pub fn read_description(path: &Path) -> Option<ImageDescription> {
         serde_json::from_slice(&fs::read(path.join(DESCRIPTION)).ok()?).ok()
     }
 
-    /// Writes the memory of `dyno`, which has booted and is between calls, as the image at `path` (a directory that
-    /// does not exist yet). It appears whole or not at all.
+    /// Writes `snapshot` as the image at `path`, a directory that does not exist yet.
+    ///
+    /// The image is written under another name and renamed, so that a crash leaves no partial image.
     ///
     /// # Errors
     ///
-    /// [`ImageError::Write`].
-    pub fn write(
+    /// Returns [`ImageError::Write`] if the snapshot cannot be an image or the disk fails.
+    pub(crate) fn write(
         engine: &Engine,
-        dyno: &mut Dyno,
+        snapshot: &ImageSnapshot<'_>,
         path: &Path,
-        description: &Description,
+        description: &ImageDescription,
     ) -> Result<(), ImageError> {
         let failed = |reason: String| ImageError::Write {
             path: path.to_owned(),
@@ -147,10 +151,10 @@ impl Image {
             .prefix(".image-")
             .tempdir_in(parent);
         let directory = directory.map_err(|error| failed(error.to_string()))?;
-        let wasm = snapshot(dyno).map_err(failed)?;
+        let wasm = snapshot.to_wasm().map_err(failed)?;
         compiled::write(engine, &wasm, &directory.path().join(MODULE))
             .map_err(|error| failed(error.to_string()))?;
-        Self::describe(directory.path(), description)?;
+        Self::write_description(directory.path(), description)?;
         let directory = directory.keep();
         fs::rename(&directory, path).map_err(|error| {
             let _ = fs::remove_dir_all(&directory);
@@ -158,12 +162,15 @@ impl Image {
         })
     }
 
-    /// Writes what is known of the image at `path`.
+    /// Replaces the description of the image at `path`.
     ///
     /// # Errors
     ///
-    /// [`ImageError::Write`].
-    pub(crate) fn describe(path: &Path, description: &Description) -> Result<(), ImageError> {
+    /// Returns [`ImageError::Write`] if the disk fails.
+    pub(crate) fn write_description(
+        path: &Path,
+        description: &ImageDescription,
+    ) -> Result<(), ImageError> {
         let failed = |reason: String| ImageError::Write {
             path: path.to_owned(),
             reason,
@@ -173,55 +180,76 @@ impl Image {
             .map_err(|error| failed(error.to_string()))
     }
 
-    /// What it belongs to.
-    pub fn description(&self) -> &Description {
+    /// The image's description.
+    pub fn description(&self) -> &ImageDescription {
         &self.description
     }
 
-    /// When it was booted.
-    pub fn born(&self) -> SystemTime {
+    /// Time of the boot.
+    pub fn booted_at(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.description.born)
     }
 
-    /// Where the guest wants to be told that a time slice has ended; 0 if it does not.
+    /// Address of the guest's interrupt flag; 0 if it has none.
     pub(crate) fn interrupt(&self) -> u32 {
         self.description.interrupt
     }
 
-    /// Pages worth filling before a request comes.
+    /// Pages to copy before the first request, as offsets and lengths in bytes.
     pub(crate) fn hot_pages(&self) -> Arc<[(usize, usize)]> {
         self.description.hot_pages.clone()
     }
 
-    pub(crate) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
+    /// Creates an instance of the image in `store`. The kernel copies a page when the guest first writes to it.
+    pub(crate) async fn instantiate(
+        &self,
+        store: &mut Store<GuestState>,
+    ) -> wasmtime::Result<Instance> {
         self.instance.instantiate_async(store).await
     }
 }
 
-/// The data-only module of a dyno's memory and globals.
-fn snapshot(dyno: &mut Dyno) -> Result<Vec<u8>, String> {
-    let globals = dyno.globals().into_iter().map(|(name, value)| {
-        let value = match value {
-            Val::I32(value) => GlobalValue::I32(value),
-            Val::I64(value) => GlobalValue::I64(value),
-            Val::F32(bits) => GlobalValue::F32(bits),
-            Val::F64(bits) => GlobalValue::F64(bits),
-            other => {
-                return Err(format!(
-                    "global {name} has a type no image can hold: {other:?}"
-                ));
-            }
-        };
-        Ok(ImageGlobal { name, value })
-    });
-    let globals = globals.collect::<Result<Vec<_>, String>>()?;
-    let memory = dyno.memory();
-    let pages = (memory.len() / (64 << 10)) as u64;
-    Ok(write_image(pages, None, &globals, nonzero_runs(memory)))
+/// The memory and globals of a dyno between two calls.
+pub(crate) struct ImageSnapshot<'a> {
+    pub(crate) memory: &'a [u8],
+    /// Globals by the names that the image exports them under.
+    pub(crate) globals: Vec<(String, Val)>,
 }
 
-/// The pages of `after` that differ from those of `before`, in runs: offset and length in bytes. Gaps of one page are
-/// filled, since a run costs more than a page.
+impl ImageSnapshot<'_> {
+    /// Encodes the snapshot as a data-only module.
+    fn to_wasm(&self) -> Result<Vec<u8>, String> {
+        let globals = self.globals.iter().map(|(name, value)| {
+            let value = match value {
+                Val::I32(value) => GlobalValue::I32(*value),
+                Val::I64(value) => GlobalValue::I64(*value),
+                Val::F32(bits) => GlobalValue::F32(*bits),
+                Val::F64(bits) => GlobalValue::F64(*bits),
+                other => {
+                    return Err(format!(
+                        "global {name} has a type that an image cannot hold: {other:?}"
+                    ));
+                }
+            };
+            Ok(ImageGlobal {
+                name: name.clone(),
+                value,
+            })
+        });
+        let globals = globals.collect::<Result<Vec<_>, String>>()?;
+        let pages = (self.memory.len() / WASM_PAGE) as u64;
+        Ok(write_image(
+            pages,
+            None,
+            &globals,
+            nonzero_runs(self.memory),
+        ))
+    }
+}
+
+/// Returns the pages of `after` that differ from those of `before`, as runs of an offset and a length in bytes.
+///
+/// Runs that are one page apart are joined, because a further run costs more than a further page.
 pub(crate) fn changed_pages(before: &[u8], after: &[u8]) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (index, page) in after.chunks(PAGE).enumerate() {

@@ -1,11 +1,13 @@
 //! The dyno grid: images of booted apps, and the sandboxed copies of them that serve requests.
 //!
-//! Here live the engine and its limits ([`engine`], [`capacity`]), the virtual operating system that a dyno sees ([`os`]), packs,
-//! slugs and images made ready to run ([`pack`], [`slug`], [`image`]), one dyno's life ([`dyno`]), the boot of a release ([`boot`]) and the
-//! grid that starts, keeps and replaces dynos ([`grid`]). What flows in and out is a request's SCGI head with a body
-//! and a typed response: there is no HTTP here, and no git.
+//! - [`engine`] and [`capacity`] hold the WebAssembly engine and its limits.
+//! - [`os`] is the virtual operating system that a dyno sees; `stdio` connects its standard streams.
+//! - [`pack`], [`slug`] and [`image`] open what a dyno is made of: a runtime, an app's files, an app's booted memory.
+//! - [`boot`] boots a release and writes its image.
+//! - [`dyno`] is one dyno and its calls; [`grid`] starts, keeps and replaces dynos.
 //!
-//! The host knows the dyno ABI and nothing of any language. `native` is the one module with `unsafe` code.
+//! A request comes in as an SCGI head with a body and leaves as a typed response ([`request`]). This crate contains no
+//! HTTP and no git. It knows the dyno ABI, but no language. `native` is the only module with `unsafe` code.
 
 #![deny(unsafe_code)]
 
@@ -14,15 +16,17 @@ pub mod capacity;
 mod compiled;
 pub mod dyno;
 pub mod engine;
-pub mod exchange;
 pub mod grid;
+mod guest_state;
 pub mod image;
 pub mod log;
 mod memory;
 mod native;
 pub mod os;
 pub mod pack;
-pub mod sample;
-mod slices;
+mod preemption;
+pub mod request;
+pub mod sample_request;
 pub mod slug;
+pub mod stdio;
 mod wasi;

@@ -14,9 +14,9 @@ pub trait LogSink: Send + Sync {
 }
 
 /// A sink that drops everything.
-pub struct Discard;
+pub struct DiscardLog;
 
-impl LogSink for Discard {
+impl LogSink for DiscardLog {
     fn line(&self, _line: &[u8]) {}
 }
 

@@ -1,75 +1,54 @@
-//! How much memory dynos may grow to: each for itself, and all of a node together.
+//! Limits of dynos' memory: one for each dyno, and one for the growth of all dynos of a node.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use corundum_exchange::{BoundedCounter, Reservation};
 use wasmtime::ResourceLimiter;
 
 use crate::capacity;
 
-/// Entries of one table.
+/// Maximum number of entries in one table.
 const TABLE_ELEMENTS: usize = 1 << 20;
-/// Bytes that a dyno may grow by without drawing on the node's reserve: a dyno that has grown by more is soon replaced
-/// anyway. So an app whose dynos empty the reserve takes nothing from apps that need no more than this.
+/// Bytes that a dyno may grow by without drawing on the node's reserve. A dyno that has grown by more is soon replaced
+/// anyway, so an app whose dynos empty the reserve takes nothing from apps that need no more than this.
 const OWN_GROWTH: usize = 32 << 20;
 
-/// What all dynos of a node may grow by together, beyond [`OWN_GROWTH`] each: sixteen dynos of one app at their limit
-/// would take 8 GB, and the kernel would end the node for it.
-#[derive(Debug)]
-pub(crate) struct Reserve {
-    left: AtomicUsize,
-}
-
-impl Reserve {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self {
-            left: AtomicUsize::new(bytes),
-        }
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        let less = |left: usize| left.checked_sub(bytes);
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .is_ok()
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.left.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Whose bound a growth would have passed.
+/// The bound that a growth of memory would have exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryBound {
-    /// The dyno's own.
+    /// The dyno's own limit.
     Dyno,
-    /// The node's reserve is used up.
+    /// The node's reserve, which is used up.
     Node,
 }
 
-/// Holds one dyno's memory below its limit, and counts its growth against the reserve until it is dropped.
-pub(crate) struct Quota {
+/// Keeps one dyno's memory below its limit, and counts its growth against the node's reserve until it is dropped.
+///
+/// The reserve bounds what all dynos of a node grow by together, beyond [`OWN_GROWTH`] each: sixteen dynos of one app at
+/// their limit would take 8 GB, and the kernel would kill the node.
+pub(crate) struct MemoryQuota {
     limit: usize,
-    /// Bytes of the image.
+    /// Bytes of the image, known from the first growth.
     initial: Option<usize>,
-    taken: usize,
-    reserve: Arc<Reserve>,
+    reserve: Arc<BoundedCounter>,
+    /// Growth beyond [`OWN_GROWTH`]; `None` while there is none.
+    reserved: Option<Reservation>,
     reached: Option<MemoryBound>,
 }
 
-impl Quota {
-    pub(crate) fn new(limit: usize, reserve: Arc<Reserve>) -> Self {
+impl MemoryQuota {
+    /// Creates the quota of a dyno that may have `limit` bytes, of which some count against `reserve`.
+    pub(crate) fn new(limit: usize, reserve: Arc<BoundedCounter>) -> Self {
         Self {
             limit,
             initial: None,
-            taken: 0,
             reserve,
+            reserved: None,
             reached: None,
         }
     }
 
-    /// The bound that a growth was refused for, if one was.
+    /// The bound that refused a growth, if one did.
     pub(crate) fn reached(&self) -> Option<MemoryBound> {
         self.reached
     }
@@ -80,16 +59,27 @@ impl Quota {
         }
         let initial = *self.initial.get_or_insert(desired);
         let wanted = desired.saturating_sub(initial.saturating_add(OWN_GROWTH));
-        let more = wanted.saturating_sub(self.taken);
-        if !self.reserve.take(more) {
-            return Err(MemoryBound::Node);
+        let held = self.reserved.as_ref().map_or(0, Reservation::units);
+        let more = wanted.saturating_sub(held);
+        if more == 0 {
+            return Ok(());
         }
-        self.taken += more;
-        Ok(())
+        let grown = match &mut self.reserved {
+            Some(reserved) => reserved.try_grow(more),
+            None => {
+                self.reserved = self.reserve.try_reserve(more);
+                self.reserved.is_some()
+            }
+        };
+        if grown {
+            Ok(())
+        } else {
+            Err(MemoryBound::Node)
+        }
     }
 }
 
-impl ResourceLimiter for Quota {
+impl ResourceLimiter for MemoryQuota {
     fn memory_growing(
         &mut self,
         _current: usize,
@@ -111,15 +101,9 @@ impl ResourceLimiter for Quota {
     }
 }
 
-impl Drop for Quota {
-    fn drop(&mut self) {
-        self.reserve.give_back(self.taken);
-    }
-}
-
-/// Half of the machine's memory: the rest is for images, which dynos share, for what they write to, and for the node
-/// itself.
-pub(crate) fn half_of_the_machine() -> usize {
+/// Returns half of the machine's memory in bytes. The other half is for images, which dynos share, for the pages that
+/// dynos write to, and for the node itself.
+pub(crate) fn half_of_machine() -> usize {
     usize::try_from(capacity::memory_bytes() / 2).unwrap_or(usize::MAX)
 }
 
@@ -130,10 +114,10 @@ mod tests {
     const MB: usize = 1 << 20;
 
     #[test]
-    fn a_reserve_that_is_empty_leaves_every_dyno_its_own_growth() {
-        let reserve = Arc::new(Reserve::new(100 * MB));
+    fn empty_reserve_leaves_each_dyno_its_own_growth() {
+        let reserve = BoundedCounter::new(100 * MB);
         let dyno = || {
-            let mut quota = Quota::new(512 * MB, reserve.clone());
+            let mut quota = MemoryQuota::new(512 * MB, reserve.clone());
             quota.grow(60 * MB).unwrap();
             quota
         };
@@ -147,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_has_memory() {
-        assert!(half_of_the_machine() > 100 * MB);
+    fn machine_memory_is_detected() {
+        assert!(half_of_machine() > 100 * MB);
     }
 }

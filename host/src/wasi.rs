@@ -5,7 +5,7 @@ use wasi_common::snapshots::preview_1::wasi_snapshot_preview1 as preview1;
 use wasmtime::{Caller, Linker};
 use wiggle::GuestMemory;
 
-use crate::dyno::{Exit, State};
+use crate::guest_state::{Exit, GuestState};
 use crate::os;
 
 /// The import module's name.
@@ -23,7 +23,7 @@ const LOG_WRITE: usize = 4096;
 type Result<T> = wasmtime::Result<T>;
 
 /// The guest's memory and the dyno's state.
-fn guest<'a>(caller: &'a mut Caller<'_, State>) -> Result<(&'a mut [u8], &'a mut State)> {
+fn guest<'a>(caller: &'a mut Caller<'_, GuestState>) -> Result<(&'a mut [u8], &'a mut GuestState)> {
     let memory = caller
         .data()
         .memory
@@ -47,7 +47,7 @@ macro_rules! bind {
         $linker.func_wrap_async(
             MODULE,
             stringify!($name),
-            |mut caller: Caller<'_, State>, ($($argument,)*): ($($type,)*)| {
+            |mut caller: Caller<'_, GuestState>, ($($argument,)*): ($($type,)*)| {
                 Box::new(async move {
                     let (memory, state) = guest(&mut caller)?;
                     let mut memory = GuestMemory::Unshared(memory);
@@ -64,7 +64,7 @@ macro_rules! bind_vectored {
         $linker.func_wrap_async(
             MODULE,
             stringify!($name),
-            |mut caller: Caller<'_, State>,
+            |mut caller: Caller<'_, GuestState>,
              (fd, buffers, count, offset, result): (i32, i32, i32, i64, i32)| {
                 Box::new(async move {
                     if !(0..=MAX_BUFFERS).contains(&count) {
@@ -87,7 +87,7 @@ macro_rules! bind_vectored {
 /// # Errors
 ///
 /// A name that is defined twice: a mistake of this function.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> Result<()> {
     bind! { linker:
         args_get(argv: i32, buffer: i32);
         args_sizes_get(count: i32, size: i32);
@@ -140,11 +140,15 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 }
 
 /// `clock_time_get` without the detour: interpreters ask for the time more often than for anything else.
-fn add_clock(linker: &mut Linker<State>) -> Result<()> {
+fn add_clock(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap(
         MODULE,
         "clock_time_get",
-        |mut caller: Caller<'_, State>, clock: i32, _precision: i64, result: i32| -> Result<i32> {
+        |mut caller: Caller<'_, GuestState>,
+         clock: i32,
+         _precision: i64,
+         result: i32|
+         -> Result<i32> {
             let (memory, state) = guest(&mut caller)?;
             let time = match clock {
                 0 => std::time::SystemTime::now()
@@ -153,7 +157,7 @@ fn add_clock(linker: &mut Linker<State>) -> Result<()> {
                         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
                     }),
                 1 => os::monotonic_now(),
-                2 | 3 => state.cpu_time(),
+                2 | 3 => state.cpu.nanoseconds(),
                 _ => return Ok(Errno::Inval as i32),
             };
             Ok(status(store(memory, result, &time.to_le_bytes())))
@@ -163,11 +167,11 @@ fn add_clock(linker: &mut Linker<State>) -> Result<()> {
 }
 
 /// Reads and writes: the standard streams go to the exchange, the rest to the file tree.
-fn add_streams(linker: &mut Linker<State>) -> Result<()> {
+fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
         "fd_write",
-        |mut caller: Caller<'_, State>, (fd, buffers, count, result): (i32, i32, i32, i32)| {
+        |mut caller: Caller<'_, GuestState>, (fd, buffers, count, result): (i32, i32, i32, i32)| {
             Box::new(async move {
                 let (memory, state) = guest(&mut caller)?;
                 if !(0..=MAX_BUFFERS).contains(&count) {
@@ -209,7 +213,7 @@ fn add_streams(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
         "fd_read",
-        |mut caller: Caller<'_, State>, (fd, buffers, count, result): (i32, i32, i32, i32)| {
+        |mut caller: Caller<'_, GuestState>, (fd, buffers, count, result): (i32, i32, i32, i32)| {
             Box::new(async move {
                 let (memory, state) = guest(&mut caller)?;
                 if !(0..=MAX_BUFFERS).contains(&count) {
@@ -246,7 +250,7 @@ fn add_streams(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
         "poll_oneoff",
-        |mut caller: Caller<'_, State>,
+        |mut caller: Caller<'_, GuestState>,
          (subscriptions, events, count, result): (i32, i32, i32, i32)| {
             Box::new(async move {
                 if !(0..=MAX_SUBSCRIPTIONS).contains(&count) {
@@ -273,11 +277,11 @@ fn add_streams(linker: &mut Linker<State>) -> Result<()> {
 
 /// Opening, closing and moving descriptors: the standard streams stay where they are, and a new descriptor gets the
 /// lowest free number, as POSIX has it (programs use them in `select` sets of 1,024).
-fn add_descriptors(linker: &mut Linker<State>) -> Result<()> {
+fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
         "path_open",
-        |mut caller: Caller<'_, State>,
+        |mut caller: Caller<'_, GuestState>,
          (fd, look_up, path, length, oflags, base, inheriting, flags, result): (
             i32,
             i32,
@@ -326,7 +330,7 @@ fn add_descriptors(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
         "fd_close",
-        |mut caller: Caller<'_, State>, (fd,): (i32,)| {
+        |mut caller: Caller<'_, GuestState>, (fd,): (i32,)| {
             Box::new(async move {
                 if matches!(fd, 0..=2) {
                     return Ok(Errno::Success as i32);
@@ -342,7 +346,7 @@ fn add_descriptors(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
         "fd_renumber",
-        |mut caller: Caller<'_, State>, (from, to): (i32, i32)| {
+        |mut caller: Caller<'_, GuestState>, (from, to): (i32, i32)| {
             Box::new(async move {
                 if matches!(from, 0..=2) || matches!(to, 0..=2) {
                     return Ok(Errno::Notsup as i32);

@@ -8,134 +8,85 @@ use std::time::{Duration, Instant};
 use corundum_abi::names::{AppName, DynoName, ProcessType, ReleaseVersion};
 use tokio::sync::oneshot;
 
+use super::admission::{Admission, Demand, DynoSlot, Tenant};
 use super::breaker::{Breaker, Crash};
-use super::dispatch::DispatchError;
-use super::lease::Lease;
-use super::places::Needed;
-use super::{Release, Shared};
+use super::context::GridContext;
+use super::error::DispatchError;
+use super::lease::{DynoFacts, Lease};
+use super::release::GridRelease;
+use super::status::{AppStatus, DynoState, DynoStatus};
 use crate::dyno::Dyno;
 
-/// What a dyno is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DynoState {
-    /// It serves a request, or is being started for one.
-    Busy,
-    /// It waits for a request.
-    Idle,
-}
+/// Maximum number of dynos of an app that has not been scaled.
+const DEFAULT_FORMATION: u32 = 16;
 
-impl DynoState {
-    /// The word that `ps` shows.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Busy => "busy",
-            Self::Idle => "idle",
-        }
-    }
-}
-
-/// One dyno as `ps` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DynoStatus {
-    /// Its name.
-    pub name: DynoName,
-    /// What it does.
-    pub state: DynoState,
-    /// Its release.
-    pub release: ReleaseVersion,
-    /// How long it has lived.
-    pub age: Duration,
-    /// Requests it had served when it was last idle.
-    pub served: u32,
-    /// Bytes of its memory, the image included, when it was last idle.
-    pub memory: usize,
-}
-
-/// An app's formation at one time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppStatus {
-    /// The app.
-    pub name: AppName,
-    /// Web dynos that it may have.
-    pub formation: u32,
-    /// Dynos that serve or start.
-    pub busy: u32,
-    /// Dynos that wait for a request.
-    pub idle: u32,
-    /// Requests that wait for a dyno.
-    pub waiting: usize,
-    /// Whether requests are refused since its dynos only crash.
-    pub circuit_open: bool,
-    /// Bytes of its dynos' memory, the image included in each, when each was last idle.
-    pub memory: usize,
-}
-
-/// What a request that asks for a dyno gets.
-pub(super) enum Acquire {
+/// Answer to a request that asks for a dyno.
+pub(super) enum Acquisition {
     /// A dyno, or the right to start one.
     Lease(Lease),
     /// A place in the queue.
-    Wait(oneshot::Receiver<Granted>),
-    /// The reason why not.
+    Wait(oneshot::Receiver<Grant>),
+    /// The request cannot be served now.
     Refused(DispatchError),
 }
 
-/// What a request that waits for a dyno gets in the end.
-pub(super) type Granted = Result<Lease, DispatchError>;
+/// Result of waiting in the queue.
+pub(super) type Grant = Result<Lease, DispatchError>;
 
 /// An app of the grid.
 pub(super) struct App {
     name: AppName,
-    shared: Arc<Shared>,
-    state: Mutex<State>,
+    context: Arc<GridContext>,
+    admission: Arc<Admission<App>>,
+    formation: Mutex<FormationState>,
     /// One-off dynos that run.
-    pub(super) runs: AtomicU32,
-    /// Whether a dyno has crashed since the last one that answered: most requests need not ask the breaker.
-    troubled: AtomicBool,
+    pub(super) one_off_dynos: AtomicU32,
+    /// Whether a dyno has crashed since the last response. While none has, requests skip the breaker.
+    has_crashed: AtomicBool,
 }
 
-struct State {
-    release: Option<Arc<Release>>,
-    /// Whether there is to be a release soon.
-    expected: bool,
+struct FormationState {
+    release: Option<Arc<GridRelease>>,
+    /// Whether the app is about to get its first release.
+    is_release_expected: bool,
     breaker: Breaker,
-    formation: u32,
+    /// Maximum number of dynos.
+    size: u32,
+    /// Number of restarts.
     generation: u64,
-    /// Waiting dynos, the last used last: it is the first to be used again, so that the others fall out of use.
-    idle: VecDeque<Idle>,
+    /// Idle dynos, the last used one at the end. That one is used first, so that the others can go unused and end.
+    idle: VecDeque<IdleDyno>,
     /// All dynos by number.
-    live: BTreeMap<u32, Live>,
-    waiting: VecDeque<oneshot::Sender<Granted>>,
+    live: BTreeMap<u32, LiveDyno>,
+    waiting: VecDeque<oneshot::Sender<Grant>>,
 }
 
-struct Idle {
+struct IdleDyno {
     dyno: Box<Dyno>,
-    release: Arc<Release>,
-    number: u32,
-    generation: u64,
-    served: u32,
-    started: Instant,
+    facts: DynoFacts,
+    slot: DynoSlot,
     since: Instant,
 }
 
-/// What is known of a dyno while a request has it.
-struct Live {
+/// Facts about a dyno that its app knows while a request uses it.
+struct LiveDyno {
     release: ReleaseVersion,
     started: Instant,
     served: u32,
     memory: usize,
 }
 
-/// An app may have this many dynos until it is scaled.
-const DEFAULT_FORMATION: u32 = 16;
-
 impl App {
-    pub(super) fn new(name: AppName, shared: Arc<Shared>) -> Self {
-        let state = State {
+    pub(super) fn new(
+        name: AppName,
+        context: Arc<GridContext>,
+        admission: Arc<Admission<App>>,
+    ) -> Self {
+        let formation = FormationState {
             release: None,
-            expected: false,
+            is_release_expected: false,
             breaker: Breaker::default(),
-            formation: DEFAULT_FORMATION,
+            size: DEFAULT_FORMATION,
             generation: 0,
             idle: VecDeque::new(),
             live: BTreeMap::new(),
@@ -143,10 +94,11 @@ impl App {
         };
         Self {
             name,
-            shared,
-            state: Mutex::new(state),
-            runs: AtomicU32::new(0),
-            troubled: AtomicBool::new(false),
+            context,
+            admission,
+            formation: Mutex::new(formation),
+            one_off_dynos: AtomicU32::new(0),
+            has_crashed: AtomicBool::new(false),
         }
     }
 
@@ -154,364 +106,347 @@ impl App {
         &self.name
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(super) fn context(&self) -> &Arc<GridContext> {
+        &self.context
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn admission(&self) -> &Admission<App> {
+        &self.admission
     }
 
-    pub(super) fn release(&self) -> Option<Arc<Release>> {
-        self.state().release.clone()
+    fn formation(&self) -> MutexGuard<'_, FormationState> {
+        self.formation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn release(&self) -> Option<Arc<GridRelease>> {
+        self.formation().release.clone()
+    }
+
+    /// Lets requests wait for the app's first release.
     pub(super) fn expect_release(&self) {
-        let mut state = self.state();
-        state.expected = state.release.is_none();
+        let mut formation = self.formation();
+        formation.is_release_expected = formation.release.is_none();
     }
 
-    pub(super) fn deploy(self: &Arc<Self>, release: Option<Arc<Release>>) {
-        let (old, waiting) = {
-            let mut state = self.state();
-            let expected = std::mem::take(&mut state.expected);
-            state.release = release;
-            state.breaker = Breaker::default();
-            self.troubled.store(false, Ordering::Relaxed);
-            let waiting = match state.release {
+    /// Makes `release` the current one. `None` ends the app: requests in the queue fail.
+    pub(super) fn deploy(self: &Arc<Self>, release: Option<Arc<GridRelease>>) {
+        let (old, waiting, was_expected) = {
+            let mut formation = self.formation();
+            let was_expected = std::mem::take(&mut formation.is_release_expected);
+            formation.release = release;
+            formation.breaker = Breaker::default();
+            self.has_crashed.store(false, Ordering::Relaxed);
+            let waiting = match formation.release {
                 Some(_) => VecDeque::new(),
-                None => std::mem::take(&mut state.waiting),
+                None => std::mem::take(&mut formation.waiting),
             };
-            (std::mem::take(&mut state.idle), (waiting, expected))
+            (std::mem::take(&mut formation.idle), waiting, was_expected)
         };
-        let (waiting, expected) = waiting;
-        let reason = match expected {
+        let reason = match was_expected {
             true => DispatchError::Crashed("its image cannot be loaded".to_owned()),
             false => DispatchError::Blank,
         };
         for waiter in waiting {
             let _ = waiter.send(Err(reason.clone()));
         }
-        self.retire_all(old);
-        self.serve_waiting();
+        self.retire_all(old, "new release");
+        self.start_for_waiting();
     }
 
+    /// Replaces the app's dynos, each when it becomes idle.
     pub(super) fn restart(self: &Arc<Self>) {
         let old = {
-            let mut state = self.state();
-            state.generation += 1;
-            state.breaker = Breaker::default();
-            std::mem::take(&mut state.idle)
+            let mut formation = self.formation();
+            formation.generation += 1;
+            formation.breaker = Breaker::default();
+            std::mem::take(&mut formation.idle)
         };
-        self.retire_all(old);
+        self.retire_all(old, "restart");
     }
 
-    pub(super) fn set_formation(self: &Arc<Self>, formation: u32) {
+    /// Sets the maximum number of dynos.
+    pub(super) fn set_formation(self: &Arc<Self>, size: u32) {
         let excess = {
-            let mut state = self.state();
-            state.formation = formation;
-            let excess = state.live.len().saturating_sub(formation as usize);
-            let excess = excess.min(state.idle.len());
-            state.idle.drain(..excess).collect()
+            let mut formation = self.formation();
+            formation.size = size;
+            let excess = formation.live.len().saturating_sub(size as usize);
+            let excess = excess.min(formation.idle.len());
+            formation.idle.drain(..excess).collect()
         };
-        self.retire_all(excess);
-        self.serve_waiting();
+        self.retire_all(excess, "scaled down");
+        self.start_for_waiting();
     }
 
-    /// Gives a request a dyno, a place in the queue, or the reason why not.
-    pub(super) fn acquire(self: &Arc<Self>) -> Acquire {
-        let mut state = self.state();
-        let Some(release) = state.release.clone() else {
-            return match state.expected {
-                true => self.queue(&mut state),
-                false => Acquire::Refused(DispatchError::Blank),
+    /// Gives a request a dyno, a place in the queue, or a refusal.
+    pub(super) fn acquire(self: &Arc<Self>) -> Acquisition {
+        let mut formation = self.formation();
+        let Some(release) = formation.release.clone() else {
+            return match formation.is_release_expected {
+                true => self.enqueue(&mut formation),
+                false => Acquisition::Refused(DispatchError::Blank),
             };
         };
-        if state.formation == 0 {
-            return Acquire::Refused(DispatchError::NoProcesses);
+        if formation.size == 0 {
+            return Acquisition::Refused(DispatchError::NoProcesses);
         }
-        if state.breaker.is_open()
-            && let Err(left) = state.breaker.ask(Instant::now())
+        if formation.breaker.is_open()
+            && let Err(pause) = formation.breaker.try_pass(Instant::now())
         {
-            return Acquire::Refused(DispatchError::Crashing(left));
+            return Acquisition::Refused(DispatchError::Crashing(pause));
         }
-        let room = state.live.len() < state.formation as usize;
-        // Whoever came first is served first.
-        if state.waiting.is_empty() {
-            if let Some(idle) = state.idle.pop_back() {
-                return Acquire::Lease(self.lease(idle));
+        let may_grow = formation.live.len() < formation.size as usize;
+        // Requests are served in the order of their arrival, so a new one must not overtake those in the queue.
+        if formation.waiting.is_empty() {
+            if let Some(idle) = formation.idle.pop_back() {
+                return Acquisition::Lease(self.lease_idle(idle));
             }
-            if room {
-                // The lock is not held while the node looks for a place among the apps.
-                let held = state.live.len();
-                drop(state);
-                if self.shared.take_place(held) {
-                    return Acquire::Lease(self.new_lease(release));
+            if may_grow {
+                // The search for a slot visits all apps, so it must not hold this app's lock.
+                let held = formation.live.len();
+                drop(formation);
+                if let Some(slot) = self.admission.reserve(held) {
+                    return Acquisition::Lease(self.lease_new(release, slot));
                 }
-                state = self.state();
+                formation = self.formation();
             }
         }
-        let queued = self.queue(&mut state);
-        drop(state);
-        if room {
-            self.shared.wait_for_turn(self);
+        let queued = self.enqueue(&mut formation);
+        drop(formation);
+        if may_grow {
+            self.admission.wait(self);
         }
         queued
     }
 
-    fn queue(&self, state: &mut State) -> Acquire {
-        state.waiting.retain(|waiter| !waiter.is_closed());
-        if state.waiting.len() >= self.shared.limits.backlog {
-            return Acquire::Refused(DispatchError::Backlog);
+    fn enqueue(&self, formation: &mut FormationState) -> Acquisition {
+        formation.waiting.retain(|waiter| !waiter.is_closed());
+        if formation.waiting.len() >= self.context.limits.backlog {
+            return Acquisition::Refused(DispatchError::Backlog);
         }
         let (sender, receiver) = oneshot::channel();
-        state.waiting.push_back(sender);
-        Acquire::Wait(receiver)
+        formation.waiting.push_back(sender);
+        Acquisition::Wait(receiver)
     }
 
     /// Takes a dyno back after its request.
-    pub(super) fn returned(self: Arc<Self>, mut lease: Lease) {
-        let due = lease.due(&self.shared.limits);
-        if let Some(due) = due {
-            tracing::debug!(app = %self.name, dyno = %lease.name(), reason = due.as_str(), "replacing a dyno");
+    pub(super) fn take_back(self: Arc<Self>, mut lease: Lease) {
+        if let Some(reason) = lease.replace_reason(&self.context.limits) {
+            tracing::debug!(reason = reason.as_str(), "dyno replaced");
             lease.retire();
             return;
         }
-        if self.shared.somebody_waits()
-            && let Some(heir) = self.heir()
+        if self.admission.has_waiters()
+            && let Some(next_owner) = self.next_owner()
         {
-            lease.heir = Some(heir);
+            tracing::debug!(next_owner = %next_owner.name, "dyno given up to another app");
+            lease.next_owner = Some(next_owner);
             lease.retire();
             return;
         }
-        let mut state = self.state();
-        let current = state.release.as_ref().is_some_and(|release| {
-            Arc::ptr_eq(release, &lease.release) && lease.generation == state.generation
+        let mut formation = self.formation();
+        let is_current = formation.release.as_ref().is_some_and(|release| {
+            Arc::ptr_eq(release, &lease.facts.release)
+                && lease.facts.generation == formation.generation
         });
-        if !current || state.live.len() > state.formation as usize {
-            drop(state);
+        if !is_current || formation.live.len() > formation.size as usize {
+            drop(formation);
+            tracing::debug!(reason = "release, restart or scale", "dyno replaced");
             lease.retire();
             return;
         }
-        while let Some(waiter) = state.waiting.pop_front() {
+        while let Some(waiter) = formation.waiting.pop_front() {
             match waiter.send(Ok(lease)) {
                 Ok(()) | Err(Err(_)) => return,
                 Err(Ok(back)) => lease = back,
             }
         }
-        self.rest(state, lease);
+        self.keep_idle(formation, lease);
     }
 
-    /// The app that should have the place of a dyno of this one.
-    fn heir(self: &Arc<Self>) -> Option<Arc<Self>> {
-        let (held, idle) = {
-            let state = self.state();
-            (state.live.len(), state.waiting.is_empty())
+    /// Chooses another app that should get the slot of a dyno of this one.
+    fn next_owner(self: &Arc<Self>) -> Option<Arc<Self>> {
+        let (held, demand) = {
+            let formation = self.formation();
+            let demand = match formation.waiting.is_empty() {
+                true => Demand::None,
+                false => Demand::Waiting,
+            };
+            (formation.live.len(), demand)
         };
-        let needed = if idle { Needed::No } else { Needed::Yes };
-        self.shared.heir(self, held, needed)
+        self.admission.next_owner(self, held, demand)
     }
 
-    /// Lets a dyno wait for a request.
-    fn rest(&self, mut state: MutexGuard<'_, State>, lease: Lease) {
-        let (number, generation) = (lease.number, lease.generation);
-        let (served, started) = (lease.served, lease.started);
-        let release = lease.release.clone();
-        let Some(dyno) = lease.into_idle() else {
+    /// Keeps a dyno for the next request.
+    fn keep_idle(&self, mut formation: MutexGuard<'_, FormationState>, lease: Lease) {
+        let facts = DynoFacts {
+            release: lease.facts.release.clone(),
+            ..lease.facts
+        };
+        let Some((dyno, slot)) = lease.into_idle() else {
             return;
         };
-        if let Some(live) = state.live.get_mut(&number) {
-            live.served = served;
+        if let Some(live) = formation.live.get_mut(&facts.number) {
+            live.served = facts.served;
             live.memory = dyno.memory_bytes();
         }
-        let since = Instant::now();
-        state.idle.push_back(Idle {
+        tracing::trace!(served = facts.served, "dyno idle");
+        formation.idle.push_back(IdleDyno {
             dyno,
-            release,
-            number,
-            generation,
-            served,
-            started,
-            since,
+            facts,
+            slot,
+            since: Instant::now(),
         });
     }
 
-    /// Notes a dyno's end, and lets the next in the queue start one. Its place goes to `heir`, if it has one.
-    pub(super) fn ended(self: Arc<Self>, number: u32, heir: Option<Arc<Self>>) {
-        self.state().live.remove(&number);
-        self.shared.give_place(heir);
-        self.serve_waiting();
+    /// Removes a dyno that has ended, and lets the next request in the queue start one. Its slot goes to `next_owner`, if
+    /// there is one.
+    pub(super) fn remove_dyno(
+        self: Arc<Self>,
+        number: u32,
+        slot: DynoSlot,
+        next_owner: Option<Arc<Self>>,
+    ) {
+        self.formation().live.remove(&number);
+        self.admission.release(slot, next_owner);
+        self.start_for_waiting();
     }
 
-    /// Notes that a dyno has answered.
-    pub(super) fn succeeded(&self, dyno: &DynoName) {
-        if !self.troubled.load(Ordering::Relaxed) {
+    /// Records that a dyno has answered.
+    pub(super) fn record_success(&self, dyno: &DynoName) {
+        if !self.has_crashed.load(Ordering::Relaxed) {
             return;
         }
-        self.troubled.store(false, Ordering::Relaxed);
-        if self.state().breaker.succeeded() {
+        self.has_crashed.store(false, Ordering::Relaxed);
+        if self.formation().breaker.record_success() {
             let line = "Circuit closed -> a dyno has answered: requests are served again";
-            self.shared.log.platform_line(&self.name, dyno, line);
+            self.context.log.platform_line(&self.name, dyno, line);
         }
     }
 
-    /// Notes that a dyno has ended without an answer. If the circuit opens with it, nobody waits for another.
-    pub(super) fn crashed(&self, dyno: &DynoName, crash: Crash) {
+    /// Records that a dyno has ended without an answer. If this opens the circuit, requests in the queue fail.
+    pub(super) fn record_crash(&self, dyno: &DynoName, crash: Crash) {
         let (pause, waiting) = {
-            let mut state = self.state();
-            let pause = state.breaker.crashed(crash, Instant::now());
-            self.troubled
-                .store(state.breaker.is_troubled(), Ordering::Relaxed);
+            let mut formation = self.formation();
+            let pause = formation.breaker.record_crash(crash, Instant::now());
+            self.has_crashed
+                .store(formation.breaker.has_failures(), Ordering::Relaxed);
             let Some(pause) = pause else { return };
-            (pause, std::mem::take(&mut state.waiting))
+            (pause, std::mem::take(&mut formation.waiting))
         };
         let line = format!(
             "Circuit opened -> dynos do nothing but crash: requests get H10 at once, and the next attempt is in {:.1} s",
             pause.as_secs_f64()
         );
-        self.shared.log.platform_line(&self.name, dyno, &line);
+        self.context.log.platform_line(&self.name, dyno, &line);
         for waiter in waiting {
             let _ = waiter.send(Err(DispatchError::Crashing(pause)));
         }
     }
 
-    /// The release of a dyno that may be started for a request that waits, if there is one.
-    pub(super) fn wanted(&self) -> Option<(Arc<Release>, usize)> {
-        let mut state = self.state();
-        state.waiting.retain(|waiter| !waiter.is_closed());
-        let held = state.live.len();
-        let room = held < state.formation as usize;
-        let release = state.release.clone()?;
-        (room && !state.waiting.is_empty()).then_some((release, held))
+    /// Returns the release of a dyno that may be started for a waiting request, and the number of dynos.
+    fn wanted_dyno(&self) -> Option<(Arc<GridRelease>, usize)> {
+        let mut formation = self.formation();
+        formation.waiting.retain(|waiter| !waiter.is_closed());
+        let held = formation.live.len();
+        let may_grow = held < formation.size as usize;
+        let release = formation.release.clone()?;
+        (may_grow && !formation.waiting.is_empty()).then_some((release, held))
     }
 
-    /// Lets waiting requests start dynos, as many as the formation and the node have places for.
-    fn serve_waiting(self: &Arc<Self>) {
-        while let Some((_, held)) = self.wanted() {
-            if !self.shared.take_place(held) {
-                self.shared.wait_for_turn(self);
+    /// Lets waiting requests start dynos while the formation and the node have slots.
+    fn start_for_waiting(self: &Arc<Self>) {
+        while let Some((_, held)) = self.wanted_dyno() {
+            let Some(slot) = self.admission.reserve(held) else {
+                self.admission.wait(self);
                 return;
-            }
-            if !self.grant() {
-                self.shared.give_place(None);
+            };
+            if let Err(slot) = self.grant(slot) {
+                self.admission.release(slot, None);
                 return;
             }
         }
     }
 
-    /// Gives the first of those that wait the right to start a dyno, whose place is taken; whether one waits.
-    pub(super) fn grant(self: &Arc<Self>) -> bool {
-        let Some((release, _)) = self.wanted() else {
-            return false;
-        };
-        let lease = self.new_lease(release);
-        let waiter = self.state().waiting.pop_front();
-        match waiter {
-            // A waiter that has just left drops the lease, which comes back through its end.
-            Some(waiter) => drop(waiter.send(Ok(lease))),
-            None => lease.retire(),
-        }
-        true
-    }
-
-    fn new_lease(self: &Arc<Self>, release: Arc<Release>) -> Lease {
-        let mut state = self.state();
+    fn lease_new(self: &Arc<Self>, release: Arc<GridRelease>, slot: DynoSlot) -> Lease {
+        let mut formation = self.formation();
         let number = (1..)
-            .find(|number| !state.live.contains_key(number))
+            .find(|number| !formation.live.contains_key(number))
             .unwrap_or(u32::MAX);
-        let live = Live {
+        let started = Instant::now();
+        let live = LiveDyno {
             release: release.version,
-            started: Instant::now(),
+            started,
             served: 0,
             memory: 0,
         };
-        state.live.insert(number, live);
-        Lease::new(self.clone(), release, number, state.generation)
-    }
-
-    fn lease(self: &Arc<Self>, idle: Idle) -> Lease {
-        let Idle {
-            dyno,
+        formation.live.insert(number, live);
+        let facts = DynoFacts {
             release,
             number,
-            generation,
-            served,
+            generation: formation.generation,
             started,
-            ..
-        } = idle;
-        Lease::from_idle(
-            self.clone(),
-            release,
-            number,
-            generation,
-            dyno,
-            (served, started),
-        )
+            served: 0,
+        };
+        Lease::new(self.clone(), facts, None, slot)
     }
 
-    fn retire_all(self: &Arc<Self>, idle: VecDeque<Idle>) {
+    fn lease_idle(self: &Arc<Self>, idle: IdleDyno) -> Lease {
+        Lease::new(self.clone(), idle.facts, Some(idle.dyno), idle.slot)
+    }
+
+    fn retire_all(self: &Arc<Self>, idle: VecDeque<IdleDyno>, reason: &'static str) {
         for idle in idle {
-            self.lease(idle).retire();
+            let lease = self.lease_idle(idle);
+            lease
+                .span()
+                .in_scope(|| tracing::debug!(reason, "idle dyno ended"));
+            lease.retire();
         }
     }
 
-    /// Since when its longest idle dyno has been idle, and how many dynos it has.
-    pub(super) fn longest_idle(&self) -> Option<(Instant, usize)> {
-        let state = self.state();
-        Some((state.idle.front()?.since, state.live.len()))
-    }
-
-    /// How many dynos it has.
-    pub(super) fn live(&self) -> usize {
-        self.state().live.len()
-    }
-
-    /// Ends the dyno that has been idle longest.
-    pub(super) fn retire_one_idle(self: &Arc<Self>) {
-        let idle = self.state().idle.pop_front();
-        if let Some(idle) = idle {
-            // Its slot must be free when this returns: another dyno is to take it.
-            drop(self.lease(idle));
-        }
-    }
-
-    /// Ends dynos that have been idle for longer than `most`.
-    pub(super) fn retire_idle(self: &Arc<Self>, most: Duration) {
+    /// Ends dynos that have been idle for longer than `limit`.
+    pub(super) fn retire_idle(self: &Arc<Self>, limit: Duration) {
         let old = {
-            let mut state = self.state();
-            let count = state
+            let mut formation = self.formation();
+            let count = formation
                 .idle
                 .iter()
-                .take_while(|idle| idle.since.elapsed() > most)
+                .take_while(|idle| idle.since.elapsed() > limit)
                 .count();
-            state.idle.drain(..count).collect()
+            formation.idle.drain(..count).collect()
         };
-        self.retire_all(old);
+        self.retire_all(old, "unused");
     }
 
     pub(super) fn status(&self) -> AppStatus {
-        let state = self.state();
-        let (live, idle) = (state.live.len(), state.idle.len());
-        let waiting = state.waiting.iter().filter(|waiter| !waiter.is_closed());
+        let formation = self.formation();
+        let (live, idle) = (formation.live.len(), formation.idle.len());
+        let waiting = formation.waiting.iter();
         AppStatus {
             name: self.name.clone(),
-            formation: state.formation,
+            formation: formation.size,
             busy: u32::try_from(live.saturating_sub(idle)).unwrap_or(u32::MAX),
             idle: u32::try_from(idle).unwrap_or(u32::MAX),
-            waiting: waiting.count(),
-            circuit_open: state.breaker.is_open(),
-            memory: state.live.values().map(|live| live.memory).sum(),
+            waiting: waiting.filter(|waiter| !waiter.is_closed()).count(),
+            circuit_open: formation.breaker.is_open(),
+            memory: formation.live.values().map(|live| live.memory).sum(),
         }
     }
 
     pub(super) fn dynos(&self) -> Vec<DynoStatus> {
-        let state = self.state();
-        let status = |(number, live): (&u32, &Live)| DynoStatus {
+        let formation = self.formation();
+        let is_idle = |number| {
+            let mut idle = formation.idle.iter();
+            idle.any(|idle| idle.facts.number == number)
+        };
+        let status = |(number, live): (&u32, &LiveDyno)| DynoStatus {
             name: DynoName {
                 process: ProcessType::web(),
                 number: *number,
             },
-            state: match state.idle.iter().any(|idle| idle.number == *number) {
+            state: match is_idle(*number) {
                 true => DynoState::Idle,
                 false => DynoState::Busy,
             },
@@ -520,6 +455,46 @@ impl App {
             served: live.served,
             memory: live.memory,
         };
-        state.live.iter().map(status).collect()
+        formation.live.iter().map(status).collect()
+    }
+}
+
+impl Tenant for App {
+    fn live(&self) -> usize {
+        self.formation().live.len()
+    }
+
+    fn longest_idle(&self) -> Option<(Instant, usize)> {
+        let formation = self.formation();
+        Some((formation.idle.front()?.since, formation.live.len()))
+    }
+
+    fn end_longest_idle(self: &Arc<Self>) {
+        let idle = self.formation().idle.pop_front();
+        if let Some(idle) = idle {
+            let lease = self.lease_idle(idle);
+            lease
+                .span()
+                .in_scope(|| tracing::debug!(reason = "slot needed", "idle dyno ended"));
+            drop(lease);
+        }
+    }
+
+    fn wants_dyno(&self) -> bool {
+        self.wanted_dyno().is_some()
+    }
+
+    fn grant(self: &Arc<Self>, slot: DynoSlot) -> Result<(), DynoSlot> {
+        let Some((release, _)) = self.wanted_dyno() else {
+            return Err(slot);
+        };
+        let lease = self.lease_new(release, slot);
+        let waiter = self.formation().waiting.pop_front();
+        match waiter {
+            // If the waiter has just given up, this drops the lease, and the lease's end releases the slot.
+            Some(waiter) => drop(waiter.send(Ok(lease))),
+            None => lease.retire(),
+        }
+        Ok(())
     }
 }

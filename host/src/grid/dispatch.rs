@@ -1,6 +1,5 @@
-//! A request's way through the grid: a dyno is found, the request handed over, the deadlines watched.
+//! The path of a request through the grid: acquire a dyno, hand the request over, watch the deadlines.
 
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -8,273 +7,259 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use corundum_abi::cgi::ResponseHeadError;
-use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
+use corundum_abi::names::{DynoName, ReleaseVersion};
 use corundum_exchange::RequestUsage;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
-use super::app::{Acquire, App};
+use super::app::{Acquisition, App};
 use super::breaker::Crash;
+use super::context::GridContext;
+use super::error::DispatchError;
 use super::lease::Lease;
-use super::start::{self, NotStarted};
-use super::{Grid, Limits, Shared};
-use crate::dyno::{Exit, Failure};
-use crate::exchange::{OutputError, Progress, Request, Response};
+use super::limits::GridLimits;
+use super::start::{self, LaunchError};
+use crate::dyno::{CallError, Exit};
 use crate::memory::MemoryBound;
 use crate::os::monotonic_now;
+use crate::request::{DynoRequest, DynoResponse, RequestProgress};
+use crate::stdio::OutputError;
 
-/// A request that a dyno answers.
+/// A request that a dyno has answered.
 #[derive(Debug)]
-pub struct Served {
-    /// The response. Its body may still be on its way.
-    pub response: Response,
-    /// Who serves it.
+pub struct DispatchedRequest {
+    /// The response. The dyno may still be writing its body.
+    pub response: DynoResponse,
+    /// Name of the dyno.
     pub dyno: DynoName,
-    /// The dyno's release.
+    /// Release that the dyno runs.
     pub release: ReleaseVersion,
-    /// How long it waited for a dyno, a start included.
+    /// Time that the request waited for a dyno, a start included.
     pub queue: Duration,
-    /// What it costs; final when the body has ended.
+    /// Cost of the request; final when the body has ended.
     pub usage: Arc<RequestUsage>,
 }
 
-/// A request that no dyno answers.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DispatchError {
-    /// The grid has no such app.
-    #[error("no such app")]
-    NoSuchApp,
-    /// The app has no release yet.
-    #[error("the app has no release")]
-    Blank,
-    /// Its formation is scaled to none.
-    #[error("the app's web processes are scaled to none")]
-    NoProcesses,
-    /// Too many requests wait already.
-    #[error("too many requests wait for a dyno")]
-    Backlog,
-    /// No dyno became free in time.
-    #[error("no dyno became free in time")]
-    QueueTimeout,
-    /// A dyno could not be started.
-    #[error("a dyno could not be started: {0}")]
-    Crashed(String),
-    /// Its dynos did nothing but crash; none is started for this long.
-    #[error("its dynos do nothing but crash: the next attempt is in {} s", .0.as_secs())]
-    Crashing(Duration),
-    /// The dyno ended before it had answered.
-    #[error("the dyno ended without a response: {0}")]
-    NoResponse(String),
-    /// The dyno took too long for its first byte, and was ended.
-    #[error("the dyno did not answer in time")]
-    Timeout,
-    /// The head of the dyno's response has more than [`MAX_HEAD`](corundum_abi::cgi::MAX_HEAD) bytes.
-    #[error("the response's head is too large")]
-    HeadTooLarge,
-    /// What the dyno answered is no response.
-    #[error("{0}")]
-    Malformed(String),
-}
-
-impl Grid {
-    /// Serves one request of `app`. Dropping the returned future before it is ready gives up the request's place in
-    /// the queue; a dyno that has the request goes on until it notices that nobody listens.
-    ///
-    /// # Errors
-    ///
-    /// [`DispatchError`].
-    pub async fn dispatch(&self, app: &AppName, request: Request) -> Result<Served, DispatchError> {
-        let arrived = Instant::now();
-        let app = self.shared.app(app).ok_or(DispatchError::NoSuchApp)?;
-        let mut lease = acquire(&self.shared, &app).await?;
-        if lease.dyno.is_none() {
-            start_leased(&self.shared, &mut lease).await?;
-        }
-        let queue = arrived.elapsed();
-        let (dyno, release) = (lease.name(), lease.release.version);
-        let usage = Arc::new(RequestUsage::default());
-        let response = serve(&self.shared, lease, request, usage.clone()).await?;
-        Ok(Served {
-            response,
-            dyno,
-            release,
-            queue,
-            usage,
-        })
+/// Has a dyno of `app` serve `request`.
+pub(super) async fn dispatch(
+    app: &Arc<App>,
+    request: DynoRequest,
+) -> Result<DispatchedRequest, DispatchError> {
+    let arrived = Instant::now();
+    let mut lease = acquire(app).await?;
+    if lease.dyno.is_none() {
+        let span = lease.span();
+        start_dyno(&mut lease).instrument(span).await?;
     }
+    let queue = arrived.elapsed();
+    let (dyno, release) = (lease.facts.name(), lease.facts.release.version);
+    let usage = Arc::new(RequestUsage::default());
+    let response = serve(lease, request, usage.clone()).await?;
+    Ok(DispatchedRequest {
+        response,
+        dyno,
+        release,
+        queue,
+        usage,
+    })
 }
 
-async fn acquire(shared: &Shared, app: &Arc<App>) -> Result<Lease, DispatchError> {
+async fn acquire(app: &Arc<App>) -> Result<Lease, DispatchError> {
     let granted = match app.acquire() {
-        Acquire::Lease(lease) => return Ok(lease),
-        Acquire::Refused(error) => return Err(error),
-        Acquire::Wait(granted) => granted,
+        Acquisition::Lease(lease) => return Ok(lease),
+        Acquisition::Refused(error) => return Err(error),
+        Acquisition::Wait(granted) => granted,
     };
-    match tokio::time::timeout(shared.limits.queue, granted).await {
+    match tokio::time::timeout(app.context().limits.queue, granted).await {
         // The sender is dropped when the app is removed.
         Ok(granted) => granted.unwrap_or(Err(DispatchError::Blank)),
         Err(_) => Err(DispatchError::QueueTimeout),
     }
 }
 
-async fn start_leased(shared: &Arc<Shared>, lease: &mut Lease) -> Result<(), DispatchError> {
-    let (release, name) = (lease.release.clone(), lease.name());
-    let started = start::start_aside(shared, &release, &name);
-    match tokio::time::timeout(shared.limits.queue, started).await {
+/// Starts the dyno of a lease.
+async fn start_dyno(lease: &mut Lease) -> Result<(), DispatchError> {
+    let (app, release, name) = (
+        lease.app().clone(),
+        lease.facts.release.clone(),
+        lease.facts.name(),
+    );
+    let context = app.context();
+    let began = Instant::now();
+    let started = start::start_for_request(context, &release, &name);
+    match tokio::time::timeout(context.limits.queue, started).await {
         Ok(Ok(dyno)) => {
+            tracing::debug!(elapsed = ?began.elapsed(), "dyno started");
             lease.dyno = Some(Box::new(dyno));
             Ok(())
         }
         Ok(Err(error)) => {
+            tracing::debug!(%error, "dyno failed to start");
             let line = format!("Error H10 (App crashed) -> {error}");
-            shared.log.platform_line(lease.app().name(), &name, &line);
-            if !matches!(error, NotStarted::Stopped) {
-                lease.app().crashed(&name, Crash::Start);
+            context.log.platform_line(app.name(), &name, &line);
+            if !matches!(error, LaunchError::Stopped) {
+                app.record_crash(&name, Crash::Start);
             }
             Err(DispatchError::Crashed(error.to_string()))
         }
         Err(_) => {
-            shared
-                .log
-                .platform_line(lease.app().name(), &name, "Error R10 (Boot timeout)");
-            lease.app().crashed(&name, Crash::Start);
+            tracing::debug!(limit = ?context.limits.queue, "dyno did not start in time");
+            let line = "Error R10 (Boot timeout)";
+            context.log.platform_line(app.name(), &name, line);
+            app.record_crash(&name, Crash::Start);
             Err(DispatchError::QueueTimeout)
         }
     }
 }
 
-/// Hands the request to the leased dyno and waits for its answer.
+/// Hands the request to the leased dyno and waits for its response.
 async fn serve(
-    shared: &Arc<Shared>,
     lease: Lease,
-    request: Request,
+    request: DynoRequest,
     usage: Arc<RequestUsage>,
-) -> Result<Response, DispatchError> {
+) -> Result<DynoResponse, DispatchError> {
     let (answer, mut answered) = oneshot::channel();
-    let progress = Arc::new(Progress::default());
-    let ending = Arc::new(OnceLock::new());
-    let exchange = Exchange {
-        shared: shared.clone(),
-        progress: progress.clone(),
-        ending: ending.clone(),
+    let invocation = Invocation {
+        context: lease.app().context().clone(),
+        progress: Arc::default(),
+        end: Arc::default(),
         usage,
     };
-    let mut work: Pin<Box<dyn Future<Output = ()> + Send>> =
-        Box::pin(exchange.clone().run(lease, request, answer));
-    // Most requests end here, on the thread that brought them, without another task or timer.
-    let done = poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready())).await;
-    if done {
-        return match answered.try_recv() {
-            Ok(response) => Ok(response),
-            Err(_) => Err(ending.get().map_or(DispatchError::Timeout, Ending::error)),
-        };
+    let end = invocation.end.clone();
+    let error = || {
+        end.get()
+            .map_or(DispatchError::Timeout, InvocationEnd::error)
+    };
+    let span = lease.span();
+    let work = invocation.clone().run(lease, request, answer);
+    let mut work: Work = Box::pin(work.instrument(span));
+    // Most requests end with the first poll, on the thread that brought them, without another task or timer.
+    let is_done = poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready())).await;
+    if is_done {
+        return answered.try_recv().map_err(|_| error());
     }
-    let watched = shared.compute.spawn(exchange.watch(work));
+    let compute = invocation.context.compute.clone();
+    let watched = compute.spawn(invocation.watch(work));
     match answered.await {
         Ok(response) => Ok(response),
         Err(_) => {
-            // The answer is given up a moment before the reason is known.
+            // The sender is dropped a moment before the reason is recorded.
             let _ = watched.await;
-            Err(ending.get().map_or(DispatchError::Timeout, Ending::error))
+            Err(error())
         }
     }
 }
 
-/// How an exchange ended that has no response.
+/// A call of a dyno with one request.
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Reason for which a request has no response.
 #[derive(Debug)]
-enum Ending {
-    Failed(Failure),
-    FirstByte,
-    Idle,
+enum InvocationEnd {
+    /// The call failed.
+    Failed(CallError),
+    /// A deadline passed.
+    TimedOut,
 }
 
-impl Ending {
+impl InvocationEnd {
     fn error(&self) -> DispatchError {
         match self {
-            Self::Failed(Failure::Output(OutputError::Head(ResponseHeadError::TooLarge))) => {
+            Self::Failed(CallError::Output(OutputError::Head(ResponseHeadError::TooLarge))) => {
                 DispatchError::HeadTooLarge
             }
-            Self::Failed(Failure::Output(OutputError::Head(error))) => {
+            Self::Failed(CallError::Output(OutputError::Head(error))) => {
                 DispatchError::Malformed(error.to_string())
             }
-            Self::Failed(failure) => DispatchError::NoResponse(failure.to_string()),
-            Self::FirstByte | Self::Idle => DispatchError::Timeout,
+            Self::Failed(error) => DispatchError::NoResponse(error.to_string()),
+            Self::TimedOut => DispatchError::Timeout,
         }
     }
 }
 
+/// One request in a dyno, and what its watcher needs to know.
 #[derive(Clone)]
-struct Exchange {
-    shared: Arc<Shared>,
-    progress: Arc<Progress>,
-    ending: Arc<OnceLock<Ending>>,
+struct Invocation {
+    context: Arc<GridContext>,
+    progress: Arc<RequestProgress>,
+    end: Arc<OnceLock<InvocationEnd>>,
     usage: Arc<RequestUsage>,
 }
 
-impl Exchange {
-    async fn run(self, mut lease: Lease, request: Request, answer: oneshot::Sender<Response>) {
+impl Invocation {
+    async fn run(
+        self,
+        mut lease: Lease,
+        request: DynoRequest,
+        answer: oneshot::Sender<DynoResponse>,
+    ) {
         let Some(dyno) = lease.dyno.as_mut() else {
             return;
         };
-        let spent = |cpu, memory| self.usage.record(cpu, memory as u64);
+        tracing::debug!("request started");
         let result = dyno
-            .handle(request, answer, self.progress.clone(), spent)
+            .handle(request, answer, self.progress.clone(), &self.usage)
             .await;
-        lease.served += 1;
+        lease.facts.served += 1;
         match (&result, self.progress.answered()) {
-            (Err(_), None) => lease.app().crashed(&lease.name(), Crash::Request),
-            _ => lease.app().succeeded(&lease.name()),
+            (Err(_), None) => lease
+                .app()
+                .record_crash(&lease.facts.name(), Crash::Request),
+            _ => lease.app().record_success(&lease.facts.name()),
         }
         match result {
-            Ok(_buffer) => lease.give_back(),
-            Err(failure) => {
-                self.report(&lease, &failure);
-                let _ = self.ending.set(Ending::Failed(failure));
+            Ok(()) => {
+                tracing::debug!(
+                    cpu = ?self.usage.cpu(),
+                    memory = self.usage.memory(),
+                    "request served"
+                );
+                lease.give_back();
+            }
+            Err(error) => {
+                tracing::debug!(%error, "dyno failed");
+                self.report(&lease, &error);
+                let _ = self.end.set(InvocationEnd::Failed(error));
                 lease.retire();
             }
         }
     }
 
-    fn report(&self, lease: &Lease, failure: &Failure) {
-        let app = lease.app().name();
-        let log = &self.shared.log;
-        let memory = lease
-            .dyno
-            .as_ref()
-            .and_then(|dyno| dyno.reached_memory_limit());
-        if let Some(bound) = memory {
+    /// Writes the reason of a failed call to the app's log.
+    fn report(&self, lease: &Lease, error: &CallError) {
+        let (app, name) = (lease.app().name(), lease.facts.name());
+        let log = &self.context.log;
+        let dyno = lease.dyno.as_ref();
+        if let Some(bound) = dyno.and_then(|dyno| dyno.reached_memory_limit()) {
             let line = match bound {
                 MemoryBound::Dyno => "Error R15 (Memory quota vastly exceeded)",
                 MemoryBound::Node => {
                     "Error R15 (Memory quota vastly exceeded) -> the node has no memory to spare"
                 }
             };
-            log.platform_line(app, &lease.name(), line);
+            log.platform_line(app, &name, line);
         }
-        let line = match failure {
-            Failure::Exit(Exit(status)) => format!("Process exited with status {status}"),
-            Failure::Status(status) => format!("Process exited with status {status}"),
-            Failure::Trap(trap) => format!("Process crashed: {trap}"),
-            Failure::Output(OutputError::Head(ResponseHeadError::TooLarge)) => {
+        let line = match error {
+            CallError::Exit(Exit(status)) | CallError::Status(status) => {
+                format!("Process exited with status {status}")
+            }
+            CallError::Trap(trap) => format!("Process crashed: {trap}"),
+            CallError::Output(OutputError::Head(ResponseHeadError::TooLarge)) => {
                 "Error H25 (HTTP restriction: response head too large)".to_owned()
             }
-            Failure::Output(error) => {
+            CallError::Output(error) => {
                 format!("Error H17 (Poorly formatted HTTP response) -> {error}")
             }
         };
-        log.platform_line(app, &lease.name(), &line);
+        log.platform_line(app, &name, &line);
     }
 
-    /// Drives work that waits or computes, and ends it when a deadline passes.
-    async fn watch(self, mut work: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    /// Drives work that waits or computes, and drops it when a deadline passes.
+    async fn watch(self, mut work: Work) {
         loop {
-            let left = self.time_left();
-            let Some(left) = left else {
-                let ending = match self.progress.answered() {
-                    None => Ending::FirstByte,
-                    Some(_) => Ending::Idle,
-                };
-                let _ = self.ending.set(ending);
-                // Dropping the work ends the guest wherever it is, and its lease with it.
+            let Some(left) = self.time_left() else {
+                let _ = self.end.set(InvocationEnd::TimedOut);
+                // Dropping the work stops the guest wherever it is, and ends its lease.
                 return;
             };
             if tokio::time::timeout(left, work.as_mut()).await.is_ok() {
@@ -283,29 +268,19 @@ impl Exchange {
         }
     }
 
-    /// Time until the next deadline; none when one has passed.
+    /// Returns the time until the next deadline, or `None` if one has passed.
     fn time_left(&self) -> Option<Duration> {
-        let Limits {
+        let GridLimits {
             first_byte,
             idle_exchange,
             ..
-        } = self.shared.limits;
+        } = self.context.limits;
         let now = monotonic_now();
         let since = |at: u64| Duration::from_nanos(now.saturating_sub(at));
-        let read = self.progress.request_read();
-        let moved = self.progress.moved();
-        let left = match (self.progress.answered(), read) {
+        let left = match (self.progress.answered(), self.progress.request_read()) {
             (None, Some(read)) => first_byte.checked_sub(since(read)),
-            _ => idle_exchange.checked_sub(since(moved)),
+            _ => idle_exchange.checked_sub(since(self.progress.moved())),
         };
         left.filter(|left| !left.is_zero())
-    }
-}
-
-impl fmt::Debug for Exchange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange")
-            .field("progress", &self.progress)
-            .finish_non_exhaustive()
     }
 }

@@ -1,152 +1,160 @@
-//! A lease: one of an app's dynos in use, or the right to start it. However a lease ends, its place is given back.
+//! A lease: one of an app's dynos in use, or the right to start it. However a lease ends, its slot is returned.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use corundum_abi::app_options::Isolation;
 use corundum_abi::names::{DynoName, ProcessType};
 use tokio::runtime::Handle;
+use tracing::Span;
 
-use super::Release;
+use super::admission::DynoSlot;
 use super::app::App;
-use super::policy::{Isolation, Limits};
+use super::limits::GridLimits;
+use super::release::GridRelease;
 use crate::dyno::Dyno;
 
-/// A dyno in use.
-pub(super) struct Lease {
-    app: Arc<App>,
-    /// The release it belongs to.
-    pub(super) release: Arc<Release>,
-    /// Its number in the formation.
+/// Facts about a dyno that stay the same while it is in use, or that only its lease changes.
+pub(super) struct DynoFacts {
+    /// Release that the dyno runs.
+    pub(super) release: Arc<GridRelease>,
+    /// Number of the dyno in the formation.
     pub(super) number: u32,
-    /// The app's count of restarts when it was started.
+    /// Number of restarts that the app had seen when the dyno was started.
     pub(super) generation: u64,
-    /// None while it is to be started.
-    pub(super) dyno: Option<Box<Dyno>>,
-    /// Requests it has served.
-    pub(super) served: u32,
-    /// When it was started.
+    /// Time at which the dyno was started.
     pub(super) started: Instant,
-    /// Who gets its place when it ends.
-    pub(super) heir: Option<Arc<App>>,
-    ended: bool,
+    /// Requests that the dyno has served.
+    pub(super) served: u32,
 }
 
-impl Lease {
-    /// The right to start a dyno of `number`; its places in the app and the node are taken.
-    pub(super) fn new(app: Arc<App>, release: Arc<Release>, number: u32, generation: u64) -> Self {
-        let started = Instant::now();
-        Self {
-            app,
-            release,
-            number,
-            generation,
-            dyno: None,
-            served: 0,
-            started,
-            heir: None,
-            ended: false,
-        }
-    }
-
-    /// The dyno's name.
+impl DynoFacts {
+    /// Name of the dyno.
     pub(super) fn name(&self) -> DynoName {
         DynoName {
             process: ProcessType::web(),
             number: self.number,
         }
     }
+}
 
-    /// The app it serves.
+/// A dyno in use, or the right to start one.
+pub(super) struct Lease {
+    app: Arc<App>,
+    pub(super) facts: DynoFacts,
+    /// `None` until the dyno is started.
+    pub(super) dyno: Option<Box<Dyno>>,
+    /// `None` once the dyno has become idle and keeps the slot.
+    slot: Option<DynoSlot>,
+    /// App that gets the slot when the lease ends.
+    pub(super) next_owner: Option<Arc<App>>,
+}
+
+impl Lease {
+    /// Creates the lease of a dyno, which is still to be started if `dyno` is `None`.
+    pub(super) fn new(
+        app: Arc<App>,
+        facts: DynoFacts,
+        dyno: Option<Box<Dyno>>,
+        slot: DynoSlot,
+    ) -> Self {
+        Self {
+            app,
+            facts,
+            dyno,
+            slot: Some(slot),
+            next_owner: None,
+        }
+    }
+
+    /// App that the dyno serves.
     pub(super) fn app(&self) -> &Arc<App> {
         &self.app
     }
 
-    /// Gives the dyno back: to the next request, to wait for one, or to its end when it is due.
-    pub(super) fn give_back(self) {
-        self.app.clone().returned(self);
+    /// Creates a span for events of this dyno. It costs an atomic load while it is disabled.
+    pub(super) fn span(&self) -> Span {
+        let release = &self.facts.release;
+        tracing::debug_span!(
+            "dyno",
+            app = %release.app,
+            release = %release.version,
+            dyno = %self.facts.name(),
+        )
     }
 
-    /// Why the dyno must not serve another request, if so.
-    pub(super) fn due(&self, limits: &Limits) -> Option<Due> {
+    /// Returns the dyno to its app, which gives it the next request, keeps it idle or replaces it.
+    pub(super) fn give_back(self) {
+        self.app.clone().take_back(self);
+    }
+
+    /// Returns the reason for which the dyno must not serve another request, if there is one.
+    pub(super) fn replace_reason(&self, limits: &GridLimits) -> Option<ReplaceReason> {
         let dyno = self.dyno.as_ref()?;
-        if self.release.isolation == Isolation::Request {
-            Some(Due::Isolation)
+        if self.facts.release.isolation == Isolation::Request {
+            Some(ReplaceReason::Isolation)
         } else if dyno.reached_memory_limit().is_some() || dyno.grown_bytes() > limits.growth {
-            Some(Due::Memory)
-        } else if self.served >= limits.requests {
-            Some(Due::Requests)
-        } else if self.started.elapsed() > limits.age {
-            Some(Due::Age)
+            Some(ReplaceReason::Memory)
+        } else if self.facts.served >= limits.requests {
+            Some(ReplaceReason::Requests)
+        } else if self.facts.started.elapsed() > limits.age {
+            Some(ReplaceReason::Age)
         } else {
             None
         }
     }
 
-    /// Ends the lease and its dyno, but not on this request's time: emptying a memory takes as long as filling it. A
-    /// task of the same thread runs when the response has been written; one of another thread might run before, on the
-    /// same core.
-    pub(super) fn retire(mut self) {
-        let Some(dyno) = self.dyno.take() else { return };
-        let here = Handle::try_current();
-        let runtime = here.unwrap_or_else(|_| self.app.shared().compute.clone());
-        runtime.spawn(async move {
-            drop(dyno);
-            // Its place is free when its memory is.
-            drop(self);
-        });
-    }
-
-    /// Forgets the lease: the dyno waits in the app's idle list, its places stay taken.
-    pub(super) fn into_idle(mut self) -> Option<Box<Dyno>> {
-        self.ended = true;
-        self.dyno.take()
-    }
-
-    /// A dyno out of the idle list.
-    pub(super) fn from_idle(
-        app: Arc<App>,
-        release: Arc<Release>,
-        number: u32,
-        generation: u64,
-        dyno: Box<Dyno>,
-        (served, started): (u32, Instant),
-    ) -> Self {
-        Self {
-            app,
-            release,
-            number,
-            generation,
-            dyno: Some(dyno),
-            served,
-            started,
-            heir: None,
-            ended: false,
+    /// Ends the lease and its dyno in a task of its own, because emptying a memory takes as long as filling it.
+    ///
+    /// The task is spawned on the current thread's runtime, where it runs after the response has been written. A task on
+    /// another thread might run earlier on the same core.
+    pub(super) fn retire(self) {
+        if self.dyno.is_none() {
+            return;
         }
+        let current = Handle::try_current();
+        let runtime = current.unwrap_or_else(|_| self.app.context().compute.clone());
+        runtime.spawn(async move { drop(self) });
+    }
+
+    /// Ends the lease without ending its dyno, which becomes idle and keeps its slot.
+    pub(super) fn into_idle(mut self) -> Option<(Box<Dyno>, DynoSlot)> {
+        let (dyno, slot) = (self.dyno.take(), self.slot.take());
+        dyno.zip(slot)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.ended {
-            self.app.clone().ended(self.number, self.heir.take());
+        // The memory is freed before the slot, so that the slot's next owner finds room in the engine.
+        drop(self.dyno.take());
+        if let Some(slot) = self.slot.take() {
+            let next_owner = self.next_owner.take();
+            self.app
+                .clone()
+                .remove_dyno(self.facts.number, slot, next_owner);
         }
     }
 }
 
-/// Why a dyno is replaced.
+/// Reason for replacing a dyno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum ReplaceReason {
+    /// The app wants one request per dyno.
     Isolation,
+    /// The dyno has grown too much.
     Memory,
+    /// The dyno has served enough requests.
     Requests,
+    /// The dyno is too old.
     Age,
 }
 
-impl Due {
+impl ReplaceReason {
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Isolation => "one request each",
-            Self::Memory => "memory",
+            Self::Isolation => "one request per dyno",
+            Self::Memory => "memory growth",
             Self::Requests => "requests served",
             Self::Age => "age",
         }

@@ -1,225 +1,213 @@
-//! The grid: all dynos of a node, who gets one, and when one is replaced.
+//! The grid: all dynos of a node, their assignment to requests, and their replacement.
 //!
-//! [`Grid`] is the node's handle. Each app has a formation ([`app`]): dynos that are idle or busy, and a first-in
-//! first-out queue of requests that wait for one. [`places`] says who gets a dyno when the node is full, [`breaker`] when
-//! an app that only crashes is tried again. [`dispatch`] takes a request through a dyno; [`policy`] holds every
-//! limit with its reason. A request is begun on the thread that brought it, which for most is also where it ends; one
-//! that waits or computes longer moves to threads of lower priority, so that computing dynos share the processor by
-//! the kernel's rules and the router stays responsive.
+//! [`Grid`] is the node's handle. Each app has a formation (`app`): dynos that are idle or busy, and a first-in first-out
+//! queue of requests that wait for one. `admission` distributes the node's slots among apps, and `breaker` decides when
+//! an app that only crashes is tried again. `dispatch` takes a request through a dyno; [`limits`] holds every limit with
+//! its reason.
+//!
+//! A request begins on the thread that brought it, where most requests also end. One that waits or computes longer moves
+//! to threads of lower priority, so that computing dynos share the processor by the kernel's rules and the router stays
+//! responsive.
 
+mod admission;
 mod app;
 mod breaker;
+mod context;
 mod dispatch;
+mod error;
 mod lease;
-mod places;
-pub mod policy;
-mod run;
+pub mod limits;
+mod one_off;
+mod registry;
+mod release;
 mod start;
+mod status;
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
-use corundum_pack::archive::Archive;
+use corundum_abi::names::AppName;
 use tokio::runtime::Handle;
 
-use self::places::Places;
+use self::admission::Admission;
+use self::app::App;
+use self::context::GridContext;
+use self::registry::AppRegistry;
 use crate::engine::Engine;
-use crate::image::Image;
-use crate::pack::Pack;
+use crate::request::DynoRequest;
 
-pub use app::{AppStatus, DynoState, DynoStatus};
-pub use dispatch::{DispatchError, Served};
-pub use policy::{Isolation, Limits};
-pub use run::{RunError, RunIo};
-
-/// What the grid has to say of an app, line by line. Called from any thread; must not block.
-pub trait GridLog: Send + Sync {
-    /// A line that a dyno wrote to its log.
-    fn dyno_line(&self, app: &AppName, dyno: &DynoName, line: &[u8]);
-    /// A line of the platform about a dyno, as `Error R14 (Memory quota exceeded)`.
-    fn platform_line(&self, app: &AppName, dyno: &DynoName, line: &str);
-}
-
-/// A release as the grid runs it.
-pub struct Release {
-    /// The app.
-    pub app: AppName,
-    /// Its number.
-    pub version: ReleaseVersion,
-    /// The pack whose code it runs on.
-    pub pack: Arc<Pack>,
-    /// The memory of the booted app.
-    pub image: Arc<Image>,
-    /// The app's files.
-    pub slug: Arc<Archive>,
-    /// The web process's command.
-    pub arguments: Arc<[String]>,
-    /// Config vars and the platform's defaults.
-    pub environ: Arc<[(String, String)]>,
-    /// What one user's request may leave behind for the next.
-    pub isolation: Isolation,
-}
-
-impl fmt::Debug for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.app, self.version)
-    }
-}
+pub use context::GridLog;
+pub use corundum_abi::app_options::Isolation;
+pub use dispatch::DispatchedRequest;
+pub use error::DispatchError;
+pub use limits::GridLimits;
+pub use one_off::{RunError, RunIo};
+pub use release::GridRelease;
+pub use status::{AppStatus, DynoState, DynoStatus};
 
 /// All dynos of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Grid {
-    shared: Arc<Shared>,
+    inner: Arc<GridInner>,
 }
 
-pub(crate) struct Shared {
-    engine: Engine,
-    limits: Limits,
-    log: Arc<dyn GridLog>,
-    /// Where dynos that wait or compute run.
-    compute: Handle,
-    apps: RwLock<HashMap<AppName, Arc<app::App>>>,
-    places: Places,
+struct GridInner {
+    context: Arc<GridContext>,
+    apps: Arc<AppRegistry<App>>,
+    admission: Arc<Admission<App>>,
 }
 
 impl Grid {
-    /// An empty grid whose waiting and computing dynos run on `compute`.
-    pub fn new(engine: Engine, limits: Limits, log: Arc<dyn GridLog>, compute: Handle) -> Self {
-        let shared = Arc::new(Shared {
-            engine,
-            limits,
-            log,
-            compute,
-            apps: RwLock::default(),
-            places: Places::default(),
+    /// Creates an empty grid whose waiting and computing dynos run on `compute`.
+    pub fn new(engine: Engine, limits: GridLimits, log: Arc<dyn GridLog>, compute: Handle) -> Self {
+        let apps = Arc::new(AppRegistry::new());
+        let slots = limits.dynos as usize;
+        let inner = Arc::new(GridInner {
+            admission: Arc::new(Admission::new(apps.clone(), slots)),
+            apps,
+            context: Arc::new(GridContext {
+                engine,
+                limits,
+                log,
+                compute: compute.clone(),
+            }),
         });
-        shared.compute.spawn(retire_idle(Arc::downgrade(&shared)));
-        Self { shared }
+        compute.spawn(end_idle_dynos(Arc::downgrade(&inner)));
+        Self { inner }
     }
 
-    /// Adds an app that has no release yet, or changes how many dynos it may have.
+    fn get(&self, name: &AppName) -> Option<Arc<App>> {
+        self.inner.apps.get(name)
+    }
+
+    fn get_or_add(&self, name: &AppName) -> Arc<App> {
+        self.inner.apps.get_or_insert_with(name, || {
+            App::new(
+                name.clone(),
+                self.inner.context.clone(),
+                self.inner.admission.clone(),
+            )
+        })
+    }
+
+    /// Serves one request of `app`.
+    ///
+    /// Dropping the returned future before it is ready leaves the queue. A dyno that already has the request goes on
+    /// until it notices that its response has no receiver.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`DispatchError`] if no dyno answers.
+    pub async fn dispatch(
+        &self,
+        app: &AppName,
+        request: DynoRequest,
+    ) -> Result<DispatchedRequest, DispatchError> {
+        let app = self.get(app).ok_or(DispatchError::NoSuchApp)?;
+        dispatch::dispatch(&app, request).await
+    }
+
+    /// Runs `arguments` in a one-off dyno and returns the exit status. Dropping the future ends the dyno.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`RunError`] if the command does not run to its end.
+    pub async fn run(
+        &self,
+        app: &AppName,
+        arguments: Arc<[String]>,
+        io: RunIo,
+    ) -> Result<i32, RunError> {
+        let app = self.get(app).ok_or(RunError::Blank)?;
+        one_off::run(&app, arguments, io).await
+    }
+
+    /// Sets the maximum number of an app's dynos. Adds the app if the grid does not know it.
     pub fn set_formation(&self, app: &AppName, formation: u32) {
-        self.shared.app_or_new(app).set_formation(formation);
+        self.get_or_add(app).set_formation(formation);
     }
 
     /// Makes `release` the one that new requests get. Running requests end on the old one.
-    pub fn deploy(&self, release: Release) {
-        self.shared
-            .app_or_new(&release.app.clone())
+    pub fn deploy(&self, release: GridRelease) {
+        self.get_or_add(&release.app.clone())
             .deploy(Some(Arc::new(release)));
     }
 
-    /// Adds an app whose release is being loaded: its requests wait for it.
+    /// Adds an app whose release is being loaded. Its requests wait for the release.
     pub fn expect(&self, app: &AppName) {
-        self.shared.app_or_new(app).expect_release();
+        self.get_or_add(app).expect_release();
     }
 
-    /// Says that there will be no release of an app that was expected to get one.
+    /// Fails the requests that wait for an expected release, because it cannot be loaded.
     pub fn give_up(&self, app: &AppName) {
-        if let Some(app) = self.shared.app(app) {
+        if let Some(app) = self.get(app) {
             app.deploy(None);
         }
     }
 
-    /// Forgets an app; its running requests end.
+    /// Removes an app. Its running requests end normally.
     pub fn remove(&self, app: &AppName) {
-        let removed = self.shared.write_apps().remove(app);
-        if let Some(app) = removed {
+        if let Some(app) = self.inner.apps.remove(app) {
             app.deploy(None);
         }
     }
 
-    /// Replaces an app's dynos by fresh ones, each when it is idle.
+    /// Replaces an app's dynos by new ones, each when it is idle.
     pub fn restart(&self, app: &AppName) {
-        if let Some(app) = self.shared.app(app) {
+        if let Some(app) = self.get(app) {
             app.restart();
         }
     }
 
-    /// The release that new requests of an app get.
-    pub fn release(&self, app: &AppName) -> Option<Arc<Release>> {
-        self.shared.app(app)?.release()
+    /// Returns the release that new requests of an app get.
+    pub fn release(&self, app: &AppName) -> Option<Arc<GridRelease>> {
+        self.get(app)?.release()
     }
 
-    /// Whether the grid knows an app.
+    /// Returns whether the grid knows an app.
     pub fn has(&self, app: &AppName) -> bool {
-        self.shared.app(app).is_some()
+        self.get(app).is_some()
     }
 
-    /// An app's dynos, by number.
+    /// Returns the state of an app's dynos, by number.
     pub fn dynos(&self, app: &AppName) -> Vec<DynoStatus> {
-        self.shared
-            .app(app)
-            .map(|app| app.dynos())
-            .unwrap_or_default()
+        self.get(app).map(|app| app.dynos()).unwrap_or_default()
     }
 
-    /// All apps' formations, by name.
+    /// Returns the state of all apps' formations, by name.
     pub fn apps(&self) -> Vec<AppStatus> {
-        let apps = self.shared.all_apps();
+        let apps = self.inner.apps.all();
         let mut apps: Vec<_> = apps.iter().map(|app| app.status()).collect();
         apps.sort_by(|one, other| one.name.cmp(&other.name));
         apps
     }
 
-    /// An app's formation.
+    /// Returns the state of an app's formation.
     pub fn app(&self, app: &AppName) -> Option<AppStatus> {
-        Some(self.shared.app(app)?.status())
+        Some(self.get(app)?.status())
     }
 
-    /// Dynos that may live at once.
+    /// Maximum number of live dynos.
     pub fn capacity(&self) -> u32 {
-        self.shared.limits.dynos
+        self.inner.context.limits.dynos
     }
 
-    /// Dynos of all apps.
+    /// Number of live dynos of all apps.
     pub fn live(&self) -> u32 {
-        self.shared.places.live()
+        u32::try_from(self.inner.admission.live()).unwrap_or(u32::MAX)
     }
 }
 
-impl Shared {
-    fn app(&self, name: &AppName) -> Option<Arc<app::App>> {
-        self.apps
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
-    }
-
-    fn write_apps(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<AppName, Arc<app::App>>> {
-        self.apps.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn app_or_new(self: &Arc<Self>, name: &AppName) -> Arc<app::App> {
-        let mut apps = self.write_apps();
-        let new = || Arc::new(app::App::new(name.clone(), self.clone()));
-        apps.entry(name.clone()).or_insert_with(new).clone()
-    }
-
-    fn all_apps(&self) -> Vec<Arc<app::App>> {
-        self.apps
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
-    }
-}
-
-/// Ends dynos that nobody has asked for in a while, as long as the grid lives.
-async fn retire_idle(shared: Weak<Shared>) {
+/// Ends dynos that have been idle for long, once a second while the grid exists.
+async fn end_idle_dynos(grid: Weak<GridInner>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let Some(shared) = shared.upgrade() else {
+        let Some(grid) = grid.upgrade() else {
             return;
         };
-        for app in shared.all_apps() {
-            app.retire_idle(shared.limits.idle);
+        for app in grid.apps.all() {
+            app.retire_idle(grid.context.limits.idle);
         }
-        shared.serve_hungry();
+        grid.admission.end_unused_dynos();
     }
 }

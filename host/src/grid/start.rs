@@ -1,29 +1,33 @@
-//! Starting a dyno of a release: from its image to ready for a request.
+//! Starting a dyno of a release: from its image to the point where it can serve a request.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 
 use corundum_abi::names::{AppName, DynoName};
+use tracing::Instrument;
 
-use super::{GridLog, Release, Shared};
-use crate::dyno::{Dyno, Failure, StartError};
+use super::context::{GridContext, GridLog};
+use super::release::GridRelease;
+use crate::dyno::{CallError, Dyno, StartError};
 use crate::log::LogSink;
 use crate::os::{Filesystem, Process};
 
-/// A dyno that was asked for does not start.
+/// A dyno did not start.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotStarted {
+pub(super) enum LaunchError {
+    /// The dyno could not be created.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A hook of the app failed.
     #[error("the restored app {0}")]
-    Restore(#[from] Failure),
-    /// The node is being stopped.
-    #[error("the node stops")]
+    Restore(#[from] CallError),
+    /// The node's runtime is shutting down.
+    #[error("the node is stopping")]
     Stopped,
 }
 
-/// A dyno's log lines on their way to the grid's log.
+/// Passes a dyno's log lines on to the grid's log.
 struct DynoLog {
     log: Arc<dyn GridLog>,
     app: AppName,
@@ -36,18 +40,20 @@ impl LogSink for DynoLog {
     }
 }
 
-/// As [`start`] with the web process's command. Most dynos are ready at the first attempt, on the thread that brought
-/// the request. One that is not runs hooks of the app's own, which may compute for ever: that goes on where other dynos
-/// compute, and ends with the future.
-pub(super) async fn start_aside(
-    shared: &Arc<Shared>,
-    release: &Arc<Release>,
+/// Starts a web dyno for a waiting request.
+///
+/// Most dynos are ready at the first poll, on the thread that brought the request. A dyno that is not runs hooks of the
+/// app, which may compute forever; it continues on the threads for computing dynos and ends with this future.
+pub(super) async fn start_for_request(
+    context: &Arc<GridContext>,
+    release: &Arc<GridRelease>,
     name: &DynoName,
-) -> Result<Dyno, NotStarted> {
-    let (owned, of, called) = (shared.clone(), release.clone(), name.clone());
+) -> Result<Dyno, LaunchError> {
+    let owned = (context.clone(), release.clone(), name.clone());
     let mut work = Box::pin(async move {
-        let arguments = of.arguments.clone();
-        start(&owned, &of, &called, arguments).await
+        let (context, release, name) = owned;
+        let arguments = release.arguments.clone();
+        start(&context, &release, &name, arguments).await
     });
     let first = poll_fn(|context| {
         Poll::Ready(match work.as_mut().poll(context) {
@@ -58,38 +64,38 @@ pub(super) async fn start_aside(
     if let Some(started) = first.await {
         return started;
     }
-    // A set ends its tasks when it is dropped.
+    // Dropping a set aborts its tasks.
     let mut rest = tokio::task::JoinSet::new();
-    rest.spawn_on(work, &shared.compute);
+    rest.spawn_on(work.in_current_span(), &context.compute);
     match rest.join_next().await {
         Some(Ok(started)) => started,
-        _ => Err(NotStarted::Stopped),
+        _ => Err(LaunchError::Stopped),
     }
 }
 
-/// Makes the dyno `name` of `release` with the command `arguments`, up to the point where it can take a call.
+/// Creates the dyno `name` of `release` with the command `arguments`, and restores it.
 pub(super) async fn start(
-    shared: &Shared,
-    release: &Release,
+    context: &GridContext,
+    release: &GridRelease,
     name: &DynoName,
     arguments: Arc<[String]>,
-) -> Result<Dyno, NotStarted> {
-    let born = release.image.born();
-    let process = Process::new(arguments, release.environ.clone(), born)
+) -> Result<Dyno, LaunchError> {
+    let booted_at = release.image.booted_at();
+    let process = Process::new(arguments, release.environ.clone(), booted_at)
         .with_variable("DYNO", name.to_string());
     let filesystem = Filesystem::new(
         release.pack.root().clone(),
         Some(release.slug.clone()),
         process,
-        shared.limits.tmp,
+        context.limits.tmp,
     );
     let log = Arc::new(DynoLog {
-        log: shared.log.clone(),
+        log: context.log.clone(),
         app: release.app.clone(),
         dyno: name.clone(),
     });
     let mut dyno = Dyno::instantiate(
-        &shared.engine,
+        &context.engine,
         &release.pack,
         &release.image,
         Arc::new(filesystem),

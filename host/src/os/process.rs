@@ -72,7 +72,7 @@ impl Process {
     }
 
     /// What a dyno is told when it wakes: its number, its environment.
-    pub(crate) fn wake_record(&self) -> Vec<u8> {
+    pub(crate) fn restore_record(&self) -> Vec<u8> {
         let mut record = self.pid.to_string().into_bytes();
         record.push(0);
         record.extend(self.environ_file());

@@ -8,71 +8,80 @@ use corundum_exchange::{BodyInterrupted, DynoBody};
 use tokio::sync::{mpsc, oneshot};
 use wasi_common::snapshots::preview_1::types::Errno;
 
-use super::{Progress, Response};
+use crate::request::{DynoResponse, RequestProgress};
 
-/// Output beyond this goes out while the guest still runs.
-const GATHER: usize = 64 << 10;
-/// Pieces of a response on their way to a slow client, each of [`GATHER`] bytes or so; then the guest waits.
+/// Bytes that are collected before output is sent while the guest still runs.
+const COLLECT: usize = 64 << 10;
+/// Pieces of a response, each of about [`COLLECT`] bytes, that a slow client may leave in the channel before the guest
+/// waits.
 const IN_FLIGHT: usize = 4;
 
-/// Why a response could not be taken from what the guest wrote.
+/// The guest wrote no valid response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputError {
     /// The guest returned without a complete response head.
     #[error("the dyno returned without a response")]
     Nothing,
-    /// What it wrote is no response head.
+    /// The guest wrote something other than a response head.
     #[error("the dyno's response is malformed: {0}")]
     Head(#[from] ResponseHeadError),
 }
 
 /// Descriptor 1.
 pub(crate) enum Output {
-    /// Nothing listens: writes are dropped.
+    /// Writes are dropped.
     Closed,
     /// A CGI response.
     Response(ResponseOutput),
     /// Plain bytes.
     Stream(mpsc::Sender<Bytes>),
-    /// The responses to sample requests, which nobody reads.
+    /// Responses to sample requests, which are counted and dropped.
     Samples(SampleOutput),
 }
 
-/// Takes responses as a client does that leaves when it has to wait: a sample request must come to its end.
+/// Output of sample requests. It behaves like a client that disconnects as soon as it would have to wait, because
+/// a sample request must end.
 #[derive(Default)]
 pub(crate) struct SampleOutput {
     written: usize,
-    gone: bool,
+    disconnected: bool,
 }
 
 impl SampleOutput {
-    /// Bytes that it takes; a longer body tells nothing more.
-    const MOST: usize = 1 << 20;
+    /// Bytes that it accepts; a longer response warms nothing more.
+    const MAX_BYTES: usize = 1 << 20;
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
         self.written += bytes.len();
-        self.gone |= self.written > Self::MOST;
-        if self.gone { Err(Errno::Pipe) } else { Ok(()) }
+        self.disconnected |= self.written > Self::MAX_BYTES;
+        if self.disconnected {
+            Err(Errno::Pipe)
+        } else {
+            Ok(())
+        }
     }
 
     fn flush_now(&mut self) {
-        self.gone |= self.written > 0;
+        self.disconnected |= self.written > 0;
     }
 }
 
-/// A CGI response on its way.
+/// A CGI response that the guest is writing.
 pub(crate) struct ResponseOutput {
     buffer: BytesMut,
     head: Option<ResponseHead>,
-    answer: Option<oneshot::Sender<Response>>,
+    answer: Option<oneshot::Sender<DynoResponse>>,
     fault: Option<ResponseHeadError>,
     stream: Option<mpsc::Sender<Result<Bytes, BodyInterrupted>>>,
-    progress: Arc<Progress>,
+    progress: Arc<RequestProgress>,
 }
 
 impl Output {
-    /// A response that goes to `answer`.
-    pub(crate) fn response(answer: oneshot::Sender<Response>, progress: Arc<Progress>) -> Self {
+    /// Creates the output of a response, which is sent to `answer`.
+    pub(crate) fn response(
+        answer: oneshot::Sender<DynoResponse>,
+        progress: Arc<RequestProgress>,
+    ) -> Self {
         Self::Response(ResponseOutput {
             buffer: BytesMut::new(),
             head: None,
@@ -83,26 +92,26 @@ impl Output {
         })
     }
 
-    /// Takes bytes that the guest writes; waits while the other side is behind.
+    /// Writes `bytes`, and waits while the receiver is behind.
     ///
     /// # Errors
     ///
-    /// `EPIPE` when nobody reads any more.
+    /// `EPIPE` if the receiver is gone.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
         match self {
             Self::Closed => Ok(()),
             Self::Samples(samples) => samples.write(bytes),
             Self::Stream(sender) => {
-                for piece in bytes.chunks(GATHER) {
+                for piece in bytes.chunks(COLLECT) {
                     let sent = sender.send(Bytes::copy_from_slice(piece)).await;
                     sent.map_err(|_| Errno::Pipe)?;
                 }
                 Ok(())
             }
             Self::Response(response) => {
-                for piece in bytes.chunks(GATHER) {
+                for piece in bytes.chunks(COLLECT) {
                     response.take(piece)?;
-                    if response.buffer.len() >= GATHER {
+                    if response.buffer.len() >= COLLECT {
                         response.flush().await?;
                     }
                 }
@@ -111,7 +120,7 @@ impl Output {
         }
     }
 
-    /// Sends what there is, as far as that goes without waiting.
+    /// Sends the collected bytes, unless that would have to wait.
     pub(crate) fn flush_now(&mut self) {
         match self {
             Self::Response(response) => response.flush_now(),
@@ -120,11 +129,11 @@ impl Output {
         }
     }
 
-    /// Ends the response of a request that was served.
+    /// Completes the response after the guest has served the request.
     ///
     /// # Errors
     ///
-    /// [`OutputError`] when the guest wrote no response.
+    /// Returns an [`OutputError`] if the guest wrote no valid response.
     pub(crate) async fn finish(&mut self) -> Result<(), OutputError> {
         match std::mem::replace(self, Self::Closed) {
             Self::Response(response) => response.finish().await,
@@ -132,31 +141,26 @@ impl Output {
         }
     }
 
-    /// Ends a response that cannot be completed. Returns whether the client has seen its beginning.
-    pub(crate) fn abort(&mut self) -> bool {
+    /// Ends a response that cannot be completed. A body that has begun ends with an error.
+    pub(crate) fn abort(&mut self) {
         let Self::Response(response) = std::mem::replace(self, Self::Closed) else {
-            return false;
+            return;
         };
-        match response.stream {
-            Some(stream) => {
-                // A full channel: its closing without this item would look like a good end, so a task waits for room.
-                if let Err(mpsc::error::TrySendError::Full(item)) =
-                    stream.try_send(Err(BodyInterrupted))
-                {
-                    tokio::spawn(async move { stream.send(item).await });
-                }
-                true
-            }
-            None => false,
+        let Some(stream) = response.stream else {
+            return;
+        };
+        // If the channel is full, closing it without this item would look like a complete body, so a task waits for room.
+        if let Err(mpsc::error::TrySendError::Full(item)) = stream.try_send(Err(BodyInterrupted)) {
+            tokio::spawn(async move { stream.send(item).await });
         }
     }
 }
 
 impl ResponseOutput {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        // A guest that writes little and waits long must learn of its client's leaving too.
-        let gone = self.stream.as_ref().is_some_and(mpsc::Sender::is_closed);
-        if self.fault.is_some() || gone {
+        // A guest that writes little and waits long must also learn that its client has disconnected.
+        let disconnected = self.stream.as_ref().is_some_and(mpsc::Sender::is_closed);
+        if self.fault.is_some() || disconnected {
             return Err(Errno::Pipe);
         }
         self.buffer.extend_from_slice(bytes);
@@ -172,7 +176,7 @@ impl ResponseOutput {
         Ok(())
     }
 
-    /// Hands over the head, with the body's channel.
+    /// Sends the head, with a channel for the body.
     fn begin(&mut self) {
         let Some(head) = self.head.take() else { return };
         let Some(answer) = self.answer.take() else {
@@ -180,9 +184,9 @@ impl ResponseOutput {
         };
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         self.stream = Some(sender);
-        self.progress.mark(&self.progress.answered);
-        // Nobody waits for it any more: the channel is closed with it, which the next send finds.
-        let _ = answer.send(Response {
+        self.progress.record_answered();
+        // If the receiver has given up, this closes the channel, and the next send fails.
+        let _ = answer.send(DynoResponse {
             head,
             body: DynoBody::Stream(receiver),
         });
@@ -199,7 +203,7 @@ impl ResponseOutput {
             .and_then(|stream| stream.try_reserve().ok())
         {
             permit.send(Ok(self.buffer.split().freeze()));
-            self.progress.mark(&self.progress.moved);
+            self.progress.record_moved();
         }
     }
 
@@ -210,7 +214,7 @@ impl ResponseOutput {
         };
         let permit = stream.reserve().await.map_err(|_| Errno::Pipe)?;
         permit.send(Ok(self.buffer.split().freeze()));
-        self.progress.mark(&self.progress.moved);
+        self.progress.record_moved();
         Ok(())
     }
 
@@ -220,16 +224,16 @@ impl ResponseOutput {
         }
         if self.stream.is_some() {
             if !self.buffer.is_empty() {
-                // The client may have gone: the request is served all the same.
+                // The request counts as served even if its client has disconnected.
                 let _ = self.flush().await;
             }
             return Ok(());
         }
         let head = self.head.take().ok_or(OutputError::Nothing)?;
-        self.progress.mark(&self.progress.answered);
+        self.progress.record_answered();
         if let Some(answer) = self.answer.take() {
             let body = DynoBody::Full(self.buffer.freeze());
-            let _ = answer.send(Response { head, body });
+            let _ = answer.send(DynoResponse { head, body });
         }
         Ok(())
     }
@@ -239,13 +243,13 @@ impl ResponseOutput {
 mod tests {
     use super::*;
 
-    fn output() -> (Output, oneshot::Receiver<Response>) {
+    fn output() -> (Output, oneshot::Receiver<DynoResponse>) {
         let (sender, receiver) = oneshot::channel();
         (Output::response(sender, Arc::default()), receiver)
     }
 
     #[tokio::test]
-    async fn a_small_response_arrives_in_one_piece() {
+    async fn small_response_arrives_in_one_piece() {
         let (mut output, answer) = output();
         output.write(b"Status: 200 OK\r\n\r\nhel").await.unwrap();
         output.write(b"lo").await.unwrap();
@@ -255,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guest_that_waits_has_its_output_sent_first() {
+    async fn output_is_sent_before_the_guest_waits() {
         let (mut output, answer) = output();
         output.write(b"Status: 200 OK\r\n\r\none").await.unwrap();
         output.flush_now();
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_response_waits_for_its_reader() {
+    async fn writer_of_a_large_response_waits_for_its_reader() {
         let (mut output, answer) = output();
         output.write(b"Status: 200 OK\r\n\r\n").await.unwrap();
         let writer = tokio::spawn(async move {
@@ -291,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_went_away_is_a_broken_pipe() {
+    async fn write_after_the_receiver_is_dropped_is_a_broken_pipe() {
         let (mut output, answer) = output();
         drop(answer);
         let bytes = [b"Status: 200 OK\r\n\r\n".as_slice(), &vec![b'x'; 1 << 20]].concat();
@@ -300,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_went_away_between_two_small_writes_is_a_broken_pipe_too() {
+    async fn small_write_after_the_client_disconnects_is_a_broken_pipe() {
         let (mut output, answer) = output();
         output.write(b"Status: 200 OK\r\n\r\none").await.unwrap();
         output.flush_now();
@@ -309,11 +313,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_aborted_response_ends_in_an_error() {
+    async fn aborted_response_ends_in_an_error() {
         let (mut output, answer) = output();
         output.write(b"Status: 200 OK\r\n\r\nhalf").await.unwrap();
         output.flush_now();
-        assert!(output.abort());
+        output.abort();
         let DynoBody::Stream(mut body) = answer.await.unwrap().body else {
             panic!("a stream")
         };
@@ -322,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_response_is_an_error() {
+    async fn output_without_a_response_head_is_an_error() {
         let (mut silent, _answer) = output();
         assert_eq!(silent.finish().await, Err(OutputError::Nothing));
         let (mut garbled, _answer) = output();

@@ -8,45 +8,46 @@ use corundum_exchange::{BodyInterrupted, BodyStream, RequestBody};
 use futures_util::StreamExt;
 use wasi_common::snapshots::preview_1::types::Errno;
 
-use super::{Progress, Request};
+use crate::request::{DynoRequest, RequestProgress};
 
 /// Descriptor 0.
 pub(crate) struct Input {
     head: RequestHead,
+    /// Bytes of the head that the guest has read.
     head_read: usize,
     chunk: Bytes,
     rest: Option<BodyStream>,
-    /// Bytes of the body that have not arrived, where their number is known.
-    left: Option<u64>,
-    progress: Arc<Progress>,
+    /// Bytes of the body that have not arrived, if its length is known.
+    missing: Option<u64>,
+    progress: Arc<RequestProgress>,
 }
 
 impl Input {
-    /// An input that is at its end.
+    /// Creates an input that is at its end.
     pub(crate) fn empty() -> Self {
         Self {
             head: RequestHead::default(),
             head_read: 0,
             chunk: Bytes::new(),
             rest: None,
-            left: None,
+            missing: None,
             progress: Arc::default(),
         }
     }
 
-    /// A request's head, then its body.
-    pub(crate) fn request(request: Request, progress: Arc<Progress>) -> Self {
+    /// Creates the input of a request: its head, then its body.
+    pub(crate) fn request(request: DynoRequest, progress: Arc<RequestProgress>) -> Self {
         let (chunk, rest) = match request.body {
             RequestBody::Empty => (Bytes::new(), None),
             RequestBody::Full(bytes) => (bytes, None),
             RequestBody::Stream(stream) => (Bytes::new(), Some(stream)),
         };
-        progress.mark(match rest {
-            None => &progress.request_read,
-            Some(_) => &progress.moved,
-        });
+        match rest {
+            None => progress.record_request_read(),
+            Some(_) => progress.record_moved(),
+        }
         Self {
-            left: request.head.content_length(),
+            missing: request.head.content_length(),
             head: request.head,
             head_read: 0,
             chunk,
@@ -55,7 +56,7 @@ impl Input {
         }
     }
 
-    /// A plain stream.
+    /// Creates an input of plain streamed bytes.
     pub(crate) fn stream(stream: BodyStream) -> Self {
         Self {
             rest: Some(stream),
@@ -63,7 +64,7 @@ impl Input {
         }
     }
 
-    /// These bytes.
+    /// Creates an input of `bytes`.
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self {
             chunk: bytes,
@@ -71,8 +72,9 @@ impl Input {
         }
     }
 
-    /// Requests without bodies, one after another, each of which a read finds apart.
-    pub(crate) fn samples(heads: Vec<Bytes>, progress: Arc<Progress>) -> Self {
+    /// Creates an input of requests without bodies. Each read returns bytes of one request only, so the guest can tell
+    /// them apart.
+    pub(crate) fn samples(heads: Vec<Bytes>, progress: Arc<RequestProgress>) -> Self {
         let heads = futures_util::stream::iter(heads.into_iter().map(Ok));
         Self {
             progress,
@@ -80,12 +82,17 @@ impl Input {
         }
     }
 
-    /// Whether [`Input::read`] would return without waiting.
+    /// Returns whether [`Input::read`] would return without waiting.
     pub(crate) fn is_ready(&self) -> bool {
         self.head_read < self.head.as_bytes().len() || !self.chunk.is_empty() || self.rest.is_none()
     }
 
-    /// Reads some bytes; 0 at the end. The head comes alone, so that a guest finds the body apart.
+    /// Reads into `buffer`; 0 bytes mean the end. A read returns bytes of the head or of the body, never of both, so
+    /// that a guest finds where the body starts.
+    ///
+    /// # Errors
+    ///
+    /// `ECONNRESET` if the sender of the body was interrupted.
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
         if buffer.is_empty() {
             return Ok(0);
@@ -106,14 +113,14 @@ impl Input {
                 return Ok(0);
             };
             match rest.next().await {
-                Some(Ok(chunk)) => self.arrived(chunk),
+                Some(Ok(chunk)) => self.accept(chunk),
                 Some(Err(BodyInterrupted)) => {
                     self.rest = None;
                     return Err(Errno::Connreset);
                 }
                 None => {
                     self.rest = None;
-                    self.progress.mark(&self.progress.request_read);
+                    self.progress.record_request_read();
                 }
             }
         }
@@ -123,21 +130,22 @@ impl Input {
         Ok(length)
     }
 
-    /// Takes the next chunk. With the last one the guest has the request: it need not read on to be told so.
-    fn arrived(&mut self, chunk: Bytes) {
-        self.left = self
-            .left
-            .map(|left| left.saturating_sub(chunk.len() as u64));
-        self.progress.mark(match self.left {
-            Some(0) => &self.progress.request_read,
-            _ => &self.progress.moved,
-        });
+    /// Accepts the next chunk. The last byte of a body of known length completes the request; the guest need not read
+    /// on to the end.
+    fn accept(&mut self, chunk: Bytes) {
+        self.missing = self
+            .missing
+            .map(|missing| missing.saturating_sub(chunk.len() as u64));
+        match self.missing {
+            Some(0) => self.progress.record_request_read(),
+            _ => self.progress.record_moved(),
+        }
         self.chunk = chunk;
     }
 
-    /// Ends the exchange: what was not read is dropped. Returns the head's buffer, to be used again.
-    pub(crate) fn finish(&mut self) -> Vec<u8> {
-        std::mem::replace(self, Self::empty()).head.into_buffer()
+    /// Ends the input and drops its unread part.
+    pub(crate) fn finish(&mut self) {
+        *self = Self::empty();
     }
 }
 
@@ -146,11 +154,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_request_of_known_length_is_read_with_its_last_byte() {
+    async fn request_of_known_length_is_complete_with_its_last_byte() {
         let head = corundum_abi::scgi::RequestHeadWriter::new(Vec::new(), Some(4)).finish();
         let stream = futures_util::stream::iter([Ok("ab".into()), Ok("cd".into())]);
         let body = RequestBody::Stream(stream.boxed());
-        let mut input = Input::request(Request { head, body }, Arc::default());
+        let mut input = Input::request(DynoRequest { head, body }, Arc::default());
         let mut buffer = vec![0; 1000];
         for read in [false, false, true] {
             input.read(&mut buffer).await.unwrap();
@@ -159,12 +167,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_is_its_head_and_then_its_body() {
+    async fn reads_return_the_head_then_the_body() {
         let head = corundum_abi::scgi::RequestHeadWriter::new(Vec::new(), Some(4)).finish();
         let length = head.as_bytes().len();
         let stream = futures_util::stream::iter([Ok("ab".into()), Ok("cd".into())]);
         let body = RequestBody::Stream(stream.boxed());
-        let mut input = Input::request(Request { head, body }, Arc::default());
+        let mut input = Input::request(DynoRequest { head, body }, Arc::default());
         let mut buffer = vec![0; 1000];
         assert_eq!(input.read(&mut buffer).await, Ok(length));
         assert_eq!(input.read(&mut buffer).await, Ok(2));
@@ -175,10 +183,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_interrupted_body_is_a_reset_connection() {
+    async fn interrupted_body_resets_the_connection() {
         let head = corundum_abi::scgi::RequestHeadWriter::new(Vec::new(), None).finish();
         let body = RequestBody::Stream(futures_util::stream::iter([Err(BodyInterrupted)]).boxed());
-        let mut input = Input::request(Request { head, body }, Arc::default());
+        let mut input = Input::request(DynoRequest { head, body }, Arc::default());
         let mut buffer = vec![0; 1000];
         input.read(&mut buffer).await.unwrap();
         assert_eq!(input.read(&mut buffer).await, Err(Errno::Connreset));

@@ -2,40 +2,38 @@
 
 use std::time::Duration;
 
-pub use corundum_abi::app_options::Isolation;
-
 use crate::capacity;
 use crate::os::TmpLimits;
 
-/// The grid's limits.
+/// Limits of the grid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct GridLimits {
     /// Dynos on the node; the engine has as many slots.
     pub dynos: u32,
-    /// Requests of one app that wait for a dyno; beyond it they fail at once (H11), since they would time out anyway.
+    /// Requests of one app that wait for a dyno. Further requests fail at once (H11), because they would time out anyway.
     pub backlog: usize,
-    /// How long a request waits for a dyno (H20). Heroku's boot timeout.
+    /// Time that a request waits for a dyno (H20). Heroku's boot timeout.
     pub queue: Duration,
-    /// From the whole request in the dyno to the first byte of its response (H12).
+    /// Time from the whole request in the dyno to the first byte of its response (H12).
     pub first_byte: Duration,
-    /// Without a byte in either direction afterwards (H15).
+    /// Time without a byte in either direction after that (H15).
     pub idle_exchange: Duration,
-    /// How long an idle dyno is kept. A new one costs a millisecond, so not long.
+    /// Time that an idle dyno is kept. It is short because a new dyno costs only a millisecond.
     pub idle: Duration,
-    /// Bytes that a dyno's memory may grow by before it is replaced between two requests. MRI's npm build loses
-    /// 24 KB for each method in C that a `throw`, `break` or exception skips; replacement is what keeps memory flat.
+    /// Bytes that a dyno's memory may grow by before the dyno is replaced between two requests. MRI's npm build loses
+    /// 24 KB for each method in C that a `throw`, `break` or exception skips; replacement keeps memory flat.
     pub growth: usize,
-    /// Requests that a dyno serves before it is replaced, against slow leaks of other kinds.
+    /// Requests that a dyno serves before it is replaced, which bounds slow leaks of other kinds.
     pub requests: u32,
     /// Age at which an idle dyno is replaced, as Heroku restarts dynos each day.
     pub age: Duration,
-    /// What a dyno may keep in `/tmp`.
+    /// Limits of a dyno's `/tmp`.
     pub tmp: TmpLimits,
-    /// One-off dynos (`run`) of an app at once.
-    pub runs: u32,
+    /// One-off dynos (`run`) of one app at the same time.
+    pub one_off_dynos: u32,
 }
 
-impl Default for Limits {
+impl Default for GridLimits {
     fn default() -> Self {
         Self {
             dynos: capacity::dynos(),
@@ -48,7 +46,7 @@ impl Default for Limits {
             requests: 50_000,
             age: Duration::from_secs(24 * 3600),
             tmp: TmpLimits::default(),
-            runs: 4,
+            one_off_dynos: 4,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Time slices: the clock that dynos' code compares with, and what happens when theirs is over.
+//! Time slices: the clock that guest code compares with, and the host call at the end of a slice.
 //!
-//! [`corundum_pack::preemption`] has a pack's code ask; this answers.
+//! [`corundum_pack::preemption`] inserts the comparisons into a pack's code; this module provides what they import.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,34 +11,35 @@ use wasmtime::{
     RefType, SharedMemory, Store, Val, ValType,
 };
 
-use crate::dyno::State;
+use crate::guest_state::GuestState;
 use crate::native;
 
-/// Slices that a call begins with: with one, a call begun just before a tick would be interrupted at once.
-const FIRST: u32 = 2;
+/// Ticks until the first slice of a call ends. With one, a call that began just before a tick would be interrupted
+/// at once.
+const FIRST_SLICE: u32 = 2;
 
-/// One number in a memory that all dynos of an engine share and none can write to. Cheap to clone.
+/// A tick counter in a memory that all dynos of an engine share and none can write to. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Clock(Arc<Parts>);
+pub(crate) struct SliceClock(Arc<ClockParts>);
 
-struct Parts {
+struct ClockParts {
     memory: SharedMemory,
-    /// The type of what dynos call.
+    /// Type of the function that a guest calls when the clock has moved.
     tick: FuncType,
 }
 
-impl Clock {
+impl SliceClock {
     pub(crate) fn new(engine: &wasmtime::Engine) -> wasmtime::Result<Self> {
-        let clock = Self(Arc::new(Parts {
+        let clock = Self(Arc::new(ClockParts {
             memory: SharedMemory::new(engine, MemoryType::shared(1, 1))?,
             tick: FuncType::new(engine, [], [ValType::I32]),
         }));
-        // What has never asked has seen 0: then it is not 0.
+        // A guest that has never compared remembers 0, so the clock starts at 1 and the first comparison differs.
         clock.advance();
         Ok(clock)
     }
 
-    /// Ends a slice of everybody.
+    /// Advances the clock by one tick, so that every running dyno calls the host at its next comparison.
     pub(crate) fn advance(&self) {
         native::first_word(&self.0.memory).fetch_add(1, Ordering::Relaxed);
     }
@@ -47,17 +48,17 @@ impl Clock {
         native::first_word(&self.0.memory).load(Ordering::Relaxed)
     }
 
-    /// When the slice of a call that begins now is over.
-    pub(crate) fn first_slice(&self) -> u32 {
-        self.now().wrapping_add(FIRST)
+    /// Tick at which the slice of a call that begins now ends.
+    pub(crate) fn first_slice_end(&self) -> u32 {
+        self.now().wrapping_add(FIRST_SLICE)
     }
 
-    /// The import `name` of [`MODULE`] for a dyno.
-    pub(crate) fn import(
+    /// Resolves the import `name` of [`MODULE`] for one dyno.
+    pub(crate) fn resolve_import(
         &self,
         name: &str,
-        linker: &Linker<State>,
-        store: &mut Store<State>,
+        linker: &Linker<GuestState>,
+        store: &mut Store<GuestState>,
     ) -> Option<Extern> {
         match name {
             CLOCK => Some(self.0.memory.clone().into()),
@@ -74,22 +75,25 @@ impl Clock {
     }
 }
 
-/// Defines what dynos call.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>, clock: &Clock) -> wasmtime::Result<()> {
+/// Defines the functions that guests call.
+pub(crate) fn define_host_functions(
+    linker: &mut Linker<GuestState>,
+    clock: &SliceClock,
+) -> wasmtime::Result<()> {
     let clock = clock.clone();
     linker.func_wrap_async(
         MODULE,
         TICK,
-        move |mut caller: Caller<'_, State>, (): ()| {
+        move |mut caller: Caller<'_, GuestState>, (): ()| {
             let clock = clock.clone();
             Box::new(async move {
                 let now = clock.now();
-                // A clock that has wrapped around is a slice or two off, once in eight months.
+                // The clock wraps around once in eight months; the slice at that moment is a tick or two off.
                 if now.wrapping_sub(caller.data().slice_ends).cast_signed() < 0 {
                     return Ok(now.cast_signed());
                 }
                 caller.data_mut().output.flush_now();
-                interrupt(&mut caller);
+                set_interrupt_flag(&mut caller);
                 tokio::task::yield_now().await;
                 let now = clock.now();
                 caller.data_mut().slice_ends = now.wrapping_add(1);
@@ -97,13 +101,14 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>, clock: &Clock) -> wasmti
             })
         },
     )?;
-    // Calls of it become the comparison itself; one that comes here has nothing to ask.
+    // The pass replaces direct calls of POLL by the comparison itself. Only indirect calls reach this function, and
+    // they need no comparison.
     linker.func_wrap(MODULE, POLL, || {})?;
     Ok(())
 }
 
-/// Tells the guest that its time slice has ended.
-fn interrupt(caller: &mut Caller<'_, State>) {
+/// Tells the guest that its time slice has ended, if it asked for that.
+fn set_interrupt_flag(caller: &mut Caller<'_, GuestState>) {
     let at = caller.data().interrupt as usize;
     if at == 0 {
         return;

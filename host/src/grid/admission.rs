@@ -1,0 +1,190 @@
+//! Slots for dynos on a node, and their distribution among apps when the node is full.
+//!
+//! An app that wants a slot on a full node joins a queue. Slots come from dynos that end, from idle dynos, and from apps
+//! that have more dynos than the waiting one: such an app gives a dyno up after its request, even if it has more
+//! requests waiting. Apps that want many dynos therefore end up with the same number each. If there are more apps than
+//! slots, each gets one in turn.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use corundum_exchange::{BoundedCounter, Reservation};
+
+use super::registry::AppRegistry;
+
+/// Idle time after which any waiting app may take a dyno's slot.
+const UNUSED: Duration = Duration::from_secs(1);
+/// Time that an app without dynos waits before another app gives up its last one.
+const LAST_DYNO: Duration = Duration::from_millis(100);
+
+/// A slot for one dyno. Return it with [`Admission::release`] rather than by dropping it, so that waiting apps get it.
+pub(super) type DynoSlot = Reservation;
+
+/// An app as the admission sees it: a holder of dynos that may want more.
+pub(super) trait Tenant: Sized {
+    /// Returns the number of dynos that exist or are being started.
+    fn live(&self) -> usize;
+    /// Returns the time since which the longest idle dyno has been idle, and the number of dynos.
+    fn longest_idle(&self) -> Option<(Instant, usize)>;
+    /// Ends the longest idle dyno. Its slot and its memory are free when this returns.
+    fn end_longest_idle(self: &Arc<Self>);
+    /// Returns whether a waiting request may start a dyno.
+    fn wants_dyno(&self) -> bool;
+    /// Lets the first waiting request start a dyno in `slot`. Returns the slot if none waits any more.
+    fn grant(self: &Arc<Self>, slot: DynoSlot) -> Result<(), DynoSlot>;
+}
+
+/// The slots of a node and the queue of apps that wait for one.
+pub(super) struct Admission<A> {
+    apps: Arc<AppRegistry<A>>,
+    /// Counts dynos that exist or are being started.
+    slots: Arc<BoundedCounter>,
+    /// Length of `queue`, to be read without the lock.
+    waiters: AtomicUsize,
+    queue: Mutex<VecDeque<Waiter<A>>>,
+}
+
+/// An app that waits for a slot.
+struct Waiter<A> {
+    app: Arc<A>,
+    since: Instant,
+}
+
+/// The demand of an app for a dyno that has just served a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Requests of the app wait for a dyno.
+    Waiting,
+    /// The dyno would become idle.
+    None,
+}
+
+impl<A: Tenant> Admission<A> {
+    /// Creates the admission of a node with `slots` slots.
+    pub(super) fn new(apps: Arc<AppRegistry<A>>, slots: usize) -> Self {
+        Self {
+            apps,
+            slots: BoundedCounter::new(slots),
+            waiters: AtomicUsize::new(0),
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Dynos of all apps.
+    pub(super) fn live(&self) -> usize {
+        self.slots.in_use()
+    }
+
+    /// Reserves a slot for one more dyno of an app that has `held`. On a full node this may end an idle dyno.
+    pub(super) fn reserve(&self, held: usize) -> Option<DynoSlot> {
+        let slot = self.slots.try_reserve(1);
+        slot.or_else(|| match self.end_an_idle_dyno(held) {
+            true => self.slots.try_reserve(1),
+            false => None,
+        })
+    }
+
+    /// Ends an idle dyno of the app that has most, among apps that have more than `held` or leave a dyno unused.
+    fn end_an_idle_dyno(&self, held: usize) -> bool {
+        let idle = self.apps.all().into_iter().filter_map(|app| {
+            let (since, live) = app.longest_idle()?;
+            (live > held || since.elapsed() > UNUSED).then_some((live, since.elapsed(), app))
+        });
+        match idle.max_by_key(|(live, idle, _)| (*live, *idle)) {
+            Some((.., app)) => {
+                app.end_longest_idle();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Puts an app at the end of the queue, unless it is in the queue already.
+    pub(super) fn wait(&self, app: &Arc<A>) {
+        self.enqueue(app);
+        // A slot may have been released before the app was in the queue.
+        self.serve_waiters();
+    }
+
+    /// Releases a slot: to `next_owner` if that app still wants it, else to the first in the queue.
+    pub(super) fn release(&self, slot: DynoSlot, next_owner: Option<Arc<A>>) {
+        match next_owner {
+            Some(app) => self.grant_to(&app, slot),
+            None => drop(slot),
+        }
+        self.serve_waiters();
+    }
+
+    /// Grants free slots to waiting apps in turn.
+    fn serve_waiters(&self) {
+        while self.has_waiters()
+            && let Some(slot) = self.slots.try_reserve(1)
+        {
+            let Some(waiter) = self.dequeue(|_| true) else {
+                return;
+            };
+            self.grant_to(&waiter.app, slot);
+        }
+    }
+
+    /// Grants a slot to an app. If the app wants more, it joins the queue again.
+    fn grant_to(&self, app: &Arc<A>, slot: DynoSlot) {
+        // An app that no longer wants the slot returns it, and it is free again.
+        drop(app.grant(slot));
+        if app.wants_dyno() {
+            self.enqueue(app);
+        }
+    }
+
+    /// Returns whether an app waits for a slot.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiters.load(Ordering::SeqCst) > 0
+    }
+
+    /// Ends unused dynos while apps wait. The grid calls it once a second.
+    pub(super) fn end_unused_dynos(&self) {
+        while self.has_waiters() && self.end_an_idle_dyno(usize::MAX) {}
+    }
+
+    /// Chooses the next owner of the slot of a dyno that `app`, which has `held` dynos, could use again.
+    ///
+    /// The returned app is no longer in the queue; the caller must release the slot to it. Do not call this while an
+    /// app's state is locked.
+    pub(super) fn next_owner(&self, app: &Arc<A>, held: usize, demand: Demand) -> Option<Arc<A>> {
+        let fewer = match demand {
+            Demand::Waiting => 2,
+            Demand::None => 1,
+        };
+        let waiter = self.dequeue(|waiter| {
+            let theirs = waiter.app.live();
+            !Arc::ptr_eq(&waiter.app, app)
+                && (theirs + fewer <= held || (theirs == 0 && waiter.since.elapsed() > LAST_DYNO))
+        });
+        waiter.map(|waiter| waiter.app)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Waiter<A>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enqueue(&self, app: &Arc<A>) {
+        let mut queue = self.queue();
+        if queue.iter().any(|waiter| Arc::ptr_eq(&waiter.app, app)) {
+            return;
+        }
+        queue.push_back(Waiter {
+            app: app.clone(),
+            since: Instant::now(),
+        });
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn dequeue(&self, wanted: impl Fn(&Waiter<A>) -> bool) -> Option<Waiter<A>> {
+        let mut queue = self.queue();
+        let index = queue.iter().position(wanted)?;
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
+        queue.remove(index)
+    }
+}

@@ -1,0 +1,60 @@
+//! The state of formations and dynos as `ps` and the metrics show it.
+
+use std::time::Duration;
+
+use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
+
+/// Activity of a dyno.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DynoState {
+    /// The dyno serves a request or is being started for one.
+    Busy,
+    /// The dyno waits for a request.
+    Idle,
+}
+
+impl DynoState {
+    /// Returns the word that `ps` shows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// State of one dyno.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynoStatus {
+    /// Name of the dyno.
+    pub name: DynoName,
+    /// Activity of the dyno.
+    pub state: DynoState,
+    /// Release that the dyno runs.
+    pub release: ReleaseVersion,
+    /// Time since the dyno was started.
+    pub age: Duration,
+    /// Requests that the dyno had served when it was last idle.
+    pub served: u32,
+    /// Bytes of the dyno's memory, the image included, when it was last idle.
+    pub memory: usize,
+}
+
+/// State of an app's formation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppStatus {
+    /// Name of the app.
+    pub name: AppName,
+    /// Maximum number of web dynos.
+    pub formation: u32,
+    /// Dynos that serve a request or are being started.
+    pub busy: u32,
+    /// Dynos that wait for a request.
+    pub idle: u32,
+    /// Requests that wait for a dyno.
+    pub waiting: usize,
+    /// Whether the circuit is open: requests are refused because the app's dynos only crash.
+    pub circuit_open: bool,
+    /// Bytes of all dynos' memory, the image included in each, when each was last idle.
+    pub memory: usize,
+}

@@ -1,0 +1,166 @@
+//! A pack whose modules are compiled, and its linking to an image.
+
+use std::sync::Arc;
+
+use corundum_pack::archive::Archive;
+use corundum_pack::{Manifest, preemption};
+use wasmtime::{Extern, Instance, Linker, Module, Store};
+
+use crate::engine::Engine;
+use crate::guest_state::GuestState;
+use crate::image::Image;
+use crate::preemption::{SliceClock, define_host_functions};
+use crate::wasi;
+
+/// Import module of an image's memory and globals.
+const IMAGE: &str = "image";
+
+/// A pack's modules cannot be linked.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// A module imports something that dynos do not have.
+    #[error("the pack's module {module} imports {import}, which dynos do not have")]
+    Import {
+        /// The importing module.
+        module: String,
+        /// The import as `module.name`.
+        import: String,
+    },
+    /// The host's own functions cannot be defined, which is a mistake of this crate.
+    #[error("cannot define the host functions: {0}")]
+    HostFunctions(String),
+}
+
+/// A pack that dynos can be created from.
+pub struct Pack {
+    manifest: Manifest,
+    /// In linking order; the last one exports the dyno ABI.
+    modules: Vec<LinkedModule>,
+    linker: Linker<GuestState>,
+    clock: SliceClock,
+    root: Arc<Archive>,
+    base: Image,
+}
+
+struct LinkedModule {
+    module: Module,
+    imports: Vec<ImportSource>,
+}
+
+/// The provider of an import.
+enum ImportSource {
+    /// The image, by export name.
+    Image(String),
+    /// An earlier module of the pack, by index and export name.
+    Module(usize, String),
+    /// The time slices, by import name.
+    Preemption(String),
+    /// The host, by import module and name.
+    Host(Box<(String, String)>),
+}
+
+impl Pack {
+    /// Links compiled `modules`, which are in linking order; the last one must export the dyno ABI.
+    pub(super) fn link_modules(
+        engine: &Engine,
+        manifest: Manifest,
+        modules: Vec<(String, Module)>,
+        root: Arc<Archive>,
+        base: Image,
+    ) -> Result<Self, LinkError> {
+        let mut linker = Linker::new(engine.wasmtime());
+        wasi::define_host_functions(&mut linker)
+            .and_then(|()| define_host_functions(&mut linker, engine.clock()))
+            .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;
+        let mut linked: Vec<LinkedModule> = Vec::new();
+        for (index, (name, module)) in modules.iter().enumerate() {
+            let source = |import: wasmtime::ImportType<'_>| {
+                let (from, item) = (import.module(), import.name().to_owned());
+                let earlier = modules[..index].iter().position(|(name, _)| name == from);
+                match earlier {
+                    _ if from == IMAGE => Ok(ImportSource::Image(item)),
+                    Some(earlier) => Ok(ImportSource::Module(earlier, item)),
+                    None if from == preemption::MODULE => Ok(ImportSource::Preemption(item)),
+                    None if from == wasi::MODULE => {
+                        Ok(ImportSource::Host(Box::new((from.to_owned(), item))))
+                    }
+                    None => Err(LinkError::Import {
+                        module: name.clone(),
+                        import: format!("{from}.{item}"),
+                    }),
+                }
+            };
+            let imports = module.imports().map(source).collect::<Result<_, _>>()?;
+            linked.push(LinkedModule {
+                module: module.clone(),
+                imports,
+            });
+        }
+        Ok(Self {
+            manifest,
+            modules: linked,
+            linker,
+            clock: engine.clock().clone(),
+            root,
+            base,
+        })
+    }
+
+    /// The pack's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The pack's root filesystem.
+    pub fn root(&self) -> &Arc<Archive> {
+        &self.root
+    }
+
+    /// The image of the started runtime, without an app.
+    pub fn base(&self) -> &Image {
+        &self.base
+    }
+
+    pub(super) fn set_base(&mut self, base: Image) {
+        self.base = base;
+    }
+
+    /// Links the pack's modules to an instance of an image. The returned instance exports the dyno ABI.
+    pub(crate) async fn link(
+        &self,
+        store: &mut Store<GuestState>,
+        image: Instance,
+    ) -> wasmtime::Result<Instance> {
+        let mut instances: Vec<Instance> = Vec::with_capacity(self.modules.len());
+        let mut imports: Vec<Extern> = Vec::new();
+        let missing = |name: &str| wasmtime::Error::msg(format!("the pack has no {name}"));
+        for LinkedModule {
+            module,
+            imports: sources,
+        } in &self.modules
+        {
+            imports.clear();
+            for source in sources {
+                let import = match source {
+                    ImportSource::Image(name) => image
+                        .get_export(&mut *store, name)
+                        .ok_or_else(|| missing(name))?,
+                    ImportSource::Module(index, name) => instances[*index]
+                        .get_export(&mut *store, name)
+                        .ok_or_else(|| missing(name))?,
+                    ImportSource::Preemption(name) => self
+                        .clock
+                        .resolve_import(name, &self.linker, store)
+                        .ok_or_else(|| missing(name))?,
+                    ImportSource::Host(name) => self
+                        .linker
+                        .get(&mut *store, &name.0, &name.1)
+                        .map_err(|_| missing(&name.1))?,
+                };
+                imports.push(import);
+            }
+            instances.push(Instance::new_async(&mut *store, module, &imports).await?);
+        }
+        instances.last().copied().ok_or_else(|| missing("modules"))
+    }
+}

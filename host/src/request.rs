@@ -1,0 +1,82 @@
+//! One request to a dyno, its response, and the times at which bytes moved.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use corundum_abi::cgi::ResponseHead;
+use corundum_abi::scgi::RequestHead;
+use corundum_exchange::{DynoBody, RequestBody};
+
+use crate::os::monotonic_now;
+
+/// A request for a dyno: its head, and a body that is streamed into the guest.
+#[derive(Debug)]
+pub struct DynoRequest {
+    /// The SCGI head.
+    pub head: RequestHead,
+    /// The body.
+    pub body: RequestBody,
+}
+
+/// A dyno's response.
+#[derive(Debug)]
+pub struct DynoResponse {
+    /// Status and headers.
+    pub head: ResponseHead,
+    /// The body.
+    pub body: DynoBody,
+}
+
+/// The times at which a request reached certain points, for the code that enforces its deadlines.
+///
+/// Times are nanoseconds of the monotonic clock; 0 means that the point has not been reached.
+#[derive(Debug, Default)]
+pub struct RequestProgress {
+    request_read: AtomicU64,
+    answered: AtomicU64,
+    moved: AtomicU64,
+}
+
+impl RequestProgress {
+    /// Time at which the guest had received the whole request.
+    pub fn request_read(&self) -> Option<u64> {
+        Some(self.request_read.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// Time at which the head of the response left the guest.
+    pub fn answered(&self) -> Option<u64> {
+        Some(self.answered.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// Time at which bytes last went in or out. The start of the request counts.
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Time since bytes last went in or out, or `None` before the first.
+    pub(crate) fn since_moved(&self) -> Option<Duration> {
+        let moved = self.moved();
+        (moved > 0).then(|| Duration::from_nanos(monotonic_now().saturating_sub(moved)))
+    }
+
+    /// Records that bytes moved, but that the request is not yet complete.
+    pub(crate) fn record_moved(&self) {
+        self.moved.store(monotonic_now(), Ordering::Relaxed);
+    }
+
+    /// Records that the guest has the whole request. Later calls keep the first time.
+    pub(crate) fn record_request_read(&self) {
+        self.record_first(&self.request_read);
+    }
+
+    /// Records that the response has begun. Later calls keep the first time.
+    pub(crate) fn record_answered(&self) {
+        self.record_first(&self.answered);
+    }
+
+    fn record_first(&self, point: &AtomicU64) {
+        let now = monotonic_now();
+        self.moved.store(now, Ordering::Relaxed);
+        let _ = point.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}

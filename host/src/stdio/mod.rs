@@ -1,0 +1,13 @@
+//! A dyno's standard streams: descriptor 0 in, descriptor 1 out.
+//!
+//! A response is collected and sent in one piece when the guest has served the request. If the guest starts to wait,
+//! uses up its time slice or writes more than 64 KiB, the bytes so far are sent at once and the rest follows through a
+//! short channel. A small response therefore costs one hand-over, a streamed one is never held back, and a slow client
+//! slows the guest down instead of filling the node's memory.
+
+mod input;
+mod output;
+
+pub(crate) use input::Input;
+pub use output::OutputError;
+pub(crate) use output::{Output, SampleOutput};
