@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corundum_compiler::process::environ;
-use corundum_exchange::RequestBody;
+use corundum_exchange::{RequestBody, RequestUsage};
 use corundum_host::dyno::Dyno;
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
-use corundum_host::exchange::Request;
 use corundum_host::image::Image;
-use corundum_host::log::Discard;
+use corundum_host::log::DiscardLog;
 use corundum_host::os::{Filesystem, Process, TmpLimits};
 use corundum_host::pack::Pack;
-use corundum_host::sample;
+use corundum_host::request::DynoRequest;
+use corundum_host::sample_request;
 use corundum_pack::PackDir;
 use corundum_pack::archive::Archive;
 use tokio::sync::oneshot;
@@ -58,7 +58,7 @@ impl Bench {
         let engine = Engine::new(config).unwrap();
         let directory = PackDir::open(pack).unwrap();
         let start = Instant::now();
-        let pack = Pack::open(&engine, &directory, Arc::new(Discard), |_| {}).await;
+        let pack = Pack::open(&engine, &directory, Arc::new(DiscardLog), |_| {}).await;
         let (pack, pack_load) = (pack.unwrap(), start.elapsed());
         let image = Image::load(&engine, image, &pack.manifest().digest).unwrap();
         let slug = Arc::new(corundum_host::slug::open(slug, None).unwrap());
@@ -108,7 +108,7 @@ impl Bench {
             .with_variable("DYNO", "web.1".to_owned());
         let (root, slug) = (self.pack.root().clone(), Some(self.slug.clone()));
         let filesystem = Arc::new(Filesystem::new(root, slug, process, TmpLimits::default()));
-        let log = Arc::new(Discard);
+        let log = Arc::new(DiscardLog);
         Dyno::instantiate(&self.engine, &self.pack, &self.image, filesystem, log)
             .await
             .unwrap()
@@ -118,11 +118,11 @@ impl Bench {
 async fn serve(dyno: &mut Dyno) {
     dyno.restore().await.unwrap();
     let (answer, answered) = oneshot::channel();
-    let request = Request {
-        head: sample::head("localhost"),
+    let request = DynoRequest {
+        head: sample_request::head("localhost"),
         body: RequestBody::Empty,
     };
-    dyno.handle(request, answer, Arc::default(), |_, _| ())
+    dyno.handle(request, answer, Arc::default(), &RequestUsage::default())
         .await
         .unwrap();
     assert_eq!(answered.await.unwrap().head.status, 200);

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use corundum_compiler::process::environ;
-use corundum_host::boot::{self, App, BootLimits};
+use corundum_host::boot::{self, AppProcess, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
-use corundum_host::log::Discard;
+use corundum_host::log::DiscardLog;
 use corundum_host::pack::Pack;
 use corundum_pack::PackDir;
 use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
@@ -87,7 +87,7 @@ fn in_a_dyno(pack: &Path) -> String {
         .unwrap();
     let engine = Engine::new(EngineConfig::on_demand()).unwrap();
     let directory = PackDir::open(pack).unwrap();
-    let open = Pack::open(&engine, &directory, Arc::new(Discard), |_| {});
+    let open = Pack::open(&engine, &directory, Arc::new(DiscardLog), |_| {});
     let pack = runtime.block_on(open).unwrap();
     let mut writer = ArchiveWriter::new(Vec::new());
     let length = PROGRAM.len() as u64;
@@ -95,13 +95,13 @@ fn in_a_dyno(pack: &Path) -> String {
         .add_file("micro.rb", PROGRAM.as_bytes(), length, FileMode::Plain)
         .unwrap();
     let slug = Archive::new(writer.finish().unwrap().output).unwrap();
-    let app = App {
+    let app = AppProcess {
         slug: Some(Arc::new(slug)),
         arguments: Arc::from(["ruby".to_owned(), "micro.rb".to_owned()]),
         environ: environ([]),
     };
     let limits = BootLimits::default();
-    let run = boot::run(&engine, &pack, &app, &limits, Arc::new(Discard));
+    let run = boot::run_command(&engine, &pack, &app, &limits, Arc::new(DiscardLog));
     let (status, output) = runtime.block_on(run).unwrap();
     assert_eq!(status, 0);
     String::from_utf8(output).unwrap()

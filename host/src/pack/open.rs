@@ -159,8 +159,8 @@ fn open_module(
     let wasm = directory
         .read(member)
         .map_err(|error| damaged(error.to_string()))?;
-    let wasm =
-        preemption::insert_polls(&wasm, &member.polling).map_err(|error| damaged(error.to_string()))?;
+    let wasm = preemption::insert_polls(&wasm, &member.polling)
+        .map_err(|error| damaged(error.to_string()))?;
     compiled::write(engine, &wasm, &path)?;
     Ok(compiled::load(engine, &path)?)
 }

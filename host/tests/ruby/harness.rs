@@ -8,13 +8,15 @@ use bytes::Bytes;
 use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
 use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
 use corundum_exchange::{DynoBody, RequestBody};
-use corundum_host::boot::{self, App, BootLimits, Samples, WarmUp};
+use corundum_host::boot::{self, AppProcess, BootLimits, SampleRequests, WarmUp};
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
-use corundum_host::exchange::Request;
-use corundum_host::grid::{DispatchError, Grid, GridLog, Isolation, Limits, Release, RunIo};
+use corundum_host::grid::{
+    DispatchError, Grid, GridLimits, GridLog, GridRelease, Isolation, RunIo,
+};
 use corundum_host::image::Image;
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
+use corundum_host::request::DynoRequest;
 use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
 use corundum_pack::ruby::{Edition, Series, prepare};
 use futures_util::StreamExt;
@@ -23,7 +25,7 @@ use tokio::sync::{OnceCell, mpsc};
 /// How an app is run.
 pub(crate) struct Options {
     pub(crate) edition: Edition,
-    pub(crate) limits: Limits,
+    pub(crate) limits: GridLimits,
     pub(crate) isolation: Isolation,
     pub(crate) formation: u32,
     pub(crate) warm_up: WarmUp,
@@ -33,7 +35,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             edition: Series::DEFAULT.best(),
-            limits: Limits::default(),
+            limits: GridLimits::default(),
             isolation: Isolation::App,
             formation: 4,
             // What a test's app does in a request, it does in the test's requests alone.
@@ -124,19 +126,19 @@ fn head(method: &str, path: &str, length: Option<u64>) -> RequestHead {
     head.finish()
 }
 
-pub(crate) fn request(method: &str, path: &str, body: &str) -> Request {
+pub(crate) fn request(method: &str, path: &str, body: &str) -> DynoRequest {
     let head = head(method, path, Some(body.len() as u64));
     let body = match body {
         "" => RequestBody::Empty,
         body => RequestBody::Full(Bytes::copy_from_slice(body.as_bytes())),
     };
-    Request { head, body }
+    DynoRequest { head, body }
 }
 
 /// A request whose body arrives in pieces, and whose length only its end tells.
-pub(crate) fn chunked(path: &str, pieces: Vec<Bytes>) -> Request {
+pub(crate) fn chunked(path: &str, pieces: Vec<Bytes>) -> DynoRequest {
     let body = futures_util::stream::iter(pieces.into_iter().map(Ok)).boxed();
-    Request {
+    DynoRequest {
         head: head("POST", path, None),
         body: RequestBody::Stream(body),
     }
@@ -176,7 +178,7 @@ impl TestApp {
         let arguments: Arc<[String]> = Arc::from(["rackup".to_owned()]);
         let environ: Arc<[(String, String)]> =
             Arc::from([("SECRET".to_owned(), "s3cret".to_owned())]);
-        let app = App {
+        let app = AppProcess {
             slug: Some(slug.clone()),
             arguments: arguments.clone(),
             environ: environ.clone(),
@@ -184,7 +186,7 @@ impl TestApp {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
         let lines = Arc::new(Lines::default());
-        let samples = Samples {
+        let samples = SampleRequests {
             host: "test-app.localhost".to_owned(),
             warm_up: options.warm_up,
         };
@@ -206,7 +208,7 @@ impl TestApp {
         let grid = Grid::new(engine.clone(), options.limits, lines.clone(), runtime);
         let name: AppName = "test-app".parse().unwrap();
         grid.set_formation(&name, options.formation);
-        grid.deploy(Release {
+        grid.deploy(GridRelease {
             app: name.clone(),
             version: ReleaseVersion(1),
             pack: pack.clone(),
@@ -225,7 +227,7 @@ impl TestApp {
         let release = self.grid.release(&self.name).unwrap();
         let name: AppName = name.parse().unwrap();
         self.grid.set_formation(&name, formation);
-        self.grid.deploy(Release {
+        self.grid.deploy(GridRelease {
             app: name.clone(),
             version: release.version,
             pack: release.pack.clone(),
@@ -263,12 +265,12 @@ impl TestApp {
         self.send(request("GET", path, "")).await
     }
 
-    pub(crate) async fn send(&self, request: Request) -> Result<(u16, String), DispatchError> {
+    pub(crate) async fn send(&self, request: DynoRequest) -> Result<(u16, String), DispatchError> {
         let answer = self.answer(request).await?;
         Ok((answer.status, answer.body))
     }
 
-    pub(crate) async fn answer(&self, request: Request) -> Result<Answer, DispatchError> {
+    pub(crate) async fn answer(&self, request: DynoRequest) -> Result<Answer, DispatchError> {
         let served = self.grid.dispatch(&self.name, request).await?;
         let mut bytes = Vec::new();
         match served.response.body {

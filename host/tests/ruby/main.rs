@@ -39,7 +39,7 @@ on_packs! {
 use std::time::Duration;
 
 use corundum_host::boot::WarmUp;
-use corundum_host::grid::{DispatchError, Isolation, Limits};
+use corundum_host::grid::{DispatchError, GridLimits, Isolation};
 use corundum_pack::ruby::Edition;
 use harness::{Options, TestApp, request};
 
@@ -207,9 +207,9 @@ async fn an_app_that_does_not_stand_sample_requests_boots_without() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_fails_its_own_request_and_no_other() {
-    let limits = Limits {
+    let limits = GridLimits {
         first_byte: Duration::from_millis(500),
-        ..Limits::default()
+        ..GridLimits::default()
     };
     let options = Options {
         limits,
@@ -325,9 +325,9 @@ async fn requests_wait_in_line_for_the_formation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_formation_of_none_and_a_full_queue_say_so() {
-    let limits = Limits {
+    let limits = GridLimits {
         backlog: 1,
-        ..Limits::default()
+        ..GridLimits::default()
     };
     let options = Options {
         limits,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use corundum_host::grid::{DispatchError, Limits};
+use corundum_host::grid::{DispatchError, GridLimits};
 use tokio::task::JoinSet;
 
 use crate::harness::{Options, TestApp};
@@ -12,10 +12,10 @@ use crate::harness::{Options, TestApp};
 /// An app on a node that has room for `dynos`.
 async fn on_a_small_node(dynos: u32, source: &str) -> TestApp {
     let options = Options {
-        limits: Limits {
+        limits: GridLimits {
             dynos,
             queue: Duration::from_secs(20),
-            ..Limits::default()
+            ..GridLimits::default()
         },
         formation: 16,
         ..Options::default()

@@ -13,7 +13,7 @@ use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_build::{BuildJob, BuildSettings, BuildSource, FinishedBuild};
 use corundum_compiler::process::{environ, split_command};
 use corundum_host::engine::{Engine, EngineConfig};
-use corundum_host::grid::{Grid, Limits, Release};
+use corundum_host::grid::{Grid, GridLimits, GridRelease};
 use corundum_host::image::Image;
 use corundum_host::pack::Pack;
 use corundum_host::slug;
@@ -118,7 +118,7 @@ impl Platform {
         let store = Box::new(SqliteStore::open(&data.join("corundum.sqlite"))?);
         let logs = Arc::new(Logs::default());
         let engine = Engine::new(EngineConfig::default())?;
-        let grid = Grid::new(engine.clone(), Limits::default(), logs.clone(), compute);
+        let grid = Grid::new(engine.clone(), GridLimits::default(), logs.clone(), compute);
         let sites = Sites::default();
         let policy = Policy::new(settings.drain_private, settings.drain_ca.as_deref())?;
         let drains = Drains::new(policy);
@@ -625,7 +625,7 @@ impl Platform {
     }
 
     /// Has new requests served by a release.
-    fn deploy(&self, release: Release, files: Option<Arc<StaticFiles>>) {
+    fn deploy(&self, release: GridRelease, files: Option<Arc<StaticFiles>>) {
         let app = release.app.clone();
         self.files.set(&app, files);
         self.grid.deploy(release);
@@ -665,7 +665,7 @@ impl Platform {
         release: &ReleaseRecord,
         config: ConfigVars,
         (image, slug): (PathBuf, PathBuf),
-    ) -> anyhow::Result<(Release, Option<Arc<StaticFiles>>)> {
+    ) -> anyhow::Result<(GridRelease, Option<Arc<StaticFiles>>)> {
         // An image that was made while the best pack was not there, or that does not boot on it, runs on its own.
         let quickest = release.about.ruby.quickest();
         let made = Image::read_description(&image).map(|description| description.pack);
@@ -685,7 +685,7 @@ impl Platform {
             Ok::<_, anyhow::Error>((image, slug, files))
         });
         let (image, slug, files) = loaded.await??;
-        let release = Release {
+        let release = GridRelease {
             app: app.clone(),
             version: release.version,
             pack,

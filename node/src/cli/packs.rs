@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use corundum_host::engine::{Engine, EngineConfig};
-use corundum_host::pack::Step as OpenStep;
+use corundum_host::pack::OpenStep;
 use corundum_pack::ruby::{self, Edition, PrepareStep, Series};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use corundum_compiler::sandbox::{
     BootAttempt, BootRequest, BoxError, CommandOutput, Sandbox, SandboxApp, SandboxError,
 };
-use corundum_host::boot::{self, App, BootError, BootLimits, Samples};
+use corundum_host::boot::{self, AppProcess, BootError, BootLimits, SampleRequests};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::pack::Pack;
 use corundum_host::slug;
@@ -60,14 +60,14 @@ impl Sandbox for HostSandbox {
 
     fn run(&self, app: &SandboxApp) -> Result<CommandOutput, SandboxError> {
         let (app, log) = (host_app(app), Arc::new(BootLog::default()));
-        let run = boot::run(&self.engine, &self.pack, &app, &self.limits, log);
+        let run = boot::run_command(&self.engine, &self.pack, &app, &self.limits, log);
         let (status, stdout) = self.runtime.block_on(run).map_err(sandbox_error)?;
         Ok(CommandOutput { status, stdout })
     }
 
     fn boot(&self, request: &BootRequest<'_>) -> BootAttempt {
         let (app, log) = (host_app(request.app), Arc::new(BootLog::default()));
-        let samples = Samples {
+        let samples = SampleRequests {
             host: request.host.to_owned(),
             warm_up: request.warm_up,
         };
@@ -87,8 +87,8 @@ impl Sandbox for HostSandbox {
     }
 }
 
-fn host_app(app: &SandboxApp) -> App {
-    App {
+fn host_app(app: &SandboxApp) -> AppProcess {
+    AppProcess {
         slug: Some(app.files.clone()),
         arguments: app.arguments.clone(),
         environ: app.environ.clone(),

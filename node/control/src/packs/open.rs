@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use corundum_host::engine::Engine;
 use corundum_host::log::LogSink;
-use corundum_host::pack::{Pack, PackError, Step as OpenStep};
+use corundum_host::pack::{OpenStep, Pack, PackError};
 use corundum_pack::PackDir;
 use corundum_pack::ruby::{Edition, PrepareStep, prepare};
 

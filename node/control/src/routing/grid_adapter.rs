@@ -5,8 +5,8 @@ use std::sync::Arc;
 use corundum_abi::names::AppName;
 use corundum_abi::scgi::RequestHead;
 use corundum_exchange::RequestBody;
-use corundum_host::exchange::Request;
 use corundum_host::grid::DispatchError;
+use corundum_host::request::DynoRequest;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, Grid};
 use corundum_router::log_line::Line;
@@ -39,7 +39,7 @@ impl Grid for Front {
         let served = self
             .platform
             .grid()
-            .dispatch(app, Request { head, body })
+            .dispatch(app, DynoRequest { head, body })
             .await
             .map_err(failure)?;
         Ok(Dispatched {

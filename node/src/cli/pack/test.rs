@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use corundum_compiler::process;
-use corundum_host::boot::{self, App, BootLimits};
+use corundum_host::boot::{self, AppProcess, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::LogSink;
 use corundum_host::pack::Pack;
@@ -281,7 +281,7 @@ impl Bench {
     fn ruby(&self, arguments: &[&str], timeout: Duration) -> (Vec<String>, String, Option<String>) {
         let log = Arc::new(Lines::default());
         let arguments = ["ruby"].iter().chain(arguments).map(ToString::to_string);
-        let app = App {
+        let app = AppProcess {
             slug: Some(self.tests.clone()),
             arguments: arguments.collect(),
             environ: process::environ([]),
@@ -290,7 +290,7 @@ impl Bench {
             boot: timeout,
             ..BootLimits::default()
         };
-        let run = boot::run(&self.engine, &self.pack, &app, &limits, log.clone());
+        let run = boot::run_command(&self.engine, &self.pack, &app, &limits, log.clone());
         let ended = self.runtime.block_on(run);
         let lines = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
         match ended {
