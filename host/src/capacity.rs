@@ -1,24 +1,26 @@
-//! How many dynos this machine has room for.
+//! The number of dynos that this machine can hold.
 
 use std::fs;
 
-/// Bytes of memory that a live dyno takes: what an app of some size makes private, page tables, and some to spare.
+/// Bytes of memory that a live dyno takes: the private pages of an app of some size, page tables, and a reserve.
 const DYNO_BYTES: u64 = 3 << 19;
-/// Kernel mappings that a dyno takes, with those of its stack, which is reserved before it lives.
+/// Kernel mappings that a dyno takes, including those of its stack, which is reserved before the dyno exists.
 const DYNO_MAPPINGS: u64 = 8;
-/// Mappings that everything else takes.
+/// Kernel mappings that the rest of the process takes.
 const OTHER_MAPPINGS: u64 = 5_000;
-/// 80 TiB of address space, of 128; the rest is for stacks and tables.
-const MOST: u64 = 10_000;
+/// Maximum number of dynos: 80 TiB of address space, of 128; the rest is for stacks and tables.
+const MAX_DYNOS: u64 = 10_000;
 
-/// Dynos that may live on this machine at once, by its memory and by how many mappings its kernel allows a process
-/// (`vm.max_map_count`; where it is 65,530, that allows 7,500 dynos).
+/// Returns the number of dynos that this machine can hold at once.
+///
+/// It depends on the machine's memory and on the mappings that the kernel allows a process (`vm.max_map_count`; the
+/// default of 65,530 allows 7,500 dynos).
 pub fn dynos() -> u32 {
     let mappings = number(&read("/proc/sys/vm/max_map_count")).unwrap_or(65_530);
     within(mappings, memory_bytes())
 }
 
-/// Bytes of memory that the machine has, or that this process's control group may have of it.
+/// Returns the machine's memory in bytes, or the limit of this process's control group if that is lower.
 pub(crate) fn memory_bytes() -> u64 {
     let machine = total_bytes(&read("/proc/meminfo"));
     let group = number(&read("/sys/fs/cgroup/memory.max"));
@@ -27,7 +29,7 @@ pub(crate) fn memory_bytes() -> u64 {
 
 fn within(mappings: u64, memory: u64) -> u32 {
     let by_mappings = mappings.saturating_sub(OTHER_MAPPINGS) / DYNO_MAPPINGS;
-    let dynos = by_mappings.min(memory / DYNO_BYTES).clamp(16, MOST);
+    let dynos = by_mappings.min(memory / DYNO_BYTES).clamp(16, MAX_DYNOS);
     u32::try_from(dynos).unwrap_or(16)
 }
 
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scarcer_of_mappings_and_memory_decides() {
+    fn scarcer_of_mappings_and_memory_limits_dynos() {
         assert_eq!(within(65_530, 24 << 30), 7_566);
         assert_eq!(within(1 << 20, 12 << 30), 8_192);
         assert_eq!(within(65_530, 1 << 30), 682);
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_words_are_read() {
+    fn meminfo_is_parsed() {
         assert_eq!(
             total_bytes("MemTotal:        2048 kB\nMemFree: 1 kB\n"),
             Some(2 << 20)

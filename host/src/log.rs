@@ -1,33 +1,35 @@
-//! Where a dyno's log goes: descriptor 2, cut into lines.
+//! A dyno's log: descriptor 2, split into lines.
 
 use std::sync::Arc;
 
-/// A line is passed on in pieces of at most this many bytes (Heroku's limit), so that a guest that never ends a line
-/// holds no memory.
-const LONGEST_LINE: usize = 10_000;
+/// Maximum bytes of a line (Heroku's limit). A longer line is passed on in pieces, so that a guest that never ends a
+/// line occupies no memory.
+const MAX_LINE: usize = 10_000;
 
-/// Takes log lines. Called from the thread that runs the dyno, so it must not block; it drops lines when it is
-/// overwhelmed, and counts them.
+/// Receives log lines.
+///
+/// It is called on the thread that runs the dyno, so it must not block. An implementation that cannot keep up drops
+/// lines and counts them.
 pub trait LogSink: Send + Sync {
-    /// One line, without its end.
+    /// Takes one line without its line break.
     fn line(&self, line: &[u8]);
 }
 
-/// A sink that drops everything.
+/// A sink that drops all lines.
 pub struct DiscardLog;
 
 impl LogSink for DiscardLog {
     fn line(&self, _line: &[u8]) {}
 }
 
-/// Cuts what a guest writes to descriptor 2 into lines.
+/// Splits the bytes that a guest writes to descriptor 2 into lines.
 pub struct LineSplitter {
     sink: Arc<dyn LogSink>,
     partial: Vec<u8>,
 }
 
 impl LineSplitter {
-    /// A splitter before `sink`.
+    /// Creates a splitter that passes lines to `sink`.
     pub fn new(sink: Arc<dyn LogSink>) -> Self {
         Self {
             sink,
@@ -35,11 +37,11 @@ impl LineSplitter {
         }
     }
 
-    /// Takes some bytes.
+    /// Takes bytes and passes on the lines that they complete.
     pub fn write(&mut self, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
-            if self.partial.is_empty() && line.len() <= LONGEST_LINE {
+            if self.partial.is_empty() && line.len() <= MAX_LINE {
                 self.sink.line(line);
             } else {
                 self.extend(line);
@@ -50,7 +52,7 @@ impl LineSplitter {
         self.extend(bytes);
     }
 
-    /// Passes on a line that has no end yet.
+    /// Passes on a line that has no line break yet.
     pub fn end_line(&mut self) {
         if !self.partial.is_empty() {
             self.sink.line(&self.partial);
@@ -59,8 +61,8 @@ impl LineSplitter {
     }
 
     fn extend(&mut self, mut bytes: &[u8]) {
-        while self.partial.len() + bytes.len() > LONGEST_LINE {
-            let (now, later) = bytes.split_at(LONGEST_LINE - self.partial.len());
+        while self.partial.len() + bytes.len() > MAX_LINE {
+            let (now, later) = bytes.split_at(MAX_LINE - self.partial.len());
             self.partial.extend_from_slice(now);
             self.end_line();
             bytes = later;
@@ -105,13 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_however_they_were_written() {
+    fn lines_are_complete_however_they_were_written() {
         assert_eq!(split(&["a\nb", "c\n", "\n", "d"]), ["a", "bc", "", "d"]);
         assert_eq!(split(&["one\ntwo\n"]), ["one", "two"]);
     }
 
     #[test]
-    fn an_endless_line_is_cut() {
+    fn overlong_line_is_split() {
         let lines = split(&["x".repeat(25_000).as_str()]);
         assert_eq!(
             lines.iter().map(String::len).collect::<Vec<_>>(),

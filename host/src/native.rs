@@ -1,4 +1,4 @@
-//! The one module with `unsafe` code: mapping files, loading native code, and filling pages ahead of their use.
+//! The only module with `unsafe` code: it maps files, loads native code and prefaults pages.
 
 #![allow(unsafe_code)]
 
@@ -8,12 +8,12 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-/// Maps a file that nobody changes in place: archives, images and compiled code are written under another name and
-/// renamed, never rewritten.
+/// Maps a file that never changes in place. Archives, images and compiled code are written under another name and
+/// renamed.
 ///
 /// # Errors
 ///
-/// The file cannot be opened or mapped.
+/// Fails if the file cannot be opened or mapped.
 pub(crate) fn map(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
     // SAFETY: the node's files are private to its user (directories 0700) and immutable once they have their name,
@@ -21,14 +21,14 @@ pub(crate) fn map(path: &Path) -> io::Result<Mmap> {
     unsafe { Mmap::map(&file) }
 }
 
-/// Loads a compiled module from a file, mapping it.
+/// Loads a compiled module by mapping its file.
 ///
-/// The caller has checked that the file is what this program wrote: its BLAKE3 digest stands in a file beside it, in a
+/// The caller must have checked that this program wrote the file: the file's BLAKE3 digest is in a second file, in a
 /// directory that only the node's user can write to.
 ///
 /// # Errors
 ///
-/// The file is unreadable or was compiled by another engine.
+/// Fails if the file is unreadable or was compiled by another engine.
 pub(crate) fn load_module(
     engine: &wasmtime::Engine,
     path: &Path,
@@ -37,17 +37,17 @@ pub(crate) fn load_module(
     unsafe { wasmtime::Module::deserialize_file(engine, path) }
 }
 
-/// The first four bytes of a shared memory as one number.
+/// Returns the first four bytes of a shared memory as one atomic number.
 pub(crate) fn first_word(memory: &wasmtime::SharedMemory) -> &std::sync::atomic::AtomicU32 {
     let data: &[std::cell::UnsafeCell<u8>] = memory.data();
     assert!(data.len() >= 4, "a shared memory has whole pages");
-    // SAFETY: four bytes are there, at the start of a page, for as long as the memory is borrowed; the host names them as
-    // this atomic only, and guests read them by atomic instructions.
+    // SAFETY: the four bytes exist, at the start of a page and thus aligned, for as long as the memory is borrowed. The
+    // host accesses them only through this atomic, and guests read them with atomic instructions.
     unsafe { std::sync::atomic::AtomicU32::from_ptr(data.as_ptr().cast_mut().cast()) }
 }
 
-/// Makes the pages of `runs` (page-aligned offset and length in bytes) of a memory private and present in one go,
-/// which costs less than as many page faults. A failure is harmless: the faults come later, one by one.
+/// Copies the pages of `runs` (page-aligned offsets and lengths in bytes) of a copy-on-write memory with one call per
+/// run, which costs less than a page fault per page. A failure is harmless: the page faults happen later.
 pub(crate) fn populate(memory: &mut [u8], runs: &[(usize, usize)]) {
     for (offset, length) in runs {
         let Some(run) = memory.get_mut(*offset..*offset + *length) else {

@@ -1,8 +1,8 @@
-//! The request that a release is warmed and tried with: `GET /` at the app's own host.
+//! The sample request that warms and tries a release: `GET /` at the app's own host.
 
 use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
 
-/// Its head for an app at `host`, a name that may have a port.
+/// Creates the head of the sample request for an app at `host`, a name that may have a port.
 pub fn head(host: &str) -> RequestHead {
     let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
     let mut head = RequestHeadWriter::new(Vec::new(), Some(0));

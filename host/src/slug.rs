@@ -1,4 +1,4 @@
-//! Slugs on disk: mapped, so that apps share the kernel's cache of their files instead of the node's memory.
+//! Slugs on disk. They are mapped, so that their files occupy the kernel's page cache instead of the node's memory.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,35 +9,35 @@ use sha2::{Digest, Sha256};
 
 use crate::native;
 
-/// A slug that cannot be used.
+/// A slug cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SlugError {
-    /// It is missing, or the disk fails.
-    #[error("the slug {}: {source}", path.display())]
+    /// The file is missing or unreadable.
+    #[error("cannot read the slug {}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Its bytes are not those of its name.
+    /// The digest of the file differs from its name.
     #[error("the slug {} is damaged: push the app again", .0.display())]
     Damaged(PathBuf),
-    /// It is no archive.
-    #[error("the slug {} is no archive: {source}", path.display())]
+    /// The file is not an archive.
+    #[error("the slug {} is not an archive: {source}", path.display())]
     Archive {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         source: ArchiveError,
     },
 }
 
-/// Opens the slug at `path`, having checked that its SHA-256 is `digest`, where one is given.
+/// Opens the slug at `path`, after checking that its SHA-256 digest is `digest` if one is given.
 ///
 /// # Errors
 ///
-/// [`SlugError`].
+/// Returns a [`SlugError`] if the file is missing, damaged or not an archive.
 pub fn open(path: &Path, digest: Option<&SlugDigest>) -> Result<Archive, SlugError> {
     let bytes = native::map(path).map_err(|source| SlugError::Io {
         path: path.to_owned(),
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slug_is_checked_against_its_name() {
+    fn slug_with_another_digest_is_rejected() {
         let mut writer = ArchiveWriter::new(Vec::new());
         writer.add_file("a", &b"1"[..], 1, FileMode::Plain).unwrap();
         let finished = writer.finish().unwrap();

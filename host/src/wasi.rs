@@ -1,4 +1,5 @@
-//! WASI preview 1 for dynos: `wasi-common`'s functions bound to the engine's linker, and direct paths for the hot ones.
+//! WASI preview 1 for dynos: the functions of `wasi-common` bound to the engine's linker, and shorter paths for the
+//! frequent ones.
 
 use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::snapshots::preview_1::wasi_snapshot_preview1 as preview1;
@@ -8,21 +9,21 @@ use wiggle::GuestMemory;
 use crate::guest_state::{Exit, GuestState};
 use crate::os;
 
-/// The import module's name.
+/// Import module of the functions.
 pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
 
-/// Buffers of one read or write, as Linux's `IOV_MAX`.
+/// Maximum number of buffers in one read or write, as Linux's `IOV_MAX`.
 const MAX_BUFFERS: i32 = 1024;
 
-/// Events that one call waits for: as many descriptors as may be open, and a clock.
+/// Maximum number of events that one call waits for: all descriptors that may be open, and clocks.
 const MAX_SUBSCRIPTIONS: i32 = 2048;
-/// Bytes of the log that one call takes, as a pipe takes a part of a large write: each may be a line, and no tick
-/// interrupts the host while it passes them on.
+/// Bytes of the log that one call accepts, as a pipe accepts a part of a large write. Each byte may be a line, and no
+/// time slice ends while the host passes them on.
 const LOG_WRITE: usize = 4096;
 
 type Result<T> = wasmtime::Result<T>;
 
-/// The guest's memory and the dyno's state.
+/// Returns the guest's memory and the dyno's state.
 fn guest<'a>(caller: &'a mut Caller<'_, GuestState>) -> Result<(&'a mut [u8], &'a mut GuestState)> {
     let memory = caller
         .data()
@@ -31,7 +32,7 @@ fn guest<'a>(caller: &'a mut Caller<'_, GuestState>) -> Result<(&'a mut [u8], &'
     Ok(memory.data_and_store_mut(caller))
 }
 
-/// A trap of `wasi-common` as one of the engine; `proc_exit` becomes [`Exit`].
+/// Converts a trap of `wasi-common` into one of the engine; `proc_exit` becomes [`Exit`].
 fn trap(
     error: impl std::fmt::Debug + Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> wasmtime::Error {
@@ -58,7 +59,7 @@ macro_rules! bind {
     )*};
 }
 
-/// The same for calls with an array of buffers, which takes the host's memory: it has a bound.
+/// Binds functions that take an array of buffers. Its length is limited, because the array is copied to host memory.
 macro_rules! bind_vectored {
     ($linker:ident: $($name:ident),*) => {$(
         $linker.func_wrap_async(
@@ -82,11 +83,11 @@ macro_rules! bind_vectored {
     )*};
 }
 
-/// Adds everything that a dyno may import.
+/// Defines all functions that a dyno may import.
 ///
 /// # Errors
 ///
-/// A name that is defined twice: a mistake of this function.
+/// Fails if a name is defined twice, which is a mistake in this function.
 pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> Result<()> {
     bind! { linker:
         args_get(argv: i32, buffer: i32);
@@ -139,7 +140,7 @@ pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> Result<(
     add_descriptors(linker)
 }
 
-/// `clock_time_get` without the detour: interpreters ask for the time more often than for anything else.
+/// Defines `clock_time_get` without `wasi-common`, because interpreters call it more often than any other function.
 fn add_clock(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap(
         MODULE,
@@ -166,7 +167,7 @@ fn add_clock(linker: &mut Linker<GuestState>) -> Result<()> {
     Ok(())
 }
 
-/// Reads and writes: the standard streams go to the exchange, the rest to the file tree.
+/// Defines reads and writes: those of standard streams go to [`crate::stdio`], all others to the file tree.
 fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
@@ -226,7 +227,7 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                     return read.await.map_err(trap);
                 }
                 let mut read = 0;
-                // The first buffer with room takes what there is; a read may return less than asked.
+                // A read may return fewer bytes than requested, so only the first non-empty buffer is filled.
                 for index in 0..count {
                     let Some(bytes) = buffer(memory, buffers, index) else {
                         return Ok(Errno::Fault as i32);
@@ -275,8 +276,8 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
     Ok(())
 }
 
-/// Opening, closing and moving descriptors: the standard streams stay where they are, and a new descriptor gets the
-/// lowest free number, as POSIX has it (programs use them in `select` sets of 1,024).
+/// Defines the functions that open, close and renumber descriptors. The standard streams keep their numbers, and a new
+/// descriptor gets the lowest free number as POSIX requires, because programs use them in `select` sets of 1,024.
 fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
@@ -362,7 +363,7 @@ fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
     Ok(())
 }
 
-/// The range of the `index`th buffer of an `iovec` array; none when it is not within the memory.
+/// Returns the range of the `index`th buffer of an `iovec` array, or `None` if it exceeds the memory.
 fn buffer(memory: &[u8], buffers: i32, index: i32) -> Option<std::ops::Range<usize>> {
     let at = (buffers as u32).checked_add(8 * index as u32)?;
     let start = load(memory, at as i32)? as usize;

@@ -104,7 +104,7 @@ impl Bench {
 
     async fn instantiate(&self) -> Dyno {
         let arguments = Arc::from(["rackup".to_owned()]);
-        let process = Process::new(arguments, environ([]), self.image.born())
+        let process = Process::new(arguments, environ([]), self.image.booted_at())
             .with_variable("DYNO", "web.1".to_owned());
         let (root, slug) = (self.pack.root().clone(), Some(self.slug.clone()));
         let filesystem = Arc::new(Filesystem::new(root, slug, process, TmpLimits::default()));

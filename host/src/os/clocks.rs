@@ -1,4 +1,4 @@
-//! Clocks: the host's, so that a dyno woken from an old image sees today's time.
+//! The host's clocks, so that a dyno that was created from an old image sees the current time.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use rustix::time::{ClockId, clock_gettime};
 use wasi_common::WasiClocks;
 use wasi_common::clocks::{WasiMonotonicClock, WasiMonotonicOffsetClock, WasiSystemClock};
 
-/// Nanoseconds of `CLOCK_MONOTONIC`: the time that guests see too, so that it goes on from where an image's boot left
-/// it, instead of at zero.
+/// Returns `CLOCK_MONOTONIC` in nanoseconds. Guests see the same clock, so that its time continues from the boot of their
+/// image instead of restarting at zero.
 pub(crate) fn monotonic_now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-struct Wall;
+struct WallClock;
 
-impl WasiSystemClock for Wall {
+impl WasiSystemClock for WallClock {
     fn resolution(&self) -> Duration {
         Duration::from_nanos(1)
     }
@@ -26,9 +26,9 @@ impl WasiSystemClock for Wall {
     }
 }
 
-struct Monotonic;
+struct MonotonicClock;
 
-impl WasiMonotonicClock for Monotonic {
+impl WasiMonotonicClock for MonotonicClock {
     fn resolution(&self) -> Duration {
         Duration::from_nanos(1)
     }
@@ -39,14 +39,14 @@ impl WasiMonotonicClock for Monotonic {
 }
 
 pub(super) fn clocks() -> WasiClocks {
-    let mut clocks = WasiClocks::new().with_system(Wall);
+    let mut clocks = WasiClocks::new().with_system(WallClock);
     let now = std::time::Instant::now();
     let start = now
         .checked_sub(Duration::from_nanos(monotonic_now()))
         .unwrap_or(now);
     clocks.monotonic = Some(WasiMonotonicOffsetClock {
         creation_time: Instant::from_std(start),
-        abs_clock: Box::new(Monotonic),
+        abs_clock: Box::new(MonotonicClock),
     });
     clocks
 }

@@ -1,9 +1,9 @@
 //! The virtual operating system: everything a dyno sees, in memory.
 //!
 //! [`Filesystem`] is one dyno's file tree: the pack's root filesystem with `/app` (the slug), `/tmp`, `/proc/self` and
-//! `/dev` in it, behind `wasi-common`'s directory and file traits. No host path is ever opened for a guest, so no
-//! escape through the host's filesystem exists; nothing blocks a worker thread. The standard streams are not files
-//! here: [`crate::exchange`] has them. Capabilities to come (`/dyno/net`) are further entries of the same tree.
+//! `/dev` mounted in it, behind the directory and file traits of `wasi-common`. No host path is ever opened for a guest,
+//! so a guest cannot escape through the host's filesystem, and no operation blocks a worker thread. The standard streams
+//! are not files of this tree but in [`crate::stdio`]. Future capabilities (`/dyno/net`) become entries of this tree.
 
 mod clocks;
 mod directory;
@@ -24,21 +24,21 @@ pub use process::Process;
 pub use tmp::TmpLimits;
 pub use tree::Filesystem;
 
-/// The descriptor of the first preopened directory, the root.
+/// Descriptor of the first preopened directory, the root.
 const FIRST_DIRECTORY: u32 = 3;
 
-/// Makes the WASI context of one dyno over its file tree.
+/// Creates the WASI context of one dyno over its file tree.
 ///
 /// # Errors
 ///
-/// An argument or variable with a NUL byte.
+/// Fails if an argument or a variable contains a NUL byte.
 pub(crate) fn context(
     filesystem: &Arc<Filesystem>,
 ) -> Result<WasiCtx, wasi_common::StringArrayError> {
     let mut context = WasiCtx::new(
-        Box::new(random::System),
+        Box::new(random::SystemRandom),
         clocks::clocks(),
-        Box::new(schedule::Timers),
+        Box::new(schedule::TimerScheduler),
         Table::new(),
     );
     for argument in filesystem.process().arguments() {
@@ -47,26 +47,26 @@ pub(crate) fn context(
     for (name, value) in filesystem.process().environ() {
         context.push_env(name, value)?;
     }
-    context.insert_file(0, Box::new(Stream), FileAccessMode::READ);
-    context.insert_file(1, Box::new(Stream), FileAccessMode::WRITE);
-    context.insert_file(2, Box::new(Stream), FileAccessMode::WRITE);
-    // The root, and the pack's upper directories: a guest may carry an embedded tree of its own (the npm builds of MRI
-    // have an empty `/usr` in them), over which only a preopened directory with a longer name prevails. The numbers
-    // are the same in every dyno of a pack.
+    context.insert_file(0, Box::new(StandardStream), FileAccessMode::READ);
+    context.insert_file(1, Box::new(StandardStream), FileAccessMode::WRITE);
+    context.insert_file(2, Box::new(StandardStream), FileAccessMode::WRITE);
+    // The root and the pack's upper directories are preopened. A guest may contain an embedded tree of its own (the npm
+    // builds of MRI contain an empty `/usr`), which only a preopened directory with a longer name overrides. The
+    // descriptors are the same in every dyno of a pack.
     let root = directory::Directory::open(filesystem.clone(), vec![tree::Vnode::Root]);
     context.insert_dir(FIRST_DIRECTORY, Box::new(root), "/".into());
-    for (fd, (path, way)) in (FIRST_DIRECTORY + 1..).zip(filesystem.pack_directories()) {
-        let directory = directory::Directory::open(filesystem.clone(), way);
+    for (fd, (path, trail)) in (FIRST_DIRECTORY + 1..).zip(filesystem.pack_directories()) {
+        let directory = directory::Directory::open(filesystem.clone(), trail);
         context.insert_dir(fd, Box::new(directory), path.into());
     }
     Ok(context)
 }
 
-/// What the descriptor table knows of a standard stream; its reads and writes go to [`crate::exchange`].
-struct Stream;
+/// Entry of a standard stream in the descriptor table. Its reads and writes go to [`crate::stdio`].
+struct StandardStream;
 
 #[async_trait::async_trait]
-impl WasiFile for Stream {
+impl WasiFile for StandardStream {
     fn as_any(&self) -> &dyn std::any::Any {
         self
     }

@@ -1,14 +1,14 @@
-//! What `/proc/self` tells a guest of itself.
+//! The process that a guest sees in `/proc/self`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-/// A new number for each dyno of this node, never 0 or 1, so that libraries which compare process numbers after a
-/// fork see a new one.
+/// Process number of the next dyno of this node, never 0 or 1. Each dyno gets a new one, for libraries that detect a fork
+/// by comparing process numbers.
 static NEXT_PID: AtomicU32 = AtomicU32::new(2);
 
-/// A dyno's arguments, environment and number.
+/// Arguments, environment and number of a dyno's process.
 #[derive(Debug, Clone)]
 pub struct Process {
     arguments: Arc<[String]>,
@@ -19,7 +19,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process with these arguments and this environment, in a release made at `born` (the time its files show).
+    /// Creates a process of a release that was booted at `born`, the time that all files show.
     pub fn new(
         arguments: Arc<[String]>,
         environ: Arc<[(String, String)]>,
@@ -35,7 +35,7 @@ impl Process {
         }
     }
 
-    /// The same with one more variable, as `DYNO`.
+    /// Adds one variable, such as `DYNO`.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: String) -> Self {
         self.extra = Some((name.to_owned(), value));
@@ -59,7 +59,7 @@ impl Process {
         self.born
     }
 
-    /// `/proc/self/environ`, as proc(5) has it.
+    /// Returns the content of `/proc/self/environ` (proc(5)).
     pub(super) fn environ_file(&self) -> Vec<u8> {
         let mut file = Vec::new();
         for (name, value) in self.environ() {
@@ -71,7 +71,8 @@ impl Process {
         file
     }
 
-    /// What a dyno is told when it wakes: its number, its environment.
+    /// Returns the record that a restored dyno reads: its number and its environment
+    /// ([`corundum_abi::exports::RESTORE`]).
     pub(crate) fn restore_record(&self) -> Vec<u8> {
         let mut record = self.pid.to_string().into_bytes();
         record.push(0);
@@ -80,14 +81,14 @@ impl Process {
         record
     }
 
-    /// `/proc/self/cmdline`, as proc(5) has it.
+    /// Returns the content of `/proc/self/cmdline` (proc(5)).
     pub(super) fn cmdline_file(&self) -> Vec<u8> {
         self.arguments()
             .flat_map(|argument| argument.bytes().chain([0]))
             .collect()
     }
 
-    /// `/proc/self/stat`: the number, the command's name and the state; proc(5)'s further fields are left out.
+    /// Returns the content of `/proc/self/stat`: number, command name and state. The other fields of proc(5) are missing.
     pub(super) fn stat_file(&self) -> Vec<u8> {
         format!("{} (dyno) R\n", self.pid).into_bytes()
     }

@@ -1,14 +1,15 @@
-//! Random bytes: the operating system's, asked anew each time, so that no dyno inherits a generator's state.
+//! Random bytes from the operating system. Each call asks it again, so that no dyno inherits a generator's state from
+//! its image.
 
 use std::convert::Infallible;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-/// The operating system's generator.
-pub(super) struct System;
+/// The operating system's random number generator.
+pub(super) struct SystemRandom;
 
-impl TryRng for System {
+impl TryRng for SystemRandom {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
@@ -29,10 +30,10 @@ impl TryRng for System {
     }
 }
 
-/// Fills `bytes` with random ones.
+/// Fills `bytes` with random bytes.
 pub(super) fn fill(bytes: &mut [u8]) {
-    // getrandom(2) does not fail once the kernel's pool is initialised. Were it to, a guest must not go on with
-    // predictable bytes, and there is no error to give it: the loop waits for the kernel.
+    // getrandom(2) does not fail once the kernel's pool is initialised. If it did, a guest must not continue with
+    // predictable bytes, and WASI has no error for this, so the loop waits for the kernel.
     while SysRng.try_fill_bytes(bytes).is_err() {
         std::thread::yield_now();
     }

@@ -1,18 +1,18 @@
-//! Waiting: a guest's sleep or poll holds no thread.
+//! Sleeping and polling without blocking a thread.
 
 use std::time::Duration;
 
 use wasi_common::sched::subscription::{RwEventFlags, Subscription};
 use wasi_common::{Error, ErrorExt, Poll, WasiSched};
 
-/// A guest cannot sleep longer in one call: a century is a mistake, and timers have a bound.
+/// Maximum sleep in one call: a century would be a mistake, and timers have a bound.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 3600);
 
-/// Timers of the runtime that drives the dyno.
-pub(super) struct Timers;
+/// Scheduler that uses the timers of the runtime which drives the dyno.
+pub(super) struct TimerScheduler;
 
 #[async_trait::async_trait]
-impl WasiSched for Timers {
+impl WasiSched for TimerScheduler {
     async fn poll_oneoff<'a>(&self, poll: &mut Poll<'a>) -> Result<(), Error> {
         if poll.is_empty() {
             return Ok(());
@@ -20,7 +20,7 @@ impl WasiSched for Timers {
         let timeout = poll
             .earliest_clock_deadline()
             .map(|clock| clock.duration_until().unwrap_or_default());
-        // Files of this system are always ready: they are memory.
+        // All files are in memory and thus always ready.
         let mut ready = false;
         for subscription in poll.rw_subscriptions() {
             match subscription {
