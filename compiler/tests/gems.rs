@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "../../tests/support/gem_server.rs"]
-mod gem_server;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +14,8 @@ use corundum_compiler::tree::Tree;
 use corundum_pack::archive::FileMode;
 use corundum_pack::{Manifest, Member};
 
-use gem_server::{Answer, GemServer, gem};
+use corundum_test_support::gem_package::gem;
+use corundum_test_support::gem_server::{GemResponse, GemServer};
 
 const GREETING: &[(&str, &str)] = &[("lib/greeting.rb", "GREETING = 'hello'\n")];
 
@@ -157,12 +155,15 @@ fn a_gem_comes_from_its_server_and_then_from_the_cache() {
     let (server, mut build) = published();
     let from = format!("Installing greeting 1.0 from {}", server.url());
     assert_eq!(build.source(), from);
-    assert_eq!(server.asked(), ["/info/greeting", "/gems/greeting-1.0.gem"]);
+    assert_eq!(
+        server.requested(),
+        ["/info/greeting", "/gems/greeting-1.0.gem"]
+    );
     let file = "vendor/bundle/ruby/3.4.0/gems/greeting-1.0/lib/greeting.rb";
     assert_eq!(build.tree.text(file).unwrap().unwrap(), GREETING[0].1);
     build.lock(&[&server.url()], "");
     assert_eq!(build.source(), "Installing greeting 1.0 from the gem cache");
-    assert_eq!(server.asked(), ["/info/greeting"]);
+    assert_eq!(server.requested(), ["/info/greeting"]);
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn a_source_that_the_operator_has_not_allowed_is_never_asked() {
     let error = build.refusal().to_string();
     let option = format!("--gem-source {}", server.url());
     assert!(error.contains(&option), "{error}");
-    assert_eq!(server.asked(), [""; 0]);
+    assert_eq!(server.requested(), [""; 0]);
     // Not even what the cache has is given for it.
     build.sources = vec![server.url()];
     build.install().unwrap();
@@ -217,14 +218,14 @@ fn credentials_in_a_source_are_refused_and_not_shown() {
             "{bad}"
         );
     }
-    assert_eq!(server.asked(), [""; 0]);
+    assert_eq!(server.requested(), [""; 0]);
 }
 
 #[test]
 fn a_gem_that_is_not_what_the_index_or_the_lockfile_says_is_not_installed() {
     let (server, mut build) = published();
     let other = gem("greeting", "1.0", &[("lib/greeting.rb", "evil\n")], "");
-    server.set("/gems/greeting-1.0.gem", Answer::Bytes(other));
+    server.set("/gems/greeting-1.0.gem", GemResponse::Bytes(other));
     let error = build.refusal();
     assert!(matches!(error, FetchError::Checksum(_)), "{error}");
     assert!(!build.cache().exists());
@@ -247,7 +248,7 @@ fn what_a_server_does_not_have_is_told_apart() {
     let server = GemServer::start();
     let mut build = Build::of(&[&server.url()], "");
     assert!(matches!(build.refusal(), FetchError::UnknownGem { .. }));
-    server.index("greeting", &format!("1.1 |checksum:{}\n", "0".repeat(64)));
+    server.add_to_index("greeting", &format!("1.1 |checksum:{}\n", "0".repeat(64)));
     let error = build.refusal();
     assert!(
         matches!(error, FetchError::UnknownVersion { .. }),
@@ -255,14 +256,14 @@ fn what_a_server_does_not_have_is_told_apart() {
     );
     assert!(error.to_string().contains("yanked"), "{error}");
     let line = format!("1.0-x86_64-linux |checksum:{}\n", "0".repeat(64));
-    server.index("greeting", &line);
+    server.add_to_index("greeting", &line);
     let error = build.refusal().to_string();
     assert!(
         error.contains("precompiled builds (x86_64-linux)"),
         "{error}"
     );
     // The index has it, and the file is gone.
-    server.index("greeting", &format!("1.0 |checksum:{}\n", "0".repeat(64)));
+    server.add_to_index("greeting", &format!("1.0 |checksum:{}\n", "0".repeat(64)));
     assert!(matches!(build.server_error(), GemServerError::NotFound(_)));
 }
 
@@ -271,7 +272,7 @@ fn an_index_that_is_none_is_told() {
     let server = GemServer::start();
     let mut build = Build::of(&[&server.url()], "");
     for text in ["<html>Sign in</html>", "---\n1.0 |ruby:>= 2\n"] {
-        server.set("/info/greeting", Answer::Bytes(text.into()));
+        server.set("/info/greeting", GemResponse::Bytes(text.into()));
         assert!(
             matches!(build.refusal(), FetchError::Index { .. }),
             "{text}"
@@ -283,38 +284,38 @@ fn an_index_that_is_none_is_told() {
 fn bad_answers_are_told_apart() {
     let (server, mut build) = published();
     let file = "/gems/greeting-1.0.gem";
-    let mut answered = |answer: Answer| {
+    let mut answered = |answer: GemResponse| {
         server.set(file, answer);
         build.server_error()
     };
-    let half = answered(Answer::Half(greeting()));
+    let half = answered(GemResponse::Truncated(greeting()));
     assert!(matches!(half, GemServerError::Truncated(_)), "{half:?}");
-    let loops = answered(Answer::Redirect(file.to_owned()));
+    let loops = answered(GemResponse::Redirect(file.to_owned()));
     assert!(matches!(loops, GemServerError::Redirects(_)), "{loops:?}");
-    let noise = answered(Answer::Noise);
+    let noise = answered(GemResponse::NotHttp);
     assert!(
         matches!(noise, GemServerError::Protocol { .. }),
         "{noise:?}"
     );
     for (status, is_forbidden) in [(401, true), (403, true), (500, false), (429, false)] {
-        let error = answered(Answer::Status(status));
+        let error = answered(GemResponse::Status(status));
         assert_eq!(
             matches!(error, GemServerError::Forbidden { .. }),
             is_forbidden
         );
         assert!(error.to_string().contains(&status.to_string()), "{error}");
     }
-    let away = answered(Answer::Redirect("ftp://127.0.0.1/x".to_owned()));
+    let away = answered(GemResponse::Redirect("ftp://127.0.0.1/x".to_owned()));
     assert!(matches!(away, GemServerError::Protocol { .. }), "{away:?}");
 }
 
 #[test]
 fn a_redirect_is_followed() {
     let (server, mut build) = published();
-    server.set("/stored", Answer::Bytes(greeting()));
+    server.set("/stored", GemResponse::Bytes(greeting()));
     server.set(
         "/gems/greeting-1.0.gem",
-        Answer::Redirect("/stored".to_owned()),
+        GemResponse::Redirect("/stored".to_owned()),
     );
     build.install().unwrap();
 }
@@ -323,18 +324,18 @@ fn a_redirect_is_followed() {
 fn answers_have_bounds_of_size_and_time() {
     let (server, mut build) = published();
     build.limits.index = 1000;
-    server.set("/info/greeting", Answer::Endless);
+    server.set("/info/greeting", GemResponse::Endless);
     let endless = build.server_error();
     assert!(
         matches!(endless, GemServerError::TooLarge { .. }),
         "{endless:?}"
     );
-    server.set("/info/greeting", Answer::Bytes(vec![b' '; 1001]));
+    server.set("/info/greeting", GemResponse::Bytes(vec![b' '; 1001]));
     assert!(matches!(
         build.server_error(),
         GemServerError::TooLarge { .. }
     ));
-    server.set("/info/greeting", Answer::Never);
+    server.set("/info/greeting", GemResponse::Silence);
     build.limits.request = Duration::from_millis(200);
     let never = build.server_error();
     assert!(matches!(never, GemServerError::Slow { .. }), "{never:?}");
@@ -394,7 +395,7 @@ fn the_apps_own_file_comes_before_a_gem_directory_and_that_before_a_server() {
     assert!(build.source().ends_with(&own.display().to_string()));
     build.lock(&[&server.url()], "");
     build.gems.clear();
-    assert_eq!(server.asked(), [""; 0]);
+    assert_eq!(server.requested(), [""; 0]);
     assert!(build.source().ends_with(&server.url()));
 }
 

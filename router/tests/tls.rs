@@ -1,99 +1,55 @@
-//! TLS as clients meet it: real handshakes against the router, with certificates made on the spot.
+//! TLS handshakes of real clients with the router, with certificates made on the spot.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use corundum_abi::cgi::ResponseHead;
-use corundum_abi::names::{AppName, ReleaseVersion};
-use corundum_abi::scgi::RequestHead;
-use corundum_exchange::{DynoBody, RequestBody};
-use corundum_router::failure::Failure;
-use corundum_router::grid::{Dispatched, Grid};
-use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
-use corundum_router::site::Site;
 use corundum_router::tls::certificates::{Certificate, CertificateEntry, Certificates};
+use corundum_router_test_support::grid::{AppSettings, FakeGrid, ServedHosts};
+use corundum_router_test_support::router::read_to_close;
+use corundum_router_test_support::scripted;
+use corundum_test_support::certificates::SelfSigned;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{CertificateParams, CustomExtension, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rcgen::{CertificateParams, CustomExtension};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A grid whose apps answer with what they see of the request.
-#[derive(Default)]
-struct Mirror {
-    lines: Mutex<Vec<String>>,
-}
-
-impl Grid for Mirror {
-    fn route(&self, host: &str) -> Option<Arc<Site>> {
-        let name = host.strip_suffix(".example")?.rsplit('.').next()?;
-        let mut site = Site::new(name.parse().ok()?);
-        site.https.hsts = Some(http::HeaderValue::from_static("max-age=60"));
-        Some(Arc::new(site))
-    }
-
-    async fn dispatch(
-        &self,
-        _app: &AppName,
-        head: RequestHead,
-        _body: RequestBody,
-    ) -> Result<Dispatched, Failure> {
-        Ok(Dispatched {
-            head: ResponseHead {
-                status: 200,
-                headers: vec![],
-            },
-            body: DynoBody::Full(head.as_bytes().to_vec().into()),
-            dyno: "web.1".parse().unwrap(),
-            release: ReleaseVersion(1),
-            queue: Duration::ZERO,
-            usage: Arc::default(),
-        })
-    }
-
-    fn log(&self, _app: &AppName, line: Line) {
-        self.lines.lock().unwrap().push(line.to_string());
-    }
-}
-
-/// A certificate of its own making, for these names.
-fn made(names: &[&str]) -> (CertificateDer<'static>, CertificateEntry) {
+/// Makes a self-signed certificate for `names`, of the app that the first name names.
+fn certificate(names: &[&str]) -> (CertificateDer<'static>, CertificateEntry) {
     let app = names[0].rsplit('.').nth(1).unwrap();
-    made_for(app, names)
+    certificate_of(app, names)
 }
 
-fn made_for(app: &str, names: &[&str]) -> (CertificateDer<'static>, CertificateEntry) {
-    let key = KeyPair::generate().unwrap();
-    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let params = CertificateParams::new(names.clone()).unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let chain = certificate.der().clone();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+/// Makes a self-signed certificate of `app` for `names`.
+fn certificate_of(app: &str, names: &[&str]) -> (CertificateDer<'static>, CertificateEntry) {
+    let made = SelfSigned::new(names);
+    let chain = made.certificate();
     let entry = CertificateEntry {
-        certificate: Certificate::new(vec![chain.clone()], key).unwrap(),
+        certificate: Certificate::new(vec![chain.clone()], made.private_key()).unwrap(),
         app: Some(app.parse().unwrap()),
-        hosts: names.into_iter().map(String::into_boxed_str).collect(),
+        hosts: names.iter().map(|name| (*name).into()).collect(),
     };
     (chain, entry)
 }
 
-struct Front {
-    grid: Arc<Mirror>,
+/// A router that listens with TLS. Its apps have HSTS.
+struct TlsRouter {
+    grid: Arc<FakeGrid>,
     certificates: Arc<Certificates>,
     address: SocketAddr,
 }
 
-impl Front {
+impl TlsRouter {
     async fn start(entries: Vec<CertificateEntry>) -> Self {
         Self::start_with(entries, ServerLimits::default()).await
     }
@@ -101,7 +57,12 @@ impl Front {
     async fn start_with(entries: Vec<CertificateEntry>, limits: ServerLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let grid = Arc::new(Mirror::default());
+        let settings = AppSettings {
+            hsts: Some(http::HeaderValue::from_static("max-age=60")),
+            ..AppSettings::default()
+        };
+        let grid = FakeGrid::new(scripted::app(), ServedHosts::Example, settings);
+        let grid = Arc::new(grid);
         let certificates = Arc::new(Certificates::new().unwrap());
         certificates.replace(entries);
         tokio::spawn(server::run_tls(
@@ -118,7 +79,7 @@ impl Front {
         }
     }
 
-    /// A handshake by a client that trusts `root` and asks for `name`.
+    /// Shakes hands as a client that trusts `root`, requests the server `name` and offers `protocols`.
     async fn connect(
         &self,
         root: &CertificateDer<'static>,
@@ -140,21 +101,17 @@ impl Front {
         connector.connect(name, stream).await
     }
 
-    /// Sends bytes that are no handshake; what comes back until the connection closes.
-    async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Sends bytes without a handshake. Returns the bytes that arrive until the router closes the connection.
+    async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
-        let mut answer = Vec::new();
-        let read = stream.read_to_end(&mut answer);
-        let read = tokio::time::timeout(Duration::from_secs(5), read);
-        let _ = read.await.expect("the connection closes");
-        answer
+        read_to_close(&mut stream).await
     }
 }
 
-/// One request on a connection that stays open.
-async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
-    let request = format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n");
+/// Requests `/head` on a connection that stays open.
+async fn request(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
+    let request = format!("GET /head HTTP/1.1\r\nHost: {host}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let mut part = [0; 16384];
@@ -171,7 +128,7 @@ async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
     }
 }
 
-/// Why a handshake failed, by the server's alert.
+/// Returns the alert with which the server ended a handshake.
 fn alert(error: &std::io::Error) -> Option<AlertDescription> {
     match error.get_ref()?.downcast_ref()? {
         rustls::Error::AlertReceived(alert) => Some(*alert),
@@ -181,14 +138,14 @@ fn alert(error: &std::io::Error) -> Option<AlertDescription> {
 
 #[tokio::test]
 async fn a_request_over_tls_is_told_apart_by_the_app_and_the_log() {
-    let (root, entry) = made(&["one.example"]);
-    let front = Front::start(vec![entry]).await;
-    let mut stream = front
+    let (root, entry) = certificate(&["one.example"]);
+    let router = TlsRouter::start(vec![entry]).await;
+    let mut stream = router
         .connect(&root, "one.example", &["http/1.1"])
         .await
         .unwrap();
-    let port = front.address.port();
-    let answer = ask(&mut stream, &format!("one.example:{port}")).await;
+    let port = router.address.port();
+    let answer = request(&mut stream, &format!("one.example:{port}")).await;
     for part in [
         "HTTP_X_FORWARDED_PROTO\0https\0".to_owned(),
         format!("HTTP_X_FORWARDED_PORT\0{port}\0"),
@@ -197,29 +154,29 @@ async fn a_request_over_tls_is_told_apart_by_the_app_and_the_log() {
     ] {
         assert!(answer.contains(&part), "{part}: {answer}");
     }
-    let line = front.grid.lines.lock().unwrap()[0].clone();
+    let line = router.grid.log()[0].clone();
     assert!(line.contains("protocol=http1.1 tls=true"), "{line}");
 }
 
 #[tokio::test]
 async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
-    let (exact_root, exact) = made(&["one.example"]);
-    let (wild_root, wild) = made(&["*.wild.example"]);
-    let front = Front::start(vec![wild, exact]).await;
+    let (exact_root, exact) = certificate(&["one.example"]);
+    let (wild_root, wild) = certificate(&["*.wild.example"]);
+    let router = TlsRouter::start(vec![wild, exact]).await;
     let presented =
         |stream: TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[0].clone();
-    let one = front
+    let one = router
         .connect(&exact_root, "ONE.example", &[])
         .await
         .unwrap();
     assert_eq!(presented(one), exact_root);
-    let two = front
+    let two = router
         .connect(&wild_root, "two.wild.example", &[])
         .await
         .unwrap();
     assert_eq!(presented(two), wild_root);
     // A wildcard stands for one label.
-    let deep = front
+    let deep = router
         .connect(&wild_root, "a.two.wild.example", &[])
         .await
         .unwrap_err();
@@ -228,11 +185,11 @@ async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
 
 #[tokio::test]
 async fn a_name_without_a_certificate_and_no_name_at_all_are_refused() {
-    let (root, entry) = made(&["one.example"]);
-    let front = Front::start(vec![entry]).await;
+    let (root, entry) = certificate(&["one.example"]);
+    let router = TlsRouter::start(vec![entry]).await;
     // An address is never sent as a name.
     for name in ["two.example", "127.0.0.1"] {
-        let error = front.connect(&root, name, &[]).await.unwrap_err();
+        let error = router.connect(&root, name, &[]).await.unwrap_err();
         assert_eq!(
             alert(&error),
             Some(AlertDescription::UnrecognisedName),
@@ -243,28 +200,28 @@ async fn a_name_without_a_certificate_and_no_name_at_all_are_refused() {
 
 #[tokio::test]
 async fn h2_and_http11_are_agreed_on_by_alpn() {
-    let (root, entry) = made(&["one.example"]);
-    let front = Front::start(vec![entry]).await;
+    let (root, entry) = certificate(&["one.example"]);
+    let router = TlsRouter::start(vec![entry]).await;
     for (offered, agreed) in [
         (&["h2", "http/1.1"][..], Some(&b"h2"[..])),
         (&["http/1.1"], Some(b"http/1.1")),
         (&[], None),
     ] {
-        let stream = front.connect(&root, "one.example", offered).await.unwrap();
+        let stream = router.connect(&root, "one.example", offered).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), agreed);
     }
-    let other = front
+    let other = router
         .connect(&root, "one.example", &["spdy/1"])
         .await
         .unwrap_err();
     assert_eq!(alert(&other), Some(AlertDescription::NoApplicationProtocol));
-    let stream = front.connect(&root, "one.example", &["h2"]).await.unwrap();
+    let stream = router.connect(&root, "one.example", &["h2"]).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
     tokio::spawn(connection);
-    let request = http::Request::get("https://one.example/a").body(Empty::<Bytes>::new());
+    let request = http::Request::get("https://one.example/head").body(Empty::<Bytes>::new());
     let response = sender.send_request(request.unwrap()).await.unwrap();
     assert_eq!(response.status(), 200);
     let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -272,41 +229,41 @@ async fn h2_and_http11_are_agreed_on_by_alpn() {
         body.windows(20)
             .any(|part| part == b"SERVER_PROTOCOL\0HTTP")
     );
-    let line = front.grid.lines.lock().unwrap().last().cloned().unwrap();
+    let line = router.grid.log().last().cloned().unwrap();
     assert!(line.contains("protocol=http2 tls=true"), "{line}");
 }
 
 #[tokio::test]
 async fn certificates_are_replaced_under_open_connections() {
-    let (old_root, old) = made(&["one.example"]);
-    let front = Front::start(vec![old]).await;
-    let mut open = front.connect(&old_root, "one.example", &[]).await.unwrap();
+    let (old_root, old) = certificate(&["one.example"]);
+    let router = TlsRouter::start(vec![old]).await;
+    let mut open = router.connect(&old_root, "one.example", &[]).await.unwrap();
     assert!(
-        ask(&mut open, "one.example")
+        request(&mut open, "one.example")
             .await
             .starts_with("HTTP/1.1 200")
     );
-    let (new_root, new) = made(&["one.example"]);
-    front.certificates.replace([new]);
+    let (new_root, new) = certificate(&["one.example"]);
+    router.certificates.replace([new]);
     assert!(
-        ask(&mut open, "one.example")
+        request(&mut open, "one.example")
             .await
             .starts_with("HTTP/1.1 200")
     );
-    let mut fresh = front.connect(&new_root, "one.example", &[]).await.unwrap();
+    let mut fresh = router.connect(&new_root, "one.example", &[]).await.unwrap();
     assert!(
-        ask(&mut fresh, "one.example")
+        request(&mut fresh, "one.example")
             .await
             .starts_with("HTTP/1.1 200")
     );
-    front.certificates.replace([]);
-    let gone = front
+    router.certificates.replace([]);
+    let gone = router
         .connect(&new_root, "one.example", &[])
         .await
         .unwrap_err();
     assert_eq!(alert(&gone), Some(AlertDescription::UnrecognisedName));
     assert!(
-        ask(&mut open, "one.example")
+        request(&mut open, "one.example")
             .await
             .starts_with("HTTP/1.1 200")
     );
@@ -314,34 +271,33 @@ async fn certificates_are_replaced_under_open_connections() {
 
 #[tokio::test]
 async fn a_request_for_a_host_that_the_certificate_is_not_shown_for_is_misdirected() {
-    let (root, one) = made(&["one.example"]);
-    let (wild_root, wild) = made_for("one", &["*.wild.example"]);
-    let (_, two) = made(&["two.example"]);
-    let front = Front::start(vec![one, two, wild]).await;
-    let mut stream = front.connect(&root, "one.example", &[]).await.unwrap();
-    let answer = ask(&mut stream, "two.example").await;
+    let (root, one) = certificate(&["one.example"]);
+    let (wild_root, wild) = certificate_of("one", &["*.wild.example"]);
+    let (_, two) = certificate(&["two.example"]);
+    let router = TlsRouter::start(vec![one, two, wild]).await;
+    let mut stream = router.connect(&root, "one.example", &[]).await.unwrap();
+    let answer = request(&mut stream, "two.example").await;
     assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
-    let line = front.grid.lines.lock().unwrap().last().cloned().unwrap();
+    let line = router.grid.log().last().cloned().unwrap();
     assert!(
         line.contains("code=H31 desc=\"Misdirected Request\""),
         "{line}"
     );
     // The certificate covers the name, but is another app's.
-    let mut stream = front
+    let mut stream = router
         .connect(&wild_root, "two.wild.example", &[])
         .await
         .unwrap();
-    let answer = ask(&mut stream, "two.wild.example").await;
+    let answer = request(&mut stream, "two.wild.example").await;
     assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
 }
 
 #[tokio::test]
 async fn plain_http_gets_an_answer_that_says_what_is_wrong() {
-    let front = Front::start(vec![]).await;
-    let answer = front
+    let router = TlsRouter::start(vec![]).await;
+    let answer = router
         .raw(b"GET / HTTP/1.1\r\nHost: one.example\r\n\r\n")
         .await;
-    let answer = String::from_utf8(answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(
@@ -357,16 +313,16 @@ async fn garbage_and_silence_end_the_connection_and_nothing_else() {
         handshake: Duration::from_millis(200),
         ..ServerLimits::default()
     };
-    let (root, entry) = made(&["one.example"]);
-    let front = Front::start_with(vec![entry], limits).await;
-    assert!(front.raw(b"\0\xff\x01garbage").await.is_empty());
+    let (root, entry) = certificate(&["one.example"]);
+    let router = TlsRouter::start_with(vec![entry], limits).await;
+    assert!(router.raw(b"\0\xff\x01garbage").await.is_empty());
     // A handshake's first byte with nothing sensible behind it, a half hello, and nothing at all.
-    front.raw(&[22, 3, 1, 0, 5, 1, 2, 3, 4, 5]).await;
-    front.raw(&[22, 3, 1, 2, 0, 1]).await;
-    front.raw(b"").await;
-    let mut stream = front.connect(&root, "one.example", &[]).await.unwrap();
+    router.raw(&[22, 3, 1, 0, 5, 1, 2, 3, 4, 5]).await;
+    router.raw(&[22, 3, 1, 2, 0, 1]).await;
+    router.raw(b"").await;
+    let mut stream = router.connect(&root, "one.example", &[]).await.unwrap();
     assert!(
-        ask(&mut stream, "one.example")
+        request(&mut stream, "one.example")
             .await
             .starts_with("HTTP/1.1 200")
     );
@@ -379,42 +335,44 @@ async fn clients_that_never_shake_hands_hold_their_places_only_so_long() {
         handshake: Duration::from_millis(300),
         ..ServerLimits::default()
     };
-    let (root, entry) = made(&["one.example"]);
-    let front = Front::start_with(vec![entry], limits).await;
+    let (root, entry) = certificate(&["one.example"]);
+    let router = TlsRouter::start_with(vec![entry], limits).await;
     let mut silent = Vec::new();
     for _ in 0..2 {
-        silent.push(TcpStream::connect(front.address).await.unwrap());
+        silent.push(TcpStream::connect(router.address).await.unwrap());
     }
-    let connected = front.connect(&root, "one.example", &[]);
+    let connected = router.connect(&root, "one.example", &[]);
     let connected = tokio::time::timeout(Duration::from_secs(5), connected).await;
     assert!(connected.expect("a place becomes free").is_ok());
 }
 
 #[tokio::test]
 async fn an_acme_server_is_shown_its_challenge_and_others_are_not() {
-    let (root, entry) = made(&["one.example"]);
-    let front = Front::start(vec![entry]).await;
-    let key = KeyPair::generate().unwrap();
+    let (root, entry) = certificate(&["one.example"]);
+    let router = TlsRouter::start(vec![entry]).await;
     let mut params = CertificateParams::new(vec!["one.example".to_owned()]).unwrap();
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(&[7; 32])];
-    let challenge = params.self_signed(&key).unwrap().der().clone();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let certificate = Certificate::of_challenge(challenge, key).unwrap();
-    front
+    let challenge = SelfSigned::with_params(&params);
+    let certificate =
+        Certificate::of_challenge(challenge.certificate(), challenge.private_key()).unwrap();
+    router
         .certificates
         .add_challenge("one.example", &certificate);
     // The client of these tests, like a browser, takes no certificate with a critical extension that it does not know.
-    let shown = front.connect(&root, "one.example", &["acme-tls/1"]).await;
+    let shown = router.connect(&root, "one.example", &["acme-tls/1"]).await;
     let shown = shown.unwrap_err().to_string();
     assert!(shown.contains("CriticalExtension"), "{shown}");
     for protocols in [&["acme-tls/1", "h2"][..], &["h2"], &[]] {
         assert!(
-            front.connect(&root, "one.example", protocols).await.is_ok(),
+            router
+                .connect(&root, "one.example", protocols)
+                .await
+                .is_ok(),
             "{protocols:?}"
         );
     }
-    front.certificates.remove_challenge("one.example");
-    let gone = front
+    router.certificates.remove_challenge("one.example");
+    let gone = router
         .connect(&root, "one.example", &["acme-tls/1"])
         .await
         .unwrap_err();

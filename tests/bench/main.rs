@@ -10,9 +10,6 @@
 
 mod dynos;
 mod front;
-#[path = "../e2e/harness.rs"]
-mod harness;
-mod http;
 mod machine;
 mod micro;
 mod peers;
@@ -24,8 +21,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use harness::{Node, Repository};
-use http::Client;
+use corundum_pack::ruby::{Series, pack_path};
+use corundum_test_support::http1::RepeatingClient;
+use corundum_test_support::node::{Repository, TestNode, pack_cache};
 use machine::{median, median_time, on_core};
 use peers::{Kind, Peer};
 use table::{Better, Row};
@@ -144,7 +142,7 @@ fn by_itself(arguments: &Arguments, rounds: usize) -> Vec<Row> {
 /// All that takes apps.
 fn apps(arguments: &Arguments, rounds: usize) -> Vec<Row> {
     let mut rows = Vec::new();
-    let node = on_core(SERVERS, Node::start);
+    let node = on_core(SERVERS, TestNode::start);
     let apps = push_all(&node);
     if arguments.wants(Part::Hot, "hot requests") {
         rows.extend(hot(&node, rounds));
@@ -167,7 +165,7 @@ fn apps(arguments: &Arguments, rounds: usize) -> Vec<Row> {
         rows.extend(by_themselves(&apps, arguments.dynos));
     }
     if arguments.wants(Part::Ruby, "Ruby by itself") {
-        let pack = harness::pack_of(corundum_pack::ruby::Series::DEFAULT);
+        let pack = pack_path(Series::DEFAULT.best(), &pack_cache());
         rows.extend(on_core(SERVERS, || micro::rows(&pack, rounds)));
     }
     rows
@@ -220,7 +218,7 @@ struct Image {
     slug: PathBuf,
 }
 
-fn push_all(node: &Node) -> Apps {
+fn push_all(node: &TestNode) -> Apps {
     let fresh = "{\"isolation\": \"request\"}";
     let push = |name: &str, from: &str, about: Option<&str>| {
         let app = node.create(name);
@@ -260,7 +258,7 @@ fn push_all(node: &Node) -> Apps {
     }
 }
 
-fn built(node: &Node) -> [Vec<PathBuf>; 2] {
+fn built(node: &TestNode) -> [Vec<PathBuf>; 2] {
     ["images", "slugs"].map(|kind| {
         let entries = std::fs::read_dir(node.data().join(kind)).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()
@@ -282,7 +280,7 @@ fn keep(built: &Image, place: &Path) -> Image {
 }
 
 /// Requests a second that a core serves, in turns.
-fn hot(node: &Node, rounds: usize) -> Vec<Row> {
+fn hot(node: &TestNode, rounds: usize) -> Vec<Row> {
     let start =
         |kind, app: &str, port| on_core(SERVERS, || Peer::start(kind, Path::new(app), port));
     let thin = [
@@ -351,7 +349,7 @@ fn wrk(port: u16, host: &str, path: &str) -> Load {
 }
 
 /// First bytes of apps that have no dyno, against the start of a process.
-fn cold(node: &Node, rounds: usize) -> Vec<Row> {
+fn cold(node: &TestNode, rounds: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, what, spawn, peer, wanted) in [
         ("fresh-rack", ORDER[1], ORDER[3], RACK, 1.0),
@@ -382,7 +380,7 @@ fn cold(node: &Node, rounds: usize) -> Vec<Row> {
 
 /// Requests to an app that starts a dyno for each.
 fn fresh_dynos(port: u16, name: &str, count: usize) -> Vec<Duration> {
-    let mut client = Client::connect(port, &format!("{name}.localhost")).unwrap();
+    let mut client = RepeatingClient::connect(port, &format!("{name}.localhost"), "").unwrap();
     let mut times = Vec::new();
     for _ in 0..count {
         let answer = client.get().unwrap();
@@ -398,7 +396,7 @@ fn fresh_dynos(port: u16, name: &str, count: usize) -> Vec<Duration> {
 }
 
 /// A changed app, pushed until its new version answers.
-fn push_to_live(node: &Node, app: &Repository, rounds: usize) -> Row {
+fn push_to_live(node: &TestNode, app: &Repository, rounds: usize) -> Row {
     let mut times = Vec::new();
     for round in 0..rounds.max(3) {
         let body = format!("version {round} of {}", std::process::id());
@@ -426,12 +424,12 @@ fn push_to_live(node: &Node, app: &Repository, rounds: usize) -> Row {
 }
 
 /// Many requests to the guestbook: none fails, and the node's memory stays where it was after the first tenth.
-fn soak(node: &Node, count: usize) -> Row {
+fn soak(node: &TestNode, count: usize) -> Row {
     let app = node.create("guestbook");
-    app.sample("guestbook");
+    app.copy_sample("guestbook");
     let push = app.push("main");
     assert!(push.success, "{}", push.text);
-    let mut client = Client::connect(node.http(), "guestbook.localhost").unwrap();
+    let mut client = RepeatingClient::connect(node.http(), "guestbook.localhost", "").unwrap();
     let mut memory = Vec::new();
     for request in 0..count {
         let answer = client.get().unwrap();
@@ -460,7 +458,7 @@ fn by_themselves(apps: &Apps, dynos: u32) -> Vec<Row> {
         .enable_all()
         .build()
         .unwrap();
-    let pack = harness::pack_of(corundum_pack::ruby::Series::DEFAULT);
+    let pack = pack_path(Series::DEFAULT.best(), &pack_cache());
     let open = |image: &Image, dynos| {
         runtime.block_on(dynos::Bench::open(&pack, &image.image, &image.slug, dynos))
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::http::Client;
+use corundum_test_support::http1::RepeatingClient;
 
 /// A running server.
 pub(crate) struct Peer {
@@ -57,7 +57,8 @@ impl Peer {
                 start.elapsed() < Duration::from_secs(30),
                 "{kind:?} does not answer"
             );
-            let answer = Client::connect(port, "localhost").and_then(|mut client| client.get());
+            let answer =
+                RepeatingClient::connect(port, "localhost", "").and_then(|mut client| client.get());
             if answer.is_ok_and(|answer| answer.status == 200) {
                 peer.spawn = start.elapsed();
             }

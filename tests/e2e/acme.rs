@@ -1,18 +1,22 @@
 //! Certificates that the node gets by itself, from a real ACME server: Debian's pebble.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::harness::{Node, free_port};
-use super::tls::{Authority, deployed};
+use corundum_test_support::certificates::CertificateAuthority;
+use corundum_test_support::node::TestNode;
+use corundum_test_support::ports::free_port;
+use corundum_test_support::process::{ChildProcess, is_installed};
+use corundum_test_support::wait::{poll, wait_until};
+
+use super::tls::deployed;
 
 /// pebble, its DNS server, and a node that asks it.
 struct Stage {
-    node: Node,
+    node: TestNode,
     https: u16,
-    authority: Authority,
-    _processes: Vec<Process>,
+    authority: CertificateAuthority,
+    _processes: Vec<ChildProcess>,
     directory: tempfile::TempDir,
     management: u16,
 }
@@ -25,41 +29,25 @@ enum Reachable {
     Neither,
 }
 
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn spawn_silent(command: &mut Command) -> ChildProcess {
+    ChildProcess::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-fn spawned(command: &mut Command) -> Process {
-    let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-    Process(command.spawn().unwrap())
-}
-
-/// Whether pebble is there. A check that cannot run says so, and fails in CI.
-fn installed() -> bool {
-    let found = ["pebble", "pebble-challtestsrv"]
-        .iter()
-        .all(|tool| Path::new("/usr/bin").join(tool).exists());
-    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(found || !ci, "pebble is missing: apt-get install pebble");
-    if !found {
-        eprintln!("!! SKIPPED: pebble is missing: apt-get install pebble");
-    }
-    found
+fn pebble_is_installed() -> bool {
+    is_installed(
+        &["/usr/bin/pebble", "/usr/bin/pebble-challtestsrv"],
+        "pebble",
+    )
 }
 
 impl Stage {
     fn set(reachable: Reachable) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::new(directory.path());
+        let authority = CertificateAuthority::new(directory.path());
         authority.issue("server", &["127.0.0.1", "localhost"], 2100);
         let [https, nowhere, acme, management, dns, dns_management] = [(); 6].map(|()| free_port());
         let root = directory.path().join("root.pem");
-        let node = Node::start_with(&[
+        let node = TestNode::start_with(&[
             "--https",
             &format!("127.0.0.1:{https}"),
             "--build-ruby",
@@ -83,7 +71,7 @@ impl Stage {
         let file = directory.path().join("pebble.json");
         std::fs::write(&file, config.to_string()).unwrap();
         let dns = format!("127.0.0.1:{dns}");
-        let resolver = spawned(Command::new("pebble-challtestsrv").args([
+        let resolver = spawn_silent(Command::new("pebble-challtestsrv").args([
             "-dns01",
             &dns,
             "-http01",
@@ -97,7 +85,7 @@ impl Stage {
             "-management",
             &format!("127.0.0.1:{dns_management}"),
         ]));
-        let pebble = spawned(
+        let pebble = spawn_silent(
             Command::new("pebble")
                 .args(["-dnsserver", &dns, "-config"])
                 .arg(&file)
@@ -118,20 +106,18 @@ impl Stage {
     /// The root of what pebble issues, which is another in each run, as what curl trusts.
     fn fetch_root(&self) {
         let file = self.directory.path().join("issued-root.pem");
-        let fetched = (0..100).any(|_| {
-            std::thread::sleep(Duration::from_millis(50));
-            let url = format!("https://127.0.0.1:{}/roots/0", self.management);
+        let url = format!("https://127.0.0.1:{}/roots/0", self.management);
+        wait_until("pebble returns its root", Duration::from_secs(5), || {
             let mut curl = Command::new("curl");
             let curl = curl.args(["--silent", "--fail", "--insecure", "--output"]);
-            curl.arg(&file).arg(url).status().unwrap().success()
+            curl.arg(&file).arg(&url).status().unwrap().success()
         });
-        assert!(fetched, "pebble does not answer");
     }
 
     /// A visitor who trusts what pebble issues.
     fn visit(&self, host: &str) -> (i32, String) {
         self.authority
-            .curl_with("issued-root.pem", self.https, host, &[])
+            .curl_with_root("issued-root.pem", self.https, host, &[])
     }
 
     fn hosts(&self) -> serde_json::Value {
@@ -141,15 +127,10 @@ impl Stage {
 
     /// Waits until the first host has this status; what is said of it.
     fn wait_for(&self, status: &str) -> serde_json::Value {
-        for _ in 0..300 {
-            let host = self.hosts()[0].clone();
-            if host["status"] == status {
-                return host;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let log = self.node.cli(&["logs", "-a", "myapp"]).text;
-        panic!("{}\n{log}", self.hosts());
+        let found = poll(Duration::from_secs(30), || {
+            Some(self.hosts()[0].clone()).filter(|host| host["status"] == status)
+        });
+        found.unwrap_or_else(|| panic!("{}\n{}", self.hosts(), self.log()))
     }
 
     fn enable(&self) {
@@ -162,9 +143,17 @@ impl Stage {
     }
 }
 
+/// Returns the date in two days as year, month and day.
+fn in_two_days() -> (i32, u8, u8) {
+    let time = jiff::Timestamp::now() + Duration::from_secs(2 * 86_400);
+    let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let [month, day] = [date.month(), date.day()].map(|number| number.unsigned_abs());
+    (date.year().into(), month, day)
+}
+
 #[test]
 fn a_certificate_is_got_by_http_01_kept_and_removed_with_its_domain() {
-    if !installed() {
+    if !pebble_is_installed() {
         return;
     }
     let mut stage = Stage::set(Reachable::Http);
@@ -198,29 +187,24 @@ fn a_certificate_is_got_by_http_01_kept_and_removed_with_its_domain() {
             .success
     );
     assert_eq!(stage.visit("www.example.com").0, 35);
-    for _ in 0..100 {
-        std::thread::sleep(Duration::from_millis(100));
-        if stage.node.cli(&["certs", "-a", "myapp", "--json"]).text == "[]\n" {
-            return;
-        }
-    }
-    panic!("the certificate of a domain that was removed stays");
+    wait_until(
+        "the certificate of a removed domain is removed",
+        Duration::from_secs(10),
+        || stage.node.cli(&["certs", "-a", "myapp", "--json"]).text == "[]\n",
+    );
 }
 
 #[test]
 fn a_certificate_is_got_by_tls_alpn_01_where_only_https_can_be_reached() {
-    if !installed() {
+    if !pebble_is_installed() {
         return;
     }
     let stage = Stage::set(Reachable::Https);
     deployed(&stage.node, "myapp", &["www.example.com", "*.example.org"]);
     stage.enable();
-    for _ in 0..300 {
-        std::thread::sleep(Duration::from_millis(100));
-        if stage.visit("www.example.com").0 == 0 {
-            break;
-        }
-    }
+    poll(Duration::from_secs(30), || {
+        (stage.visit("www.example.com").0 == 0).then_some(())
+    });
     assert_eq!(
         stage.visit("www.example.com"),
         (0, "hello ".to_owned()),
@@ -234,16 +218,16 @@ fn a_certificate_is_got_by_tls_alpn_01_where_only_https_can_be_reached() {
     );
     let disabled = stage.node.cli(&["certs:auto:disable", "-a", "myapp"]);
     assert!(disabled.success, "{}", disabled.text);
-    let gone = (0..100).any(|_| {
-        std::thread::sleep(Duration::from_millis(100));
-        stage.visit("www.example.com").0 == 35
-    });
-    assert!(gone, "the certificate stays");
+    wait_until(
+        "the handshake is refused without the certificate",
+        Duration::from_secs(10),
+        || stage.visit("www.example.com").0 == 35,
+    );
 }
 
 #[test]
 fn a_host_that_cannot_be_proved_is_reported_and_tried_again_when_asked() {
-    if !installed() {
+    if !pebble_is_installed() {
         return;
     }
     let stage = Stage::set(Reachable::Neither);
@@ -269,11 +253,9 @@ fn a_host_that_cannot_be_proved_is_reported_and_tried_again_when_asked() {
     );
     let refresh = stage.node.cli(&["certs:auto:refresh", "-a", "myapp"]);
     assert!(refresh.success, "{}", refresh.text);
-    let again = (0..300).any(|_| {
-        std::thread::sleep(Duration::from_millis(100));
+    wait_until("a second attempt fails", Duration::from_secs(30), || {
         stage.log().matches("not issued").count() == 2
     });
-    assert!(again, "{}", stage.log());
     // Its owner's own certificate ends the attempts.
     stage.authority.issue("own", &["www.example.com"], 2100);
     let file = |name: &str| {
@@ -300,7 +282,7 @@ fn a_host_that_cannot_be_proved_is_reported_and_tried_again_when_asked() {
 
 #[test]
 fn a_certificate_is_renewed_before_it_ends_and_no_visitor_notices() {
-    if !installed() {
+    if !pebble_is_installed() {
         return;
     }
     let mut stage = Stage::set(Reachable::Http);
@@ -309,10 +291,9 @@ fn a_certificate_is_renewed_before_it_ends_and_no_visitor_notices() {
     stage.wait_for("Cert issued");
     // pebble's certificates last for years: the node finds one in its store that ends soon.
     stage.node.kill();
-    let soon = jiff::Timestamp::now() + Duration::from_secs(2 * 86_400);
     stage
         .authority
-        .issue_until("old", &["www.example.com"], soon);
+        .issue_until("old", &["www.example.com"], in_two_days());
     let text = |file: &str| std::fs::read_to_string(stage.directory.path().join(file)).unwrap();
     let store = rusqlite::Connection::open(stage.node.data().join("corundum.sqlite")).unwrap();
     let changed = store.execute(
@@ -322,14 +303,13 @@ fn a_certificate_is_renewed_before_it_ends_and_no_visitor_notices() {
     assert_eq!(changed.unwrap(), 1);
     drop(store);
     stage.node.restart();
-    let renewed = (0..300).any(|_| {
-        std::thread::sleep(Duration::from_millis(100));
+    let renewed = poll(Duration::from_secs(30), || {
         let old = stage.authority.curl(stage.https, "www.example.com", &[]).0;
         let new = stage.visit("www.example.com").0;
         assert!(old == 0 || new == 0, "neither is served: {}", stage.log());
-        new == 0
+        (new == 0).then_some(())
     });
-    assert!(renewed, "{}", stage.log());
+    assert!(renewed.is_some(), "{}", stage.log());
     let log = stage.log();
     assert_eq!(
         log.matches("Certificate for www.example.com issued")
@@ -341,15 +321,14 @@ fn a_certificate_is_renewed_before_it_ends_and_no_visitor_notices() {
 
 #[test]
 fn an_added_certificate_that_nears_its_end_is_shown_on_and_has_its_successor() {
-    if !installed() {
+    if !pebble_is_installed() {
         return;
     }
     let stage = Stage::set(Reachable::Http);
     deployed(&stage.node, "myapp", &["www.example.com"]);
-    let soon = jiff::Timestamp::now() + Duration::from_secs(2 * 86_400);
     stage
         .authority
-        .issue_until("own", &["www.example.com"], soon);
+        .issue_until("own", &["www.example.com"], in_two_days());
     let file = |name: &str| {
         let path = stage.directory.path().join(name);
         path.to_str().unwrap().to_owned()
@@ -370,7 +349,7 @@ fn an_added_certificate_that_nears_its_end_is_shown_on_and_has_its_successor() {
 
 #[test]
 fn automatic_certificates_take_an_https_listener() {
-    let node = Node::start();
+    let node = TestNode::start();
     node.create("myapp");
     let refused = node.cli(&["certs:auto:enable", "-a", "myapp"]);
     assert!(

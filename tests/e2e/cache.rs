@@ -1,6 +1,6 @@
 //! The HTTP cache in front of a Ruby app.
 
-use crate::harness::Node;
+use corundum_test_support::node::TestNode;
 
 fn x_cache(answer: &str) -> &str {
     let mut lines = answer.lines();
@@ -14,9 +14,9 @@ fn body(answer: &str) -> &str {
 
 #[test]
 fn an_app_that_says_so_is_served_from_the_cache_until_it_purges() {
-    let node = Node::start_with(&["--cache-size", "8"]);
+    let node = TestNode::start_with(&["--cache-size", "8"]);
     let app = node.create("news");
-    app.sample("news");
+    app.copy_sample("news");
     let push = app.push("main");
     assert!(push.success, "{}", push.text);
     let get = || node.raw("news", "GET /", "Connection: close\r\n", "");

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::harness::Node;
+use corundum_test_support::node::TestNode;
 
 const APP: &str = r#"
 PAGE = (1..500).map { |n| "<li>#{n} of many</li>\n" }.join
@@ -17,7 +17,7 @@ const HTTP_1: &str = "--http1.1";
 const HTTP_2: &str = "--http2-prior-knowledge";
 
 /// What `curl --compressed` makes of a page, and what it cost: the text, the bytes that came, the head.
-fn curl(node: &Node, protocol: &str, path: &str) -> (String, usize, String) {
+fn curl(node: &TestNode, protocol: &str, path: &str) -> (String, usize, String) {
     let url = format!("http://pages.localhost:{}{path}", node.http());
     let head = node.data().join("head");
     let done = Command::new("curl")
@@ -45,7 +45,7 @@ fn curl(node: &Node, protocol: &str, path: &str) -> (String, usize, String) {
 
 #[test]
 fn curl_gets_a_page_of_an_app_and_of_the_cache_compressed_unless_that_is_off() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("pages");
     app.write("config.ru", APP);
     let push = app.push("main");

@@ -1,16 +1,16 @@
 //! Domains, as their owners add them and as visitors reach them.
 
 use super::HELLO;
-use super::harness::Node;
+use corundum_test_support::node::TestNode;
 
 /// The status and body that `host` gets.
-fn at(node: &Node, host: &str) -> (u16, String) {
+fn at(node: &TestNode, host: &str) -> (u16, String) {
     node.get_at(host, "/")
 }
 
 #[test]
 fn an_app_is_served_at_its_domains_until_they_are_removed() {
-    let mut node = Node::start();
+    let mut node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
     assert!(app.push("main").success);
@@ -49,7 +49,7 @@ fn an_app_is_served_at_its_domains_until_they_are_removed() {
 
 #[test]
 fn an_exact_domain_prevails_over_another_apps_wildcard() {
-    let node = Node::start();
+    let node = TestNode::start();
     for (name, domain) in [
         ("wide-app", "*.example.com"),
         ("exact-app", "a.example.com"),
@@ -68,7 +68,7 @@ fn an_exact_domain_prevails_over_another_apps_wildcard() {
 
 #[test]
 fn a_domain_that_an_app_cannot_have_is_refused_with_the_reason() {
-    let node = Node::start();
+    let node = TestNode::start();
     node.create("myapp");
     node.create("other");
     assert!(

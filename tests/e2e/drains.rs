@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::harness::Node;
+use corundum_test_support::certificates::SelfSigned;
+use corundum_test_support::node::TestNode;
+use corundum_test_support::process::{ChildProcess, is_installed};
+use corundum_test_support::wait::poll;
 
 const APP: &str = "run ->(env) { puts \"said \" + env[\"PATH_INFO\"]; [200, {}, [\"ok\"]] }\n";
 
@@ -69,27 +72,14 @@ fn pass_on(mut stream: impl Read + Write, answer: &str, mut take: impl FnMut(Vec
     }
 }
 
-/// A certificate for localhost of an authority of its own: what a server needs, and the authority in PEM.
-fn certificate() -> (Arc<rustls::ServerConfig>, String) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    (Arc::new(config), made.cert.pem())
-}
-
 #[test]
 fn an_apps_log_goes_to_its_drains_in_logplexs_form() {
-    let (tls, pem) = certificate();
+    let certificate = SelfSigned::new(&["localhost"]);
+    let tls = certificate.server_config();
     let authority = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(authority.path(), pem).unwrap();
+    std::fs::write(authority.path(), certificate.certificate_pem()).unwrap();
     let ca = authority.path().to_str().unwrap();
-    let mut node = Node::start_with(&[
+    let mut node = TestNode::start_with(&[
         "--build-ruby",
         "false",
         "--drain-private",
@@ -193,7 +183,7 @@ fn an_apps_log_goes_to_its_drains_in_logplexs_form() {
 
 #[test]
 fn a_drain_leads_to_no_private_address_unless_the_operator_says_so() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", APP);
     assert!(app.push("main").success);
@@ -216,36 +206,30 @@ fn a_drain_leads_to_no_private_address_unless_the_operator_says_so() {
     );
 }
 
-/// Debian's rsyslog, which takes messages over TLS and writes down what it makes of them.
+/// Debian's rsyslog, which receives messages over TLS and writes their fields to a file.
 struct Rsyslog {
     directory: tempfile::TempDir,
-    process: std::process::Child,
+    _process: ChildProcess,
 }
 
 impl Rsyslog {
-    /// None where it is not installed. A check that cannot run says so, and fails in CI.
+    /// Starts rsyslog. Returns `None` if it is not installed.
     fn start() -> Option<Self> {
-        let found = [
+        let files = [
             "/usr/sbin/rsyslogd",
             "/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so",
-        ]
-        .iter()
-        .all(|part| std::path::Path::new(part).exists());
-        if !found {
-            let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-            let missing = "rsyslog is missing: apt-get install rsyslog rsyslog-gnutls";
-            assert!(!ci, "{missing}");
-            eprintln!("!! SKIPPED: {missing}");
+        ];
+        if !is_installed(&files, "rsyslog rsyslog-gnutls") {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().display();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = SelfSigned::new(&["localhost"]);
         let write = |file: &str, text: &str| {
             std::fs::write(directory.path().join(file), text).unwrap();
         };
-        write("cert.pem", &made.cert.pem());
-        write("key.pem", &made.signing_key.serialize_pem());
+        write("cert.pem", &certificate.certificate_pem());
+        write("key.pem", &certificate.private_key_pem());
         let configuration = format!(
             r#"global(workDirectory="{place}" defaultNetstreamDriverCAFile="{place}/cert.pem"
   defaultNetstreamDriverCertFile="{place}/cert.pem" defaultNetstreamDriverKeyFile="{place}/key.pem")
@@ -256,45 +240,30 @@ ruleset(name="all") {{ action(type="omfile" file="{place}/received" template="fi
 "#
         );
         write("rsyslog.conf", &configuration);
-        let process = std::process::Command::new("/usr/sbin/rsyslogd")
+        let mut command = std::process::Command::new("/usr/sbin/rsyslogd");
+        command
             .args(["-n", "-f"])
             .arg(directory.path().join("rsyslog.conf"))
             .arg("-i")
-            .arg(directory.path().join("pid"))
-            .spawn()
-            .unwrap();
-        Some(Self { directory, process })
+            .arg(directory.path().join("pid"));
+        Some(Self {
+            directory,
+            _process: ChildProcess::spawn(&mut command),
+        })
     }
 
-    /// What stands in one of its files, once that holds `text`.
+    /// Waits until a file of the directory contains `text`, and returns the file.
     fn wait_for(&self, file: &str, text: &str) -> String {
-        for _ in 0..600 {
-            let read = std::fs::read_to_string(self.directory.path().join(file));
-            if let Some(read) = read.ok().filter(|read| read.contains(text)) {
-                return read;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("rsyslog's {file} does not hold {text:?}");
+        let found = poll(Duration::from_secs(30), || {
+            let read = std::fs::read_to_string(self.directory.path().join(file)).ok()?;
+            // rsyslog creates the file before it writes to it.
+            (!read.is_empty() && read.contains(text)).then_some(read)
+        });
+        found.unwrap_or_else(|| panic!("rsyslog's {file} does not contain {text:?}"))
     }
-}
 
-impl Rsyslog {
     fn port(&self) -> String {
-        loop {
-            // It is there before it holds anything.
-            let port = self.wait_for("port", "");
-            if !port.is_empty() {
-                return port;
-            }
-        }
-    }
-}
-
-impl Drop for Rsyslog {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.wait_for("port", "")
     }
 }
 
@@ -304,7 +273,7 @@ fn rsyslog_reads_each_field_of_what_a_drain_sends_it() {
         return;
     };
     let authority = rsyslog.directory.path().join("cert.pem");
-    let node = Node::start_with(&[
+    let node = TestNode::start_with(&[
         "--build-ruby",
         "false",
         "--drain-private",

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Node, Repository, Stop};
+use corundum_test_support::node::{StopOnDrop, TestNode};
+use corundum_test_support::wait::{poll, wait_until};
 
 /// An app that does to its dyno what the path says.
 const ATTACKS: &str = r#"
@@ -37,42 +38,17 @@ run ->(env) {
 }
 "#;
 
-fn push(node: &Node, name: &str, code: &str) -> Repository {
-    let app = node.create(name);
-    app.write("config.ru", code);
-    let push = app.push("main");
-    assert!(push.success, "{}", push.text);
-    app
-}
-
-/// Waits until the app's log has `text`; the log.
-fn wait_for_log(node: &Node, app: &str, text: &str) -> String {
-    let mut log = String::new();
-    for _ in 0..400 {
-        log = node.cli(&["logs", "--app", app, "-n", "1500"]).text;
-        if log.contains(text) {
-            return log;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{text:?} is missing in:\n{log}");
-}
-
 /// Waits until none of the app's dynos is busy.
-fn wait_until_free(node: &Node, app: &str) {
-    let mut dynos = String::new();
-    for _ in 0..400 {
-        dynos = node.cli(&["ps", "--app", app, "--json"]).text;
-        if !dynos.contains("busy") {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("a dyno is not free: {dynos}");
+fn wait_until_free(node: &TestNode, app: &str) {
+    let dynos = || node.cli(&["ps", "--app", app, "--json"]).text;
+    let free = poll(Duration::from_secs(20), || {
+        (!dynos().contains("busy")).then_some(())
+    });
+    assert!(free.is_some(), "a dyno is busy: {}", dynos());
 }
 
 /// Asks an app again and again until `stop`; how long each answer took. Each must be a good one.
-fn ask(node: &Node, app: &str, stop: &AtomicBool) -> Vec<Duration> {
+fn ask(node: &TestNode, app: &str, stop: &AtomicBool) -> Vec<Duration> {
     let mut took = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
@@ -102,11 +78,11 @@ fn figures(what: &str, mut took: Vec<Duration>) {
 }
 
 /// Runs `attack` while the neighbour is asked, and prints how that went.
-fn beside(node: &Node, what: &str, attack: impl FnOnce()) {
+fn beside(node: &TestNode, what: &str, attack: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| ask(node, "neighbour", &stop));
-        let stopped = Stop(&stop);
+        let stopped = StopOnDrop(&stop);
         attack();
         drop(stopped);
         figures(what, asking.join().unwrap());
@@ -115,9 +91,9 @@ fn beside(node: &Node, what: &str, attack: impl FnOnce()) {
 
 #[test]
 fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
-    let node = &Node::start();
-    push(node, "attacker", ATTACKS);
-    push(node, "neighbour", "run ->(e) { [200, {}, ['calm']] }\n");
+    let node = &TestNode::start();
+    node.deploy("attacker", ATTACKS);
+    node.deploy("neighbour", "run ->(e) { [200, {}, ['calm']] }\n");
     beside(node, "alone", || std::thread::sleep(Duration::from_secs(2)));
     let failed = |path: &str, code: &str| {
         let (status, page) = node.get("attacker", path);
@@ -125,8 +101,8 @@ fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
             status == 503 && page.contains(code),
             "{path}: {status} {page}"
         );
-        wait_for_log(node, "attacker", &format!("code={code}"));
-        let log = wait_for_log(node, "attacker", &format!("path=\"{path}\""));
+        node.wait_for_log("attacker", &format!("code={code}"));
+        let log = node.wait_for_log("attacker", &format!("path=\"{path}\""));
         let line = log
             .lines()
             .find(|line| line.contains(&format!("path=\"{path}\"")));
@@ -148,9 +124,8 @@ fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
             failed(path, "H13");
         }
         failed("/head", "H17");
-        wait_for_log(node, "attacker", "Process exited with status 3");
-        wait_for_log(
-            node,
+        node.wait_for_log("attacker", "Process exited with status 3");
+        node.wait_for_log(
             "attacker",
             "Process crashed: wasm trap: call stack exhausted",
         );
@@ -158,7 +133,7 @@ fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
     beside(node, "beside recursion", || {
         assert_eq!(node.get("attacker", "/recursion").0, 500);
         assert_eq!(node.get("attacker", "/nested").0, 500);
-        wait_for_log(node, "attacker", "stack level too deep (SystemStackError)");
+        node.wait_for_log("attacker", "stack level too deep (SystemStackError)");
     });
     beside(node, "beside memory bombs", || {
         std::thread::scope(|scope| {
@@ -166,7 +141,7 @@ fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
                 scope.spawn(|| assert!(node.get("attacker", "/memory").0 >= 500));
             }
         });
-        let log = wait_for_log(node, "attacker", "path=\"/memory\"");
+        let log = node.wait_for_log("attacker", "path=\"/memory\"");
         assert!(
             log.contains("Error R15 (Memory quota vastly exceeded)")
                 || log.contains("NoMemoryError"),
@@ -179,7 +154,7 @@ fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
 }
 
 /// Kilobytes by which the node grows while `attack` goes on, at least at its end.
-fn growth(node: &Node, attack: impl FnOnce()) -> u64 {
+fn growth(node: &TestNode, attack: impl FnOnce()) -> u64 {
     let before = node.memory();
     attack();
     node.memory().saturating_sub(before)
@@ -187,10 +162,9 @@ fn growth(node: &Node, attack: impl FnOnce()) -> u64 {
 
 #[test]
 fn a_flood_of_lines_stays_in_its_own_bounded_log() {
-    let node = &Node::start();
-    push(node, "attacker", ATTACKS);
-    push(
-        node,
+    let node = &TestNode::start();
+    node.deploy("attacker", ATTACKS);
+    node.deploy(
         "neighbour",
         "puts 'neighbour here'\nrun ->(e) { [200, {}, ['calm']] }\n",
     );
@@ -214,13 +188,13 @@ fn a_flood_of_lines_stays_in_its_own_bounded_log() {
         .cli(&["logs", "--app", "attacker", "-n", "100000"])
         .text;
     assert!(log.lines().count() <= 1500);
-    wait_for_log(node, "attacker", "path=\"/lines\"");
+    node.wait_for_log("attacker", "path=\"/lines\"");
 }
 
 #[test]
 fn files_and_links_of_a_dyno_do_not_fill_the_nodes_memory() {
-    let node = &Node::start();
-    push(node, "attacker", ATTACKS);
+    let node = &TestNode::start();
+    node.deploy("attacker", ATTACKS);
     node.get("attacker", "/");
     for path in ["/tmp", "/links"] {
         let grown = growth(node, || drop(node.get("attacker", path)));
@@ -231,8 +205,8 @@ fn files_and_links_of_a_dyno_do_not_fill_the_nodes_memory() {
 
 #[test]
 fn what_an_app_says_of_its_response_cannot_break_another_response() {
-    let node = &Node::start();
-    push(node, "attacker", ATTACKS);
+    let node = &TestNode::start();
+    node.deploy("attacker", ATTACKS);
     let split = node.raw("attacker", "GET /split", "", "");
     assert!(!split.contains("\nx-evil"), "{split}");
     let lengths = node.raw("attacker", "GET /lengths", "", "");
@@ -241,10 +215,10 @@ fn what_an_app_says_of_its_response_cannot_break_another_response() {
 
 #[test]
 fn a_hook_that_loops_when_a_dyno_starts_holds_up_nobody_else() {
-    let node = &Node::start();
+    let node = &TestNode::start();
     let hook = "Process.singleton_class.prepend(Module.new { def _fork = loop {} })\nrun ->(e) { [200, {}, ['x']] }\n";
-    push(node, "attacker", hook);
-    push(node, "neighbour", "run ->(e) { [200, {}, ['calm']] }\n");
+    node.deploy("attacker", hook);
+    node.deploy("neighbour", "run ->(e) { [200, {}, ['calm']] }\n");
     node.get("neighbour", "/");
     beside(node, "beside hooks that loop", || {
         let waiting: Vec<_> = (0..8).map(|_| node.open("attacker", "GET /", "")).collect();
@@ -252,13 +226,9 @@ fn a_hook_that_loops_when_a_dyno_starts_holds_up_nobody_else() {
         drop(waiting);
     });
     // Nobody waits for them any more.
-    for _ in 0..100 {
-        if node.cli(&["ps", "--app", "attacker", "--json"]).text.trim() == "[]" {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{}", node.cli(&["ps", "--app", "attacker"]).text);
+    wait_until("the attacker has no dynos", Duration::from_secs(5), || {
+        node.cli(&["ps", "--app", "attacker", "--json"]).text.trim() == "[]"
+    });
 }
 
 /// An app that streams both ways.
@@ -277,8 +247,8 @@ run ->(env) {
 
 #[test]
 fn a_client_that_goes_away_frees_its_dyno() {
-    let node = &Node::start();
-    push(node, "streams", STREAMS);
+    let node = &TestNode::start();
+    node.deploy("streams", STREAMS);
     assert!(node.cli(&["ps:scale", "web=1", "-a", "streams"]).success);
     for (line, headers) in [
         ("POST /upload", "Content-Length: 1000000\r\n"),
@@ -298,8 +268,8 @@ fn a_client_that_goes_away_frees_its_dyno() {
 
 #[test]
 fn clients_that_do_not_read_do_not_fill_the_nodes_memory() {
-    let node = &Node::start();
-    push(node, "streams", STREAMS);
+    let node = &TestNode::start();
+    node.deploy("streams", STREAMS);
     node.get("streams", "/");
     let mut clients = Vec::new();
     let grown = growth(node, || {
@@ -315,8 +285,8 @@ fn clients_that_do_not_read_do_not_fill_the_nodes_memory() {
 
 #[test]
 fn requests_beyond_the_limits_are_refused_before_a_dyno_sees_them() {
-    let node = &Node::start();
-    push(node, "streams", STREAMS);
+    let node = &TestNode::start();
+    node.deploy("streams", STREAMS);
     let long = "x".repeat(8200);
     let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
     for (line, headers, status) in [
@@ -353,8 +323,8 @@ fn requests_beyond_the_limits_are_refused_before_a_dyno_sees_them() {
 
 #[test]
 fn the_api_answers_nonsense_with_json_that_says_what_is_wrong() {
-    let node = &Node::start();
-    push(node, "myapp", STREAMS);
+    let node = &TestNode::start();
+    node.deploy("myapp", STREAMS);
     let token = node.token();
     let deep = "[".repeat(100_000);
     let large = vec![b' '; 5 << 20];
@@ -510,8 +480,8 @@ fn the_api_answers_nonsense_with_json_that_says_what_is_wrong() {
 
 #[test]
 fn a_command_may_print_any_bytes() {
-    let node = &Node::start();
-    push(node, "myapp", STREAMS);
+    let node = &TestNode::start();
+    node.deploy("myapp", STREAMS);
     let code = "$stdout.write(\"a\\0b\\0\"); $stdout.write(\"\\0\" * 100_000); exit 4";
     let run = node.cli(&["run", "-a", "myapp", "ruby", "-e", code]);
     assert_eq!(run.status, 4);
@@ -520,7 +490,7 @@ fn a_command_may_print_any_bytes() {
 
 #[test]
 fn an_app_json_has_its_way() {
-    let node = &Node::start();
+    let node = &TestNode::start();
     let app = node.create("myapp");
     let about = r#"{"isolation": "request", "warm-up": "none", "formation": {"web": {"quantity": 3}},
         "env": {"SECRET": {"generator": "secret"}, "PLAIN": "1", "NEEDED": {"required": true}}}"#;
@@ -565,7 +535,7 @@ fn an_app_json_has_its_way() {
 
 #[test]
 fn the_same_tree_is_the_same_slug_whenever_and_to_whichever_app_it_is_pushed() {
-    let node = &Node::start();
+    let node = &TestNode::start();
     let slug = |name: &str| {
         let list = node.cli(&["releases", "-a", name, "--json"]).text;
         let list: serde_json::Value = serde_json::from_str(&list).unwrap();
@@ -604,7 +574,7 @@ fn settings_come_from_a_file() {
     let file = directory.path().join("corundum.toml");
     let text = "domain = \"apps.test\"\nboot-timeout = 2\ngem-source = [\"http://127.0.0.1:9/\"]\n";
     std::fs::write(&file, text).unwrap();
-    let node = Node::start_with(&["--config", file.to_str().unwrap()]);
+    let node = TestNode::start_with(&["--config", file.to_str().unwrap()]);
     let app = node.create("myapp");
     app.write("config.ru", STREAMS);
     let push = app.push("main");

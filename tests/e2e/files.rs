@@ -1,21 +1,13 @@
 //! Files of `public/`, served without a dyno.
 
-use super::harness::Node;
+use corundum_test_support::http1::header;
+use corundum_test_support::node::TestNode;
 
 const APP: &str = "run ->(env) { [200, {}, [\"dyno \" + env[\"REQUEST_METHOD\"]]] }\n";
 
-/// The value of a header.
-fn header<'a>(answer: &'a str, name: &str) -> &'a str {
-    let prefix = format!("{name}: ");
-    let line = answer
-        .lines()
-        .find(|line| line.to_ascii_lowercase().starts_with(&prefix));
-    line.map_or("", |line| &line[prefix.len()..])
-}
-
 #[test]
 fn public_files_are_served_without_a_dyno_and_everything_else_by_one() {
-    let mut node = Node::start();
+    let mut node = TestNode::start();
     let app = node.create("myapp");
     let css: String = (0..200)
         .map(|n| format!(".c{n} {{ color: #{n:06x} }}\n"))
@@ -32,7 +24,7 @@ fn public_files_are_served_without_a_dyno_and_everything_else_by_one() {
         "{}",
         push.text
     );
-    let get = |node: &Node, path: &str, headers: &str| {
+    let get = |node: &TestNode, path: &str, headers: &str| {
         node.raw("myapp", &format!("GET {path}"), headers, "")
     };
     let plain = get(&node, "/style.css", "");
@@ -94,7 +86,7 @@ fn public_files_are_served_without_a_dyno_and_everything_else_by_one() {
 
 #[test]
 fn an_app_says_in_its_app_json_how_its_files_are_served() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", APP);
     app.write("public/index.html", "home\n");
@@ -120,7 +112,7 @@ fn an_app_says_in_its_app_json_how_its_files_are_served() {
 
 #[test]
 fn maintenance_and_failures_show_the_apps_own_pages() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     app.write(
         "config.ru",

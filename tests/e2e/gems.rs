@@ -1,7 +1,8 @@
 //! Apps whose gems come from a gem server.
 
-use super::gem_server::{GemServer, gem};
-use super::harness::{Node, Repository};
+use corundum_test_support::gem_package::gem;
+use corundum_test_support::gem_server::GemServer;
+use corundum_test_support::node::{Repository, TestNode};
 
 const APP: &str = "require 'greeting'\nrun ->(e) { [200, {}, [Greeting::TEXT]] }\n";
 
@@ -56,7 +57,7 @@ BUNDLED WITH
 fn gems_come_from_the_lockfiles_server_and_later_from_the_nodes_cache() {
     let (server, checksums) = publish();
     let url = server.url();
-    let mut node = Node::start_with(&["--gem-source", &url]);
+    let mut node = TestNode::start_with(&["--gem-source", &url]);
     let app = node.create("myapp");
     write(&app, &url, &checksums);
     let push = app.push("main");
@@ -84,7 +85,7 @@ fn gems_come_from_the_lockfiles_server_and_later_from_the_nodes_cache() {
 fn a_wrong_checksum_a_disagreeing_lockfile_and_a_disallowed_server_are_refused() {
     let (server, checksums) = publish();
     let url = server.url();
-    let node = Node::start_with(&["--gem-source", &url]);
+    let node = TestNode::start_with(&["--gem-source", &url]);
     let app = node.create("myapp");
     let refused = |words: &[&str]| {
         let push = app.push("main");
@@ -108,7 +109,12 @@ fn a_wrong_checksum_a_disagreeing_lockfile_and_a_disallowed_server_are_refused()
         "is not what Gemfile.lock says it is",
         "was not installed",
     ]);
-    assert!(server.asked().iter().all(|path| path.starts_with("/info/")));
+    assert!(
+        server
+            .requested()
+            .iter()
+            .all(|path| path.starts_with("/info/"))
+    );
     app.write("Gemfile", "gem 'greeting', '~> 2.0'\n");
     refused(&["Gemfile.lock disagrees with the Gemfile", "greeting ~> 2.0"]);
     let other = GemServer::start();
@@ -130,7 +136,10 @@ fn a_wrong_checksum_a_disagreeing_lockfile_and_a_disallowed_server_are_refused()
         "{}",
         push.text
     );
-    assert_eq!((server.asked(), other.asked()), (Vec::new(), Vec::new()));
+    assert_eq!(
+        (server.requested(), other.requested()),
+        (Vec::new(), Vec::new())
+    );
     write(&app, &url, &checksums);
     assert!(app.push("main").success);
 }

@@ -9,12 +9,8 @@ mod domains;
 mod drains;
 mod faults;
 mod files;
-#[path = "../support/gem_server.rs"]
-mod gem_server;
 mod gems;
-mod harness;
-mod layers;
-mod mesh;
+mod grid;
 mod packs;
 mod pushes;
 mod restarts;
@@ -23,14 +19,17 @@ mod settings;
 mod tls;
 mod upgrade;
 
-use harness::Node;
+use std::time::Duration;
+
+use corundum_test_support::node::TestNode;
+use corundum_test_support::wait::wait_until;
 
 const HELLO: &str =
     "run ->(e) { [200, {'content-type' => 'text/plain'}, [\"hello \", ENV['WHO'].to_s]] }\n";
 
 #[test]
 fn a_push_is_compiled_and_answers() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
     let push = app.push("main");
@@ -61,7 +60,7 @@ fn a_push_is_compiled_and_answers() {
 
 #[test]
 fn a_push_that_does_not_boot_is_refused_and_the_live_release_stays() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
     assert!(app.push("main").success);
@@ -91,7 +90,7 @@ fn a_push_that_does_not_boot_is_refused_and_the_live_release_stays() {
 
 #[test]
 fn config_vars_releases_rollback_and_run() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     assert!(
         node.cli(&["config:set", "WHO=before", "--app", "myapp"])
@@ -129,7 +128,7 @@ fn config_vars_releases_rollback_and_run() {
 
 #[test]
 fn a_killed_node_comes_back_as_it_was() {
-    let mut node = Node::start();
+    let mut node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
     assert!(app.push("main").success);
@@ -144,7 +143,7 @@ fn a_killed_node_comes_back_as_it_was() {
 
 #[test]
 fn a_node_killed_during_a_push_has_the_old_release_or_the_new_one() {
-    let mut node = Node::start();
+    let mut node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", "run ->(e) { [200, {}, ['0']] }\n");
     assert!(app.push("main").success);
@@ -155,13 +154,13 @@ fn a_node_killed_during_a_push_has_the_old_release_or_the_new_one() {
         );
         let before: u64 = node.get("myapp", "/").1.parse().unwrap();
         let push = app.push_in_background("main");
-        std::thread::sleep(std::time::Duration::from_millis(40 * round));
+        std::thread::sleep(Duration::from_millis(40 * round));
         node.kill();
-        let ended = (0..100).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            node.processes() == 0
-        });
-        assert!(ended, "the node's processes end with it");
+        wait_until(
+            "the node's processes end with it",
+            Duration::from_secs(5),
+            || node.processes() == 0,
+        );
         node.restart();
         let _ = push.wait_with_output();
         let (status, body) = node.get("myapp", "/");
@@ -179,13 +178,13 @@ fn a_node_killed_during_a_push_has_the_old_release_or_the_new_one() {
 
 #[test]
 fn two_racing_pushes_are_one_build_and_one_refusal() {
-    let node = Node::start();
+    let node = TestNode::start();
     let one = node.create("myapp");
     one.write("config.ru", "sleep 1\nrun ->(e) { [200, {}, ['one']] }\n");
-    let other = one.clone_as("other");
+    let other = one.unrelated("other");
     other.write("config.ru", "sleep 1\nrun ->(e) { [200, {}, ['two']] }\n");
     let first = one.push_in_background("main");
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(400));
     let second = other.push("main");
     let first = first.wait_with_output().unwrap();
     assert!(
@@ -206,16 +205,16 @@ fn two_racing_pushes_are_one_build_and_one_refusal() {
 
 #[test]
 fn a_client_that_is_killed_leaves_nothing_behind() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", "sleep 30\nrun nil\n");
     let mut push = app.push_in_background("main");
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    std::thread::sleep(Duration::from_millis(700));
     // The client's own helper holds the connection, so the whole group goes.
     app.kill_group(&mut push);
     app.write("config.ru", HELLO);
     let again = (0..50).map(|_| app.push("main")).find(|push| {
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         push.success
     });
     assert!(again.is_some(), "the app can be pushed to again");
@@ -224,7 +223,7 @@ fn a_client_that_is_killed_leaves_nothing_behind() {
 
 #[test]
 fn hostile_trees_are_refused_by_name() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
     app.link("out", "../../etc/passwd");
@@ -247,7 +246,7 @@ fn hostile_trees_are_refused_by_name() {
 
 #[test]
 fn what_is_no_app_or_asks_for_an_unknown_ruby_is_told_what_to_do() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     app.write("index.html", "hi");
     let push = app.push("main");
@@ -272,7 +271,7 @@ fn what_is_no_app_or_asks_for_an_unknown_ruby_is_told_what_to_do() {
 
 #[test]
 fn an_app_without_release_or_dynos_says_so() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     let (status, page) = node.get("myapp", "/");
     assert!(status == 503 && page.contains("H81"), "{page}");
@@ -294,9 +293,9 @@ fn an_app_without_release_or_dynos_says_so() {
 
 #[test]
 fn a_sinatra_app_is_installed_and_keeps_sessions() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("guestbook");
-    app.sample("guestbook");
+    app.copy_sample("guestbook");
     let push = app.push("main");
     assert!(push.success, "{}", push.text);
     assert!(
@@ -333,7 +332,7 @@ fn a_sinatra_app_is_installed_and_keeps_sessions() {
 
 #[test]
 fn a_missing_a_native_and_an_unlocked_gem_are_named() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
     app.write(
@@ -378,7 +377,7 @@ fn a_missing_a_native_and_an_unlocked_gem_are_named() {
 
 #[test]
 fn the_api_wants_a_token() {
-    let node = Node::start();
+    let node = TestNode::start();
     assert_eq!(node.api_status("/v1/apps", ""), 401);
     assert_eq!(node.api_status("/v1/apps", "Bearer wrong"), 401);
     assert_eq!(
@@ -389,7 +388,7 @@ fn the_api_wants_a_token() {
 
 #[test]
 fn two_nodes_do_not_share_a_data_directory() {
-    let node = Node::start();
+    let node = TestNode::start();
     let second = node.second_server();
     assert!(
         !second.success && second.text.contains("another corundum server uses"),

@@ -3,35 +3,23 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::harness::{Done, pack_of};
-use corundum_pack::ruby::Series;
+use corundum_pack::ruby::{Series, pack_path};
+use corundum_test_support::node::{CommandOutput, corundum, flip_byte, pack_cache};
 
-fn prepare(cache: &Path) -> Done {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_corundum"));
-    Done::of(
+fn prepare(cache: &Path) -> CommandOutput {
+    let mut command = Command::new(corundum());
+    CommandOutput::of(
         command
             .args(["packs:prepare", "3.4"])
             .env("CORUNDUM_CACHE", cache),
     )
 }
 
-fn flip_a_byte(path: &Path) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
-    std::fs::write(path, bytes).unwrap();
-}
-
 #[test]
 fn a_damaged_pack_is_made_anew() {
     // The machine's own, so that this test need not wait for another.
-    let machine = pack_of(Series::Ruby34);
-    let mut own = Command::new(env!("CARGO_BIN_EXE_corundum"));
-    let own = own.args(["packs:prepare", "3.4"]).env(
-        "CORUNDUM_CACHE",
-        machine.parent().unwrap().parent().unwrap(),
-    );
-    assert!(Done::of(own).success);
+    let machine = pack_path(Series::Ruby34.best(), &pack_cache());
+    assert!(prepare(&pack_cache()).success);
     let cache = tempfile::tempdir().unwrap();
     let packs = cache.path().join("packs");
     std::fs::create_dir(&packs).unwrap();
@@ -55,14 +43,14 @@ fn a_damaged_pack_is_made_anew() {
     };
     let (base, entry) = (made("base-").join("image.cwasm"), made("entry-"));
     let before = std::fs::read(&entry).unwrap();
-    flip_a_byte(&base);
-    flip_a_byte(&entry);
+    flip_byte(&base);
+    flip_byte(&entry);
     let again = prepare(cache.path());
     assert!(again.success, "{}", again.text);
     assert_eq!(std::fs::read(&entry).unwrap(), before);
 
     // A damaged file of its own means that the whole pack is fetched again.
-    flip_a_byte(&pack.join("root.tar"));
+    flip_byte(&pack.join("root.tar"));
     let again = prepare(cache.path());
     assert!(again.success, "{}", again.text);
     let root = |pack: &Path| blake3::hash(&std::fs::read(pack.join("root.tar")).unwrap());

@@ -3,24 +3,23 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::harness::{Done, Node, Repository};
+use corundum_test_support::node::{CommandOutput, Repository, TestNode};
+use corundum_test_support::noise::incompressible;
+use corundum_test_support::wait::wait_until;
 
 const LIVE: &str = "run ->(e) { [200, {}, ['live']] }\n";
 
 /// A node with an app that is live.
-fn live(arguments: &[&str]) -> (Node, Repository) {
+fn live(arguments: &[&str]) -> (TestNode, Repository) {
     let gems = ["--gem-source", "http://127.0.0.1:9/"];
-    let node = Node::start_with(&[&gems, arguments].concat());
-    let app = node.create("myapp");
-    app.write("config.ru", LIVE);
-    let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    let node = TestNode::start_with(&[&gems, arguments].concat());
+    let app = node.deploy("myapp", LIVE);
     (node, app)
 }
 
 /// Pushes, and checks that the push is refused with each of `words`, and that all is as it was.
-fn refused(node: &Node, words: &[&str], push: impl FnOnce() -> Done) {
-    let before = node.kept("myapp");
+fn refused(node: &TestNode, words: &[&str], push: impl FnOnce() -> CommandOutput) {
+    let before = node.push_results("myapp");
     let push = push();
     assert!(!push.success, "{words:?} was not refused:\n{}", push.text);
     for word in words {
@@ -30,8 +29,8 @@ fn refused(node: &Node, words: &[&str], push: impl FnOnce() -> Done) {
             push.text
         );
     }
-    assert_eq!(node.kept("myapp"), before, "{}", push.text);
-    node.assert_nothing_left("myapp");
+    assert_eq!(node.push_results("myapp"), before, "{}", push.text);
+    node.assert_pushes_cleaned_up("myapp");
     assert_eq!(node.get("myapp", "/"), (200, "live".to_owned()));
 }
 
@@ -43,7 +42,7 @@ fn raw_tree(app: &Repository, entries: &[(&str, &str, &str)]) -> String {
         let bytes = (0..20).map(|at| u8::from_str_radix(&object[2 * at..2 * at + 2], 16).unwrap());
         tree.extend(bytes);
     }
-    app.object(
+    app.git_text(
         &["hash-object", "-t", "tree", "--literally", "-w", "--stdin"],
         &tree,
     )
@@ -52,7 +51,7 @@ fn raw_tree(app: &Repository, entries: &[(&str, &str, &str)]) -> String {
 #[test]
 fn trees_that_git_itself_would_not_make_are_refused() {
     let (node, app) = live(&[]);
-    let blob = app.object(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
+    let blob = app.git_text(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
     let tree = raw_tree(&app, &[("100644", "x", &blob)]);
     for (mode, name, object) in [
         ("100644", "..", &blob),
@@ -76,9 +75,9 @@ fn trees_that_git_itself_would_not_make_are_refused() {
 #[test]
 fn trees_that_no_slug_may_hold_are_refused() {
     let (node, app) = live(&[]);
-    let blob = app.object(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
-    let absolute = app.object(&["hash-object", "-w", "--stdin"], b"/etc/passwd");
-    let deep = app.object(&["hash-object", "-w", "--stdin"], b"a/../../../x");
+    let blob = app.git_text(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
+    let absolute = app.git_text(&["hash-object", "-w", "--stdin"], b"/etc/passwd");
+    let deep = app.git_text(&["hash-object", "-w", "--stdin"], b"a/../../../x");
     for (mode, name, object, words) in [
         (
             "120000",
@@ -107,7 +106,7 @@ fn trees_that_no_slug_may_hold_are_refused() {
 #[test]
 fn a_tree_of_a_million_files_is_refused_though_its_pack_is_small() {
     let (node, app) = live(&[]);
-    let blob = app.object(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
+    let blob = app.git_text(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
     let (mut mode, mut below) = ("100644", blob.clone());
     // Ten names for the same thing, six times over.
     for _ in 0..6 {
@@ -128,22 +127,10 @@ fn a_tree_of_a_million_files_is_refused_though_its_pack_is_small() {
     });
 }
 
-/// Bytes that no compression makes fewer.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..length / 8).flat_map(|_| next()).collect()
-}
-
 #[test]
 fn a_push_that_sends_too_much_is_refused() {
     let (node, app) = live(&["--push-limit", "1"]);
-    app.write_bytes("noise", &noise(3 << 20));
+    app.write_bytes("noise", &incompressible(3 << 20));
     refused(&node, &["pack exceeds maximum allowed size"], || {
         app.push("main")
     });
@@ -166,19 +153,19 @@ fn a_slug_that_is_too_large_is_refused_with_its_size() {
 #[test]
 fn what_is_no_commit_or_not_from_where_the_branch_is_moves_nothing() {
     let (node, app) = live(&[]);
-    let first = app.object(&["rev-parse", "HEAD"], b"");
-    app.plumbing(&["tag", "--annotate", "v1", "--message", "One"], b"");
-    let tag = app.object(&["rev-parse", "v1"], b"");
+    let first = app.git_text(&["rev-parse", "HEAD"], b"");
+    app.git_output(&["tag", "--annotate", "v1", "--message", "One"], b"");
+    let tag = app.git_text(&["rev-parse", "v1"], b"");
     refused(&node, &["this is a tag", "TAG^{}:main"], || {
-        app.push_anything(&tag, "main")
+        app.push_object(&tag, "main")
     });
     app.write("config.ru", &format!("{LIVE}# 2\n"));
     assert!(app.push("main").success);
     // A pusher that has not seen the second commit, and sends the first one again.
-    let before = (node.kept("myapp"), releases(&node));
+    let before = (node.push_results("myapp"), releases(&node));
     let update = format!("{} {first} refs/heads/main\0 report-status", "0".repeat(40));
     let mut body = format!("{:04x}{update}0000", update.len() + 4).into_bytes();
-    body.extend(app.plumbing(&["pack-objects", "--stdout", "-q"], b""));
+    body.extend(app.git_output(&["pack-objects", "--stdout", "-q"], b""));
     let kind = "Content-Type: application/x-git-receive-pack-request\r\n";
     let line = "POST /myapp.git/git-receive-pack";
     let (status, report) = node.api(line, &node.token(), kind, &body);
@@ -186,11 +173,11 @@ fn what_is_no_commit_or_not_from_where_the_branch_is_moves_nothing() {
         status == 200 && report.contains("ng refs/heads/main"),
         "{report}"
     );
-    assert_eq!((node.kept("myapp"), releases(&node)), before);
-    node.assert_nothing_left("myapp");
+    assert_eq!((node.push_results("myapp"), releases(&node)), before);
+    node.assert_pushes_cleaned_up("myapp");
 }
 
-fn releases(node: &Node) -> usize {
+fn releases(node: &TestNode) -> usize {
     let list = node.cli(&["releases", "--app", "myapp", "--json"]).text;
     list.matches("\"version\"").count()
 }
@@ -198,17 +185,15 @@ fn releases(node: &Node) -> usize {
 #[test]
 fn a_pusher_that_goes_away_leaves_no_object_process_or_file() {
     let (node, app) = live(&[]);
-    let before = node.kept("myapp");
+    let before = node.push_results("myapp");
     // While the app boots.
     app.write("config.ru", "sleep 50\nrun nil\n");
     let mut push = app.push_in_background("main");
-    let booting = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
+    wait_until("the app boots", Duration::from_secs(10), || {
         node.work_files() > 0
     });
-    assert!(booting);
     app.kill_group(&mut push);
-    node.assert_nothing_left("myapp");
+    node.assert_pushes_cleaned_up("myapp");
     // In the middle of the pack.
     let zero = "0".repeat(40);
     let update = format!("{zero} {} refs/heads/main\0 report-status", "1".repeat(40));
@@ -223,8 +208,8 @@ fn a_pusher_that_goes_away_leaves_no_object_process_or_file() {
     upload.write_all(body.as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     drop(upload);
-    node.assert_nothing_left("myapp");
-    assert_eq!(node.kept("myapp"), before);
+    node.assert_pushes_cleaned_up("myapp");
+    assert_eq!(node.push_results("myapp"), before);
     app.write("config.ru", &format!("{LIVE}# again\n"));
     assert!(app.push("main").success);
 }

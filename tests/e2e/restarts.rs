@@ -1,12 +1,14 @@
 //! Releases, scaling and restarts under constant load: no request may fail.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Node, Repository, Stop};
+use corundum_test_support::http1::RepeatingClient;
+use corundum_test_support::node::{Repository, StopOnDrop, TestNode};
+use corundum_test_support::wait::wait_until;
 
 /// Clients who keep their connection, and such as come anew each time.
 const CLIENTS: (usize, usize) = (3, 3);
@@ -27,12 +29,12 @@ impl Load {
         let load = Self::default();
         std::thread::scope(|scope| {
             for _ in 0..CLIENTS.0 {
-                scope.spawn(|| load.ask(&mut Client::new(port, app, "keep-alive")));
+                scope.spawn(|| load.ask(&mut LoadClient::new(port, app, "keep-alive")));
             }
             for _ in 0..CLIENTS.1 {
-                scope.spawn(|| load.ask(&mut Client::new(port, app, "close")));
+                scope.spawn(|| load.ask(&mut LoadClient::new(port, app, "close")));
             }
-            let _stop = Stop(&load.stop);
+            let _stop = StopOnDrop(&load.stop);
             load.more(100);
             work(&load);
             load.more(100);
@@ -51,9 +53,9 @@ impl Load {
         );
     }
 
-    fn ask(&self, client: &mut Client) {
+    fn ask(&self, client: &mut LoadClient) {
         while !self.stop.load(Ordering::Relaxed) {
-            match client.ask() {
+            match client.request() {
                 Ok(()) => drop(self.answered.fetch_add(1, Ordering::Relaxed)),
                 Err(error) => {
                     client.connection = None;
@@ -96,66 +98,35 @@ impl Load {
 }
 
 /// A client that sends one request after another.
-struct Client {
+struct LoadClient {
     port: u16,
-    request: String,
-    connection: Option<BufReader<TcpStream>>,
+    host: String,
+    headers: String,
+    connection: Option<RepeatingClient>,
 }
 
-impl Client {
+impl LoadClient {
     fn new(port: u16, app: &str, connection: &str) -> Self {
-        let request =
-            format!("GET / HTTP/1.1\r\nHost: {app}.localhost\r\nConnection: {connection}\r\n\r\n");
         Self {
             port,
-            request,
+            host: format!("{app}.localhost"),
+            headers: format!("Connection: {connection}\r\n"),
             connection: None,
         }
     }
 
-    /// One request; it has failed unless all of its answer came, with status 200.
-    fn ask(&mut self) -> Result<(), String> {
-        let said = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
-        let mut stream = match self.connection.take() {
-            Some(stream) => stream,
-            None => {
-                let stream =
-                    TcpStream::connect(("127.0.0.1", self.port)).map_err(said("connecting"))?;
-                let most = Some(Duration::from_secs(30));
-                stream.set_read_timeout(most).map_err(said("connecting"))?;
-                BufReader::new(stream)
-            }
+    /// Sends one request. It fails unless a whole response with status 200 and a body arrives.
+    fn request(&mut self) -> Result<(), String> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => RepeatingClient::connect(self.port, &self.host, &self.headers)
+                .map_err(|error| error.to_string())?,
         };
-        stream
-            .get_mut()
-            .write_all(self.request.as_bytes())
-            .map_err(said("sending"))?;
-        let (mut length, mut close) = (0, false);
-        let mut status = String::new();
-        stream.read_line(&mut status).map_err(said("the status"))?;
-        if !status.contains(" 200 ") {
-            let mut rest = String::new();
-            let _ = stream.read_to_string(&mut rest);
-            return Err(format!("{status:?} {rest}"));
+        let response = connection.get().map_err(|error| error.to_string())?;
+        if response.status != 200 || response.body.is_empty() {
+            return Err(format!("{response:?}"));
         }
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line).map_err(said("a header"))?;
-            let line = line.trim_end().to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            close |= line == "connection: close";
-            if let Some(value) = line.strip_prefix("content-length: ") {
-                length = value.parse().map_err(|_| line.clone())?;
-            }
-        }
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).map_err(said("the body"))?;
-        if body.is_empty() {
-            return Err("an answer without a body".to_owned());
-        }
-        self.connection = (!close).then_some(stream);
+        self.connection = (!response.closes).then_some(connection);
         Ok(())
     }
 }
@@ -175,7 +146,7 @@ fn push(app: &Repository, word: &str) {
 
 #[test]
 fn releases_and_scaling_fail_no_request() {
-    let node = &Node::start();
+    let node = &TestNode::start();
     let app = node.create("busy");
     push(&app, "one");
     let command = |arguments: &[&str]| {
@@ -210,7 +181,7 @@ fn releases_and_scaling_fail_no_request() {
 
 #[test]
 fn a_restart_by_takeover_fails_no_request_and_keeps_what_the_node_has() {
-    let mut node = Node::start();
+    let mut node = TestNode::start();
     let app = node.create("busy");
     push(&app, "one");
     let port = node.http();
@@ -234,10 +205,10 @@ fn a_restart_by_takeover_fails_no_request_and_keeps_what_the_node_has() {
 
 #[test]
 fn a_signal_has_the_node_replace_itself() {
-    let node = Node::start();
+    let node = TestNode::start();
     push(&node.create("busy"), "one");
     let mut node = node;
-    let successor = |node: &Node| -> Option<u32> {
+    let successor = |node: &TestNode| -> Option<u32> {
         let pattern = format!("--data-dir {} .*--takeover", node.data().display());
         let found = std::process::Command::new("pgrep")
             .args(["-f", "--", &pattern])
@@ -265,18 +236,14 @@ fn a_signal_has_the_node_replace_itself() {
             .unwrap()
             .success()
     );
-    for _ in 0..500 {
-        if successor(&node).is_none() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("the successor does not end");
+    wait_until("the successor ends", Duration::from_secs(10), || {
+        successor(&node).is_none()
+    });
 }
 
 #[test]
 fn a_successor_that_dies_leaves_the_node_as_it_was() {
-    let node = Node::start();
+    let node = TestNode::start();
     let app = node.create("busy");
     push(&app, "one");
     Load::during(node.http(), "busy", |load| {
@@ -297,7 +264,7 @@ fn a_successor_that_dies_leaves_the_node_as_it_was() {
 
 #[test]
 fn a_node_that_is_stopped_lets_running_requests_end() {
-    let mut node = Node::start();
+    let mut node = TestNode::start();
     let app = node.create("slow");
     app.write(
         "config.ru",
@@ -328,7 +295,7 @@ fn a_node_that_is_stopped_lets_running_requests_end() {
 
 #[test]
 fn a_node_listens_at_once_and_requests_wait_for_their_app_to_be_loaded() {
-    let mut node = Node::start();
+    let mut node = TestNode::start();
     for name in ["one-app", "two-app", "three-app"] {
         push(&node.create(name), name);
     }
@@ -344,11 +311,7 @@ fn a_node_listens_at_once_and_requests_wait_for_their_app_to_be_loaded() {
         let asked = ["three-app", "one-app", "two-app"].map(ask);
         asked.into_iter().for_each(|one| one.join().unwrap());
     });
-    for _ in 0..500 {
-        if node.admin("/readyz").0 == 200 {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("the node is not ready: {:?}", node.admin("/readyz"));
+    wait_until("the node is ready", Duration::from_secs(10), || {
+        node.admin("/readyz").0 == 200
+    });
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Node, Repository, debian13};
+use corundum_test_support::node::{TestNode, debian13_gems};
 
 /// More than a dyno's memory grows by in a test, so a body of this size has not been held.
 const LARGE: usize = 200 << 20;
@@ -13,29 +13,10 @@ const PIECE: usize = 64 << 10;
 /// Kilobytes of a dyno's memory, its image included (58 MB), below which no body can have been held.
 const BOUND: u64 = 128 << 10;
 
-fn push_sample(node: &Node, name: &str) -> Repository {
-    let app = node.create(name);
-    app.sample(name);
-    let push = app.push("main");
-    assert!(push.success, "{}", push.text);
-    app
-}
-
-/// Waits until the app's log has `text`.
-fn wait_for_log(node: &Node, app: &str, text: &str) -> String {
-    loop {
-        let log = node.cli(&["logs", "--app", app, "-n", "200"]).text;
-        if log.contains(text) {
-            return log;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn events_arrive_while_the_response_goes_on_and_a_listener_that_leaves_frees_its_dyno() {
-    let node = Node::start();
-    push_sample(&node, "stream");
+    let node = TestNode::start();
+    node.deploy_sample("stream");
     assert!(node.cli(&["ps:scale", "web=1", "-a", "stream"]).success);
     let mut events = BufReader::new(node.open("stream", "GET /events", ""));
     let mut line = String::new();
@@ -51,13 +32,13 @@ fn events_arrive_while_the_response_goes_on_and_a_listener_that_leaves_frees_its
     // The one dyno there is.
     let (status, page) = node.get("stream", "/");
     assert!(status == 200 && page.contains("EventSource"), "{page}");
-    wait_for_log(&node, "stream", "A listener has left.");
+    node.wait_for_log("stream", "A listener has left.");
 }
 
 #[test]
 fn large_bodies_pass_through_a_dyno_that_never_holds_them() {
-    let node = Node::start();
-    push_sample(&node, "upload");
+    let node = TestNode::start();
+    node.deploy_sample("upload");
     let piece: Vec<u8> = (0..PIECE).map(|index| (index % 251) as u8).collect();
     let mut digest = Sha256::new();
     for _ in 0..LARGE / PIECE {
@@ -91,7 +72,7 @@ fn large_bodies_pass_through_a_dyno_that_never_holds_them() {
             !query.is_empty()
         );
     }
-    let log = wait_for_log(&node, "upload", "&chunked");
+    let log = node.wait_for_log("upload", "&chunked");
     let memory = log
         .split("mem=")
         .skip(1)
@@ -149,8 +130,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn every_feature_of_rack_2_passes_lint() {
-    let node = Node::start();
-    push_sample(&node, "lint");
+    let node = TestNode::start();
+    node.deploy_sample("lint");
     walk_features(&node, "lint");
     let large = "x".repeat(3 << 20);
     let answer = node.raw("lint", "POST /rewind", "", &large);
@@ -158,16 +139,16 @@ fn every_feature_of_rack_2_passes_lint() {
     let huge = "x".repeat(40 << 20);
     let answer = node.raw("lint", "POST /rewind", "", &huge);
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
-    let log = wait_for_log(&node, "lint", "it can be read only once (IOError)");
+    let log = node.wait_for_log("lint", "it can be read only once (IOError)");
     assert!(!log.contains("LintError"), "{log}");
 }
 
 #[test]
 fn every_feature_of_rack_3_passes_lint() {
-    let Some(gems) = debian13() else { return };
-    let node = Node::start();
+    let Some(gems) = debian13_gems() else { return };
+    let node = TestNode::start();
     let app = node.create("lint");
-    app.sample("lint");
+    app.copy_sample("lint");
     app.write("Gemfile.lock", &gems.lockfile(&["rack"]));
     let push = app.push("main");
     assert!(
@@ -179,12 +160,12 @@ fn every_feature_of_rack_3_passes_lint() {
     assert_eq!(node.get("lint", "/hijack").1, "taken over");
     assert_eq!(node.get("lint", "/call").1, "a stream");
     assert_eq!(node.get("lint", "/finished").1, "soon");
-    let log = wait_for_log(&node, "lint", "finished: [200, nil]");
+    let log = node.wait_for_log("lint", "finished: [200, nil]");
     assert!(!log.contains("LintError"), "{log}");
 }
 
 /// What both versions have in common.
-fn walk_features(node: &Node, app: &str) {
+fn walk_features(node: &TestNode, app: &str) {
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     let multipart = "Content-Type: multipart/form-data; boundary=X\r\n";
     let upload = format!(
@@ -233,14 +214,14 @@ fn walk_features(node: &Node, app: &str) {
     // Whether an app has an answer to it is its own affair.
     let answer = node.raw(app, "OPTIONS *", "", "");
     assert!(!answer.starts_with("HTTP/1.1 500"), "{answer}");
-    wait_for_log(node, app, "and another");
-    wait_for_log(node, app, "The countdown is closed.");
+    node.wait_for_log(app, "and another");
+    node.wait_for_log(app, "The countdown is closed.");
 }
 
 #[test]
 fn a_sinatra_4_app_answers() {
-    let Some(gems) = debian13() else { return };
-    let node = Node::start();
+    let Some(gems) = debian13_gems() else { return };
+    let node = TestNode::start();
     let app = node.create("hello");
     app.write("Gemfile", "source 'https://rubygems.org'\ngem 'sinatra'\n");
     let names = [

@@ -1,12 +1,12 @@
 //! Settings of an app, from the command line.
 
-use super::harness::Node;
+use corundum_test_support::node::TestNode;
 
 #[test]
 fn settings_are_listed_set_and_unset_and_survive_a_restart() {
-    let mut node = Node::start();
+    let mut node = TestNode::start();
     node.create("myapp");
-    let value = |node: &Node, name: &str| {
+    let value = |node: &TestNode, name: &str| {
         let text = node.cli(&["settings", "-a", "myapp", "--json"]).text;
         let settings: serde_json::Value = serde_json::from_str(&text).unwrap();
         let found = settings
@@ -29,7 +29,7 @@ fn settings_are_listed_set_and_unset_and_survive_a_restart() {
 
 #[test]
 fn a_setting_that_is_none_or_cannot_be_so_is_refused_and_changes_nothing() {
-    let node = Node::start();
+    let node = TestNode::start();
     node.create("myapp");
     for (pair, reason) in [
         ("colour=red", "There is no setting \"colour\""),
@@ -54,7 +54,7 @@ fn a_setting_that_is_none_or_cannot_be_so_is_refused_and_changes_nothing() {
 #[test]
 fn a_body_over_the_apps_limit_is_413_and_the_log_says_so() {
     use std::io::{Read, Write};
-    let node = Node::start();
+    let node = TestNode::start();
     node.create("myapp");
     let ask = |length: usize| {
         let address = ("127.0.0.1", node.http());

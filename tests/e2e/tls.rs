@@ -1,28 +1,24 @@
 //! Certificates and https, with real curl.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
-};
+use std::time::Duration;
 
 use super::HELLO;
-use super::harness::{Node, Repository, Stop, free_port};
+use corundum_test_support::certificates::CertificateAuthority;
+use corundum_test_support::node::{Repository, StopOnDrop, TestNode};
+use corundum_test_support::ports::free_port;
+use corundum_test_support::wait::wait_until;
 
 /// A node with an https listener; its port.
-fn start() -> (Node, u16) {
+fn start() -> (TestNode, u16) {
     let port = free_port();
     let https = format!("127.0.0.1:{port}");
-    let node = Node::start_with(&["--https", &https, "--build-ruby", "false"]);
+    let node = TestNode::start_with(&["--https", &https, "--build-ruby", "false"]);
     (node, port)
 }
 
-pub(crate) fn deployed(node: &Node, name: &str, domains: &[&str]) -> Repository {
-    let app = node.create(name);
-    app.write("config.ru", HELLO);
-    assert!(app.push("main").success);
+pub(crate) fn deployed(node: &TestNode, name: &str, domains: &[&str]) -> Repository {
+    let app = node.deploy(name, HELLO);
     for domain in domains {
         let added = node.cli(&["domains:add", domain, "-a", name]);
         assert!(added.success, "{}", added.text);
@@ -30,89 +26,11 @@ pub(crate) fn deployed(node: &Node, name: &str, domains: &[&str]) -> Repository 
     app
 }
 
-/// An authority of a test's own.
-pub(crate) struct Authority {
-    directory: PathBuf,
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    /// Its certificate stands in `root.pem` of the directory.
-    pub(crate) fn new(directory: &Path) -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Root of a test");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        std::fs::write(directory.join("root.pem"), issuer.pem()).unwrap();
-        Self {
-            directory: directory.to_owned(),
-            issuer,
-        }
-    }
-
-    /// Writes `FILE.pem` and `FILE.key`: a certificate for these names until this year.
-    pub(crate) fn issue(&self, file: &str, names: &[&str], until: i32) {
-        self.issue_for(file, names, (until, 1, 1));
-    }
-
-    /// The same until the day of this time.
-    pub(crate) fn issue_until(&self, file: &str, names: &[&str], until: jiff::Timestamp) {
-        let date = until.to_zoned(jiff::tz::TimeZone::UTC).date();
-        let [month, day] = [date.month(), date.day()].map(|number| number.unsigned_abs());
-        self.issue_for(file, names, (date.year().into(), month, day));
-    }
-
-    fn issue_for(&self, file: &str, names: &[&str], until: (i32, u8, u8)) {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(until.0, until.1, until.2);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        self.write(&format!("{file}.pem"), &certificate.pem());
-        self.write(&format!("{file}.key"), &key.serialize_pem());
-    }
-
-    fn write(&self, file: &str, text: &str) {
-        std::fs::write(self.directory.join(file), text).unwrap();
-    }
-
-    /// What curl, which trusts this authority alone, gets from https://HOST:PORT/; its exit status and what it prints.
-    pub(crate) fn curl(&self, port: u16, host: &str, options: &[&str]) -> (i32, String) {
-        self.curl_with("root.pem", port, host, options)
-    }
-
-    /// The same with another root, in a file of the directory.
-    pub(crate) fn curl_with(
-        &self,
-        root: &str,
-        port: u16,
-        host: &str,
-        options: &[&str],
-    ) -> (i32, String) {
-        let output = Command::new("curl")
-            .args(["--silent", "--show-error", "--max-time", "20", "--cacert"])
-            .arg(self.directory.join(root))
-            .args(["--resolve", &format!("{host}:{port}:127.0.0.1")])
-            .args(options)
-            .arg(format!("https://{host}:{port}/"))
-            .output()
-            .unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (
-            output.status.code().unwrap(),
-            String::from_utf8_lossy(&text).into_owned(),
-        )
-    }
-}
-
 #[test]
 fn an_app_is_served_over_https_with_the_certificate_that_was_added() {
     let (mut node, port) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
-    let authority = Authority::new(app.path());
+    let authority = CertificateAuthority::new(app.path());
     authority.issue("one", &["www.example.com", "other.example.com"], 2100);
     // curl's status 35 is a handshake that was refused.
     assert_eq!(authority.curl(port, "www.example.com", &[]).0, 35);
@@ -143,7 +61,7 @@ fn an_app_is_served_over_https_with_the_certificate_that_was_added() {
 fn a_private_key_is_never_shown() {
     let (node, _) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
-    let authority = Authority::new(app.path());
+    let authority = CertificateAuthority::new(app.path());
     authority.issue("one", &["www.example.com"], 2100);
     let key = std::fs::read_to_string(app.path().join("one.key")).unwrap();
     let secret = key.lines().nth(1).unwrap().to_owned();
@@ -180,7 +98,7 @@ fn a_private_key_is_never_shown() {
 fn a_certificate_that_cannot_be_served_is_refused_with_the_reason() {
     let (node, _) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
-    let authority = Authority::new(app.path());
+    let authority = CertificateAuthority::new(app.path());
     authority.issue("good", &["www.example.com"], 2100);
     authority.issue("old", &["www.example.com"], 2021);
     authority.issue("foreign", &["www.example.org"], 2100);
@@ -231,7 +149,7 @@ fn a_certificate_that_cannot_be_served_is_refused_with_the_reason() {
 fn a_certificate_is_updated_while_requests_come_in() {
     let (node, port) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
-    let authority = Authority::new(app.path());
+    let authority = CertificateAuthority::new(app.path());
     authority.issue("one", &["www.example.com"], 2100);
     assert!(app.cli(&node, &["certs:add", "one.pem", "one.key"]).success);
     let stop = AtomicBool::new(false);
@@ -243,7 +161,7 @@ fn a_certificate_is_updated_while_requests_come_in() {
                 served.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let _stop = Stop(&stop);
+        let _stop = StopOnDrop(&stop);
         for round in 0..5 {
             let file = format!("next{round}");
             authority.issue(&file, &["www.example.com"], 2100);
@@ -251,11 +169,11 @@ fn a_certificate_is_updated_while_requests_come_in() {
             let before = served.load(Ordering::Relaxed);
             let updated = app.cli(&node, &["certs:update", &files[0], &files[1]]);
             assert!(updated.success, "{}", updated.text);
-            let later = (0..200).any(|_| {
-                std::thread::sleep(std::time::Duration::from_millis(50));
-                served.load(Ordering::Relaxed) >= before + 2
-            });
-            assert!(later, "no request was served after an update");
+            wait_until(
+                "requests are served after an update",
+                Duration::from_secs(10),
+                || served.load(Ordering::Relaxed) >= before + 2,
+            );
         }
     });
 }
@@ -264,7 +182,7 @@ fn a_certificate_is_updated_while_requests_come_in() {
 fn plain_requests_are_sent_to_https_and_browsers_told_to_stay_there() {
     let (node, port) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
-    let authority = Authority::new(app.path());
+    let authority = CertificateAuthority::new(app.path());
     authority.issue("one", &["www.example.com"], 2100);
     assert!(app.cli(&node, &["certs:add", "one.pem", "one.key"]).success);
     let set = ["settings:set", "https-redirect=on", "hsts=31536000"];
@@ -303,7 +221,7 @@ fn one_apps_certificate_leads_to_no_other_app() {
     let (node, port) = start();
     let one = deployed(&node, "one-app", &["one.example.com"]);
     deployed(&node, "two-app", &["two.example.com"]);
-    let authority = Authority::new(one.path());
+    let authority = CertificateAuthority::new(one.path());
     authority.issue("both", &["*.example.com"], 2100);
     assert!(
         one.cli(&node, &["certs:add", "both.pem", "both.key"])
@@ -324,12 +242,12 @@ fn one_apps_certificate_leads_to_no_other_app() {
 #[test]
 fn the_nodes_own_certificate_is_for_all_apps_under_its_domain_and_read_again_when_it_changes() {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::new(directory.path());
+    let authority = CertificateAuthority::new(directory.path());
     authority.issue("wide", &["*.apps.test"], 2100);
     let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (certificate, key, port) = (file("wide.pem"), file("wide.key"), free_port());
     let https = format!("127.0.0.1:{port}");
-    let node = Node::start_with(&[
+    let node = TestNode::start_with(&[
         "--https",
         &https,
         "--domain",
@@ -352,7 +270,7 @@ fn the_nodes_own_certificate_is_for_all_apps_under_its_domain_and_read_again_whe
     }
     assert_eq!(authority.curl(port, "www.example.com", &[]).0, 35);
     // Another authority's, as a renewal would be another certificate.
-    let other = Authority::new(own.path());
+    let other = CertificateAuthority::new(own.path());
     other.issue("next", &["*.apps.test"], 2100);
     let both_fit = |port| {
         let old = authority.curl(port, "two-app.apps.test", &[]).0;
@@ -360,13 +278,13 @@ fn the_nodes_own_certificate_is_for_all_apps_under_its_domain_and_read_again_whe
         (old, new)
     };
     std::fs::write(&certificate, "").unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(6));
+    std::thread::sleep(Duration::from_secs(6));
     assert_eq!(both_fit(port).0, 0, "a damaged file changes nothing");
     std::fs::copy(own.path().join("next.key"), &key).unwrap();
     std::fs::copy(own.path().join("next.pem"), &certificate).unwrap();
-    let changed = (0..100).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        both_fit(port).1 == 0
-    });
-    assert!(changed, "the new certificate is not shown");
+    wait_until(
+        "the new certificate is presented",
+        Duration::from_secs(20),
+        || both_fit(port).1 == 0,
+    );
 }

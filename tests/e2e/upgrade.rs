@@ -4,8 +4,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::harness::{Node, cache, pack_of};
 use corundum_pack::ruby::{Series, pack_path};
+use corundum_test_support::node::{TestNode, pack_cache};
 
 /// Says which build it runs on.
 const APP: &str = "run ->(e) { [200, {}, [defined?(Dyno::Native) ? 'source' : 'npm']] }\n";
@@ -14,21 +14,21 @@ const APP: &str = "run ->(e) { [200, {}, [defined?(Dyno::Native) ? 'source' : 'n
 fn apps_move_to_the_pack_that_is_built_meanwhile_without_losing_a_request() {
     // What takes minutes of a build is taken over from the machine's cache; what is left takes seconds.
     assert!(
-        pack_of(Series::DEFAULT).exists(),
+        pack_path(Series::DEFAULT.best(), &pack_cache()).exists(),
         "corundum pack build ruby"
     );
     let own = tempfile::tempdir().unwrap();
-    let npm = pack_path(Series::DEFAULT.quickest(), &cache());
+    let npm = pack_path(Series::DEFAULT.quickest(), &pack_cache());
     let packs = own.path().join("packs");
     std::fs::create_dir(&packs).unwrap();
     let mut copy = Command::new("cp");
-    copy.arg("-r").arg(cache().join("mri")).arg(own.path());
+    copy.arg("-r").arg(pack_cache().join("mri")).arg(own.path());
     assert!(copy.status().unwrap().success());
     if npm.exists() {
         let copied = Command::new("cp").arg("-r").args([&npm, &packs]).status();
         assert!(copied.unwrap().success());
     }
-    let mut node = Node::start_in(own.path().to_owned(), &["--build-ruby", "false"]);
+    let mut node = TestNode::start_with_cache(own.path().to_owned(), &["--build-ruby", "false"]);
     let app = node.create("moving");
     app.write("config.ru", APP);
     let push = app.push("main");

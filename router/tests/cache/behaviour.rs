@@ -6,10 +6,12 @@ use std::time::Duration;
 use corundum_router::cache::Scope;
 use corundum_router::failure::Failure;
 
-use super::rig::{Answer, App, Rig, app};
+use corundum_abi::names::ReleaseVersion;
+use corundum_router_test_support::grid::{App, AppRequest, AppResponse, app, async_app};
+use corundum_router_test_support::router::TestRouter;
 
 /// An app that answers by how often it was asked.
-fn by_turn(answer: impl Fn(usize, &super::rig::Asked) -> Answer + Send + Sync + 'static) -> App {
+fn by_turn(answer: impl Fn(usize, &AppRequest) -> AppResponse + Send + Sync + 'static) -> App {
     let turn = AtomicUsize::new(0);
     app(move |asked| answer(turn.fetch_add(1, Ordering::SeqCst), asked))
 }
@@ -20,14 +22,14 @@ async fn seconds(number: u64) {
 
 #[tokio::test]
 async fn a_hit_tells_its_age_and_is_told_in_the_log() {
-    let rig = Rig::start(app(|_| Answer::page("page"))).await;
-    let miss = rig.get("/").await;
+    let router = TestRouter::with_app(app(|_| AppResponse::page("page"))).await;
+    let miss = router.get("/").await;
     assert_eq!(
         (miss.x_cache(), miss.header("cache-status")),
         ("MISS", "corundum; fwd=uri-miss; stored")
     );
     seconds(1).await;
-    let hit = rig.get("/").await;
+    let hit = router.get("/").await;
     assert_eq!(
         (hit.x_cache(), hit.header("age"), hit.header("cache-status")),
         ("HIT", "1", "corundum; hit; ttl=59")
@@ -37,19 +39,19 @@ async fn a_hit_tells_its_age_and_is_told_in_the_log() {
         (miss.header("date"), "page")
     );
     assert_ne!(hit.header("x-request-id"), miss.header("x-request-id"));
-    let line = rig.line(2).await;
+    let line = router.line(2).await;
     assert!(
         line.contains(" dyno= ") && line.contains(" bytes=4 ") && line.contains(" cache=hit "),
         "{line}"
     );
-    assert!(rig.line(1).await.contains(" cache=miss "));
+    assert!(router.line(1).await.contains(" cache=miss "));
 }
 
 #[tokio::test]
 async fn a_head_is_answered_from_what_get_has_stored() {
-    let rig = Rig::start(app(|_| Answer::page("page"))).await;
-    rig.get("/").await;
-    let head = rig.send("HEAD", "/", &[], "").await;
+    let router = TestRouter::with_app(app(|_| AppResponse::page("page"))).await;
+    router.get("/").await;
+    let head = router.send("HEAD", "/", &[], "").await;
     assert_eq!(
         (
             head.x_cache(),
@@ -62,8 +64,8 @@ async fn a_head_is_answered_from_what_get_has_stored() {
 
 #[tokio::test]
 async fn conditions_and_ranges_are_answered_from_what_is_stored() {
-    let rig = Rig::start(app(|_| {
-        Answer::new(
+    let router = TestRouter::with_app(app(|_| {
+        AppResponse::new(
             200,
             &[
                 ("Cache-Control", "max-age=60"),
@@ -74,27 +76,27 @@ async fn conditions_and_ranges_are_answered_from_what_is_stored() {
         )
     }))
     .await;
-    rig.get("/").await;
-    let got = rig.get_with("/", &[("If-None-Match", "\"a\"")]).await;
+    router.get("/").await;
+    let got = router.get_with("/", &[("If-None-Match", "\"a\"")]).await;
     assert_eq!(
         (got.status, got.header("etag"), got.body.as_str()),
         (304, "\"a\"", "")
     );
-    let got = rig.get_with("/", &[("Range", "bytes=2-4")]).await;
+    let got = router.get_with("/", &[("Range", "bytes=2-4")]).await;
     assert_eq!(
         (got.status, got.header("content-range"), got.body.as_str()),
         (206, "bytes 2-4/10", "234")
     );
-    let got = rig.get_with("/", &[("Range", "bytes=20-")]).await;
+    let got = router.get_with("/", &[("Range", "bytes=20-")]).await;
     assert_eq!(
         (got.status, got.header("content-range")),
         (416, "bytes */10")
     );
-    let got = rig
+    let got = router
         .get_with("/", &[("Range", "bytes=2-4"), ("If-Range", "\"b\"")])
         .await;
     assert_eq!((got.status, got.body.as_str()), (200, "0123456789"));
-    let got = rig.get_with("/", &[("Range", "bytes=0-1,-2")]).await;
+    let got = router.get_with("/", &[("Range", "bytes=0-1,-2")]).await;
     let boundary = got
         .header("content-type")
         .strip_prefix("multipart/byteranges; boundary=")
@@ -112,45 +114,48 @@ async fn conditions_and_ranges_are_answered_from_what_is_stored() {
             part("8-9", "89")
         )
     );
-    assert_eq!(rig.asked(), 1);
+    assert_eq!(router.requests(), 1);
 }
 
 #[tokio::test]
 async fn a_condition_fills_the_cache_once_it_is_known_to_be_shared() {
-    let rig = Rig::start(app(|asked| {
+    let router = TestRouter::with_app(app(|asked| {
         let headers = [("Cache-Control", "max-age=60"), ("ETag", "\"a\"")];
         match asked.get("HTTP_IF_NONE_MATCH").as_str() {
-            "" => Answer::new(200, &headers, "page"),
-            _ => Answer::new(304, &headers, ""),
+            "" => AppResponse::new(200, &headers, "page"),
+            _ => AppResponse::new(304, &headers, ""),
         }
     }))
     .await;
     let asks = [("If-None-Match", "\"a\"")];
     // The app's own answer passes; then a client without conditions fills the cache.
-    assert_eq!(rig.get_with("/", &asks).await.status, 304);
-    assert_eq!(rig.get("/").await.body, "page");
-    let got = rig.get_with("/", &asks).await;
-    assert_eq!((got.status, got.x_cache(), rig.asked()), (304, "HIT", 2));
+    assert_eq!(router.get_with("/", &asks).await.status, 304);
+    assert_eq!(router.get("/").await.body, "page");
+    let got = router.get_with("/", &asks).await;
+    assert_eq!(
+        (got.status, got.x_cache(), router.requests()),
+        (304, "HIT", 2)
+    );
 }
 
 #[tokio::test]
 async fn a_stale_response_is_validated_by_its_own_validators() {
-    let rig = Rig::start(by_turn(|turn, asked| {
+    let router = TestRouter::with_app(by_turn(|turn, asked| {
         let fresh = ["max-age=1", "max-age=60"][turn.min(1)];
         match asked.get("HTTP_IF_NONE_MATCH").as_str() {
-            "\"a\"" => Answer::new(
+            "\"a\"" => AppResponse::new(
                 304,
                 &[("Cache-Control", fresh), ("ETag", "\"a\""), ("X-New", "1")],
                 "",
             ),
-            _ => Answer::new(200, &[("Cache-Control", fresh), ("ETag", "\"a\"")], "page"),
+            _ => AppResponse::new(200, &[("Cache-Control", fresh), ("ETag", "\"a\"")], "page"),
         }
     }))
     .await;
-    rig.get("/").await;
+    router.get("/").await;
     seconds(1).await;
     for x_cache in ["REVALIDATED", "HIT"] {
-        let got = rig.get("/").await;
+        let got = router.get("/").await;
         assert_eq!(
             (
                 got.status,
@@ -161,29 +166,29 @@ async fn a_stale_response_is_validated_by_its_own_validators() {
             (200, "page", x_cache, "1")
         );
     }
-    assert_eq!(rig.asked(), 2);
-    assert!(rig.line(2).await.contains(" dyno=web.1 "));
+    assert_eq!(router.requests(), 2);
+    assert!(router.line(2).await.contains(" dyno=web.1 "));
 }
 
 #[tokio::test]
 async fn a_stale_response_is_served_while_a_new_one_is_fetched() {
-    let rig = Rig::start(by_turn(|turn, _| {
-        Answer::new(
+    let router = TestRouter::with_app(by_turn(|turn, _| {
+        AppResponse::new(
             200,
             &[("Cache-Control", "max-age=1, stale-while-revalidate=60")],
             &turn.to_string(),
         )
     }))
     .await;
-    rig.get("/").await;
+    router.get("/").await;
     seconds(1).await;
-    let got = rig.get("/").await;
+    let got = router.get("/").await;
     assert_eq!((got.body.as_str(), got.x_cache()), ("0", "STALE"));
     // The line of the refresh, beside those of the two requests.
-    rig.line(3).await;
-    let got = rig.get("/").await;
+    router.line(3).await;
+    let got = router.get("/").await;
     assert_eq!(
-        (got.body.as_str(), got.x_cache(), rig.asked()),
+        (got.body.as_str(), got.x_cache(), router.requests()),
         ("1", "HIT", 2)
     );
 }
@@ -197,36 +202,36 @@ async fn a_stale_response_stands_in_for_an_app_in_trouble_where_it_may() {
         ("s-maxage=1", 503, 503),
     ] {
         let turn = AtomicUsize::new(0);
-        let answers: App = Box::new(move |_| {
+        let answers = async_app(move |_| {
             let turn = turn.fetch_add(1, Ordering::SeqCst);
-            Box::pin(async move {
+            async move {
                 match turn {
-                    0 => Ok(Answer::new(
+                    0 => Ok(AppResponse::new(
                         200,
                         &[("Cache-Control", cache_control)],
                         "page",
                     )),
-                    1 => Ok(Answer::new(503, &[], "down")),
+                    1 => Ok(AppResponse::new(503, &[], "down")),
                     _ => Err(Failure::AppCrashed),
                 }
-            })
+            }
         });
-        let rig = Rig::start(answers).await;
-        rig.get("/").await;
+        let router = TestRouter::with_app(answers).await;
+        router.get("/").await;
         seconds(1).await;
-        assert_eq!(rig.get("/").await.status, with_503, "{cache_control}");
+        assert_eq!(router.get("/").await.status, with_503, "{cache_control}");
         if with_503 == 200 {
-            assert_eq!(rig.get("/").await.status, crashed, "{cache_control}");
+            assert_eq!(router.get("/").await.status, crashed, "{cache_control}");
         }
     }
 }
 
 #[tokio::test]
 async fn an_unsafe_method_invalidates_what_it_names() {
-    let rig = Rig::start(app(|asked| match asked.get("REQUEST_METHOD").as_str() {
-        "GET" => Answer::page("page"),
-        _ if asked.get("PATH_INFO") == "/fails" => Answer::new(500, &[], ""),
-        _ => Answer::new(
+    let router = TestRouter::with_app(app(|asked| match asked.get("REQUEST_METHOD").as_str() {
+        "GET" => AppResponse::page("page"),
+        _ if asked.get("PATH_INFO") == "/fails" => AppResponse::new(500, &[], ""),
+        _ => AppResponse::new(
             303,
             &[
                 ("Location", "/there"),
@@ -238,22 +243,22 @@ async fn an_unsafe_method_invalidates_what_it_names() {
     .await;
     let targets = ["/here", "/there", "/elsewhere", "/fails"];
     for target in targets {
-        rig.get(target).await;
+        router.get(target).await;
     }
-    rig.send("POST", "/here", &[], "x").await;
-    rig.send("DELETE", "/fails", &[], "").await;
+    router.send("POST", "/here", &[], "x").await;
+    router.send("DELETE", "/fails", &[], "").await;
     let mut got = Vec::new();
     for target in targets {
-        got.push(rig.get(target).await.x_cache().to_owned());
+        got.push(router.get(target).await.x_cache().to_owned());
     }
     assert_eq!(got, ["MISS", "MISS", "HIT", "HIT"]);
 }
 
 #[tokio::test]
 async fn an_app_purges_by_tag_url_and_all_and_the_client_does_not_see_it() {
-    let rig = Rig::start(app(|asked| match asked.get("PATH_INFO").as_str() {
-        "/purge" => Answer::new(200, &[("Cache-Purge", &asked.get("QUERY_STRING"))], "done"),
-        path => Answer::new(
+    let router = TestRouter::with_app(app(|asked| match asked.get("PATH_INFO").as_str() {
+        "/purge" => AppResponse::new(200, &[("Cache-Purge", &asked.get("QUERY_STRING"))], "done"),
+        path => AppResponse::new(
             200,
             &[
                 ("Cache-Control", "max-age=60"),
@@ -275,9 +280,9 @@ async fn an_app_purges_by_tag_url_and_all_and_the_client_does_not_see_it() {
         ("tag=other", &all),
     ] {
         for target in all {
-            assert_eq!(rig.get(target).await.header("cache-tag"), "");
+            assert_eq!(router.get(target).await.header("cache-tag"), "");
         }
-        let got = rig
+        let got = router
             .get(&format!("/purge?{}", order.replace('"', "%22")))
             .await;
         assert_eq!(got.header("cache-purge"), "");
@@ -285,7 +290,7 @@ async fn an_app_purges_by_tag_url_and_all_and_the_client_does_not_see_it() {
         let _ = order;
         let mut hits = Vec::new();
         for target in all {
-            if rig.get(target).await.x_cache() == "HIT" {
+            if router.get(target).await.x_cache() == "HIT" {
                 hits.push(target);
             }
         }
@@ -297,8 +302,8 @@ async fn an_app_purges_by_tag_url_and_all_and_the_client_does_not_see_it() {
 
 #[tokio::test]
 async fn the_operator_purges_and_sees_what_there_is() {
-    let rig = Rig::start(app(|_| {
-        Answer::new(
+    let router = TestRouter::with_app(app(|_| {
+        AppResponse::new(
             200,
             &[
                 ("Cache-Control", "max-age=60"),
@@ -310,10 +315,10 @@ async fn the_operator_purges_and_sees_what_there_is() {
     .await;
     let app = "app".parse().unwrap();
     for target in ["/", "/", "/b?c", "/d"] {
-        rig.get(target).await;
+        router.get(target).await;
     }
-    rig.send("POST", "/z", &[], "").await;
-    let stats = rig.cache.stats(&app);
+    router.send("POST", "/z", &[], "").await;
+    let stats = router.cache.stats(&app);
     assert_eq!(
         (stats.hits, stats.misses, stats.bypassed, stats.entries),
         (1, 3, 1, 3)
@@ -323,17 +328,18 @@ async fn the_operator_purges_and_sees_what_there_is() {
         host: "app.example".into(),
         target: target.into(),
     };
-    assert_eq!(rig.cache.purge(&app, &url("/b?c")), 1);
+    assert_eq!(router.cache.purge(&app, &url("/b?c")), 1);
     assert_eq!(
-        rig.cache
+        router
+            .cache
             .purge(&"other".parse().unwrap(), &Scope::Tag("two".into())),
         0
     );
-    assert_eq!(rig.cache.purge(&app, &Scope::Tag("two".into())), 2);
-    assert_eq!(rig.cache.stats(&app).entries, 0);
-    rig.get("/").await;
-    rig.cache.remove_app(&app);
-    assert_eq!(rig.cache.all_stats(), []);
+    assert_eq!(router.cache.purge(&app, &Scope::Tag("two".into())), 2);
+    assert_eq!(router.cache.stats(&app).entries, 0);
+    router.get("/").await;
+    router.cache.remove_app(&app);
+    assert_eq!(router.cache.all_stats(), []);
 }
 
 #[tokio::test]
@@ -343,44 +349,51 @@ async fn what_is_purged_on_its_way_is_not_stored() {
         std::sync::Arc::new(tokio::sync::Notify::new()),
     );
     let (starts, goes) = (started.clone(), go.clone());
-    let answers: App = Box::new(move |_| {
+    let answers = async_app(move |_| {
         let (starts, goes) = (starts.clone(), goes.clone());
-        Box::pin(async move {
+        async move {
             starts.notify_one();
             goes.notified().await;
-            Ok(Answer::page("page"))
-        })
+            Ok(AppResponse::page("page"))
+        }
     });
-    let rig = Rig::start(answers).await;
+    let router = TestRouter::with_app(answers).await;
     let purge = async {
         started.notified().await;
-        rig.cache.purge(&"app".parse().unwrap(), &Scope::App);
+        router.cache.purge(&"app".parse().unwrap(), &Scope::App);
         go.notify_one();
     };
-    let (got, ()) = tokio::join!(rig.get("/"), purge);
+    let (got, ()) = tokio::join!(router.get("/"), purge);
     assert_eq!(
         got.header("cache-status"),
         "corundum; fwd=uri-miss; detail=purged"
     );
-    assert_eq!(rig.cache.stats(&"app".parse().unwrap()).entries, 0);
+    assert_eq!(router.cache.stats(&"app".parse().unwrap()).entries, 0);
 }
 
 #[tokio::test]
 async fn a_rollback_finds_its_responses_again() {
-    let rig = Rig::start(by_turn(|turn, _| Answer::page(&turn.to_string()))).await;
-    rig.release(1, Some(11));
-    assert_eq!(rig.get("/").await.body, "0");
-    rig.release(2, Some(12));
-    assert_eq!(rig.get("/").await.body, "1");
-    rig.release(3, Some(11));
-    let got = rig.get("/").await;
+    let router =
+        TestRouter::with_app(by_turn(|turn, _| AppResponse::page(&turn.to_string()))).await;
+    router
+        .grid
+        .configure(|app| app.release = Some((ReleaseVersion(1), Some(11))));
+    assert_eq!(router.get("/").await.body, "0");
+    router
+        .grid
+        .configure(|app| app.release = Some((ReleaseVersion(2), Some(12))));
+    assert_eq!(router.get("/").await.body, "1");
+    router
+        .grid
+        .configure(|app| app.release = Some((ReleaseVersion(3), Some(11))));
+    let got = router.get("/").await;
     assert_eq!((got.body.as_str(), got.x_cache()), ("0", "HIT"));
 }
 
 #[tokio::test]
 async fn headers_for_caches_alone_govern_and_go_no_further() {
-    let rig = Rig::start(app(|_| {
-        Answer::new(
+    let router = TestRouter::with_app(app(|_| {
+        AppResponse::new(
             200,
             &[
                 ("Surrogate-Control", "max-age=60"),
@@ -392,7 +405,7 @@ async fn headers_for_caches_alone_govern_and_go_no_further() {
     }))
     .await;
     for x_cache in ["MISS", "HIT"] {
-        let got = rig.get("/").await;
+        let got = router.get("/").await;
         assert_eq!(
             (got.x_cache(), got.header("cache-control")),
             (x_cache, "no-store")
@@ -406,22 +419,22 @@ async fn headers_for_caches_alone_govern_and_go_no_further() {
 
 #[tokio::test]
 async fn only_if_cached_asks_no_dyno() {
-    let rig = Rig::start(app(|_| Answer::page("page"))).await;
-    let got = rig
+    let router = TestRouter::with_app(app(|_| AppResponse::page("page"))).await;
+    let got = router
         .get_with("/", &[("Cache-Control", "only-if-cached")])
         .await;
-    assert_eq!((got.status, rig.asked()), (504, 0));
+    assert_eq!((got.status, router.requests()), (504, 0));
 }
 
 #[tokio::test]
 async fn a_cache_of_no_bytes_stores_nothing() {
-    let rig = Rig::with_cache(
-        app(|_| Answer::page("page")),
+    let router = TestRouter::with_cache(
+        app(|_| AppResponse::page("page")),
         corundum_router::cache::Cache::new(0),
     )
     .await;
     for _ in 0..2 {
-        assert_eq!(rig.get("/").await.x_cache(), "BYPASS");
+        assert_eq!(router.get("/").await.x_cache(), "BYPASS");
     }
-    assert_eq!(rig.asked(), 2);
+    assert_eq!(router.requests(), 2);
 }

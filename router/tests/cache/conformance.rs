@@ -17,7 +17,8 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
-use super::rig::{Answer, App, Asked, Rig};
+use corundum_router_test_support::grid::{App, AppRequest, AppResponse, async_app};
+use corundum_router_test_support::router::TestRouter;
 
 /// Cases of version 0.4.5 that are about reverse proxies, by their kind.
 const CASES: [(Kind, usize); 3] = [
@@ -110,15 +111,13 @@ async fn origin(suite: &Path) -> (Origin, SocketAddr) {
 
 /// An app that is the suite's server.
 fn forwarding_to(origin: SocketAddr) -> App {
-    Box::new(move |asked| {
-        Box::pin(async move {
-            let answer = forward(origin, &asked).await;
-            answer.ok_or(Failure::ClosedWithoutResponse)
-        })
+    async_app(move |asked| async move {
+        let answer = forward(origin, &asked).await;
+        answer.ok_or(Failure::ClosedWithoutResponse)
     })
 }
 
-async fn forward(origin: SocketAddr, asked: &Asked) -> Option<Answer> {
+async fn forward(origin: SocketAddr, asked: &AppRequest) -> Option<AppResponse> {
     let stream = TcpStream::connect(origin).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -152,7 +151,7 @@ async fn forward(origin: SocketAddr, asked: &Asked) -> Option<Answer> {
             value.as_bytes().to_vec().into(),
         )
     });
-    Some(Answer {
+    Some(AppResponse {
         status: head.status.as_u16(),
         headers: headers.collect(),
         body: DynoBody::Full(bytes.into()),
@@ -205,8 +204,8 @@ fn known() -> BTreeMap<&'static str, &'static str> {
 async fn the_published_conformance_suite_passes_but_for_what_is_known() {
     let Some(suite) = suite() else { return };
     let (_origin, address) = origin(&suite).await;
-    let rig = Rig::with_cache(forwarding_to(address), Cache::new(64 << 20)).await;
-    let base = format!("http://{}", rig.address);
+    let router = TestRouter::with_cache(forwarding_to(address), Cache::new(64 << 20)).await;
+    let base = format!("http://{}", router.address);
     let run = |arguments: &'static [&'static str]| {
         let (suite, base) = (suite.clone(), base.clone());
         tokio::task::spawn_blocking(move || node(&suite, arguments, &base))

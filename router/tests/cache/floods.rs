@@ -11,39 +11,41 @@ use corundum_router::failure::Failure;
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::rig::{Answer, App, Got, Rig, app};
+use corundum_router_test_support::grid::{App, AppResponse, app, async_app};
+use corundum_router_test_support::response::ClientResponse;
+use corundum_router_test_support::router::TestRouter;
 
 /// An app that takes its time, and tells how many requests it has had at once at most.
-fn slow(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (App, Arc<AtomicUsize>) {
+fn slow(answer: impl Fn(usize) -> AppResponse + Send + Sync + 'static) -> (App, Arc<AtomicUsize>) {
     let most = Arc::new(AtomicUsize::new(0));
     let (now, seen, count) = (
         Arc::new(AtomicUsize::new(0)),
         most.clone(),
         AtomicUsize::new(0),
     );
-    let app: App = Box::new(move |_| {
+    let app = async_app(move |_| {
         let answer = answer(count.fetch_add(1, Ordering::SeqCst));
         let (now, seen) = (now.clone(), seen.clone());
-        Box::pin(async move {
+        async move {
             seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(200)).await;
             now.fetch_sub(1, Ordering::SeqCst);
             Ok(answer)
-        })
+        }
     });
     (app, most)
 }
 
-async fn flood(rig: &Rig, requests: usize) -> Vec<Got> {
-    join_all((0..requests).map(|_| rig.get("/"))).await
+async fn flood(router: &TestRouter, requests: usize) -> Vec<ClientResponse> {
+    join_all((0..requests).map(|_| router.get("/"))).await
 }
 
 #[tokio::test]
 async fn a_flood_for_one_new_url_runs_one_dyno() {
-    let rig = Rig::start(slow(|_| Answer::page("page")).0).await;
-    let got = flood(&rig, 100).await;
+    let router = TestRouter::with_app(slow(|_| AppResponse::page("page")).0).await;
+    let got = flood(&router, 100).await;
     assert!(got.iter().all(|got| got.body == "page"));
-    assert_eq!(rig.asked(), 1);
+    assert_eq!(router.requests(), 1);
     let collapsed = got
         .iter()
         .filter(|got| got.header("cache-status").ends_with("; collapsed"));
@@ -53,59 +55,57 @@ async fn a_flood_for_one_new_url_runs_one_dyno() {
 #[tokio::test]
 async fn a_flood_for_one_stale_url_runs_one_dyno() {
     let (app, _) = slow(|count| match count {
-        0 => Answer::new(200, &[("Cache-Control", "max-age=1")], "old"),
-        _ => Answer::page("new"),
+        0 => AppResponse::new(200, &[("Cache-Control", "max-age=1")], "old"),
+        _ => AppResponse::page("new"),
     });
-    let rig = Rig::start(app).await;
-    assert_eq!(rig.get("/").await.body, "old");
+    let router = TestRouter::with_app(app).await;
+    assert_eq!(router.get("/").await.body, "old");
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let got = flood(&rig, 100).await;
+    let got = flood(&router, 100).await;
     assert!(got.iter().all(|got| got.body == "new"));
-    assert_eq!(rig.asked(), 2);
+    assert_eq!(router.requests(), 2);
 }
 
 #[tokio::test]
 async fn a_flood_for_a_url_that_fails_runs_one_dyno() {
-    let app: App = Box::new(|_| {
-        Box::pin(async {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            Err(Failure::AppCrashed)
-        })
+    let app = async_app(|_| async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Err(Failure::AppCrashed)
     });
-    let rig = Rig::start(app).await;
-    let got = flood(&rig, 50).await;
+    let router = TestRouter::with_app(app).await;
+    let got = flood(&router, 50).await;
     assert!(
         got.iter()
             .all(|got| got.status == 503 && got.body.contains("H10"))
     );
-    assert_eq!(rig.asked(), 1);
+    assert_eq!(router.requests(), 1);
 }
 
 #[tokio::test]
 async fn requests_for_what_cannot_be_shared_do_not_wait_for_one_another() {
-    let (app, most) = slow(|_| Answer::new(200, &[("Cache-Control", "private")], "mine"));
-    let rig = Rig::start(app).await;
+    let (app, most) = slow(|_| AppResponse::new(200, &[("Cache-Control", "private")], "mine"));
+    let router = TestRouter::with_app(app).await;
     // The first round may wait for one to learn that it need not.
     for _ in 0..2 {
-        let got = flood(&rig, 20).await;
+        let got = flood(&router, 20).await;
         assert!(
             got.iter()
                 .all(|got| got.body == "mine" && got.x_cache() == "MISS")
         );
     }
-    assert_eq!((rig.asked(), most.load(Ordering::SeqCst)), (40, 20));
+    assert_eq!((router.requests(), most.load(Ordering::SeqCst)), (40, 20));
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_leaves_the_others_their_answer() {
-    let rig = Rig::start(slow(|_| Answer::page("page")).0).await;
-    let gone = tokio::time::timeout(Duration::from_millis(50), rig.get("/"));
+    let router = TestRouter::with_app(slow(|_| AppResponse::page("page")).0).await;
+    let gone = tokio::time::timeout(Duration::from_millis(50), router.get("/"));
     let (gone, got) = tokio::join!(gone, async {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        flood(&rig, 20).await
+        flood(&router, 20).await
     });
     assert!(gone.is_err() && got.iter().all(|got| got.body == "page"));
-    assert_eq!(rig.asked(), 2);
+    assert_eq!(router.requests(), 2);
 }
 
 /// An app whose answer comes in pieces, each when there is a permit for it.
@@ -116,9 +116,9 @@ fn streaming(
 ) -> (App, Arc<Semaphore>) {
     let permits = Arc::new(Semaphore::new(0));
     let given = permits.clone();
-    let app: App = Box::new(move |_| {
+    let app = async_app(move |_| {
         let permits = permits.clone();
-        Box::pin(async move {
+        async move {
             let (sender, receiver) = mpsc::channel(1);
             tokio::spawn(async move {
                 for piece in 0..pieces {
@@ -133,12 +133,12 @@ fn streaming(
                     }
                 }
             });
-            let answer = Answer::new(200, headers, "");
-            Ok(Answer {
+            let answer = AppResponse::new(200, headers, "");
+            Ok(AppResponse {
                 body: DynoBody::Stream(receiver),
                 ..answer
             })
-        })
+        }
     });
     (app, given)
 }
@@ -150,92 +150,94 @@ async fn who_waits_shares_a_body_that_is_on_its_way() {
         &[("Cache-Control", "max-age=60")],
     ] {
         let (app, permits) = streaming(headers, 3, 2);
-        let rig = Rig::start(app).await;
+        let router = TestRouter::with_app(app).await;
         let more = async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             permits.add_permits(3);
         };
-        let (got, ()) = tokio::join!(flood(&rig, 10), more);
+        let (got, ()) = tokio::join!(flood(&router, 10), more);
         assert!(got.iter().all(|got| got.body == "aabbcc"), "{got:?}");
-        assert_eq!(rig.asked(), 1);
-        assert_eq!(rig.get("/").await.x_cache(), "HIT");
+        assert_eq!(router.requests(), 1);
+        assert_eq!(router.get("/").await.x_cache(), "HIT");
     }
 }
 
 #[tokio::test]
 async fn who_waits_for_a_body_that_is_purged_on_its_way_gets_it_whole() {
     let (app, permits) = streaming(&[("Cache-Control", "max-age=60")], 3, 2);
-    let rig = Rig::start(app).await;
+    let router = TestRouter::with_app(app).await;
     let name = "app".parse().unwrap();
     let purge = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        rig.cache.purge(&name, &Scope::App);
+        router.cache.purge(&name, &Scope::App);
         permits.add_permits(3);
     };
-    let (got, ()) = tokio::join!(flood(&rig, 10), purge);
+    let (got, ()) = tokio::join!(flood(&router, 10), purge);
     assert!(got.iter().all(|got| got.body == "aabbcc"), "{got:?}");
-    assert_eq!(rig.cache.stats(&name).entries, 0);
+    assert_eq!(router.cache.stats(&name).entries, 0);
 }
 
 #[tokio::test]
 async fn a_body_that_is_too_large_passes_whole_and_is_not_stored() {
     let (app, permits) = streaming(&[("Cache-Control", "max-age=60")], 20, 10_000);
-    let rig = Rig::with_cache(app, Cache::new(1 << 20)).await;
+    let router = TestRouter::with_cache(app, Cache::new(1 << 20)).await;
     permits.add_permits(60);
     for _ in 0..2 {
-        let got = rig.get("/").await;
+        let got = router.get("/").await;
         assert_eq!(got.body.len(), 200_000);
         assert!(got.body.ends_with(&"t".repeat(10_000)));
     }
-    assert_eq!((rig.asked(), rig.cache.size().bytes < 10_000), (2, true));
+    assert_eq!(
+        (router.requests(), router.cache.size().bytes < 10_000),
+        (2, true)
+    );
 }
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_not_stored() {
-    let app: App = Box::new(|_| {
-        Box::pin(async {
-            let (sender, receiver) = mpsc::channel(2);
-            sender.send(Ok(Bytes::from_static(b"half"))).await.unwrap();
-            let answer = Answer::new(
-                200,
-                &[("Cache-Control", "max-age=60"), ("Content-Length", "8")],
-                "",
-            );
-            Ok(Answer {
-                body: DynoBody::Stream(receiver),
-                ..answer
-            })
+    let app = async_app(|_| async {
+        let (sender, receiver) = mpsc::channel(2);
+        sender.send(Ok(Bytes::from_static(b"half"))).await.unwrap();
+        let answer = AppResponse::new(
+            200,
+            &[("Cache-Control", "max-age=60"), ("Content-Length", "8")],
+            "",
+        );
+        Ok(AppResponse {
+            body: DynoBody::Stream(receiver),
+            ..answer
         })
     });
-    let rig = Rig::start(app).await;
+    let router = TestRouter::with_app(app).await;
     for asked in 1..=2 {
-        assert_eq!(rig.get("/").await.body, "half");
-        assert_eq!(rig.asked(), asked);
+        assert_eq!(router.get("/").await.body, "half");
+        assert_eq!(router.requests(), asked);
     }
 }
 
 #[tokio::test]
 async fn a_flood_of_urls_stays_within_its_bytes_and_leaves_what_is_hot() {
     let page = "x".repeat(8000);
-    let rig = Rig::with_cache(app(move |_| Answer::page(&page)), Cache::new(2 << 20)).await;
+    let router =
+        TestRouter::with_cache(app(move |_| AppResponse::page(&page)), Cache::new(2 << 20)).await;
     let hot: Vec<String> = (0..40).map(|index| format!("/hot/{index}")).collect();
     for _ in 0..3 {
-        join_all(hot.iter().map(|target| rig.get(target))).await;
+        join_all(hot.iter().map(|target| router.get(target))).await;
     }
     // Eight times what there is room for, each asked for once, while the hot ones are asked for now and then.
     for round in 0..20 {
         let cold: Vec<String> = (0..100)
             .map(|index| format!("/cold/{round}/{index}"))
             .collect();
-        join_all(cold.iter().map(|target| rig.get(target))).await;
-        join_all(hot.iter().map(|target| rig.get(target))).await;
-        let size = rig.cache.size();
+        join_all(cold.iter().map(|target| router.get(target))).await;
+        join_all(hot.iter().map(|target| router.get(target))).await;
+        let size = router.cache.size();
         assert!(
             size.bytes <= size.capacity && size.capacity <= (2 << 20) + 64,
             "{size:?}"
         );
     }
-    let got = join_all(hot.iter().map(|target| rig.get(target))).await;
+    let got = join_all(hot.iter().map(|target| router.get(target))).await;
     let hits = got.iter().filter(|got| got.x_cache() == "HIT").count();
     assert!(hits >= 36, "{hits} of 40 are left");
 }
@@ -244,21 +246,21 @@ async fn a_flood_of_urls_stays_within_its_bytes_and_leaves_what_is_hot() {
 fn wasteful() -> (App, Arc<Mutex<Vec<Bytes>>>) {
     let buffers: Arc<Mutex<Vec<Bytes>>> = Arc::default();
     let made = buffers.clone();
-    let app: App = Box::new(move |asked| {
+    let app = async_app(move |asked| {
         let padding = " ".repeat(200_000);
         let buffer = Bytes::from(format!("{padding}no-cache\"a\"body"));
         made.lock().unwrap().push(buffer.clone());
         let part = |from: usize, to: usize| buffer.slice(200_000 + from..200_000 + to);
         let validated = asked.get("HTTP_IF_NONE_MATCH") == "\"a\"";
         let status = if validated { 304 } else { 200 };
-        let mut answer = Answer::new(status, &[], "");
+        let mut answer = AppResponse::new(status, &[], "");
         answer.headers = vec![
             ("Cache-Control".into(), part(0, 8)),
             ("ETag".into(), part(8, 11)),
         ];
         let body = part(11, 15);
         let streams = asked.get("PATH_INFO") == "/stream" && !validated;
-        Box::pin(async move {
+        async move {
             answer.body = DynoBody::Full(body.clone());
             if streams {
                 let (sender, receiver) = mpsc::channel(1);
@@ -266,7 +268,7 @@ fn wasteful() -> (App, Arc<Mutex<Vec<Bytes>>>) {
                 answer.body = DynoBody::Stream(receiver);
             }
             Ok(answer)
-        })
+        }
     });
     (app, buffers)
 }
@@ -274,10 +276,10 @@ fn wasteful() -> (App, Arc<Mutex<Vec<Bytes>>>) {
 #[tokio::test]
 async fn what_is_stored_keeps_none_of_the_room_that_it_came_in() {
     let (app, buffers) = wasteful();
-    let rig = Rig::start(app).await;
+    let router = TestRouter::with_app(app).await;
     for path in ["/full", "/stream"] {
         for word in ["MISS", "REVALIDATED"] {
-            let got = rig.get(path).await;
+            let got = router.get(path).await;
             assert_eq!((got.x_cache(), got.body.as_str()), (word, "body"), "{path}");
         }
     }
@@ -299,7 +301,7 @@ async fn what_is_stored_keeps_none_of_the_room_that_it_came_in() {
 #[tokio::test]
 async fn a_head_that_grows_with_each_validation_is_asked_for_anew_in_time() {
     let turn = AtomicUsize::new(0);
-    let rig = Rig::start(app(move |asked| {
+    let router = TestRouter::with_app(app(move |asked| {
         let validated = asked.get("HTTP_IF_NONE_MATCH") == "\"a\"";
         let turn = turn.fetch_add(1, Ordering::SeqCst);
         let names: Vec<String> = (0..100).map(|index| format!("X-{turn}-{index}")).collect();
@@ -307,11 +309,11 @@ async fn a_head_that_grows_with_each_validation_is_asked_for_anew_in_time() {
         let fixed = [("Cache-Control", "no-cache"), ("ETag", "\"a\"")];
         let headers: Vec<_> = fixed.into_iter().chain(more).collect();
         let (status, body) = if validated { (304, "") } else { (200, "body") };
-        Answer::new(status, &headers, body)
+        AppResponse::new(status, &headers, body)
     }))
     .await;
     for _ in 0..8 {
-        let got = rig.get("/").await;
+        let got = router.get("/").await;
         assert_eq!((got.status, got.body.as_str()), (200, "body"));
         assert!(got.headers.len() <= 256, "{}", got.headers.len());
     }

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::rig::{Answer, Rig, app};
+use corundum_abi::names::ReleaseVersion;
+use corundum_router_test_support::grid::{App, AppResponse, app};
+use corundum_router_test_support::router::TestRouter;
 
 /// Each of these says whose page it is; none may be given to anybody else.
 #[tokio::test]
@@ -29,10 +31,10 @@ async fn a_response_for_one_client_is_never_stored() {
             ("Last-Modified", "Wed, 01 Jan 2020 00:00:00 GMT"),
         ],
     ] {
-        let rig = Rig::start(app(|_| Answer::new(200, headers, "mine"))).await;
+        let router = TestRouter::with_app(app(|_| AppResponse::new(200, headers, "mine"))).await;
         for asked in 1..=3 {
-            assert_eq!(rig.get("/").await.x_cache(), "MISS", "{headers:?}");
-            assert_eq!(rig.asked(), asked, "{headers:?}");
+            assert_eq!(router.get("/").await.x_cache(), "MISS", "{headers:?}");
+            assert_eq!(router.requests(), asked, "{headers:?}");
         }
     }
 }
@@ -46,14 +48,14 @@ async fn an_authorised_answer_is_shared_only_if_it_says_so() {
         // Allowed by RFC 9111 section 3.5, but hardly meant: what is shared is the answer to a request without.
         ("max-age=60, must-revalidate", "", ""),
     ] {
-        let rig = Rig::start(app(move |asked| {
+        let router = TestRouter::with_app(app(move |asked| {
             let body = asked.get("HTTP_AUTHORIZATION");
-            Answer::new(200, &[("Cache-Control", cache_control)], &body)
+            AppResponse::new(200, &[("Cache-Control", cache_control)], &body)
         }))
         .await;
-        let alice = rig.get_with("/", &[("Authorization", "alice")]).await;
-        let nobody = rig.get("/").await;
-        let bob = rig.get_with("/", &[("Authorization", "bob")]).await;
+        let alice = router.get_with("/", &[("Authorization", "alice")]).await;
+        let nobody = router.get("/").await;
+        let bob = router.get_with("/", &[("Authorization", "bob")]).await;
         let bodies = [alice.body.as_str(), nobody.body.as_str(), bob.body.as_str()];
         assert_eq!(bodies, ["alice", first, second], "{cache_control}");
     }
@@ -61,9 +63,9 @@ async fn an_authorised_answer_is_shared_only_if_it_says_so() {
 
 #[tokio::test]
 async fn variants_are_kept_apart() {
-    let rig = Rig::start(app(|asked| {
+    let router = TestRouter::with_app(app(|asked| {
         let body = format!("{}/{}", asked.get("HTTP_COOKIE"), asked.get("HTTP_X_B"));
-        Answer::new(
+        AppResponse::new(
             200,
             &[("Cache-Control", "max-age=60"), ("Vary", "Cookie, X-B")],
             &body,
@@ -73,7 +75,7 @@ async fn variants_are_kept_apart() {
     for round in 0..2 {
         for (cookie, b) in [("a=1", "2"), ("a=12", ""), ("a=1", ""), ("", "a=1")] {
             let headers = [("Cookie", cookie), ("X-B", b)];
-            let got = rig.get_with("/", &headers).await;
+            let got = router.get_with("/", &headers).await;
             assert_eq!(got.body, format!("{cookie}/{b}"));
             assert_eq!(got.x_cache(), if round == 0 { "MISS" } else { "HIT" });
         }
@@ -82,13 +84,13 @@ async fn variants_are_kept_apart() {
 
 #[tokio::test]
 async fn apps_hosts_ports_and_releases_share_nothing() {
-    let rig = Rig::start(app(|asked| {
-        Answer::page(&format!("{} {}", asked.app, asked.get("HTTP_HOST")))
+    let router = TestRouter::with_app(app(|asked| {
+        AppResponse::page(&format!("{} {}", asked.app, asked.get("HTTP_HOST")))
     }))
     .await;
     for host in ["one.example", "two.example", "one.other", "one.example:81"] {
         for x_cache in ["MISS", "HIT"] {
-            let got = rig.get_with("/", &[("Host", host)]).await;
+            let got = router.get_with("/", &[("Host", host)]).await;
             let name = host.split('.').next().unwrap();
             assert_eq!(
                 (got.body.as_str(), got.x_cache()),
@@ -97,21 +99,28 @@ async fn apps_hosts_ports_and_releases_share_nothing() {
         }
     }
     assert_eq!(
-        rig.get_with("/", &[("Host", "ONE.example")])
+        router
+            .get_with("/", &[("Host", "ONE.example")])
             .await
             .x_cache(),
         "HIT"
     );
-    rig.release(2, None);
+    router
+        .grid
+        .configure(|app| app.release = Some((ReleaseVersion(2), None)));
     assert_eq!(
-        rig.get_with("/", &[("Host", "one.example")])
+        router
+            .get_with("/", &[("Host", "one.example")])
             .await
             .x_cache(),
         "MISS"
     );
-    rig.release(1, None);
+    router
+        .grid
+        .configure(|app| app.release = Some((ReleaseVersion(1), None)));
     assert_eq!(
-        rig.get_with("/", &[("Host", "one.example")])
+        router
+            .get_with("/", &[("Host", "one.example")])
             .await
             .x_cache(),
         "HIT"
@@ -120,34 +129,34 @@ async fn apps_hosts_ports_and_releases_share_nothing() {
 
 #[tokio::test]
 async fn a_validation_each_time_is_for_clients_without_cookies() {
-    let rig = Rig::start(app(|asked| {
+    let router = TestRouter::with_app(app(|asked| {
         let cookie = asked.get("HTTP_COOKIE");
         let etag = format!("\"{cookie}\"");
         if asked.get("HTTP_IF_NONE_MATCH") == etag {
-            return Answer::new(304, &[("ETag", &etag), ("Cache-Control", "no-cache")], "");
+            return AppResponse::new(304, &[("ETag", &etag), ("Cache-Control", "no-cache")], "");
         }
-        Answer::new(
+        AppResponse::new(
             200,
             &[("ETag", &etag), ("Cache-Control", "no-cache")],
             &cookie,
         )
     }))
     .await;
-    assert_eq!(rig.get("/").await.body, "");
-    assert_eq!(rig.get("/").await.x_cache(), "REVALIDATED");
-    let alice = rig.get_with("/", &[("Cookie", "alice")]).await;
+    assert_eq!(router.get("/").await.body, "");
+    assert_eq!(router.get("/").await.x_cache(), "REVALIDATED");
+    let alice = router.get_with("/", &[("Cookie", "alice")]).await;
     assert_eq!((alice.body.as_str(), alice.x_cache()), ("alice", "BYPASS"));
-    assert_eq!(rig.get("/").await.body, "");
+    assert_eq!(router.get("/").await.body, "");
 }
 
 #[tokio::test]
 async fn a_get_with_a_body_leaves_nothing_behind() {
-    let rig = Rig::start(app(|asked| {
-        Answer::page(&String::from_utf8_lossy(&asked.body))
+    let router = TestRouter::with_app(app(|asked| {
+        AppResponse::page(&String::from_utf8_lossy(&asked.body))
     }))
     .await;
-    assert_eq!(rig.send("GET", "/", &[], "evil").await.body, "evil");
-    assert_eq!(rig.get("/").await.body, "");
+    assert_eq!(router.send("GET", "/", &[], "evil").await.body, "evil");
+    assert_eq!(router.get("/").await.body, "");
 }
 
 /// Headers that frameworks and apps are known to look at, whether the router's operator knows or not.
@@ -176,7 +185,7 @@ fn unkeyed() -> impl Strategy<Value = Vec<(&'static str, String)>> {
 }
 
 /// An app that repeats all it is told, in a page that it says all may have.
-fn mirror() -> super::rig::App {
+fn mirror() -> App {
     app(|asked| {
         let mut said: Vec<String> = asked
             .fields
@@ -199,7 +208,7 @@ fn mirror() -> super::rig::App {
             .collect();
         said.push(asked.get("SERVER_PROTOCOL"));
         said.sort();
-        Answer::new(
+        AppResponse::new(
             200,
             &[("Cache-Control", "public, max-age=60"), ("Vary", "X-Keyed")],
             &said.join("\n"),
@@ -218,18 +227,21 @@ fn no_unkeyed_part_of_a_request_changes_what_another_is_served() {
     let attempts = proptest::collection::vec(unkeyed(), 1..4);
     let result = runner.run(&attempts, |attempts| {
         runtime.block_on(async {
-            let (rig, alone) = (Rig::start(mirror()).await, Rig::start(mirror()).await);
+            let (router, alone) = (
+                TestRouter::with_app(mirror()).await,
+                TestRouter::with_app(mirror()).await,
+            );
             for headers in &attempts {
                 let headers: Vec<(&str, &str)> = headers
                     .iter()
                     .map(|(name, value)| (*name, value.as_str()))
                     .collect();
-                rig.get_with("/", &headers).await;
+                router.get_with("/", &headers).await;
             }
-            let (got, expected) = (rig.get("/").await, alone.get("/").await);
+            let (got, expected) = (router.get("/").await, alone.get("/").await);
             prop_assert_eq!((got.status, got.body), (expected.status, expected.body));
             // All of that was made once it was known that it could be shared, and is.
-            let again = rig.get("/").await;
+            let again = router.get("/").await;
             prop_assert_eq!(again.x_cache(), "HIT");
             Ok(())
         })

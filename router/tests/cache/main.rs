@@ -12,4 +12,3 @@ mod conformance;
 mod floods;
 mod leaks;
 mod properties;
-mod rig;

@@ -4,24 +4,26 @@ use corundum_exchange::DynoBody;
 use corundum_router::compress::Compression;
 use proptest::prelude::*;
 
-use super::decode::text;
-use super::rig::{Answer, Rig, app};
+use corundum_router_test_support::encoding::text;
+use corundum_router_test_support::grid::{AppResponse, app};
+use corundum_router_test_support::response::ClientResponse;
+use corundum_router_test_support::router::TestRouter;
 
 /// A page that is not stored.
-fn page(headers: &[(&str, &str)], body: &str) -> Answer {
+fn page(headers: &[(&str, &str)], body: &str) -> AppResponse {
     let headers = [&[("Content-Type", "text/html")], headers].concat();
-    Answer::new(200, &headers, body)
+    AppResponse::new(200, &headers, body)
 }
 
 /// What a client that takes gzip gets of an app that gives this.
-async fn asked(answer: impl Fn() -> Answer + Send + Sync + 'static) -> super::rig::Got {
-    let rig = Rig::start(app(move |_| answer())).await;
-    rig.get_with("/", &[("Accept-Encoding", "gzip")]).await
+async fn asked(answer: impl Fn() -> AppResponse + Send + Sync + 'static) -> ClientResponse {
+    let router = TestRouter::with_app(app(move |_| answer())).await;
+    router.get_with("/", &[("Accept-Encoding", "gzip")]).await
 }
 
 #[tokio::test]
 async fn a_client_gets_the_coding_that_it_asks_for_and_a_length() {
-    let rig = Rig::start(app(|_| page(&[], &text(20_000)))).await;
+    let router = TestRouter::with_app(app(|_| page(&[], &text(20_000)))).await;
     for (accept, coding) in [
         ("gzip", "gzip"),
         ("br", "br"),
@@ -29,7 +31,7 @@ async fn a_client_gets_the_coding_that_it_asks_for_and_a_length() {
         ("gzip, deflate, br, zstd", "zstd"),
         ("gzip;q=0.5, br", "br"),
     ] {
-        let got = rig.get_with("/", &[("Accept-Encoding", accept)]).await;
+        let got = router.get_with("/", &[("Accept-Encoding", accept)]).await;
         assert_eq!(
             (got.coding(), got.header("vary")),
             (coding, "accept-encoding")
@@ -45,16 +47,16 @@ async fn a_client_gets_the_coding_that_it_asks_for_and_a_length() {
 #[tokio::test]
 async fn a_client_that_asks_for_nothing_gets_the_same_bytes_and_is_told_that_others_get_another_form()
  {
-    let rig = Rig::start(app(|_| page(&[("ETag", "\"a\"")], &text(20_000)))).await;
+    let router = TestRouter::with_app(app(|_| page(&[("ETag", "\"a\"")], &text(20_000)))).await;
     for accept in ["identity", "deflate", "", "gzip;q=0"] {
-        let got = rig.get_with("/", &[("Accept-Encoding", accept)]).await;
+        let got = router.get_with("/", &[("Accept-Encoding", accept)]).await;
         assert_eq!((got.coding(), got.header("etag")), ("", "\"a\""));
         assert_eq!(
             (got.header("vary"), got.text()),
             ("accept-encoding", text(20_000))
         );
     }
-    assert_eq!(rig.get("/").await.body, text(20_000));
+    assert_eq!(router.get("/").await.body, text(20_000));
 }
 
 #[tokio::test]
@@ -78,9 +80,9 @@ async fn what_must_stay_as_it_is_does() {
         assert_eq!((got.header("etag"), got.header("vary")), ("\"a\"", ""));
         assert!(got.body == text(5000), "{header:?}");
     }
-    let got = asked(|| Answer::new(200, &[("Content-Type", "image/png")], &text(5000))).await;
+    let got = asked(|| AppResponse::new(200, &[("Content-Type", "image/png")], &text(5000))).await;
     assert_eq!((got.coding(), got.header("vary")), ("", ""));
-    let got = asked(|| Answer::new(200, &[], &text(5000))).await;
+    let got = asked(|| AppResponse::new(200, &[], &text(5000))).await;
     assert_eq!((got.coding(), got.header("vary")), ("", ""));
 }
 
@@ -91,7 +93,7 @@ async fn a_part_of_a_page_stays_as_it_is_and_says_that_the_whole_varies() {
             ("Content-Type", "text/html"),
             ("Content-Range", "bytes 0-4999/9000"),
         ];
-        Answer::new(206, &headers, &text(5000))
+        AppResponse::new(206, &headers, &text(5000))
     })
     .await;
     assert_eq!((got.status, got.coding()), (206, ""));
@@ -103,7 +105,7 @@ async fn a_part_of_a_page_stays_as_it_is_and_says_that_the_whole_varies() {
 
 #[tokio::test]
 async fn errors_are_pages_too() {
-    let got = asked(|| Answer::new(404, &[("Content-Type", "text/html")], &text(5000))).await;
+    let got = asked(|| AppResponse::new(404, &[("Content-Type", "text/html")], &text(5000))).await;
     assert_eq!(
         (got.status, got.coding(), got.text()),
         (404, "gzip", text(5000))
@@ -156,14 +158,14 @@ async fn an_encoded_page_has_a_weak_tag_and_no_ranges_and_keeps_its_vary() {
 
 #[tokio::test]
 async fn head_says_what_get_would_as_far_as_it_is_known() {
-    let rig = Rig::start(app(|asked| match asked.get("PATH_INFO").as_str() {
+    let router = TestRouter::with_app(app(|asked| match asked.get("PATH_INFO").as_str() {
         "/known" => page(&[("Content-Length", "5000"), ("ETag", "\"a\"")], ""),
         "/small" => page(&[("Content-Length", "500")], ""),
         _ => page(&[("ETag", "\"a\"")], ""),
     }))
     .await;
     let accept = [("Accept-Encoding", "gzip")];
-    let known = rig.send("HEAD", "/known", &accept, "").await;
+    let known = router.send("HEAD", "/known", &accept, "").await;
     assert_eq!(
         (known.coding(), known.header("etag")),
         ("gzip", "W/\"a;encoded\"")
@@ -172,17 +174,17 @@ async fn head_says_what_get_would_as_far_as_it_is_known() {
         (known.header("content-length"), known.header("vary")),
         ("", "accept-encoding")
     );
-    let small = rig.send("HEAD", "/small", &accept, "").await;
+    let small = router.send("HEAD", "/small", &accept, "").await;
     assert_eq!(
         (small.coding(), small.header("content-length")),
         ("", "500")
     );
-    let unknown = rig.send("HEAD", "/unknown", &accept, "").await;
+    let unknown = router.send("HEAD", "/unknown", &accept, "").await;
     assert_eq!(
         (unknown.coding(), unknown.header("vary")),
         ("", "accept-encoding")
     );
-    let plain = rig.send("HEAD", "/known", &[], "").await;
+    let plain = router.send("HEAD", "/known", &[], "").await;
     assert_eq!(
         (plain.coding(), plain.header("content-length")),
         ("", "5000")
@@ -191,24 +193,28 @@ async fn head_says_what_get_would_as_far_as_it_is_known() {
 
 #[tokio::test]
 async fn an_app_may_have_it_off() {
-    let rig = Rig::start(app(|_| page(&[("ETag", "\"a\"")], &text(5000)))).await;
-    rig.compression(Compression::Off);
+    let router = TestRouter::with_app(app(|_| page(&[("ETag", "\"a\"")], &text(5000)))).await;
+    router
+        .grid
+        .configure(|app| app.compression = Compression::Off);
     let accept = [("Accept-Encoding", "gzip")];
-    let got = rig.get_with("/", &accept).await;
+    let got = router.get_with("/", &accept).await;
     assert_eq!(
         (got.coding(), got.header("etag"), got.header("vary")),
         ("", "\"a\"", "")
     );
     assert_eq!(got.text(), text(5000));
-    rig.compression(Compression::On);
-    assert_eq!(rig.get_with("/", &accept).await.coding(), "gzip");
+    router
+        .grid
+        .configure(|app| app.compression = Compression::On);
+    assert_eq!(router.get_with("/", &accept).await.coding(), "gzip");
 }
 
 #[tokio::test]
 async fn the_log_has_the_bytes_that_went_out() {
-    let rig = Rig::start(app(|_| page(&[], &text(20_000)))).await;
-    let got = rig.get_with("/", &[("Accept-Encoding", "gzip")]).await;
-    let line = rig.line(1).await;
+    let router = TestRouter::with_app(app(|_| page(&[], &text(20_000)))).await;
+    let got = router.get_with("/", &[("Accept-Encoding", "gzip")]).await;
+    let line = router.line(1).await;
     assert!(
         line.contains(&format!(" bytes={} ", got.bytes.len())),
         "{line}"
@@ -226,8 +232,8 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let got = runtime.block_on(async {
-            let rig = Rig::start(app(move |_| page(&[], &text(length)))).await;
-            rig.get_with("/", &[("Accept-Encoding", &accept)]).await
+            let router = TestRouter::with_app(app(move |_| page(&[], &text(length)))).await;
+            router.get_with("/", &[("Accept-Encoding", &accept)]).await
         });
         prop_assert!(got.complete);
         prop_assert_eq!(got.text(), text(length));

@@ -9,8 +9,5 @@
 
 mod answers;
 mod conditions;
-mod decode;
 mod kept;
-#[path = "../cache/rig.rs"]
-mod rig;
 mod streams;

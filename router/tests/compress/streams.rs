@@ -11,8 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::decode::{decoded, text};
-use super::rig::{Answer, App, Got, Rig};
+use corundum_router_test_support::encoding::{decoded, text};
+use corundum_router_test_support::grid::{App, AppResponse, app, async_app};
+use corundum_router_test_support::response::ClientResponse;
+use corundum_router_test_support::router::TestRouter;
 
 type Sender = mpsc::Sender<Result<Bytes, BodyInterrupted>>;
 
@@ -24,12 +26,12 @@ fn streaming<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    Box::new(move |_| {
+    async_app(move |_| {
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(give(sender));
-        let mut answer = Answer::new(200, headers, "");
+        let mut answer = AppResponse::new(200, headers, "");
         answer.body = DynoBody::Stream(receiver);
-        Box::pin(async move { Ok(answer) })
+        async move { Ok(answer) }
     })
 }
 
@@ -39,8 +41,9 @@ async fn give(sender: &Sender, text: &str) -> bool {
     sender.send(Ok(Bytes::from(text.to_owned()))).await.is_ok()
 }
 
-async fn open(rig: &Rig, coding: &str) -> TcpStream {
-    rig.open("GET", "/", &[("Accept-Encoding", coding)], "")
+async fn open(router: &TestRouter, coding: &str) -> TcpStream {
+    router
+        .open("GET", "/", &[("Accept-Encoding", coding)], "")
         .await
 }
 
@@ -48,7 +51,7 @@ async fn open(rig: &Rig, coding: &str) -> TcpStream {
 async fn reads(stream: &mut TcpStream, answer: &mut Vec<u8>, coding: &str, expected: &str) {
     let so_far = |answer: &[u8]| {
         let has_head = answer.windows(4).any(|four| four == b"\r\n\r\n");
-        has_head && decoded(coding, &Got::parse(answer).bytes) == expected.as_bytes()
+        has_head && decoded(coding, &ClientResponse::parse(answer).bytes) == expected.as_bytes()
     };
     let read = async {
         while !so_far(answer) {
@@ -65,7 +68,7 @@ async fn each_piece_goes_out_at_once_and_the_whole_is_what_the_app_said() {
     for coding in ["gzip", "br", "zstd"] {
         let (go, wait) = mpsc::channel::<&'static str>(1);
         let wait = Arc::new(tokio::sync::Mutex::new(wait));
-        let rig = Rig::start(streaming(HTML, move |sender| {
+        let router = TestRouter::with_app(streaming(HTML, move |sender| {
             let wait = wait.clone();
             async move {
                 while let Some(piece) = wait.lock().await.recv().await {
@@ -75,7 +78,7 @@ async fn each_piece_goes_out_at_once_and_the_whole_is_what_the_app_said() {
         }))
         .await;
         let (mut stream, mut answer, mut all) =
-            (open(&rig, coding).await, Vec::new(), String::new());
+            (open(&router, coding).await, Vec::new(), String::new());
         for piece in ["<html>", "one", "two and more"] {
             go.send(piece).await.unwrap();
             all.push_str(piece);
@@ -83,10 +86,10 @@ async fn each_piece_goes_out_at_once_and_the_whole_is_what_the_app_said() {
         }
         drop(go);
         stream.read_to_end(&mut answer).await.unwrap();
-        let got = Got::parse(&answer);
+        let got = ClientResponse::parse(&answer);
         assert_eq!((got.coding(), got.complete), (coding, true));
         assert_eq!(got.text(), all);
-        let line = rig.line(1).await;
+        let line = router.line(1).await;
         assert!(
             line.contains(&format!(" bytes={} ", got.bytes.len())),
             "{line}"
@@ -98,18 +101,18 @@ async fn each_piece_goes_out_at_once_and_the_whole_is_what_the_app_said() {
 #[tokio::test]
 async fn a_dyno_that_dies_in_the_middle_leaves_a_transfer_without_an_end() {
     for coding in ["gzip", "br", "zstd"] {
-        let rig = Rig::start(streaming(HTML, |sender| async move {
+        let router = TestRouter::with_app(streaming(HTML, |sender| async move {
             give(&sender, "<html>one").await;
             let _ = sender.send(Err(BodyInterrupted)).await;
         }))
         .await;
-        let (mut stream, mut answer) = (open(&rig, coding).await, Vec::new());
+        let (mut stream, mut answer) = (open(&router, coding).await, Vec::new());
         let _ = stream.read_to_end(&mut answer).await;
-        let got = Got::parse(&answer);
+        let got = ClientResponse::parse(&answer);
         assert!(!got.complete, "{coding}: {answer:?}");
         // What came before is not lost.
         assert_eq!(got.text(), "<html>one");
-        let line = rig.line(1).await;
+        let line = router.line(1).await;
         assert!(line.contains("code=H18"), "{line}");
     }
 }
@@ -117,40 +120,40 @@ async fn a_dyno_that_dies_in_the_middle_leaves_a_transfer_without_an_end() {
 #[tokio::test]
 async fn a_body_that_is_shorter_than_its_length_has_no_end_either() {
     let headers = &[("Content-Type", "text/html"), ("Content-Length", "5000")];
-    let rig = Rig::start(streaming(headers, |sender| async move {
+    let router = TestRouter::with_app(streaming(headers, |sender| async move {
         give(&sender, "<html>one").await;
     }))
     .await;
     let mut answer = Vec::new();
-    let _ = open(&rig, "gzip").await.read_to_end(&mut answer).await;
-    let got = Got::parse(&answer);
+    let _ = open(&router, "gzip").await.read_to_end(&mut answer).await;
+    let got = ClientResponse::parse(&answer);
     assert_eq!((got.coding(), got.complete), ("gzip", false));
 }
 
 #[tokio::test]
 async fn a_body_ends_with_the_last_byte_of_its_length_whatever_its_dyno_does_then() {
     let headers = &[("Content-Type", "text/html"), ("Content-Length", "5000")];
-    let rig = Rig::start(streaming(headers, |sender| async move {
+    let router = TestRouter::with_app(streaming(headers, |sender| async move {
         give(&sender, &text(6000)).await;
         sender.closed().await;
     }))
     .await;
     let mut answer = Vec::new();
-    open(&rig, "gzip")
+    open(&router, "gzip")
         .await
         .read_to_end(&mut answer)
         .await
         .unwrap();
-    let got = Got::parse(&answer);
+    let got = ClientResponse::parse(&answer);
     assert_eq!((got.complete, got.text()), (true, text(5000)));
-    assert!(rig.line(1).await.starts_with("at=info "));
+    assert!(router.line(1).await.starts_with("at=info "));
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_frees_its_dyno() {
     let gone = Arc::new(AtomicUsize::new(0));
     let told = gone.clone();
-    let rig = Rig::start(streaming(HTML, move |sender| {
+    let router = TestRouter::with_app(streaming(HTML, move |sender| {
         let told = told.clone();
         async move {
             while give(&sender, "more ").await {
@@ -160,10 +163,10 @@ async fn a_client_that_goes_away_frees_its_dyno() {
         }
     }))
     .await;
-    let (mut stream, mut answer) = (open(&rig, "zstd").await, Vec::new());
+    let (mut stream, mut answer) = (open(&router, "zstd").await, Vec::new());
     stream.read_buf(&mut answer).await.unwrap();
     drop(stream);
-    let line = rig.line(1).await;
+    let line = router.line(1).await;
     assert!(line.contains("code=H27"), "{line}");
     for _ in 0..500 {
         if gone.load(Ordering::SeqCst) == 1 {
@@ -177,11 +180,11 @@ async fn a_client_that_goes_away_frees_its_dyno() {
 #[tokio::test]
 async fn a_stream_of_events_goes_out_as_it_is() {
     let headers = &[("Content-Type", "text/event-stream")];
-    let rig = Rig::start(streaming(headers, |sender| async move {
+    let router = TestRouter::with_app(streaming(headers, |sender| async move {
         give(&sender, &text(5000)).await;
     }))
     .await;
-    let got = rig.get_with("/", &[("Accept-Encoding", "gzip")]).await;
+    let got = router.get_with("/", &[("Accept-Encoding", "gzip")]).await;
     assert_eq!(
         (got.coding(), got.header("vary"), got.text()),
         ("", "", text(5000))
@@ -191,8 +194,9 @@ async fn a_stream_of_events_goes_out_as_it_is() {
 #[tokio::test]
 async fn a_large_page_comes_in_parts_that_decode_to_it() {
     for coding in ["gzip", "br", "zstd"] {
-        let rig = Rig::start(super::rig::app(|_| Answer::new(200, HTML, &text(3 << 20)))).await;
-        let got = rig.get_with("/", &[("Accept-Encoding", coding)]).await;
+        let router =
+            TestRouter::with_app(app(|_| AppResponse::new(200, HTML, &text(3 << 20)))).await;
+        let got = router.get_with("/", &[("Accept-Encoding", coding)]).await;
         assert_eq!(
             (got.coding(), got.header("transfer-encoding")),
             (coding, "chunked")
@@ -207,15 +211,15 @@ async fn those_who_share_a_response_on_its_way_get_it_in_the_coding_of_each() {
         ("Content-Type", "text/html"),
         ("Cache-Control", "max-age=60"),
     ];
-    let rig = Rig::start(streaming(headers, |sender| async move {
+    let router = TestRouter::with_app(streaming(headers, |sender| async move {
         for _ in 0..20 {
             give(&sender, &text(5000)).await;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }))
     .await;
-    let rig = &rig;
-    let get = async |accept| rig.get_with("/", &[("Accept-Encoding", accept)]).await;
+    let router = &router;
+    let get = async |accept| router.get_with("/", &[("Accept-Encoding", accept)]).await;
     let got = tokio::join!(get("gzip"), get("br"), get("identity"), get("zstd"));
     let got = [got.0, got.1, got.2, got.3];
     assert_eq!(
@@ -226,29 +230,29 @@ async fn those_who_share_a_response_on_its_way_get_it_in_the_coding_of_each() {
         assert!(got.complete && got.text() == text(5000).repeat(20));
         assert_eq!(got.header("vary"), "accept-encoding");
     }
-    assert_eq!(rig.asked(), 1);
+    assert_eq!(router.requests(), 1);
 }
 
 #[tokio::test]
 async fn a_client_of_http_1_0_gets_encoded_what_is_whole_and_nothing_else() {
-    let rig = Rig::start(Box::new(|asked| {
-        let mut answer = Answer::new(200, HTML, &text(5000));
+    let router = TestRouter::with_app(async_app(|asked| {
+        let mut answer = AppResponse::new(200, HTML, &text(5000));
         if asked.get("PATH_INFO") == "/stream" {
             let (sender, receiver) = mpsc::channel(1);
             answer.body = DynoBody::Stream(receiver);
             tokio::spawn(async move { give(&sender, &text(5000)).await });
         }
-        Box::pin(async move { Ok(answer) })
+        async move { Ok(answer) }
     }))
     .await;
     for (path, coding) in [("/", "gzip"), ("/stream", "")] {
-        let mut stream = TcpStream::connect(rig.address).await.unwrap();
+        let mut stream = TcpStream::connect(router.address).await.unwrap();
         let request =
             format!("GET {path} HTTP/1.0\r\nHost: app.example\r\nAccept-Encoding: gzip\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        let got = Got::parse(&answer);
+        let got = ClientResponse::parse(&answer);
         assert_eq!((got.coding(), got.text()), (coding, text(5000)), "{path}");
         assert_eq!(got.header("vary"), "accept-encoding");
     }
@@ -265,7 +269,7 @@ proptest! {
         let said: String = pieces.iter().map(|length| text(*length)).collect();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let got = runtime.block_on(async {
-            let rig = Rig::start(streaming(HTML, move |sender| {
+            let router = TestRouter::with_app(streaming(HTML, move |sender| {
                 let pieces = pieces.clone();
                 async move {
                     for length in pieces {
@@ -274,7 +278,7 @@ proptest! {
                 }
             }))
             .await;
-            rig.get_with("/", &[("Accept-Encoding", coding)]).await
+            router.get_with("/", &[("Accept-Encoding", coding)]).await
         });
         prop_assert_eq!((got.coding(), got.complete), (coding, true));
         prop_assert!(got.text() == said);

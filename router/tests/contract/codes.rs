@@ -1,24 +1,26 @@
 //! Every code of the contract: what its client gets, and what the app's log says.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use corundum_router::limits::Limits;
 use corundum_router::server::ServerLimits;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::Router;
+use corundum_router_test_support::router::TestRouter;
+use corundum_router_test_support::wait::wait_until;
 
 /// Asks for a path at which the grid fails; the status and the log line must be the contract's.
 async fn fails(path: &str, status: u16, level: &str, code: &str, description: &str) {
-    let router = Router::start().await;
-    let answer = router.get(path, "").await;
+    let router = TestRouter::start().await;
+    let answer = router.get_raw(path, "").await;
     assert!(
         answer.starts_with(&format!("HTTP/1.1 {status} ")),
         "{answer}"
     );
     assert!(answer.contains("cache-control: no-store"), "{answer}");
     assert!(answer.contains(&format!("<code>{code}</code>")), "{answer}");
-    let line = router.last_line().await;
+    let line = router.first_line().await;
     let start = format!("at={level} code={code} desc=\"{description}\" method=GET path=\"{path}\"");
     assert!(line.starts_with(&start), "{line}");
     assert!(line.contains(&format!(" status={status} ")), "{line}");
@@ -61,13 +63,13 @@ async fn h14_no_web_processes_is_503() {
 
 #[tokio::test]
 async fn h15_a_dyno_that_stops_in_its_response_loses_the_request() {
-    let router = Router::start_with(ServerLimits::default(), quick()).await;
-    let answer = router.get("/stuck", "").await;
+    let router = TestRouter::start_with(ServerLimits::default(), quick()).await;
+    let answer = router.get_raw("/stuck", "").await;
     assert!(
         answer.contains("one") && !answer.ends_with("0\r\n\r\n"),
         "{answer}"
     );
-    let line = router.last_line().await;
+    let line = router.first_line().await;
     assert!(
         line.starts_with("at=error code=H15 desc=\"Idle connection\""),
         "{line}"
@@ -82,15 +84,15 @@ async fn h15_a_dyno_that_stops_in_its_response_loses_the_request() {
 async fn h17_a_poorly_formatted_response_is_503_with_the_line_in_the_log() {
     let description = "Poorly formatted HTTP response";
     fails("/H17", 503, "error", "H17", description).await;
-    let router = Router::start().await;
-    router.get("/H17", "").await;
-    let line = router.last_line().await;
+    let router = TestRouter::start().await;
+    router.get_raw("/H17", "").await;
+    let line = router.first_line().await;
     assert!(
         line.ends_with("response=\"not a header line: \\\"Hello\\\"\""),
         "{line}"
     );
     // A switch of protocols that nobody asked for is no response.
-    router.get("/interim", "").await;
+    router.get_raw("/interim", "").await;
     assert!(
         router
             .line_with("path=\"/interim\"")
@@ -101,9 +103,9 @@ async fn h17_a_poorly_formatted_response_is_503_with_the_line_in_the_log() {
 
 #[tokio::test]
 async fn h18_a_dyno_that_ends_in_its_response_is_told_from_one_without() {
-    let router = Router::start().await;
-    router.get("/broken", "").await;
-    let line = router.last_line().await;
+    let router = TestRouter::start().await;
+    router.get_raw("/broken", "").await;
+    let line = router.first_line().await;
     assert!(
         line.starts_with("at=error code=H18 desc=\"Server Request Interrupted\""),
         "{line}"
@@ -122,18 +124,19 @@ async fn h22_more_requests_than_an_app_may_have_under_way_are_503() {
         requests: 1,
         ..Limits::default()
     };
-    let router = Router::start_with(ServerLimits::default(), limits).await;
+    let router = TestRouter::start_with(ServerLimits::default(), limits).await;
     let mut first = router.connect().await;
     first
         .write_all(b"GET /slow HTTP/1.1\r\nHost: app.example\r\n\r\n")
         .await
         .unwrap();
-    while router.grid.busy.load(std::sync::atomic::Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let answer = router.get("/", "").await;
+    wait_until("a dyno is busy", || {
+        router.grid.observed.busy.load(Ordering::SeqCst) > 0
+    })
+    .await;
+    let answer = router.get_raw("/", "").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    let line = router.last_line().await;
+    let line = router.first_line().await;
     assert!(
         line.starts_with("at=error code=H22 desc=\"Connection limit reached\""),
         "{line}"
@@ -144,7 +147,7 @@ async fn h22_more_requests_than_an_app_may_have_under_way_are_503() {
     first.set_zero_linger().unwrap();
     drop(first);
     router.line_with("code=H27").await;
-    assert!(router.get("/", "").await.starts_with("HTTP/1.1 200 "));
+    assert!(router.get_raw("/", "").await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]
@@ -157,10 +160,10 @@ async fn h25_a_response_head_that_is_too_large_is_502() {
 
 #[tokio::test]
 async fn h26_a_request_error_is_400_or_417_and_logged_for_the_app() {
-    let router = Router::start().await;
-    let answer = router.get("/a", "Expect: magic\r\n").await;
+    let router = TestRouter::start().await;
+    let answer = router.get_raw("/a", "Expect: magic\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 417 "), "{answer}");
-    let line = router.last_line().await;
+    let line = router.first_line().await;
     assert!(
         line.starts_with("at=error code=H26 desc=\"Request Error\""),
         "{line}"
@@ -169,12 +172,17 @@ async fn h26_a_request_error_is_400_or_417_and_logged_for_the_app() {
         line.contains("host=app.example") && line.contains("status=417"),
         "{line}"
     );
-    assert!(router.get("/a%00", "").await.starts_with("HTTP/1.1 400 "));
+    assert!(
+        router
+            .get_raw("/a%00", "")
+            .await
+            .starts_with("HTTP/1.1 400 ")
+    );
 }
 
 #[tokio::test]
 async fn h27_a_client_that_leaves_is_a_warning_with_499() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut stream = router.connect().await;
     stream
         .write_all(b"GET /slow HTTP/1.1\r\nHost: app.example\r\n\r\n")
@@ -182,7 +190,7 @@ async fn h27_a_client_that_leaves_is_a_warning_with_499() {
         .unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(stream);
-    let line = router.last_line().await;
+    let line = router.first_line().await;
     let start = "at=warning code=H27 desc=\"Client Request Interrupted\"";
     assert!(
         line.starts_with(start) && line.contains(" status=499 "),
@@ -192,18 +200,18 @@ async fn h27_a_client_that_leaves_is_a_warning_with_499() {
 
 #[tokio::test]
 async fn h28_a_client_that_stops_in_its_body_is_a_warning_with_499() {
-    let router = Router::start_with(ServerLimits::default(), quick()).await;
+    let router = TestRouter::start_with(ServerLimits::default(), quick()).await;
     let request = "POST /echo HTTP/1.1\r\nHost: app.example\r\nContent-Length: 10\r\n\r\nhalf";
     let answer = router.raw(request).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    let line = router.last_line().await;
+    let line = router.first_line().await;
     let start = "at=warning code=H28 desc=\"Client Connection Idle\"";
     assert!(
         line.starts_with(start) && line.contains(" status=499 "),
         "{line}"
     );
     assert!(
-        router.grid.seen.lock().unwrap().is_empty(),
+        router.grid.observed.requests.lock().unwrap().is_empty(),
         "no dyno had it"
     );
 }

@@ -4,21 +4,23 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::Router;
+use corundum_router_test_support::router::TestRouter;
 
 #[tokio::test]
 async fn a_failure_is_a_page_in_the_form_the_client_asks_for() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let html = router
-        .get("/none", "Accept: text/html,application/json;q=0.5\r\n")
+        .get_raw("/none", "Accept: text/html,application/json;q=0.5\r\n")
         .await;
     assert!(
         html.starts_with("HTTP/1.1 503 ") && html.contains("<code>H14</code>"),
         "{html}"
     );
-    let json = router.get("/crashed", "Accept: application/json\r\n").await;
+    let json = router
+        .get_raw("/crashed", "Accept: application/json\r\n")
+        .await;
     assert!(json.contains("\"code\":\"H10\""), "{json}");
-    let line = router.grid.lines.lock().unwrap().last().cloned().unwrap();
+    let line = router.grid.log().last().cloned().unwrap();
     assert!(
         line.starts_with("at=error code=H10 desc=\"App crashed\""),
         "{line}"
@@ -27,14 +29,14 @@ async fn a_failure_is_a_page_in_the_form_the_client_asks_for() {
 
 #[tokio::test]
 async fn a_dynos_malformed_response_is_h17() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     assert!(
         router
-            .get("/garbled", "")
+            .get_raw("/garbled", "")
             .await
             .starts_with("HTTP/1.1 503 ")
     );
-    let line = router.last_line().await;
+    let line = router.first_line().await;
     assert!(
         line.contains("code=H17") && line.contains("response="),
         "{line}"
@@ -43,18 +45,18 @@ async fn a_dynos_malformed_response_is_h17() {
 
 #[tokio::test]
 async fn a_broken_response_does_not_look_complete() {
-    let router = Router::start().await;
-    let answer = router.get("/broken", "").await;
+    let router = TestRouter::start().await;
+    let answer = router.get_raw("/broken", "").await;
     assert!(
         answer.contains("one") && !answer.ends_with("0\r\n\r\n"),
         "{answer}"
     );
-    assert!(router.last_line().await.contains("code=H18"));
+    assert!(router.first_line().await.contains("code=H18"));
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_is_h27() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut stream = router.connect().await;
     stream
         .write_all(b"GET /slow HTTP/1.1\r\nHost: app.example\r\n\r\n")
@@ -63,7 +65,7 @@ async fn a_client_that_goes_away_is_h27() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     stream.set_zero_linger().unwrap();
     drop(stream);
-    let line = router.last_line().await;
+    let line = router.first_line().await;
     assert!(
         line.starts_with("at=warning code=H27") && line.contains("status=499"),
         "{line}"

@@ -1,10 +1,10 @@
 //! Which headers pass, which are added.
 
-use crate::support::Router;
+use corundum_router_test_support::router::TestRouter;
 
 #[tokio::test]
 async fn hop_by_hop_headers_pass_in_neither_direction() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let headers = "Connection: close, x-secret, host\r\nX-Secret: 1\r\nKeep-Alive: 1\r\nTE: trailers\r\nX-Kept: 1\r\n";
     let request = format!("GET /head HTTP/1.1\r\nHost: app.example\r\n{headers}\r\n");
     let answer = router.raw(&request).await;
@@ -25,9 +25,9 @@ async fn hop_by_hop_headers_pass_in_neither_direction() {
 
 #[tokio::test]
 async fn forwarding_headers_are_appended_or_set() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let headers = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n";
-    let answer = router.get("/head", headers).await;
+    let answer = router.get_raw("/head", headers).await;
     assert!(
         answer.contains("HTTP_X_FORWARDED_FOR\x001.2.3.4, 127.0.0.1\0"),
         "{answer}"
@@ -42,9 +42,11 @@ async fn forwarding_headers_are_appended_or_set() {
 
 #[tokio::test]
 async fn an_unsafe_request_id_is_replaced() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     for bad in ["a b", &"x".repeat(201), "a\"b"] {
-        let answer = router.get("/", &format!("X-Request-Id: {bad}\r\n")).await;
+        let answer = router
+            .get_raw("/", &format!("X-Request-Id: {bad}\r\n"))
+            .await;
         let id = answer
             .split("x-request-id: ")
             .nth(1)
@@ -58,7 +60,7 @@ async fn an_unsafe_request_id_is_replaced() {
 
 #[tokio::test]
 async fn a_request_that_names_its_host_twice_shows_the_app_the_one_it_was_routed_by() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let answer = router
         .raw("GET http://user@app.example/head HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n")
         .await;

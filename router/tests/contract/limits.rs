@@ -5,12 +5,12 @@ use std::time::Duration;
 use corundum_router::limits::Limits;
 use corundum_router::server::ServerLimits;
 
-use crate::support::Router;
-use crate::support::grid::FakeGrid;
+use corundum_router_test_support::grid::AppSettings;
+use corundum_router_test_support::router::TestRouter;
 
 #[tokio::test]
 async fn what_no_dyno_should_see_has_its_own_status() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let long = "x".repeat(9000);
     for (request, status) in [
         (
@@ -52,9 +52,14 @@ async fn what_no_dyno_should_see_has_its_own_status() {
 
 #[tokio::test]
 async fn many_headers_are_431() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let headers: String = (0..150).map(|index| format!("X-{index}: 1\r\n")).collect();
-    assert!(router.get("/", &headers).await.starts_with("HTTP/1.1 431 "));
+    assert!(
+        router
+            .get_raw("/", &headers)
+            .await
+            .starts_with("HTTP/1.1 431 ")
+    );
 }
 
 #[tokio::test]
@@ -63,7 +68,7 @@ async fn a_slow_head_is_timed_out() {
         head: Duration::from_millis(200),
         ..ServerLimits::default()
     };
-    let router = Router::start_with(limits, Limits::default()).await;
+    let router = TestRouter::start_with(limits, Limits::default()).await;
     // The connection closes by itself, or this fails after five seconds.
     let answer = router.raw("GET / HTTP/1.1\r\nHost: app").await;
     assert!(
@@ -80,7 +85,7 @@ async fn a_client_that_says_nothing_or_no_more_loses_its_connection() {
         park: Duration::from_millis(30),
         ..ServerLimits::default()
     };
-    let router = Router::start_with(limits, Limits::default()).await;
+    let router = TestRouter::start_with(limits, Limits::default()).await;
     let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let once = "GET / HTTP/1.1\r\nHost: app.example\r\n\r\n";
     for start in ["", "PRI * HTTP", http2, once] {
@@ -91,11 +96,12 @@ async fn a_client_that_says_nothing_or_no_more_loses_its_connection() {
 
 #[tokio::test]
 async fn a_body_over_the_apps_quota_is_413_whether_its_length_is_known_or_not() {
-    let grid = FakeGrid {
+    let settings = AppSettings {
         max_body: Some(10),
-        ..FakeGrid::default()
+        ..AppSettings::default()
     };
-    let router = Router::start_on(grid, ServerLimits::default(), Limits::default()).await;
+    let router =
+        TestRouter::start_with_settings(settings, ServerLimits::default(), Limits::default()).await;
     let chunk = "b\r\n12345678901\r\n0\r\n\r\n";
     for (headers, body) in [
         ("Content-Length: 11\r\n", "12345678901"),
@@ -107,20 +113,20 @@ async fn a_body_over_the_apps_quota_is_413_whether_its_length_is_known_or_not() 
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     }
     assert!(router.line_with("code=H26").await.contains("status=413"));
-    assert!(router.grid.seen.lock().unwrap().is_empty());
+    assert!(router.grid.observed.requests.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_body_of_unknown_length_is_cut_off_at_the_quota_while_a_dyno_reads_it() {
-    let grid = FakeGrid {
+    let settings = AppSettings {
         max_body: Some(100_000),
-        ..FakeGrid::default()
+        ..AppSettings::default()
     };
     let limits = Limits {
         request_buffer: 1000,
         ..Limits::default()
     };
-    let router = Router::start_on(grid, ServerLimits::default(), limits).await;
+    let router = TestRouter::start_with_settings(settings, ServerLimits::default(), limits).await;
     let chunk = format!("2710\r\n{}\r\n", "x".repeat(10_000)).repeat(11);
     let answer = router
         .raw(format!("POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"))

@@ -26,5 +26,3 @@ mod limits;
 mod messages;
 mod slow;
 mod stopping;
-#[path = "../support/mod.rs"]
-mod support;

@@ -1,15 +1,15 @@
 //! Bodies, methods and connections.
 
-use crate::support::Router;
+use corundum_router_test_support::router::{TestRouter, read_to_close};
 
 #[tokio::test]
 async fn a_request_is_answered_and_logged() {
-    let router = Router::start().await;
-    let answer = router.get("/a?b=c", "X-Request-Id: mine\r\n").await;
+    let router = TestRouter::start().await;
+    let answer = router.get_raw("/a?b=c", "X-Request-Id: mine\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
     assert!(answer.contains("x-request-id: mine\r\n"), "{answer}");
-    let line = router.last_line().await;
+    let line = router.first_line().await;
     assert!(
         line.starts_with("at=info method=GET path=\"/a?b=c\" host=app.example request_id=mine"),
         "{line}"
@@ -23,11 +23,11 @@ async fn a_request_is_answered_and_logged() {
 
 #[tokio::test]
 async fn bodies_are_streamed_both_ways() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let chunked = "POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n";
     assert!(router.raw(chunked).await.ends_with("\r\n\r\nhello!"));
-    let answer = router.get("/stream", "").await;
+    let answer = router.get_raw("/stream", "").await;
     assert!(
         answer.contains("3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"),
         "{answer}"
@@ -36,7 +36,7 @@ async fn bodies_are_streamed_both_ways() {
 
 #[tokio::test]
 async fn head_has_no_body() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let answer = router
         .raw("HEAD / HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\r\n")
         .await;
@@ -48,7 +48,7 @@ async fn head_has_no_body() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let one = "POST /echo HTTP/1.1\r\nHost: app.example\r\nContent-Length: 1\r\n\r\n1";
     let two = "POST /echo HTTP/1.1\r\nHost: app.example\r\nContent-Length: 1\r\nConnection: close\r\n\r\n2";
     let answer = router.raw(&format!("{one}{two}")).await;
@@ -62,9 +62,9 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn responses_of_204_and_304_have_no_body_and_no_length() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     for path in ["/204", "/304"] {
-        let answer = router.get(path, "").await;
+        let answer = router.get_raw(path, "").await;
         assert!(answer.ends_with("\r\n\r\n"), "{answer}");
         assert!(!answer.contains("transfer-encoding"), "{answer}");
         assert!(!answer.contains("content-length: 14"), "{answer}");
@@ -73,7 +73,7 @@ async fn responses_of_204_and_304_have_no_body_and_no_length() {
 
 #[tokio::test]
 async fn http_1_0_gets_no_chunks_and_a_closed_connection() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let request = "GET /stream HTTP/1.0\r\nHost: app.example\r\n\r\n";
     let answer = router.raw(request).await;
     assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
@@ -83,17 +83,20 @@ async fn http_1_0_gets_no_chunks_and_a_closed_connection() {
 
 #[tokio::test]
 async fn trailers_end_at_the_router() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let request = "POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5\r\nhello\r\n0\r\nX: trailer\r\n\r\n";
     let answer = router.raw(request).await;
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
-    assert_eq!(*router.grid.seen.lock().unwrap(), ["POST /echo|hello|"]);
+    assert_eq!(
+        *router.grid.observed.requests.lock().unwrap(),
+        ["POST /echo|hello|"]
+    );
 }
 
 #[tokio::test]
 async fn a_body_in_chunks_has_its_length_told_to_the_app() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let request = "POST /head HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5\r\nhello\r\n0\r\n\r\n";
     assert!(router.raw(request).await.contains("CONTENT_LENGTH\x005\0"));
@@ -102,7 +105,7 @@ async fn a_body_in_chunks_has_its_length_told_to_the_app() {
 #[tokio::test]
 async fn an_expectation_is_met_before_the_body_comes() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut stream = router.connect().await;
     let head = "POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -110,7 +113,7 @@ async fn an_expectation_is_met_before_the_body_comes() {
     stream.read_exact(&mut interim).await.unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(b"hello").await.unwrap();
-    let answer = crate::support::until_closed(&mut stream).await;
+    let answer = read_to_close(&mut stream).await;
     assert!(
         answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"),
         "{answer}"
@@ -120,7 +123,7 @@ async fn an_expectation_is_met_before_the_body_comes() {
 #[tokio::test]
 async fn an_answer_before_the_end_of_a_body_reaches_its_client() {
     use tokio::io::AsyncWriteExt;
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut stream = router.connect().await;
     let head = "POST /early HTTP/1.1\r\nHost: app.example\r\nContent-Length: 100000000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -128,13 +131,13 @@ async fn an_answer_before_the_end_of_a_body_reaches_its_client() {
     for _ in 0..3 {
         let _ = stream.write_all(&vec![b'x'; 1 << 20]).await;
     }
-    let answer = crate::support::until_closed(&mut stream).await;
+    let answer = read_to_close(&mut stream).await;
     assert!(answer.ends_with("\r\n\r\nearly"), "{answer}");
 }
 
 #[tokio::test]
 async fn a_websocket_is_refused_with_501_and_the_log_says_so() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let upgrade = "GET /chat HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let answer = router.raw(upgrade).await;

@@ -7,12 +7,12 @@ use corundum_router::server::ServerLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Router, until_closed};
+use corundum_router_test_support::router::{TestRouter, read_to_close};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: app.example\r\n\r\n";
 
 /// A connection over which a request has been answered.
-async fn used(router: &Router) -> TcpStream {
+async fn used(router: &TestRouter) -> TcpStream {
     let mut stream = router.connect().await;
     stream.write_all(REQUEST).await.unwrap();
     let mut answer = Vec::new();
@@ -26,7 +26,7 @@ async fn used(router: &Router) -> TcpStream {
 
 #[tokio::test]
 async fn a_stopped_router_answers_those_who_are_about_to_ask_and_tells_them_that_it_was_the_last() {
-    let mut router = Router::start().await;
+    let mut router = TestRouter::start().await;
     let (mut old, mut new) = (used(&router).await, router.connect().await);
     // Its place among the accepted is its own, whether it has said something or not.
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -34,7 +34,7 @@ async fn a_stopped_router_answers_those_who_are_about_to_ask_and_tells_them_that
     tokio::time::sleep(Duration::from_millis(100)).await;
     for stream in [&mut old, &mut new] {
         stream.write_all(REQUEST).await.unwrap();
-        let answer = until_closed(stream).await;
+        let answer = read_to_close(stream).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
         assert!(answer.ends_with("hello"), "{answer}");
@@ -49,12 +49,12 @@ async fn a_stopped_router_closes_connections_that_ask_for_nothing_more() {
         park: Duration::from_millis(50),
         ..ServerLimits::default()
     };
-    let mut router = Router::start_with(server, Limits::default()).await;
+    let mut router = TestRouter::start_with(server, Limits::default()).await;
     let (mut old, mut new) = (used(&router).await, router.connect().await);
     let mut parked = used(&router).await;
     tokio::time::sleep(Duration::from_millis(150)).await;
     router.stop();
     for stream in [&mut old, &mut new, &mut parked] {
-        assert_eq!(until_closed(stream).await, "");
+        assert_eq!(read_to_close(stream).await, "");
     }
 }

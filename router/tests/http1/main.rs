@@ -9,8 +9,6 @@
 mod case;
 mod cases;
 mod peers;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,8 +18,9 @@ use corundum_router::server::ServerLimits;
 use tokio::io::AsyncWriteExt;
 
 use case::{Case, End, Then};
-use support::http1::{Reader, To};
-use support::{Router, assert_all_hold};
+use corundum_router_test_support::corpus::assert_all_hold;
+use corundum_router_test_support::http1::{AnswerTo, ResponseReader};
+use corundum_router_test_support::router::TestRouter;
 
 /// So many there are at least: a corpus that is not run must not pass for one that holds.
 const LEAST: usize = 300;
@@ -60,10 +59,10 @@ async fn run(case: &Case) -> Result<(), String> {
 
 async fn run_in_pieces(case: &Case, piece: usize) -> Result<(), String> {
     // A router of its own, whose app sees nothing else.
-    let router = Router::start_with(ServerLimits::default(), Limits::default()).await;
+    let router = TestRouter::start_with(ServerLimits::default(), Limits::default()).await;
     let stream = router.connect().await;
     stream.set_nodelay(true).unwrap();
-    let mut reader = Reader::new(stream, Duration::from_secs(5));
+    let mut reader = ResponseReader::new(stream, Duration::from_secs(5));
     for bytes in case.send.chunks(piece.min(case.send.len())) {
         // The router may have answered and closed before all is sent.
         if reader.stream().write_all(bytes).await.is_err() {
@@ -81,7 +80,11 @@ async fn run_in_pieces(case: &Case, piece: usize) -> Result<(), String> {
             .saw
             .get(index)
             .is_some_and(|saw| saw.starts_with("HEAD"));
-        let to = if is_head { To::Head } else { To::Other };
+        let to = if is_head {
+            AnswerTo::Head
+        } else {
+            AnswerTo::Other
+        };
         let response = reader.next(to).await;
         let response = response.map_err(|instead| format!("response {index}: {instead:?}"))?;
         if !statuses.contains(&response.status) {
@@ -100,7 +103,7 @@ async fn run_in_pieces(case: &Case, piece: usize) -> Result<(), String> {
         End::Kept => {
             let probe = "GET /probe HTTP/1.1\r\nHost: app.example\r\n\r\n";
             let _ = reader.stream().write_all(probe.as_bytes()).await;
-            let response = reader.next(To::Other).await;
+            let response = reader.next(AnswerTo::Other).await;
             let response = response.map_err(|instead| format!("not kept: {instead:?}"))?;
             if response.status != 200 {
                 return Err(format!("the next request got {response:?}"));
@@ -108,7 +111,7 @@ async fn run_in_pieces(case: &Case, piece: usize) -> Result<(), String> {
             saw.push("GET /probe||".to_owned());
         }
     }
-    let seen = router.grid.seen.lock().unwrap().clone();
+    let seen = router.grid.observed.requests.lock().unwrap().clone();
     if seen == saw {
         Ok(())
     } else {

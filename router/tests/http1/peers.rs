@@ -22,8 +22,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::case::{Case, End, Then};
 use crate::cases;
-use crate::support::http1::{Instead, Reader, To};
-use crate::support::process::{Process, free_address, is_installed};
+use corundum_router_test_support::http1::{AnswerTo, NoResponse, ResponseReader};
+use corundum_test_support::ports::free_address;
+use corundum_test_support::process::{ChildProcess, is_installed};
 
 /// How long a peer may think. One that waits for more bytes than there are says nothing for ever.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -32,15 +33,8 @@ const NAMES: [&str; 3] = ["nginx", "haproxy", "apache"];
 
 #[tokio::test]
 async fn where_two_other_servers_see_a_case_in_another_way_there_is_a_reason() {
-    let programs = [
-        ("/usr/sbin/nginx", "nginx"),
-        ("/usr/sbin/haproxy", "haproxy"),
-        ("/usr/sbin/apache2", "apache2"),
-    ];
-    if !programs
-        .iter()
-        .all(|(program, package)| is_installed(program, package))
-    {
+    let programs = ["/usr/sbin/nginx", "/usr/sbin/haproxy", "/usr/sbin/apache2"];
+    if !is_installed(&programs, "nginx haproxy apache2") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -117,7 +111,7 @@ async fn outcomes(cases: &[Case], address: SocketAddr) -> Vec<String> {
 
 async fn outcome(case: &Case, address: SocketAddr) -> String {
     let stream = TcpStream::connect(address).await.unwrap();
-    let mut reader = Reader::new(stream, PATIENCE);
+    let mut reader = ResponseReader::new(stream, PATIENCE);
     let _ = reader.stream().write_all(&case.send).await;
     if case.then == Then::HalfCloses {
         let _ = reader.stream().shutdown().await;
@@ -131,17 +125,21 @@ async fn outcome(case: &Case, address: SocketAddr) -> String {
             .get(index)
             .is_some_and(|saw| saw.starts_with("HEAD"));
         match reader
-            .next(if is_head { To::Head } else { To::Other })
+            .next(if is_head {
+                AnswerTo::Head
+            } else {
+                AnswerTo::Other
+            })
             .await
         {
             Ok(response) => letters.push(letter(response.status)),
-            Err(Instead::Closed | Instead::Garbage) => {
+            Err(NoResponse::Closed | NoResponse::Garbage) => {
                 if index < case.statuses.len() {
                     letters.push('r');
                 }
                 break;
             }
-            Err(Instead::Silence) => {
+            Err(NoResponse::Silence) => {
                 if index < case.statuses.len() {
                     letters.push('?');
                 }
@@ -170,7 +168,7 @@ async fn origin() -> SocketAddr {
     address
 }
 
-fn nginx(folder: &Path, origin: SocketAddr) -> (Process, SocketAddr) {
+fn nginx(folder: &Path, origin: SocketAddr) -> (ChildProcess, SocketAddr) {
     let address = free_address();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -191,10 +189,10 @@ fn nginx(folder: &Path, origin: SocketAddr) -> (Process, SocketAddr) {
         .arg(&folder)
         .args(["-c", "nginx.conf", "-e"])
         .arg(log);
-    (Process::start(&mut command, address), address)
+    (ChildProcess::spawn_server(&mut command, address), address)
 }
 
-fn haproxy(folder: &Path, origin: SocketAddr) -> (Process, SocketAddr) {
+fn haproxy(folder: &Path, origin: SocketAddr) -> (ChildProcess, SocketAddr) {
     let address = free_address();
     let config = format!(
         "global\n maxconn 500\ndefaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 1s\n\
@@ -204,10 +202,10 @@ fn haproxy(folder: &Path, origin: SocketAddr) -> (Process, SocketAddr) {
     fs::write(&file, config).unwrap();
     let mut command = Command::new("/usr/sbin/haproxy");
     command.args(["-q", "-db", "-f"]).arg(file);
-    (Process::start(&mut command, address), address)
+    (ChildProcess::spawn_server(&mut command, address), address)
 }
 
-fn apache(folder: &Path, origin: SocketAddr) -> (Process, SocketAddr) {
+fn apache(folder: &Path, origin: SocketAddr) -> (ChildProcess, SocketAddr) {
     let address = free_address();
     let modules: String = ["mpm_event", "authz_core", "proxy", "proxy_http"]
         .iter()
@@ -224,5 +222,5 @@ fn apache(folder: &Path, origin: SocketAddr) -> (Process, SocketAddr) {
     fs::write(&file, config).unwrap();
     let mut command = Command::new("/usr/sbin/apache2");
     command.args(["-DFOREGROUND", "-f"]).arg(file);
-    (Process::start(&mut command, address), address)
+    (ChildProcess::spawn_server(&mut command, address), address)
 }

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::frame::{ACK, Frame, PREFACE, SETTINGS, frame};
-use crate::support::Router;
+use corundum_router_test_support::router::TestRouter;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -19,7 +19,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn connect(router: &Router) -> Self {
+    pub(crate) async fn connect(router: &TestRouter) -> Self {
         let mut client = Self {
             stream: router.connect().await,
             buffer: Vec::new(),

@@ -8,7 +8,7 @@ use corundum_router::server::ServerLimits;
 use crate::case::{CALM, NO_ERROR, PROTOCOL, REFUSED};
 use crate::client::Client;
 use crate::frame::*;
-use crate::support::Router;
+use corundum_router_test_support::router::TestRouter;
 
 /// Sends a flood until the server has had enough; the code of its GOAWAY.
 async fn drowned(client: &mut Client, flood: impl Fn(u32) -> Vec<u8>, most: u32) -> u32 {
@@ -25,7 +25,7 @@ async fn drowned(client: &mut Client, flood: impl Fn(u32) -> Vec<u8>, most: u32)
 
 #[tokio::test]
 async fn the_servers_settings_say_what_it_bears() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let client = Client::connect(&router).await;
     let setting = |wanted| {
         client
@@ -46,7 +46,7 @@ async fn the_servers_settings_say_what_it_bears() {
 #[tokio::test]
 async fn requests_that_are_taken_back_at_once_end_the_connection() {
     // CVE-2023-44487.
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     let begin = |number: u32| [get_of(number * 2 + 1, "/slow"), reset(number * 2 + 1, 8)].concat();
     // All at once, so that none is begun before it is taken back.
@@ -57,7 +57,7 @@ async fn requests_that_are_taken_back_at_once_end_the_connection() {
 #[tokio::test]
 async fn resets_that_the_server_is_made_to_send_end_the_connection() {
     // CVE-2025-8671: the client's mistakes make the server reset its streams, which counts as well.
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     let spoil = |number: u32| {
         let stream = number * 2 + 1;
@@ -70,7 +70,7 @@ async fn resets_that_the_server_is_made_to_send_end_the_connection() {
 #[tokio::test]
 async fn headers_that_go_on_and_on_end_the_connection() {
     // CVE-2024-27316 and its kin: CONTINUATION without END_HEADERS.
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     client
         .send(&frame(HEADERS, END_STREAM, 1, &block(&pseudo("GET", "/"))))
@@ -82,7 +82,7 @@ async fn headers_that_go_on_and_on_end_the_connection() {
 
 #[tokio::test]
 async fn empty_continuations_end_the_connection() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     client
         .send(&frame(HEADERS, END_STREAM, 1, &block(&pseudo("GET", "/"))))
@@ -94,7 +94,7 @@ async fn empty_continuations_end_the_connection() {
 
 #[tokio::test]
 async fn headers_larger_than_announced_are_431_or_end_the_stream() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     let fields = block(&[("x", &"a".repeat(8000))]);
     client
@@ -112,13 +112,13 @@ async fn headers_larger_than_announced_are_431_or_end_the_stream() {
         answer.kind != HEADERS || answer.status() == 431,
         "{answer:?}"
     );
-    assert!(router.grid.seen.lock().unwrap().is_empty());
+    assert!(router.grid.observed.requests.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_small_block_that_unpacks_to_much_is_431_or_ends_the_stream() {
     // One large field is remembered, then named by a byte each time.
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     let mut bomb = block(&pseudo("GET", "/"));
     // A value of 127 + 1 + 30 × 128 bytes, which fits a table of 4,096.
@@ -136,12 +136,12 @@ async fn a_small_block_that_unpacks_to_much_is_431_or_ends_the_stream() {
         answer.kind != HEADERS || answer.status() == 431,
         "{answer:?}"
     );
-    assert!(router.grid.seen.lock().unwrap().is_empty());
+    assert!(router.grid.observed.requests.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn empty_data_frames_are_no_endless_body() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     client.send(&post(1)).await;
     let some = data(1, 0, b"").repeat(1000);
@@ -165,7 +165,7 @@ async fn empty_data_frames_are_no_endless_body() {
 /// answers.
 #[tokio::test]
 async fn answers_that_nobody_reads_are_not_kept() {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     for flood in [
         frame(PING, 0, 0, &[7; 8]),
         setting(3, 10),
@@ -186,7 +186,7 @@ async fn answers_that_nobody_reads_are_not_kept() {
         assert!(grown < 32 << 10, "{grown} KiB for {sent} bytes of floods");
     }
     // And others are served meanwhile.
-    assert!(router.get("/", "").await.starts_with("HTTP/1.1 200 "));
+    assert!(router.get_raw("/", "").await.starts_with("HTTP/1.1 200 "));
 }
 
 fn resident() -> usize {
@@ -200,7 +200,7 @@ fn resident() -> usize {
 
 #[tokio::test]
 async fn a_stopped_router_says_goaway_and_ends_what_is_under_way() {
-    let mut router = Router::start().await;
+    let mut router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     client.send(&get_of(1, "/stream")).await;
     client.until(|frame| frame.kind == HEADERS).await.unwrap();
@@ -225,7 +225,7 @@ async fn a_response_waits_for_its_window_and_a_client_that_never_opens_it_is_cut
         client_idle: Duration::from_millis(200),
         ..Limits::default()
     };
-    let router = Router::start_with(ServerLimits::default(), limits).await;
+    let router = TestRouter::start_with(ServerLimits::default(), limits).await;
     let mut client = Client::connect(&router).await;
     client.send(&get_of(1, "/large")).await;
     router.line_with("code=H28").await;
@@ -238,7 +238,7 @@ async fn an_idle_connection_is_closed_with_goaway() {
         idle: Duration::from_millis(100),
         ..ServerLimits::default()
     };
-    let router = Router::start_with(limits, Limits::default()).await;
+    let router = TestRouter::start_with(limits, Limits::default()).await;
     let mut client = Client::connect(&router).await;
     let goaway = client.until(|frame| frame.kind == GOAWAY).await.unwrap();
     assert_eq!(goaway.code(), NO_ERROR);
@@ -251,7 +251,7 @@ async fn more_streams_than_allowed_are_refused_and_others_served_when_some_have_
         streams: 3,
         ..ServerLimits::default()
     };
-    let router = Router::start_with(limits, Limits::default()).await;
+    let router = TestRouter::start_with(limits, Limits::default()).await;
     let mut client = Client::connect(&router).await;
     let four: Vec<u8> = [1, 3, 5, 7].into_iter().flat_map(post).collect();
     client.send(&four).await;
@@ -271,7 +271,7 @@ async fn more_streams_than_allowed_are_refused_and_others_served_when_some_have_
 #[tokio::test]
 async fn a_window_may_fall_below_nothing_and_grow_again() {
     // RFC 9113 section 6.9.2.
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     let body = |frame: &Frame| frame.kind == DATA && !frame.payload.is_empty();
     client.send(&[setting(4, 3), get(1)].concat()).await;

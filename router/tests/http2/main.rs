@@ -8,15 +8,14 @@ mod cases;
 mod client;
 mod floods;
 mod frame;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::collections::HashSet;
 
 use case::{Case, Outcome};
 use client::Client;
+use corundum_router_test_support::corpus::assert_all_hold;
+use corundum_router_test_support::router::TestRouter;
 use frame::{END_STREAM, GOAWAY, HEADERS, RST_STREAM};
-use support::{Router, assert_all_hold};
 
 /// So many there are at least: a corpus that is not run must not pass for one that holds.
 const LEAST: usize = 150;
@@ -39,7 +38,7 @@ fn named(case: &Case) -> String {
 }
 
 async fn run(case: &Case) -> Result<(), String> {
-    let router = Router::start().await;
+    let router = TestRouter::start().await;
     let mut client = Client::connect(&router).await;
     client.send(&case.send).await;
     match &case.outcome {
@@ -64,7 +63,7 @@ async fn run(case: &Case) -> Result<(), String> {
                     || (frame.kind == HEADERS && frame.stream == 1 && frame.status() == 400)
             };
             let error = client.until(broken).await?;
-            let seen = router.grid.seen.lock().unwrap().clone();
+            let seen = router.grid.observed.requests.lock().unwrap().clone();
             if seen.iter().any(|seen| !seen.starts_with("POST /e")) {
                 return Err(format!("the app saw {seen:?}"));
             }

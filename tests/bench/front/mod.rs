@@ -6,11 +6,11 @@ use std::path::Path;
 
 use proxies::{Kind, Proxy};
 
-use crate::harness::Node;
 use crate::machine::{cpu_time, median, on_core};
 use crate::peers::{Kind as Server, Peer};
 use crate::table::{Better, Row};
 use crate::{LOAD, SERVERS};
+use corundum_test_support::node::TestNode;
 
 const PAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bench/apps/pages");
 const HOST: &str = "pages.localhost";
@@ -26,7 +26,7 @@ const FILES: [(&str, &str); 2] = [
 ];
 
 /// Requests a second that a core serves without a dyno, in turns with the peers.
-pub(crate) fn rows(node: &Node, rounds: usize) -> Vec<Row> {
+pub(crate) fn rows(node: &TestNode, rounds: usize) -> Vec<Row> {
     let app = node.create("pages");
     app.copy(PAGES);
     for (path, kibibytes) in [("public/file-1k.txt", 1), ("public/file-64k.txt", 64)] {
@@ -82,7 +82,7 @@ fn row(what: &'static str, corundum: f64, peer: Option<(&'static str, f64)>) -> 
 }
 
 /// The medians of the node and of each peer.
-fn turns(node: &Node, peers: &[(Kind, Proxy)], path: &str, rounds: usize) -> Vec<f64> {
+fn turns(node: &TestNode, peers: &[(Kind, Proxy)], path: &str, rounds: usize) -> Vec<f64> {
     let mut figures = vec![Vec::new(); peers.len() + 1];
     for _ in 0..rounds {
         figures[0].push(served(node.id(), node.http(), path));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::http::Client;
+use corundum_test_support::http1::RepeatingClient;
 
 /// A running proxy with a directory of its own.
 pub(super) struct Proxy {
@@ -58,7 +58,8 @@ impl Proxy {
         };
         let start = Instant::now();
         loop {
-            let answer = Client::connect(port, "localhost").and_then(|mut client| client.get());
+            let answer =
+                RepeatingClient::connect(port, "localhost", "").and_then(|mut client| client.get());
             if answer.is_ok_and(|answer| answer.status == 200) {
                 return proxy;
             }

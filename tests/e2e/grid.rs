@@ -4,15 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Node, Repository, Stop};
-
-fn push(node: &Node, name: &str, code: &str) -> Repository {
-    let app = node.create(name);
-    app.write("config.ru", code);
-    let push = app.push("main");
-    assert!(push.success, "{}", push.text);
-    app
-}
+use corundum_test_support::node::{StopOnDrop, TestNode};
+use corundum_test_support::wait::{poll, wait_until};
 
 /// The value of a sample on a page of metrics.
 fn sample(page: &str, name: &str) -> f64 {
@@ -27,19 +20,17 @@ fn sample(page: &str, name: &str) -> f64 {
 
 #[test]
 fn what_an_app_does_is_seen_in_metrics_info_and_ps() {
-    let node = Node::start();
+    let node = TestNode::start();
     let code = "run ->(e) { e['PATH_INFO'] == '/exit' ? exit!(3) : [200, {}, ['hello']] }\n";
-    push(&node, "counted", code);
+    node.deploy("counted", code);
     for _ in 0..5 {
         assert_eq!(node.get("counted", "/").0, 200);
     }
     assert_eq!(node.get("counted", "/exit").0, 503);
     // The answer comes before its dyno has gone, whose name the next one is to have.
-    let gone = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
+    wait_until("the dyno has ended", Duration::from_secs(10), || {
         sample(&node.admin("/metrics").1, "corundum_live_dynos") == 0.0
     });
-    assert!(gone);
     assert_eq!(node.get("counted", "/").0, 200);
     assert_eq!(node.get("nobody", "/").0, 404);
 
@@ -92,15 +83,15 @@ fn what_an_app_does_is_seen_in_metrics_info_and_ps() {
 }
 
 /// Keeps a request of `line` waiting for its dyno's answer.
-fn occupy(node: &Node, app: &str, line: &str, count: usize) -> Vec<TcpStream> {
+fn occupy(node: &TestNode, app: &str, line: &str, count: usize) -> Vec<TcpStream> {
     (0..count).map(|_| node.open(app, line, "")).collect()
 }
 
 #[test]
 fn the_operator_is_answered_while_the_router_drowns() {
-    let node = Node::start_with_files(700, &["--build-ruby", "false"]);
+    let node = TestNode::start_with_open_files(700, &["--build-ruby", "false"]);
     let code = "run ->(e) { loop {} if e['PATH_INFO'] == '/loop'; [200, {}, ['x']] }\n";
-    push(&node, "drowned", code);
+    node.deploy("drowned", code);
     // Every connection that the router has is taken, each dyno computes for ever, and more clients wait.
     let looping = occupy(&node, "drowned", "GET /loop", 40);
     let mut idle: Vec<TcpStream> = Vec::new();
@@ -152,9 +143,9 @@ fn the_operator_is_answered_while_the_router_drowns() {
 
 #[test]
 fn an_app_that_only_crashes_costs_the_node_little_and_is_served_as_soon_as_it_works() {
-    let node = Node::start();
-    push(&node, "broken", "run ->(e) { exit!(1) }\n");
-    push(&node, "whole", "run ->(e) { [200, {}, ['calm']] }\n");
+    let node = TestNode::start();
+    node.deploy("broken", "run ->(e) { exit!(1) }\n");
+    node.deploy("whole", "run ->(e) { [200, {}, ['calm']] }\n");
     for _ in 0..10 {
         assert!(node.get("broken", "/").1.contains("H13"));
     }
@@ -166,7 +157,7 @@ fn an_app_that_only_crashes_costs_the_node_little_and_is_served_as_soon_as_it_wo
     let (_, page) = node.admin("/metrics");
     assert_eq!(sample(&page, "corundum_circuit_open{app=\"broken\"}"), 1.0);
 
-    let cpu = |node: &Node| sample(&node.admin("/metrics").1, "process_cpu_seconds_total");
+    let cpu = |node: &TestNode| sample(&node.admin("/metrics").1, "process_cpu_seconds_total");
     let (began, before, mut requests) = (Instant::now(), cpu(&node), 0);
     while began.elapsed() < Duration::from_secs(3) {
         requests += 1;
@@ -192,12 +183,8 @@ fn an_app_that_only_crashes_costs_the_node_little_and_is_served_as_soon_as_it_wo
 
 #[test]
 fn an_app_is_scaled_up_while_its_requests_wait() {
-    let mut node = Node::start();
-    push(
-        &node,
-        "waited",
-        "run ->(e) { sleep 0.1; [200, {}, ['x']] }\n",
-    );
+    let mut node = TestNode::start();
+    node.deploy("waited", "run ->(e) { sleep 0.1; [200, {}, ['x']] }\n");
     assert!(node.cli(&["ps:scale", "web=1", "-a", "waited"]).success);
     let wrong = node.cli(&[
         "ps:autoscale",
@@ -234,7 +221,7 @@ fn an_app_is_scaled_up_while_its_requests_wait() {
     );
     // What was set outlives the node.
     node.kill_and_restart();
-    let formation = |node: &Node| {
+    let formation = |node: &TestNode| {
         sample(
             &node.admin("/metrics").1,
             "corundum_formation{app=\"waited\"}",
@@ -250,13 +237,10 @@ fn an_app_is_scaled_up_while_its_requests_wait() {
                 }
             });
         }
-        let _stop = Stop(&stop);
-        for _ in 0..600 {
-            if formation(&node) > 3.0 {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let _stop = StopOnDrop(&stop);
+        poll(Duration::from_secs(60), || {
+            (formation(&node) > 3.0).then_some(())
+        });
     });
     assert!(formation(&node) > 3.0);
     let log = node.cli(&["logs", "-a", "waited", "-n", "1500"]).text;
