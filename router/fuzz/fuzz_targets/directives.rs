@@ -6,11 +6,12 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use corundum_router::cache::freshness::Freshness;
 use corundum_router::cache::policy::governing;
-use corundum_router::cache::{conditional, storable, vary};
+use corundum_router::cache::{storable, vary};
+use corundum_router::semantics::preconditions::{self, DateStrength, Validators};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 13] = [
     "cache-control",
     "cdn-cache-control",
     "surrogate-control",
@@ -21,6 +22,9 @@ const NAMES: [&str; 10] = [
     "etag",
     "if-none-match",
     "if-modified-since",
+    "if-match",
+    "if-unmodified-since",
+    "if-range",
 ];
 
 fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, u16, u32)| {
@@ -42,6 +46,11 @@ fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, u16, u32)| {
     if let Ok(status) = StatusCode::from_u16(status) {
         let _ = storable::judge(&headers, status, &headers);
     }
-    conditional::not_modified(&headers, &headers, None);
-    conditional::if_range(&headers, &headers, None);
+    let validators = || Validators {
+        etag: headers.get("etag"),
+        last_modified: None,
+        date: DateStrength::Received(headers.get("date")),
+    };
+    preconditions::evaluate(&headers, validators);
+    preconditions::if_range_holds(&headers, validators);
 });

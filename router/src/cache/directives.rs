@@ -3,6 +3,8 @@
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, HeaderName};
 
+use crate::semantics::list::Members;
+
 /// The largest number of seconds that is told apart: larger ones count as this (RFC 9111 section 1.2.2).
 pub const MAX_SECONDS: u64 = 1 << 31;
 
@@ -129,63 +131,6 @@ impl RequestDirectives {
             }
         }
         found
-    }
-}
-
-/// The members of a comma-separated list of `name` or `name=value`; a value may be quoted.
-pub(crate) struct Members<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Members<'a> {
-    pub(crate) fn new(line: &'a [u8]) -> Self {
-        Self { rest: line }
-    }
-}
-
-impl<'a> Iterator for Members<'a> {
-    type Item = (&'a [u8], Option<&'a [u8]>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if self.rest.is_empty() {
-                return None;
-            }
-            let (member, rest) = split_unquoted(self.rest, b',');
-            self.rest = rest;
-            let member = member.trim_ascii();
-            if member.is_empty() {
-                continue;
-            }
-            let Some(equals) = member.iter().position(|byte| *byte == b'=') else {
-                return Some((member, None));
-            };
-            let value = &member[equals + 1..];
-            return Some((&member[..equals], Some(unquoted(value))));
-        }
-    }
-}
-
-/// What stands before the first `separator` outside of quotes, and what after it.
-pub(crate) fn split_unquoted(text: &[u8], separator: u8) -> (&[u8], &[u8]) {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in text.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            byte if *byte == separator && !quoted => return (&text[..at], &text[at + 1..]),
-            _ => {}
-        }
-    }
-    (text, &[])
-}
-
-/// A value without its quotes. Escapes stay: no directive that is known here has any.
-fn unquoted(value: &[u8]) -> &[u8] {
-    match value {
-        [b'"', inner @ .., b'"'] => inner,
-        _ => value,
     }
 }
 

@@ -192,7 +192,9 @@ async fn share(
 /// A response whose body is on its way.
 fn join(filling: Arc<Filling>, request: &Parts, verdict: Verdict) -> Reply {
     let response = deliver::head(&filling.head, request, Instant::now());
-    let body = if response.status() == StatusCode::NOT_MODIFIED {
+    let bodiless = [StatusCode::NOT_MODIFIED, StatusCode::PRECONDITION_FAILED];
+    let body = if bodiless.contains(&response.status()) && response.status() != filling.head.status
+    {
         DynoBody::Full(Bytes::new())
     } else {
         DynoBody::Stream(filling.read())

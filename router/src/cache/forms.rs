@@ -13,8 +13,7 @@ use http::Method;
 use http::request::Parts;
 
 use super::Cache;
-use super::deliver::{is_not_modified, ranges};
-use super::range::Ranges;
+use super::deliver::is_whole;
 use super::store::Slot;
 use super::stored::{Kept, Stored};
 use crate::ask::Ask;
@@ -52,7 +51,7 @@ impl<G> Ask<G> {
             return stored;
         };
         // Ranges are those of the bytes as the app made them, and conditions are about these.
-        if ranges(&stored, request) != Ranges::Whole || is_not_modified(&stored, request) {
+        if !is_whole(&stored, request) {
             return stored;
         }
         let cache = &self.router.cache;

@@ -3,13 +3,12 @@
 //! [`admit`](lookup) says what is to become of a request; [`fetch`] asks the app where it must, once for all who want the
 //! same. The rules live in files of their own, without any state: [`directives`] and [`policy`] read what a response
 //! says, [`freshness`] counts, [`storable`] judges, [`vary`], [`key`] and [`influence`] see to it that nobody is served
-//! what was made for another, [`conditional`] and [`range`] answer conditions and ranges. [`store`] keeps what is stored,
-//! [`forms`] its encoded forms, [`groups`] finds what is purged.
+//! what was made for another; [`semantics`](crate::semantics) evaluates conditions and ranges. [`store`] keeps what is
+//! stored, [`forms`] its encoded forms, [`groups`] finds what is purged.
 //!
 //! Nothing is guessed: what says nothing of its freshness is not stored.
 
 mod account;
-pub mod conditional;
 mod deliver;
 pub mod directives;
 pub(crate) mod fetch;
@@ -24,7 +23,6 @@ pub(crate) mod lookup;
 pub(crate) mod pass;
 pub mod policy;
 mod purge;
-pub mod range;
 mod serve;
 pub mod storable;
 mod store;

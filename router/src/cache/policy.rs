@@ -4,7 +4,8 @@ use http::HeaderMap;
 use http::header::{CACHE_CONTROL, EXPIRES, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use super::directives::{Directives, MAX_SECONDS, delta_seconds, split_unquoted};
+use super::directives::{Directives, MAX_SECONDS, delta_seconds};
+use crate::semantics::list::split_unquoted;
 
 /// For caches that the app's owner controls (RFC 9213).
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::HeaderName;
 
-use super::directives::{Members, split_unquoted};
+use crate::semantics::list::{Members, split_unquoted};
 
 /// A response's order to purge: `Cache-Purge: all`, or `Cache-Purge: tag="news", url="/about?full"`, any number of each.
 /// It is for the router and goes no further.

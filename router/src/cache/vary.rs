@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName, ORIGIN, VARY};
 
-use super::directives::split_unquoted;
+use crate::semantics::list::split_unquoted;
 
 /// Headers that a response may be chosen by. One that names more is not stored.
 const MOST: usize = 16;

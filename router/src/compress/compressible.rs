@@ -4,7 +4,7 @@ use corundum_abi::media;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, StatusCode};
 
-use crate::cache::directives::Members;
+use crate::semantics::list::Members;
 
 /// Bytes of the smallest body: what is smaller leaves with its head in one packet, encoded or not.
 const LEAST: u64 = 1024;

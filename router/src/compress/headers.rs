@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, ETAG, VARY};
 use http::{HeaderMap, HeaderValue};
 
-use crate::cache::directives::split_unquoted;
 use crate::semantics::accept_encoding::ContentCoding;
+use crate::semantics::entity_tag::EntityTag;
 
 const ACCEPT_ENCODING: &str = "accept-encoding";
 /// How a tag of an encoded form ends: by it the router knows its own, and can give apps theirs back.
@@ -42,10 +42,7 @@ pub(super) fn weak(tag: &HeaderValue) -> Option<HeaderValue> {
 pub(super) fn own_tags(list: &HeaderValue) -> Option<HeaderValue> {
     memchr::memmem::find(list.as_bytes(), MARK)?;
     let mut own = Vec::with_capacity(list.len());
-    let mut rest = list.as_bytes();
-    while !rest.is_empty() {
-        let (member, after) = split_unquoted(rest, b',');
-        let member = member.trim_ascii();
+    for member in EntityTag::list(list.as_bytes()).map(EntityTag::as_bytes) {
         if !own.is_empty() {
             own.extend_from_slice(b", ");
         }
@@ -54,7 +51,6 @@ pub(super) fn own_tags(list: &HeaderValue) -> Option<HeaderValue> {
             Some(tag) => own.extend([tag, b"\""].concat()),
             None => own.extend_from_slice(member),
         }
-        rest = after;
     }
     HeaderValue::from_maybe_shared(Bytes::from(own)).ok()
 }

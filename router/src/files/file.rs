@@ -1,15 +1,17 @@
 //! One file: its bytes in each form there is, and what their headers say.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use corundum_abi::media;
 use http::HeaderValue;
 use httpdate::HttpDate;
 use sha2::{Digest, Sha256};
 
-use super::condition::Validators;
 use super::fingerprint::has_digest;
 use super::{Settings, Source};
 use crate::semantics::accept_encoding::{AcceptEncoding, ContentCoding};
+use crate::semantics::preconditions::{DateStrength, Validators};
 
 /// Hexadecimal digits of an entity tag: 128 bits of the content's SHA-256, far more than chance needs.
 const TAG_DIGITS: usize = 32;
@@ -18,7 +20,7 @@ const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=ut
 
 /// What files of an app share.
 pub(super) struct Common {
-    modified: HttpDate,
+    modified: SystemTime,
     modified_text: HeaderValue,
     changing: HeaderValue,
     unchanging: HeaderValue,
@@ -35,7 +37,8 @@ impl Common {
             seconds => format!("public, max-age={seconds}"),
         };
         Self {
-            modified,
+            // Whole seconds, as the header has them and conditions compare.
+            modified: modified.into(),
             modified_text: text(modified.to_string(), ""),
             changing: text(changing, "no-cache"),
             unchanging: HeaderValue::from_static("public, max-age=31536000, immutable"),
@@ -51,7 +54,7 @@ pub(super) struct File {
     pub(super) content_type: HeaderValue,
     pub(super) cache_control: HeaderValue,
     pub(super) modified_text: HeaderValue,
-    modified: HttpDate,
+    modified: SystemTime,
 }
 
 /// A file's bytes in one coding, or in none.
@@ -112,8 +115,10 @@ impl File {
 
     pub(super) fn validators<'a>(&'a self, form: &'a Form) -> Validators<'a> {
         Validators {
-            etag: form.etag.to_str().unwrap_or_default(),
-            modified: self.modified,
+            etag: Some(&form.etag),
+            last_modified: Some(self.modified),
+            // A release's files never change, and two releases are further apart than a second.
+            date: DateStrength::Strong,
         }
     }
 }

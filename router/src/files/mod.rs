@@ -1,15 +1,13 @@
 //! Files that are served without a dyno: what an app has in `public/`.
 //!
 //! A [`StaticFiles`] is made once, when a release is loaded; a request then looks its path up and clones handles of bytes
-//! that stay where they are. [`file`] is one file with its encoded forms, [`answer`] what a request gets of it;
-//! [`condition`] and [`range`] are RFC 9110's, and know of no files. Where the files come from is for who makes it.
+//! that stay where they are. [`file`] is one file with its encoded forms, [`response`] what a request gets of it.
+//! Where the files come from is for who makes it.
 
-pub(crate) mod condition;
 pub(crate) mod delivery;
 mod file;
 mod fingerprint;
 mod path;
-pub(crate) mod range;
 mod response;
 
 use std::collections::HashMap;

@@ -2,17 +2,18 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, LAST_MODIFIED, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::StaticFiles;
-use super::condition::Verdict;
 use super::file::{File, Form};
-use super::range::{Asked, asked};
 use crate::semantics::accept_encoding::AcceptEncoding;
+use crate::semantics::byte_range::{self, ByteRanges};
+use crate::semantics::partial_content;
+use crate::semantics::preconditions::{self, PreconditionResult};
 
 /// Headers of an answer, with room for what is added on its way out.
 const HEADERS: usize = 14;
@@ -25,12 +26,11 @@ pub(super) fn respond(files: &StaticFiles, request: &Parts) -> Option<Response<B
     };
     let file = files.find(request.uri.path())?;
     let form = file.choose(|| AcceptEncoding::of(&request.headers));
-    let mut response = match file.validators(form).evaluate(&request.headers) {
-        Verdict::Failed => bare(StatusCode::PRECONDITION_FAILED, HeaderMap::new()),
-        Verdict::NotModified => bare(StatusCode::NOT_MODIFIED, describe(file, form)),
-        // A range is defined for GET alone (RFC 9110 section 14.2).
-        Verdict::Proceed if head => whole(file, form),
-        Verdict::Proceed => part(file, form, &request.headers),
+    let conditions = preconditions::evaluate(&request.headers, || file.validators(form));
+    let mut response = match conditions {
+        PreconditionResult::Failed => bare(StatusCode::PRECONDITION_FAILED, HeaderMap::new()),
+        PreconditionResult::NotModified => bare(StatusCode::NOT_MODIFIED, describe(file, form)),
+        PreconditionResult::Proceed => selected(file, form, request),
     };
     if head && response.status() == StatusCode::OK {
         let length = HeaderValue::from(response.body().len());
@@ -65,27 +65,32 @@ fn whole(file: &File, form: &Form) -> Response<Bytes> {
     response
 }
 
-fn part(file: &File, form: &Form, request: &HeaderMap) -> Response<Bytes> {
+/// The bytes that a request selects of a file.
+fn selected(file: &File, form: &Form, request: &Parts) -> Response<Bytes> {
     let length = form.bytes.len();
-    let content_range =
-        |range: String| HeaderValue::from_str(&format!("bytes {range}/{length}")).ok();
-    match asked(request, length) {
-        Asked::Part(range) if file.validators(form).range_holds(request) => {
-            let mut response = whole(file, form);
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            let text = content_range(format!("{}-{}", range.start, range.end - 1));
-            response
-                .headers_mut()
-                .extend(text.map(|text| (CONTENT_RANGE, text)));
-            response.map(|bytes| bytes.slice(range))
-        }
-        Asked::Nothing if file.validators(form).range_holds(request) => {
-            let text = content_range("*".to_owned());
-            let headers = text.map(|text| (CONTENT_RANGE, text)).into_iter().collect();
+    match byte_range::select(request, length as u64, || file.validators(form)) {
+        ByteRanges::Whole => whole(file, form),
+        ByteRanges::Single(range) => partial(file, form, |headers| {
+            partial_content::single(headers, &form.bytes, &range)
+        }),
+        // `Content-Encoding` would be about the multipart body, which is not encoded.
+        ByteRanges::Multiple(_) if form.coding.is_some() => whole(file, form),
+        ByteRanges::Multiple(ranges) => partial(file, form, |headers| {
+            partial_content::multipart(headers, &form.bytes, &ranges)
+        }),
+        ByteRanges::Unsatisfiable => {
+            let mut headers = HeaderMap::new();
+            partial_content::unsatisfiable(&mut headers, length);
             bare(StatusCode::RANGE_NOT_SATISFIABLE, headers)
         }
-        _ => whole(file, form),
     }
+}
+
+fn partial(file: &File, form: &Form, cut: impl FnOnce(&mut HeaderMap) -> Bytes) -> Response<Bytes> {
+    let mut response = whole(file, form);
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let body = cut(response.headers_mut());
+    response.map(|_| body)
 }
 
 fn bare(status: StatusCode, headers: HeaderMap) -> Response<Bytes> {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use corundum_router::cache::freshness::{Freshness, State, Trouble};
 use corundum_router::cache::key::{Edition, Resource, encode_variant};
 use corundum_router::cache::policy::governing;
-use corundum_router::cache::range::{self, Ranges};
-use corundum_router::cache::{conditional, storable};
+use corundum_router::cache::storable;
+use corundum_router::semantics::byte_range::{self, ByteRanges};
+use corundum_router::semantics::preconditions::{self, DateStrength, Validators};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 
@@ -134,25 +135,35 @@ proptest! {
         if response.contains_key("set-cookie") {
             prop_assert!(verdict.is_err());
         }
-        conditional::not_modified(&request, &response, None);
-        conditional::if_range(&request, &response, Some(UNIX_EPOCH));
+        let validators = |last_modified| Validators {
+            etag: response.get("etag"),
+            last_modified,
+            date: DateStrength::Received(response.get("date")),
+        };
+        preconditions::evaluate(&request, || validators(None));
+        preconditions::if_range_holds(&request, || validators(Some(UNIX_EPOCH)));
     }
 
     #[test]
     fn ranges_lie_within_the_body(header in "bytes=[-0-9, ]{0,30}", length in 0..2000u64) {
-        if let Ranges::Parts(parts) = range::parse(header.as_bytes(), length) {
-            prop_assert!(!parts.is_empty());
-            let all: u64 = parts.iter().map(|part| part.end - part.start).sum();
-            prop_assert!(parts.iter().all(|part| part.start < part.end && part.end <= length));
-            prop_assert!(parts.len() == 1 || all <= length);
-        }
+        let parts = match byte_range::parse(header.as_bytes(), length) {
+            ByteRanges::Single(part) => Vec::from([part]),
+            ByteRanges::Multiple(parts) => {
+                prop_assert!(parts.len() > 1);
+                parts
+            }
+            ByteRanges::Whole | ByteRanges::Unsatisfiable => return Ok(()),
+        };
+        let all: u64 = parts.iter().map(|part| part.end - part.start).sum();
+        prop_assert!(parts.iter().all(|part| part.start < part.end && part.end <= length));
+        prop_assert!(parts.len() == 1 || all <= length);
     }
 
     #[test]
     fn a_range_is_what_it_says(first in 0..100u64, more in 0..100u64, length in 1..100u64) {
         let last = first + more;
         let part = first..(last + 1).min(length);
-        let expected = if first < length { Ranges::Parts(Vec::from([part])) } else { Ranges::Unsatisfiable };
-        prop_assert_eq!(range::parse(format!("bytes={first}-{last}").as_bytes(), length), expected);
+        let expected = if first < length { ByteRanges::Single(part) } else { ByteRanges::Unsatisfiable };
+        prop_assert_eq!(byte_range::parse(format!("bytes={first}-{last}").as_bytes(), length), expected);
     }
 }
