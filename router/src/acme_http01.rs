@@ -1,5 +1,6 @@
-//! Answers to HTTP-01 challenges (RFC 8555 section 8.3): while the node asks an ACME server for a certificate, that server
-//! looks at the host itself for proof.
+//! Answers to ACME HTTP-01 challenges (RFC 8555 section 8.3).
+//!
+//! While the node orders a certificate, the ACME server fetches a proof from the host itself.
 
 use std::collections::HashMap;
 
@@ -11,20 +12,21 @@ use http::{HeaderValue, Method, Response};
 
 use crate::body::response_body::ResponseBody;
 
-/// Where an ACME server looks.
+/// Path under which an ACME server fetches the proof.
 const PREFIX: &str = "/.well-known/acme-challenge/";
 
-/// By host and token.
+/// Key authorizations by host and token.
 type KeyAuthorizations = HashMap<(Box<str>, Box<str>), Bytes>;
 
-/// The answers that are waited for. Requests for others go to the apps, which may have certificates of their own making.
+/// Key authorizations of pending challenges. Requests for other tokens go to the apps, which may order certificates of
+/// their own.
 #[derive(Debug, Default)]
 pub struct Http01Challenges {
     answers: ArcSwap<KeyAuthorizations>,
 }
 
 impl Http01Challenges {
-    /// Answers requests for `token` at `host` (lower case), until it is [taken away](Self::remove).
+    /// Answers requests for `token` at `host` (lower case) with `answer`, until [`remove`](Self::remove) is called.
     pub fn add(&self, host: &str, token: &str, answer: &str) {
         let answer = Bytes::copy_from_slice(answer.as_bytes());
         self.answers.rcu(|answers| {
@@ -34,7 +36,7 @@ impl Http01Challenges {
         });
     }
 
-    /// Answers no longer.
+    /// Stops answering requests for `token` at `host`.
     pub fn remove(&self, host: &str, token: &str) {
         let key = (host.into(), token.into());
         self.answers.rcu(|answers| {
@@ -44,7 +46,7 @@ impl Http01Challenges {
         });
     }
 
-    /// The answer to a request, if it is a challenge's that is waited for.
+    /// Returns the response to a request that belongs to a pending challenge.
     pub(crate) fn answer(&self, host: &str, parts: &Parts) -> Option<Response<ResponseBody>> {
         let token = parts.uri.path().strip_prefix(PREFIX)?;
         if parts.method != Method::GET && parts.method != Method::HEAD {

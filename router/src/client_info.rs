@@ -1,39 +1,41 @@
-//! What is known of the connection that a request came over.
+//! Facts about the connection that a request came over.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
 
-/// A client's connection.
+/// The client's side of a connection, as apps, logs and checks need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// The client.
+    /// The client's socket address.
     pub peer: SocketAddr,
-    /// Its IP address as apps and logs have it.
+    /// The client's IP address as apps and logs show it; an IPv4-mapped IPv6 address is written as IPv4.
     pub address: Arc<str>,
-    /// The address it connected to.
+    /// The address that the client connected to.
     pub local: SocketAddr,
-    /// Whether it is encrypted.
+    /// Whether the connection uses TLS.
     pub tls: bool,
-    /// Which hosts it may ask for.
+    /// The hosts that requests on this connection may name.
     pub hosts: AllowedHosts,
 }
 
-/// The hosts that a connection may ask for: those that its certificate is for (RFC 9110 section 7.4), since a client
-/// that was shown one app's certificate must not be led to another app.
+/// Hosts that requests on a connection may name.
+///
+/// Over TLS these are the hosts of its certificate (RFC 9110 section 7.4): a client that saw one app's certificate must
+/// not reach another app.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum AllowedHosts {
-    /// Any: there is no certificate.
+    /// Every host: the connection has no certificate.
     #[default]
     Any,
-    /// Names of a certificate, in lower case, as far as they lead to its app, if it is one's. `*.example` stands for one
-    /// label (RFC 6125 section 6.4.3).
+    /// Lower-case names of the certificate that route to its app, and that app if the certificate belongs to one.
+    /// `*.example` stands for one label (RFC 6125 section 6.4.3).
     Named(Option<AppName>, Arc<[Box<str>]>),
 }
 
 impl ClientInfo {
-    /// One that may ask for any host, and is not encrypted.
+    /// Describes an unencrypted connection whose requests may name every host.
     pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
         Self {
             peer,
@@ -44,16 +46,16 @@ impl ClientInfo {
         }
     }
 
-    /// `http` or `https`.
+    /// Returns `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }
 }
 
 impl AllowedHosts {
-    /// Whether `host` (lower case, without a port) of `app` is one of them.
+    /// Whether requests may name `host` (lower case, without a port), which routes to `app`.
     pub fn allow(&self, app: &AppName, host: &str) -> bool {
-        // A name may be written with its root (RFC 3986 section 3.2.2).
+        // A name may end in the root's dot (RFC 3986 section 3.2.2).
         let host = host.strip_suffix('.').unwrap_or(host);
         let covers = |name: &str| match name.strip_prefix("*.") {
             Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),

@@ -1,17 +1,17 @@
-//! A request's place among those of its app that are under way (H22).
+//! The limit of an app's concurrent requests (H22).
 
 use std::sync::Arc;
 
 use crate::metrics::AppMetrics;
 
-/// A place; given back when this is dropped.
+/// One of an app's concurrent requests; dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<AppMetrics>);
 
 impl Permit {
-    /// A place among the `most` of an app; none if all are taken.
+    /// Acquires one of the `most` slots of an app, or `None` if all are in use.
     pub(crate) fn acquire(app: &Arc<AppMetrics>, most: u32) -> Option<Self> {
-        // One too many is given back by the drop.
+        // The drop of `permit` undoes the increment of a request beyond the limit.
         let before = app.begin();
         let permit = Self(app.clone());
         (before < u64::from(most)).then_some(permit)

@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its end, whatever it comes over.
+//! Serving one connection, plain or TLS, from its first byte to its end.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,33 +23,33 @@ use crate::router::Router;
 use crate::server::ServerLimits;
 use crate::service;
 
-/// Bytes of a stream's body that an HTTP/2 client may send before they are asked for: no more than what is gathered of
-/// a body before a dyno is taken, so that a client cannot have more kept by opening streams than by opening connections.
+/// Bytes of a stream's body that an HTTP/2 client may send before the router reads them. No more than the router
+/// buffers of a body before it takes a dyno, so that opening streams occupies no more memory than opening connections.
 const STREAM_WINDOW: u32 = 256 << 10;
-/// The same for all streams of a connection.
+/// Bytes that an HTTP/2 client may send ahead on all streams of a connection.
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Bytes of a response that are kept for a stream whose client does not take them.
+/// Bytes of a response that hyper holds for an HTTP/2 stream whose client does not read them.
 const STREAM_UNSENT: usize = 256 << 10;
 
-/// How far a listener's end has come.
+/// Phase of a listener's shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(crate) enum ShutdownPhase {
-    /// Connections go on.
+    /// Connections are accepted and kept open.
     Serving,
-    /// No connection is accepted any more. Each HTTP/1 connection is told with its next response that it was the last, each
-    /// HTTP/2 connection at once (RFC 9113 section 6.8).
+    /// The listener accepts no more connections. Each HTTP/1 connection closes after its next response, which says so;
+    /// each HTTP/2 connection gets a GOAWAY at once (RFC 9113 section 6.8).
     Closing,
-    /// Connections without a request are closed.
+    /// Connections without a request in flight are closed.
     Ending,
 }
 
-/// Waits for a phase or a later one.
+/// Waits until the shutdown has reached `phase`.
 async fn reached(stop: &mut watch::Receiver<ShutdownPhase>, phase: ShutdownPhase) {
-    // A sender that has gone says nothing more: the process ends.
+    // A dropped sender means that the process ends; no later phase will come.
     let _ = stop.wait_for(|now| *now >= phase).await;
 }
 
-/// What all connections of a listener are served with.
+/// Serves the connections of one listener.
 pub(crate) struct ConnectionHandler<G> {
     router: Arc<Router<G>>,
     limits: ServerLimits,
@@ -59,7 +59,7 @@ pub(crate) struct ConnectionHandler<G> {
 }
 
 impl<G: Grid> ConnectionHandler<G> {
-    /// Serves with `limits` until the sender of `stop` is dropped or says otherwise.
+    /// Creates a handler that serves with `limits` until `stop` announces a shutdown.
     pub(crate) fn new(
         router: Arc<Router<G>>,
         limits: ServerLimits,
@@ -67,7 +67,7 @@ impl<G: Grid> ConnectionHandler<G> {
     ) -> Self {
         let mut http1 = http1::Builder::new();
         http1
-            // The guard times heads, and answers those that are late.
+            // The validator times heads itself, so that late ones get an answer (408).
             .header_read_timeout(None)
             .max_headers(limits.headers)
             .max_buf_size(limits.buffer);
@@ -110,7 +110,7 @@ impl<G: Grid> ConnectionHandler<G> {
         let (head, fields) = (self.limits.head, self.limits.headers);
         let mut stream = ValidatingIo::new(stream, state.clone(), head, fields);
         loop {
-            // Without a parser: one that waits keeps 8 KiB to read into, and its state.
+            // No parser exists while the connection is idle: hyper's keeps an 8 KiB read buffer and its state.
             let patience = if state.has_begun() {
                 self.limits.idle
             } else {
@@ -134,7 +134,7 @@ impl<G: Grid> ConnectionHandler<G> {
         }
     }
 
-    /// Serves HTTP/1 until the connection ends, or falls idle: then it is given back.
+    /// Serves HTTP/1 until the connection ends or becomes idle; an idle stream is returned.
     async fn http1<S>(
         &self,
         stream: ValidatingIo<S>,
@@ -146,7 +146,7 @@ impl<G: Grid> ConnectionHandler<G> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = self.http1.serve_connection(TokioIo::new(stream), service);
-        // In a box, so that an idle connection does not keep the room.
+        // Boxed, so that an idle connection does not reserve memory for it.
         let mut connection = Box::pin(connection);
         tokio::select! {
             biased;
@@ -164,7 +164,7 @@ impl<G: Grid> ConnectionHandler<G> {
         }
     }
 
-    /// Serves HTTP/2 until the connection ends, or has been idle for too long.
+    /// Serves HTTP/2 until the connection ends or has been idle for too long.
     async fn http2<S>(
         &self,
         stream: ValidatingIo<S>,
@@ -185,7 +185,7 @@ impl<G: Grid> ConnectionHandler<G> {
             () = reached(stop, ShutdownPhase::Closing) => {}
         }
         connection.as_mut().graceful_shutdown();
-        // A client that neither closes nor asks for anything more would stay for ever.
+        // A client that neither closes the connection nor sends a request would keep it open for ever.
         tokio::select! {
             result = &mut connection => Ok(result?),
             () = state.cut() => Ok(()),
@@ -219,7 +219,7 @@ impl<G: Grid> ConnectionHandler<G> {
 /// Any error that ends a connection.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The answer to what the guard has not let pass; `request` came in its place.
+/// Answers a request that the validator rejected; `request` is the placeholder that hyper parsed in its place.
 fn refused(
     failure: &crate::failure::Failure,
     request: Request<Incoming>,
@@ -232,7 +232,7 @@ fn refused(
     response
 }
 
-/// Makes a response the last of its connection.
+/// Marks a response as the last of its connection.
 fn close_after(response: &mut Response<ResponseBody>) {
     let close = http::HeaderValue::from_static("close");
     response
@@ -240,7 +240,7 @@ fn close_after(response: &mut Response<ResponseBody>) {
         .insert(http::header::CONNECTION, close);
 }
 
-/// A service as hyper wants it.
+/// The service type that hyper expects.
 pub(crate) trait HttpService:
     Service<
         Request<Incoming>,

@@ -1,4 +1,4 @@
-//! What goes over one connection: whether it is in use, and what must not be served.
+//! State that the requests of one connection share: whether it is in use, and which request was rejected.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -16,18 +16,19 @@ use crate::failure::Failure;
 pub(crate) struct ConnectionState {
     /// Requests whose responses have not ended.
     in_flight: AtomicU32,
-    /// Requests so far.
+    /// Requests that have started so far.
     begun: AtomicU64,
-    /// Whether bytes were written that may not have reached the kernel.
+    /// Whether written bytes may not have reached the kernel yet.
     unflushed: AtomicBool,
-    /// The request that must not be served, from 1, and what its client is told. It is the last of its connection.
+    /// The rejected request, counted from 1, and the failure that its client gets. It is the last request of its
+    /// connection.
     refused: OnceLock<(u64, Failure)>,
-    /// Told when the connection is to be cut.
+    /// Notified when the connection must be closed at once.
     cut: Notify,
 }
 
 impl ConnectionState {
-    /// Counts a request.
+    /// Counts a request as in flight until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlightGuard {
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -35,34 +36,35 @@ impl ConnectionState {
         InFlightGuard(RequestHandle { state, number })
     }
 
-    /// Waits until the connection is to be cut, whatever else is under way on it.
+    /// Waits until a request asks to abort the connection, whatever else is in flight on it.
     pub(crate) async fn cut(&self) {
         self.cut.notified().await;
     }
 
-    /// Whether there has been a request.
+    /// Whether the connection has had a request.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed) > 0
     }
 
-    /// Says that a request, counted from 1, must not be served.
+    /// Records that a request, counted from 1, must not be served.
     pub(crate) fn refuse(&self, request: u64, failure: Failure) {
         let _ = self.refused.set((request, failure));
     }
 
-    /// Notes that bytes are being written.
+    /// Records that bytes are being written.
     pub(crate) fn written(&self) {
         self.unflushed.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that all bytes have been written.
+    /// Records that all written bytes have reached the kernel.
     pub(crate) fn flushed(&self) {
         self.unflushed.store(false, Ordering::Relaxed);
     }
 
-    /// Waits until no request has been under way for `most`, or up to twice as long.
+    /// Waits until the connection has been idle for `most`, or up to twice as long: no request in flight, no unflushed
+    /// bytes.
     pub(crate) async fn quiet(&self, most: Duration) {
-        // No number of requests, so that the first look is never the last.
+        // Not a possible count, so that two looks are needed at least.
         let mut seen = u64::MAX;
         loop {
             tokio::time::sleep(most).await;
@@ -77,7 +79,7 @@ impl ConnectionState {
     }
 }
 
-/// A request of a connection.
+/// One request of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestHandle {
     state: Arc<ConnectionState>,
@@ -85,29 +87,29 @@ pub(crate) struct RequestHandle {
 }
 
 impl RequestHandle {
-    /// What its client is told, if it must not be served.
+    /// The failure to answer with, if the validator rejected this request.
     pub(crate) fn refusal(&self) -> Option<&Failure> {
         let (number, failure) = self.state.refused.get()?;
         (*number == self.number).then_some(failure)
     }
 
-    /// Has the connection cut, since its client takes nothing.
+    /// Closes the connection at once, since its client reads nothing.
     pub(crate) fn cut(&self) {
         self.state.cut.notify_one();
     }
 }
 
-/// A request that is under way until this is dropped.
+/// Keeps its request counted as in flight until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlightGuard(RequestHandle);
 
 impl InFlightGuard {
-    /// Which one it is.
+    /// Returns the request's handle.
     pub(crate) fn handle(&self) -> &RequestHandle {
         &self.0
     }
 
-    /// Lets the request end with the body of its response.
+    /// Ties the guard to the response's body, so that the request ends with it.
     pub(crate) fn hold<B>(self, body: B) -> TrackedBody<B> {
         TrackedBody {
             body,
@@ -122,7 +124,7 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// A response's body, and with it its request.
+/// A response's body that keeps its request in flight.
 pub(crate) struct TrackedBody<B> {
     body: B,
     _under_way: InFlightGuard,

@@ -1,4 +1,4 @@
-//! The page of a failure: small HTML, or JSON where the client asks for it.
+//! Error pages: small HTML, or JSON for clients that accept it.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderValue, Response};
 use crate::failure::Failure;
 use crate::own_page::OwnPages;
 
-/// The response for `failure`, in the form that the request's `Accept` asks for; the app's `own` page where it is HTML.
+/// Builds the response for `failure`: JSON if the request's `Accept` prefers it, otherwise HTML, for which the app's
+/// `own` page takes precedence.
 pub(crate) fn page(
     failure: &Failure,
     request: &HeaderMap,
@@ -39,7 +40,7 @@ pub(crate) fn page(
     response
 }
 
-// None of the words comes from the request, so nothing needs escaping in either form.
+// No word of a page comes from the request, so neither form needs escaping.
 
 fn json(failure: &Failure) -> String {
     format!(

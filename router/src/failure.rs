@@ -1,60 +1,61 @@
-//! Every way in which a request ends without an app's answer, with its code, words and status.
+//! Failures: every way in which a request ends without an app's answer, with its code, words and status.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-/// A request without an app's answer. The codes and descriptions are Heroku's, so that its users' habits and log
-/// parsers carry over.
+/// A request that ends without an app's answer.
+///
+/// Codes and descriptions are Heroku's, so that users' habits and log parsers keep working.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// H10: the app's dynos do not start.
     AppCrashed,
-    /// H10 as well: its dynos did nothing but crash, and none is started for this long.
+    /// H10: the app's dynos only crashed, and none starts for this long.
     AppCrashing(Duration),
-    /// H11: too many requests wait.
+    /// H11: too many requests are waiting.
     BacklogTooDeep,
-    /// H12: the dyno took too long, and was ended.
+    /// H12: the dyno took too long and was stopped.
     RequestTimeout,
     /// H13: the dyno ended before it had answered.
     ClosedWithoutResponse,
-    /// H14: the app's web processes are scaled to none.
+    /// H14: the app's web processes are scaled to zero.
     NoWebProcesses,
-    /// H15: nothing of a response that had begun came from the dyno for too long, and it was ended.
+    /// H15: the dyno paused for too long in its response and was stopped.
     IdleConnection,
-    /// H17: what the dyno answered is no response; the text says what.
+    /// H17: the dyno's response is malformed; the text says how.
     PoorlyFormatted(String),
     /// H18: the dyno ended in the middle of its response.
     ServerInterrupted,
     /// H20: no dyno became free in time.
     BootTimeout,
-    /// H22: too many requests of the app are under way.
+    /// H22: the app has too many concurrent requests.
     ConnectionLimit,
-    /// H25: a response that is well-formed but more than the router passes on; the text is the log's description.
+    /// H25: a well-formed response exceeds a limit of the router; the text is the log's description.
     Restriction(&'static str),
-    /// H26: the request cannot be served as it is; a status of its own and the text say why.
+    /// H26: the request cannot be served; it has its own status and reason.
     Request(StatusCode, &'static str),
-    /// H27: the client went away before it was answered.
+    /// H27: the client disconnected before the response was complete.
     ClientInterrupted,
-    /// H28: the client neither sent the rest of its request nor took the rest of the response for too long.
+    /// H28: the client paused for too long in sending its request or in reading the response.
     ClientIdle,
     /// H31: the connection's certificate is not for the host that the request names (RFC 9110 section 15.5.20).
     Misdirected,
-    /// H80: the app's owner has put it into maintenance.
+    /// H80: the app is in maintenance mode.
     Maintenance,
     /// H81: the app has no release yet.
     BlankApp,
-    /// H99: the platform's own fault.
+    /// H99: a fault of the platform itself.
     Platform,
-    /// No app has this host name. It has no code, since no app's log would show it.
+    /// No app has this host name. The failure has no code, since it appears in no app's log.
     NoSuchApp,
 }
 
 impl Failure {
-    /// What an app gets whose response has a longer head than is passed on.
+    /// Failure of a response whose head exceeds the router's limits.
     pub const HEAD_TOO_LARGE: Self = Self::Restriction("HTTP restriction: response head too large");
 
-    /// Its code, `H12`; empty for a host without an app.
+    /// Returns the code, e.g. `H12`; empty for a host without an app.
     pub fn code(&self) -> &'static str {
         match self {
             Self::AppCrashed | Self::AppCrashing(_) => "H10",
@@ -79,7 +80,7 @@ impl Failure {
         }
     }
 
-    /// Its description in logs.
+    /// Returns the description in logs.
     pub fn description(&self) -> &'static str {
         match self {
             Self::AppCrashed | Self::AppCrashing(_) => "App crashed",
@@ -104,7 +105,7 @@ impl Failure {
         }
     }
 
-    /// How the log grades it: `error`, `warning` or `info`.
+    /// Returns the severity in logs: `error`, `warning` or `info`.
     pub fn level(&self) -> &'static str {
         match self {
             Self::ClientInterrupted | Self::ClientIdle => "warning",
@@ -113,7 +114,7 @@ impl Failure {
         }
     }
 
-    /// The status in the log, which is also what the client gets, but for 499: see [`Failure::shown_status`].
+    /// Returns the status in logs. Clients get the same, except for 499: see [`Failure::shown_status`].
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Request(status, _) => *status,
@@ -127,7 +128,7 @@ impl Failure {
         }
     }
 
-    /// The status that the client gets: 499 is for logs alone, no client knows it.
+    /// Returns the status that the client gets. 499 appears in logs alone, since clients do not know it.
     pub fn shown_status(&self) -> StatusCode {
         match self {
             Self::ClientInterrupted | Self::ClientIdle => StatusCode::REQUEST_TIMEOUT,
@@ -135,7 +136,7 @@ impl Failure {
         }
     }
 
-    /// After how long it is worth another try, where that is known.
+    /// Returns the time after which a retry may succeed, if it is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::AppCrashing(pause) => Some(*pause),
@@ -143,7 +144,7 @@ impl Failure {
         }
     }
 
-    /// What it means, for the page that a visitor sees and the app's owner reads.
+    /// Returns the explanation on the error page, which visitors see and the app's owner reads.
     pub fn advice(&self) -> &'static str {
         match self {
             Self::AppCrashed | Self::AppCrashing(_) => {

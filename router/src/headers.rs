@@ -1,4 +1,4 @@
-//! Which headers pass: hop-by-hop ones do not, and the router adds its own.
+//! Headers of a proxied request: removes hop-by-hop fields, sets `Host`, adds the forwarding headers.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,7 +27,8 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// Removes the hop-by-hop headers: the fixed list, and what `Connection` names, except what no message can do without.
+/// Removes hop-by-hop headers: the fixed list, and those that `Connection` names except `Host` and `Content-Length`,
+/// without which no message works.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -45,12 +46,12 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// How long a message says that its body is; none if it says nothing, or no number.
+/// Returns the declared length of a message's body; `None` if the header is missing or not a number.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Has the `Host` that the request was routed by (RFC 9112 section 3.2.2): the target's, where that names one.
+/// Sets `Host` to the host that routed the request (RFC 9112 section 3.2.2): the target's authority if it has one.
 pub(crate) fn set_host(parts: &mut Parts) {
     let Some(authority) = parts.uri.authority() else {
         return lower_host(&mut parts.headers);
@@ -63,7 +64,8 @@ pub(crate) fn set_host(parts: &mut Parts) {
     lower_host(&mut parts.headers);
 }
 
-/// A host's case means nothing: an app that repeats it must not answer differently by it.
+/// Lower-cases the host. Its case carries no meaning, so an app that repeats it must not answer differently because of
+/// it.
 fn lower_host(headers: &mut HeaderMap) {
     if let Some(host) = headers.get_mut(HOST)
         && host.as_bytes().iter().any(u8::is_ascii_uppercase)
@@ -73,7 +75,7 @@ fn lower_host(headers: &mut HeaderMap) {
     }
 }
 
-/// The whole `X-Forwarded-For` of a request.
+/// Returns the complete `X-Forwarded-For` of a request, with this client as its last address.
 pub(crate) fn forwarded_for(headers: &HeaderMap, connection: &ClientInfo) -> Arc<str> {
     if !headers.contains_key(&FORWARDED_FOR) {
         return connection.address.clone();
@@ -86,7 +88,7 @@ pub(crate) fn forwarded_for(headers: &HeaderMap, connection: &ClientInfo) -> Arc
     all.join(", ").into()
 }
 
-/// Adds what the router tells an app of a request.
+/// Adds the headers in which the router describes a request to its app.
 pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &ClientInfo, id: &RequestId) {
     let forwarded = forwarded_for(headers, connection);
     let now = SystemTime::now()
@@ -108,7 +110,7 @@ pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &ClientInfo, i
     );
     set(HeaderName::from_static("x-request-start"), &now.to_string());
     headers.insert(REQUEST_ID, id.header());
-    // Tells the app that `Surrogate-Control` is understood (W3C Edge Architecture).
+    // Announces support for `Surrogate-Control` (W3C Edge Architecture).
     let capability = HeaderValue::from_static("corundum=\"Surrogate/1.0\"");
     headers.insert(HeaderName::from_static("surrogate-capability"), capability);
     headers.append(http::header::VIA, HeaderValue::from_static("1.1 corundum"));

@@ -1,4 +1,4 @@
-//! What an app asks of encryption: that plain requests are sent to `https`, and that browsers remember it (RFC 6797).
+//! An app's HTTPS policy: redirects from plain HTTP, and `Strict-Transport-Security` (RFC 6797).
 
 use bytes::Bytes;
 use http::header::{LOCATION, STRICT_TRANSPORT_SECURITY};
@@ -8,25 +8,26 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use crate::body::response_body::ResponseBody;
 use crate::client_info::ClientInfo;
 
-/// The settings of one app.
+/// HTTPS settings of one app.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpsPolicy {
-    /// Where plain requests are sent: the port of the same host that speaks `https`. None serves them as they are.
+    /// Port of the same host that serves `https`, to which plain requests are redirected. `None` serves them as they
+    /// are.
     pub redirect: Option<u16>,
-    /// The value of `Strict-Transport-Security`, for responses over TLS that have none of the app's own.
+    /// Value of `Strict-Transport-Security` for responses over TLS in which the app sets none.
     pub hsts: Option<HeaderValue>,
 }
 
 impl HttpsPolicy {
-    /// The answer to a plain request for `host`, if it is to come again over TLS: 301, or 308 for methods that a client
-    /// would change on a 301 (RFC 9110 section 15.4.2).
+    /// Returns the redirect of a plain request for `host` to `https`, or `None` if the request is served as it is. The
+    /// status is 301, or 308 for methods that clients would change on a 301 (RFC 9110 section 15.4.2).
     pub(crate) fn redirect(
         &self,
         connection: &ClientInfo,
         parts: &Parts,
         host: &str,
     ) -> Option<Response<ResponseBody>> {
-        // A CONNECT has no place to come again to; it is refused where others of its kind are.
+        // A CONNECT names no resource to redirect to; validation rejects it later.
         let served = !connection.tls && parts.method != Method::CONNECT;
         let port = self.redirect.filter(|_| served)?;
         let port = match port {
@@ -37,7 +38,7 @@ impl HttpsPolicy {
             .uri
             .path_and_query()
             .map_or("/", |target| target.as_str());
-        // `OPTIONS *` has no path.
+        // The target of `OPTIONS *` is not a path.
         let target = if target == "*" { "/" } else { target };
         let location = format!("https://{host}{port}{target}");
         let mut response = Response::new(Bytes::new().into());
@@ -50,7 +51,8 @@ impl HttpsPolicy {
         Some(response)
     }
 
-    /// Adds `Strict-Transport-Security` to a response over TLS. Over plain HTTP it must not stand (RFC 6797 section 7.2).
+    /// Adds `Strict-Transport-Security` to a response over TLS. Over plain HTTP the header is forbidden (RFC 6797
+    /// section 7.2).
     pub(crate) fn protect<B>(&self, connection: &ClientInfo, response: &mut Response<B>) {
         let Some(hsts) = self.hsts.as_ref().filter(|_| connection.tls) else {
             return;

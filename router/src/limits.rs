@@ -1,31 +1,31 @@
-//! What one request may take, in bytes and in time. What one connection may take is in
-//! [`ServerLimits`](crate::server::ServerLimits).
+//! Limits of requests and responses, in bytes and time, and of connections.
 
 use std::time::Duration;
 
 /// Limits of requests and responses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests of one app that are under way at once (H22), those that wait or still arrive among them. Half of the
-    /// node's connections: no app can take them all, however slow its clients or its dynos are.
+    /// Concurrent requests of one app (H22), including those that wait or still arrive. Half of the node's connections,
+    /// so that no app can take them all, however slow its clients or dynos are.
     pub requests: u32,
-    /// Bytes of a request's body that are gathered before a dyno is taken, so that a slow client keeps none busy. Most
-    /// forms and photographs fit; what is longer goes on while the dyno has it.
+    /// Bytes of a request's body that the router buffers before it takes a dyno, so that a slow client keeps no dyno
+    /// busy. Most forms and photographs fit; the rest of a longer body streams to the dyno.
     pub request_buffer: usize,
-    /// Bytes of a response that wait for a slow client while the dyno goes on.
+    /// Bytes of a response that wait for a slow client while the dyno continues.
     pub response_buffer: usize,
-    /// Bytes of all bodies that wait, both ways, on this node. Without room left, bodies pass as they come.
+    /// Bytes of all waiting bodies on this node, in both directions. When they are used up, bodies stream without
+    /// buffering.
     pub buffers: usize,
-    /// Bytes that the encoders of all bodies under way take on this node, some 350 KiB each. Without room left, bodies go
-    /// out as they are.
+    /// Bytes that the encoders of all bodies in flight occupy on this node, about 350 KiB each. When they are used up,
+    /// bodies are sent unencoded.
     pub encoders: usize,
-    /// Without a byte of a request's body, or without the client's taking one of the response (H28).
+    /// Longest pause without a byte of a request's body, or without the client reading a byte of the response (H28).
     pub client_idle: Duration,
-    /// Without a byte of a response that the dyno has begun (H15).
+    /// Longest pause in a response that the dyno has begun (H15).
     pub dyno_idle: Duration,
-    /// Bytes of a response's head (H25). Clients and proxies in between take 16 to 256 KiB.
+    /// Bytes of a response's head (H25). Clients and proxies accept 16 to 256 KiB.
     pub response_head: usize,
-    /// Headers of a response (H25).
+    /// Header fields of a response (H25).
     pub response_headers: usize,
 }
 
@@ -46,7 +46,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether a response's head is passed on that has fields of these lengths, name and value.
+    /// Whether a response's head with fields of these lengths, name and value, is within the limits.
     pub(crate) fn pass_head(&self, fields: impl Iterator<Item = usize>) -> bool {
         let add = |(number, bytes), field| (number + 1, bytes + field + 4);
         let (number, bytes) = fields.fold((0, 0), add);

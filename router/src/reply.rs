@@ -1,4 +1,4 @@
-//! The answer to a request, wherever it comes from.
+//! The reply to a request from the cache or a dyno, before it becomes hyper's response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use http::Response;
 
 use crate::cache::verdict::Verdict;
 
-/// An answer, cleaned of what is not for the client.
+/// A reply without the headers that are not meant for the client.
 pub(crate) struct Reply {
     pub(crate) response: Response<()>,
     pub(crate) body: DynoBody,
-    /// Which dyno had a part in it, if any.
+    /// The dyno that served the request, if any.
     pub(crate) served: Option<Served>,
-    /// What the cache made of the request.
+    /// Result of the cache, for the log and the response headers.
     pub(crate) verdict: Verdict,
 }
 
-/// A dyno's part in an answer.
+/// A dyno's part in a reply.
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) dyno: DynoName,
@@ -30,7 +30,7 @@ pub(crate) struct Served {
 }
 
 impl Reply {
-    /// An answer of the cache's.
+    /// Builds a reply from the cache.
     pub(crate) fn cached((response, body): (Response<()>, Bytes), verdict: Verdict) -> Self {
         Self {
             response,

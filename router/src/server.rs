@@ -1,4 +1,6 @@
-//! Listeners and connections: HTTP/1.1 and HTTP/2, the latter by ALPN or by prior knowledge.
+//! Listeners: accept connections, over plain TCP or TLS, and shut down gracefully.
+//!
+//! Each connection speaks HTTP/1.1 or HTTP/2, the latter by ALPN or with prior knowledge.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,37 +17,37 @@ use crate::router::Router;
 use crate::tls;
 use crate::tls::certificates::Certificates;
 
-/// Milliseconds that a client may leave what it was sent without reading on. A dyno is long free by then; the connection
-/// would stay for as long as the client likes.
+/// Milliseconds that sent bytes may stay unacknowledged before the kernel closes the connection (`TCP_USER_TIMEOUT`).
+/// The dyno is free long before; without this bound a client could keep the connection open for ever.
 const UNREAD: u32 = 60_000;
 
 /// Limits of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Connections at once. Each takes a descriptor, of which a process has 1,024 unless it asks for more, and some
-    /// kilobytes; further ones wait in the kernel's queue.
+    /// Concurrent connections. Each takes some kilobytes and a descriptor, of which a process has 1,024 unless it
+    /// raises its limit; further connections wait in the kernel's queue.
     pub connections: usize,
-    /// For a TLS handshake to be done.
+    /// Time for a TLS handshake to finish.
     pub handshake: Duration,
-    /// For a request's head to arrive (408), and for the first byte of a connection.
+    /// Time for a request's head to arrive (408), and for the first byte of a connection.
     pub head: Duration,
-    /// For which a connection is kept without a request, after its first.
+    /// Time that a connection stays open without a request, after its first one.
     pub idle: Duration,
-    /// After which a connection without a request gives up all it has but its socket.
+    /// Time without a request after which a connection frees everything but its socket.
     pub park: Duration,
-    /// Requests at once on an HTTP/2 connection.
+    /// Concurrent requests on an HTTP/2 connection.
     pub streams: u32,
-    /// Requests of an HTTP/2 connection that its client may have taken back before they were begun; with one more it is
-    /// closed (CVE-2023-44487).
+    /// Requests of an HTTP/2 connection that its client may reset before the router accepts them; one more closes the
+    /// connection (CVE-2023-44487).
     pub resets: usize,
-    /// Headers of a request (431).
+    /// Header fields of a request (431).
     pub headers: usize,
-    /// Bytes that are read ahead; more than a head may have.
+    /// Bytes that hyper reads ahead; more than a head may have.
     pub buffer: usize,
-    /// For running requests to end when the router is stopped.
+    /// Time for requests in flight to finish when the router stops.
     pub drain: Duration,
-    /// For which a connection without a request is kept when the router is stopped: a client that is about to send one gets
-    /// its answer, and is told then to come over another.
+    /// Time that a connection without a request stays open when the router stops: a client that is about to send a
+    /// request gets its answer, and learns that it has to open another connection.
     pub linger: Duration,
 }
 
@@ -67,7 +69,7 @@ impl Default for ServerLimits {
     }
 }
 
-/// Serves connections of `listener` until `stop` is done; then lets running requests end.
+/// Serves the connections of `listener` until `stop` resolves, then lets requests in flight finish.
 pub async fn run<G: Grid>(
     listener: TcpListener,
     router: Arc<Router<G>>,
@@ -77,7 +79,7 @@ pub async fn run<G: Grid>(
     serve(listener, Security::Plain, router, limits, stop).await;
 }
 
-/// The same over TLS. Certificates may be replaced meanwhile.
+/// Serves the connections of `listener` over TLS. `certificates` may be replaced while the server runs.
 pub async fn run_tls<G: Grid>(
     listener: TcpListener,
     certificates: Arc<Certificates>,
@@ -88,7 +90,7 @@ pub async fn run_tls<G: Grid>(
     serve(listener, Security::Tls(certificates), router, limits, stop).await;
 }
 
-/// Whether a listener's connections are encrypted.
+/// Transport security of a listener's connections.
 #[derive(Clone)]
 enum Security {
     Plain,
@@ -123,7 +125,8 @@ async fn serve<G: Grid>(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors, most likely: a pause lets some be closed, and keeps this loop from spinning.
+                // The process is most likely out of descriptors. A pause lets some close, and keeps this loop from
+                // spinning.
                 tracing::warn!(%error, "accept");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -146,7 +149,7 @@ async fn serve<G: Grid>(
                     {
                         let hosts = secured.hosts;
                         let seen = ClientInfo { hosts, ..seen };
-                        // Boxed, so that plain connections take no room for what only these need.
+                        // Boxed, so that tasks of plain connections do not reserve memory for the TLS stream.
                         Box::pin(serving.connection(secured.stream, seen)).await;
                     }
                 }

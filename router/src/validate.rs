@@ -1,5 +1,6 @@
-//! What is refused before anything is asked: requests that cannot be served as they are. What HTTP/1 alone has to say
-//! of a head's form is in [`guard`](crate::guard).
+//! Checks of a request before anything serves it, for every version of HTTP.
+//!
+//! The form of an HTTP/1 head is checked earlier, by [`http1`](crate::http1).
 
 use std::sync::Arc;
 
@@ -12,17 +13,17 @@ use crate::failure::Failure;
 use crate::headers::content_length;
 use crate::site::Site;
 
-/// A request line may be this long (Heroku's limit).
+/// Bytes of a request line (Heroku's limit).
 pub(crate) const MAX_TARGET: usize = 8192;
-/// So may a header's line.
+/// Bytes of a header line (Heroku's limit).
 pub(crate) const MAX_HEADER: usize = 8192;
 
 fn refuse<T>(status: StatusCode, why: &'static str) -> Result<T, Failure> {
     Err(Failure::Request(status, why))
 }
 
-/// The host's name that a request is routed by: the target's, where that names one, else the `Host` header's
-/// (RFC 9112 section 3.2.2; RFC 9113 section 8.3.1).
+/// Returns the host name to route by, in lower case and without its port: the target's authority if it has one,
+/// otherwise the `Host` header (RFC 9112 section 3.2.2; RFC 9113 section 8.3.1).
 pub(crate) fn host(parts: &Parts) -> Result<Arc<str>, Failure> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
@@ -34,10 +35,10 @@ pub(crate) fn host(parts: &Parts) -> Result<Arc<str>, Failure> {
             .filter(|host| is_host(host))
             .map(|host| parts.uri.authority().map_or(host, |target| target.as_str())),
     };
-    // A client that speaks HTTP/1.1 has to send the header whatever its target is.
+    // HTTP/1.1 requires the header whatever form the target has.
     let named =
         named.filter(|_| parts.version != Version::HTTP_11 || parts.headers.contains_key(HOST));
-    // Where a request names its host twice in HTTP/2, or a user beside it, it is malformed (RFC 9113 section 8.3.1).
+    // An HTTP/2 request that names two hosts, or a user before its host, is malformed (RFC 9113 section 8.3.1).
     let http2 = parts.version == Version::HTTP_2;
     let named = named.filter(|named| !http2 || names_plainly(parts, named));
     let named = named.map(|named| named.rsplit_once('@').map_or(named, |(_, host)| host));
@@ -65,7 +66,11 @@ fn names_plainly(parts: &Parts, named: &str) -> bool {
     !named.contains('@') && header.is_none_or(agrees)
 }
 
-/// Checks what no dyno should see.
+/// Rejects a request that no dyno should see.
+///
+/// # Errors
+///
+/// H31 if the connection's certificate is not for the host, otherwise H26 with a status of its own.
 pub(crate) fn validate_request(
     parts: &Parts,
     host: &str,
@@ -97,7 +102,7 @@ pub(crate) fn validate_request(
     Ok(())
 }
 
-/// What a request gets whose body is more than the app's quota.
+/// Returns the failure of a request whose body exceeds the app's quota (413).
 pub(crate) fn body_too_large() -> Failure {
     Failure::Request(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -122,7 +127,7 @@ fn lengths(parts: &Parts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// CGI cannot carry a NUL, and no app expects one.
+/// Rejects a NUL in the path: CGI cannot carry one, and no app expects one.
 fn target(parts: &Parts) -> Result<(), Failure> {
     if parts.uri.path().contains("%00") {
         return refuse(StatusCode::BAD_REQUEST, "The path holds a NUL byte (%00).");
@@ -130,7 +135,7 @@ fn target(parts: &Parts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// RFC 9110 section 10.1.1; an HTTP/1.0 client cannot expect anything.
+/// Rejects expectations other than `100-continue` (RFC 9110 section 10.1.1). HTTP/1.0 does not know the header.
 fn expectation(parts: &Parts) -> Result<(), Failure> {
     let known =
         |expect: &http::HeaderValue| expect.as_bytes().eq_ignore_ascii_case(b"100-continue");
@@ -143,8 +148,8 @@ fn expectation(parts: &Parts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a client would take anything but a switch of protocols for a broken answer. Other upgrades are offers, which
-/// may be ignored (RFC 9110 section 7.8).
+/// Whether a client would take any response but a switch to WebSocket for a broken one. Other upgrades are offers,
+/// which a server may ignore (RFC 9110 section 7.8).
 fn wants_websocket(headers: &HeaderMap) -> bool {
     let lists = |name, wanted: &str| {
         let values = headers
@@ -157,7 +162,7 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE) && lists(UPGRADE, "websocket") && lists(CONNECTION, "upgrade")
 }
 
-/// Whether `text` is a host and, if it likes, a port (RFC 9110 section 7.2, RFC 3986 section 3.2.2).
+/// Whether `text` is a host with an optional port (RFC 9110 section 7.2, RFC 3986 section 3.2.2).
 fn is_host(text: &str) -> bool {
     let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) if !address.is_empty() => {

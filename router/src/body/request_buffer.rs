@@ -1,7 +1,7 @@
-//! A request's body on its way in: gathered before a dyno is taken, so that a slow client keeps none busy.
+//! Buffering of a request's body before a dyno is taken, so that a slow client keeps no dyno busy.
 //!
-//! What is longer than the bound is streamed to the dyno behind what was gathered. Whoever sends nothing for too long is
-//! given up (H28), and so is a body that turns out to be malformed or larger than the app's quota.
+//! A body beyond the limit streams to the dyno after its buffered beginning. A client that pauses for too long (H28)
+//! and a body that is malformed or exceeds the app's quota end the request.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::validate;
 
-/// A request's body as the grid gets it.
+/// A request's body, buffered as far as the limits allow.
 pub(crate) struct BufferedRequest {
-    /// Its bytes, where their number is known.
+    /// Length of the body in bytes, if it is known.
     pub(crate) length: Option<u64>,
-    /// The body.
+    /// The body for the dyno: its buffered beginning, and the rest as it arrives.
     pub(crate) body: RequestBody,
-    /// Why it broke off while the dyno read it.
+    /// The failure that interrupted the body while the dyno read it.
     pub(crate) fault: Fault,
-    /// What is gathered of it, until the dyno has answered.
+    /// Memory of the buffered bytes, held until the dyno has answered.
     _reservation: Option<Reservation>,
 }
 
-/// Why a body broke off, once it has.
+/// The failure that interrupted a body, if any.
 pub(crate) type Fault = Arc<OnceLock<Failure>>;
 
 /// A body that is still arriving.
@@ -44,11 +44,11 @@ struct Source {
 }
 
 impl BufferedRequest {
-    /// Gathers `body`, of which `most` bytes are taken at all.
+    /// Buffers `body`, which may have `most` bytes at all.
     ///
     /// # Errors
     ///
-    /// What its client is told when the body cannot be had.
+    /// The failure that the client gets if its body breaks off, pauses for too long or is too large.
     pub(crate) async fn gather(
         body: Incoming,
         most: u64,
@@ -110,7 +110,7 @@ impl BufferedRequest {
 }
 
 impl Source {
-    /// The next bytes; none at the end. Trailers are passed over: they have no place in CGI.
+    /// Returns the next bytes, or `None` at the end. Trailers are dropped: CGI has no place for them.
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let frame = tokio::time::timeout(self.idle, self.body.frame());
@@ -136,7 +136,7 @@ impl Source {
         }
     }
 
-    /// What was gathered, then the rest as it comes.
+    /// Streams the buffered bytes, then the rest as it arrives.
     fn stream(self, gathered: Bytes, fault: Fault) -> RequestBody {
         let first = futures_util::stream::iter([Ok(gathered)]);
         let rest = unfold(Some((self, fault)), |state| async {

@@ -1,4 +1,4 @@
-//! The body of a response, and the line that is logged when it has ended.
+//! The body of a response as hyper sends it, with a callback for its end.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,45 +9,45 @@ use http_body::{Body, Frame, SizeHint};
 use crate::body::response_buffer::ResponseBuffer;
 use crate::compress::encoding_body::EncodingBody;
 
-/// What is done when a response's body has ended.
+/// Callback that runs once when a response's body has ended.
 pub(crate) type OnEnd = Box<dyn FnOnce(End) + Send>;
 
-/// How a body ended.
+/// The end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
-    /// Bytes that went out.
+    /// Bytes that were sent.
     pub(crate) bytes: u64,
-    /// Whether it was the client that ended it.
+    /// Completion or cause of the interruption.
     pub(crate) outcome: Outcome,
 }
 
-/// Who ended a body.
+/// Completion of a body, or the cause of its interruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is complete.
+    /// The body is complete.
     Complete,
-    /// The dyno ended in the middle.
+    /// The dyno ended in the middle of the body.
     DynoGone,
-    /// The dyno gave nothing for too long.
+    /// The dyno paused for too long.
     DynoIdle,
-    /// The client went away.
+    /// The client disconnected.
     ClientGone,
-    /// The client took nothing for too long.
+    /// The client stopped reading for too long.
     ClientIdle,
 }
 
-/// Where a body comes from.
+/// Source of a body's bytes.
 pub(crate) enum Source {
-    /// It is here.
+    /// Complete in memory.
     Full(Bytes),
-    /// It is still being made.
+    /// Streamed from a dyno or a response that the cache is storing.
     Stream(ResponseBuffer),
-    /// It is encoded on its way.
+    /// Encoded while it is sent.
     Encoded(Box<EncodingBody>),
 }
 
 impl Source {
-    /// How it has ended where it comes from, if it has.
+    /// Returns the outcome on the source's side, once it has ended.
     pub(crate) fn ending(&self) -> Option<Outcome> {
         match self {
             Self::Full(_) => Some(Outcome::Complete),
@@ -60,7 +60,7 @@ impl Source {
 /// A response's body.
 pub(crate) struct ResponseBody {
     source: Source,
-    /// Its length, where the app has said so: then nobody asks for more after its last byte.
+    /// Length that the app declared. hyper polls no further once it has sent that many bytes.
     length: Option<u64>,
     bytes: u64,
     outcome: Outcome,
@@ -78,8 +78,8 @@ impl ResponseBody {
         }
     }
 
-    /// Has it go out in another form, which `encode` makes of its source and of the length that the app has given it.
-    /// Returns whether it did; if not, both come back.
+    /// Replaces the body by an encoded one, which `encode` makes of its source and its declared length. Returns whether
+    /// it did; otherwise `encode` returns both unchanged.
     pub(crate) fn encode(
         &mut self,
         encode: impl FnOnce(Source, Option<u64>) -> Result<Source, (Source, Option<u64>)>,
@@ -164,7 +164,7 @@ impl Drop for ResponseBody {
         } else if self.outcome == Outcome::ClientGone
             && self.source.ending() == Some(Outcome::ClientIdle)
         {
-            // It may have been given up before its client was.
+            // The source may have noticed the idle client before hyper dropped the body.
             self.outcome = Outcome::ClientIdle;
         }
         on_end(End {

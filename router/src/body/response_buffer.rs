@@ -1,7 +1,7 @@
-//! A response's body on its way out: what a slow client has not taken waits here, so that the dyno is free.
+//! Buffering of a response's body for a slow client, so that its dyno is free early.
 //!
-//! A task takes from the dyno what there is, up to a bound, beyond which the dyno waits; but not for ever. A client that
-//! takes nothing for too long loses its connection (H28), a dyno that gives nothing for too long its request (H15).
+//! A task reads the dyno's body ahead up to a limit, where the dyno has to wait. A client that reads nothing for too
+//! long loses its connection (H28); a dyno that sends nothing for too long loses its request (H15).
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -15,21 +15,21 @@ use crate::body::response_body::Outcome;
 use crate::connection_state::RequestHandle;
 use crate::limits::Limits;
 
-/// The receiving end.
+/// The client's end of the buffer.
 pub(crate) struct ResponseBuffer {
-    /// Not bounded by number, since each piece has a permit for its bytes.
+    /// Unbounded in number, since the permits of the pieces bound their bytes.
     pieces: mpsc::UnboundedReceiver<Piece>,
     ending: Arc<OnceLock<Outcome>>,
 }
 
-/// Bytes that wait, and their place among those that may.
+/// Bytes that wait, with the permit and the reservation that they occupy.
 struct Piece {
     bytes: Bytes,
     _permit: OwnedSemaphorePermit,
     _reservation: Option<Reservation>,
 }
 
-/// The task's side.
+/// The task that reads ahead.
 struct Pump {
     source: BodyReceiver,
     pieces: mpsc::UnboundedSender<Piece>,
@@ -40,7 +40,7 @@ struct Pump {
 }
 
 impl ResponseBuffer {
-    /// Begins to take from `source`.
+    /// Starts to read `source` ahead.
     pub(crate) fn start(
         source: BodyReceiver,
         limits: &Limits,
@@ -69,13 +69,13 @@ impl ResponseBuffer {
         Self { pieces, ending }
     }
 
-    /// The next bytes; none when the body has ended, as [`Outflow::ending`] then says.
+    /// Returns the next bytes, or `None` when the body has ended; [`ResponseBuffer::ending`] then has the outcome.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let piece = self.pieces.poll_recv(context);
         piece.map(|piece| piece.map(|piece| piece.bytes))
     }
 
-    /// How the body has ended on the dyno's side, if it has.
+    /// Returns the outcome on the dyno's side, once it has ended.
     pub(crate) fn ending(&self) -> Option<Outcome> {
         self.ending.get().copied()
     }
@@ -101,11 +101,12 @@ impl Pump {
         }
     }
 
-    /// Puts bytes where the client takes them from, when there is room.
+    /// Adds bytes to the buffer as soon as there is room.
     async fn put(&self, bytes: Bytes) -> Result<(), Outcome> {
         let weight = bytes.len() + PIECE;
         let reservation = self.budget.try_reserve(weight);
-        // Without a share of the node's room, a piece waits until the one before it is gone.
+        // Without a share of the node's memory, a piece takes the whole buffer, so that it waits until the one before
+        // it is sent.
         let own = match reservation {
             Some(_) => weight.min(self.limits.response_buffer),
             None => self.limits.response_buffer,

@@ -1,4 +1,4 @@
-//! Which answers are worth compressing, and may be.
+//! The decision whether a response may be compressed, and is worth it.
 
 use corundum_abi::media;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
@@ -6,11 +6,11 @@ use http::{HeaderMap, StatusCode};
 
 use crate::semantics::list::Members;
 
-/// Bytes of the smallest body: what is smaller leaves with its head in one packet, encoded or not.
+/// Smallest body in bytes that is compressed; a smaller one fits into one packet with its head, encoded or not.
 const LEAST: u64 = 1024;
 
-/// What says that a body is encoded already, or that it must stay what it is: digests of the very bytes (RFC 9530, RFC
-/// 3230).
+/// Headers of a body that is already encoded, or that must not change because the header is a digest of its bytes (RFC
+/// 9530, RFC 3230).
 const OBSTACLES: [HeaderName; 5] = [
     CONTENT_ENCODING,
     HeaderName::from_static("content-digest"),
@@ -19,7 +19,7 @@ const OBSTACLES: [HeaderName; 5] = [
     HeaderName::from_static("content-md5"),
 ];
 
-/// Whether an answer would be encoded for a client that wants it. `length` is that of its whole body, if it is known.
+/// Whether a response is encoded for clients that accept it. `length` is the length of its whole body, if it is known.
 pub(crate) fn is_compressible(
     status: StatusCode,
     headers: &HeaderMap,

@@ -1,4 +1,4 @@
-//! The libraries behind the codings, and how hard they try.
+//! Encoders of the three content codings, and their compression levels.
 
 use std::io::{self, Write};
 
@@ -11,20 +11,20 @@ use zstd::stream::write::Encoder as ZstdEncoder;
 
 use crate::semantics::accept_encoding::ContentCoding;
 
-/// Bytes that an encoder of [`Effort::Passing`] takes while it works: zstd and gzip 340 KiB, brotli 210.
+/// Bytes that an encoder with [`Effort::Passing`] occupies: zstd and gzip 340 KiB, brotli 210 KiB.
 pub(crate) const MEMORY: usize = 352 << 10;
 
-/// How hard an encoder tries.
+/// Compression effort of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// For one client: what costs the least time for each byte that is saved, in little memory.
+    /// For one client: the least time for each byte saved, in little memory.
     Passing,
-    /// For all who come: as small as it gets at some nanoseconds a byte more.
+    /// For every later client: as small as some extra nanoseconds for each byte allow.
     Kept,
 }
 
 impl Effort {
-    /// The library's level for a coding; figures are in ARCHITECTURE.md.
+    /// Returns the library's level for a coding. The measurements are in the project's performance notes.
     fn level(self, coding: ContentCoding) -> i32 {
         match (self, coding) {
             (Self::Passing, _) => 1,
@@ -34,8 +34,8 @@ impl Effort {
         }
     }
 
-    /// How far back repetitions are looked for, as a power of two. gzip has 15 by its nature. The largest is far below the
-    /// 8 MiB that every client of zstd has to have (RFC 9659).
+    /// Returns the size of the window as a power of two. gzip always has 15. The largest is far below the 8 MiB that
+    /// every zstd client must support (RFC 9659).
     fn window(self) -> u32 {
         match self {
             Self::Passing => 17,
@@ -44,20 +44,20 @@ impl Effort {
     }
 }
 
-/// A body that is being encoded.
+/// An encoder and its output.
 pub(crate) enum Encoder {
     Gzip(GzEncoder<Vec<u8>>),
     Zstd(ZstdEncoder<'static, Vec<u8>>),
-    /// Boxed: the state lies in it.
+    /// Boxed, since the encoder's state is part of the struct.
     Brotli(Box<CompressorWriter<Vec<u8>>>),
 }
 
 impl Encoder {
-    /// One for a body of unknown length.
+    /// Creates an encoder for a body of unknown length.
     ///
     /// # Errors
     ///
-    /// The library's, where there is no memory.
+    /// The library cannot allocate memory.
     pub(crate) fn new(coding: ContentCoding, effort: Effort) -> io::Result<Self> {
         Self::of_length(coding, effort, None)
     }
@@ -72,7 +72,7 @@ impl Encoder {
             ContentCoding::Zstd => {
                 let mut encoder = ZstdEncoder::new(Vec::new(), level)?;
                 encoder.window_log(effort.window())?;
-                // With it the tables are no larger than the body.
+                // With a known length, zstd's tables are no larger than the body.
                 encoder.set_pledged_src_size(length.map(|length| length as u64))?;
                 Self::Zstd(encoder)
             }
@@ -98,7 +98,7 @@ impl Encoder {
         }
     }
 
-    /// Has all that was written come out, so that a client can decode it.
+    /// Flushes everything that was written, so that a client can decode it.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Gzip(encoder) => encoder.flush(),
@@ -107,7 +107,7 @@ impl Encoder {
         }
     }
 
-    /// What has come out.
+    /// Takes the output so far.
     pub(crate) fn take(&mut self) -> Bytes {
         let out = match self {
             Self::Gzip(encoder) => encoder.get_mut(),
@@ -117,7 +117,7 @@ impl Encoder {
         std::mem::take(out).into()
     }
 
-    /// The end of the body, with what has come out and was not taken.
+    /// Ends the body, and returns the rest of the output.
     pub(crate) fn finish(self) -> io::Result<Bytes> {
         Ok(match self {
             Self::Gzip(encoder) => encoder.finish()?,
@@ -128,7 +128,7 @@ impl Encoder {
     }
 }
 
-/// A whole body, encoded.
+/// Encodes a whole body.
 pub(crate) fn whole(coding: ContentCoding, effort: Effort, body: &[u8]) -> io::Result<Bytes> {
     let mut encoder = Encoder::of_length(coding, effort, Some(body.len()))?;
     encoder.write(body)?;
@@ -144,7 +144,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What a client makes of it: all that can be decoded, whether it has an end or not.
+    /// Decodes as much as a client could, whether the encoded body is complete or not.
     pub(crate) fn decoded(coding: ContentCoding, encoded: &[u8]) -> (Vec<u8>, io::Result<()>) {
         let mut out = Vec::new();
         let end = match coding {

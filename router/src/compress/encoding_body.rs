@@ -1,7 +1,7 @@
-//! A body that is encoded while it is made.
+//! A body that is encoded while it streams.
 //!
-//! What its source has given goes out at once when there is no more: a page that is sent in parts does not wait. A body
-//! that breaks off has no end, here as there.
+//! Whenever the source has no more bytes, the encoder is flushed, so that a page that is sent in parts does not wait. A
+//! body whose source breaks off ends without the encoder's trailer, so that clients notice.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -12,27 +12,27 @@ use corundum_exchange::Reservation;
 use super::encoder::Encoder;
 use crate::body::response_body::{Outcome, Source};
 
-/// Bytes that are encoded before other tasks of the thread have their turn: some hundred microseconds.
+/// Bytes that are encoded before the thread's other tasks run: some hundred microseconds.
 const STEP: usize = 32 << 10;
 
-/// A body under way.
+/// A streaming body and its encoder.
 pub(crate) struct EncodingBody {
     source: Source,
-    /// How much of it is still to come, if the app has said so.
+    /// Bytes of the source that are still to come, if the app declared a length.
     left: Option<u64>,
-    /// What came of it last and is not encoded yet.
+    /// Bytes of the source that are not encoded yet.
     piece: Bytes,
-    /// Given back with its memory as soon as the body has ended, however slow the client is.
+    /// Dropped, with its memory, as soon as the body has ended, however slow the client is.
     encoder: Option<(Encoder, Reservation)>,
-    /// Whether the encoder holds something back.
+    /// Whether the encoder holds bytes that were not flushed.
     held: bool,
-    /// Whether the thread's other tasks are to have their turn.
+    /// Whether the next poll must yield to the thread's other tasks.
     tired: bool,
     ending: Option<Outcome>,
 }
 
 impl EncodingBody {
-    /// The body of `source`, of which the app has said how long it is or not.
+    /// Encodes the body of `source`, whose length the app may have declared.
     pub(crate) fn new(
         source: Source,
         length: Option<u64>,
@@ -49,7 +49,7 @@ impl EncodingBody {
         }
     }
 
-    /// The next bytes; none when the body has ended, as [`Encoding::ending`] then says.
+    /// Returns the next bytes, or `None` when the body has ended; [`EncodingBody::ending`] then has the outcome.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if std::mem::take(&mut self.tired) {
             return rest(context);
@@ -57,19 +57,19 @@ impl EncodingBody {
         let polled = self.step(context);
         polled.map(|step| {
             step.unwrap_or_else(|_| {
-                // Out of memory: there is no way to go on.
+                // Out of memory: the body cannot continue.
                 self.end(Outcome::DynoGone);
                 None
             })
         })
     }
 
-    /// How the body has ended, if it has.
+    /// Returns the outcome, once the body has ended.
     pub(crate) fn ending(&self) -> Option<Outcome> {
         self.ending.or_else(|| self.source.ending())
     }
 
-    /// Whether all of it has been given.
+    /// Whether the whole body has been returned.
     pub(crate) fn is_complete(&self) -> bool {
         self.ending == Some(Outcome::Complete)
     }
@@ -81,7 +81,7 @@ impl EncodingBody {
                 match self.next_piece(context) {
                     Poll::Ready(Ok(piece)) => self.piece = piece,
                     Poll::Ready(Err(Outcome::Complete)) => return Poll::Ready(self.finish()),
-                    // What has come is not held back, be it the last of it.
+                    // Flushes before waiting, and before reporting an interruption.
                     Poll::Pending | Poll::Ready(Err(_)) if self.held => {
                         let out = self.flush()?;
                         if !out.is_empty() {
@@ -108,8 +108,8 @@ impl EncodingBody {
         Poll::Ready(Ok(Some(out)))
     }
 
-    /// What comes next, or how it has ended. A body of a known length ends with its last byte, whatever comes then; one
-    /// that ends before is broken.
+    /// Returns the source's next bytes, or its outcome. A body of a declared length ends with its last byte, whatever
+    /// follows; one that ends earlier is interrupted.
     fn next_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Outcome>> {
         if let Some(ending) = self.ending {
             return Poll::Ready(Err(ending));
@@ -122,7 +122,7 @@ impl EncodingBody {
                 Poll::Ready(Some(std::mem::take(bytes)).filter(|b| !b.is_empty()))
             }
             Source::Stream(stream) => stream.poll(context),
-            // Nothing is encoded twice.
+            // A body is encoded once only.
             Source::Encoded(_) => Poll::Ready(None),
         };
         polled.map(|piece| match piece {
@@ -177,7 +177,7 @@ impl EncodingBody {
     }
 }
 
-/// Lets the thread's other tasks have their turn.
+/// Yields to the thread's other tasks.
 fn rest<T>(context: &mut Context<'_>) -> Poll<T> {
     context.waker().wake_by_ref();
     Poll::Pending

@@ -1,4 +1,4 @@
-//! What an encoded answer says of itself.
+//! Headers of an encoded response.
 
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, ETAG, VARY};
@@ -8,11 +8,12 @@ use crate::semantics::accept_encoding::ContentCoding;
 use crate::semantics::entity_tag::EntityTag;
 
 const ACCEPT_ENCODING: &str = "accept-encoding";
-/// How a tag of an encoded form ends: by it the router knows its own, and can give apps theirs back.
+/// Suffix of an encoded response's entity tag. It marks the router's own tags, so that apps can get theirs back.
 const MARK: &[u8] = b";encoded\"";
 
-/// Makes headers those of the encoded form: other bytes, so that a strong entity tag becomes another and weak one (RFC 9110
-/// section 8.8.3.3), and no ranges, since nobody can say what they would be of. The length is for who knows it.
+/// Turns headers into those of an encoded response. A strong entity tag becomes a weak one of its own, since the bytes
+/// differ (RFC 9110 section 8.8.3.3); ranges are not offered, since the encoded bytes are not kept. The caller sets the
+/// length.
 pub(crate) fn encoded(headers: &mut HeaderMap, coding: ContentCoding) {
     let name = HeaderValue::from_static(coding.name());
     headers.insert(CONTENT_ENCODING, name);
@@ -21,7 +22,7 @@ pub(crate) fn encoded(headers: &mut HeaderMap, coding: ContentCoding) {
     vary(headers);
 }
 
-/// Makes a strong entity tag the weak one of the encoded form.
+/// Replaces a strong entity tag by the weak one of the encoded response.
 fn weaken(headers: &mut HeaderMap) {
     if let Some(tag) = headers.get_mut(ETAG)
         && let Some(weak) = weak(tag)
@@ -30,7 +31,7 @@ fn weaken(headers: &mut HeaderMap) {
     }
 }
 
-/// The weak tag of the encoded form of what has this strong one.
+/// Returns the weak tag of the encoded form of a response with this strong tag.
 pub(super) fn weak(tag: &HeaderValue) -> Option<HeaderValue> {
     let opaque = tag.as_bytes().strip_suffix(b"\"")?;
     let strong = opaque.starts_with(b"\"");
@@ -38,7 +39,7 @@ pub(super) fn weak(tag: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(weak).ok()
 }
 
-/// The app's own tags in the place of those of encoded forms in a list of tags; none if it has none of these.
+/// Replaces the router's tags in a list by the app's own ones. Returns `None` if the list contains none.
 pub(super) fn own_tags(list: &HeaderValue) -> Option<HeaderValue> {
     memchr::memmem::find(list.as_bytes(), MARK)?;
     let mut own = Vec::with_capacity(list.len());
@@ -55,7 +56,7 @@ pub(super) fn own_tags(list: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(Bytes::from(own)).ok()
 }
 
-/// Says that the answer is chosen by `Accept-Encoding` too (RFC 9110 section 12.5.5), unless it says so already.
+/// Adds `Accept-Encoding` to `Vary` (RFC 9110 section 12.5.5), unless it is there already.
 pub(crate) fn vary(headers: &mut HeaderMap) {
     let names = |line: &HeaderValue| {
         let mut names = line.as_bytes().split(|byte| *byte == b',');
@@ -72,12 +73,12 @@ pub(crate) fn vary(headers: &mut HeaderMap) {
         Some(first) => {
             let joined = [first, b", ", ACCEPT_ENCODING.as_bytes()].concat();
             let joined = HeaderValue::from_maybe_shared(Bytes::from(joined));
-            // The name of a header after what was a value is one.
+            // A valid value followed by a header name is a valid value.
             joined.unwrap_or_else(|_| HeaderValue::from_static(ACCEPT_ENCODING))
         }
     };
     match headers.get_mut(VARY) {
-        // Of several lines the first one: the others stay.
+        // With several lines, the first one changes and the others stay.
         Some(line) => *line = joined,
         None => {
             headers.insert(VARY, joined);
@@ -150,7 +151,7 @@ mod tests {
         for other in ["\"a\"", "W/\"a\"", "*", ""] {
             assert_eq!(own(other), None);
         }
-        // A strong one is somebody else's.
+        // The router's own tags are weak; a strong one is the app's.
         assert_eq!(own("\"a;encoded\"").unwrap(), "\"a;encoded\"");
     }
 }

@@ -1,10 +1,10 @@
-//! Compression of what dynos and the cache answer, on its way out.
+//! Compression of responses from dynos and the cache.
 //!
-//! It is the last stage before the socket: what lies behind it, the cache too, knows the bytes as the app made them.
-//! [`suits`] says which answers are worth it, [`client`] which coding a client gets, [`headers`] what an encoded answer says
-//! of itself, [`conditions`] sees to it that no bytes of two forms are ever put together. [`encoder`] has the libraries and
-//! their levels; [`encoding`] is a body that is encoded while it is made. Forms of stored responses that are kept are the
-//! cache's ([`cache::forms`](crate::cache)), static files have theirs from the compiler.
+//! Compression is the last stage before the socket: everything behind it, including the cache, sees the bytes as the
+//! app made them. [`compressible`] decides which responses are worth it, [`negotiation`] chooses the client's coding,
+//! [`headers`] adapts the response's headers, and [`tag_translation`] prevents clients from combining bytes of two
+//! forms. [`encoder`] wraps the libraries; [`encoding_body`] encodes a body while it streams. The cache keeps encoded
+//! variants of its own, and static files are encoded at build time.
 
 pub(crate) mod compressible;
 pub(crate) mod encoder;
@@ -29,21 +29,22 @@ use crate::cache::verdict::Verdict;
 use crate::headers::content_length;
 use crate::semantics::accept_encoding::ContentCoding;
 
-/// Whether an app's answers are compressed.
+/// Compression setting of an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
-    /// Those that are worth it, for clients that ask for it.
+    /// Compresses responses that are worth it, for clients that accept a coding.
     #[default]
     On,
-    /// None but static files, which have nothing to hide.
+    /// Compresses nothing but static files, which contain no secrets.
     Off,
 }
 
-/// Bodies up to here are encoded in one go: that holds a thread for two milliseconds at most, and gives them a length.
+/// Largest body in bytes that is encoded in one go. That takes at most two milliseconds, and the response gets a
+/// length.
 pub(crate) const AT_ONCE: usize = 64 << 10;
 
-/// Encodes an answer, if that is worth it and its client wants it. `encoders` is what the encoders of all bodies that are
-/// under way may take; without room left, bodies go out as they are.
+/// Encodes a response if that is worth it and its client accepts a coding. `encoders` bounds the memory of all encoders
+/// in flight; when it is used up, bodies are sent unencoded.
 pub(crate) fn compress(
     compression: Compression,
     encoders: &Arc<BoundedCounter>,
@@ -59,7 +60,7 @@ pub(crate) fn compress(
         tag_translation::answer(request, response.headers_mut());
         return response;
     }
-    // What is stored has said what is to be said of it, and may come in an encoded form that is kept.
+    // A stored response already has its `Vary`, and may be an encoded variant.
     let asks = request.headers.contains_key(ACCEPT_ENCODING);
     if verdict.is_stored() && (!asks || response.headers().contains_key(CONTENT_ENCODING)) {
         return response;
@@ -77,7 +78,7 @@ pub(crate) fn compress(
     }
 }
 
-/// How long the whole body is, as far as that is known.
+/// Returns the length of the whole body, as far as it is known.
 fn length(request: &Parts, response: &Response<ResponseBody>) -> Option<u64> {
     let declared = || content_length(response.headers());
     match (request.method == Method::HEAD, response.status()) {
@@ -98,7 +99,7 @@ fn encode(
     coding: ContentCoding,
 ) -> Response<ResponseBody> {
     let encoded = if request.method == Method::HEAD {
-        // What GET would get depends on a length that is not known, or on how the body comes.
+        // The headers that a GET would get depend on the length and on whether the body streams.
         length.is_some() && request.version != Version::HTTP_10
     } else {
         let in_parts = || in_parts(encoders, request.version, coding);
@@ -119,8 +120,8 @@ fn encode(
     response
 }
 
-/// What is needed for a body that is encoded in parts. A client of HTTP/1.0 could not tell its end from a connection
-/// that broke.
+/// Creates an encoder for a streaming body. HTTP/1.0 clients could not tell the end of the body from a broken
+/// connection.
 fn in_parts(
     encoders: &Arc<BoundedCounter>,
     version: Version,
@@ -134,7 +135,7 @@ fn in_parts(
     Some((encoder, reservation))
 }
 
-/// A body that is here, encoded, unless that makes it no smaller.
+/// Encodes a complete body, unless that makes it no smaller.
 fn at_once(bytes: Bytes, coding: ContentCoding) -> Result<Source, (Source, Option<u64>)> {
     match encoder::whole(coding, Effort::Passing, &bytes) {
         Ok(encoded) if encoded.len() < bytes.len() => Ok(Source::Full(encoded)),
@@ -149,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a large page where encoders may take `room`.
+    /// Compresses a large page with `room` bytes for encoders.
     fn page(room: usize) -> Response<ResponseBody> {
         let mut request = Request::new(()).into_parts().0;
         let gzip = HeaderValue::from_static("gzip");

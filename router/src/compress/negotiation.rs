@@ -1,4 +1,4 @@
-//! Which coding a client gets.
+//! Choice of a client's content coding for responses that the router encodes itself.
 
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
@@ -6,16 +6,16 @@ use http::header::ACCEPT_ENCODING;
 use super::compressible::forbids_transformation;
 use crate::semantics::accept_encoding::{AcceptEncoding, ContentCoding};
 
-/// For what is encoded each time, where clients leave the choice: the least time for each byte that is saved.
+/// Order of preference for bodies that are encoded for each response: the least time for each byte saved.
 pub(crate) const BY_TIME: [ContentCoding; 3] = [
     ContentCoding::Zstd,
     ContentCoding::Gzip,
     ContentCoding::Brotli,
 ];
-/// For what is encoded once and kept: the fewest bytes.
+/// Order of preference for bodies that are encoded once and kept: the fewest bytes.
 pub(crate) const BY_SIZE: [ContentCoding; 3] = ContentCoding::ALL;
 
-/// The coding that a request asks for most, an earlier one of those `offered` before a later one.
+/// Returns the coding that a request prefers among those `offered`, which are in the router's order of preference.
 pub(crate) fn wanted(request: &HeaderMap, offered: [ContentCoding; 3]) -> Option<ContentCoding> {
     if !request.contains_key(ACCEPT_ENCODING) {
         return None;

@@ -1,7 +1,8 @@
-//! Conditions of clients that may have an encoded form of what they ask about.
+//! Translation of entity tags between clients, which may have an encoded response, and apps, which know only their own
+//! tags.
 //!
-//! What lies behind knows the bytes and tags that the app has made, and compares as it likes; many apps compare tags as
-//! strings. So a request goes on with the app's own tags, and a 304 comes back with the client's.
+//! Many apps compare tags as strings. Therefore a request goes on with the app's own tags, and a 304 comes back with
+//! the client's.
 
 use http::header::{ACCEPT_ENCODING, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
@@ -11,14 +12,14 @@ use memchr::memmem;
 use super::headers::{own_tags, vary, weak};
 use super::negotiation;
 
-/// The `If-None-Match` of a request whose client has an encoded form, as it came.
+/// The client's `If-None-Match`, if it names an encoded response.
 #[derive(Debug, Clone)]
 struct Came(Vec<HeaderValue>);
 
-/// Makes the conditions of a request ones about what the app has made.
+/// Translates the conditions of a request into conditions about the app's own response.
 pub(crate) fn translate(request: &mut Parts) {
     let headers = &mut request.headers;
-    // Who takes no coding any more is not helped by an encoded form.
+    // A client that accepts no coding any more cannot reuse an encoded response.
     if !headers.contains_key(ACCEPT_ENCODING) {
         return;
     }
@@ -30,7 +31,8 @@ pub(crate) fn translate(request: &mut Parts) {
         request.extensions.insert(Came(came));
         replace(headers, &IF_NONE_MATCH, own);
     }
-    // For a part an encoded form's tag stays the weak one that it is, and matches none: the app has other bytes.
+    // In a request for a range, an encoded response's tag stays weak and matches nothing: the app's bytes are different
+    // ones.
     if let Some(own) = own_lines(headers, &IF_MATCH)
         && !headers.contains_key(RANGE)
     {
@@ -38,7 +40,7 @@ pub(crate) fn translate(request: &mut Parts) {
     }
 }
 
-/// The lines of a header with the app's own tags, if it has others.
+/// Returns a header's lines with the app's own tags, if that changes any.
 fn own_lines(request: &HeaderMap, name: &HeaderName) -> Option<Vec<HeaderValue>> {
     let lines = || request.get_all(name).iter();
     lines().find_map(own_tags)?;
@@ -53,9 +55,9 @@ fn replace(request: &mut HeaderMap, name: &HeaderName, lines: Vec<HeaderValue>) 
     }
 }
 
-/// Forgets the range that a request asks for on the condition of a date, if its client takes a coding (RFC 9110 section
-/// 14.2 lets anybody): the two forms of a text have the same date, and the rest of one must not be put behind the
-/// beginning of the other. An encoded form's tag is weak, which `If-Range` never takes.
+/// Ignores a range whose condition is a date, if the client accepts a coding; RFC 9110 section 14.2 allows every server
+/// to ignore ranges. Both forms of a page have the same date, and the rest of one must not follow the beginning of the
+/// other. A condition with the tag of an encoded response never holds, since that tag is weak.
 fn forget_range_by_date(request: &mut HeaderMap) {
     if !request.contains_key(RANGE) {
         return;
@@ -70,7 +72,7 @@ fn forget_range_by_date(request: &mut HeaderMap) {
     }
 }
 
-/// Makes a 304 to a client that has the encoded form say what that form's own answer has said (RFC 9110 section 15.4.5).
+/// Gives a 304 to a client with an encoded response the headers of that response (RFC 9110 section 15.4.5).
 pub(super) fn answer(request: &Parts, not_modified: &mut HeaderMap) {
     let Some(Came(lines)) = request.extensions.get() else {
         return;
@@ -79,7 +81,7 @@ pub(super) fn answer(request: &Parts, not_modified: &mut HeaderMap) {
         && let Some(weak) = weak(tag)
     {
         let has = |line: &HeaderValue| memmem::find(line.as_bytes(), weak.as_bytes()).is_some();
-        // Of a list it may be one without a coding that is still good.
+        // The tag that still matches may be another one of the list, without a coding.
         if !lines.iter().any(has) {
             return;
         }
@@ -117,7 +119,8 @@ mod tests {
         assert!(kept(Some("W/\"a\""), "gzip") && kept(None, "gzip"));
     }
 
-    /// The header as it goes on, and the tag and whether a 304 varies that comes back with this tag.
+    /// Returns the header as the app gets it, and the tag and the presence of `Vary` in the client's 304 when the app
+    /// answers with `tag`.
     fn through(asked: &'static str, tag: &'static str) -> (String, String, bool) {
         let mut request = http::Request::new(()).into_parts().0;
         request.headers = of(&[(IF_NONE_MATCH, asked), (ACCEPT_ENCODING, "gzip")]);

@@ -1,4 +1,4 @@
-//! A file on its way to a client, and the request's line in the log when it is there.
+//! Delivery of a static file, and its access log entry.
 
 use bytes::Bytes;
 use http::Response;
@@ -11,10 +11,10 @@ use crate::request_id::REQUEST_ID;
 use crate::router::Router;
 use crate::site::Site;
 
-/// What the log says in the place of the cache's part, which never saw the request.
+/// Value of `cache=` in the log: the cache never sees the request.
 const STATIC: &str = "static";
 
-/// Answers a request for `site` with a file.
+/// Answers a request for `site` with a static file.
 pub(crate) fn deliver<G: Grid>(
     mut exchange: Exchange,
     router: &Router<G>,

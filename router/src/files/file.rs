@@ -1,4 +1,4 @@
-//! One file: its bytes in each form there is, and what their headers say.
+//! A static file: its content in each coding, and its headers.
 
 use std::time::SystemTime;
 
@@ -13,12 +13,12 @@ use super::{Settings, Source};
 use crate::semantics::accept_encoding::{AcceptEncoding, ContentCoding};
 use crate::semantics::preconditions::{DateStrength, Validators};
 
-/// Hexadecimal digits of an entity tag: 128 bits of the content's SHA-256, far more than chance needs.
+/// Hexadecimal digits of an entity tag: 128 bits of the content's SHA-256, which exclude collisions.
 const TAG_DIGITS: usize = 32;
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// What files of an app share.
+/// Headers that the files of an app share.
 pub(super) struct Common {
     modified: SystemTime,
     modified_text: HeaderValue,
@@ -37,7 +37,7 @@ impl Common {
             seconds => format!("public, max-age={seconds}"),
         };
         Self {
-            // Whole seconds, as the header has them and conditions compare.
+            // In whole seconds, like the header that conditions are compared with.
             modified: modified.into(),
             modified_text: text(modified.to_string(), ""),
             changing: text(changing, "no-cache"),
@@ -46,10 +46,10 @@ impl Common {
     }
 }
 
-/// A file.
+/// A static file.
 pub(super) struct File {
     plain: Form,
-    /// The smallest first.
+    /// Sorted by size, the smallest first.
     encoded: Vec<Form>,
     pub(super) content_type: HeaderValue,
     pub(super) cache_control: HeaderValue,
@@ -57,11 +57,11 @@ pub(super) struct File {
     modified: SystemTime,
 }
 
-/// A file's bytes in one coding, or in none.
+/// A file's content in one coding or without any.
 pub(super) struct Form {
     pub(super) coding: Option<ContentCoding>,
     pub(super) bytes: Bytes,
-    /// Strong: these bytes have it and no others.
+    /// Strong, since it is derived from the content and the coding.
     pub(super) etag: HeaderValue,
 }
 
@@ -93,12 +93,12 @@ impl File {
         }
     }
 
-    /// Its bytes, not encoded.
+    /// Returns the content without a coding.
     pub(super) fn content(&self) -> Bytes {
         self.plain.bytes.clone()
     }
 
-    /// The form that a client wants most.
+    /// Returns the representation that a client prefers.
     pub(super) fn choose(&self, accepted: impl FnOnce() -> AcceptEncoding) -> &Form {
         if self.encoded.is_empty() {
             return &self.plain;
@@ -108,7 +108,7 @@ impl File {
         coding.and_then(of).unwrap_or(&self.plain)
     }
 
-    /// Whether clients get it in different forms.
+    /// Whether clients get different representations.
     pub(super) fn varies(&self) -> bool {
         !self.encoded.is_empty()
     }
@@ -137,7 +137,7 @@ impl Form {
     }
 }
 
-/// What a file says it is. Text that is UTF-8 says that too: without it, browsers guess.
+/// Returns the file's media type. Text that is valid UTF-8 says so, since browsers guess otherwise.
 fn content_type(path: &str, content: &[u8]) -> HeaderValue {
     let kind = media::of_path(path);
     if kind.starts_with("text/") && std::str::from_utf8(content).is_ok() {

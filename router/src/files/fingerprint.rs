@@ -1,14 +1,15 @@
-//! Names that change with their content, as asset pipelines make them.
+//! Detection of file names that contain a digest of the content, as asset pipelines make them.
 
-/// Whether a file's name holds a digest of its content, so that the content under it never changes: Sprockets' 64 (or 32)
-/// hexadecimal digits, Propshaft's and webpack's 8 to 20, after a dash or a dot and before an extension.
+/// Whether a file's name contains a digest of its content, so that the content under this name never changes.
 ///
-/// Both letters and digits are asked for: `report-20240131.pdf` and `logo-facade.svg` are names that people give. Digests
-/// in other alphabets, such as Vite's, cannot be told from words; their files are listed in a manifest instead.
+/// A digest is 64 or 32 hexadecimal digits (Sprockets) or 8 to 20 (Propshaft, webpack), after a dash or a dot and
+/// before an extension. It must contain both letters and digits, since people use names such as `report-20240131.pdf`
+/// and `logo-facade.svg`. Digests in other alphabets, such as Vite's, look like words; their files are listed in a
+/// manifest instead.
 pub(crate) fn has_digest(path: &str) -> bool {
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     let parts = name.split(['-', '.']);
-    // The first is the file's own name, the last its extension.
+    // The first part is the file's own name, the last its extension.
     let count = parts.clone().count();
     count >= 3 && parts.skip(1).take(count - 2).any(is_digest)
 }

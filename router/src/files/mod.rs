@@ -1,8 +1,8 @@
-//! Files that are served without a dyno: what an app has in `public/`.
+//! Static files, which are served without a dyno: an app's `public/` directory.
 //!
-//! A [`StaticFiles`] is made once, when a release is loaded; a request then looks its path up and clones handles of bytes
-//! that stay where they are. [`file`] is one file with its encoded forms, [`response`] what a request gets of it.
-//! Where the files come from is for who makes it.
+//! A [`StaticFiles`] index is built once when a release is loaded. A request looks up its path and clones handles of
+//! bytes that stay in place. [`file`] is one file with its encoded representations, [`response`] answers a request for
+//! it. The caller decides where the files come from.
 
 pub(crate) mod delivery;
 mod file;
@@ -21,47 +21,47 @@ use http::request::Parts;
 use self::file::File;
 use crate::semantics::accept_encoding::ContentCoding;
 
-/// How an app's files are served.
+/// Settings of an app's static files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Since when clients may have got these files.
+    /// Value of `Last-Modified`: the time since which clients may have fetched these files.
     pub modified: SystemTime,
-    /// How long a client may keep a file without asking again, if its name holds no digest.
+    /// Time for which clients may reuse a file without a request, unless its name contains a digest.
     pub max_age: Duration,
-    /// Which paths lead to a file.
+    /// Paths that lead to a file.
     pub paths: Paths,
 }
 
-/// Which paths lead to a file.
+/// Paths that lead to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paths {
-    /// Its own alone.
+    /// Its own path only.
     Exact,
-    /// Also, to `a/index.html`, those of `a/` and `a`; and to `b.html`, that of `b`. A file of the very name prevails.
+    /// Also `a/` and `a` for `a/index.html`, and `b` for `b.html`. A file with exactly that path takes precedence.
     Pages,
 }
 
-/// A file to be served.
+/// A file to index.
 #[derive(Debug)]
 pub struct Source {
-    /// Its path below the app's root, as `/assets/app.css`.
+    /// Path below the app's root, e.g. `/assets/app.css`.
     pub path: String,
-    /// Its bytes.
+    /// The content.
     pub content: Bytes,
-    /// The same, encoded.
+    /// The content in other codings.
     pub encoded: Vec<(ContentCoding, Bytes)>,
-    /// Whether its content never changes under this name, though nothing in the name says so.
+    /// Whether the content under this name never changes, although the name contains no digest.
     pub immutable: bool,
 }
 
-/// An app's files by their paths.
+/// An app's static files by path.
 pub struct StaticFiles {
     files: Vec<File>,
     by_path: HashMap<Box<str>, usize>,
 }
 
 impl StaticFiles {
-    /// Indexes files: hashes them, and makes ready all that their answers need.
+    /// Indexes files: computes entity tags and all headers of their responses.
     pub fn new(sources: impl IntoIterator<Item = Source>, settings: &Settings) -> Self {
         let mut files = Vec::new();
         let mut by_path = HashMap::new();
@@ -81,22 +81,22 @@ impl StaticFiles {
         Self { files, by_path }
     }
 
-    /// How many there are.
+    /// Returns the number of files.
     pub fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no files.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// The bytes of the file at `path`.
+    /// Returns the content of the file at `path`.
     pub fn content(&self, path: &str) -> Option<Bytes> {
         self.find(path).map(File::content)
     }
 
-    /// The answer to a request, if it is a GET or HEAD of a file; all others are for a dyno.
+    /// Answers a GET or HEAD of a file. Returns `None` for every other request, which goes to a dyno.
     pub(crate) fn answer(&self, request: &Parts) -> Option<Response<Bytes>> {
         response::respond(self, request)
     }
@@ -115,7 +115,7 @@ impl fmt::Debug for StaticFiles {
     }
 }
 
-/// The very same index: two that were made of the same files are not compared.
+/// Compares identity: two indexes of the same files are not compared by content.
 impl PartialEq for StaticFiles {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
@@ -124,7 +124,7 @@ impl PartialEq for StaticFiles {
 
 impl Eq for StaticFiles {}
 
-/// The other paths of a page.
+/// Returns the short paths of an HTML page.
 fn page_paths(path: &str) -> impl Iterator<Item = Box<str>> {
     let directory = path
         .strip_suffix("index.html")

@@ -1,11 +1,11 @@
-//! From a request's path to a file's.
+//! Mapping of a request's path to a file's.
 
 use std::borrow::Cow;
 
-/// The path as files are named: percent-encoding decoded, once. None where that gives no text; then no file has the name.
+/// Decodes percent-encoding, once. Returns `None` if the result is not UTF-8; no file has such a name.
 ///
-/// Nothing else is done to it. Files are found by their whole path, so that one with `..`, a doubled slash, a backslash or
-/// other letters' case is the name of none, and there is nothing to clean.
+/// The path is not normalised. Files are found by their exact path, so that a path with `..`, a doubled slash, a
+/// backslash or different case matches no file.
 pub(crate) fn decode(path: &str) -> Option<Cow<'_, str>> {
     if !path.contains('%') {
         return Some(Cow::Borrowed(path));

@@ -1,4 +1,4 @@
-//! What a request gets of a file.
+//! Responses to requests for a static file: 200, 206, 304, 412 and 416.
 
 use bytes::Bytes;
 use http::header::{
@@ -15,7 +15,7 @@ use crate::semantics::byte_range::{self, ByteRanges};
 use crate::semantics::partial_content;
 use crate::semantics::preconditions::{self, PreconditionResult};
 
-/// Headers of an answer, with room for what is added on its way out.
+/// Capacity for the headers of a response, including those that later stages add.
 const HEADERS: usize = 14;
 
 pub(super) fn respond(files: &StaticFiles, request: &Parts) -> Option<Response<Bytes>> {
@@ -40,7 +40,7 @@ pub(super) fn respond(files: &StaticFiles, request: &Parts) -> Option<Response<B
     Some(response)
 }
 
-/// What every answer about a file says, 304 among them (RFC 9110 section 15.4.5).
+/// Returns the headers that every response about a file has, a 304 too (RFC 9110 section 15.4.5).
 fn describe(file: &File, form: &Form) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(ETAG, form.etag.clone());
@@ -65,7 +65,7 @@ fn whole(file: &File, form: &Form) -> Response<Bytes> {
     response
 }
 
-/// The bytes that a request selects of a file.
+/// Returns the bytes that a request selects.
 fn selected(file: &File, form: &Form, request: &Parts) -> Response<Bytes> {
     let length = form.bytes.len();
     match byte_range::select(request, length as u64, || file.validators(form)) {
@@ -73,7 +73,7 @@ fn selected(file: &File, form: &Form, request: &Parts) -> Response<Bytes> {
         ByteRanges::Single(range) => partial(file, form, |headers| {
             partial_content::single(headers, &form.bytes, &range)
         }),
-        // `Content-Encoding` would be about the multipart body, which is not encoded.
+        // `Content-Encoding` would describe the multipart body, which is not encoded.
         ByteRanges::Multiple(_) if form.coding.is_some() => whole(file, form),
         ByteRanges::Multiple(ranges) => partial(file, form, |headers| {
             partial_content::multipart(headers, &form.bytes, &ranges)

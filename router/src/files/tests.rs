@@ -1,4 +1,4 @@
-//! What files answer, without a connection.
+//! Responses of static files, without a connection.
 
 use bytes::Bytes;
 use http::request::Parts;

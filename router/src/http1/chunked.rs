@@ -1,28 +1,29 @@
-//! A body in chunks (RFC 9112 section 7.1), byte by byte but for the data.
+//! Chunked bodies (RFC 9112 section 7.1): a state machine over their framing.
 
 use super::{TOKEN, VALUE, bad, is};
 use crate::failure::Failure;
 
-/// Bytes of all chunk extensions of a body. Nobody uses them; without a bound they are a body that no quota counts.
+/// Bytes of all chunk extensions of a body. No client uses extensions; without a bound they would be a body that no
+/// quota counts.
 const MAX_EXTENSIONS: usize = 4096;
 /// Bytes of a body's trailers, which no app sees.
 const MAX_TRAILERS: usize = 8192;
-/// Trailers of a body. The parser behind has a bound as well, but not an answer.
+/// Trailer lines of a body. hyper has a bound too, but closes the connection without an answer.
 const MAX_TRAILER_LINES: u8 = 64;
 
-/// Where in a chunked body the next byte stands.
+/// Position of the next byte in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkedState {
-    /// At a chunk's size; how many digits there were.
+    /// In a chunk's size, after this many digits.
     Size(u8),
-    /// Blanks after a size, which are for an extension to follow.
+    /// In whitespace after a size, which only an extension may follow.
     Blank,
     Extension,
     SizeLf,
     Data,
     DataCr,
     DataLf,
-    /// At the start of a trailer or of the last line.
+    /// At the start of a trailer or of the final CRLF.
     Trailer,
     TrailerName,
     TrailerValue,
@@ -31,11 +32,11 @@ enum ChunkedState {
     End,
 }
 
-/// A chunked body as far as it has come.
+/// A chunked body as far as it has arrived.
 #[derive(Debug)]
 pub(crate) struct ChunkedBody {
     state: ChunkedState,
-    /// The chunk's size as far as it is known, then what is left of the chunk.
+    /// Size of the chunk as far as it is parsed, then the bytes of it that are still to come.
     left: u64,
     extensions: usize,
     trailers: usize,
@@ -58,11 +59,11 @@ impl ChunkedBody {
         self.state == ChunkedState::End
     }
 
-    /// Goes on through `bytes`; returns how many of them are of this body.
+    /// Advances through `bytes`, and returns the number of them that belong to this body.
     ///
     /// # Errors
     ///
-    /// How many are good, and what is wrong with the next.
+    /// The number of valid bytes, and the failure of the byte after them.
     pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<usize, (usize, Failure)> {
         let mut at = 0;
         while at < bytes.len() && self.state != ChunkedState::End {
@@ -116,7 +117,7 @@ impl ChunkedBody {
 
     fn digit(&mut self, digits: u8, byte: u8) -> Result<ChunkedState, Failure> {
         let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-        // Fifteen digits leave room to add lengths up without an overflow.
+        // Fifteen digits leave room to add up lengths without an overflow.
         if digits == 15 {
             return Err(bad("A chunk's size has too many digits."));
         }

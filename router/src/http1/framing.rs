@@ -1,16 +1,16 @@
-//! Where messages begin and end on a connection.
+//! Framing of messages: where each begins and ends on a connection.
 
 use super::chunked::ChunkedBody;
 use super::head::{BodyLength, RequestHead};
 use crate::failure::Failure;
 
-/// A connection's messages as far as they have come.
+/// Position in the sequence of messages on a connection.
 #[derive(Debug)]
 pub struct MessageFraming {
     state: FramingState,
-    /// Heads that have passed.
+    /// Number of complete heads.
     heads: u64,
-    /// Header lines that a head may have.
+    /// Header fields that a head may have.
     fields: usize,
 }
 
@@ -21,30 +21,30 @@ enum FramingState {
     Chunked(ChunkedBody),
 }
 
-/// What must not pass.
+/// A message that must not reach the parser.
 #[derive(Debug)]
 pub struct RejectedMessage {
-    /// How many bytes are good.
+    /// Number of valid bytes before the rejected one.
     pub passed: usize,
-    /// Which request it is, from 1.
+    /// Number of the request on its connection, from 1.
     pub request: u64,
-    /// What its client is told.
+    /// Failure that the client gets.
     pub failure: Failure,
-    /// Whether it has a head that has passed.
+    /// The part that was rejected; the head of a rejected body has passed.
     pub part: MessagePart,
 }
 
-/// A part of a message.
+/// Part of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessagePart {
-    /// Its head.
+    /// Request line and header fields.
     Head,
-    /// Its body.
+    /// Content.
     Body,
 }
 
 impl MessageFraming {
-    /// Of a connection that has just begun; a head may have so many header lines.
+    /// Starts at the beginning of a connection whose heads may have this many header fields.
     pub fn new(fields: usize) -> Self {
         Self {
             state: FramingState::Head(RequestHead::default()),
@@ -53,7 +53,7 @@ impl MessageFraming {
         }
     }
 
-    /// The request whose head or body comes next, from 1.
+    /// Returns the number of the request whose head or body comes next, from 1.
     pub fn request(&self) -> u64 {
         match self.state {
             FramingState::Head(_) => self.heads + 1,
@@ -61,7 +61,7 @@ impl MessageFraming {
         }
     }
 
-    /// Which part of it comes next.
+    /// Returns the part of that request that comes next.
     pub fn part(&self) -> MessagePart {
         match self.state {
             FramingState::Head(_) => MessagePart::Head,
@@ -69,11 +69,12 @@ impl MessageFraming {
         }
     }
 
-    /// How many of `bytes` can pass. What does not is the start of a head, and is to be shown again with more after it.
+    /// Returns the number of `bytes` that may pass. The rest is the beginning of a head, which the caller passes in
+    /// again together with the bytes after it.
     ///
     /// # Errors
     ///
-    /// What must not pass, and how many bytes before it may.
+    /// The rejected message, and the number of bytes before it that may pass.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, RejectedMessage> {
         let mut at = 0;
         while at < bytes.len() {
@@ -128,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// How many bytes pass, and whether the rest is refused.
+    /// Returns the number of bytes that pass, and whether the rest is rejected.
     fn pass(bytes: &[u8], piece: usize) -> (usize, bool) {
         let mut framing = MessageFraming::new(100);
         let (mut passed, mut held) = (0, Vec::new());
@@ -145,7 +146,7 @@ mod tests {
         (passed, false)
     }
 
-    /// Parts that messages are made of, good and bad.
+    /// Valid and invalid parts of messages.
     fn messages() -> impl Strategy<Value = Vec<u8>> {
         let part = prop_oneof![
             Just("GET / HTTP/1.1\r\nHost: a\r\n"),

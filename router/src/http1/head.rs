@@ -1,4 +1,4 @@
-//! A request's head, line by line (RFC 9112 sections 2 to 6).
+//! Validation of a request's head, line by line (RFC 9112 sections 2 to 6).
 
 use http::StatusCode;
 use memchr::memchr;
@@ -7,24 +7,24 @@ use super::{MAX_HEAD, TARGET, TOKEN, VALUE, all, bad, is};
 use crate::failure::Failure;
 use crate::validate::{MAX_HEADER, MAX_TARGET};
 
-/// Blank lines before a request are skipped (RFC 9112 section 2.2 asks for one at least), but not for ever.
+/// Blank lines before a request line that are skipped. RFC 9112 section 2.2 asks for at least one.
 const BLANK_LINES: u8 = 4;
 
-/// How a message's body is delimited (RFC 9112 section 6.3).
+/// Length of a message's body (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyLength {
-    /// So many bytes.
+    /// Content-Length in bytes.
     Known(u64),
-    /// In chunks.
+    /// Chunked transfer coding.
     Chunked,
 }
 
-/// A head as far as it has been looked at. It is shown from its first byte each time, and looks at no line twice.
+/// A head as far as it has been validated. Each call gets the head from its first byte, and validates new lines only.
 #[derive(Debug, Default)]
 pub(crate) struct RequestHead {
-    /// Where the first line begins that has not been looked at.
+    /// Start of the first line that is not validated yet.
     line: usize,
-    /// Where the search for its end goes on.
+    /// Start of the bytes that have not been searched for the line's end.
     searched: usize,
     blank: u8,
     version: Option<MinorVersion>,
@@ -40,11 +40,12 @@ enum MinorVersion {
 }
 
 impl RequestHead {
-    /// Looks at the head in `bytes`; `Ok(None)` means that more are needed. Otherwise its length and its body's.
+    /// Validates the head in `bytes`, which may have `fields` header fields. Returns its length and its body's, or
+    /// `Ok(None)` if more bytes are needed.
     ///
     /// # Errors
     ///
-    /// What the client is told, when this can no longer become a head. `fields` is the most header lines it may have.
+    /// The failure that the client gets if `bytes` cannot become a valid head.
     pub(crate) fn look(
         &mut self,
         bytes: &[u8],
@@ -79,7 +80,7 @@ impl RequestHead {
         }
     }
 
-    /// Refuses at once what cannot become a line, however it ends.
+    /// Rejects a line at once that cannot become valid, whatever follows.
     fn unfinished(&self, line: &[u8], head: usize) -> Result<Option<(usize, BodyLength)>, Failure> {
         let stray = |first: &u8| !is(*first, TOKEN) && *first != b'\r';
         if self.version.is_none() {
@@ -98,7 +99,7 @@ impl RequestHead {
         Ok(None)
     }
 
-    /// `method SP target SP version`, in one spelling only (RFC 9112 section 3).
+    /// Validates `method SP target SP version` in its only spelling (RFC 9112 section 3).
     fn first_line(&mut self, line: &[u8]) -> Result<(), Failure> {
         if line.is_empty() {
             self.blank += 1;
@@ -121,7 +122,7 @@ impl RequestHead {
         check_target(method, target)
     }
 
-    /// `name: value` (RFC 9112 section 5).
+    /// Validates `name: value` (RFC 9112 section 5).
     fn field(&mut self, line: &[u8]) -> Result<(), Failure> {
         if line.len() > MAX_HEADER {
             return Err(header_too_long());
@@ -143,13 +144,13 @@ impl RequestHead {
         }
     }
 
-    /// One number of digits. The RFC would let equal ones in a list pass; nobody who means well sends them.
+    /// Accepts one number. The RFC also allows lists of equal numbers, which only attackers send.
     fn content_length(&mut self, value: &[u8]) -> Result<(), Failure> {
         if self.content_length.is_some() {
             return Err(bad("Content-Length comes more than once."));
         }
         let digits = trimmed(value);
-        // Nineteen digits fit 64 bits.
+        // Nineteen digits fit into 64 bits.
         let good = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
         let number = std::str::from_utf8(digits).ok().filter(|_| good);
         let length = number.and_then(|digits| digits.parse().ok());
@@ -157,7 +158,7 @@ impl RequestHead {
         Ok(())
     }
 
-    /// `chunked` alone (RFC 9112 section 6.1).
+    /// Accepts `chunked` alone (RFC 9112 section 6.1).
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Failure> {
         if self.chunked {
             return Err(bad("Transfer-Encoding comes more than once."));
@@ -177,7 +178,7 @@ impl RequestHead {
         }
     }
 
-    /// RFC 9112 section 6.3, refusing where it allows to.
+    /// Determines the body's length (RFC 9112 section 6.3), and rejects every ambiguity that the RFC allows to reject.
     fn body(&self) -> Result<BodyLength, Failure> {
         match (self.chunked, self.content_length) {
             (true, Some(_)) => Err(bad(
@@ -197,7 +198,7 @@ fn twice(codings: &[u8]) -> bool {
     codings.split(|b| *b == b',').filter(chunked).count() > 1
 }
 
-/// RFC 9112 section 2.3: case and digits matter.
+/// Parses the version, which is case-sensitive (RFC 9112 section 2.3).
 fn minor(version: &[u8]) -> Result<MinorVersion, Failure> {
     match version {
         b"HTTP/1.1" => Ok(MinorVersion::One),
@@ -214,7 +215,7 @@ fn minor(version: &[u8]) -> Result<MinorVersion, Failure> {
     }
 }
 
-/// The four forms, each with the methods it is for (RFC 9112 section 3.2).
+/// Validates the form of the target: four exist, each for certain methods (RFC 9112 section 3.2).
 fn check_target(method: &[u8], target: &[u8]) -> Result<(), Failure> {
     if target.is_empty() || !all(target, TARGET) {
         return Err(bad("The request's target holds a byte that no target has."));

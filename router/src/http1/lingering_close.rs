@@ -1,7 +1,7 @@
-//! Closing a connection whose client may still be sending (RFC 9112 section 9.6).
+//! Lingering close of a connection whose client may still be sending (RFC 9112 section 9.6).
 //!
-//! A socket that is closed with unread bytes resets the connection, and the client loses the answer that it was just
-//! sent. So its side is closed first, and what still comes is thrown away for a little while.
+//! A socket that closes with unread bytes resets the connection, and the client loses the response that it was just
+//! sent. Therefore the router closes its own side first, and discards what arrives for a short time.
 
 use std::future::Future;
 use std::io;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// How long: some round trips. The connection keeps its place meanwhile.
+/// Time to discard bytes: some round trips. The connection counts as open meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes that are thrown away; a client that goes on after them is not listening.
+/// Bytes to discard; a client that sends more is not reading its response.
 const MOST: usize = 4 << 20;
 const PIECE: usize = 16 << 10;
 
-/// A close that is under way.
+/// State of a lingering close.
 #[derive(Debug, Default)]
 pub(super) struct LingeringClose {
     state: CloseState,
@@ -34,7 +34,7 @@ enum CloseState {
 }
 
 impl LingeringClose {
-    /// Closes `stream` for writing, then waits until its client has closed it too, or long enough.
+    /// Shuts `stream` down for writing, then reads until the client closes it too or a limit is reached.
     pub(super) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         context: &mut Context<'_>,

@@ -1,11 +1,12 @@
-//! A guard in front of the HTTP/1 parser: what is not exactly RFC 9112's form is answered with 400 and a closed
-//! connection, never guessed at.
+//! Validation of HTTP/1 in front of the parser: a request that is not exactly in RFC 9112's form gets a 400 and a
+//! closed connection.
 //!
-//! A parser that takes a little more than the RFC allows is how one request is smuggled past a proxy inside another. So
-//! [`framing`] follows each message's bounds by itself, [`head`] and [`chunked`] hold the rules, and [`validator`] is a stream
-//! that lets pass what they accept: heads when they are whole, bodies as they come. In place of a bad head the parser
-//! gets a request of ours, which is answered with what is wrong; in place of a bad chunk, bytes that no parser takes. A
-//! head that arrives slowly costs its own bytes here and nothing else, and is timed out with an answer (408).
+//! Requests are smuggled through a proxy when its parser accepts more than the RFC allows. Therefore [`framing`] tracks
+//! the bounds of each message independently of hyper, [`head`] and [`chunked`] hold the rules, and [`validator`] is a
+//! stream that passes on what they accept: complete heads, and bodies as they arrive. In place of an invalid head the
+//! parser gets a placeholder request, which the service answers with the failure; in place of an invalid chunk, bytes
+//! that no parser accepts. A head that arrives slowly occupies its own bytes and nothing else, and times out with an
+//! answer (408).
 
 pub(crate) mod chunked;
 pub mod framing;
@@ -17,15 +18,15 @@ use http::StatusCode;
 
 use crate::failure::Failure;
 
-/// Bytes of a whole head: as many as a client needs that has many long cookies, few enough for ten thousand at once.
+/// Bytes of a complete head: enough for many long cookies, few enough for ten thousand heads at once.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
 
-/// The failure for a message that breaks a rule.
+/// Returns the failure of a message that breaks a rule (400).
 fn bad(why: &'static str) -> Failure {
     Failure::Request(StatusCode::BAD_REQUEST, why)
 }
 
-/// What each byte may be part of. One table, so that a check is a load and a test.
+/// Character classes of each byte, in one table, so that a check is one load and one test.
 static CLASSES: [u8; 256] = classes();
 
 const TOKEN: u8 = 1;
@@ -56,9 +57,9 @@ const fn classes() -> [u8; 256] {
                     | b'|'
                     | b'~'
             );
-        // A target holds no fragment, no space and nothing beyond ASCII (RFC 9112 section 3.2, RFC 3986).
+        // A target contains no fragment, no space and only ASCII (RFC 9112 section 3.2, RFC 3986).
         let target = b > 0x20 && b < 0x7f && b != b'#';
-        // RFC 9110 section 5.5, without the controls that it lets a recipient keep.
+        // RFC 9110 section 5.5, without the control characters that it lets a recipient keep.
         let value = b == b'\t' || (b >= 0x20 && b != 0x7f);
         table[byte] = (token as u8) * TOKEN + (target as u8) * TARGET + (value as u8) * VALUE;
         byte += 1;
@@ -70,7 +71,7 @@ fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// Whether all bytes are of a class. Without a branch a byte, so that the compiler can take many at a time.
+/// Whether all bytes are of a class. Without a branch for each byte, so that the compiler can vectorise it.
 fn all(bytes: &[u8], class: u8) -> bool {
     bytes
         .iter()

@@ -1,4 +1,4 @@
-//! The stream that the parser reads from.
+//! The stream between a connection's socket and hyper: passes valid HTTP/1 on, and detects HTTP/2.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -18,34 +18,34 @@ use super::lingering_close::LingeringClose;
 use crate::connection_state::ConnectionState;
 use crate::failure::Failure;
 
-/// What HTTP/2 begins with (RFC 9113 section 3.4).
+/// Connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// In place of a refused head, so that its answer has its turn behind those before it.
+/// Placeholder for a rejected head. hyper answers it after the requests before it, so that responses keep their order.
 const INSTEAD_OF_HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
-/// In place of the rest of a refused body: wrong wherever a chunk's framing may be.
+/// Placeholder for the rest of a rejected body, invalid at every position of a chunk's framing.
 const INSTEAD_OF_CHUNK: &[u8] = b"\r\0";
-/// Read at once while a head is on its way.
+/// Bytes read at once while a head arrives.
 const PIECE: usize = 4096;
 
-/// Which protocol a client speaks.
+/// Protocol that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HttpVersion {
     Http1,
     Http2,
 }
 
-/// A stream that lets well-formed HTTP/1 pass, or anything once HTTP/2 is spoken.
+/// A stream that passes on valid HTTP/1, or every byte once the client speaks HTTP/2.
 #[derive(Debug)]
 pub(crate) struct ValidatingIo<S> {
     stream: S,
     state: Arc<ConnectionState>,
     mode: ReadMode,
-    /// What was read and has not passed: `ready` bytes that may, then the start of a head.
+    /// Bytes that were read and not passed on: `ready` valid ones, then the beginning of a head.
     held: BytesMut,
     ready: usize,
-    /// For a head to arrive.
+    /// Time for a head to arrive.
     patience: Duration,
-    /// When the one that is held must have arrived.
+    /// Deadline of the held head.
     deadline: Option<Pin<Box<Sleep>>>,
     linger: LingeringClose,
 }
@@ -54,12 +54,12 @@ pub(crate) struct ValidatingIo<S> {
 enum ReadMode {
     Http1(MessageFraming),
     Http2,
-    /// Nothing more is read.
+    /// A message was rejected; nothing more is read.
     Refused,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
-    /// Guards `stream`; a head has `patience` to arrive and may have so many header lines.
+    /// Validates `stream`. A head has `patience` to arrive and may have `fields` header fields.
     pub(crate) fn new(
         stream: S,
         state: Arc<ConnectionState>,
@@ -78,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
         }
     }
 
-    /// Waits for the first bytes, without a buffer; none when the client leaves without a word.
+    /// Waits for the first bytes without holding a buffer. Returns `None` if the client closes the connection first.
     pub(crate) async fn first(&mut self) -> io::Result<Option<HttpVersion>> {
         std::future::poll_fn(|context| self.poll_first(context)).await
     }
@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
         Poll::Ready(Ok(Some(HttpVersion::Http1)))
     }
 
-    /// Reads on into what is held.
+    /// Reads more bytes into `held`.
     fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut piece = [0; PIECE];
         let mut piece = ReadBuf::new(&mut piece);
@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
         Poll::Ready(Ok(piece.filled().len()))
     }
 
-    /// Finds what of the held bytes may pass.
+    /// Finds the held bytes that may pass.
     fn look(&mut self) {
         let ReadMode::Http1(framing) = &mut self.mode else {
             return;
@@ -143,7 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
         }
     }
 
-    /// Lets what is held pass, and then what makes the parser stop. The client is told by [`Traffic::refusal`].
+    /// Passes the valid bytes on, followed by a placeholder that makes the parser stop. The service answers with
+    /// [`RequestHandle::refusal`](crate::connection_state::RequestHandle::refusal).
     fn refuse(&mut self, refused: RejectedMessage) {
         self.held.extend_from_slice(match refused.part {
             MessagePart::Head => INSTEAD_OF_HEAD,
@@ -155,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
         self.state.refuse(refused.request, refused.failure);
     }
 
-    /// Gives up the head that is held.
+    /// Rejects the held head.
     fn give_up(&mut self, failure: Failure) {
         let ReadMode::Http1(framing) = &self.mode else {
             return;
@@ -176,19 +177,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
         self.deadline.get_or_insert_with(new).as_mut().poll(context)
     }
 
-    /// Gives what may pass to the parser.
+    /// Passes valid bytes to the parser.
     fn pass(&mut self, buffer: &mut ReadBuf<'_>) {
         let length = self.ready.min(buffer.remaining());
         buffer.put_slice(&self.held[..length]);
         self.held.advance(length);
         self.ready -= length;
         if self.held.is_empty() {
-            // Its room is for heads that arrive in pieces; an idle connection keeps none.
+            // Frees the buffer: only heads that arrive in pieces need it, and an idle connection must hold none.
             self.held = BytesMut::new();
         }
     }
 
-    /// Reads straight into the parser's buffer. Whether anything is there for it now.
+    /// Reads directly into the parser's buffer, and holds back the beginning of an incomplete head.
     fn poll_direct(
         &mut self,
         context: &mut Context<'_>,
@@ -214,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for the rest of the head that is held.
+    /// Waits for the rest of the held head.
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.ready == 0 {
             match self.poll_hold(context) {

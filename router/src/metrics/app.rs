@@ -1,4 +1,4 @@
-//! What is counted of one app.
+//! Metrics of one app.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,38 +11,39 @@ use super::window::{MetricsSample, MetricsWindow, SummaryPeriod};
 use crate::failure::Failure;
 use crate::log_line::Entry;
 
-/// The codes that are told apart; further ones count as the last.
+/// Failure codes with a counter of their own; all others share the last one.
 const CODES: [&str; 23] = [
     "H10", "H11", "H12", "H13", "H14", "H15", "H17", "H18", "H20", "H22", "H23", "H25", "H26",
     "H27", "H28", "H31", "H80", "H81", "H82", "H83", "H98", "H99", "other",
 ];
 
-/// Codes of requests that no dyno had: their time is none of serving.
+/// Codes of requests that reached no dyno. Their time is not service time.
 const NOT_SERVED: [&str; 8] = ["H10", "H11", "H14", "H20", "H22", "H80", "H81", "H99"];
 
-/// What the cache did for a request.
+/// Results of the cache.
 const CACHE_RESULTS: [&str; 5] = ["hit", "stale", "revalidated", "miss", "bypass"];
 
-/// What is counted of one app, since the node has started. Counting takes no lock.
+/// Counters of one app since the node started. Counting takes no lock.
 #[derive(Debug, Default)]
 pub struct AppMetrics {
-    /// Requests that have begun and not ended.
+    /// Requests that have started and not ended.
     in_flight: AtomicU64,
     /// Responses by the first digit of their status.
     statuses: [AtomicU64; 6],
     codes: [AtomicU64; CODES.len()],
     cache: [AtomicU64; CACHE_RESULTS.len()],
     bytes: AtomicU64,
-    /// Nanoseconds that dynos computed.
+    /// Nanoseconds of dynos' CPU time.
     cpu: AtomicU64,
     queue: Histogram,
     service: Histogram,
-    /// By number. Those that nobody has used for a quarter of an hour are dropped, so there are no more than dynos.
+    /// Metrics by dyno number. An entry without requests for a quarter of an hour is dropped, so that there are no more
+    /// entries than dynos.
     dynos: RwLock<BTreeMap<u32, Arc<DynoMetrics>>>,
     window: Mutex<MetricsWindow>,
 }
 
-/// One app's figures are equal to themselves alone.
+/// The metrics of an app are equal only to themselves.
 impl PartialEq for AppMetrics {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
@@ -51,39 +52,39 @@ impl PartialEq for AppMetrics {
 
 impl Eq for AppMetrics {}
 
-/// What was counted over a span.
+/// Metrics of a period.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricsSummary {
     /// Requests.
     pub requests: u64,
-    /// Those of them that were answered with a status of 500 or above.
+    /// Requests with a status of 500 or above.
     pub errors: u64,
-    /// Bytes of bodies sent.
+    /// Bytes of response bodies.
     pub bytes: u64,
-    /// Time that dynos computed.
+    /// CPU time of dynos.
     pub cpu: Duration,
-    /// Answers out of the cache.
+    /// Responses from the cache.
     pub cache_hits: u64,
-    /// Requests that the cache was asked for.
+    /// Requests that the cache looked up.
     pub cache_asked: u64,
-    /// Times of serving.
+    /// Service times.
     pub service: HistogramSnapshot,
     /// Times of waiting for a dyno.
     pub queue: HistogramSnapshot,
 }
 
 impl AppMetrics {
-    /// Counts a request as under way; returns how many were before.
+    /// Counts a request as in flight, and returns the number before it.
     pub(crate) fn begin(&self) -> u64 {
         self.in_flight.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Ends what [`AppFigures::begin`] began.
+    /// Ends a request that [`AppMetrics::begin`] counted.
     pub(crate) fn finish(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Requests that wait, arrive, are served or still go out.
+    /// Returns the requests that arrive, wait, are served or are being answered.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -106,54 +107,54 @@ impl AppMetrics {
                 self.queue.record(entry.queue);
                 self.dyno_or_new(dyno.number).record(entry);
             }
-            // All of its time was waiting.
+            // The request spent all of its time waiting.
             None if code == "H20" => self.queue.record(entry.service),
             None => {}
         }
     }
 
-    /// Counts what the cache did for a request: `hit`, `stale`, `revalidated`, `miss`; anything else counts as `bypass`.
+    /// Counts a result of the cache: `hit`, `stale`, `revalidated` or `miss`; every other result counts as `bypass`.
     pub fn record_cache(&self, result: &str) {
         count(&self.cache[position(&CACHE_RESULTS, result)], 1);
     }
 
-    /// Responses by class of status, as `2xx`.
+    /// Returns the responses by class of status, e.g. `2xx`.
     pub fn statuses(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
         names.into_iter().zip(read_all(&self.statuses))
     }
 
-    /// Requests by code, as `H12`.
+    /// Returns the requests by failure code, e.g. `H12`.
     pub fn codes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         CODES.into_iter().zip(read_all(&self.codes))
     }
 
-    /// Requests by what the cache did.
+    /// Returns the requests by result of the cache.
     pub fn cache(&self) -> impl Iterator<Item = (&'static str, u64)> {
         CACHE_RESULTS.into_iter().zip(read_all(&self.cache))
     }
 
-    /// Bytes of bodies sent.
+    /// Returns the bytes of response bodies.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Time that dynos computed.
+    /// Returns the CPU time of dynos.
     pub fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu.load(Ordering::Relaxed))
     }
 
-    /// Times of waiting for a dyno.
+    /// Returns the times of waiting for a dyno.
     pub fn queue(&self) -> HistogramSnapshot {
         self.queue.read()
     }
 
-    /// Times of serving, from the dyno's having the request to the end of the response.
+    /// Returns the service times, from the dyno's start of the request to the end of the response.
     pub fn service(&self) -> HistogramSnapshot {
         self.service.read()
     }
 
-    /// The figures of a dyno, if it has served anything lately.
+    /// Returns the metrics of a dyno, if it has served requests lately.
     pub fn dyno(&self, number: u32) -> Option<Arc<DynoMetrics>> {
         let dynos = self.dynos.read().unwrap_or_else(PoisonError::into_inner);
         dynos.get(&number).cloned()
@@ -167,7 +168,7 @@ impl AppMetrics {
         dynos.entry(number).or_default().clone()
     }
 
-    /// What was counted over `span`.
+    /// Summarises `period`.
     pub fn over(&self, period: SummaryPeriod) -> MetricsSummary {
         let sum = self.window().over(period, &self.sample());
         let [requests, errors, bytes, cpu, cache_hits, cache_asked] = sum.numbers;
@@ -183,7 +184,7 @@ impl AppMetrics {
         }
     }
 
-    /// To be called every [`TICK`](super::TICK).
+    /// Advances the windows; call it every [`TICK`](super::TICK).
     pub(super) fn tick(&self) {
         self.window().tick(self.sample());
         let mut dynos = self.dynos.write().unwrap_or_else(PoisonError::into_inner);
@@ -224,7 +225,7 @@ fn read_all(counters: &[AtomicU64]) -> impl Iterator<Item = u64> {
     counters.iter().map(|n| n.load(Ordering::Relaxed))
 }
 
-/// Where `word` stands, or the last place.
+/// Returns the index of `word`, or the last one if it is unknown.
 fn position(words: &[&str], word: &str) -> usize {
     let found = words.iter().position(|known| *known == word);
     found.unwrap_or(words.len() - 1)
@@ -257,7 +258,7 @@ mod tests {
         assert_eq!(statuses, [("2xx", 1), ("5xx", 2)]);
         let codes: Vec<_> = metrics.codes().filter(|(_, n)| *n > 0).collect();
         assert_eq!(codes, [("H11", 1), ("H12", 1)]);
-        // Whoever was refused was not served.
+        // Rejected requests have no service time.
         assert_eq!(metrics.service().count(), 2);
         assert_eq!(metrics.queue().count(), 1);
         let minute = metrics.over(SummaryPeriod::Minute);

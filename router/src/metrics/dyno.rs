@@ -1,4 +1,4 @@
-//! What is counted of one dyno's place in its formation: a dyno that is replaced keeps its name, and its figures.
+//! Metrics of one dyno's place in its formation; a dyno that is replaced keeps its name, and its metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,13 +9,13 @@ use super::histogram::{Histogram, HistogramSnapshot};
 use super::window::{MetricsSample, MetricsWindow, NUMBERS, SummaryPeriod};
 use crate::log_line::Entry;
 
-/// What is counted of one dyno.
+/// Counters of one dyno.
 #[derive(Debug, Default)]
 pub struct DynoMetrics {
     requests: AtomicU64,
     errors: AtomicU64,
     bytes: AtomicU64,
-    /// Nanoseconds that it computed.
+    /// Nanoseconds of CPU time.
     cpu: AtomicU64,
     service: Histogram,
     window: Mutex<MetricsWindow>,
@@ -30,7 +30,7 @@ impl DynoMetrics {
         self.service.record(entry.service);
     }
 
-    /// What was counted over `span`. Of the cache and of waiting it says nothing, since they come before a dyno.
+    /// Summarises `period`. The fields for the cache and for waiting are empty, since both come before a dyno.
     pub fn over(&self, period: SummaryPeriod) -> MetricsSummary {
         let sum = self.window().over(period, &self.sample());
         let [requests, errors, bytes, cpu, ..] = sum.numbers;
@@ -46,7 +46,7 @@ impl DynoMetrics {
         }
     }
 
-    /// Whether it has been used lately.
+    /// Advances the window, and returns whether the dyno has been used within its length.
     pub(super) fn tick(&self) -> bool {
         let mut window = self.window();
         window.tick(self.sample());

@@ -1,25 +1,27 @@
-//! Durations counted in buckets: eight to each power of two of microseconds, so that what is read out of one is wrong by
-//! 6 % at most. Counting is one addition to one word, without a lock; the size is fixed.
+//! Histograms of durations, with eight buckets for each power of two of microseconds, so that a value read from one is
+//! off by at most 6 %.
+//!
+//! Counting is one addition to each of two words, without a lock; the size is fixed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Buckets to a power of two, as an exponent.
+/// Buckets for each power of two, as an exponent.
 const FINENESS: u32 = 3;
-/// What takes longer than this many powers of two of microseconds (four and a half minutes) counts as that long. No
-/// request waits or is served for longer: see the router's timeouts.
+/// Exponent of the longest duration in microseconds (four and a half minutes); longer ones count as that long. The
+/// router's timeouts end every request before.
 const LONGEST: u32 = 28;
 /// Buckets of a histogram.
 const BUCKETS: usize = ((LONGEST - FINENESS + 1) << FINENESS) as usize;
 
-// A bucket's number is a byte in `Sparse`.
+// A bucket's number is a byte in `SparseHistogram`.
 const _: () = assert!(BUCKETS <= 256);
 
-/// Durations that are being counted.
+/// A histogram that is being filled.
 #[derive(Debug)]
 pub(super) struct Histogram {
     counts: [AtomicU64; BUCKETS],
-    /// Microseconds of all.
+    /// Sum in microseconds.
     sum: AtomicU64,
 }
 
@@ -40,7 +42,7 @@ impl Histogram {
         self.sum.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// What has been counted so far.
+    /// Returns the current counts.
     pub(super) fn read(&self) -> HistogramSnapshot {
         let counts = self.counts.iter().map(|n| n.load(Ordering::Relaxed));
         HistogramSnapshot {
@@ -50,26 +52,26 @@ impl Histogram {
     }
 }
 
-/// Counted durations, at one time or over a span of it.
+/// Counts of a histogram at one time or over a period.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HistogramSnapshot {
-    /// By bucket; empty if nothing was counted.
+    /// Counts by bucket; empty if nothing was counted.
     counts: Vec<u64>,
     sum: u64,
 }
 
 impl HistogramSnapshot {
-    /// How many were counted.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// All of them together.
+    /// Returns the sum of all durations.
     pub fn sum(&self) -> Duration {
         Duration::from_micros(self.sum)
     }
 
-    /// The duration that `share` of all (0 to 1) do not exceed; none if nothing was counted.
+    /// Returns the duration that `share` of all (0 to 1) do not exceed, or `None` if nothing was counted.
     pub fn percentile(&self, share: f64) -> Option<Duration> {
         let count = self.count();
         let rank = ((count as f64 * share).ceil() as u64).max(1);
@@ -78,11 +80,12 @@ impl HistogramSnapshot {
             seen += n;
             seen >= rank
         });
-        // The middle of the bucket is wrong by half of its width at most.
+        // The middle of a bucket is off by at most half of its width.
         found.map(|index| Duration::from_micros((lowest(index) + lowest(index + 1)) / 2))
     }
 
-    /// How many are shorter than each power of two of microseconds from `first` to `last`: exact, since buckets end there.
+    /// Returns, for each power of two of microseconds from `first` to `last`, the number of durations below it. The
+    /// numbers are exact, since buckets end at powers of two.
     pub fn cumulative(&self, first: u32, last: u32) -> impl Iterator<Item = (Duration, u64)> {
         (first..=last).map(|power| {
             let bound = 1 << power;
@@ -91,7 +94,7 @@ impl HistogramSnapshot {
         })
     }
 
-    /// What was counted since `earlier`, as what of it is not zero.
+    /// Returns the counts since `earlier`, without zeros.
     pub(super) fn since(&self, earlier: &Self) -> SparseHistogram {
         let before = earlier.counts.iter().copied().chain(std::iter::repeat(0));
         let grown = self.counts.iter().zip(before).enumerate();
@@ -113,14 +116,14 @@ impl HistogramSnapshot {
     }
 }
 
-/// What was counted in a while: most buckets are empty then, and of an app that nobody uses all.
+/// Counts of a short period. Most buckets are empty then, and in an unused app all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SparseHistogram {
     counts: Vec<(u8, u32)>,
     sum: u64,
 }
 
-/// The bucket of a duration.
+/// Returns the bucket of a duration.
 fn bucket(micros: u64) -> usize {
     let micros = micros.min((1 << LONGEST) - 1);
     let exponent = 63 - (micros | 1).leading_zeros();
@@ -131,7 +134,7 @@ fn bucket(micros: u64) -> usize {
     (u64::from(shift) << FINENESS) as usize + (micros >> shift) as usize
 }
 
-/// The shortest duration of a bucket.
+/// Returns the shortest duration of a bucket.
 fn lowest(index: usize) -> u64 {
     let index = index as u64;
     if index < 2 << FINENESS {

@@ -1,8 +1,8 @@
-//! Figures: what is counted of each app, each dyno and the router itself, cheaply enough to be always on.
+//! Metrics of each app, each dyno and the router itself, cheap enough to be always on.
 //!
-//! [`histogram`] counts durations in a fixed number of words; [`window`] makes the last minutes out of what is counted for
-//! ever. Memory is bounded: some 15 kB an app, 4 kB a dyno that was used lately. Whoever shows figures (`ps`, `/metrics`)
-//! lives elsewhere.
+//! [`histogram`] counts durations in a fixed number of words; [`window`] derives the last minutes from counters that
+//! only grow. Memory is bounded: about 15 kB an app, and 4 kB a dyno with recent requests. Presentation (`ps`,
+//! `/metrics`) is elsewhere.
 
 mod app;
 mod dyno;
@@ -20,14 +20,14 @@ pub use dyno::DynoMetrics;
 pub use histogram::HistogramSnapshot;
 pub use window::{SummaryPeriod, TICK};
 
-/// The figures of all apps.
+/// Metrics of all apps.
 #[derive(Debug, Default)]
 pub struct MetricsRegistry {
     apps: RwLock<HashMap<AppName, Arc<AppMetrics>>>,
 }
 
 impl MetricsRegistry {
-    /// The figures of an app. A [`Site`](crate::site::Site) holds them, so that no request has to look for them.
+    /// Returns the metrics of an app. The app's site holds them, so that requests need no lookup.
     pub fn of(&self, app: &AppName) -> Arc<AppMetrics> {
         let known = |apps: &HashMap<AppName, Arc<AppMetrics>>| apps.get(app).cloned();
         let found = known(&self.apps.read().unwrap_or_else(PoisonError::into_inner));
@@ -37,13 +37,13 @@ impl MetricsRegistry {
         })
     }
 
-    /// Forgets an app.
+    /// Removes an app.
     pub fn remove(&self, app: &AppName) {
         let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
         apps.remove(app);
     }
 
-    /// All apps, by name.
+    /// Returns all apps, sorted by name.
     pub fn all(&self) -> Vec<(AppName, Arc<AppMetrics>)> {
         let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = apps.iter().map(|(a, f)| (a.clone(), f.clone())).collect();
@@ -51,13 +51,13 @@ impl MetricsRegistry {
         all
     }
 
-    /// Moves the windows on; to be called every [`TICK`].
+    /// Advances the windows; call it every [`TICK`].
     pub fn tick(&self) {
         self.all().iter().for_each(|(_, metrics)| metrics.tick());
     }
 }
 
-/// What is counted of the router itself.
+/// Counters of the router itself.
 #[derive(Debug, Default)]
 pub struct RouterMetrics {
     accepted: AtomicU64,
@@ -66,19 +66,19 @@ pub struct RouterMetrics {
 }
 
 impl RouterMetrics {
-    /// Connections so far.
+    /// Returns the connections that have been accepted.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Connections that are open.
+    /// Returns the connections that are open.
     pub fn open(&self) -> u64 {
-        // In this order: one that is closed in between must not make the difference negative.
+        // In this order: a connection that closes in between must not make the difference negative.
         let closed = self.closed.load(Ordering::Acquire);
         self.accepted().saturating_sub(closed)
     }
 
-    /// Requests that named no app of the node.
+    /// Returns the requests that named no app of the node.
     pub fn unrouted(&self) -> u64 {
         self.unrouted.load(Ordering::Relaxed)
     }
@@ -87,14 +87,14 @@ impl RouterMetrics {
         self.unrouted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection, until what is returned is dropped.
+    /// Counts a connection as open until the guard is dropped.
     pub(crate) fn connection(self: &Arc<Self>) -> OpenConnection {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         OpenConnection(self.clone())
     }
 }
 
-/// An open connection.
+/// Keeps a connection counted as open.
 pub(crate) struct OpenConnection(Arc<RouterMetrics>);
 
 impl Drop for OpenConnection {

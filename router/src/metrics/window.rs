@@ -1,22 +1,22 @@
-//! The last minutes of what is counted for ever: every ten seconds what has come is kept apart, and after a minute added
-//! to its minute. Counting itself knows nothing of time.
+//! Sliding windows over counters that only grow: six deltas of ten seconds, then one delta for each minute. Counting
+//! itself is independent of time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::histogram::{HistogramSnapshot, SparseHistogram};
 
-/// Between two calls of [`Window::tick`].
+/// Interval between two calls of [`MetricsRegistry::tick`](super::MetricsRegistry::tick).
 pub const TICK: Duration = Duration::from_secs(10);
-/// Ticks that are kept apart: a minute.
+/// Ticks that keep a delta of their own: one minute.
 const RECENT: usize = 6;
 /// Minutes that are kept.
 const MINUTES: usize = 15;
 
-/// Plain numbers that are counted beside durations.
+/// Counters beside the histograms.
 pub(super) const NUMBERS: usize = 6;
 
-/// A stretch of time that ends now. Each is up to a tick or a minute longer than its name.
+/// A period that ends now. It may be up to a tick or a minute longer than its name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SummaryPeriod {
     /// Ten seconds.
@@ -30,10 +30,10 @@ pub enum SummaryPeriod {
 }
 
 impl SummaryPeriod {
-    /// All that are shown.
+    /// The periods that listings show.
     pub const SHOWN: [Self; 3] = [Self::Minute, Self::FiveMinutes, Self::QuarterHour];
 
-    /// Its name in listings.
+    /// Returns the period's name in listings.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tick => "10s",
@@ -44,7 +44,7 @@ impl SummaryPeriod {
     }
 }
 
-/// What has been counted, at one time or over a span.
+/// Counters at one time or over a period.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct MetricsSample {
     pub(super) service: HistogramSnapshot,
@@ -84,16 +84,16 @@ struct SampleDelta {
 /// The last quarter of an hour.
 #[derive(Debug, Default)]
 pub(super) struct MetricsWindow {
-    /// All that had been counted at the last tick.
+    /// Counters at the last tick.
     last: MetricsSample,
     recent: VecDeque<SampleDelta>,
-    /// The minute that is being put together of ticks that are no longer recent.
+    /// The current minute's ticks that are no longer recent.
     minute: Vec<SampleDelta>,
     minutes: VecDeque<SampleDelta>,
 }
 
 impl MetricsWindow {
-    /// Keeps what has come since the last call, which is [`TICK`] ago.
+    /// Stores the delta since the last call, which was one [`TICK`] ago.
     pub(super) fn tick(&mut self, now: MetricsSample) {
         self.recent.push_back(now.since(&self.last));
         self.last = now;
@@ -113,7 +113,7 @@ impl MetricsWindow {
         }
     }
 
-    /// What has come within `span`, `now` being all that was ever counted.
+    /// Summarises `period`; `now` has the current counters.
     pub(super) fn over(&self, period: SummaryPeriod, now: &MetricsSample) -> MetricsSample {
         let (recent, minutes) = match period {
             SummaryPeriod::Tick => (1, 0),
@@ -136,7 +136,7 @@ impl MetricsWindow {
         sum
     }
 
-    /// Whether nothing has come in all that time.
+    /// Whether nothing was counted within the whole window.
     pub(super) fn is_empty(&self) -> bool {
         let mut all = self.recent.iter().chain(&self.minute).chain(&self.minutes);
         all.all(|delta| delta.numbers == [0; NUMBERS])

@@ -1,9 +1,9 @@
-//! Content codings, and which of them a client takes (RFC 9110 section 12.5.3).
+//! Content codings and their negotiation with `Accept-Encoding` (RFC 9110 section 12.5.3).
 
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
-/// A coding that the router can answer in.
+/// A content coding that the router can encode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ContentCoding {
     /// RFC 7932.
@@ -15,10 +15,10 @@ pub enum ContentCoding {
 }
 
 impl ContentCoding {
-    /// All of them, the ones that usually make the least of a text first.
+    /// All codings; those that usually make text smallest come first.
     pub const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
-    /// Its name in `Content-Encoding`.
+    /// Returns the name in `Content-Encoding`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Brotli => "br",
@@ -30,12 +30,12 @@ impl ContentCoding {
     fn named(name: &str) -> Option<Self> {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         let found = Self::ALL.into_iter().find(|coding| is(coding.name()));
-        // The old name of RFC 2616, which a recipient takes for the same (RFC 9110 section 8.4.1.3).
+        // The name of RFC 2616, which recipients treat as equivalent (RFC 9110 section 8.4.1.3).
         found.or_else(|| is("x-gzip").then_some(Self::Gzip))
     }
 }
 
-/// How much a client wants each coding, in thousandths; 0 is not at all.
+/// Weights of the codings in thousandths; 0 means not acceptable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AcceptEncoding {
     codings: [u16; 3],
@@ -43,7 +43,7 @@ pub(crate) struct AcceptEncoding {
 }
 
 impl AcceptEncoding {
-    /// What a request's `Accept-Encoding` says. Without one a client gets no coding: it may not know any.
+    /// Parses a request's `Accept-Encoding`. Without the header a client gets no coding, since it may support none.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let (mut codings, mut identity, mut others) = ([None; 3], None, None);
         let lines = headers.get_all(ACCEPT_ENCODING).iter();
@@ -62,13 +62,13 @@ impl AcceptEncoding {
         }
         Self {
             codings: codings.map(|weight| weight.or(others).unwrap_or(0)),
-            // Where it is not named it will do, but whatever is named is wanted more.
+            // Acceptable if it is not mentioned, but less than every coding that is.
             identity: identity.unwrap_or(if others == Some(0) { 0 } else { 1 }),
         }
     }
 
-    /// The coding that the client wants most of those `offered`, an earlier one before a later one; none where it wants
-    /// the content as it is, or takes nothing of what there is.
+    /// Returns the coding with the greatest weight among those `offered`; an earlier one wins a tie. Returns `None` if
+    /// the client prefers the unencoded content or accepts none of the codings.
     pub(crate) fn choose(
         self,
         offered: impl Iterator<Item = ContentCoding>,
@@ -84,7 +84,8 @@ impl AcceptEncoding {
     }
 }
 
-/// The `q` of an item's parameters. One that is no weight makes the item unwanted: the content as it is harms nobody.
+/// Parses the `q` parameter of a member. An invalid weight makes the coding unacceptable, since every client can read
+/// unencoded content.
 fn weight(parameters: &str) -> u16 {
     let mut parameters = parameters.split(';').map(str::trim);
     let q = parameters.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")));

@@ -12,22 +12,22 @@ use rustls::sign::CertifiedKey;
 
 use crate::client_info::AllowedHosts;
 
-/// What a connection may speak, in the order of preference.
+/// ALPN protocols of a connection in order of preference.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// What an ACME server speaks that asks for a challenge's certificate (RFC 8737 section 6.2).
+/// ALPN protocol of an ACME server that validates a TLS-ALPN-01 challenge (RFC 8737 section 6.2).
 const ACME: &[u8] = b"acme-tls/1";
 
-/// A chain with its private key.
+/// A certificate chain with its private key.
 #[derive(Debug, Clone)]
 pub struct Certificate(Arc<CertifiedKey>);
 
 impl Certificate {
-    /// A chain, the certificate itself first, with its key.
+    /// Loads a chain, which begins with the end-entity certificate, and its key.
     ///
     /// # Errors
     ///
-    /// A key that is of no known form or too short, or that is not the certificate's.
+    /// The key has an unknown form, is too short, or belongs to another certificate.
     pub fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
@@ -36,12 +36,12 @@ impl Certificate {
         Ok(Self(Arc::new(key)))
     }
 
-    /// The answer to a challenge (RFC 8737 section 3). It is not checked: its extension is critical, and known to nobody
-    /// but ACME servers.
+    /// Loads the certificate of a TLS-ALPN-01 challenge (RFC 8737 section 3). It is not checked, since its critical
+    /// extension is known to ACME servers only.
     ///
     /// # Errors
     ///
-    /// A key that is of no known form.
+    /// The key has an unknown form.
     pub fn of_challenge(
         certificate: CertificateDer<'static>,
         key: PrivateKeyDer<'static>,
@@ -53,41 +53,43 @@ impl Certificate {
     }
 }
 
-/// A certificate with the hosts that it is shown for: names of it that lead to one app, in lower case. `*.example`
-/// stands for one label.
+/// A certificate and the hosts that it is presented for: those of its names that route to one app, in lower case.
+/// `*.example` stands for one label.
 #[derive(Debug, Clone)]
 pub struct CertificateEntry {
-    /// What is shown.
+    /// The certificate to present.
     pub certificate: Certificate,
-    /// Whose it is: no other app is served over a connection that was shown it. None if it is for whatever app has one of
-    /// the hosts.
+    /// The app that owns the certificate; connections with it reach no other app. `None` if it serves every app that
+    /// has one of the hosts.
     pub app: Option<AppName>,
-    /// The hosts; connections may ask for these alone.
+    /// The hosts that requests on such a connection may name.
     pub hosts: Vec<Box<str>>,
 }
 
-/// What a handshake needs to know of the certificate that it shows.
+/// The configuration and the hosts of one certificate.
 #[derive(Clone)]
 pub(crate) struct TlsIdentity {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) hosts: AllowedHosts,
 }
 
-/// All certificates by host. Handshakes look them up without a lock; connections keep what they began with.
+/// All certificates by host. Handshakes look them up without a lock; established connections keep the certificate that
+/// they began with.
 pub struct Certificates {
     table: ArcSwap<HashMap<Box<str>, TlsIdentity>>,
-    /// Certificates that answer for a name's challenge (RFC 8737), by the name.
+    /// Configurations for TLS-ALPN-01 challenges (RFC 8737) by name.
     alpn_challenges: ArcSwap<HashMap<Box<str>, Arc<ServerConfig>>>,
-    /// What all have in common: protocols, tickets and sessions. A ticket is good for the name alone that it was given for.
+    /// Settings that all certificates share: protocols, tickets and sessions. A ticket is valid only for the name that
+    /// it was issued for.
     common: ServerConfig,
 }
 
 impl Certificates {
-    /// No certificates yet: every handshake is refused.
+    /// Creates an empty table, which refuses every handshake.
     ///
     /// # Errors
     ///
-    /// The system gives no random bytes.
+    /// The system returns no random bytes.
     pub fn new() -> Result<Self, rustls::Error> {
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
         let mut common = ServerConfig::builder_with_provider(provider)
@@ -95,7 +97,7 @@ impl Certificates {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(NoCertificate));
         common.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        // Tickets keep a session with the client, so that a return needs no signature and no memory here.
+        // Tickets store sessions on the client's side, so that a resumption needs no signature and no memory here.
         common.ticketer = ring::Ticketer::new()?;
         Ok(Self {
             table: ArcSwap::default(),
@@ -104,7 +106,7 @@ impl Certificates {
         })
     }
 
-    /// Has new handshakes choose from these; where two have the same host, the later one is shown.
+    /// Replaces the table for new handshakes. If two entries have the same host, the later one is presented.
     pub fn replace(&self, entries: impl IntoIterator<Item = CertificateEntry>) {
         let mut table = HashMap::new();
         for entry in entries {
@@ -118,7 +120,8 @@ impl Certificates {
         self.table.store(Arc::new(table));
     }
 
-    /// Shows a certificate to ACME servers that ask for `name`, until it is [taken away](Self::remove_challenge).
+    /// Presents a certificate to ACME servers that validate `name`, until [`remove_challenge`](Self::remove_challenge)
+    /// is called.
     pub fn add_challenge(&self, name: &str, certificate: &Certificate) {
         let mut config = self.config(certificate);
         config.alpn_protocols = vec![ACME.to_vec()];
@@ -130,7 +133,7 @@ impl Certificates {
         });
     }
 
-    /// Shows no certificate for `name` to ACME servers any longer.
+    /// Stops presenting a certificate to ACME servers that validate `name`.
     pub fn remove_challenge(&self, name: &str) {
         self.alpn_challenges.rcu(|alpn_challenges| {
             let mut alpn_challenges = HashMap::clone(alpn_challenges);
@@ -145,7 +148,7 @@ impl Certificates {
         config
     }
 
-    /// The certificate for a client that asks for `name`: its own, or a wildcard's.
+    /// Returns the certificate for a client that asks for `name`: an exact match, or a wildcard.
     pub(crate) fn find(&self, name: &str) -> Option<TlsIdentity> {
         let name = name.to_ascii_lowercase();
         let name = name.strip_suffix('.').unwrap_or(&name);
@@ -154,10 +157,10 @@ impl Certificates {
         table.get(name).or_else(wild).cloned()
     }
 
-    /// The challenge's certificate, if a client speaks ACME's protocol.
+    /// Returns the challenge's configuration if the client is an ACME server that validates.
     pub(crate) fn challenge(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
         let mut spoken = hello.alpn()?;
-        // A server that validates speaks nothing else (RFC 8737 section 3).
+        // Such a server offers no other protocol (RFC 8737 section 3).
         let asks = spoken.next() == Some(ACME) && spoken.next().is_none();
         let name = hello.server_name().filter(|_| asks)?.to_ascii_lowercase();
         self.alpn_challenges.load().get(name.as_str()).cloned()
@@ -173,7 +176,7 @@ impl ResolvesServerCert for FixedCertificate {
     }
 }
 
-/// In the place of a certificate that is chosen later.
+/// Placeholder for the certificate that a handshake chooses later.
 #[derive(Debug)]
 struct NoCertificate;
 

@@ -1,4 +1,4 @@
-//! The handshake of one connection.
+//! The TLS handshake of one connection.
 
 use std::io;
 use std::time::Duration;
@@ -12,25 +12,25 @@ use tokio_rustls::server::TlsStream;
 use super::certificates::Certificates;
 use crate::client_info::AllowedHosts;
 
-/// A fatal alert, `unrecognized_name` (RFC 8446 section 6, RFC 6066 section 3), as the record that a server sends in
-/// the place of its hello. A client that names no host gets it as well: there is no certificate that would be right.
+/// The fatal alert `unrecognized_name` (RFC 8446 section 6, RFC 6066 section 3), as the record that a server sends in
+/// place of its hello. A client that names no host gets it as well, since no certificate would be right.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// First byte of a handshake's record (RFC 8446 section 5.1).
+/// First byte of a handshake record (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
 
 const PLAIN_HTTP: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 51\r\n\
     Connection: close\r\n\r\nThis port speaks https: write https:// in the URL.\n";
 
-/// A connection that can carry requests.
+/// An established connection and the hosts of its certificate.
 pub(crate) struct TlsConnection {
     pub(crate) stream: TlsStream<TcpStream>,
     pub(crate) hosts: AllowedHosts,
 }
 
-/// Takes a client through its handshake, within `most`. Nothing if it ends otherwise: refused, broken off, too slow, or
-/// an ACME server's that has seen what it wanted.
+/// Performs the handshake within `most`. Returns `None` if it ends in another way: refused, broken off, too slow, or
+/// finished as the validation of a TLS-ALPN-01 challenge.
 pub(crate) async fn accept(
     certificates: &Certificates,
     stream: TcpStream,
@@ -79,8 +79,8 @@ async fn handshake(
     }))
 }
 
-/// Sends a last word. What the client has sent is read first: a socket that is closed with bytes unread is reset, and
-/// the word lost.
+/// Sends a final message and closes the stream. Pending bytes are read first: a socket that closes with unread bytes is
+/// reset, and the client would lose the message.
 async fn refuse(stream: &mut TcpStream, word: &[u8]) -> io::Result<()> {
     let mut sent = [0; 4096];
     let _ = stream.try_read(&mut sent);

@@ -1,7 +1,7 @@
-//! TLS in front of the router: certificates by the name that a client asks for, and the handshake.
+//! TLS: certificates by the name that a client asks for, and the handshake.
 //!
-//! [`certificates`] is the table that handshakes look names up in, swapped in whole while connections go on; [`accept`]
-//! takes one connection through its handshake. Which app has which certificate, and where they come from, is the node's.
+//! [`certificates`] is the table that handshakes look names up in; replacing it leaves established connections alone.
+//! [`handshake`] performs one handshake. The node decides which app has which certificate, and orders or loads them.
 
 pub mod certificates;
 pub(crate) mod handshake;
