@@ -1,4 +1,6 @@
-//! `app.json`: what an app says of itself to the platform. The form is Heroku's, with `isolation`, `warm-up` and `static` added.
+//! Parser of `app.json`, the settings of an app for its platform.
+//!
+//! The format is Heroku's, with the additional keys `isolation`, `warm-up` and `static`.
 
 use std::collections::BTreeMap;
 
@@ -8,76 +10,76 @@ use serde::Deserialize;
 
 use crate::assets::StaticFileOptions;
 
-/// An `app.json` that is not understood.
+/// An `app.json` that cannot be parsed. The app's author corrects it.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "app.json is not understood: {0}. An example: {{\"isolation\": \"request\", \"env\": {{\"SECRET\": {{\"generator\": \"secret\"}}}}}}"
+    "app.json: invalid: {0}; a valid example: {{\"isolation\": \"request\", \"env\": {{\"SECRET\": {{\"generator\": \"secret\"}}}}}}"
 )]
 pub struct AppJsonError(#[from] serde_json::Error);
 
-/// What this version reads of an `app.json`; other keys are for other tools, and passed over.
+/// The keys of an `app.json` that this version uses. It ignores other keys, which are for other tools.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 pub struct AppJson {
-    /// What one request may leave behind for the next.
+    /// State that one request may leave behind for the next.
     #[serde(default)]
     pub isolation: Isolation,
-    /// Whether its image is to be warm.
+    /// Sample requests before the app's memory is saved.
     #[serde(default, rename = "warm-up")]
     pub warm_up: WarmUp,
-    /// How the files in `public/` are served.
+    /// Options for the files in `public/`.
     #[serde(default, rename = "static")]
     pub static_files: StaticFileOptions,
-    /// Config vars that the app wants.
+    /// Declared config vars.
     #[serde(default)]
-    pub env: BTreeMap<String, Variable>,
-    /// How many dynos of each process type an app begins with.
+    pub env: BTreeMap<String, ConfigVarDeclaration>,
+    /// Initial number of dynos of each process type.
     #[serde(default)]
-    pub formation: BTreeMap<ProcessType, Quantity>,
+    pub formation: BTreeMap<ProcessType, FormationQuantity>,
 }
 
-/// A config var of `env`.
+/// Declaration of a config var.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-pub enum Variable {
-    /// Its value, alone.
+pub enum ConfigVarDeclaration {
+    /// Only a value.
     Value(String),
-    /// With what is to be known of it.
+    /// An object with details.
     Described {
-        /// The value that it gets if it has none.
+        /// Value for an app that has not set the variable.
         value: Option<String>,
-        /// How one is made: a `secret` is random.
-        generator: Option<Generator>,
-        /// Whether the app cannot do without it; it cannot, if nothing is said.
+        /// Generator of a value, if there is no `value`.
+        generator: Option<ConfigVarGenerator>,
+        /// True if the app cannot run without the variable, which is the default.
         #[serde(default = "yes")]
         required: bool,
     },
 }
 
-/// How a value is made.
+/// Generator of a config var's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Generator {
+pub enum ConfigVarGenerator {
     /// 64 random hexadecimal digits.
     Secret,
 }
 
-/// Dynos of a process type.
+/// Number of dynos of a process type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Quantity {
-    /// How many.
+pub struct FormationQuantity {
+    /// Number of dynos.
     pub quantity: u32,
 }
 
-/// What becomes of a config var that the app does not have yet.
+/// Effect of a declaration on an app that has not set the variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Default {
-    /// It gets this value.
+pub enum ConfigVarDefault {
+    /// The variable gets this value.
     Value(String),
-    /// It gets a random one.
+    /// The variable gets a random value.
     Secret,
-    /// The app cannot run before somebody sets it.
+    /// The push fails until the user sets the variable.
     Missing,
-    /// Nothing.
+    /// The variable stays unset.
     Unset,
 }
 
@@ -86,7 +88,7 @@ fn yes() -> bool {
 }
 
 impl AppJson {
-    /// Reads the file's text.
+    /// Parses the text of the file.
     ///
     /// # Errors
     ///
@@ -95,27 +97,27 @@ impl AppJson {
         Ok(serde_json::from_str(text)?)
     }
 
-    /// Dynos of the process type `web` to begin with, if it says so.
+    /// Returns the initial number of web dynos, if the file names one.
     pub fn web_quantity(&self) -> Option<u32> {
         let web = self.formation.get(&ProcessType::web());
         web.map(|web| web.quantity)
     }
 }
 
-impl Variable {
-    /// What becomes of the variable in an app that has not set it.
-    pub fn default(&self) -> Default {
+impl ConfigVarDeclaration {
+    /// Returns the effect on an app that has not set the variable.
+    pub fn default_value(&self) -> ConfigVarDefault {
         match self {
             Self::Value(value)
             | Self::Described {
                 value: Some(value), ..
-            } => Default::Value(value.clone()),
+            } => ConfigVarDefault::Value(value.clone()),
             Self::Described {
-                generator: Some(Generator::Secret),
+                generator: Some(ConfigVarGenerator::Secret),
                 ..
-            } => Default::Secret,
-            Self::Described { required: true, .. } => Default::Missing,
-            Self::Described { .. } => Default::Unset,
+            } => ConfigVarDefault::Secret,
+            Self::Described { required: true, .. } => ConfigVarDefault::Missing,
+            Self::Described { .. } => ConfigVarDefault::Unset,
         }
     }
 }
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn herokus_form_is_read_and_isolation_with_it() {
+    fn heroku_and_corundum_keys_are_parsed() {
         let app = AppJson::parse(
             r#"{"name": "x", "isolation": "request", "warm-up": "none", "addons": ["redis"],
                 "formation": {"web": {"quantity": 3, "size": "standard"}},
@@ -136,21 +138,25 @@ mod tests {
         assert_eq!(app.isolation, Isolation::Request);
         assert_eq!(app.warm_up, WarmUp::None);
         assert_eq!(app.web_quantity(), Some(3));
-        let defaults: Vec<_> = app.env.values().map(Variable::default).collect();
+        let defaults: Vec<_> = app
+            .env
+            .values()
+            .map(ConfigVarDeclaration::default_value)
+            .collect();
         assert_eq!(
             defaults,
             [
-                Default::Value("1".into()),
-                Default::Secret,
-                Default::Missing,
-                Default::Unset,
-                Default::Value("5".into())
+                ConfigVarDefault::Value("1".into()),
+                ConfigVarDefault::Secret,
+                ConfigVarDefault::Missing,
+                ConfigVarDefault::Unset,
+                ConfigVarDefault::Value("5".into())
             ]
         );
     }
 
     #[test]
-    fn what_is_not_understood_is_named() {
+    fn invalid_value_is_named() {
         let error = AppJson::parse(r#"{"isolation": "process"}"#).unwrap_err();
         assert!(error.to_string().contains("process"), "{error}");
         assert!(AppJson::parse("[").is_err());

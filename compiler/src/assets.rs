@@ -1,10 +1,11 @@
-//! What is in `public/`, compressed once here instead of at each request: each text in every coding that makes it smaller,
-//! beside the app's files in the slug.
+//! Compression of static files, once for each push instead of for each request.
 //!
-//! The bytes depend on the file alone, so that the slug stays a function of the tree. How hard a file is worked on depends
-//! on its size: a push waits for this.
+//! The build adds each text in `public/` to the slug in every content coding that makes it smaller.
+//!
+//! The compressed bytes depend on the file alone, so that the slug stays a function of the tree. The pusher waits for the
+//! compression, so large files get less effort.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -16,102 +17,102 @@ use serde::{Deserialize, Serialize};
 
 use crate::tree::{Tree, TreeEntry, TreeError};
 
-/// The folder whose files are served as they are.
+/// Folder of the static files.
 pub const PUBLIC: &str = "public";
 
-/// Where a slug has the encoded forms: below it the coding's name, and below that the path within [`PUBLIC`].
+/// Folder of the compressed files in a slug: below it come the coding's name and the file's path within [`PUBLIC`].
 pub const ENCODED: &str = ".corundum/static";
 
-/// The codings, by their names in HTTP.
+/// Content codings by their names in HTTP.
 pub const CODINGS: [&str; 3] = ["br", "zstd", "gzip"];
 
-/// Smaller files fit into one packet with their headers, compressed or not.
-const SMALLEST: u64 = 512;
-/// Larger ones are not held in memory three times over.
-const LARGEST: u64 = 16 << 20;
-/// Bytes of all files together that are compressed, in order of their paths: about 15 s of a processor at the worst.
-const TOTAL: u64 = 32 << 20;
-/// Files up to here get the best that there is: brotli's last step makes them 5 % smaller, and takes ten times as long.
-const SMALL: usize = 128 << 10;
+/// Bytes of the smallest compressed file. A smaller one fits into one packet with its headers anyway.
+const MIN_FILE_BYTES: u64 = 512;
+/// Bytes of the largest compressed file. The build would hold a larger one in memory three times over.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+/// Bytes of all compressed files, taken in the order of their paths: about 15 s of one processor at the worst.
+const MAX_TOTAL_BYTES: u64 = 32 << 20;
+/// Bytes of a file that gets the highest effort. Brotli's last level makes files 5 % smaller and takes ten times as long.
+const MAX_EFFORT_BYTES: usize = 128 << 10;
 
-/// How an app has the files in [`PUBLIC`] served: `static` of its `app.json`.
+/// Options for the files in [`PUBLIC`]: the key `static` of `app.json`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct StaticFileOptions {
-    /// Which files, and under which paths.
+    /// Files to serve, and their paths.
     #[serde(default)]
     pub serve: StaticFileMode,
-    /// Seconds that a client may keep a file without asking again, if its name holds no digest.
+    /// Seconds that a client may use a file without revalidation, if the file's name contains no digest.
     #[serde(default)]
     pub max_age: u32,
 }
 
-/// Which files are served without a dyno, and under which paths.
+/// Files that the router serves without a dyno, and their paths.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StaticFileMode {
-    /// All, under their own paths.
+    /// All files, under their own paths.
     #[default]
     Files,
-    /// Also `a/index.html` at `a/` and `a`, and `b.html` at `b`.
+    /// All files, also `a/index.html` under `a/` and `a`, and `b.html` under `b`.
     Pages,
-    /// None: all requests are the app's.
+    /// No file: the app gets all requests.
     None,
 }
 
-/// What was compressed.
+/// Result of compressing a tree's static files.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct CompressionSummary {
-    /// Files that got smaller.
+    /// Number of compressed files.
     pub files: usize,
-    /// All files of [`PUBLIC`].
+    /// Number of all files in [`PUBLIC`].
     pub total: usize,
-    /// Bytes of those that got smaller.
+    /// Bytes of the compressed files before.
     pub before: u64,
-    /// Bytes of their smallest forms.
+    /// Bytes of the smallest form of each.
     pub after: u64,
 }
 
-/// Adds the encoded forms of a tree's public files to it.
+/// Adds compressed forms of the tree's static files to the tree.
 ///
 /// # Errors
 ///
-/// The tree gets too large, or its files cannot be read.
+/// [`TreeError`]: the tree becomes too large, or its files cannot be read.
 pub fn compress(tree: &mut Tree) -> Result<CompressionSummary, TreeError> {
-    let (files, of) = read(tree)?;
-    let mut encoded = CompressionSummary {
-        total: of,
+    let (files, total) = read_files(tree)?;
+    let mut summary = CompressionSummary {
+        total,
         ..CompressionSummary::default()
     };
-    for (file, forms) in files.iter().zip(all_forms(&files)) {
+    for (file, forms) in files.iter().zip(compress_files(&files)) {
         let forms: Vec<_> = CODINGS
             .into_iter()
             .zip(forms?)
-            .filter(|(_, form)| is_worth(file, form))
+            .filter(|(_, form)| is_worthwhile(file, form))
             .collect();
         let Some(smallest) = forms.iter().map(|(_, form)| form.len()).min() else {
             continue;
         };
-        encoded.files += 1;
-        encoded.before += file.content.len() as u64;
-        encoded.after += smallest as u64;
+        summary.files += 1;
+        summary.before += file.content.len() as u64;
+        summary.after += smallest as u64;
         for (coding, form) in forms {
             let path = format!("{ENCODED}/{coding}/{}", file.path);
             tree.add(&path, &form, FileMode::Plain)?;
         }
     }
-    Ok(encoded)
+    Ok(summary)
 }
 
-/// A file that may be worth compressing, by its path within [`PUBLIC`].
-struct File {
+/// A candidate for compression, with its path within [`PUBLIC`].
+struct PublicFile {
     path: String,
     content: Vec<u8>,
 }
 
-/// The files that may be worth it, and how many there are in all.
-fn read(tree: &Tree) -> Result<(Vec<File>, usize), TreeError> {
-    let (mut files, mut of, mut total) = (Vec::new(), 0, 0);
+/// Reads the candidates for compression, and counts all files in [`PUBLIC`].
+fn read_files(tree: &Tree) -> Result<(Vec<PublicFile>, usize), TreeError> {
+    let (mut files, mut total, mut bytes) = (Vec::new(), 0, 0);
     for (path, entry) in tree.entries() {
         let below = path
             .strip_prefix(PUBLIC)
@@ -119,36 +120,40 @@ fn read(tree: &Tree) -> Result<(Vec<File>, usize), TreeError> {
         let (Some(below), TreeEntry::File { length, .. }) = (below, entry) else {
             continue;
         };
-        of += 1;
-        let fits = (SMALLEST..=LARGEST).contains(length) && total + length <= TOTAL;
+        total += 1;
+        let fits =
+            (MIN_FILE_BYTES..=MAX_FILE_BYTES).contains(length) && bytes + length <= MAX_TOTAL_BYTES;
         if !fits || !media::is_compressible(media::of_path(path)) {
             continue;
         }
-        total += length;
+        bytes += length;
         let mut content = Vec::new();
         if let Some(mut reader) = tree.open(path)? {
             reader.read_to_end(&mut content)?;
         }
-        files.push(File {
+        files.push(PublicFile {
             path: below.to_owned(),
             content,
         });
     }
-    Ok((files, of))
+    Ok((files, total))
 }
 
-type Forms = std::io::Result<[Vec<u8>; CODINGS.len()]>;
+type CompressedForms = io::Result<[Vec<u8>; CODINGS.len()]>;
 
-/// The forms of each file, made on all processors.
-fn all_forms(files: &[File]) -> Vec<Forms> {
-    let made: Mutex<Vec<Option<Forms>>> = Mutex::new(files.iter().map(|_| None).collect());
+/// Compresses the files on all processors.
+fn compress_files(files: &[PublicFile]) -> Vec<CompressedForms> {
+    let done: Mutex<Vec<Option<CompressedForms>>> =
+        Mutex::new(files.iter().map(|_| None).collect());
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some((at, file)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, files.get(at)?)))
-        {
-            let forms = forms(&file.content);
-            made.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(forms);
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else {
+                return;
+            };
+            let forms = compress_content(&file.content);
+            done.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(forms);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -158,16 +163,16 @@ fn all_forms(files: &[File]) -> Vec<Forms> {
         }
         work();
     });
-    let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let missing = || Err(std::io::Error::other("a file was not compressed"));
-    made.into_iter()
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let missing = || Err(io::Error::other("a file was not compressed"));
+    done.into_iter()
         .map(|forms| forms.unwrap_or_else(missing))
         .collect()
 }
 
-/// A file in each of [`CODINGS`].
-fn forms(content: &[u8]) -> Forms {
-    let small = content.len() <= SMALL;
+/// Compresses a file with each of [`CODINGS`].
+fn compress_content(content: &[u8]) -> CompressedForms {
+    let small = content.len() <= MAX_EFFORT_BYTES;
     let parameters = brotli::enc::BrotliEncoderParams {
         quality: if small { 11 } else { 9 },
         lgwin: 22,
@@ -177,14 +182,14 @@ fn forms(content: &[u8]) -> Forms {
     let mut brotli = Vec::new();
     brotli::BrotliCompress(&mut &content[..], &mut brotli, &parameters)?;
     let zstd = zstd::bulk::compress(content, if small { 19 } else { 15 })?;
-    // The encoder writes no name and no time into the header.
+    // The encoder writes no name and no time into the header, so the bytes depend on the content alone.
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(content)?;
     Ok([brotli, zstd, gzip.finish()?])
 }
 
-/// Whether a form saves a tenth at least: less is not worth what decoding takes.
-fn is_worth(file: &File, form: &[u8]) -> bool {
+/// Returns whether a form saves at least a tenth. Smaller savings are not worth the time that clients take to decode.
+fn is_worthwhile(file: &PublicFile, form: &[u8]) -> bool {
     form.len() <= file.content.len() / 10 * 9
 }
 
@@ -222,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_gets_a_form_in_each_coding_that_decodes_to_it() {
+    fn text_is_compressed_with_every_coding() {
         for lines in [100, 20_000] {
             let css = css(lines);
             let mut tree = tree(&[("public/a/app.css", &css), ("app.css", &css)]);
@@ -249,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_get_smaller_is_left_as_it_is() {
+    fn incompressible_and_tiny_files_are_skipped() {
         let (css, noise) = (css(100), noise(5000));
         let files = [
             ("public/a.png", css.as_slice()),
@@ -269,15 +274,15 @@ mod tests {
     }
 
     #[test]
-    fn files_beyond_the_total_are_left_as_they_are() {
+    fn files_beyond_the_limits_are_skipped() {
         let large = css(700_000);
-        assert!(large.len() as u64 > TOTAL / 2 && large.len() as u64 > LARGEST);
+        assert!(large.len() as u64 > MAX_TOTAL_BYTES / 2 && large.len() as u64 > MAX_FILE_BYTES);
         let mut tree = tree(&[("public/a.css", &large)]);
         assert_eq!(compress(&mut tree).unwrap().files, 0);
     }
 
     #[test]
-    fn the_same_file_gets_the_same_forms() {
+    fn compression_is_deterministic() {
         let css = css(3000);
         let forms = || {
             let mut tree = tree(&[

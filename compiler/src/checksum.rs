@@ -1,4 +1,4 @@
-//! A gem's SHA-256, as lockfiles and gem servers write it: 64 hexadecimal digits.
+//! SHA-256 checksums of gems, which lockfiles and gem servers write as 64 hexadecimal digits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Checksum([u8; 32]);
 
-/// Text that is no SHA-256.
+/// Text that is not a SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a SHA-256 is 64 hexadecimal digits")]
+#[error("a SHA-256 must have 64 hexadecimal digits")]
 pub struct ChecksumError;
 
 impl Checksum {
-    /// The checksum of these bytes.
+    /// Computes the checksum of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checksum_is_read_as_it_is_written() {
+    fn checksum_round_trips_through_text() {
         let checksum = Checksum::of(b"");
         let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(checksum.to_string(), text);

@@ -1,8 +1,8 @@
-//! What kind of app a tree is, and which series of Ruby it asks for.
+//! Detection of an app's language and of the series of Ruby that it asks for.
 
 use corundum_pack::ruby::Series;
 
-/// The files that may name a version of Ruby, as far as they are there.
+/// Texts of the files that may name a version of Ruby.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct VersionFiles {
     /// `Gemfile.lock`.
@@ -13,26 +13,26 @@ pub struct VersionFiles {
     pub ruby_version: Option<String>,
 }
 
-/// A version that cannot be had.
+/// A version of Ruby that no pack has. The app's author asks for another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{file} asks for Ruby {asked}, which is not to be had here.\nWrite one of 3.2, 3.3, 3.4 or 4.0 there, as in: ruby \"~> 3.4.0\""
+    "{file}: unsupported Ruby version {asked}\nUse one of 3.2, 3.3, 3.4 or 4.0, for example: ruby \"~> 3.4.0\""
 )]
 pub struct UnknownRuby {
-    /// The file that asks.
+    /// File that asks for it.
     pub file: &'static str,
-    /// What it asks for.
+    /// Requirement in the file.
     pub asked: String,
 }
 
-/// No buildpack knows the tree.
+/// A tree without a Ruby app. The pusher may have pushed the wrong folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "No app was detected: a Ruby app has a Gemfile or a config.ru in the root of its repository.\nIs it in a folder? Push that folder: git subtree push --prefix FOLDER corundum main"
 )]
 pub struct NotDetected;
 
-/// Whether a tree is a Ruby app, by Heroku's rule; a bare `config.ru` counts too.
+/// Checks that a tree is a Ruby app: it has a Gemfile, as on Heroku, or at least a `config.ru`.
 ///
 /// # Errors
 ///
@@ -45,7 +45,9 @@ pub fn detect(has_file: impl Fn(&str) -> bool) -> Result<(), NotDetected> {
     }
 }
 
-/// The series that the files ask for: the lockfile's word first, then the Gemfile's, then `.ruby-version`.
+/// Chooses the series that the files ask for.
+///
+/// The lockfile takes precedence over the Gemfile, and the Gemfile over `.ruby-version`.
 ///
 /// # Errors
 ///
@@ -73,7 +75,7 @@ pub fn choose_series(files: &VersionFiles) -> Result<Series, UnknownRuby> {
     Ok(Series::DEFAULT)
 }
 
-/// The line under `RUBY VERSION`.
+/// Reads the line below `RUBY VERSION`.
 fn in_lockfile(text: &str) -> Option<String> {
     let after = text
         .lines()
@@ -82,7 +84,7 @@ fn in_lockfile(text: &str) -> Option<String> {
     Some(after.trim().strip_prefix("ruby ")?.to_owned())
 }
 
-/// The arguments of `ruby "…"`.
+/// Reads the arguments of `ruby "…"`.
 fn in_gemfile(text: &str) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| {
         let rest = line.strip_prefix("ruby");
@@ -95,13 +97,16 @@ fn in_gemfile(text: &str) -> Option<String> {
     Some(quoted.join(", "))
 }
 
+/// Reads the first line of `.ruby-version`.
 fn in_ruby_version(text: &str) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     Some(line.strip_prefix("ruby-").unwrap_or(line).to_owned())
 }
 
-/// The newest series that satisfies all requirements, by their first two numbers: a pack has one patch level, and
-/// an app that asks for another of the same series gets it.
+/// Finds a series that satisfies all requirements: the default if it does, else the newest.
+///
+/// Only the first two numbers count. A pack has one patch level, and an app that asks for another one of the same series
+/// gets the pack's.
 fn satisfying(requirements: &str) -> Option<Series> {
     let parts: Vec<&str> = requirements.split(',').map(str::trim).collect();
     let all = |series: &Series| {
@@ -109,13 +114,13 @@ fn satisfying(requirements: &str) -> Option<Series> {
             .iter()
             .all(|part| satisfies(*series, part).unwrap_or(false))
     };
-    // The default before others that would do as well.
     [Series::DEFAULT]
         .into_iter()
         .chain(Series::ALL.into_iter().rev())
         .find(all)
 }
 
+/// Compares a series with one requirement. Returns none if the requirement cannot be parsed.
 fn satisfies(series: Series, requirement: &str) -> Option<bool> {
     let at = requirement.find(|c: char| c.is_ascii_digit())?;
     let (operator, version) = requirement.split_at(at);
@@ -166,13 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn the_lockfile_chooses_first() {
+    fn lockfile_takes_precedence() {
         assert_eq!(choose_series(&lockfile("3.3.5p100")), Ok(Series::Ruby33));
         assert_eq!(choose_series(&VersionFiles::default()), Ok(Series::DEFAULT));
     }
 
     #[test]
-    fn a_gemfiles_requirements_are_understood() {
+    fn requirements_of_a_gemfile_choose_the_series() {
         assert_eq!(gemfile("ruby '3.2.2'"), Ok(Series::Ruby32));
         assert_eq!(gemfile("ruby \"~> 3.3.0\""), Ok(Series::Ruby33));
         assert_eq!(gemfile("ruby '>= 3.1'"), Ok(Series::DEFAULT));
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_ruby_is_refused_with_the_file_that_asks() {
+    fn unsupported_version_is_rejected_with_its_file() {
         let error = gemfile("ruby '2.7.1'").unwrap_err();
         assert_eq!((error.file, error.asked.as_str()), ("Gemfile", "2.7.1"));
         let files = VersionFiles {
@@ -193,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_without_gemfile_or_rackup_file_is_no_app() {
+    fn tree_without_gemfile_and_config_ru_is_rejected() {
         assert_eq!(detect(|path| path == "config.ru"), Ok(()));
         assert_eq!(detect(|_| false), Err(NotDetected));
     }

@@ -25,6 +25,7 @@ pub mod lockfile;
 pub mod pipeline;
 pub mod process;
 pub mod procfile;
+mod redact;
 pub mod report;
 pub mod requirement;
 pub mod sandbox;

@@ -1,34 +1,34 @@
-//! The build's output, in the form that Heroku's users know: topics with an arrow, details indented.
+//! Output of a build in Heroku's format: topics with an arrow, details indented.
 
 use std::io::Write;
 
-/// Bytes of a line: an error may quote a file that is one line of a megabyte.
-const LONGEST: usize = 8000;
+/// Bytes of a line. An error may quote a file that is one line of a megabyte.
+const MAX_LINE_BYTES: usize = 8000;
 
-/// Writes build output. A reader that has gone away does not stop the build; whoever owns the process does.
+/// Writer of build output. It ignores write errors: the owner of the process ends a build that has no reader.
 pub struct BuildReport<W: Write> {
     out: W,
 }
 
 impl<W: Write> BuildReport<W> {
-    /// Output to `out`.
+    /// Creates a report that writes to `out`.
     pub fn new(out: W) -> Self {
         Self { out }
     }
 
-    /// `-----> topic`
+    /// Writes `-----> topic`.
     pub fn topic(&mut self, text: &str) {
         self.line(&format!("-----> {text}"));
     }
 
-    /// A detail of the topic above.
+    /// Writes details of the topic above, each line indented.
     pub fn detail(&mut self, text: &str) {
         for line in text.lines() {
             self.line(&format!("       {line}"));
         }
     }
 
-    /// ` !     error`, each line of it.
+    /// Writes ` !     error`, for each line of the error.
     pub fn error(&mut self, text: &str) {
         self.line(" !");
         for line in text.lines() {
@@ -38,13 +38,13 @@ impl<W: Write> BuildReport<W> {
     }
 
     fn line(&mut self, text: &str) {
-        let text = &text[..text.floor_char_boundary(LONGEST)];
+        let text = &text[..text.floor_char_boundary(MAX_LINE_BYTES)];
         let _ = writeln!(self.out, "{text}");
         let _ = self.out.flush();
     }
 }
 
-/// A size as Heroku shows it: `1.4M`.
+/// Formats a size as Heroku does, for example `1.4M`.
 pub fn human_size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes}B"),
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_has_herokus_form() {
+    fn output_has_heroku_format() {
         let mut bytes = Vec::new();
         let mut report = BuildReport::new(&mut bytes);
         report.topic("Ruby app detected");
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_short() {
+    fn sizes_are_abbreviated() {
         assert_eq!(human_size(17), "17B");
         assert_eq!(human_size(1_468_006), "1.4M");
     }

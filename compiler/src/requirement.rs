@@ -1,48 +1,48 @@
-//! Versions of gems and requirements on them, read and ordered as RubyGems does (`Gem::Version`, `Gem::Requirement`).
+//! Versions of gems and requirements on them, with the syntax and order of RubyGems (`Gem::Version`, `Gem::Requirement`).
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// Text that is no version or no requirement.
+/// Text that is not a version or a requirement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a requirement on a version: write, for example, \"~> 2.2\" or \">= 2.2.4\"")]
+#[error("{0:?} is not a version requirement; write, for example, \"~> 2.2\" or \">= 2.2.4\"")]
 pub struct RequirementError(String);
 
 impl RequirementError {
-    fn of(text: &str) -> Self {
+    fn new(text: &str) -> Self {
         Self(text.chars().take(40).collect())
     }
 }
 
-/// A part of a version. A word makes a prerelease, so it comes before every number.
+/// A part of a version. A word marks a prerelease, so words sort before numbers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Segment {
+enum VersionSegment {
     Word(String),
     Number(u128),
 }
 
-const ZERO: Segment = Segment::Number(0);
+const ZERO: VersionSegment = VersionSegment::Number(0);
 
-/// A gem's version, as `2.2.22` or `1.0.0.pre.1`.
+/// GemVersion of a gem, for example `2.2.22` or `1.0.0.pre.1`.
 #[derive(Debug, Clone)]
-pub struct Version {
+pub struct GemVersion {
     text: String,
-    segments: Vec<Segment>,
+    segments: Vec<VersionSegment>,
 }
 
-impl Version {
-    /// The numbers before the first word.
+impl GemVersion {
+    /// Returns the numbers before the first word.
     fn numbers(&self) -> Vec<u128> {
-        let number = |segment: &Segment| match segment {
-            Segment::Number(number) => Some(*number),
-            Segment::Word(_) => None,
+        let number = |segment: &VersionSegment| match segment {
+            VersionSegment::Number(number) => Some(*number),
+            VersionSegment::Word(_) => None,
         };
         self.segments.iter().map_while(number).collect()
     }
 
-    /// What is compared: without the zeros that end its numbers, so that `1.0.a` is `1.a`.
-    fn canonical(&self) -> Vec<Segment> {
+    /// Returns the segments without trailing zeros of the numbers, so that `1.0.a` equals `1.a`.
+    fn canonical(&self) -> Vec<VersionSegment> {
         let numbers = self.numbers();
         let significant = numbers.iter().rposition(|number| *number != 0);
         let kept = significant.map_or(0, |last| last + 1);
@@ -51,7 +51,7 @@ impl Version {
         kept.chain(words).cloned().collect()
     }
 
-    /// Whether it is `~> floor`: not below it, and equal in all of its numbers but the last.
+    /// Returns whether the version satisfies `~> floor`: at least `floor`, and equal in all of its numbers but the last.
     fn is_about(&self, floor: &Self) -> bool {
         let fixed = floor.numbers();
         let fixed = &fixed[..fixed.len().saturating_sub(1).max(1).min(fixed.len())];
@@ -61,33 +61,33 @@ impl Version {
     }
 }
 
-impl FromStr for Version {
+impl FromStr for GemVersion {
     type Err = RequirementError;
 
     fn from_str(text: &str) -> Result<Self, RequirementError> {
-        let bad = || RequirementError::of(text);
+        let bad = || RequirementError::new(text);
         let trimmed = text.trim();
         let first = trimmed.split(['.', '-']).next().unwrap_or(trimmed);
         if first.is_empty() || !first.bytes().all(|b| b.is_ascii_digit()) {
             return Err(bad());
         }
-        // RubyGems reads the dash of `1.0-rc1` so.
+        // RubyGems replaces the dash of `1.0-rc1` like this.
         let dotted = trimmed.replace('-', ".pre.");
         let mut segments = Vec::new();
         for part in dotted.split('.') {
             if part.is_empty() || !part.bytes().all(|b| b.is_ascii_alphanumeric()) {
                 return Err(bad());
             }
-            // `rc1` is a word and a number.
+            // `rc1` consists of a word and a number.
             let runs = part
                 .as_bytes()
                 .chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
             for run in runs {
                 let run = String::from_utf8_lossy(run);
                 segments.push(if run.starts_with(|c: char| c.is_ascii_digit()) {
-                    Segment::Number(run.parse().map_err(|_| bad())?)
+                    VersionSegment::Number(run.parse().map_err(|_| bad())?)
                 } else {
-                    Segment::Word(run.into_owned())
+                    VersionSegment::Word(run.into_owned())
                 });
             }
         }
@@ -98,10 +98,10 @@ impl FromStr for Version {
     }
 }
 
-impl Ord for Version {
+impl Ord for GemVersion {
     fn cmp(&self, other: &Self) -> Ordering {
         let (own, other) = (self.canonical(), other.canonical());
-        let at = |list: &[Segment], index| list.get(index).unwrap_or(&ZERO).clone();
+        let at = |list: &[VersionSegment], index| list.get(index).unwrap_or(&ZERO).clone();
         (0..own.len().max(other.len()))
             .map(|index| at(&own, index).cmp(&at(&other, index)))
             .find(|order| order.is_ne())
@@ -109,28 +109,28 @@ impl Ord for Version {
     }
 }
 
-impl PartialOrd for Version {
+impl PartialOrd for GemVersion {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Version {
+impl PartialEq for GemVersion {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Version {}
+impl Eq for GemVersion {}
 
-impl fmt::Display for Version {
+impl fmt::Display for GemVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operator {
+enum VersionOperator {
     Equal,
     Unequal,
     Greater,
@@ -140,25 +140,25 @@ enum Operator {
     About,
 }
 
-/// Longer ones first: `>=` begins with `>`.
-const OPERATORS: [(&str, Operator); 7] = [
-    ("!=", Operator::Unequal),
-    (">=", Operator::AtLeast),
-    ("<=", Operator::AtMost),
-    ("~>", Operator::About),
-    ("=", Operator::Equal),
-    (">", Operator::Greater),
-    ("<", Operator::Less),
+/// Signs of the operators, longer ones first because `>=` begins with `>`.
+const OPERATORS: [(&str, VersionOperator); 7] = [
+    ("!=", VersionOperator::Unequal),
+    (">=", VersionOperator::AtLeast),
+    ("<=", VersionOperator::AtMost),
+    ("~>", VersionOperator::About),
+    ("=", VersionOperator::Equal),
+    (">", VersionOperator::Greater),
+    ("<", VersionOperator::Less),
 ];
 
-/// A requirement on a version: all of its clauses hold. Without any it holds for every version.
+/// A requirement on a version. A version satisfies it if all clauses hold; without clauses every version does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirement {
-    clauses: Vec<(Operator, Version)>,
+    clauses: Vec<(VersionOperator, GemVersion)>,
 }
 
 impl Requirement {
-    /// Reads clauses as a Gemfile has them, each a string such as `~> 2.2` or several after commas.
+    /// Parses clauses in the syntax of a Gemfile: each string is a clause such as `~> 2.2`, or several with commas.
     ///
     /// # Errors
     ///
@@ -169,24 +169,24 @@ impl Requirement {
         let mut requirement = Self::default();
         for text in clauses {
             for clause in text.as_ref().split(',') {
-                requirement.clauses.push(read_clause(clause)?);
+                requirement.clauses.push(parse_clause(clause)?);
             }
         }
         Ok(requirement)
     }
 
-    /// Whether `version` will do.
-    pub fn is_satisfied_by(&self, version: &Version) -> bool {
+    /// Returns whether `version` satisfies the requirement.
+    pub fn is_satisfied_by(&self, version: &GemVersion) -> bool {
         self.clauses
             .iter()
             .all(|(operator, wanted)| match operator {
-                Operator::Equal => version == wanted,
-                Operator::Unequal => version != wanted,
-                Operator::Greater => version > wanted,
-                Operator::Less => version < wanted,
-                Operator::AtLeast => version >= wanted,
-                Operator::AtMost => version <= wanted,
-                Operator::About => version.is_about(wanted),
+                VersionOperator::Equal => version == wanted,
+                VersionOperator::Unequal => version != wanted,
+                VersionOperator::Greater => version > wanted,
+                VersionOperator::Less => version < wanted,
+                VersionOperator::AtLeast => version >= wanted,
+                VersionOperator::AtMost => version <= wanted,
+                VersionOperator::About => version.is_about(wanted),
             })
     }
 }
@@ -203,13 +203,13 @@ impl fmt::Display for Requirement {
     }
 }
 
-fn read_clause(text: &str) -> Result<(Operator, Version), RequirementError> {
+fn parse_clause(text: &str) -> Result<(VersionOperator, GemVersion), RequirementError> {
     let clause = text.trim();
     let found = OPERATORS
         .iter()
         .find_map(|(sign, operator)| Some((*operator, clause.strip_prefix(sign)?)));
-    let (operator, version) = found.unwrap_or((Operator::Equal, clause));
-    let version = version.parse().map_err(|_| RequirementError::of(text))?;
+    let (operator, version) = found.unwrap_or((VersionOperator::Equal, clause));
+    let version = version.parse().map_err(|_| RequirementError::new(text))?;
     Ok((operator, version))
 }
 
@@ -219,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    fn version(text: &str) -> Version {
+    fn version(text: &str) -> GemVersion {
         text.parse().unwrap()
     }
 
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_in_rubygems_order() {
+    fn versions_have_rubygems_order() {
         let ordered = [
             "0.9",
             "1.0.0.alpha",
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operator_is_understood() {
+    fn every_operator_is_applied() {
         for (requirement, of) in [
             ("1.0", "1.0.0"),
             ("= 1.0", "1"),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn about_fixes_all_numbers_but_the_last() {
+    fn pessimistic_operator_fixes_all_numbers_but_the_last() {
         for (requirement, of) in [
             ("~> 2.2", "2.9"),
             ("~> 2.2.4", "2.2.22"),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_requirement_is_refused() {
+    fn invalid_requirement_is_rejected() {
         for bad in ["", ">=", "~> x", "1..2", "=> 1", "1.0_a", "9e", "1 2"] {
             assert!(Requirement::parse([bad]).is_err(), "{bad:?}");
         }
@@ -313,14 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn a_requirement_is_shown_as_it_is_written() {
+    fn requirement_is_displayed_in_its_syntax() {
         let requirement = Requirement::parse(["~> 2.2", ">=2.2.4,!= 2.3"]).unwrap();
         assert_eq!(requirement.to_string(), "~> 2.2, >= 2.2.4, != 2.3");
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "[0-9a-z.<>=~! ,-]{0,20}") {
+        fn parsed_requirement_round_trips_through_text(text in "[0-9a-z.<>=~! ,-]{0,20}") {
             if let Ok(requirement) = Requirement::parse([&text]) {
                 let again = Requirement::parse([requirement.to_string()]).unwrap();
                 prop_assert_eq!(again, requirement);
@@ -328,7 +328,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_is_total(a in "[0-9]{1,2}(\\.[0-9a-c]{1,2}){0,3}", b in "[0-9]{1,2}(\\.[0-9a-c]{1,2}){0,3}",
+        fn order_is_total(a in "[0-9]{1,2}(\\.[0-9a-c]{1,2}){0,3}", b in "[0-9]{1,2}(\\.[0-9a-c]{1,2}){0,3}",
                               c in "[0-9]{1,2}(\\.[0-9a-c]{1,2}){0,3}") {
             let mut three = [version(&a), version(&b), version(&c)];
             three.sort();

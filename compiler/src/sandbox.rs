@@ -63,7 +63,7 @@ pub struct BootRequest<'a> {
     pub app: &'a SandboxApp,
     /// Host and port at which the app is served; sample requests ask for it.
     pub host: &'a str,
-    /// Whether the app serves sample requests before its memory is saved.
+    /// Sample requests that the app serves before its memory is saved.
     pub warm_up: WarmUp,
     /// Directory to create for the image.
     pub image: &'a Path,

@@ -1,28 +1,30 @@
-//! `.slugignore`: what of an app's tree a slug leaves out. The patterns are git's, without negation, as Heroku has it.
+//! Parser of `.slugignore`, which excludes files of the tree from the slug.
+//!
+//! The patterns are those of `.gitignore` without negation, as on Heroku.
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-/// The file's name.
+/// Name of the file.
 pub const FILE: &str = ".slugignore";
 
-/// A `.slugignore` that is not understood.
+/// A `.slugignore` that cannot be parsed. The app's author corrects it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(".slugignore line {line}: {text:?} is {reason}")]
 pub struct SlugignoreError {
-    /// From 1.
+    /// Line number, from 1.
     line: usize,
-    /// The pattern.
+    /// Text of the line.
     text: String,
-    /// What is wrong with it.
+    /// Reason, as a noun phrase.
     reason: String,
 }
 
-/// Patterns of paths that are left out.
+/// Patterns of excluded paths.
 #[derive(Debug)]
 pub struct Slugignore(Gitignore);
 
 impl Slugignore {
-    /// Reads the file's text.
+    /// Parses the text of the file.
     ///
     /// # Errors
     ///
@@ -37,12 +39,12 @@ impl Slugignore {
             };
             if pattern.starts_with('!') {
                 let reason =
-                    "a negation, which .slugignore does not have: name only what to leave out";
+                    "a negation, which .slugignore does not support; name only files to exclude";
                 return Err(bad(reason.to_owned()));
             }
             builder
                 .add_line(None, pattern)
-                .map_err(|error| bad(format!("no pattern ({error})")))?;
+                .map_err(|error| bad(format!("not a pattern ({error})")))?;
         }
         let built = builder.build();
         let patterns = built.map_err(|error| SlugignoreError {
@@ -53,7 +55,7 @@ impl Slugignore {
         Ok(Self(patterns))
     }
 
-    /// Whether the file or link at `path` is left out, by itself or with a directory above it.
+    /// Returns whether the slug excludes the file or link at `path`, or a directory above it.
     pub fn excludes(&self, path: &str) -> bool {
         self.0.matched_path_or_any_parents(path, false).is_ignore()
     }
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_are_gits() {
+    fn patterns_follow_gitignore() {
         let ignore =
             Slugignore::parse("# notes\n\n*.psd\n/docs\ntest/\nfixtures/**/big\n").unwrap();
         for path in [
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negation_and_a_broken_pattern_are_named_by_line() {
+    fn negation_and_invalid_pattern_are_reported_with_their_line() {
         let error = Slugignore::parse("a\n!b\n").unwrap_err();
         assert!(
             error.to_string().starts_with(".slugignore line 2: \"!b\""),

@@ -1,87 +1,91 @@
-//! An app's tree as it was pushed, read from a tar stream, with everything refused that no slug may hold.
+//! The pushed tree of an app, read from a tar stream.
+//!
+//! The reader rejects all paths and links that could leave the app or that only some file systems can hold.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use corundum_pack::archive::{FileMode, check_path};
 
-/// Files and links of an app; Heroku's largest apps have some ten thousands. Each costs the node an index entry.
+/// Files and links of an app. Heroku's largest apps have some ten thousands. Each costs the node an index entry.
 pub const MAX_ENTRIES: usize = 100_000;
-/// The platform's own folder of a slug.
+/// Folder of a slug that is reserved for the platform.
 const RESERVED: &str = ".corundum";
-/// Bytes of a file that is read as text, as a Procfile.
-const MAX_TEXT: u64 = 1 << 20;
+/// Bytes of a file that is read as text, for example a Procfile.
+const MAX_TEXT_BYTES: u64 = 1 << 20;
 /// Bytes of one path, below `PATH_MAX`.
-const MAX_PATH: usize = 1024;
+const MAX_PATH_BYTES: usize = 1024;
 
-/// A tree that is refused. The pusher's to mend.
+/// A tree that cannot be built. The pusher corrects it, unless a variant names another fault.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
-    /// A path that leaves the tree or is no path.
-    #[error("{0:?} is not a path inside the app: remove it from the repository")]
+    /// A path leaves the tree or is invalid.
+    #[error("{0:?} is not a path inside the app; remove it from the repository")]
     Path(String),
-    /// A file of git's own.
-    #[error("{0:?} would be a part of git's own files: remove it from the repository")]
+    /// A file would be part of git's own directory.
+    #[error("{0:?} would be part of the directory .git; remove it from the repository")]
     Git(String),
-    /// A link that leads out.
+    /// A symbolic link leads out of the app.
     #[error(
-        "the link {0:?} leads out of the app, to {1:?}: links must stay inside and be relative"
+        "the link {0:?} leads out of the app, to {1:?}; links must be relative and stay inside"
     )]
     Link(String, String),
-    /// Two names that only some file systems can tell apart.
-    #[error("{0:?} and {1:?} differ only in case: rename one")]
+    /// Two names differ only in case, which some file systems ignore.
+    #[error("{0:?} and {1:?} differ only in case; rename one")]
     Case(String, String),
-    /// A device, a pipe or a hard link.
+    /// An entry is a device, a pipe or a hard link.
     #[error("{0:?} is neither a file, a directory nor a symbolic link")]
     Kind(String),
-    /// The pusher's own file of the platform's name.
-    #[error("{0:?} is the platform's own: remove it from the repository")]
+    /// A file is in the folder that is reserved for the platform.
+    #[error("{0:?} is reserved for the platform; remove it from the repository")]
     Reserved(String),
-    /// Too many files.
+    /// The app has too many files.
     #[error(
-        "the app has more than {MAX_ENTRIES} files: list what a running app does not need in .slugignore"
+        "the app has more than {MAX_ENTRIES} files; list those that a running app does not need in .slugignore"
     )]
     Entries,
-    /// Too large.
+    /// The tree is too large.
     #[error(
-        "The pushed tree is larger than {0}: keep large files elsewhere, a slug may have 500M."
+        "the pushed tree is larger than {0}; keep large files elsewhere, because a slug may have 500M"
     )]
     Size(String),
-    /// A file that is to be read is none of text.
-    #[error("{0} is not UTF-8 text")]
+    /// A file that is read as text is not UTF-8.
+    #[error("{0}: not UTF-8 text")]
     Text(String),
-    /// Or is too long for it.
-    #[error("{0} is larger than {max}", max = crate::report::human_size(MAX_TEXT))]
+    /// A file that is read as text is too long.
+    #[error("{0}: larger than {max}", max = crate::report::human_size(MAX_TEXT_BYTES))]
     Long(String),
-    /// The stream is no tar, or ends early; or the disk is full.
+    /// The stream is damaged or the disk is full: the platform's fault.
     #[error("the app's tree could not be read: {0}")]
     Io(#[from] std::io::Error),
 }
 
-/// A file or link of the tree.
+/// A file or symbolic link of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TreeEntry {
-    /// A file: where its bytes lie in the spool.
+    /// A file, whose bytes lie in the spool.
     File {
-        /// First byte.
+        /// Offset of the first byte.
         offset: u64,
-        /// Bytes.
+        /// Number of bytes.
         length: u64,
-        /// Its permission.
+        /// Permissions.
         mode: FileMode,
     },
-    /// A symbolic link that stays within the tree.
+    /// A symbolic link to a target inside the tree.
     Symlink(String),
 }
 
-/// An app's tree. Its content lies in a temporary file without a name.
+/// The tree of an app.
+///
+/// The content of its files lies in an unnamed temporary file, the spool, so that memory holds only the paths.
 #[derive(Debug)]
 pub struct Tree {
     spool: std::fs::File,
     entries: BTreeMap<String, TreeEntry>,
     /// Bytes in the spool.
     length: u64,
-    /// Bytes that may be there.
+    /// Limit of bytes in the spool.
     limit: u64,
 }
 
@@ -159,19 +163,19 @@ impl Tree {
         })
     }
 
-    /// Files and links by path, in order.
+    /// Returns files and links in the order of their paths.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &TreeEntry)> {
         self.entries
             .iter()
             .map(|(path, entry)| (path.as_str(), entry))
     }
 
-    /// Whether there is a file at `path`.
+    /// Returns whether there is a file at `path`.
     pub fn has_file(&self, path: &str) -> bool {
         matches!(self.entries.get(path), Some(TreeEntry::File { .. }))
     }
 
-    /// A reader of the file at `path`, or none if there is none.
+    /// Opens the file at `path`. Returns none if there is no file.
     ///
     /// # Errors
     ///
@@ -185,36 +189,36 @@ impl Tree {
         Ok(Some(file.take(*length)))
     }
 
-    /// The text of a small file, or none if there is none.
+    /// Reads the text of a small file. Returns none if there is no file.
     ///
     /// # Errors
     ///
-    /// The spool cannot be read, or the file is no text, or a long one.
+    /// [`TreeError::Io`], [`TreeError::Text`], [`TreeError::Long`].
     pub fn text(&self, path: &str) -> Result<Option<String>, TreeError> {
         let Some(reader) = self.open(path)? else {
             return Ok(None);
         };
         let mut text = Vec::new();
-        reader.take(MAX_TEXT + 1).read_to_end(&mut text)?;
-        if text.len() as u64 > MAX_TEXT {
+        reader.take(MAX_TEXT_BYTES + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_TEXT_BYTES {
             return Err(TreeError::Long(path.to_owned()));
         }
         let text = String::from_utf8(text);
         Ok(Some(text.map_err(|_| TreeError::Text(path.to_owned()))?))
     }
 
-    /// Whether there is a link at `path`, or one that leads to it.
+    /// Returns whether `path` or a directory above it is a symbolic link.
     pub(crate) fn has_link(&self, path: &str) -> bool {
         let is_link = |part: &str| matches!(self.entries.get(part), Some(TreeEntry::Symlink(_)));
         let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
         is_link(path) || above.any(is_link)
     }
 
-    /// Adds a file of the platform's.
+    /// Adds a file that the build has made, or replaces one.
     ///
     /// # Errors
     ///
-    /// The tree gets too large, or the spool cannot be written.
+    /// [`TreeError::Path`], [`TreeError::Size`], [`TreeError::Io`].
     pub fn add(&mut self, path: &str, bytes: &[u8], mode: FileMode) -> Result<(), TreeError> {
         check_path(path).map_err(|_| TreeError::Path(path.to_owned()))?;
         let length = bytes.len() as u64;
@@ -232,35 +236,37 @@ impl Tree {
         Ok(())
     }
 
-    /// Leaves out what `ignored` says of a path.
-    pub fn remove_if(&mut self, ignored: impl Fn(&str) -> bool) {
-        self.entries.retain(|path, _| !ignored(path));
+    /// Removes all files and links whose path satisfies `condition`.
+    pub fn remove_if(&mut self, condition: impl Fn(&str) -> bool) {
+        self.entries.retain(|path, _| !condition(path));
     }
 }
 
+/// Adds to the length of a spool, within its limit.
 fn grown(length: u64, by: u64, limit: u64) -> Result<u64, TreeError> {
     let grown = length.checked_add(by).filter(|length| *length <= limit);
     grown.ok_or_else(|| TreeError::Size(crate::report::human_size(limit)))
 }
 
+/// Rejects paths that leave the app or could overwrite the directory `.git`.
 fn check(path: &str) -> Result<(), TreeError> {
     let printable = !path.chars().any(char::is_control) && !path.contains('\\');
-    if path.len() > MAX_PATH || !printable || check_path(path).is_err() {
+    if path.len() > MAX_PATH_BYTES || !printable || check_path(path).is_err() {
         return Err(TreeError::Path(path.to_owned()));
     }
-    // Names that a file system takes for `.git`: without regard to case, to trailing dots and spaces, and by NTFS's
-    // short name.
-    let of_git = |part: &str| {
+    // Some file systems take these names for `.git` too: they ignore case, trailing dots and spaces, and NTFS has a
+    // short name for it.
+    let is_git = |part: &str| {
         let plain = part.trim_end_matches(['.', ' ']).to_ascii_lowercase();
         plain == ".git" || plain == "git~1"
     };
-    if path.split('/').any(of_git) {
+    if path.split('/').any(is_git) {
         return Err(TreeError::Git(path.to_owned()));
     }
     Ok(())
 }
 
-/// Refuses two paths, or two directories above them, that differ only in case.
+/// Rejects two paths, or directories above them, that differ only in case.
 fn check_case(path: &str, folded: &mut HashMap<String, String>) -> Result<(), TreeError> {
     let ends = path
         .match_indices('/')
@@ -278,7 +284,10 @@ fn check_case(path: &str, folded: &mut HashMap<String, String>) -> Result<(), Tr
     Ok(())
 }
 
-/// Whether a link at `path` to `target` ends inside the tree, wherever the links on its way lead.
+/// Returns whether a link at `path` to `target` stays inside the tree.
+///
+/// The check counts `..` in the text and follows no other link. Only the dyno's virtual file system follows links, so none
+/// of them reaches files of the host.
 fn stays_inside(path: &str, target: &str) -> bool {
     let mut depth = path.matches('/').count();
     for part in target.split('/') {
@@ -336,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_read_with_its_content() {
+    fn tree_is_read_with_its_content() {
         let bytes = tar(&[
             ("b/c.txt", tar::EntryType::Regular, "hello"),
             ("a", tar::EntryType::Symlink, "b/c.txt"),
@@ -351,14 +360,14 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_leave_the_tree_are_refused() {
+    fn paths_out_of_the_tree_are_rejected() {
         for bad in ["../x", "/etc/passwd", "a/../../b", "a\\b", "a\nb"] {
             assert!(matches!(file(bad), Err(TreeError::Path(_))), "{bad}");
         }
     }
 
     #[test]
-    fn gits_own_files_are_refused_in_every_spelling() {
+    fn git_directory_is_rejected_in_every_spelling() {
         for bad in [".git/config", "a/.GIT/hooks/x", ".git. /x", "GIT~1/x"] {
             assert!(matches!(file(bad), Err(TreeError::Git(_))), "{bad}");
         }
@@ -366,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn links_must_stay_inside() {
+    fn links_out_of_the_tree_are_rejected() {
         for (path, target) in [
             ("a", "/etc"),
             ("a", "../x"),
@@ -382,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_differ_only_in_case_are_refused() {
+    fn names_that_differ_only_in_case_are_rejected() {
         let kind = tar::EntryType::Regular;
         let bytes = tar(&[("Lib/a", kind, ""), ("lib/b", kind, "")]);
         assert!(matches!(
@@ -392,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_and_hard_links_are_refused() {
+    fn devices_and_hard_links_are_rejected() {
         for kind in [
             tar::EntryType::Char,
             tar::EntryType::Fifo,
@@ -407,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn the_platforms_own_files_cannot_be_pushed() {
+    fn reserved_files_are_rejected() {
         assert!(matches!(
             file(".corundum/bundle.json"),
             Err(TreeError::Reserved(_))
@@ -415,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn size_and_number_are_limited() {
+    fn size_and_number_of_files_are_limited() {
         let bytes = tar(&[("a", tar::EntryType::Regular, "four")]);
         assert!(matches!(
             Tree::read(bytes.as_slice(), 3),

@@ -104,7 +104,7 @@ fn an_app_says_in_its_app_json_how_its_files_are_served() {
     app.write("app.json", "{\"static\": {\"serve\": \"some\"}}");
     let push = app.push("main");
     assert!(
-        !push.success && push.text.contains("app.json is not understood"),
+        !push.success && push.text.contains("app.json: invalid"),
         "{}",
         push.text
     );

@@ -106,7 +106,7 @@ fn a_wrong_checksum_a_disagreeing_lockfile_and_a_disallowed_server_are_refused()
     write(&app, &url, &format!("{wrong}\n"));
     refused(&[
         "words 0.1.0.pre.1",
-        "is not what Gemfile.lock says it is",
+        "differs from Gemfile.lock",
         "was not installed",
     ]);
     assert!(

@@ -342,14 +342,13 @@ fn a_missing_a_native_and_an_unlocked_gem_are_named() {
     assert!(
         app.push("main")
             .text
-            .contains("no Gemfile.lock: run bundle lock")
+            .contains("Gemfile.lock: missing beside the Gemfile; run bundle lock")
     );
     let lock = |name: &str| format!("GEM\n  specs:\n    {name} (1.0)\n\nDEPENDENCIES\n  {name}\n");
     app.write("Gemfile.lock", &lock("nothing-like-it"));
     let push = app.push("main");
     assert!(
-        push.text
-            .contains("The gem nothing-like-it 1.0 was not found"),
+        push.text.contains("gem nothing-like-it 1.0: not found"),
         "{}",
         push.text
     );
@@ -357,22 +356,17 @@ fn a_missing_a_native_and_an_unlocked_gem_are_named() {
     assert!(
         app.push("main")
             .text
-            .contains("The Gemfile names nothing-like-it, and Gemfile.lock does not")
+            .contains("Gemfile.lock: does not list nothing-like-it")
     );
     app.write("Gemfile", "gem 'nokogiri'\n");
     let push = app.push("main");
     assert!(
-        push.text
-            .contains("The gem nokogiri has a native extension"),
+        push.text.contains("gem nokogiri: has a native extension"),
         "{}",
         push.text
     );
     app.write("Gemfile", "raise 'no'\n");
-    assert!(
-        app.push("main")
-            .text
-            .contains("The Gemfile cannot be evaluated")
-    );
+    assert!(app.push("main").text.contains("Gemfile: evaluation failed"));
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn trees_that_no_slug_may_hold_are_refused() {
         ("100644", "CONFIG.RU", &blob, "differ only in case"),
         ("100644", "a\\b", &blob, "is not a path inside the app"),
         ("100644", "a\nb", &blob, "is not a path inside the app"),
-        ("100644", ".corundum", &blob, "is the platform's own"),
+        ("100644", ".corundum", &blob, "is reserved for the platform"),
     ] {
         let mut entries = [
             (mode, name, object.as_str()),
@@ -229,16 +229,12 @@ fn files_of_the_platform_with_mistakes_are_named_with_what_is_wrong() {
             "web is declared twice",
         ),
         ("Procfile", "web: rackup missing.ru\n", "missing.ru"),
-        ("app.json", "{\"env\": [", "app.json is not understood"),
-        (
-            "app.json",
-            "{\"isolation\": \"none\"}",
-            "app.json is not understood",
-        ),
+        ("app.json", "{\"env\": [", "app.json: invalid"),
+        ("app.json", "{\"isolation\": \"none\"}", "app.json: invalid"),
         (
             "app.json",
             "{\"formation\": {\"web\": {\"quantity\": -1}}}",
-            "app.json is not understood",
+            "app.json: invalid",
         ),
         (
             "app.json",
@@ -338,12 +334,12 @@ fn a_hostile_gemfile_gets_nothing_and_is_refused() {
     let (node, app) = live(&["--boot-timeout", "3"]);
     app.write("Gemfile.lock", "GEM\n  specs:\n\nDEPENDENCIES\n");
     for (code, words) in [
-        ("loop {}", "it takes longer than 3 s"),
+        ("loop {}", "evaluation takes longer than 3 s"),
         (
             "system('touch /tmp/corundum-was-here') or raise 'no'",
-            "The Gemfile cannot be evaluated",
+            "Gemfile: evaluation failed",
         ),
-        ("raise `id`.inspect", "The Gemfile cannot be evaluated"),
+        ("raise `id`.inspect", "Gemfile: evaluation failed"),
         (
             "raise File.read('/etc/passwd')",
             "No such file or directory",
@@ -355,16 +351,16 @@ fn a_hostile_gemfile_gets_nothing_and_is_refused() {
         ("raise Dir['/**/*.sqlite'].inspect + ENV.keys.inspect", "[]"),
         (
             "require 'socket'; TCPSocket.new('127.0.0.1', 22)",
-            "The Gemfile cannot be evaluated",
+            "Gemfile: evaluation failed",
         ),
         ("puts '{\"gems\": []}'", "it printed something itself"),
         ("exit 0", "it called exit(0)"),
         ("exit! 7", "it called exit(7)"),
         (
             "x = []; loop { x << 'y' * 1_000_000 }",
-            "The Gemfile cannot be evaluated",
+            "Gemfile: evaluation failed",
         ),
-        ("def f = f\nf", "The Gemfile cannot be evaluated"),
+        ("def f = f\nf", "Gemfile: evaluation failed"),
     ] {
         app.write("Gemfile", &format!("{code}\n"));
         refused(&node, &[words, "failed to compile"], || app.push("main"));

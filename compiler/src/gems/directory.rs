@@ -1,7 +1,7 @@
-//! Gem directories of the node, as RubyGems has them and as Debian's `ruby-*` packages fill them.
+//! Gem directories of the node, in the layout of RubyGems and of Debian's `ruby-*` packages.
 //!
-//! `specifications/NAME-VERSION.gemspec` says that a gem is there. Its files are in `gems/NAME-VERSION/`, or, where
-//! Debian has put its library into the directory that all of Ruby shares, those that dpkg lists for the same package.
+//! `specifications/NAME-VERSION.gemspec` announces a gem. Its files are in `gems/NAME-VERSION/`. Debian puts some
+//! libraries into a directory that all of Ruby shares instead; dpkg then lists the files of the package.
 
 use std::fs;
 use std::io;
@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 
 use corundum_pack::archive::FileMode;
 
-use super::{Found, GemError};
+use super::package::{GemFiles, UnpackedGem};
 
-/// Where dpkg lists the files of packages.
-const DPKG: &str = "/var/lib/dpkg/info";
-/// The directory that Debian's Ruby libraries share.
-const SHARED: &str = "/usr/lib/ruby/vendor_ruby/";
+/// Directory with dpkg's lists of the files of each package.
+const DPKG_LISTS: &str = "/var/lib/dpkg/info";
+/// Directory that Debian's Ruby libraries share.
+const SHARED_LIBRARIES: &str = "/usr/lib/ruby/vendor_ruby/";
 
-/// Files of one gem; a folder with more is no gem.
+/// Files of one gem. The limit keeps a wrong directory, such as `/`, from filling the memory.
 const MAX_FILES: usize = 20_000;
 
-/// Whether one of `directories` has the gem.
-pub(super) fn has(directories: &[PathBuf], name: &str, version: &str) -> bool {
+/// Returns whether one of `directories` has the gem.
+pub(super) fn has_gem(directories: &[PathBuf], name: &str, version: &str) -> bool {
     let spec = |directory: &PathBuf| gemspec(directory, name, version);
     directories
         .iter()
@@ -32,45 +32,37 @@ fn gemspec(directory: &Path, name: &str, version: &str) -> PathBuf {
     directory.join("specifications").join(file)
 }
 
-/// The gem from the first of `directories` that has it.
+/// Reads the gem from the first of `directories` that has it.
 pub(super) fn find(
     directories: &[PathBuf],
     name: &str,
     version: &str,
-) -> Result<Option<Found>, GemError> {
+) -> io::Result<Option<UnpackedGem>> {
     for directory in directories {
         let spec = gemspec(directory, name, version);
         let Ok(text) = fs::read_to_string(&spec) else {
             continue;
         };
-        let source = directory.display().to_string();
-        let has_extensions = text.contains(".extensions = [");
         let folder = directory.join("gems").join(format!("{name}-{version}"));
-        if folder.is_dir() {
-            let mut files = Vec::new();
+        let (files, require_paths) = if folder.is_dir() {
+            let mut files = GemFiles::new();
             walk(&folder, "", &mut files)?;
-            return Ok(Some(Found {
-                files,
-                require_paths: require_paths(&text),
-                has_extensions,
-                ruby: Vec::new(),
-                source,
-            }));
-        }
-        let files = of_package(&spec)?;
-        let require_paths = vec!["lib".to_owned()];
-        return Ok(Some(Found {
+            (files, require_paths(&text))
+        } else {
+            (package_files(&spec)?, vec!["lib".to_owned()])
+        };
+        return Ok(Some(UnpackedGem {
             files,
             require_paths,
-            has_extensions,
+            has_extensions: text.contains(".extensions = ["),
             ruby: Vec::new(),
-            source,
+            source: directory.display().to_string(),
         }));
     }
     Ok(None)
 }
 
-/// `s.require_paths = ["lib".freeze]`
+/// Finds the line `s.require_paths = ["lib".freeze]` in a gemspec.
 fn require_paths(spec: &str) -> Vec<String> {
     let line = spec.lines().find(|line| line.contains(".require_paths = "));
     let quoted = line
@@ -87,9 +79,7 @@ fn require_paths(spec: &str) -> Vec<String> {
     }
 }
 
-type Files = Vec<(String, Vec<u8>, FileMode)>;
-
-fn walk(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), GemError> {
+fn walk(folder: &Path, prefix: &str, files: &mut GemFiles) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -98,15 +88,14 @@ fn walk(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), GemError> 
         } else {
             format!("{prefix}/{name}")
         };
-        // Follows Debian's links into its other folders; the operator has named this directory.
-        let about = fs::metadata(entry.path())?;
-        if about.is_dir() {
+        // This follows Debian's links into its other folders. The operator trusts the directory.
+        let metadata = fs::metadata(entry.path())?;
+        if metadata.is_dir() {
             walk(&entry.path(), &path, files)?;
-        } else if about.is_file() {
+        } else if metadata.is_file() {
             if files.len() >= MAX_FILES {
-                return Err(
-                    io::Error::other(format!("{} has too many files", folder.display())).into(),
-                );
+                let text = format!("{} has more than {MAX_FILES} files", folder.display());
+                return Err(io::Error::other(text));
             }
             files.push((path, fs::read(entry.path())?, FileMode::Plain));
         }
@@ -114,10 +103,10 @@ fn walk(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), GemError> 
     Ok(())
 }
 
-/// The shared files of the Debian package that `spec` belongs to, under `lib/`.
-fn of_package(spec: &Path) -> Result<Files, GemError> {
+/// Reads the shared files of the Debian package that `spec` belongs to, and places them under `lib/`.
+fn package_files(spec: &Path) -> io::Result<GemFiles> {
     let spec = spec.to_string_lossy();
-    for list in fs::read_dir(DPKG).into_iter().flatten().flatten() {
+    for list in fs::read_dir(DPKG_LISTS).into_iter().flatten().flatten() {
         let path = list.path();
         let is_ruby = list.file_name().to_string_lossy().starts_with("ruby-");
         if !is_ruby || path.extension().is_none_or(|extension| extension != "list") {
@@ -129,16 +118,16 @@ fn of_package(spec: &Path) -> Result<Files, GemError> {
         }
         let shared = text
             .lines()
-            .filter_map(|line| Some((line, line.strip_prefix(SHARED)?)));
-        let mut files = Files::new();
+            .filter_map(|line| Some((line, line.strip_prefix(SHARED_LIBRARIES)?)));
+        let mut files = GemFiles::new();
         for (file, relative) in shared {
-            if fs::metadata(file).is_ok_and(|about| about.is_file()) {
+            if fs::metadata(file).is_ok_and(|metadata| metadata.is_file()) {
                 files.push((format!("lib/{relative}"), fs::read(file)?, FileMode::Plain));
             }
         }
         return Ok(files);
     }
-    Ok(Files::new())
+    Ok(GemFiles::new())
 }
 
 #[cfg(test)]
@@ -146,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gem_is_found_by_name_and_version() {
+    fn gem_is_found_by_name_and_version() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         fs::create_dir_all(root.join("specifications")).unwrap();

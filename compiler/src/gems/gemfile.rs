@@ -1,53 +1,54 @@
-//! What the Gemfile says, as the guest that evaluates it reports, and whether the lockfile agrees.
+//! Result of evaluating a Gemfile, and its comparison with the lockfile.
 
 use serde::Deserialize;
 
-use super::{GemError, native};
+use super::error::GemError;
+use super::native;
 use crate::lockfile::Lockfile;
 use crate::requirement::Requirement;
 
-/// Groups that a running app does without, as Heroku has it.
-const WITHOUT: [&str; 2] = ["development", "test"];
+/// Groups that a running app does not need, as on Heroku.
+const EXCLUDED_GROUPS: [&str; 2] = ["development", "test"];
 
-/// What the Gemfile says.
+/// Gems that a Gemfile names, as the guest reports them after evaluating it.
 #[derive(Debug, Default, Deserialize)]
 pub struct GemfileReport {
-    /// Its gems.
+    /// Gems of the Gemfile.
     pub gems: Vec<GemfileGem>,
-    /// Why it could not be evaluated.
+    /// Exception that ended the evaluation.
     pub error: Option<String>,
 }
 
-/// A gem of the Gemfile.
+/// One gem of a Gemfile.
 #[derive(Debug, Default, Deserialize)]
 pub struct GemfileGem {
-    /// Its name.
+    /// Name of the gem.
     pub name: String,
-    /// What it requires of the gem's version.
+    /// Requirements on its version.
     #[serde(default)]
     pub requirements: Vec<String>,
-    /// Its groups.
+    /// Groups of the gem.
     pub groups: Vec<String>,
-    /// Its platforms; none means all.
+    /// Platforms of the gem; an empty list means all.
     pub platforms: Vec<String>,
-    /// What `Bundler.require` requires; none means the gem's name.
+    /// Files that `Bundler.require` loads; none means the gem's name.
     #[serde(rename = "require")]
     pub autorequire: Option<Vec<String>>,
 }
 
 impl GemfileReport {
-    /// The gems that a running app needs.
+    /// Returns the gems that a running app needs.
     pub(super) fn wanted(&self) -> impl Iterator<Item = &GemfileGem> {
         self.gems
             .iter()
             .filter(|gem| gem.is_wanted() && !native::is_server(&gem.name))
     }
 
-    /// Refuses a lockfile that was not made from this Gemfile.
+    /// Checks that the lockfile was made from this Gemfile.
     pub(super) fn check(&self, lockfile: &Lockfile) -> Result<(), GemError> {
         for gem in &self.gems {
             if !lockfile.dependencies.contains(&gem.name) {
-                return Err(GemError::Disagree(gem.name.clone()));
+                return Err(GemError::NotLocked(gem.name.clone()));
             }
             gem.check(lockfile)?;
         }
@@ -56,12 +57,12 @@ impl GemfileReport {
 }
 
 impl GemfileGem {
-    /// Whether a running app needs it.
+    /// Returns whether a running app needs the gem.
     fn is_wanted(&self) -> bool {
         let group = self
             .groups
             .iter()
-            .any(|group| !WITHOUT.contains(&group.as_str()));
+            .any(|group| !EXCLUDED_GROUPS.contains(&group.as_str()));
         let platform =
             self.platforms.is_empty() || self.platforms.iter().any(|p| p == "ruby" || p == "mri");
         group && platform
@@ -74,7 +75,7 @@ impl GemfileGem {
         };
         let asked = Requirement::parse(&self.requirements).map_err(|e| bad(e.to_string()))?;
         let Some(locked) = lockfile.gems.get(&self.name) else {
-            // A gem for another platform need not be resolved.
+            // Bundler does not resolve gems for other platforms.
             return if self.is_wanted() {
                 Err(GemError::Unresolved(self.name.clone()))
             } else {
@@ -83,7 +84,7 @@ impl GemfileGem {
         };
         let version = locked.version.parse().map_err(|_| {
             bad(format!(
-                "Gemfile.lock has {:?}, which is no version",
+                "{:?} in Gemfile.lock is not a version",
                 locked.version
             ))
         })?;
@@ -130,7 +131,7 @@ DEPENDENCIES
     }
 
     #[test]
-    fn a_locked_version_must_be_one_that_the_gemfile_asks_for() {
+    fn locked_version_must_satisfy_the_gemfile() {
         for good in [&[][..], &["~> 2.2"], &[">= 2.2.4", "< 3"]] {
             check("rack", good).unwrap();
         }
@@ -146,8 +147,8 @@ DEPENDENCIES
     }
 
     #[test]
-    fn what_is_not_locked_or_asks_for_no_version_is_told() {
-        assert!(matches!(check("sinatra", &[]), Err(GemError::Disagree(_))));
+    fn unlocked_gem_and_invalid_requirement_are_rejected() {
+        assert!(matches!(check("sinatra", &[]), Err(GemError::NotLocked(_))));
         assert!(matches!(check("lost", &[]), Err(GemError::Unresolved(_))));
         assert!(matches!(
             check("rack", &["newest"]),
@@ -156,7 +157,7 @@ DEPENDENCIES
     }
 
     #[test]
-    fn a_gem_for_another_platform_need_not_be_locked() {
+    fn gem_for_another_platform_may_be_unlocked() {
         let gem = GemfileGem {
             name: "tzinfo-data".to_owned(),
             groups: vec!["default".to_owned()],

@@ -1,35 +1,35 @@
-//! The compact index, as gem servers write it: `GET /info/NAME` is a text with a line for each version of the gem.
+//! Parser of the compact index of gem servers: `GET /info/NAME` returns a text with a line for each version of the gem.
 //!
 //! After a line `---` come lines such as
-//! `2.2.22 DEPENDENCY:REQUIREMENT&REQUIREMENT|checksum:SHA256,ruby:REQUIREMENT,rubygems:REQUIREMENT`, the version
-//! followed by `-PLATFORM` for a precompiled build.
+//! `2.2.22 DEPENDENCY:REQUIREMENT&REQUIREMENT|checksum:SHA256,ruby:REQUIREMENT,rubygems:REQUIREMENT`. The version of a
+//! precompiled build ends in `-PLATFORM`.
 
 use crate::checksum::Checksum;
 
-/// A text that is no compact index, or says something wrong of the version in question.
+/// An index that cannot be parsed. The gem server is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum IndexError {
-    /// It has no line `---`.
+    /// The line `---` is missing, so the text is probably not an index.
     #[error("it has no line of three dashes")]
     Head,
-    /// The line has no checksum, or one that is none.
+    /// The line of the wanted version has no valid checksum.
     #[error("its line {0} has no SHA-256 checksum")]
     Checksum(usize),
 }
 
-/// What an index says of one version.
+/// Availability of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// Its plain form is there, with this checksum.
+pub(super) enum IndexEntry {
+    /// The plain form is available and has this checksum.
     Plain(Checksum),
-    /// It is there only as precompiled builds, for these platforms.
+    /// Only precompiled builds for these platforms are available.
     Precompiled(Vec<String>),
-    /// It is not there: yanked, or never published.
+    /// The version was yanked or never published.
     Absent,
 }
 
-/// What `index` says of `version`.
-pub(super) fn find(index: &str, version: &str) -> Result<Entry, IndexError> {
+/// Finds `version` in the text of an index.
+pub(super) fn find(index: &str, version: &str) -> Result<IndexEntry, IndexError> {
     let mut lines = (1..).zip(index.lines());
     if !lines.any(|(_, line)| line.trim_end() == "---") {
         return Err(IndexError::Head);
@@ -44,17 +44,17 @@ pub(super) fn find(index: &str, version: &str) -> Result<Entry, IndexError> {
             platforms.push(platform.chars().take(40).collect());
         } else if platform.is_empty() {
             let checksum = checksum(rest).ok_or(IndexError::Checksum(number))?;
-            return Ok(Entry::Plain(checksum));
+            return Ok(IndexEntry::Plain(checksum));
         }
     }
     Ok(if platforms.is_empty() {
-        Entry::Absent
+        IndexEntry::Absent
     } else {
-        Entry::Precompiled(platforms)
+        IndexEntry::Precompiled(platforms)
     })
 }
 
-/// `DEPENDENCIES|checksum:SHA256,ruby:…`
+/// Reads the checksum from `DEPENDENCIES|checksum:SHA256,ruby:…`.
 fn checksum(rest: &str) -> Option<Checksum> {
     let (_, facts) = rest.rsplit_once('|')?;
     let mut facts = facts.split(',');
@@ -80,9 +80,9 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_found_with_its_checksum() {
+    fn version_is_found_with_its_checksum() {
         for (version, digit) in [("1.0", 'a'), ("1.0.1", 'b')] {
-            let expected = Entry::Plain(digest(digit).parse().unwrap());
+            let expected = IndexEntry::Plain(digest(digit).parse().unwrap());
             assert_eq!(find(&index(), version), Ok(expected));
             assert_eq!(
                 find(&index().replace('\n', "\r\n"), version),
@@ -92,17 +92,17 @@ mod tests {
     }
 
     #[test]
-    fn absent_and_precompiled_versions_are_told_apart() {
+    fn absent_and_precompiled_versions_are_distinguished() {
         let platforms = ["x86_64-linux", "arm64-darwin"].map(str::to_owned);
-        let expected = Entry::Precompiled(platforms.to_vec());
+        let expected = IndexEntry::Precompiled(platforms.to_vec());
         assert_eq!(find(&index(), "2.0"), Ok(expected));
         for absent in ["2", "1.0.10", "1.0.1-java2"] {
-            assert_eq!(find(&index(), absent), Ok(Entry::Absent), "{absent}");
+            assert_eq!(find(&index(), absent), Ok(IndexEntry::Absent), "{absent}");
         }
     }
 
     #[test]
-    fn what_is_no_index_is_refused() {
+    fn invalid_index_is_rejected() {
         assert_eq!(find("<html>", "1.0"), Err(IndexError::Head));
         assert_eq!(find(&index(), "3.0.0.pre.1"), Err(IndexError::Checksum(8)));
         assert_eq!(find(&index(), "3.1"), Err(IndexError::Checksum(9)));
@@ -110,12 +110,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "(---\n)?([0-9a-z.:|,&<>=~ -]{0,40}\n){0,12}", version in "[0-9.a]{1,4}") {
+        fn arbitrary_text_does_not_panic(text in "(---\n)?([0-9a-z.:|,&<>=~ -]{0,40}\n){0,12}", version in "[0-9.a]{1,4}") {
             let _ = find(&text, &version);
         }
 
         #[test]
-        fn every_line_of_an_index_is_found_and_no_other(
+        fn only_listed_versions_are_found(
             versions in proptest::collection::btree_map("[0-9]{1,2}(\\.[0-9]{1,2}){0,3}(\\.pre\\.[0-9])?", any::<[u8; 4]>(), 1..20),
             dependencies in "([a-z_-]{1,8}:>= [0-9.]{1,5}(&< [0-9.]{1,5})?(,[a-z-]{1,8}:= [0-9.]{1,5})?)?",
             other in "[0-9]{1,2}(\\.[0-9]{1,2}){0,3}",
@@ -126,10 +126,10 @@ mod tests {
             let text: String = versions.iter().map(line).collect();
             let text = format!("---\n{text}");
             for (version, seed) in &versions {
-                prop_assert_eq!(find(&text, version), Ok(Entry::Plain(Checksum::of(seed))));
+                prop_assert_eq!(find(&text, version), Ok(IndexEntry::Plain(Checksum::of(seed))));
             }
             if !versions.contains_key(&other) {
-                prop_assert_eq!(find(&text, &other), Ok(Entry::Absent));
+                prop_assert_eq!(find(&text, &other), Ok(IndexEntry::Absent));
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Gems that a dyno has no use for, and those whose native part it cannot load.
+//! Gems that a dyno does not need, and gems whose native extension it cannot load.
 
-use super::GemError;
+use super::error::GemError;
 
-/// Servers and what only they need: a dyno is one.
+/// Web servers, and gems that only they need: a dyno serves requests itself.
 const SERVERS: [&str; 9] = [
     "puma",
     "thin",
@@ -15,8 +15,8 @@ const SERVERS: [&str; 9] = [
     "bootsnap",
 ];
 
-/// Gems with a native part that no pack carries, and what to use instead.
-const INSTEAD: [(&str, &str); 8] = [
+/// Gems with a native extension that no pack carries, and an alternative for each.
+const ALTERNATIVES: [(&str, &str); 8] = [
     ("pg", "databases come with a later version"),
     ("mysql2", "databases come with a later version"),
     ("sqlite3", "a dyno has no disk to keep a database on"),
@@ -33,28 +33,28 @@ const INSTEAD: [(&str, &str); 8] = [
     ),
 ];
 
-/// Whether the gem is left out: a server, or of use to one only.
+/// Returns whether a build leaves the gem out because only a web server needs it.
 pub(super) fn is_server(name: &str) -> bool {
     SERVERS.contains(&name)
 }
 
-/// Refuses a gem that is known for its native part.
-pub(super) fn refuse_known(name: &str) -> Result<(), GemError> {
-    match INSTEAD.iter().find(|(native, _)| *native == name) {
-        Some((_, advice)) => Err(refusal(name, advice)),
+/// Rejects a gem that is known to have a native extension.
+pub(super) fn reject_known(name: &str) -> Result<(), GemError> {
+    match ALTERNATIVES.iter().find(|(native, _)| *native == name) {
+        Some((_, advice)) => Err(native_error(name, advice)),
         None => Ok(()),
     }
 }
 
-/// Refuses any gem with a native part.
-pub(super) fn refuse(name: &str) -> GemError {
-    match refuse_known(name) {
+/// Returns the error for any gem with a native extension, with an alternative if one is known.
+pub(super) fn rejection(name: &str) -> GemError {
+    match reject_known(name) {
         Err(error) => error,
-        Ok(()) => refusal(name, "use a gem written in Ruby alone"),
+        Ok(()) => native_error(name, "use a gem written in Ruby alone"),
     }
 }
 
-fn refusal(name: &str, advice: &str) -> GemError {
+fn native_error(name: &str, advice: &str) -> GemError {
     GemError::Native {
         name: name.to_owned(),
         advice: advice.to_owned(),

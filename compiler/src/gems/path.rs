@@ -1,16 +1,17 @@
-//! Gems that are folders of the app, as `path:` in the Gemfile names them.
+//! Gems in folders of the app, which the Gemfile names by `path:`.
 
-use super::GemError;
+use super::error::GemError;
 use crate::tree::Tree;
 
-/// Where the gem `name` of the source `path` lies in the app; empty for the app's own root. Bundler looks for its
-/// gemspec in the folder and up to two below it.
+/// Finds the folder of the gem `name` below the source `path`. An empty string means the app's root.
+///
+/// As Bundler does, it looks for the gemspec in `path` and in folders up to two levels below.
 pub(super) fn find(tree: &Tree, name: &str, path: &str) -> Result<String, GemError> {
-    let outside = || GemError::Path {
+    let outside = || GemError::PathOutside {
         name: name.to_owned(),
         path: path.to_owned(),
     };
-    let root = normal(path).ok_or_else(outside)?;
+    let root = normalized(path).ok_or_else(outside)?;
     let gemspec = format!("{name}.gemspec");
     let inside = |entry: &str| {
         let rest = if root.is_empty() {
@@ -41,8 +42,8 @@ pub(super) fn find(tree: &Tree, name: &str, path: &str) -> Result<String, GemErr
     Ok(parts.collect::<Vec<_>>().join("/"))
 }
 
-/// A relative path without `.` and `..`; none if it leads out of the app.
-fn normal(path: &str) -> Option<String> {
+/// Removes `.` and `..` from a relative path. Returns none if the path leads out of the app.
+fn normalized(path: &str) -> Option<String> {
     if path.starts_with(['/', '~']) || path.contains(['\\', '\0']) {
         return None;
     }
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gem_is_found_where_its_gemspec_is() {
+    fn gem_is_found_by_its_gemspec() {
         let tree = tree(&[
             "shop.gemspec",
             "engines/blog/blog.gemspec",
@@ -98,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leaves_the_app_is_refused() {
+    fn path_out_of_the_app_is_rejected() {
         let tree = tree(&["a/b"]);
         for out in ["../x", "/usr/lib", "a/../../b", "~/x", "a/\\..\\.."] {
             assert!(
-                matches!(find(&tree, "x", out), Err(GemError::Path { .. })),
+                matches!(find(&tree, "x", out), Err(GemError::PathOutside { .. })),
                 "{out}"
             );
         }

@@ -21,18 +21,16 @@ const FILES: [&str; 3] = ["Gemfile", "Gemfile.lock", ".ruby-version"];
 #[derive(Debug, thiserror::Error)]
 pub enum GemfileError {
     /// The evaluation exceeded its time.
-    #[error("The Gemfile cannot be evaluated: it takes longer than {} s", .0.as_secs())]
+    #[error("Gemfile: evaluation takes longer than {} s; make it do less", .0.as_secs())]
     Timeout(Duration),
     /// The evaluation ended in an error, which the platform may have caused too.
-    #[error("The Gemfile cannot be evaluated: {0}")]
+    #[error("Gemfile: evaluation failed: {0}")]
     Failed(SandboxError),
     /// The Gemfile ended the evaluation itself.
-    #[error("The Gemfile cannot be evaluated: it called exit({0})")]
+    #[error("Gemfile: evaluation failed: it called exit({0}); remove the call")]
     Exited(i32),
     /// The Gemfile printed text, which is mixed with the result.
-    #[error(
-        "The Gemfile cannot be evaluated: it printed something itself, which a Gemfile must not"
-    )]
+    #[error("Gemfile: evaluation failed: it printed something itself; remove the output")]
     Printed,
     /// A file that the Gemfile may read is not UTF-8 or too long.
     #[error(transparent)]

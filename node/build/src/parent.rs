@@ -118,25 +118,25 @@ pub enum BuildProcessError {
     Rejected,
     /// The build exceeded its time; its app is at fault.
     #[error(
-        "The build took longer than {} minutes and was ended",
+        "build: took longer than {} minutes and was stopped; make it smaller, then push again",
         TIMEOUT.as_secs() / 60
     )]
     Timeout,
     /// A signal ended the build process, which happens when its app exceeds a process limit.
     #[error(
-        "Push rejected: the build was ended by signal {0}; it may have used too much time or memory"
+        "Push rejected: the build was stopped by signal {0}; it may have used too much time or memory"
     )]
     Signal(i32),
     /// The build process failed by itself: the platform's fault.
     #[error(
-        "Push rejected: the build failed by a fault of the platform's ({0}). Its operator finds more in the node's own log"
+        "Push rejected: the build failed because of the platform ({0}); the node's log has details for its operator"
     )]
     Status(ExitStatus),
     /// git could not write the whole tree: the platform's fault, and often temporary.
-    #[error("git could not read the whole pushed tree: push again")]
+    #[error("git could not read the whole pushed tree; push again")]
     IncompleteTree,
     /// The build process cannot be started: the platform's fault.
-    #[error("the compile process does not start: {0}")]
+    #[error("build process: cannot be started: {0}")]
     Start(#[source] io::Error),
     /// The node cannot talk to the build process: the platform's fault, except for config vars that are too large.
     #[error(transparent)]
@@ -254,7 +254,7 @@ fn start(directory: &Path) -> Result<Child, BuildProcessError> {
         .map_err(BuildProcessError::Start)
 }
 
-/// How much of a tree the build process got.
+/// Extent of a transfer to the build process.
 enum Transfer {
     Complete,
     Incomplete,

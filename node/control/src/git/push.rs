@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use corundum_abi::names::AppName;
 use corundum_build::BuildSource;
-use corundum_compiler::app_json::{AppJson, Default};
+use corundum_compiler::app_json::{AppJson, ConfigVarDefault};
 use corundum_compiler::detect::{VersionFiles, choose_series};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -162,11 +162,11 @@ fn add_defaults(config: &mut ConfigVars, about: &AppJson, app: &AppName) -> anyh
         if config.contains_key(name) {
             continue;
         }
-        match variable.default() {
-            Default::Value(value) => drop(config.insert(name.clone(), value)),
-            Default::Secret => drop(config.insert(name.clone(), secret::new())),
-            Default::Missing => missing.push(format!("{name}=...")),
-            Default::Unset => {}
+        match variable.default_value() {
+            ConfigVarDefault::Value(value) => drop(config.insert(name.clone(), value)),
+            ConfigVarDefault::Secret => drop(config.insert(name.clone(), secret::new())),
+            ConfigVarDefault::Missing => missing.push(format!("{name}=...")),
+            ConfigVarDefault::Unset => {}
         }
     }
     if !missing.is_empty() {

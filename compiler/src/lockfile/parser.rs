@@ -1,103 +1,62 @@
-//! `Gemfile.lock`: which gems, in which versions, from where.
+//! Parser of `Gemfile.lock`, in the format that Bundler writes.
 //!
-//! The form is Bundler's: sections in capitals; under `GEM`, `GIT`, `PATH` and `PLUGIN SOURCE` their settings indented
-//! by two, gems by four (`name (version)`), what those depend on by six.
+//! Sections have titles in capitals. The sections `GEM`, `GIT`, `PATH` and `PLUGIN SOURCE` hold their settings indented
+//! by two spaces, gems by four (`name (version)`), and the dependencies of a gem by six.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::gems::{GemOrigin, LockedGem, Lockfile};
 use crate::checksum::Checksum;
+use crate::redact::without_credentials;
 
-/// A lockfile that is not understood.
+/// A lockfile that cannot be parsed. The app's author corrects it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockfileError {
-    /// A merge was not finished.
+    /// The file has the conflict markers of an unfinished merge.
     #[error(
-        "Gemfile.lock line {0} is a merge conflict: resolve it, run bundle lock, and commit the result"
+        "Gemfile.lock line {0}: merge conflict; resolve it, run bundle lock, and commit the result"
     )]
     Conflict(usize),
-    /// A line that has no place in its section.
+    /// A line does not fit its section.
     #[error(
-        "Gemfile.lock line {line} is not understood: {text:?}. Run bundle lock, and commit the result"
+        "Gemfile.lock line {line}: unexpected {text:?}; run bundle lock, and commit the result"
     )]
     Line {
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
-        /// The line, without credentials.
+        /// Text of the line, without credentials.
         text: String,
     },
-    /// A checksum that is none.
+    /// A checksum is invalid.
     #[error(
-        "Gemfile.lock line {line}: the checksum of {name} is no SHA-256 of 64 hexadecimal digits. Run bundle lock --add-checksums, and commit the result"
+        "Gemfile.lock line {line}: the checksum of {name} is not a SHA-256 of 64 hexadecimal digits; run bundle lock --add-checksums, and commit the result"
     )]
     Checksum {
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
-        /// The gem.
+        /// Name of the gem.
         name: String,
     },
-    /// A gem that is locked twice.
+    /// A gem is locked twice.
     #[error(
-        "Gemfile.lock line {line}: {name} is there already, from another source or in another version. Run bundle lock, and commit the result"
+        "Gemfile.lock line {line}: {name} is listed twice, from another source or in another version; run bundle lock, and commit the result"
     )]
-    Twice {
-        /// From 1.
+    Duplicate {
+        /// Line number, from 1.
         line: usize,
-        /// The gem.
+        /// Name of the gem.
         name: String,
     },
-}
-
-/// Where a gem comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Gem servers: one, but for old Gemfiles with several global sources.
-    Remotes(Vec<String>),
-    /// A git repository.
-    Git(String),
-    /// A folder of the app.
-    Path(String),
-    /// A source that a plugin of Bundler's knows.
-    Plugin(String),
-}
-
-/// A gem of the lockfile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockedGem {
-    /// Its version, without a platform.
-    pub version: String,
-    /// The platforms of its precompiled builds, if only such are locked; none if its plain form is.
-    pub platforms: Vec<String>,
-    /// Gems it depends on.
-    pub dependencies: Vec<String>,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// What `CHECKSUMS` says of its plain form.
-    pub checksum: Option<Checksum>,
-}
-
-/// A lockfile.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lockfile {
-    /// Gems by name.
-    pub gems: BTreeMap<String, LockedGem>,
-    /// What the Gemfile asks for, by name.
-    pub dependencies: BTreeSet<String>,
-    /// Platforms it was resolved for.
-    pub platforms: Vec<String>,
-    /// The version of Ruby, as `ruby 3.4.1p0`.
-    pub ruby: Option<String>,
-    /// The version of Bundler.
-    pub bundled_with: Option<String>,
 }
 
 impl Lockfile {
-    /// Reads a lockfile.
+    /// Parses a lockfile.
     ///
     /// # Errors
     ///
     /// [`LockfileError`].
     pub fn parse(text: &str) -> Result<Self, LockfileError> {
-        let mut parser = Parser::default();
+        let mut parser = LockfileParser::default();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim_end();
             let marks = ["<<<<<<<", "=======", ">>>>>>>"];
@@ -108,39 +67,10 @@ impl Lockfile {
         }
         Ok(parser.finish())
     }
-
-    /// The gems that `wanted` need, those they depend on before them.
-    pub fn in_order(&self, wanted: impl IntoIterator<Item = String>) -> Vec<String> {
-        let mut order = Vec::new();
-        let mut seen = BTreeSet::new();
-        // Names with whether what they depend on has been looked at; a stack of our own, since a lockfile may be deep.
-        let mut left: Vec<(String, bool)> = wanted.into_iter().map(|name| (name, false)).collect();
-        left.reverse();
-        while let Some((name, ready)) = left.pop() {
-            if ready {
-                order.push(name);
-                continue;
-            }
-            if !seen.insert(name.clone()) {
-                continue;
-            }
-            let Some(gem) = self.gems.get(&name) else {
-                continue;
-            };
-            left.push((name, true));
-            left.extend(
-                gem.dependencies
-                    .iter()
-                    .rev()
-                    .map(|name| (name.clone(), false)),
-            );
-        }
-        order
-    }
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Section {
+enum LockfileSection {
     #[default]
     None,
     Gem,
@@ -154,8 +84,9 @@ enum Section {
     Bundler,
 }
 
-impl Section {
-    fn of(title: &str) -> Option<Self> {
+impl LockfileSection {
+    /// Returns the section with this title.
+    fn from_title(title: &str) -> Option<Self> {
         Some(match title {
             "GEM" => Self::Gem,
             "GIT" => Self::Git,
@@ -171,22 +102,24 @@ impl Section {
     }
 }
 
-/// What the lines before the next one have said.
+/// State after the lines parsed so far.
 #[derive(Default)]
-struct Parser {
+struct LockfileParser {
     lockfile: Lockfile,
-    section: Section,
-    /// Of this section.
+    section: LockfileSection,
+    /// Values of `remote:` in this section.
     remotes: Vec<String>,
-    /// The gem that dependencies belong to, unless it is a precompiled build beside the plain form.
+    /// Gem that the following dependencies belong to. None after a precompiled build whose plain form is locked too.
     current: Option<String>,
-    /// Of plain forms, by name and version: the section need not come after the gems.
+    /// Checksums by name and version, kept until the end because their section may come before the gems.
     checksums: BTreeMap<(String, String), Checksum>,
 }
 
-impl Parser {
+impl LockfileParser {
     fn line(&mut self, number: usize, line: &str) -> Result<(), LockfileError> {
-        use Section::{Bundler, Checksums, Dependencies, Gem, Git, Path, Platforms, Plugin, Ruby};
+        use LockfileSection::{
+            Bundler, Checksums, Dependencies, Gem, Git, Path, Platforms, Plugin, Ruby,
+        };
         let words = line.trim_start();
         let bad = || LockfileError::Line {
             line: number,
@@ -195,7 +128,7 @@ impl Parser {
         match (self.section, line.len() - words.len()) {
             (_, 0) if words.is_empty() => {}
             (_, 0) => {
-                self.section = Section::of(words).ok_or_else(bad)?;
+                self.section = LockfileSection::from_title(words).ok_or_else(bad)?;
                 self.remotes.clear();
                 self.current = None;
             }
@@ -220,7 +153,7 @@ impl Parser {
         Ok(())
     }
 
-    /// `remote: …`, `revision: …`, `specs:` and the like; of interest here is only where the gems come from.
+    /// Parses a setting such as `remote: …`, `revision: …` or `specs:`, and keeps the remotes.
     fn setting(&mut self, words: &str) -> Option<()> {
         let (key, value) = words.split_once(':')?;
         if key == "remote" {
@@ -238,7 +171,7 @@ impl Parser {
         let origin = self.origin();
         let known = self.lockfile.gems.get_mut(name);
         match (known, platform) {
-            // Beside the plain form, precompiled builds are of no interest.
+            // A dyno uses the plain form and ignores precompiled builds.
             (Some(known), Some(_)) if known.platforms.is_empty() => {
                 self.current = None;
                 return Ok(());
@@ -246,7 +179,7 @@ impl Parser {
             (Some(known), Some(platform)) => known.platforms.push(platform.to_owned()),
             (Some(known), None) if known.platforms.is_empty() || known.origin != origin => {
                 let name = name.to_owned();
-                return Err(LockfileError::Twice { line, name });
+                return Err(LockfileError::Duplicate { line, name });
             }
             (_, platform) => {
                 let gem = LockedGem {
@@ -263,13 +196,13 @@ impl Parser {
         Ok(())
     }
 
-    fn origin(&self) -> Origin {
+    fn origin(&self) -> GemOrigin {
         let first = || self.remotes.first().cloned().unwrap_or_default();
         match self.section {
-            Section::Git => Origin::Git(first()),
-            Section::Path => Origin::Path(first()),
-            Section::Plugin => Origin::Plugin(first()),
-            _ => Origin::Remotes(self.remotes.clone()),
+            LockfileSection::Git => GemOrigin::Git(first()),
+            LockfileSection::Path => GemOrigin::Path(first()),
+            LockfileSection::Plugin => GemOrigin::Plugin(first()),
+            _ => GemOrigin::Servers(self.remotes.clone()),
         }
     }
 
@@ -277,7 +210,7 @@ impl Parser {
         let name = words.split(' ').next()?.trim_end_matches('!');
         let name = is_plain(name).then_some(name)?;
         let Some(current) = &self.current else {
-            // Of a precompiled build; but no dependency comes before the first gem.
+            // The dependency belongs to a precompiled build, unless there is no gem before it at all.
             return (!self.lockfile.gems.is_empty()).then_some(());
         };
         let dependencies = &mut self.lockfile.gems.get_mut(current)?.dependencies;
@@ -287,7 +220,7 @@ impl Parser {
         Some(())
     }
 
-    /// `name (version) sha256=…,…`, or without digests: Bundler writes gems so that it has none of.
+    /// Parses `name (version) sha256=…,…`. Bundler omits the digests of gems whose checksum it does not know.
     fn checksum(&mut self, line: usize, words: &str) -> Option<Result<(), LockfileError>> {
         let end = words.find(')')?;
         let (gem, digests) = words.split_at(end + 1);
@@ -308,7 +241,7 @@ impl Parser {
 
     fn finish(mut self) -> Lockfile {
         for (key, checksum) in self.checksums {
-            // A precompiled build's version has its platform in it, so that it is no gem's here.
+            // The version of a precompiled build contains its platform and so never equals a locked version.
             if let Some(gem) = self.lockfile.gems.get_mut(&key.0)
                 && gem.version == key.1
             {
@@ -319,29 +252,17 @@ impl Parser {
     }
 }
 
-/// `rack (2.2.22)`
+/// Parses `rack (2.2.22)`.
 fn name_and_version(words: &str) -> Option<(&str, &str)> {
     let (name, rest) = words.split_once(" (")?;
     let version = rest.strip_suffix(')')?;
     (is_plain(name) && is_plain(version)).then_some((name, version))
 }
 
-/// Whether it can stand in a path and a URL as it is.
+/// Returns whether a path and a URL can contain the text unescaped.
 fn is_plain(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     !text.is_empty() && text.bytes().all(plain) && !text.starts_with(['.', '-'])
-}
-
-/// A URL as it may be shown: a lockfile can hold credentials, and what a build prints is read by others.
-pub(crate) fn without_credentials(text: &str) -> String {
-    // All up to the last `@`: a password may hold any other character.
-    let shown = match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
-        (None, Some((before, rest))) if before.contains(':') => rest.to_owned(),
-        _ => text.to_owned(),
-    };
-    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    shown.chars().take(200).map(visible).collect()
 }
 
 #[cfg(test)]
@@ -423,7 +344,7 @@ BUNDLED WITH
     }
 
     #[test]
-    fn every_section_is_read() {
+    fn every_section_is_parsed() {
         let lockfile = Lockfile::parse(&EXAMPLE.replace('\n', "\r\n")).unwrap();
         let sinatra = &lockfile.gems["sinatra"];
         assert_eq!(
@@ -439,16 +360,16 @@ BUNDLED WITH
     }
 
     #[test]
-    fn every_gem_has_the_origin_of_its_section() {
+    fn gem_has_the_origin_of_its_section() {
         let lockfile = example();
         let both = ["https://rubygems.org/", "https://gems.example.com/"].map(str::to_owned);
         let private = vec!["https://private.example.com/".to_owned()];
         for (name, origin) in [
-            ("x", Origin::Git("https://example.com/x.git".to_owned())),
-            ("shop", Origin::Path("engines/shop".to_owned())),
-            ("stored", Origin::Plugin("s3://bucket".to_owned())),
-            ("rack", Origin::Remotes(both.to_vec())),
-            ("secret", Origin::Remotes(private)),
+            ("x", GemOrigin::Git("https://example.com/x.git".to_owned())),
+            ("shop", GemOrigin::Path("engines/shop".to_owned())),
+            ("stored", GemOrigin::Plugin("s3://bucket".to_owned())),
+            ("rack", GemOrigin::Servers(both.to_vec())),
+            ("secret", GemOrigin::Servers(private)),
         ] {
             assert_eq!(lockfile.gems[name].origin, origin);
         }
@@ -457,7 +378,7 @@ BUNDLED WITH
     }
 
     #[test]
-    fn the_plain_form_of_a_gem_prevails_over_its_precompiled_builds() {
+    fn plain_form_takes_precedence_over_precompiled_builds() {
         let lockfile = example();
         let nokogiri = &lockfile.gems["nokogiri"];
         assert_eq!(nokogiri.version, "1.16.0");
@@ -474,7 +395,7 @@ BUNDLED WITH
     }
 
     #[test]
-    fn a_checksum_is_that_of_the_locked_version_and_plain_form() {
+    fn checksum_belongs_to_the_plain_form_of_the_locked_version() {
         let lockfile = example();
         let rack = lockfile.gems["rack"].checksum.unwrap().to_string();
         assert_eq!(rack, "a".repeat(64));
@@ -486,15 +407,15 @@ BUNDLED WITH
     }
 
     #[test]
-    fn what_a_gem_depends_on_comes_before_it() {
+    fn dependencies_come_before_their_gem() {
         assert_eq!(
-            example().in_order(["sinatra".to_owned()]),
+            example().in_dependency_order(["sinatra".to_owned()]),
             ["mustermann", "rack", "sinatra"]
         );
     }
 
     #[test]
-    fn what_is_wrong_is_named_by_its_line() {
+    fn errors_name_the_line() {
         assert_eq!(
             Lockfile::parse("GEM\n<<<<<<< HEAD\n"),
             Err(LockfileError::Conflict(2))
@@ -518,33 +439,24 @@ BUNDLED WITH
         let twice = "GEM\n  specs:\n    a (1)\n\nPATH\n  remote: a\n  specs:\n    a (1)\n";
         assert!(matches!(
             Lockfile::parse(twice),
-            Err(LockfileError::Twice { line: 8, .. })
+            Err(LockfileError::Duplicate { line: 8, .. })
         ));
     }
 
     #[test]
-    fn credentials_are_never_shown() {
-        assert_eq!(
-            without_credentials("https://user:p@ss/w@gems.example.com/x"),
-            "https://gems.example.com/x"
-        );
-        assert_eq!(
-            without_credentials("git@github.com:a/b.git"),
-            "git@github.com:a/b.git"
-        );
-        assert_eq!(without_credentials("https:me:secret@x"), "x");
+    fn errors_hide_credentials() {
         let error = Lockfile::parse("remote: https://me:secret@example.com/\n").unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "([A-Z ]{0,8}|[ ]{0,7}[a-z(){}=!. ]{0,12}|\n){0,40}") {
+        fn arbitrary_text_does_not_panic(text in "([A-Z ]{0,8}|[ ]{0,7}[a-z(){}=!. ]{0,12}|\n){0,40}") {
             let _ = Lockfile::parse(&text);
         }
 
         #[test]
-        fn any_line_of_any_section_is_read_or_refused(
+        fn arbitrary_line_of_any_section_does_not_panic(
             lines in proptest::collection::vec(("(GEM|GIT|PATH|CHECKSUMS|DEPENDENCIES)?", "[ ]{0,7}", "[a-z(){}=!.:@/ -]{0,14}"), 0..20)
         ) {
             let text: Vec<String> = lines.iter().map(|(title, indent, words)| format!("{title}\n{indent}{words}")).collect();

@@ -1,4 +1,4 @@
-//! Gem servers by their URL: what an operator allows, and what a lockfile may name of it.
+//! URLs of gem servers, which an operator allows and a lockfile names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,45 +6,46 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
 
-/// A gem server that builds may ask, in one spelling: scheme and host in small letters, no default port, a slash at the
-/// end.
+/// URL of a gem server in canonical form: lower-case scheme and host, no default port, a slash at the end.
+///
+/// Bundler calls it a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GemServerUrl(String);
 
-/// Text that names no gem server. It does not repeat the text, which may hold credentials.
+/// Text that is not the URL of a gem server. The message omits the text, which may hold credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GemServerUrlError {
-    /// No URL, or one of another scheme.
+    /// The text is not a URL, or its scheme is neither https nor http.
     #[error(
         "a gem source is a URL that begins with https:// (or http://), as https://rubygems.org/"
     )]
     Url,
-    /// With a user's name or password.
-    #[error("a gem source holds no user name and no password")]
+    /// The URL has a user name or a password.
+    #[error("a gem source must contain no user name and no password")]
     Credentials,
-    /// With a query or a fragment.
-    #[error("a gem source holds no ? and no #")]
+    /// The URL has a query or a fragment.
+    #[error("a gem source must contain no ? and no #")]
     Query,
 }
 
 impl GemServerUrl {
-    /// Where Ruby's own gems are published.
+    /// Returns the URL of rubygems.org, the public server of the Ruby community.
     pub fn rubygems() -> Self {
         Self("https://rubygems.org/".to_owned())
     }
 
-    /// The URL, with a slash at its end.
+    /// Returns the URL, which ends in a slash.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether all it says comes by TLS.
+    /// Returns whether the server uses TLS.
     pub(super) fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }
 
-    /// Whether it is on this machine, where no proxy leads.
+    /// Returns whether the server is on this machine, so that requests to it need no proxy.
     pub(super) fn is_loopback(&self) -> bool {
         let host = self.0.split_once("://").map_or("", |(_, rest)| rest);
         let host = host.split('/').next().unwrap_or(host);
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_server_are_the_same() {
+    fn equivalent_urls_are_equal() {
         let rubygems = GemServerUrl::rubygems();
         assert_eq!(source("https://rubygems.org/"), rubygems);
         for same in [
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_url_is_refused() {
+    fn invalid_url_is_rejected() {
         for (text, error) in [
             ("rubygems.org", GemServerUrlError::Url),
             ("/etc/passwd", GemServerUrlError::Url),
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_known() {
+    fn loopback_hosts_are_recognized() {
         for own in [
             "http://127.0.0.1:8808",
             "http://localhost/",

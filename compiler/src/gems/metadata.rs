@@ -1,0 +1,78 @@
+//! Parser of a gem's metadata.
+//!
+//! RubyGems writes the metadata as YAML in one form: keys at the start of a line, and their values behind them or in
+//! further lines that begin with a space or a dash. The parser knows that form and nothing else of YAML.
+
+/// Metadata of a gem.
+pub(super) struct GemMetadata<'a>(&'a str);
+
+/// A gem whose metadata names another gem than the one that the lockfile asks for.
+#[derive(Debug, thiserror::Error)]
+#[error("it holds {name} {version}")]
+pub(super) struct WrongGem {
+    name: String,
+    version: String,
+}
+
+impl<'a> GemMetadata<'a> {
+    /// Wraps the text of the metadata.
+    pub(super) fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// Returns the text behind `key:`, and the lines that belong to the key.
+    fn find(&self, key: &str) -> Option<(&'a str, impl Iterator<Item = &'a str> + use<'a>)> {
+        let mut lines = self.0.lines();
+        let value = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        Some((
+            value.trim(),
+            lines.take_while(|line| line.starts_with([' ', '-'])),
+        ))
+    }
+
+    /// Reads a list of plain strings: `- value` lines, or `[]` behind the key.
+    pub(super) fn list(&self, key: &str) -> Option<Vec<String>> {
+        let (value, lines) = self.find(key)?;
+        if !value.is_empty() {
+            return Some(Vec::new());
+        }
+        let values = lines.map_while(|line| line.strip_prefix("- "));
+        Some(values.map(|value| unquoted(value).to_owned()).collect())
+    }
+
+    /// Reads a requirement: pairs of `- - "OPERATOR"` and `version: VERSION` lines.
+    pub(super) fn requirement(&self, key: &str) -> Vec<String> {
+        let mut clauses = Vec::new();
+        let mut operator = "";
+        for line in self.find(key).into_iter().flat_map(|(_, lines)| lines) {
+            let line = line.trim();
+            if let Some(sign) = line.strip_prefix("- - ") {
+                operator = unquoted(sign);
+            } else if let Some(version) = line.strip_prefix("version:") {
+                clauses.push(format!("{operator} {}", unquoted(version.trim())));
+            }
+        }
+        clauses
+    }
+
+    /// Checks that the metadata describes this gem.
+    pub(super) fn check(&self, name: &str, version: &str) -> Result<(), WrongGem> {
+        let own_name = self.find("name").map(|(value, _)| unquoted(value));
+        let own_version = self
+            .find("version")
+            .and_then(|(_, mut lines)| lines.find_map(|line| line.trim().strip_prefix("version:")));
+        let own_version = own_version.map(|version| unquoted(version.trim()));
+        if own_name == Some(name) && own_version == Some(version) {
+            return Ok(());
+        }
+        let shown = |text: Option<&str>| text.unwrap_or("?").chars().take(40).collect();
+        Err(WrongGem {
+            name: shown(own_name),
+            version: shown(own_version),
+        })
+    }
+}
+
+fn unquoted(value: &str) -> &str {
+    value.trim_matches(['"', '\''])
+}
