@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_answered_at_its_host_and_under_its_token_while_it_lasts() {
+    fn challenge_is_answered_for_its_host_and_token_until_removed() {
         let http01 = Http01Challenges::default();
         let there = || Request::get("/.well-known/acme-challenge/token");
         http01.add("a.example", "token", "token.print");

@@ -14,7 +14,7 @@ pub struct ClientInfo {
     pub address: Arc<str>,
     /// The address that the client connected to.
     pub local: SocketAddr,
-    /// Whether the connection uses TLS.
+    /// True if the connection uses TLS.
     pub tls: bool,
     /// The hosts that requests on this connection may name.
     pub hosts: AllowedHosts,
@@ -53,7 +53,7 @@ impl ClientInfo {
 }
 
 impl AllowedHosts {
-    /// Whether requests may name `host` (lower case, without a port), which routes to `app`.
+    /// Returns whether requests may name `host` (lower case, without a port), which routes to `app`.
     pub fn allow(&self, app: &AppName, host: &str) -> bool {
         // A name may end in the root's dot (RFC 3986 section 3.2.2).
         let host = host.strip_suffix('.').unwrap_or(host);
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificates_wildcard_stands_for_one_label() {
+    fn certificate_wildcard_matches_one_label() {
         let app: AppName = "one-app".parse().unwrap();
         let names = ["a.example".into(), "*.b.example".into()].into();
         let hosts = AllowedHosts::Named(Some(app.clone()), names);

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_app_has_so_many_places_and_gets_them_back() {
+    fn permits_are_limited_for_each_app_and_released_on_drop() {
         let (app, other) = (Arc::default(), Arc::default());
         let first = Permit::acquire(&app, 1);
         assert!(first.is_some() && Permit::acquire(&app, 1).is_none());

@@ -19,8 +19,8 @@ use crate::connection_state::{ConnectionState, RequestHandle, TrackedBody};
 use crate::exchange::Exchange;
 use crate::grid::Grid;
 use crate::http1::validator::{HttpVersion, ValidatingIo};
+use crate::limits::ServerLimits;
 use crate::router::Router;
-use crate::server::ServerLimits;
 use crate::service;
 
 /// Bytes of a stream's body that an HTTP/2 client may send before the router reads them. No more than the router
@@ -91,17 +91,16 @@ impl<G: Grid> ConnectionHandler<G> {
     }
 
     /// Serves one connection until it ends.
-    pub(crate) async fn connection<S>(&self, stream: S, connection: ClientInfo)
+    pub(crate) async fn serve<S>(&self, stream: S, client: ClientInfo)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let peer = connection.peer;
-        if let Err(error) = self.messages(stream, connection).await {
-            tracing::debug!(%error, %peer, "connection");
+        if let Err(error) = self.serve_requests(stream, client).await {
+            tracing::debug!(%error, "connection failed");
         }
     }
 
-    async fn messages<S>(&self, stream: S, connection: ClientInfo) -> Result<(), BoxError>
+    async fn serve_requests<S>(&self, stream: S, client: ClientInfo) -> Result<(), BoxError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -111,19 +110,22 @@ impl<G: Grid> ConnectionHandler<G> {
         let mut stream = ValidatingIo::new(stream, state.clone(), head, fields);
         loop {
             // No parser exists while the connection is idle: hyper's keeps an 8 KiB read buffer and its state.
-            let patience = if state.has_begun() {
+            let patience = if state.has_started() {
                 self.limits.idle
             } else {
                 head
             };
-            let first = tokio::select! {
-                first = tokio::time::timeout(patience, stream.first()) => first,
+            let version = tokio::select! {
+                version = tokio::time::timeout(patience, stream.detect_version()) => version,
                 () = reached(&mut stop, ShutdownPhase::Ending) => return Ok(()),
             };
-            let Ok(Ok(Some(protocol))) = first else {
+            let Ok(Ok(Some(protocol))) = version else {
                 return Ok(());
             };
-            let service = self.service(connection.clone(), state.clone());
+            let service = self.service(client.clone(), state.clone());
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                tracing::Span::current().record("protocol", protocol.as_str());
+            }
             match protocol {
                 HttpVersion::Http2 => return self.http2(stream, service, &state, &mut stop).await,
                 HttpVersion::Http1 => match self.http1(stream, service, &state, &mut stop).await? {
@@ -151,8 +153,8 @@ impl<G: Grid> ConnectionHandler<G> {
         tokio::select! {
             biased;
             result = &mut connection => return Ok(result.map(|()| None)?),
-            () = state.cut() => return Ok(None),
-            () = state.quiet(self.limits.park) => {
+            () = state.aborted() => return Ok(None),
+            () = state.idle_for(self.limits.park) => {
                 let parts = std::pin::Pin::into_inner(connection).into_parts();
                 return Ok(Some(parts.io.into_inner()));
             }
@@ -160,7 +162,7 @@ impl<G: Grid> ConnectionHandler<G> {
         }
         tokio::select! {
             result = connection => Ok(result.map(|()| None)?),
-            () = state.cut() => Ok(None),
+            () = state.aborted() => Ok(None),
         }
     }
 
@@ -180,20 +182,20 @@ impl<G: Grid> ConnectionHandler<G> {
         tokio::select! {
             biased;
             result = &mut connection => return Ok(result?),
-            () = state.cut() => return Ok(()),
-            () = state.quiet(self.limits.idle) => {}
+            () = state.aborted() => return Ok(()),
+            () = state.idle_for(self.limits.idle) => {}
             () = reached(stop, ShutdownPhase::Closing) => {}
         }
         connection.as_mut().graceful_shutdown();
         // A client that neither closes the connection nor sends a request would keep it open for ever.
         tokio::select! {
             result = &mut connection => Ok(result?),
-            () = state.cut() => Ok(()),
-            () = state.quiet(self.limits.idle) => Ok(()),
+            () = state.aborted() => Ok(()),
+            () = state.idle_for(self.limits.idle) => Ok(()),
         }
     }
 
-    fn service(&self, connection: ClientInfo, state: Arc<ConnectionState>) -> impl HttpService {
+    fn service(&self, client: ClientInfo, state: Arc<ConnectionState>) -> impl HttpService {
         let router = self.router.clone();
         let stop = self.stop.clone();
         hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -202,15 +204,15 @@ impl<G: Grid> ConnectionHandler<G> {
             let in_flight = state.begin();
             let handle = in_flight.handle();
             let served = match handle.refusal() {
-                Some(failure) => service::now(refused(failure, request, &connection, handle)),
-                None => service::serve(&router, &connection, request, handle),
+                Some(failure) => service::now(refused(failure, request, &client, handle)),
+                None => service::serve(&router, &client, request, handle),
             };
             async move {
                 let mut response = served.await;
                 if http1 && *stop.borrow() != ShutdownPhase::Serving {
                     close_after(&mut response);
                 }
-                Ok::<_, Infallible>(response.map(|body| in_flight.hold(body)))
+                Ok::<_, Infallible>(response.map(|body| in_flight.track(body)))
             }
         })
     }
@@ -223,11 +225,11 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 fn refused(
     failure: &crate::failure::Failure,
     request: Request<Incoming>,
-    connection: &ClientInfo,
+    client: &ClientInfo,
     handle: &RequestHandle,
 ) -> Response<ResponseBody> {
     let (parts, _) = request.into_parts();
-    let mut response = Exchange::new(&parts, connection, handle).refuse(failure, &parts);
+    let mut response = Exchange::new(&parts, client, handle).refuse(failure, &parts);
     close_after(&mut response);
     response
 }

@@ -17,33 +17,33 @@ pub(crate) struct ConnectionState {
     /// Requests whose responses have not ended.
     in_flight: AtomicU32,
     /// Requests that have started so far.
-    begun: AtomicU64,
-    /// Whether written bytes may not have reached the kernel yet.
+    started: AtomicU64,
+    /// True if written bytes may not have reached the kernel yet.
     unflushed: AtomicBool,
     /// The rejected request, counted from 1, and the failure that its client gets. It is the last request of its
     /// connection.
     refused: OnceLock<(u64, Failure)>,
     /// Notified when the connection must be closed at once.
-    cut: Notify,
+    abort: Notify,
 }
 
 impl ConnectionState {
     /// Counts a request as in flight until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlightGuard {
-        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let state = self.clone();
         InFlightGuard(RequestHandle { state, number })
     }
 
     /// Waits until a request asks to abort the connection, whatever else is in flight on it.
-    pub(crate) async fn cut(&self) {
-        self.cut.notified().await;
+    pub(crate) async fn aborted(&self) {
+        self.abort.notified().await;
     }
 
-    /// Whether the connection has had a request.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) > 0
+    /// Returns whether the connection has had a request.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed) > 0
     }
 
     /// Records that a request, counted from 1, must not be served.
@@ -63,18 +63,18 @@ impl ConnectionState {
 
     /// Waits until the connection has been idle for `most`, or up to twice as long: no request in flight, no unflushed
     /// bytes.
-    pub(crate) async fn quiet(&self, most: Duration) {
+    pub(crate) async fn idle_for(&self, most: Duration) {
         // Not a possible count, so that two looks are needed at least.
         let mut seen = u64::MAX;
         loop {
             tokio::time::sleep(most).await;
-            let begun = self.begun.load(Ordering::Relaxed);
+            let started = self.started.load(Ordering::Relaxed);
             let busy = self.in_flight.load(Ordering::Relaxed) > 0
                 || self.unflushed.load(Ordering::Relaxed);
-            if !busy && begun == seen {
+            if !busy && started == seen {
                 return;
             }
-            seen = if busy { u64::MAX } else { begun };
+            seen = if busy { u64::MAX } else { started };
         }
     }
 }
@@ -94,8 +94,8 @@ impl RequestHandle {
     }
 
     /// Closes the connection at once, since its client reads nothing.
-    pub(crate) fn cut(&self) {
-        self.state.cut.notify_one();
+    pub(crate) fn abort(&self) {
+        self.state.abort.notify_one();
     }
 }
 
@@ -110,7 +110,7 @@ impl InFlightGuard {
     }
 
     /// Ties the guard to the response's body, so that the request ends with it.
-    pub(crate) fn hold<B>(self, body: B) -> TrackedBody<B> {
+    pub(crate) fn track<B>(self, body: B) -> TrackedBody<B> {
         TrackedBody {
             body,
             _under_way: self,

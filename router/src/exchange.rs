@@ -9,8 +9,10 @@ use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 
-use crate::body::response_body::{End, OnEnd, Outcome, ResponseBody, Source};
+use crate::body::outcome::{BodyEnd, BodyOutcome};
+use crate::body::response_body::{OnEnd, ResponseBody};
 use crate::body::response_buffer::ResponseBuffer;
+use crate::body::source::BodySource;
 use crate::cache::{CACHE_STATUS, X_CACHE};
 use crate::client_info::ClientInfo;
 use crate::concurrency_limit::Permit;
@@ -119,13 +121,13 @@ impl Exchange {
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED;
         let source = match reply.body {
-            _ if bodiless => Source::Full(Bytes::new()),
+            _ if bodiless => BodySource::Full(Bytes::new()),
             DynoBody::Full(bytes) => {
                 // What was said of the length may be wrong, what came is not.
                 headers.remove(CONTENT_LENGTH);
-                Source::Full(bytes)
+                BodySource::Full(bytes)
             }
-            DynoBody::Stream(stream) => Source::Stream(ResponseBuffer::start(
+            DynoBody::Stream(stream) => BodySource::Stream(ResponseBuffer::start(
                 stream,
                 &router.limits,
                 &router.memory_budget,
@@ -141,7 +143,7 @@ impl Exchange {
             served.usage
         });
         let grid = router.grid.clone();
-        let on_end: OnEnd = Box::new(move |end: End| {
+        let on_end: OnEnd = Box::new(move |end: BodyEnd| {
             self.entry.bytes = end.bytes;
             self.entry.service = self.started.elapsed().saturating_sub(self.entry.queue);
             if let Some(usage) = usage {
@@ -149,11 +151,11 @@ impl Exchange {
                 self.entry.memory = usage.memory();
             }
             let failure = match end.outcome {
-                Outcome::Complete => None,
-                Outcome::DynoGone => Some(Failure::ServerInterrupted),
-                Outcome::DynoIdle => Some(Failure::IdleConnection),
-                Outcome::ClientGone => Some(Failure::ClientInterrupted),
-                Outcome::ClientIdle => Some(Failure::ClientIdle),
+                BodyOutcome::Complete => None,
+                BodyOutcome::DynoGone => Some(Failure::ServerInterrupted),
+                BodyOutcome::DynoIdle => Some(Failure::IdleConnection),
+                BodyOutcome::ClientGone => Some(Failure::ClientInterrupted),
+                BodyOutcome::ClientIdle => Some(Failure::ClientIdle),
             };
             if let Some(failure) = &failure {
                 self.entry.status = failure.status().as_u16();

@@ -76,21 +76,21 @@ fn lower_host(headers: &mut HeaderMap) {
 }
 
 /// Returns the complete `X-Forwarded-For` of a request, with this client as its last address.
-pub(crate) fn forwarded_for(headers: &HeaderMap, connection: &ClientInfo) -> Arc<str> {
+pub(crate) fn forwarded_for(headers: &HeaderMap, client: &ClientInfo) -> Arc<str> {
     if !headers.contains_key(&FORWARDED_FOR) {
-        return connection.address.clone();
+        return client.address.clone();
     }
     let earlier = headers
         .get_all(&FORWARDED_FOR)
         .iter()
         .filter_map(|value| value.to_str().ok());
-    let all: Vec<&str> = earlier.chain([&*connection.address]).collect();
+    let all: Vec<&str> = earlier.chain([&*client.address]).collect();
     all.join(", ").into()
 }
 
 /// Adds the headers in which the router describes a request to its app.
-pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &ClientInfo, id: &RequestId) {
-    let forwarded = forwarded_for(headers, connection);
+pub(crate) fn add_forwarding(headers: &mut HeaderMap, client: &ClientInfo, id: &RequestId) {
+    let forwarded = forwarded_for(headers, client);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis());
@@ -102,11 +102,11 @@ pub(crate) fn add_forwarding(headers: &mut HeaderMap, connection: &ClientInfo, i
     set(FORWARDED_FOR, &forwarded);
     set(
         HeaderName::from_static("x-forwarded-proto"),
-        connection.scheme(),
+        client.scheme(),
     );
     set(
         HeaderName::from_static("x-forwarded-port"),
-        &connection.local.port().to_string(),
+        &client.local.port().to_string(),
     );
     set(HeaderName::from_static("x-request-start"), &now.to_string());
     headers.insert(REQUEST_ID, id.header());

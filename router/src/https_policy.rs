@@ -23,12 +23,12 @@ impl HttpsPolicy {
     /// status is 301, or 308 for methods that clients would change on a 301 (RFC 9110 section 15.4.2).
     pub(crate) fn redirect(
         &self,
-        connection: &ClientInfo,
+        client: &ClientInfo,
         parts: &Parts,
         host: &str,
     ) -> Option<Response<ResponseBody>> {
         // A CONNECT names no resource to redirect to; validation rejects it later.
-        let served = !connection.tls && parts.method != Method::CONNECT;
+        let served = !client.tls && parts.method != Method::CONNECT;
         let port = self.redirect.filter(|_| served)?;
         let port = match port {
             443 => String::new(),
@@ -53,8 +53,8 @@ impl HttpsPolicy {
 
     /// Adds `Strict-Transport-Security` to a response over TLS. Over plain HTTP the header is forbidden (RFC 6797
     /// section 7.2).
-    pub(crate) fn protect<B>(&self, connection: &ClientInfo, response: &mut Response<B>) {
-        let Some(hsts) = self.hsts.as_ref().filter(|_| connection.tls) else {
+    pub(crate) fn add_hsts<B>(&self, client: &ClientInfo, response: &mut Response<B>) {
+        let Some(hsts) = self.hsts.as_ref().filter(|_| client.tls) else {
             return;
         };
         let headers = response.headers_mut();
@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    fn connection(tls: bool) -> ClientInfo {
+    fn client(tls: bool) -> ClientInfo {
         let (peer, local) = ("10.0.0.1:5", "10.0.0.2:80");
         ClientInfo {
             tls,
@@ -84,15 +84,13 @@ mod tests {
             hsts: None,
         };
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let response = https
-            .redirect(&connection(false), &parts, "a.example")
-            .unwrap();
+        let response = https.redirect(&client(false), &parts, "a.example").unwrap();
         let location = response.headers()[LOCATION].to_str().unwrap().to_owned();
         (response.status().as_u16(), location)
     }
 
     #[test]
-    fn a_plain_request_is_sent_to_the_same_place_over_tls() {
+    fn plain_request_is_redirected_to_the_same_url_over_https() {
         let get = redirected(443, Request::get("/a%20b?c=d"));
         assert_eq!(get, (301, "https://a.example/a%20b?c=d".to_owned()));
         let post = redirected(8443, Request::post("/a"));
@@ -102,25 +100,21 @@ mod tests {
     }
 
     #[test]
-    fn an_encrypted_request_and_a_connect_are_sent_nowhere() {
+    fn encrypted_request_and_connect_are_not_redirected() {
         let https = HttpsPolicy {
             redirect: Some(443),
             hsts: None,
         };
         let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
-        assert!(
-            https
-                .redirect(&connection(true), &parts, "a.example")
-                .is_none()
-        );
+        assert!(https.redirect(&client(true), &parts, "a.example").is_none());
         let connect = Request::connect("a.example:80").body(()).unwrap();
         let (parts, ()) = connect.into_parts();
-        let answer = https.redirect(&connection(false), &parts, "a.example");
+        let answer = https.redirect(&client(false), &parts, "a.example");
         assert!(answer.is_none());
     }
 
     #[test]
-    fn hsts_stands_over_tls_alone_and_the_apps_own_prevails() {
+    fn hsts_is_added_over_tls_unless_the_app_sets_it() {
         let https = HttpsPolicy {
             redirect: None,
             hsts: Some(HeaderValue::from_static("max-age=1")),
@@ -133,7 +127,7 @@ mod tests {
                     .headers_mut()
                     .insert(STRICT_TRANSPORT_SECURITY, own);
             }
-            https.protect(&connection(tls), &mut response);
+            https.add_hsts(&client(tls), &mut response);
             let values = response.headers().get_all(STRICT_TRANSPORT_SECURITY);
             values
                 .iter()

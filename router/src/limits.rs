@@ -46,10 +46,58 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether a response's head with fields of these lengths, name and value, is within the limits.
+    /// Returns whether a response's head with fields of these lengths, name and value, is within the limits.
     pub(crate) fn pass_head(&self, fields: impl Iterator<Item = usize>) -> bool {
         let add = |(number, bytes), field| (number + 1, bytes + field + 4);
         let (number, bytes) = fields.fold((0, 0), add);
         number <= self.response_headers && bytes <= self.response_head
+    }
+}
+
+/// Limits of connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Concurrent connections. Each takes some kilobytes and a descriptor, of which a process has 1,024 unless it
+    /// raises its limit; further connections wait in the kernel's queue.
+    pub connections: usize,
+    /// Time for a TLS handshake to finish.
+    pub handshake: Duration,
+    /// Time for a request's head to arrive (408), and for the first byte of a connection.
+    pub head: Duration,
+    /// Time that a connection stays open without a request, after its first one.
+    pub idle: Duration,
+    /// Time without a request after which a connection frees everything but its socket.
+    pub park: Duration,
+    /// Concurrent requests on an HTTP/2 connection.
+    pub streams: u32,
+    /// Requests of an HTTP/2 connection that its client may reset before the router accepts them; one more closes the
+    /// connection (CVE-2023-44487).
+    pub resets: usize,
+    /// Header fields of a request (431).
+    pub headers: usize,
+    /// Bytes that hyper reads ahead; more than a head may have.
+    pub buffer: usize,
+    /// Time for requests in flight to finish when the router stops.
+    pub drain: Duration,
+    /// Time that a connection without a request stays open when the router stops: a client that is about to send a
+    /// request gets its answer, and learns that it has to open another connection.
+    pub linger: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            park: Duration::from_secs(2),
+            streams: 100,
+            resets: 20,
+            headers: 100,
+            buffer: 128 << 10,
+            drain: Duration::from_secs(30),
+            linger: Duration::from_secs(3),
+        }
     }
 }

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_short_and_safe_is_kept() {
+    fn short_and_safe_request_id_is_kept() {
         let longest = "x".repeat(LONGEST);
         for given in ["a", "trace/1.2:3+4=_-", &longest] {
             assert_eq!(of(given).to_string(), given);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_is_replaced() {
+    fn other_request_ids_are_replaced() {
         let too_long = "x".repeat(LONGEST + 1);
         for given in ["", "a b", "a\"b", "a\tb", &too_long] {
             let id = of(given);

@@ -9,10 +9,12 @@ use std::time::Duration;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tracing::{Instrument, debug_span, field};
 
 use crate::client_info::ClientInfo;
 use crate::connection::{ConnectionHandler, ShutdownPhase};
 use crate::grid::Grid;
+pub use crate::limits::ServerLimits;
 use crate::router::Router;
 use crate::tls;
 use crate::tls::certificates::Certificates;
@@ -20,54 +22,6 @@ use crate::tls::certificates::Certificates;
 /// Milliseconds that sent bytes may stay unacknowledged before the kernel closes the connection (`TCP_USER_TIMEOUT`).
 /// The dyno is free long before; without this bound a client could keep the connection open for ever.
 const UNREAD: u32 = 60_000;
-
-/// Limits of connections.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerLimits {
-    /// Concurrent connections. Each takes some kilobytes and a descriptor, of which a process has 1,024 unless it
-    /// raises its limit; further connections wait in the kernel's queue.
-    pub connections: usize,
-    /// Time for a TLS handshake to finish.
-    pub handshake: Duration,
-    /// Time for a request's head to arrive (408), and for the first byte of a connection.
-    pub head: Duration,
-    /// Time that a connection stays open without a request, after its first one.
-    pub idle: Duration,
-    /// Time without a request after which a connection frees everything but its socket.
-    pub park: Duration,
-    /// Concurrent requests on an HTTP/2 connection.
-    pub streams: u32,
-    /// Requests of an HTTP/2 connection that its client may reset before the router accepts them; one more closes the
-    /// connection (CVE-2023-44487).
-    pub resets: usize,
-    /// Header fields of a request (431).
-    pub headers: usize,
-    /// Bytes that hyper reads ahead; more than a head may have.
-    pub buffer: usize,
-    /// Time for requests in flight to finish when the router stops.
-    pub drain: Duration,
-    /// Time that a connection without a request stays open when the router stops: a client that is about to send a
-    /// request gets its answer, and learns that it has to open another connection.
-    pub linger: Duration,
-}
-
-impl Default for ServerLimits {
-    fn default() -> Self {
-        Self {
-            connections: 20_000,
-            handshake: Duration::from_secs(10),
-            head: Duration::from_secs(30),
-            idle: Duration::from_secs(60),
-            park: Duration::from_secs(2),
-            streams: 100,
-            resets: 20,
-            headers: 100,
-            buffer: 128 << 10,
-            drain: Duration::from_secs(30),
-            linger: Duration::from_secs(3),
-        }
-    }
-}
 
 /// Serves the connections of `listener` until `stop` resolves, then lets requests in flight finish.
 pub async fn run<G: Grid>(
@@ -105,7 +59,7 @@ async fn serve<G: Grid>(
     stop: impl Future<Output = ()>,
 ) {
     let (stopping, stopped) = watch::channel(ShutdownPhase::Serving);
-    let serving = Arc::new(ConnectionHandler::new(
+    let handler = Arc::new(ConnectionHandler::new(
         router.clone(),
         limits.clone(),
         stopped,
@@ -127,7 +81,7 @@ async fn serve<G: Grid>(
             Err(error) => {
                 // The process is most likely out of descriptors. A pause lets some close, and keeps this loop from
                 // spinning.
-                tracing::warn!(%error, "accept");
+                tracing::warn!(%error, "failed to accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -135,27 +89,36 @@ async fn serve<G: Grid>(
         let _ = stream.set_nodelay(true);
         let _ = set_tcp_user_timeout(&stream, UNREAD);
         let local: SocketAddr = stream.local_addr().unwrap_or(peer);
-        let seen = ClientInfo {
+        let client = ClientInfo {
             tls: matches!(security, Security::Tls(_)),
             ..ClientInfo::new(peer, local)
         };
-        let (serving, open) = (serving.clone(), router.metrics.connection());
-        let (security, most) = (security.clone(), limits.handshake);
-        tokio::spawn(async move {
+        let (handler, open) = (handler.clone(), router.metrics.connection());
+        let (security, most, encrypted) = (security.clone(), limits.handshake, client.tls);
+        let serve = async move {
             match security {
-                Security::Plain => serving.connection(stream, seen).await,
+                Security::Plain => handler.serve(stream, client).await,
                 Security::Tls(certificates) => {
-                    if let Some(secured) = tls::handshake::accept(&certificates, stream, most).await
+                    if let Some(established) =
+                        tls::handshake::accept(&certificates, stream, most).await
                     {
-                        let hosts = secured.hosts;
-                        let seen = ClientInfo { hosts, ..seen };
+                        let hosts = established.hosts;
+                        let client = ClientInfo { hosts, ..client };
                         // Boxed, so that tasks of plain connections do not reserve memory for the TLS stream.
-                        Box::pin(serving.connection(secured.stream, seen)).await;
+                        Box::pin(handler.serve(established.stream, client)).await;
                     }
                 }
             }
             drop((permit, open));
-        });
+        };
+        // A span is part of its task: while nobody listens to it, idle connections do not pay for it.
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let protocol = field::Empty;
+            let span = debug_span!("connection", %peer, tls = encrypted, protocol);
+            tokio::spawn(serve.instrument(span));
+        } else {
+            tokio::spawn(serve);
+        }
     }
     drop(listener);
     let everyone = u32::try_from(limits.connections).unwrap_or(u32::MAX);

@@ -68,7 +68,7 @@ pub(crate) fn serve<G: Grid>(
     if let Some(mut redirect) = site.https.redirect(connection, &parts, &host) {
         exchange.entry.status = redirect.status().as_u16();
         exchange.end(&*router.grid, None);
-        site.https.protect(connection, &mut redirect);
+        site.https.add_hsts(connection, &mut redirect);
         return now(redirect);
     }
     let ask = Ask {
@@ -80,12 +80,12 @@ pub(crate) fn serve<G: Grid>(
     };
     match ask.serve(exchange, parts, body) {
         Begun::Answered(mut response) => {
-            ask.site.https.protect(connection, &mut response);
+            ask.site.https.add_hsts(connection, &mut response);
             now(response)
         }
         Begun::Waiting(waiting) => Either::Right(Box::pin(async move {
             let mut response = waiting.answer(&ask).await;
-            ask.site.https.protect(&ask.connection, &mut response);
+            ask.site.https.add_hsts(&ask.connection, &mut response);
             response
         })),
     }

@@ -75,9 +75,9 @@ pub(crate) fn validate_request(
     parts: &Parts,
     host: &str,
     site: &Site,
-    connection: &ClientInfo,
+    client: &ClientInfo,
 ) -> Result<(), Failure> {
-    if !connection.hosts.allow(&site.app, host) {
+    if !client.hosts.allow(&site.app, host) {
         return Err(Failure::Misdirected);
     }
     if parts.method == Method::CONNECT {
@@ -148,8 +148,8 @@ fn expectation(parts: &Parts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a client would take any response but a switch to WebSocket for a broken one. Other upgrades are offers,
-/// which a server may ignore (RFC 9110 section 7.8).
+/// Returns whether a client would take any response but a switch to WebSocket for a broken one. Other upgrades are
+/// offers, which a server may ignore (RFC 9110 section 7.8).
 fn wants_websocket(headers: &HeaderMap) -> bool {
     let lists = |name, wanted: &str| {
         let values = headers
@@ -162,7 +162,7 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE) && lists(UPGRADE, "websocket") && lists(CONNECTION, "upgrade")
 }
 
-/// Whether `text` is a host with an optional port (RFC 9110 section 7.2, RFC 3986 section 3.2.2).
+/// Returns whether `text` is a host with an optional port (RFC 9110 section 7.2, RFC 3986 section 3.2.2).
 fn is_host(text: &str) -> bool {
     let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) if !address.is_empty() => {
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+    fn host_is_a_name_or_address_with_an_optional_port() {
         for good in [
             "a.example",
             "a.example:80",

@@ -1,9 +1,12 @@
 //! Bodies of requests and responses, and the memory that they wait in.
 //!
 //! [`request_buffer`] reads a request's body before a dyno is taken, [`response_buffer`] holds what a slow client has not
-//! read yet; both reserve what they hold from one [`memory_budget`]. [`response_body`] is the body that hyper sends.
+//! read yet; both reserve what they hold from one [`memory_budget`]. [`response_body`] is the body that hyper sends, [`source`] where
+//! its bytes come from, and [`outcome`] how it ended.
 
 pub(crate) mod memory_budget;
+pub(crate) mod outcome;
 pub(crate) mod request_buffer;
 pub(crate) mod response_body;
 pub(crate) mod response_buffer;
+pub(crate) mod source;

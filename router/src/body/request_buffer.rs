@@ -35,7 +35,7 @@ pub(crate) struct BufferedRequest {
 pub(crate) type Fault = Arc<OnceLock<Failure>>;
 
 /// A body that is still arriving.
-struct Source {
+struct ArrivingBody {
     body: Incoming,
     arrived: u64,
     most: u64,
@@ -60,7 +60,7 @@ impl BufferedRequest {
             return Ok(Self::whole(Bytes::new(), None));
         }
         let length = body.size_hint().exact();
-        let mut source = Source {
+        let mut source = ArrivingBody {
             body,
             arrived: 0,
             most,
@@ -109,7 +109,7 @@ impl BufferedRequest {
     }
 }
 
-impl Source {
+impl ArrivingBody {
     /// Returns the next bytes, or `None` at the end. Trailers are dropped: CGI has no place for them.
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {

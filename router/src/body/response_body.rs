@@ -6,101 +6,84 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::body::response_buffer::ResponseBuffer;
+use super::outcome::{BodyEnd, BodyOutcome};
+use super::source::BodySource;
 use crate::compress::encoding_body::EncodingBody;
 
 /// Callback that runs once when a response's body has ended.
-pub(crate) type OnEnd = Box<dyn FnOnce(End) + Send>;
-
-/// The end of a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct End {
-    /// Bytes that were sent.
-    pub(crate) bytes: u64,
-    /// Completion or cause of the interruption.
-    pub(crate) outcome: Outcome,
-}
-
-/// Completion of a body, or the cause of its interruption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The body is complete.
-    Complete,
-    /// The dyno ended in the middle of the body.
-    DynoGone,
-    /// The dyno paused for too long.
-    DynoIdle,
-    /// The client disconnected.
-    ClientGone,
-    /// The client stopped reading for too long.
-    ClientIdle,
-}
-
-/// Source of a body's bytes.
-pub(crate) enum Source {
-    /// Complete in memory.
-    Full(Bytes),
-    /// Streamed from a dyno or a response that the cache is storing.
-    Stream(ResponseBuffer),
-    /// Encoded while it is sent.
-    Encoded(Box<EncodingBody>),
-}
-
-impl Source {
-    /// Returns the outcome on the source's side, once it has ended.
-    pub(crate) fn ending(&self) -> Option<Outcome> {
-        match self {
-            Self::Full(_) => Some(Outcome::Complete),
-            Self::Stream(stream) => stream.ending(),
-            Self::Encoded(encoding) => encoding.ending(),
-        }
-    }
-}
+pub(crate) type OnEnd = Box<dyn FnOnce(BodyEnd) + Send>;
 
 /// A response's body.
 pub(crate) struct ResponseBody {
-    source: Source,
+    content: BodyContent,
     /// Length that the app declared. hyper polls no further once it has sent that many bytes.
     length: Option<u64>,
     bytes: u64,
-    outcome: Outcome,
+    outcome: BodyOutcome,
     on_end: Option<OnEnd>,
 }
 
+/// The bytes that a body sends.
+pub(crate) enum BodyContent {
+    /// Those of its source.
+    Plain(BodySource),
+    /// Those of its source, encoded while they are sent.
+    Encoded(Box<EncodingBody>),
+}
+
 impl ResponseBody {
-    pub(crate) fn new(source: Source, length: Option<u64>, on_end: Option<OnEnd>) -> Self {
+    /// Sends `source`, whose length the app may have declared, and calls `on_end` when it has ended.
+    pub(crate) fn new(source: BodySource, length: Option<u64>, on_end: Option<OnEnd>) -> Self {
         Self {
-            source,
+            content: BodyContent::Plain(source),
             length,
             bytes: 0,
-            outcome: Outcome::ClientGone,
+            outcome: BodyOutcome::ClientGone,
             on_end,
         }
     }
 
-    /// Replaces the body by an encoded one, which `encode` makes of its source and its declared length. Returns whether
-    /// it did; otherwise `encode` returns both unchanged.
+    /// Replaces the body by an encoded one, which `encode` makes of its source and its declared length. Returns whether it
+    /// did; otherwise `encode` returns both unchanged.
     pub(crate) fn encode(
         &mut self,
-        encode: impl FnOnce(Source, Option<u64>) -> Result<Source, (Source, Option<u64>)>,
+        encode: impl FnOnce(BodySource, Option<u64>) -> Result<BodyContent, (BodySource, Option<u64>)>,
     ) -> bool {
-        let source = std::mem::replace(&mut self.source, Source::Full(Bytes::new()));
+        let empty = BodyContent::Plain(BodySource::Full(Bytes::new()));
+        let source = match std::mem::replace(&mut self.content, empty) {
+            BodyContent::Plain(source) => source,
+            encoded @ BodyContent::Encoded(_) => {
+                self.content = encoded;
+                return false;
+            }
+        };
         match encode(source, self.length.take()) {
-            Ok(source) => {
-                self.source = source;
+            Ok(content) => {
+                self.content = content;
                 true
             }
             Err((source, length)) => {
-                (self.source, self.length) = (source, length);
+                self.content = BodyContent::Plain(source);
+                self.length = length;
                 false
             }
         }
     }
 }
 
+impl BodyContent {
+    /// Returns the outcome on the source's side, once it has ended.
+    fn ending(&self) -> Option<BodyOutcome> {
+        match self {
+            Self::Plain(source) => source.ending(),
+            Self::Encoded(encoding) => encoding.ending(),
+        }
+    }
+}
+
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        Self::new(Source::Full(bytes), None, None)
+        Self::new(BodySource::Full(bytes), None, None)
     }
 }
 
@@ -113,15 +96,15 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let this = &mut *self;
-        let polled = match &mut this.source {
-            Source::Full(bytes) => {
-                this.outcome = Outcome::Complete;
+        let polled = match &mut this.content {
+            BodyContent::Plain(BodySource::Full(bytes)) => {
+                this.outcome = BodyOutcome::Complete;
                 let bytes = std::mem::take(bytes);
                 this.bytes += bytes.len() as u64;
                 return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
             }
-            Source::Stream(stream) => stream.poll(context),
-            Source::Encoded(encoding) => encoding.poll(context),
+            BodyContent::Plain(source) => source.poll(context),
+            BodyContent::Encoded(encoding) => encoding.poll(context),
         };
         match polled {
             Poll::Pending => Poll::Pending,
@@ -130,8 +113,8 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Poll::Ready(None) => {
-                this.outcome = this.source.ending().unwrap_or(Outcome::DynoGone);
-                let whole = this.outcome == Outcome::Complete;
+                this.outcome = this.content.ending().unwrap_or(BodyOutcome::DynoGone);
+                let whole = this.outcome == BodyOutcome::Complete;
                 let error = "the dyno ended in the middle of its response";
                 Poll::Ready((!whole).then(|| Err(std::io::Error::other(error))))
             }
@@ -139,17 +122,19 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Full(bytes) => bytes.is_empty(),
-            Source::Stream(_) => false,
-            Source::Encoded(encoding) => encoding.is_complete(),
+        match &self.content {
+            BodyContent::Plain(BodySource::Full(bytes)) => bytes.is_empty(),
+            BodyContent::Plain(BodySource::Stream(_)) => false,
+            BodyContent::Encoded(encoding) => encoding.is_complete(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Stream(_) | Source::Encoded(_) => SizeHint::default(),
+        match &self.content {
+            BodyContent::Plain(BodySource::Full(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            BodyContent::Plain(BodySource::Stream(_)) | BodyContent::Encoded(_) => {
+                SizeHint::default()
+            }
         }
     }
 }
@@ -160,14 +145,14 @@ impl Drop for ResponseBody {
             return;
         };
         if self.is_end_stream() || self.length == Some(self.bytes) {
-            self.outcome = Outcome::Complete;
-        } else if self.outcome == Outcome::ClientGone
-            && self.source.ending() == Some(Outcome::ClientIdle)
+            self.outcome = BodyOutcome::Complete;
+        } else if self.outcome == BodyOutcome::ClientGone
+            && self.content.ending() == Some(BodyOutcome::ClientIdle)
         {
             // The source may have noticed the idle client before hyper dropped the body.
-            self.outcome = Outcome::ClientIdle;
+            self.outcome = BodyOutcome::ClientIdle;
         }
-        on_end(End {
+        on_end(BodyEnd {
             bytes: self.bytes,
             outcome: self.outcome,
         });

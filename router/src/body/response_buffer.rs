@@ -11,28 +11,28 @@ use corundum_exchange::{BodyInterrupted, BodyReceiver, BoundedCounter, Reservati
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::body::memory_budget::PIECE;
-use crate::body::response_body::Outcome;
+use crate::body::outcome::BodyOutcome;
 use crate::connection_state::RequestHandle;
 use crate::limits::Limits;
 
 /// The client's end of the buffer.
 pub(crate) struct ResponseBuffer {
     /// Unbounded in number, since the permits of the pieces bound their bytes.
-    pieces: mpsc::UnboundedReceiver<Piece>,
-    ending: Arc<OnceLock<Outcome>>,
+    pieces: mpsc::UnboundedReceiver<BufferedPiece>,
+    ending: Arc<OnceLock<BodyOutcome>>,
 }
 
 /// Bytes that wait, with the permit and the reservation that they occupy.
-struct Piece {
+struct BufferedPiece {
     bytes: Bytes,
     _permit: OwnedSemaphorePermit,
     _reservation: Option<Reservation>,
 }
 
 /// The task that reads ahead.
-struct Pump {
+struct ReadAhead {
     source: BodyReceiver,
-    pieces: mpsc::UnboundedSender<Piece>,
+    pieces: mpsc::UnboundedSender<BufferedPiece>,
     room: Arc<Semaphore>,
     budget: Arc<BoundedCounter>,
     limits: Limits,
@@ -49,7 +49,7 @@ impl ResponseBuffer {
     ) -> Self {
         let (sender, pieces) = mpsc::unbounded_channel();
         let ending = Arc::new(OnceLock::new());
-        let pump = Pump {
+        let pump = ReadAhead {
             source,
             pieces: sender,
             room: Arc::new(Semaphore::new(limits.response_buffer)),
@@ -62,8 +62,8 @@ impl ResponseBuffer {
             let mut pump = pump;
             let outcome = pump.run().await;
             let _ = told.set(outcome);
-            if outcome == Outcome::ClientIdle {
-                pump.handle.cut();
+            if outcome == BodyOutcome::ClientIdle {
+                pump.handle.abort();
             }
         });
         Self { pieces, ending }
@@ -76,23 +76,23 @@ impl ResponseBuffer {
     }
 
     /// Returns the outcome on the dyno's side, once it has ended.
-    pub(crate) fn ending(&self) -> Option<Outcome> {
+    pub(crate) fn ending(&self) -> Option<BodyOutcome> {
         self.ending.get().copied()
     }
 }
 
-impl Pump {
-    async fn run(&mut self) -> Outcome {
+impl ReadAhead {
+    async fn run(&mut self) -> BodyOutcome {
         loop {
             let next = tokio::time::timeout(self.limits.dyno_idle, self.source.recv());
             let next = tokio::select! {
                 next = next => next,
-                () = self.pieces.closed() => return Outcome::ClientGone,
+                () = self.pieces.closed() => return BodyOutcome::ClientGone,
             };
             let bytes = match next {
-                Err(_) => return Outcome::DynoIdle,
-                Ok(None) => return Outcome::Complete,
-                Ok(Some(Err(BodyInterrupted))) => return Outcome::DynoGone,
+                Err(_) => return BodyOutcome::DynoIdle,
+                Ok(None) => return BodyOutcome::Complete,
+                Ok(Some(Err(BodyInterrupted))) => return BodyOutcome::DynoGone,
                 Ok(Some(Ok(bytes))) => bytes,
             };
             if let Err(outcome) = self.put(bytes).await {
@@ -102,7 +102,7 @@ impl Pump {
     }
 
     /// Adds bytes to the buffer as soon as there is room.
-    async fn put(&self, bytes: Bytes) -> Result<(), Outcome> {
+    async fn put(&self, bytes: Bytes) -> Result<(), BodyOutcome> {
         let weight = bytes.len() + PIECE;
         let reservation = self.budget.try_reserve(weight);
         // Without a share of the node's memory, a piece takes the whole buffer, so that it waits until the one before
@@ -114,17 +114,17 @@ impl Pump {
         let permit = self.room.clone().acquire_many_owned(own as u32);
         let permit = tokio::select! {
             permit = tokio::time::timeout(self.limits.client_idle, permit) => permit,
-            () = self.pieces.closed() => return Err(Outcome::ClientGone),
+            () = self.pieces.closed() => return Err(BodyOutcome::ClientGone),
         };
         let Ok(Ok(permit)) = permit else {
-            return Err(Outcome::ClientIdle);
+            return Err(BodyOutcome::ClientIdle);
         };
-        let piece = Piece {
+        let piece = BufferedPiece {
             bytes,
             _permit: permit,
             _reservation: reservation,
         };
-        self.pieces.send(piece).map_err(|_| Outcome::ClientGone)
+        self.pieces.send(piece).map_err(|_| BodyOutcome::ClientGone)
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
     use crate::connection_state::ConnectionState;
 
     #[tokio::test]
-    async fn pieces_of_a_byte_are_bounded_by_what_they_take_and_not_by_their_bytes() {
+    async fn one_byte_pieces_are_bounded_by_their_memory() {
         let state = Arc::new(ConnectionState::default());
         let in_flight = state.begin();
         let limits = Limits {

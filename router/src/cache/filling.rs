@@ -185,7 +185,7 @@ mod tests {
     use corundum_exchange::BoundedCounter;
 
     #[tokio::test]
-    async fn pieces_of_a_byte_are_bounded_by_what_they_take_and_not_by_their_bytes() {
+    async fn one_byte_pieces_are_bounded_by_their_memory() {
         let (budget, most) = (BoundedCounter::new(64 << 10), 64 << 10);
         let filling = Filling::new(Arc::new(page()), None);
         let (sender, stream) = mpsc::channel(1);

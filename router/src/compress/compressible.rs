@@ -19,7 +19,8 @@ const OBSTACLES: [HeaderName; 5] = [
     HeaderName::from_static("content-md5"),
 ];
 
-/// Whether a response is encoded for clients that accept it. `length` is the length of its whole body, if it is known.
+/// Returns whether a response is encoded for clients that accept it. `length` is the length of its whole body, if it is
+/// known.
 pub(crate) fn is_compressible(
     status: StatusCode,
     headers: &HeaderMap,
@@ -44,7 +45,8 @@ fn is_text(headers: &HeaderMap) -> bool {
     kind.is_some_and(media::is_compressible)
 }
 
-/// Whether `Cache-Control` of a request or a response has `no-transform` (RFC 9111 sections 5.2.1.6 and 5.2.2.6).
+/// Returns whether `Cache-Control` of a request or a response has `no-transform` (RFC 9111 sections 5.2.1.6 and
+/// 5.2.2.6).
 pub(crate) fn forbids_transformation(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(CACHE_CONTROL).iter();
     let mut members = lines.flat_map(|line| Members::new(line.as_bytes()));
@@ -70,7 +72,7 @@ mod tests {
     const TEXT: (&str, &str) = ("content-type", "text/html; charset=utf-8");
 
     #[test]
-    fn a_text_of_some_length_suits() {
+    fn text_of_at_least_1024_bytes_is_compressible() {
         let page = of(&[TEXT]);
         for (length, expected) in [(Some(1023), false), (Some(1024), true), (None, true)] {
             assert_eq!(
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_stay_as_it_is_does_not_suit() {
+    fn encoded_digested_and_binary_responses_are_not_compressible() {
         for lines in [
             &[][..],
             &[("content-type", "image/png")],

@@ -166,7 +166,7 @@ pub(crate) mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn what_is_encoded_in_any_pieces_decodes_to_the_same_and_each_flush_shows_all_so_far(
+        fn encoded_pieces_decode_to_the_input_at_each_flush(
             pieces in pieces(),
             flushes in any::<u16>(),
         ) {

@@ -10,31 +10,32 @@ use bytes::Bytes;
 use corundum_exchange::Reservation;
 
 use super::encoder::Encoder;
-use crate::body::response_body::{Outcome, Source};
+use crate::body::outcome::BodyOutcome;
+use crate::body::source::BodySource;
 
 /// Bytes that are encoded before the thread's other tasks run: some hundred microseconds.
 const STEP: usize = 32 << 10;
 
 /// A streaming body and its encoder.
 pub(crate) struct EncodingBody {
-    source: Source,
+    source: BodySource,
     /// Bytes of the source that are still to come, if the app declared a length.
     left: Option<u64>,
     /// Bytes of the source that are not encoded yet.
     piece: Bytes,
     /// Dropped, with its memory, as soon as the body has ended, however slow the client is.
     encoder: Option<(Encoder, Reservation)>,
-    /// Whether the encoder holds bytes that were not flushed.
+    /// True if the encoder holds bytes that were not flushed.
     held: bool,
-    /// Whether the next poll must yield to the thread's other tasks.
+    /// True if the next poll must yield to the thread's other tasks.
     tired: bool,
-    ending: Option<Outcome>,
+    ending: Option<BodyOutcome>,
 }
 
 impl EncodingBody {
     /// Encodes the body of `source`, whose length the app may have declared.
     pub(crate) fn new(
-        source: Source,
+        source: BodySource,
         length: Option<u64>,
         encoder: (Encoder, Reservation),
     ) -> Self {
@@ -58,20 +59,20 @@ impl EncodingBody {
         polled.map(|step| {
             step.unwrap_or_else(|_| {
                 // Out of memory: the body cannot continue.
-                self.end(Outcome::DynoGone);
+                self.end(BodyOutcome::DynoGone);
                 None
             })
         })
     }
 
     /// Returns the outcome, once the body has ended.
-    pub(crate) fn ending(&self) -> Option<Outcome> {
+    pub(crate) fn ending(&self) -> Option<BodyOutcome> {
         self.ending.or_else(|| self.source.ending())
     }
 
-    /// Whether the whole body has been returned.
+    /// Returns whether the whole body has been returned.
     pub(crate) fn is_complete(&self) -> bool {
-        self.ending == Some(Outcome::Complete)
+        self.ending == Some(BodyOutcome::Complete)
     }
 
     fn step(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
@@ -80,7 +81,7 @@ impl EncodingBody {
             if self.piece.is_empty() {
                 match self.next_piece(context) {
                     Poll::Ready(Ok(piece)) => self.piece = piece,
-                    Poll::Ready(Err(Outcome::Complete)) => return Poll::Ready(self.finish()),
+                    Poll::Ready(Err(BodyOutcome::Complete)) => return Poll::Ready(self.finish()),
                     // Flushes before waiting, and before reporting an interruption.
                     Poll::Pending | Poll::Ready(Err(_)) if self.held => {
                         let out = self.flush()?;
@@ -110,22 +111,14 @@ impl EncodingBody {
 
     /// Returns the source's next bytes, or its outcome. A body of a declared length ends with its last byte, whatever
     /// follows; one that ends earlier is interrupted.
-    fn next_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Outcome>> {
+    fn next_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, BodyOutcome>> {
         if let Some(ending) = self.ending {
             return Poll::Ready(Err(ending));
         }
         if self.left == Some(0) {
-            return Poll::Ready(Err(Outcome::Complete));
+            return Poll::Ready(Err(BodyOutcome::Complete));
         }
-        let polled = match &mut self.source {
-            Source::Full(bytes) => {
-                Poll::Ready(Some(std::mem::take(bytes)).filter(|b| !b.is_empty()))
-            }
-            Source::Stream(stream) => stream.poll(context),
-            // A body is encoded once only.
-            Source::Encoded(_) => Poll::Ready(None),
-        };
-        polled.map(|piece| match piece {
+        self.source.poll(context).map(|piece| match piece {
             Some(mut piece) => {
                 if let Some(left) = &mut self.left {
                     piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -134,8 +127,8 @@ impl EncodingBody {
                 Ok(piece)
             }
             None => Err(match (self.source.ending(), self.left) {
-                (Some(Outcome::Complete), None) => Outcome::Complete,
-                (Some(Outcome::Complete) | None, _) => Outcome::DynoGone,
+                (Some(BodyOutcome::Complete), None) => BodyOutcome::Complete,
+                (Some(BodyOutcome::Complete) | None, _) => BodyOutcome::DynoGone,
                 (Some(outcome), _) => outcome,
             }),
         })
@@ -167,11 +160,11 @@ impl EncodingBody {
             return Ok(None);
         };
         let last = encoder.finish()?;
-        self.end(Outcome::Complete);
+        self.end(BodyOutcome::Complete);
         Ok(Some(last))
     }
 
-    fn end(&mut self, outcome: Outcome) {
+    fn end(&mut self, outcome: BodyOutcome) {
         self.encoder = None;
         self.ending = Some(outcome);
     }
@@ -197,11 +190,11 @@ mod tests {
     fn encoding(budget: &Arc<BoundedCounter>, body: Vec<u8>) -> EncodingBody {
         let encoder = Encoder::new(ContentCoding::Gzip, Effort::Passing).unwrap();
         let reservation = budget.try_reserve(MEMORY).unwrap();
-        EncodingBody::new(Source::Full(body.into()), None, (encoder, reservation))
+        EncodingBody::new(BodySource::Full(body.into()), None, (encoder, reservation))
     }
 
     #[test]
-    fn a_large_body_lets_others_have_their_turn_after_each_step() {
+    fn encoding_a_large_body_yields_after_each_step() {
         let body = vec![b'x'; 20 * STEP];
         let mut encoding = encoding(&BoundedCounter::new(MEMORY), body.clone());
         let mut context = Context::from_waker(Waker::noop());
@@ -215,11 +208,11 @@ mod tests {
         assert!(turns >= 20, "{turns}");
         assert!(decoded(ContentCoding::Gzip, &out).0 == body);
         assert_eq!(encoding.poll(&mut context), Poll::Ready(None));
-        assert_eq!(encoding.ending(), Some(Outcome::Complete));
+        assert_eq!(encoding.ending(), Some(BodyOutcome::Complete));
     }
 
     #[test]
-    fn an_encoders_room_comes_back_when_the_body_has_ended_or_is_given_up() {
+    fn reservation_of_an_encoder_ends_with_its_body() {
         let budget = BoundedCounter::new(MEMORY);
         let mut context = Context::from_waker(Waker::noop());
         let mut ended = encoding(&budget, b"a page".to_vec());

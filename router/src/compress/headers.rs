@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn vary_is_merged_and_never_said_twice() {
+    fn vary_is_merged_without_duplicates() {
         assert_eq!(varies(&[]), ["accept-encoding"]);
         assert_eq!(varies(&[""]), ["accept-encoding"]);
         assert_eq!(varies(&["Cookie"]), ["Cookie, accept-encoding"]);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strong_tag_becomes_a_weak_one_and_ranges_are_not_offered() {
+    fn encoding_weakens_the_tag_and_removes_accept_ranges() {
         let of = |tag| {
             let mut headers = HeaderMap::from_iter([
                 (ETAG, HeaderValue::from_static(tag)),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn apps_get_their_own_tags_back() {
+    fn tags_of_encoded_responses_become_the_apps_own() {
         let own = |list: &'static str| {
             let own = own_tags(&HeaderValue::from_static(list));
             own.map(|own| own.to_str().unwrap().to_owned())

@@ -24,7 +24,8 @@ use http_body::Body;
 
 use self::encoder::{Effort, Encoder};
 use self::encoding_body::EncodingBody;
-use crate::body::response_body::{ResponseBody, Source};
+use crate::body::response_body::{BodyContent, ResponseBody};
+use crate::body::source::BodySource;
 use crate::cache::verdict::Verdict;
 use crate::headers::content_length;
 use crate::semantics::accept_encoding::ContentCoding;
@@ -104,9 +105,9 @@ fn encode(
     } else {
         let in_parts = || in_parts(encoders, request.version, coding);
         response.body_mut().encode(|source, length| match source {
-            Source::Full(bytes) if bytes.len() <= AT_ONCE => at_once(bytes, coding),
+            BodySource::Full(bytes) if bytes.len() <= AT_ONCE => at_once(bytes, coding),
             source => match in_parts() {
-                Some(parts) => Ok(Source::Encoded(Box::new(EncodingBody::new(
+                Some(parts) => Ok(BodyContent::Encoded(Box::new(EncodingBody::new(
                     source, length, parts,
                 )))),
                 None => Err((source, length)),
@@ -136,10 +137,12 @@ fn in_parts(
 }
 
 /// Encodes a complete body, unless that makes it no smaller.
-fn at_once(bytes: Bytes, coding: ContentCoding) -> Result<Source, (Source, Option<u64>)> {
+fn at_once(bytes: Bytes, coding: ContentCoding) -> Result<BodyContent, (BodySource, Option<u64>)> {
     match encoder::whole(coding, Effort::Passing, &bytes) {
-        Ok(encoded) if encoded.len() < bytes.len() => Ok(Source::Full(encoded)),
-        _ => Err((Source::Full(bytes), None)),
+        Ok(encoded) if encoded.len() < bytes.len() => {
+            Ok(BodyContent::Plain(BodySource::Full(encoded)))
+        }
+        _ => Err((BodySource::Full(bytes), None)),
     }
 }
 
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn without_room_for_an_encoder_a_body_goes_out_as_it_is() {
+    fn body_is_sent_unencoded_without_memory_for_an_encoder() {
         let encoded = page(encoder::MEMORY);
         assert_eq!(encoded.headers()[CONTENT_ENCODING], "gzip");
         let plain = page(encoder::MEMORY - 1);

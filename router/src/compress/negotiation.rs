@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_each_time_is_made_quickly_and_what_is_kept_is_small() {
+    fn order_of_preference_breaks_ties_between_codings() {
         let mut headers = HeaderMap::new();
         assert_eq!(wanted(&headers, BY_TIME), None);
         let mut asks = |value| {
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_wants_nothing_transformed_gets_it_as_it_is() {
+    fn no_transform_in_a_request_disables_compression() {
         let headers = HeaderMap::from_iter([
             (ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
             (CACHE_CONTROL, HeaderValue::from_static("no-transform")),

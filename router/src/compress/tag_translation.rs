@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_forgotten_where_its_condition_cannot_tell_two_forms_apart() {
+    fn range_with_a_date_condition_is_dropped_if_the_client_accepts_a_coding() {
         const DATE: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
         let kept = |condition: Option<&'static str>, accept: &'static str| {
             let mut request = of(&[(RANGE, "bytes=5-"), (ACCEPT_ENCODING, accept)]);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_app_sees_its_own_tag_and_the_client_its_own() {
+    fn conditions_are_translated_between_client_and_app() {
         let owned = |a: &str, b: &str, varies| (a.to_owned(), b.to_owned(), varies);
         let (strong, marked) = ("\"a\"", "W/\"a;encoded\"");
         assert_eq!(through(marked, strong), owned(strong, marked, true));

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::Response;
 
-use crate::body::response_body::{End, OnEnd, Outcome, ResponseBody, Source};
+use crate::body::outcome::{BodyEnd, BodyOutcome};
+use crate::body::response_body::{OnEnd, ResponseBody};
+use crate::body::source::BodySource;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::grid::Grid;
@@ -28,11 +30,11 @@ pub(crate) fn deliver<G: Grid>(
     response.headers_mut().insert(REQUEST_ID, id);
     let grid = router.grid.clone();
     let length = response.body().len() as u64;
-    let on_end: OnEnd = Box::new(move |end: End| {
+    let on_end: OnEnd = Box::new(move |end: BodyEnd| {
         exchange.entry.bytes = end.bytes;
         exchange.entry.service = exchange.started.elapsed();
         let failure = match end.outcome {
-            Outcome::Complete => None,
+            BodyOutcome::Complete => None,
             _ => Some(Failure::ClientInterrupted),
         };
         if let Some(failure) = &failure {
@@ -40,5 +42,5 @@ pub(crate) fn deliver<G: Grid>(
         }
         exchange.end(&*grid, failure);
     });
-    response.map(|bytes| ResponseBody::new(Source::Full(bytes), Some(length), Some(on_end)))
+    response.map(|bytes| ResponseBody::new(BodySource::Full(bytes), Some(length), Some(on_end)))
 }

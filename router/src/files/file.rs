@@ -9,7 +9,7 @@ use httpdate::HttpDate;
 use sha2::{Digest, Sha256};
 
 use super::fingerprint::has_digest;
-use super::{Settings, Source};
+use super::{StaticFileSettings, StaticFileSource};
 use crate::semantics::accept_encoding::{AcceptEncoding, ContentCoding};
 use crate::semantics::preconditions::{DateStrength, Validators};
 
@@ -19,15 +19,15 @@ const TAG_DIGITS: usize = 32;
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Headers that the files of an app share.
-pub(super) struct Common {
+pub(super) struct SharedHeaders {
     modified: SystemTime,
     modified_text: HeaderValue,
     changing: HeaderValue,
     unchanging: HeaderValue,
 }
 
-impl Common {
-    pub(super) fn new(settings: &Settings) -> Self {
+impl SharedHeaders {
+    pub(super) fn new(settings: &StaticFileSettings) -> Self {
         let modified = HttpDate::from(settings.modified);
         let text = |text: String, default| {
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(default))
@@ -47,10 +47,10 @@ impl Common {
 }
 
 /// A static file.
-pub(super) struct File {
-    plain: Form,
+pub(super) struct StaticFile {
+    plain: Representation,
     /// Sorted by size, the smallest first.
-    encoded: Vec<Form>,
+    encoded: Vec<Representation>,
     pub(super) content_type: HeaderValue,
     pub(super) cache_control: HeaderValue,
     pub(super) modified_text: HeaderValue,
@@ -58,38 +58,38 @@ pub(super) struct File {
 }
 
 /// A file's content in one coding or without any.
-pub(super) struct Form {
+pub(super) struct Representation {
     pub(super) coding: Option<ContentCoding>,
     pub(super) bytes: Bytes,
     /// Strong, since it is derived from the content and the coding.
     pub(super) etag: HeaderValue,
 }
 
-impl File {
-    pub(super) fn new(source: &Source, common: &Common) -> Self {
+impl StaticFile {
+    pub(super) fn new(source: &StaticFileSource, shared: &SharedHeaders) -> Self {
         let digest = format!("{:x}", Sha256::digest(&source.content));
         let digest = &digest[..TAG_DIGITS];
         let smaller = |(_, bytes): &&(ContentCoding, Bytes)| bytes.len() < source.content.len();
-        let mut encoded: Vec<Form> = source
+        let mut encoded: Vec<Representation> = source
             .encoded
             .iter()
             .filter(smaller)
-            .map(|(coding, bytes)| Form::new(digest, Some(*coding), bytes.clone()))
+            .map(|(coding, bytes)| Representation::new(digest, Some(*coding), bytes.clone()))
             .collect();
-        encoded.sort_by_key(|form| form.bytes.len());
+        encoded.sort_by_key(|representation| representation.bytes.len());
         let unchanging = source.immutable || has_digest(&source.path);
         let cache_control = if unchanging {
-            &common.unchanging
+            &shared.unchanging
         } else {
-            &common.changing
+            &shared.changing
         };
         Self {
-            plain: Form::new(digest, None, source.content.clone()),
+            plain: Representation::new(digest, None, source.content.clone()),
             encoded,
             content_type: content_type(&source.path, &source.content),
             cache_control: cache_control.clone(),
-            modified_text: common.modified_text.clone(),
-            modified: common.modified,
+            modified_text: shared.modified_text.clone(),
+            modified: shared.modified,
         }
     }
 
@@ -99,23 +99,31 @@ impl File {
     }
 
     /// Returns the representation that a client prefers.
-    pub(super) fn choose(&self, accepted: impl FnOnce() -> AcceptEncoding) -> &Form {
+    pub(super) fn choose(&self, accepted: impl FnOnce() -> AcceptEncoding) -> &Representation {
         if self.encoded.is_empty() {
             return &self.plain;
         }
-        let coding = accepted().choose(self.encoded.iter().filter_map(|form| form.coding));
-        let of = |coding| self.encoded.iter().find(|form| form.coding == Some(coding));
+        let coding = accepted().choose(
+            self.encoded
+                .iter()
+                .filter_map(|representation| representation.coding),
+        );
+        let of = |coding| {
+            self.encoded
+                .iter()
+                .find(|representation| representation.coding == Some(coding))
+        };
         coding.and_then(of).unwrap_or(&self.plain)
     }
 
-    /// Whether clients get different representations.
+    /// Returns whether clients get different representations.
     pub(super) fn varies(&self) -> bool {
         !self.encoded.is_empty()
     }
 
-    pub(super) fn validators<'a>(&'a self, form: &'a Form) -> Validators<'a> {
+    pub(super) fn validators<'a>(&'a self, representation: &'a Representation) -> Validators<'a> {
         Validators {
-            etag: Some(&form.etag),
+            etag: Some(&representation.etag),
             last_modified: Some(self.modified),
             // A release's files never change, and two releases are further apart than a second.
             date: DateStrength::Strong,
@@ -123,7 +131,7 @@ impl File {
     }
 }
 
-impl Form {
+impl Representation {
     fn new(digest: &str, coding: Option<ContentCoding>, bytes: Bytes) -> Self {
         let tag = match coding {
             None => format!("\"{digest}\""),

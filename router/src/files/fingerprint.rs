@@ -1,6 +1,6 @@
 //! Detection of file names that contain a digest of the content, as asset pipelines make them.
 
-/// Whether a file's name contains a digest of its content, so that the content under this name never changes.
+/// Returns whether a file's name contains a digest of its content, so that the content under this name never changes.
 ///
 /// A digest is 64 or 32 hexadecimal digits (Sprockets) or 8 to 20 (Propshaft, webpack), after a dash or a dot and
 /// before an extension. It must contain both letters and digits, since people use names such as `report-20240131.pdf`
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_asset_pipelines_have_a_digest() {
+    fn asset_pipeline_names_contain_a_digest() {
         for name in [
             "/assets/app-3f2a91bc.css",
             "/assets/application-be0f7b0e4d4c5b9a7e8c1c5d2f1a9b3e0c6d7f8a9b0c1d2e3f4a5b6c7d8e9f00.js",
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_people_give_have_none() {
+    fn ordinary_names_contain_no_digest() {
         for name in [
             "/report-20240131.pdf",
             "/logo-deadbeef.svg",

@@ -18,23 +18,23 @@ use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
-use self::file::File;
+use self::file::StaticFile;
 use crate::semantics::accept_encoding::ContentCoding;
 
 /// Settings of an app's static files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct StaticFileSettings {
     /// Value of `Last-Modified`: the time since which clients may have fetched these files.
     pub modified: SystemTime,
     /// Time for which clients may reuse a file without a request, unless its name contains a digest.
     pub max_age: Duration,
     /// Paths that lead to a file.
-    pub paths: Paths,
+    pub paths: PathMatching,
 }
 
 /// Paths that lead to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Paths {
+pub enum PathMatching {
     /// Its own path only.
     Exact,
     /// Also `a/` and `a` for `a/index.html`, and `b` for `b.html`. A file with exactly that path takes precedence.
@@ -43,36 +43,39 @@ pub enum Paths {
 
 /// A file to index.
 #[derive(Debug)]
-pub struct Source {
+pub struct StaticFileSource {
     /// Path below the app's root, e.g. `/assets/app.css`.
     pub path: String,
     /// The content.
     pub content: Bytes,
     /// The content in other codings.
     pub encoded: Vec<(ContentCoding, Bytes)>,
-    /// Whether the content under this name never changes, although the name contains no digest.
+    /// True if the content under this name never changes, although the name contains no digest.
     pub immutable: bool,
 }
 
 /// An app's static files by path.
 pub struct StaticFiles {
-    files: Vec<File>,
+    files: Vec<StaticFile>,
     by_path: HashMap<Box<str>, usize>,
 }
 
 impl StaticFiles {
     /// Indexes files: computes entity tags and all headers of their responses.
-    pub fn new(sources: impl IntoIterator<Item = Source>, settings: &Settings) -> Self {
+    pub fn new(
+        sources: impl IntoIterator<Item = StaticFileSource>,
+        settings: &StaticFileSettings,
+    ) -> Self {
         let mut files = Vec::new();
         let mut by_path = HashMap::new();
         let mut pages = Vec::new();
-        let common = file::Common::new(settings);
+        let shared = file::SharedHeaders::new(settings);
         for source in sources {
             let at = files.len();
-            if settings.paths == Paths::Pages {
+            if settings.paths == PathMatching::Pages {
                 pages.extend(page_paths(&source.path).map(|path| (path, at)));
             }
-            files.push(File::new(&source, &common));
+            files.push(StaticFile::new(&source, &shared));
             by_path.insert(source.path.into(), at);
         }
         for (path, at) in pages {
@@ -86,14 +89,14 @@ impl StaticFiles {
         self.files.len()
     }
 
-    /// Whether there are no files.
+    /// Returns whether there are no files.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
     /// Returns the content of the file at `path`.
     pub fn content(&self, path: &str) -> Option<Bytes> {
-        self.find(path).map(File::content)
+        self.find(path).map(StaticFile::content)
     }
 
     /// Answers a GET or HEAD of a file. Returns `None` for every other request, which goes to a dyno.
@@ -101,7 +104,7 @@ impl StaticFiles {
         response::respond(self, request)
     }
 
-    fn find(&self, path: &str) -> Option<&File> {
+    fn find(&self, path: &str) -> Option<&StaticFile> {
         let path = path::decode(path)?;
         self.by_path.get(&*path).map(|at| &self.files[*at])
     }

@@ -30,14 +30,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_decoded_once() {
+    fn path_is_percent_decoded_once() {
         assert_eq!(decode("/a b+c").as_deref(), Some("/a b+c"));
         assert_eq!(decode("/caf%C3%A9%20x").as_deref(), Some("/café x"));
         assert_eq!(decode("/%252e%252e/").as_deref(), Some("/%2e%2e/"));
     }
 
     #[test]
-    fn what_decodes_to_no_text_names_no_file() {
+    fn path_that_is_not_utf_8_finds_no_file() {
         for path in ["/%", "/%4", "/%zz", "/%ff", "/%c3%28", "/%+1"] {
             assert_eq!(decode(path), None, "{path}");
         }

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::StaticFiles;
-use super::file::{File, Form};
+use super::file::{Representation, StaticFile};
 use crate::semantics::accept_encoding::AcceptEncoding;
 use crate::semantics::byte_range::{self, ByteRanges};
 use crate::semantics::partial_content;
@@ -25,12 +25,14 @@ pub(super) fn respond(files: &StaticFiles, request: &Parts) -> Option<Response<B
         _ => return None,
     };
     let file = files.find(request.uri.path())?;
-    let form = file.choose(|| AcceptEncoding::of(&request.headers));
-    let conditions = preconditions::evaluate(&request.headers, || file.validators(form));
+    let representation = file.choose(|| AcceptEncoding::of(&request.headers));
+    let conditions = preconditions::evaluate(&request.headers, || file.validators(representation));
     let mut response = match conditions {
         PreconditionResult::Failed => bare(StatusCode::PRECONDITION_FAILED, HeaderMap::new()),
-        PreconditionResult::NotModified => bare(StatusCode::NOT_MODIFIED, describe(file, form)),
-        PreconditionResult::Proceed => selected(file, form, request),
+        PreconditionResult::NotModified => {
+            bare(StatusCode::NOT_MODIFIED, describe(file, representation))
+        }
+        PreconditionResult::Proceed => selected(file, representation, request),
     };
     if head && response.status() == StatusCode::OK {
         let length = HeaderValue::from(response.body().len());
@@ -41,9 +43,9 @@ pub(super) fn respond(files: &StaticFiles, request: &Parts) -> Option<Response<B
 }
 
 /// Returns the headers that every response about a file has, a 304 too (RFC 9110 section 15.4.5).
-fn describe(file: &File, form: &Form) -> HeaderMap {
+fn describe(file: &StaticFile, representation: &Representation) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(HEADERS);
-    headers.insert(ETAG, form.etag.clone());
+    headers.insert(ETAG, representation.etag.clone());
     headers.insert(LAST_MODIFIED, file.modified_text.clone());
     headers.insert(CACHE_CONTROL, file.cache_control.clone());
     if file.varies() {
@@ -52,13 +54,13 @@ fn describe(file: &File, form: &Form) -> HeaderMap {
     headers
 }
 
-fn whole(file: &File, form: &Form) -> Response<Bytes> {
-    let mut response = Response::new(form.bytes.clone());
-    let mut headers = describe(file, form);
+fn whole(file: &StaticFile, representation: &Representation) -> Response<Bytes> {
+    let mut response = Response::new(representation.bytes.clone());
+    let mut headers = describe(file, representation);
     headers.insert(CONTENT_TYPE, file.content_type.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let Some(coding) = form.coding {
+    if let Some(coding) = representation.coding {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     }
     *response.headers_mut() = headers;
@@ -66,17 +68,21 @@ fn whole(file: &File, form: &Form) -> Response<Bytes> {
 }
 
 /// Returns the bytes that a request selects.
-fn selected(file: &File, form: &Form, request: &Parts) -> Response<Bytes> {
-    let length = form.bytes.len();
-    match byte_range::select(request, length as u64, || file.validators(form)) {
-        ByteRanges::Whole => whole(file, form),
-        ByteRanges::Single(range) => partial(file, form, |headers| {
-            partial_content::single(headers, &form.bytes, &range)
+fn selected(
+    file: &StaticFile,
+    representation: &Representation,
+    request: &Parts,
+) -> Response<Bytes> {
+    let length = representation.bytes.len();
+    match byte_range::select(request, length as u64, || file.validators(representation)) {
+        ByteRanges::Whole => whole(file, representation),
+        ByteRanges::Single(range) => partial(file, representation, |headers| {
+            partial_content::single(headers, &representation.bytes, &range)
         }),
         // `Content-Encoding` would describe the multipart body, which is not encoded.
-        ByteRanges::Multiple(_) if form.coding.is_some() => whole(file, form),
-        ByteRanges::Multiple(ranges) => partial(file, form, |headers| {
-            partial_content::multipart(headers, &form.bytes, &ranges)
+        ByteRanges::Multiple(_) if representation.coding.is_some() => whole(file, representation),
+        ByteRanges::Multiple(ranges) => partial(file, representation, |headers| {
+            partial_content::multipart(headers, &representation.bytes, &ranges)
         }),
         ByteRanges::Unsatisfiable => {
             let mut headers = HeaderMap::new();
@@ -86,8 +92,12 @@ fn selected(file: &File, form: &Form, request: &Parts) -> Response<Bytes> {
     }
 }
 
-fn partial(file: &File, form: &Form, cut: impl FnOnce(&mut HeaderMap) -> Bytes) -> Response<Bytes> {
-    let mut response = whole(file, form);
+fn partial(
+    file: &StaticFile,
+    representation: &Representation,
+    cut: impl FnOnce(&mut HeaderMap) -> Bytes,
+) -> Response<Bytes> {
+    let mut response = whole(file, representation);
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     let body = cut(response.headers_mut());
     response.map(|_| body)

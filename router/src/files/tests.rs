@@ -9,8 +9,8 @@ use super::*;
 
 const MODIFIED: &str = "Wed, 25 Nov 2026 14:00:00 GMT";
 
-fn source(path: &str, content: &'static str) -> Source {
-    Source {
+fn source(path: &str, content: &'static str) -> StaticFileSource {
+    StaticFileSource {
         path: path.to_owned(),
         content: Bytes::from_static(content.as_bytes()),
         encoded: Vec::new(),
@@ -18,8 +18,8 @@ fn source(path: &str, content: &'static str) -> Source {
     }
 }
 
-fn files(sources: Vec<Source>, paths: Paths) -> StaticFiles {
-    let settings = Settings {
+fn files(sources: Vec<StaticFileSource>, paths: PathMatching) -> StaticFiles {
+    let settings = StaticFileSettings {
         modified: MODIFIED.parse::<httpdate::HttpDate>().unwrap().into(),
         max_age: Duration::from_secs(60),
         paths,
@@ -40,7 +40,7 @@ fn site() -> StaticFiles {
         source("/docs/index.html", "docs"),
         source("/about.html", "about"),
     ];
-    files(sources, Paths::Exact)
+    files(sources, PathMatching::Exact)
 }
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Parts {
@@ -62,7 +62,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_file_comes_with_all_that_a_client_needs_to_keep_it() {
+fn file_response_has_validators_and_caching_headers() {
     let response = get("/robots.txt?v=1", &[]);
     assert_eq!(
         (response.status().as_u16(), &response.body()[..]),
@@ -82,10 +82,10 @@ fn a_file_comes_with_all_that_a_client_needs_to_keep_it() {
 }
 
 #[test]
-fn text_says_that_it_is_utf_8_where_it_is() {
+fn utf_8_text_declares_its_charset() {
     let mut latin1 = source("/latin1.txt", "");
     latin1.content = Bytes::from_static(b"caf\xe9");
-    let files = files(vec![latin1, source("/a.json", "{}")], Paths::Exact);
+    let files = files(vec![latin1, source("/a.json", "{}")], PathMatching::Exact);
     let kind = |path| {
         let response = files.answer(&request("GET", path, &[])).unwrap();
         text(response.headers(), "content-type").to_owned()
@@ -95,7 +95,7 @@ fn text_says_that_it_is_utf_8_where_it_is() {
 }
 
 #[test]
-fn a_name_with_a_digest_is_kept_for_a_year() {
+fn fingerprinted_file_is_immutable_for_a_year() {
     let response = get("/assets/app-3f2a91bc.css", &[]);
     assert_eq!(
         text(response.headers(), "cache-control"),
@@ -103,7 +103,7 @@ fn a_name_with_a_digest_is_kept_for_a_year() {
     );
     let mut listed = source("/assets/index-BvXy12_k.js", "");
     listed.immutable = true;
-    let files = files(vec![listed], Paths::Exact);
+    let files = files(vec![listed], PathMatching::Exact);
     let response = files
         .answer(&request("GET", "/assets/index-BvXy12_k.js", &[]))
         .unwrap();
@@ -114,7 +114,7 @@ fn a_name_with_a_digest_is_kept_for_a_year() {
 }
 
 #[test]
-fn each_coding_has_its_own_bytes_and_tag() {
+fn each_coding_has_its_own_content_and_tag() {
     let path = "/assets/app-3f2a91bc.css";
     let of = |accept| get(path, &[("accept-encoding", accept)]);
     let (plain, gzip, brotli) = (of("identity"), of("gzip"), of("gzip, br"));
@@ -141,10 +141,10 @@ fn each_coding_has_its_own_bytes_and_tag() {
 }
 
 #[test]
-fn a_coding_that_makes_a_file_no_smaller_is_not_used() {
+fn coding_that_does_not_shrink_a_file_is_not_used() {
     let mut file = source("/a.txt", "abc");
     file.encoded = vec![(ContentCoding::Gzip, Bytes::from_static(b"abcdef"))];
-    let files = files(vec![file], Paths::Exact);
+    let files = files(vec![file], PathMatching::Exact);
     let response = files
         .answer(&request("GET", "/a.txt", &[("accept-encoding", "gzip")]))
         .unwrap();
@@ -152,7 +152,7 @@ fn a_coding_that_makes_a_file_no_smaller_is_not_used() {
 }
 
 #[test]
-fn what_a_client_has_is_not_sent_again() {
+fn matching_condition_gets_304_and_failed_precondition_412() {
     let tag = text(get("/robots.txt", &[]).headers(), "etag").to_owned();
     let response = get(
         "/robots.txt",
@@ -179,7 +179,7 @@ fn what_a_client_has_is_not_sent_again() {
 }
 
 #[test]
-fn a_range_is_a_part_of_the_form_that_was_chosen() {
+fn range_selects_bytes_of_the_negotiated_representation() {
     let response = get("/robots.txt", &[("range", "bytes=2-4")]);
     assert_eq!(
         (response.status().as_u16(), &response.body()[..]),
@@ -209,7 +209,7 @@ fn a_range_is_a_part_of_the_form_that_was_chosen() {
 }
 
 #[test]
-fn a_head_request_gets_the_head_of_the_whole() {
+fn head_request_ignores_range_and_has_the_full_length() {
     let headers = [("range", "bytes=2-4")];
     let response = site()
         .answer(&request("HEAD", "/robots.txt", &headers))
@@ -222,7 +222,7 @@ fn a_head_request_gets_the_head_of_the_whole() {
 }
 
 #[test]
-fn what_is_no_file_or_is_to_be_changed_is_for_a_dyno() {
+fn other_paths_and_methods_go_to_a_dyno() {
     for path in [
         "/",
         "/robots",
@@ -259,14 +259,14 @@ fn what_is_no_file_or_is_to_be_changed_is_for_a_dyno() {
 }
 
 #[test]
-fn an_encoded_path_is_the_same_file() {
+fn percent_encoded_path_finds_the_same_file() {
     assert_eq!(&get("/caf%C3%A9%20menu.txt", &[]).body()[..], b"au lait");
     assert_eq!(&get("/%72obots.txt", &[]).body()[..], b"0123456789");
     assert_eq!(&get("/docs%2Findex.html", &[]).body()[..], b"docs");
 }
 
 #[test]
-fn a_site_of_pages_has_short_paths() {
+fn page_matching_serves_short_paths() {
     let sources = vec![
         source("/index.html", "home"),
         source("/docs/index.html", "docs"),
@@ -274,7 +274,7 @@ fn a_site_of_pages_has_short_paths() {
         source("/about", "file"),
         source("/.html", "odd"),
     ];
-    let files = files(sources, Paths::Pages);
+    let files = files(sources, PathMatching::Pages);
     let body = |path| {
         files
             .answer(&request("GET", path, &[]))
@@ -297,7 +297,7 @@ fn a_site_of_pages_has_short_paths() {
 
 proptest! {
     #[test]
-    fn no_path_leads_to_a_file_but_its_own(path in "/[a-z./%0-9]{0,20}") {
+    fn only_its_own_path_finds_a_file(path in "/[a-z./%0-9]{0,20}") {
         let Ok(uri) = path.parse::<http::Uri>() else { return Ok(()) };
         let files = site();
         let found = files.find(uri.path()).is_some();

@@ -54,7 +54,7 @@ impl ChunkedBody {
         }
     }
 
-    /// Whether the body has ended.
+    /// Returns whether the body has ended.
     pub(crate) fn is_end(&self) -> bool {
         self.state == ChunkedState::End
     }

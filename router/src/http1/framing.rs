@@ -89,8 +89,8 @@ impl MessageFraming {
             };
             match &mut self.state {
                 FramingState::Head(head) => {
-                    let looked = head.look(rest, self.fields);
-                    let Some((length, body)) = looked.map_err(|failure| refused(at, failure))?
+                    let parsed = head.parse(rest, self.fields);
+                    let Some((length, body)) = parsed.map_err(|failure| refused(at, failure))?
                     else {
                         break;
                     };
@@ -169,13 +169,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn where_bytes_are_cut_does_not_matter(bytes in messages(), piece in 1..40usize) {
+        fn framing_is_independent_of_read_boundaries(bytes in messages(), piece in 1..40usize) {
             prop_assert_eq!(pass(&bytes, usize::MAX), pass(&bytes, piece));
         }
     }
 
     #[test]
-    fn messages_pass_one_after_another() {
+    fn pipelined_messages_pass() {
         let head = "POST / HTTP/1.1\r\nHost: a\r\n";
         let all = format!(
             "{head}Content-Length: 3\r\n\r\nabc{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET"

@@ -46,7 +46,7 @@ impl RequestHead {
     /// # Errors
     ///
     /// The failure that the client gets if `bytes` cannot become a valid head.
-    pub(crate) fn look(
+    pub(crate) fn parse(
         &mut self,
         bytes: &[u8],
         fields: usize,

@@ -71,7 +71,7 @@ fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// Whether all bytes are of a class. Without a branch for each byte, so that the compiler can vectorise it.
+/// Returns whether all bytes are of a class. Without a branch for each byte, so that the compiler can vectorise it.
 fn all(bytes: &[u8], class: u8) -> bool {
     bytes
         .iter()

@@ -34,6 +34,16 @@ pub(crate) enum HttpVersion {
     Http2,
 }
 
+impl HttpVersion {
+    /// Returns the name in logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        }
+    }
+}
+
 /// A stream that passes on valid HTTP/1, or every byte once the client speaks HTTP/2.
 #[derive(Debug)]
 pub(crate) struct ValidatingIo<S> {
@@ -79,13 +89,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
     }
 
     /// Waits for the first bytes without holding a buffer. Returns `None` if the client closes the connection first.
-    pub(crate) async fn first(&mut self) -> io::Result<Option<HttpVersion>> {
-        std::future::poll_fn(|context| self.poll_first(context)).await
+    pub(crate) async fn detect_version(&mut self) -> io::Result<Option<HttpVersion>> {
+        std::future::poll_fn(|context| self.poll_detect_version(context)).await
     }
 
-    fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<HttpVersion>>> {
+    fn poll_detect_version(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<HttpVersion>>> {
         loop {
-            let started = self.state.has_begun();
+            let started = self.state.has_started();
             match &self.held[..] {
                 [] => {}
                 held if started || !PREFACE.starts_with(&held[..held.len().min(PREFACE.len())]) => {
@@ -113,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
     }
 
     fn speak_http1(&mut self) -> Poll<io::Result<Option<HttpVersion>>> {
-        self.look();
+        self.scan();
         Poll::Ready(Ok(Some(HttpVersion::Http1)))
     }
 
@@ -127,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
     }
 
     /// Finds the held bytes that may pass.
-    fn look(&mut self) {
+    fn scan(&mut self) {
         let ReadMode::Http1(framing) = &mut self.mode else {
             return;
         };
@@ -220,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
         while self.ready == 0 {
             match self.poll_hold(context) {
                 Poll::Ready(Ok(0)) => self.give_up(bad("The request ends in its head.")),
-                Poll::Ready(Ok(_)) => self.look(),
+                Poll::Ready(Ok(_)) => self.scan(),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     ready!(self.poll_deadline(context));

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_counted_by_status_code_and_dyno() {
+    fn requests_are_counted_by_status_failure_and_dyno() {
         let metrics = AppMetrics::default();
         metrics.record(&entry(200, Some("web.2")), None);
         metrics.record(&entry(503, None), Some(&Failure::RequestTimeout));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_was_in_vain_is_a_wait() {
+    fn queue_time_of_a_boot_timeout_is_recorded() {
         let metrics = AppMetrics::default();
         metrics.record(&entry(503, None), Some(&Failure::BootTimeout));
         let longest = metrics.queue().percentile(1.0).unwrap();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn dynos_that_nobody_uses_are_forgotten() {
+    fn unused_dynos_are_dropped() {
         let metrics = AppMetrics::default();
         metrics.record(&entry(200, Some("web.1")), None);
         for _ in 0..120 {

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_follow_one_another_without_a_gap() {
+    fn buckets_are_contiguous() {
         for index in 0..BUCKETS {
             let (first, next) = (lowest(index), lowest(index + 1));
             assert!(first < next, "{index}");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_right_to_six_percent() {
+    fn percentiles_are_accurate_to_six_percent() {
         let histogram = Histogram::default();
         for micros in 1..=100_000 {
             histogram.record(Duration::from_micros(micros));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_since_adds_up() {
+    fn counts_since_a_snapshot_add_up() {
         let histogram = Histogram::default();
         histogram.record(Duration::from_millis(1));
         let before = histogram.read();

@@ -136,7 +136,7 @@ impl MetricsWindow {
         sum
     }
 
-    /// Whether nothing was counted within the whole window.
+    /// Returns whether nothing was counted within the whole window.
     pub(super) fn is_empty(&self) -> bool {
         let mut all = self.recent.iter().chain(&self.minute).chain(&self.minutes);
         all.all(|delta| delta.numbers == [0; NUMBERS])
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_end_now_and_forget_what_is_older() {
+    fn periods_end_now_and_exclude_older_requests() {
         let mut window = MetricsWindow::default();
         // One request a tick, for an hour.
         for tick in 1..=360 {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_without_requests_is_empty_after_its_length() {
+    fn window_without_requests_becomes_empty() {
         let mut window = MetricsWindow::default();
         window.tick(counted(1));
         for _ in 0..120 {

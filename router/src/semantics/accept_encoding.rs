@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_gets_the_coding_that_it_wants_most() {
+    fn coding_with_the_greatest_weight_is_chosen() {
         assert_eq!(
             chosen("gzip, deflate, br, zstd"),
             Some(ContentCoding::Brotli),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_wants_none_gets_none() {
+    fn no_coding_is_chosen_without_an_acceptable_one() {
         for accept in [
             "",
             "deflate",
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_one_field_count_as_one() {
+    fn accept_encoding_lines_are_combined() {
         let mut headers = HeaderMap::new();
         headers.append(ACCEPT_ENCODING, HeaderValue::from_static("deflate"));
         headers.append(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

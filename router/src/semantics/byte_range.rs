@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_outside_of_the_content_is_unsatisfiable() {
+    fn range_outside_of_the_content_is_unsatisfiable() {
         for header in [
             "bytes=10-",
             "bytes=10-12",
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_header_selects_the_whole() {
+    fn invalid_range_header_selects_the_whole() {
         for header in [
             "lines=0-1",
             "lines=1-2",
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_applies_to_one_header_line_of_a_get() {
+    fn range_applies_to_a_get_with_one_range_header() {
         let selected = |method: &str, lines: &[&'static str]| {
             let mut request = Request::builder().method(method);
             for line in lines {
@@ -221,7 +221,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_range_leaves_the_content(header in "bytes=[-0-9, ]{0,24}", length in 0u64..1000) {
+        fn ranges_stay_within_the_content(header in "bytes=[-0-9, ]{0,24}", length in 0u64..1000) {
             match of(&header, length) {
                 ByteRanges::Single(range) => {
                     prop_assert!(range.start < range.end && range.end <= length);

@@ -33,7 +33,7 @@ impl<'a> EntityTag<'a> {
         self.0
     }
 
-    /// Whether the tag is a quoted string without `W/`, so that it stands for exactly the same bytes.
+    /// Returns whether the tag is a quoted string without `W/`, so that it stands for exactly the same bytes.
     pub(crate) fn is_strong(self) -> bool {
         matches!(self.0, [b'"', .., b'"'])
     }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comparisons_follow_the_table_of_the_rfc() {
+    fn tag_comparisons_follow_the_rfc_table() {
         for (one, other, strong, weak) in [
             ("W/\"1\"", "W/\"1\"", false, true),
             ("W/\"1\"", "W/\"2\"", false, false),

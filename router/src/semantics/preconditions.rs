@@ -79,8 +79,8 @@ pub fn evaluate<'a>(
     }
 }
 
-/// Whether the `Range` of a request applies: without `If-Range` always, otherwise if that names this representation by a
-/// strong validator (RFC 9110 section 13.1.5).
+/// Returns whether the `Range` of a request applies: without `If-Range` always, otherwise if that names this
+/// representation by a strong validator (RFC 9110 section 13.1.5).
 pub fn if_range_holds<'a>(
     request: &HeaderMap,
     validators: impl FnOnce() -> Validators<'a>,
@@ -113,7 +113,7 @@ impl<'a> Validators<'a> {
         self.etag.map(|etag| EntityTag::new(etag.as_bytes()))
     }
 
-    /// Whether a list of entity tags names this representation; `*` names any that exists.
+    /// Returns whether a list of entity tags names this representation; `*` names any that exists.
     fn listed(
         &self,
         request: &HeaderMap,
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_compared_where_no_tag_is_given() {
+    fn dates_are_compared_without_tags() {
         for (name, date, expected) in [
             (IF_MODIFIED_SINCE, MODIFIED, PreconditionResult::NotModified),
             (IF_MODIFIED_SINCE, AFTER, PreconditionResult::NotModified),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_response_is_compared_like_a_file() {
+    fn conditions_apply_to_a_stored_response() {
         let stored = map(&[(ETAG, "\"a\""), (LAST_MODIFIED, LATER)]);
         let result =
             |pairs: &[(HeaderName, &'static str)]| evaluate(&map(pairs), || received(&stored));
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_without_a_tag_matches_the_asterisk_alone() {
+    fn response_without_a_tag_matches_only_the_asterisk() {
         let stored = map(&[(DATE, THEN)]);
         let result = |name, value| evaluate(&map(&[(name, value)]), || received(&stored));
         assert_eq!(result(IF_NONE_MATCH, "*"), PreconditionResult::NotModified);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_without_quotes_matches_itself() {
+    fn unquoted_tag_matches_only_itself() {
         let stored = map(&[(ETAG, "a")]);
         let result = |name, value| evaluate(&map(&[(name, value)]), || received(&stored));
         assert_eq!(result(IF_NONE_MATCH, "a"), PreconditionResult::NotModified);
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_compared_with_the_last_modification_or_the_date() {
+    fn if_modified_since_is_compared_with_last_modified_or_date() {
         let unmodified = |since, stored: &HeaderMap| {
             let request = map(&[(IF_MODIFIED_SINCE, since)]);
             evaluate(&request, || received(stored)) == PreconditionResult::NotModified
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_needs_a_strong_validator() {
+    fn if_range_requires_a_strong_validator() {
         let strong = map(&[(ETAG, "\"a\""), (LAST_MODIFIED, THEN), (DATE, LATER)]);
         let holds = |value, stored: &HeaderMap| {
             if_range_holds(&map(&[(IF_RANGE, value)]), || received(stored))
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_a_file_holds_for_its_own_tag_and_date() {
+    fn if_range_of_a_file_matches_its_tag_and_date() {
         let etag = HeaderValue::from_static("\"a,b\"");
         let holds =
             |pairs: &[(HeaderName, &'static str)]| if_range_holds(&map(pairs), || file(&etag));

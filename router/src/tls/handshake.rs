@@ -40,10 +40,13 @@ pub(crate) async fn accept(
     match handshake.await {
         Ok(Ok(secured)) => secured,
         Ok(Err(error)) => {
-            tracing::debug!(%error, "handshake");
+            tracing::debug!(%error, "TLS handshake failed");
             None
         }
-        Err(_) => None,
+        Err(_) => {
+            tracing::debug!("TLS handshake timed out");
+            None
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use corundum_abi::names::AppName;
 use corundum_compiler::assets::{ENCODED, PUBLIC, StaticFileMode, StaticFileOptions};
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
-use corundum_router::files::{Paths, Settings, Source, StaticFiles};
+use corundum_router::files::{PathMatching, StaticFileSettings, StaticFileSource, StaticFiles};
 use corundum_router::semantics::accept_encoding::ContentCoding;
 
 use self::vite::Listed;
@@ -54,10 +54,10 @@ pub(crate) fn of_slug(
 ) -> Option<Arc<StaticFiles>> {
     let paths = match serving.serve {
         StaticFileMode::None => return None,
-        StaticFileMode::Files => Paths::Exact,
-        StaticFileMode::Pages => Paths::Pages,
+        StaticFileMode::Files => PathMatching::Exact,
+        StaticFileMode::Pages => PathMatching::Pages,
     };
-    let settings = Settings {
+    let settings = StaticFileSettings {
         modified,
         max_age: Duration::from_secs(serving.max_age.into()),
         paths,
@@ -89,7 +89,7 @@ impl<'a> Folder<'a> {
         }
     }
 
-    fn sources(mut self) -> Vec<Source> {
+    fn sources(mut self) -> Vec<StaticFileSource> {
         let Some(root) = self.slug.lookup(PUBLIC) else {
             return Vec::new();
         };
@@ -118,7 +118,7 @@ impl<'a> Folder<'a> {
             .collect()
     }
 
-    fn source(&self, node: NodeId, path: String) -> Option<Source> {
+    fn source(&self, node: NodeId, path: String) -> Option<StaticFileSource> {
         let (node, within) = self.follow(node, path.clone())?;
         let encoded = ContentCoding::ALL.into_iter().filter_map(|coding| {
             let form = self
@@ -126,7 +126,7 @@ impl<'a> Folder<'a> {
                 .lookup(&format!("{ENCODED}/{}{within}", coding.name()))?;
             Some((coding, self.content(form)?))
         });
-        Some(Source {
+        Some(StaticFileSource {
             content: self.content(node)?,
             encoded: encoded.collect(),
             immutable: self.listed.has(&path),
@@ -187,7 +187,7 @@ mod tests {
     }
     use Entry::{File, Link};
 
-    fn sources(entries: &[(&str, Entry)]) -> Vec<Source> {
+    fn sources(entries: &[(&str, Entry)]) -> Vec<StaticFileSource> {
         let mut writer = ArchiveWriter::new(Vec::new());
         for (path, entry) in entries {
             match entry {
@@ -206,7 +206,7 @@ mod tests {
         sources
     }
 
-    fn paths(sources: &[Source]) -> Vec<&str> {
+    fn paths(sources: &[StaticFileSource]) -> Vec<&str> {
         sources.iter().map(|source| source.path.as_str()).collect()
     }
 
