@@ -89,9 +89,9 @@ pub(super) fn make(edition: Edition) -> anyhow::Result<ExitCode> {
             say(0, "fetching from npm".to_owned());
         }
         Step::Prepare(PrepareStep::Build(progress)) => {
-            first = progress.of;
+            first = progress.total;
             bar.set_length((first + STEPS) as u64);
-            say(progress.done, progress.doing);
+            say(progress.done, progress.activity);
         }
         Step::Prepare(PrepareStep::Split) => say(first, "parting code and memory".to_owned()),
         Step::Prepare(PrepareStep::Write) => say(first + 1, "writing".to_owned()),

@@ -4,7 +4,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Maximum size of a head in bytes. The router rejects larger heads anyway, and the host must not buffer without a bound.
+/// Maximum size of a head in bytes. The router rejects larger heads anyway, and the host must not buffer without a
+/// bound.
 pub const MAX_HEAD: usize = 256 * 1024;
 /// Maximum number of header lines, for the same reason.
 pub const MAX_HEADERS: usize = 1000;

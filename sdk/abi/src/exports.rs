@@ -3,8 +3,8 @@
 /// Initializes the reactor; run once when a pack is prepared.
 pub const INITIALIZE: &str = "_initialize";
 /// Loads the app in `/app`; run once while a release is made. A result of 0 means that the dyno is ready for its
-/// snapshot. Descriptor 0 may hold sample requests, each delivered by separate reads: a guest may serve them to fill its
-/// caches.
+/// snapshot. Descriptor 0 may hold sample requests, each delivered by separate reads: a guest may serve them to fill
+/// its caches.
 pub const BOOT: &str = "dyno_boot";
 /// Prepares a new dyno; run once in each before its first request. Descriptor 0 holds the dyno's own state: its process
 /// number, a NUL, its environment in the format of `/proc/self/environ`, and another NUL.

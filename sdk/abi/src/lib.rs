@@ -1,11 +1,11 @@
 //! Contracts between the crates of Corundum and its guests: names, the dyno ABI, and media types.
 //!
-//! A dyno is a WASI preview-1 reactor. It reads one SCGI request from descriptor 0 ([`scgi`]) and writes one CGI response
-//! to descriptor 1 ([`cgi`], RFC 3875 section 6); descriptor 2 is its log. It gets everything else from files. [`exports`]
-//! names the functions that the host calls, and [`run_stream`] frames the output of `corundum run`.
+//! A dyno is a WASI preview-1 reactor. It reads one SCGI request from descriptor 0 ([`scgi`]) and writes one CGI
+//! response to descriptor 1 ([`cgi`], RFC 3875 section 6); descriptor 2 is its log. It gets everything else from files.
+//! [`exports`] names the functions that the host calls, and [`run_stream`] frames the output of `corundum run`.
 //!
-//! This crate links no WebAssembly tools, no archive format and no async runtime, so that the router and the command line
-//! can use it for its types alone.
+//! This crate links no WebAssembly tools, no archive format and no async runtime, so that the router and the command
+//! line can use it for its types alone.
 
 #![forbid(unsafe_code)]
 

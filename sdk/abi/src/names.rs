@@ -89,8 +89,8 @@ macro_rules! string_name {
 string_name!(
     /// An app's name, which is a label of its host name (`myapp.localhost`).
     ///
-    /// Heroku's rule applies: 3 to 30 lower-case letters, digits and dashes; the first character is a letter, the last one
-    /// is not a dash.
+    /// Heroku's rule applies: 3 to 30 lower-case letters, digits and dashes; the first character is a letter, the last
+    /// one is not a dash.
     AppName,
     AppName,
     |text| {

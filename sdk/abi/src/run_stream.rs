@@ -1,8 +1,8 @@
 //! Frames that carry a command's output and its exit status over one stream.
 //!
-//! A frame starts with its kind (one byte) and a number (four bytes, big-endian): the length of the output that follows, or
-//! the exit status. Framing lets a command print arbitrary bytes. The last frame is the exit status; a stream without one
-//! was truncated.
+//! A frame starts with its kind (one byte) and a number (four bytes, big-endian): the length of the output that
+//! follows, or the exit status. Framing lets a command print arbitrary bytes. The last frame is the exit status; a
+//! stream without one was truncated.
 
 /// Length of a frame's head in bytes.
 pub const HEAD: usize = 5;

@@ -1,8 +1,9 @@
 //! Writer of a dyno's request head in SCGI format, a netstring of keys and values.
 //!
-//! The format follows the SCGI specification (revision 2008-06-23): `LENGTH:`, then `KEY NUL VALUE NUL` for each pair, then
-//! a comma; `CONTENT_LENGTH` is the first key, and `SCGI` has the value `1`. The body follows and ends with the stream, so
-//! a body of unknown length needs no other framing; its `CONTENT_LENGTH` is `-1`, an extension of the specification.
+//! The format follows the SCGI specification (revision 2008-06-23): `LENGTH:`, then `KEY NUL VALUE NUL` for each pair,
+//! then a comma; `CONTENT_LENGTH` is the first key, and `SCGI` has the value `1`. The body follows and ends with the
+//! stream, so a body of unknown length needs no other framing; its `CONTENT_LENGTH` is `-1`, an extension of the
+//! specification.
 
 /// Bytes reserved at the start for the netstring's length and its colon; a head is far smaller than 10^10 bytes.
 const LENGTH_ROOM: usize = 11;

@@ -1,9 +1,9 @@
 //! The pack format: a language runtime, prepared for booting apps, as a directory of plain files.
 //!
 //! A pack consists of WebAssembly modules whose memory and globals were moved out ([`split`]) into a data-only module
-//! ([`image`]), a root filesystem ([`archive`]) and a [`Manifest`]. [`ruby`] prepares the packs of MRI, from npm packages
-//! and from source ([`mri`], [`spill`]); [`transfer`] carries them to other machines. The host compiles and boots packs:
-//! this crate links no engine, so that a tool or another language needs none.
+//! ([`image`]), a root filesystem ([`archive`]) and a [`Manifest`]. [`ruby`] prepares the packs of MRI, from npm
+//! packages and from source ([`mri`], [`spill`]); [`transfer`] carries them to other machines. The host compiles and
+//! boots packs: this crate links no engine, so that a tool or another language needs none.
 
 #![forbid(unsafe_code)]
 

@@ -1,10 +1,10 @@
 //! Separation of a module's code from its memory, globals and active data.
 //!
 //! The remaining module is pure code, which is compiled once and shared by all apps; the removed parts make up an image
-//! ([`crate::image`]). The pass copies sections unchanged with two exceptions. The memory and the globals become imports
-//! of module `image` at the same indices. Active data segments become empty passive ones, so that no index shifts; the
-//! pass drops the segments after the last one that an instruction refers to, because each segment costs every instance
-//! twelve bytes and the time to write them (MRI has 17,000).
+//! ([`crate::image`]). The pass copies sections unchanged with two exceptions. The memory and the globals become
+//! imports of module `image` at the same indices. Active data segments become empty passive ones, so that no index
+//! shifts; the pass drops the segments after the last one that an instruction refers to, because each segment costs
+//! every instance twelve bytes and the time to write them (MRI has 17,000).
 
 use wasm_encoder::{
     DataCountSection, DataSection, Encode, EntityType, GlobalType, MemoryType, Module, RawSection,

@@ -227,7 +227,7 @@ impl Bench {
             .enable_all()
             .build()?;
         let work = tempfile::tempdir()?;
-        let source = mri::source(&cache)?;
+        let source = mri::fetch_source(&cache)?;
         let unpacked = Command::new("tar")
             .arg("xf")
             .arg(&source)

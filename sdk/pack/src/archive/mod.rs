@@ -1,8 +1,8 @@
 //! Reproducible archives of file trees, used for slugs and for the root filesystem of a pack.
 //!
 //! The format is `tar` (POSIX ustar with GNU long names), so that any tool can open an archive. Equal trees give equal
-//! bytes: entries are sorted by path, have no times or owners, and one of two modes. [`ArchiveWriter`] writes an archive;
-//! [`Archive`] indexes one in place, so that the content of a memory-mapped archive is served without a copy.
+//! bytes: entries are sorted by path, have no times or owners, and one of two modes. [`ArchiveWriter`] writes an
+//! archive; [`Archive`] indexes one in place, so that the content of a memory-mapped archive is served without a copy.
 
 mod reader;
 mod writer;
@@ -35,7 +35,8 @@ pub enum ArchiveError {
 
 /// Checks that `path` is a valid path of an entry.
 ///
-/// It must be relative; its components are separated by `/`, and none of them is empty, `.` or `..` or holds a NUL byte.
+/// It must be relative; its components are separated by `/`, and none of them is empty, `.` or `..` or holds a NUL
+/// byte.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Running a program of this machine, with a bound on its time.
+//! Execution of programs with a time limit.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use super::error::MriError;
 
-/// Bytes kept of what a program prints, from its end.
+/// Number of bytes kept from the end of a program's output.
 const OUTPUT: usize = 1 << 16;
 
-/// How a program ended, and what it printed.
+/// Result of a program, and the end of its output.
 pub(super) struct CommandOutcome {
     pub(super) success: bool,
     pub(super) output: String,
 }
 
-/// Runs a command to its end and returns what it prints, on both streams.
+/// Runs a command to completion, and returns its output on both streams.
 pub(super) fn run(command: Command, timeout: Duration) -> Result<CommandOutcome, MriError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |source| MriError::Start {
@@ -41,8 +41,9 @@ pub(super) fn run(command: Command, timeout: Duration) -> Result<CommandOutcome,
     })
 }
 
-/// Runs a command to its end, its output into a file. It gets a process group of its own, which is ended as a whole when
-/// the time is over.
+/// Runs a command to completion with its output redirected to a file.
+///
+/// The command runs in a process group of its own, which is killed as a whole on a timeout.
 pub(super) fn run_into(
     mut command: Command,
     log: File,
@@ -66,20 +67,20 @@ pub(super) fn run_into(
         if started.elapsed() > timeout {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("it did not end within {} s", timeout.as_secs()),
+                format!("timed out after {} s", timeout.as_secs()),
             ));
         }
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// A process group that ends with this.
+/// Guard that kills a process group when it is dropped.
 struct ProcessGroup(Option<Child>);
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(mut child) = self.0.take() {
-            // The group's number is that of its first process, which is not waited for yet.
+            // The group's id is that of its first process, and cannot be reused before that process is waited for.
             let group = format!("-{}", child.id());
             let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
             let _ = child.wait();

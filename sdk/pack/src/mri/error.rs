@@ -1,70 +1,70 @@
-//! Failures of building MRI.
+//! Failures of the build of MRI.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::archive::ArchiveError;
 
-/// A build that did not come to its end.
+/// Failure of a build of MRI.
 #[derive(Debug, thiserror::Error)]
 pub enum MriError {
-    /// Programs are missing.
-    #[error("building Ruby takes programs that are not installed: {}\nOn Debian: apt-get install {}", .0.join(", "), .1.join(" "))]
+    /// Programs are missing. Holds their names, and the Debian packages that contain them.
+    #[error("programs for building Ruby are missing: {}\nOn Debian: apt-get install {}", .0.join(", "), .1.join(" "))]
     Tools(Vec<String>, Vec<String>),
-    /// No compiler for this machine.
+    /// The compiler does not exist for this machine's processor.
     #[error(
-        "the compiler is not to be had for {0} processors: build on another machine, and bring the pack here with `corundum pack export` and `pack import`"
+        "no compiler for {0} processors: build on another machine, and transfer the pack with `corundum pack export` and `corundum pack import`"
     )]
     Machine(&'static str),
-    /// Where Debian's archive is.
+    /// The URL of Debian's archive is unknown.
     #[error(
-        "apt knows no mirror of Debian: run `apt-get update`, or set CORUNDUM_DEBIAN_MIRROR to the URL of one"
+        "no mirror of Debian found in apt's configuration: run `apt-get update`, or set CORUNDUM_DEBIAN_MIRROR to a mirror's URL"
     )]
     NoMirror,
-    /// A program could not be run.
+    /// A program cannot be run.
     #[error("{name}: {source}")]
     Start {
-        /// Which.
+        /// The program.
         name: String,
-        /// Why.
+        /// Cause of the failure.
         source: io::Error,
     },
-    /// A source could not be fetched.
+    /// A source cannot be downloaded.
     #[error(
-        "{name} could not be fetched:\n{reason}\nWhat was fetched before is kept: try again when the registry answers"
+        "cannot download {name}:\n{reason}\nFinished downloads are kept: try again when the registry responds"
     )]
     Fetch {
-        /// What.
+        /// The file or package.
         name: String,
-        /// What the client said.
+        /// Last lines of the client's output.
         reason: String,
     },
-    /// A source is not what the recipe was made for.
+    /// A source's digest differs from the one in the recipe.
     #[error(
-        "{0} has another digest than the recipe expects: it was not used. Its registry, or something on the way there, gave other bytes"
+        "{0}: digest mismatch: the file differs from the one that the recipe was written for, and was discarded. Check the mirror, the index and any proxy in between"
     )]
     Digest(String),
-    /// A step failed.
-    #[error("step {step} failed ({reason}). It said last:\n{said}\nAll that it said is in {}; the next attempt goes on with this step", log.display())]
+    /// A step fails.
+    #[error("step {step} failed ({reason}). Last lines of its output:\n{output}\nFull output: {}. The next attempt resumes with this step", log.display())]
     Step {
-        /// Which.
+        /// The step.
         step: String,
-        /// How it ended.
+        /// Exit status, or reason for aborting the step.
         reason: String,
-        /// Its last lines.
-        said: String,
-        /// Its log.
+        /// Last lines of the step's output.
+        output: String,
+        /// File with the full output.
         log: PathBuf,
     },
-    /// The disk.
+    /// The disk fails.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Where.
+        /// The file or directory.
         path: PathBuf,
-        /// What happened.
+        /// Cause of the failure.
         source: io::Error,
     },
-    /// The library.
+    /// The archive of the standard library cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
 }

@@ -1,7 +1,7 @@
-//! Building MRI for WebAssembly from its source, as `sdk/ruby/mri/README.md` describes it.
+//! Build of MRI for WebAssembly from its source, as described in `sdk/ruby/mri/README.md`.
 //!
-//! The result is kept below the cache under the digest of everything that it is made from, so it is built once a machine.
-//! A build that is interrupted goes on where it was; a step that fails names itself and its log.
+//! The cache keeps the result under the digest of all inputs, so that each machine builds it once. An interrupted build
+//! resumes with the interrupted step. The error of a failed step names the step and its log.
 
 mod command;
 mod error;
@@ -18,23 +18,23 @@ pub use recipe::{LinkedGem, linked_gems};
 
 use crate::archive::{ArchiveWriter, FileMode};
 
-/// The linked module, in the directory of a build.
+/// Name of the linked module in a build's directory.
 pub const MODULE: &str = "ruby.wasm";
-/// The standard library, in the directory of a build.
+/// Name of the standard library's archive in a build's directory.
 pub const LIBRARY: &str = "library.tar";
 
-/// How far a build is.
+/// Progress of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildProgress {
-    /// What is being done.
-    pub doing: String,
-    /// Parts that are done.
+    /// Running steps, for display.
+    pub activity: String,
+    /// Number of finished parts.
     pub done: usize,
-    /// Parts in all.
-    pub of: usize,
+    /// Number of all parts.
+    pub total: usize,
 }
 
-/// Digest of everything that a build is made from, the same on every machine.
+/// Returns the digest of all inputs of a build, which is the same on every machine.
 pub fn digest() -> String {
     let mut hasher = blake3::Hasher::new();
     sources::hash(&mut hasher);
@@ -42,12 +42,14 @@ pub fn digest() -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Builds MRI below `cache`, unless that has been done, and returns the directory that holds [`MODULE`] and [`LIBRARY`].
-/// The caller keeps others from building at the same time.
+/// Builds MRI below `cache` unless it is there, and returns the directory that holds [`MODULE`] and [`LIBRARY`].
+///
+/// The caller must prevent simultaneous builds.
 ///
 /// # Errors
 ///
-/// [`MriError`]. What was done so far is kept for the next attempt.
+/// Returns [`MriError`] if a tool is missing, or if a download or a step fails. Finished steps are kept for the next
+/// attempt.
 pub fn build(
     cache: &Path,
     progress: &mut (dyn FnMut(BuildProgress) + Send),
@@ -60,13 +62,13 @@ pub fn build(
     steps::check_tools()?;
     let work = builds.join(format!("{}.work", &digest()[..16]));
     fs::create_dir_all(&work).map_err(|source| MriError::io(&work, source))?;
-    let of = sources::COUNT + recipe::STEPS.len() + 1;
+    let total = sources::COUNT + recipe::STEPS.len() + 1;
     let mut done = 0;
     let wheel = sources::fetch(&cache.join("downloads"), |name| {
         progress(BuildProgress {
-            doing: format!("fetching {name}"),
+            activity: format!("downloading {name}"),
             done,
-            of,
+            total,
         });
         done += 1;
     })?;
@@ -74,34 +76,34 @@ pub fn build(
         &work,
         &cache.join("downloads"),
         &wheel,
-        &mut |doing, steps| {
+        &mut |activity, steps| {
             progress(BuildProgress {
-                doing,
+                activity,
                 done: sources::COUNT + steps,
-                of,
+                total,
             });
         },
     )?;
     progress(BuildProgress {
-        doing: "packing".to_owned(),
-        done: of - 1,
-        of,
+        activity: "packing".to_owned(),
+        done: total - 1,
+        total,
     });
     pack(&work, &place)?;
     let _ = fs::remove_dir_all(&work);
     Ok(place)
 }
 
-/// MRI's source archive, fetched unless it is there: its tests are in it.
+/// Returns the path of MRI's source archive, which includes MRI's tests; downloads it unless it is there.
 ///
 /// # Errors
 ///
-/// [`MriError`].
-pub fn source(cache: &Path) -> Result<PathBuf, MriError> {
+/// Returns [`MriError`] if the download fails.
+pub fn fetch_source(cache: &Path) -> Result<PathBuf, MriError> {
     sources::fetch_mri(&cache.join("downloads"))
 }
 
-/// Moves the module and the library of a finished build to their place.
+/// Moves the module and the library of a finished build to `place`.
 fn pack(work: &Path, place: &Path) -> Result<(), MriError> {
     let result = work.join("result");
     let _ = fs::remove_dir_all(&result);
@@ -132,12 +134,12 @@ fn pack(work: &Path, place: &Path) -> Result<(), MriError> {
     fs::rename(&result, place).map_err(|source| MriError::io(place, source))
 }
 
-/// The files below a directory that a dyno can use.
+/// Collects the files below a directory that a dyno can use.
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
-        // Of gems, neither tests nor documents; of the library, nothing to link with.
+        // Skips tests and documentation of gems, and static libraries.
         let name = entry.file_name();
         let left_out = ["test", "tests", "doc", "sig", "sample", "ext"]
             .iter()

@@ -1,4 +1,4 @@
-//! The recipe's files, as they lie in `sdk/ruby/mri/`.
+//! Files of the recipe in `sdk/ruby/mri/`, embedded in this program.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ macro_rules! files {
     };
 }
 
-/// All but the steps.
+/// All files except the steps.
 const FILES: &[(&str, &str)] = files![
     "gems",
     "patches/console.patch",
@@ -28,10 +28,10 @@ const FILES: &[(&str, &str)] = files![
     "wasm/setjmp_core.S",
 ];
 
-/// Our entry points, which take the place of MRI's main program.
+/// Source of the entry points, which replace MRI's main program.
 const ENTRY: &str = include_str!("../../../ruby/ext/dyno.c");
 
-/// What the steps run, by name.
+/// Shell scripts of the steps, by name.
 pub(super) const STEPS: &[(&str, &str)] = files![
     "steps/toolchain.sh",
     "steps/zlib.sh",
@@ -43,16 +43,16 @@ pub(super) const STEPS: &[(&str, &str)] = files![
     "steps/install.sh",
 ];
 
-/// A gem whose C extension is linked into MRI, by its line in the recipe's list.
+/// A gem whose C extension is linked into MRI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkedGem {
-    /// Its name.
+    /// The gem's name.
     pub name: &'static str,
-    /// Its version.
+    /// The gem's version.
     pub version: &'static str,
 }
 
-/// The gems of the recipe's list.
+/// Returns the gems in the recipe's list.
 pub fn linked_gems() -> Vec<LinkedGem> {
     let list = FILES.iter().find(|(name, _)| *name == "gems");
     let lines = list.map_or("", |(_, text)| text).lines();
@@ -64,7 +64,7 @@ pub fn linked_gems() -> Vec<LinkedGem> {
     lines.filter_map(gem).collect()
 }
 
-/// Adds all of the recipe to a digest.
+/// Adds all files of the recipe to a digest.
 pub(super) fn hash(hasher: &mut blake3::Hasher) {
     for (name, text) in FILES.iter().chain(STEPS).chain(&[("dyno.c", ENTRY)]) {
         hasher.update(name.as_bytes()).update(&[0]);
@@ -72,7 +72,7 @@ pub(super) fn hash(hasher: &mut blake3::Hasher) {
     }
 }
 
-/// Writes the recipe's files into a directory, for the steps to find.
+/// Writes the recipe's files into a directory, where the steps use them.
 pub(super) fn unpack(directory: &Path) -> io::Result<()> {
     for (name, text) in FILES.iter().chain(&[("dyno.c", ENTRY)]) {
         let path = directory.join(name);
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_of_the_gem_list_names_a_gem() {
+    fn linked_gems_parses_every_line_of_the_list() {
         let gems = linked_gems();
         assert!(gems.contains(&LinkedGem {
             name: "bcrypt",
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_patch_says_why() {
+    fn every_patch_starts_with_an_explanation() {
         for (name, text) in FILES
             .iter()
             .filter(|(name, _)| name.starts_with("patches/"))

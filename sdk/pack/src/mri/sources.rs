@@ -1,4 +1,4 @@
-//! What MRI is built from: archives of Debian's pool and a compiler from the Python index, by their digests.
+//! Sources of the build, with their digests: archives of Debian's pool, and a compiler from the Python index.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -11,28 +11,28 @@ use sha2::{Digest, Sha256};
 use super::command::{self, CommandOutcome};
 use super::error::MriError;
 
-/// Names another mirror of Debian's archive than the one that apt uses.
+/// Environment variable with the URL of a mirror of Debian's archive [default: the mirror that apt uses].
 const MIRROR: &str = "CORUNDUM_DEBIAN_MIRROR";
-/// The compiler: LLVM and wasi-libc in one package.
+/// Python package of the compiler, which contains LLVM and wasi-libc.
 const ZIG: &str = "ziglang==0.17.1";
-/// For one archive.
+/// Time limit for downloading one archive.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// A file and the SHA-256 of its bytes.
+/// A source archive in Debian's pool.
 struct SourceArchive {
-    /// Where it is in Debian's pool.
+    /// Path in Debian's pool.
     path: &'static str,
     sha256: &'static str,
 }
 
 impl SourceArchive {
-    /// Its file's name.
+    /// Returns the file's name.
     fn name(&self) -> &'static str {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
 }
 
-/// MRI's own source, with its tests.
+/// MRI's source, including its tests.
 const MRI: SourceArchive = SourceArchive {
     path: "r/ruby3.3/ruby3.3_3.3.8.orig.tar.xz",
     sha256: "e2e1233ad275b7623a05edf23a01192626d1da454bdfe353a28a87acd8ef015c",
@@ -62,7 +62,7 @@ const ARCHIVES: [SourceArchive; 6] = [
     },
 ];
 
-/// The compiler's package by the processor it runs on. What it makes does not depend on that.
+/// SHA-256 digests of the compiler's package, by processor. The compiler's output does not depend on the processor.
 const COMPILERS: [(&str, &str); 2] = [
     (
         "x86_64",
@@ -82,11 +82,12 @@ pub(super) fn hash(hasher: &mut blake3::Hasher) {
     }
 }
 
-/// How many files are fetched.
+/// Number of files to download.
 pub(super) const COUNT: usize = ARCHIVES.len() + 1;
 
-/// Fetches what is not in `directory` yet, and returns the name of the compiler's package there. `progress` gets each
-/// file's name before it is fetched.
+/// Downloads the sources that are missing in `directory`, and returns the file name of the compiler's package.
+///
+/// Calls `progress` with each file's name before its download.
 pub(super) fn fetch(directory: &Path, mut progress: impl FnMut(&str)) -> Result<String, MriError> {
     let mut mirror = None;
     for source in &ARCHIVES {
@@ -97,13 +98,13 @@ pub(super) fn fetch(directory: &Path, mut progress: impl FnMut(&str)) -> Result<
     compiler(directory)
 }
 
-/// Fetches MRI's source alone, and returns where it is.
+/// Downloads MRI's source alone, and returns its path.
 pub(super) fn fetch_mri(directory: &Path) -> Result<PathBuf, MriError> {
     fetch_archive(directory, &MRI, &mut None)?;
     Ok(directory.join(MRI.name()))
 }
 
-/// Fetches an archive unless it is there; `mirror` is looked for when it is first needed.
+/// Downloads an archive unless it is there; determines `mirror` when it is first needed.
 fn fetch_archive(
     directory: &Path,
     source: &SourceArchive,
@@ -122,7 +123,7 @@ fn fetch_archive(
     let part = directory.join(format!(".part-{name}"));
     let url = format!("{mirror}/pool/main/{}", source.path);
     let mut apt = Command::new("/usr/lib/apt/apt-helper");
-    // _apt may not be able to write here.
+    // apt's sandbox user, _apt, may lack permission to write to this directory.
     apt.args(["-o", "APT::Sandbox::User=root", "download-file", &url])
         .arg(&part)
         .arg(format!("SHA256:{}", source.sha256));
@@ -130,7 +131,7 @@ fn fetch_archive(
     keep(name, fetched, &part, &path, source.sha256)
 }
 
-/// The mirror that this machine's apt uses.
+/// Returns the URL of the configured mirror, or of the one that this machine's apt uses.
 fn find_mirror() -> Result<String, MriError> {
     if let Some(mirror) = std::env::var_os(MIRROR).and_then(|mirror| mirror.into_string().ok()) {
         return Ok(mirror.trim_end_matches('/').to_owned());
@@ -149,6 +150,7 @@ fn find_mirror() -> Result<String, MriError> {
     Ok(mirror.trim_end_matches('/').to_owned())
 }
 
+/// Downloads the compiler's package unless it is there, and returns its file name.
 fn compiler(directory: &Path) -> Result<String, MriError> {
     let machine = std::env::consts::ARCH;
     let known = COMPILERS.iter().find(|(name, _)| *name == machine);
@@ -191,7 +193,7 @@ fn compiler(directory: &Path) -> Result<String, MriError> {
     wheel().ok_or(MriError::Digest(name))
 }
 
-/// Gives a file that was fetched its name, if it is the right one.
+/// Renames a downloaded file to its final name if its digest is right, and deletes it otherwise.
 fn keep(
     name: &str,
     fetched: CommandOutcome,
@@ -222,7 +224,7 @@ fn failed(name: &str, outcome: &CommandOutcome) -> MriError {
     }
 }
 
-/// Whether a file is there with these bytes.
+/// Tells whether a file exists and has this digest.
 fn has(path: &Path, sha256: &str) -> bool {
     let Ok(mut file) = File::open(path) else {
         return false;
@@ -249,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_with_other_bytes_is_not_kept() {
+    fn download_with_wrong_digest_is_discarded() {
         let directory = tempfile::tempdir().unwrap();
         let (part, path) = (
             directory.path().join("part"),

@@ -1,4 +1,4 @@
-//! The steps of a build: shell scripts, run in a directory of their own.
+//! Execution of the build's steps, which are shell scripts, in a directory of their own.
 
 use std::env;
 use std::fs::{self, File};
@@ -12,15 +12,19 @@ use super::command;
 use super::error::MriError;
 use super::recipe::{self, STEPS};
 
-/// Bytes of C's stack, which recursion in C uses, and what keeps values for the collector to find. Pages that nothing
-/// was written to cost nothing.
+/// Size of C's stack in bytes.
+///
+/// Recursion in C uses it, and frames in which functions store pointers for the collector. Pages to which nothing was
+/// written cost nothing.
 const STACK_SIZE: u32 = 16 << 20;
-/// For one step; each takes a minute or two.
+/// Time limit for one step; each takes a minute or two.
 const TIMEOUT: Duration = Duration::from_secs(3600);
-/// Lines of a log that an error shows.
-const LINES: usize = 15;
+/// Number of lines of a log that an error includes.
+const LOG_LINES: usize = 15;
 
-/// What the steps share.
+/// Shell code that precedes each step.
+///
+/// It includes a watchdog that kills the step's process group when the process that runs this build is gone.
 const PREAMBLE: &str = r#"
 unpack() { # archive, directory
   rm -rf "$WORK/$2"
@@ -28,12 +32,12 @@ unpack() { # archive, directory
   tar xf "$1" -C "$WORK/$2" --strip-components=1
 }
 export PATH="$TOOLS/bin:$PATH"
-# When whoever runs this is killed, so is all that it has started.
+# Kills this process group when the parent is killed.
 ( while kill -0 "$PARENT" 2>/dev/null; do sleep 1; done; kill -KILL -- -$$ ) &
 trap "kill $! 2>/dev/null || true" EXIT
 "#;
 
-/// Programs that a build takes, and Debian's packages of them.
+/// Programs that a build needs, with their Debian packages.
 const TOOLS: [(&str, &str); 9] = [
     ("apt-get", "apt"),
     ("python3", "python3"),
@@ -46,7 +50,7 @@ const TOOLS: [(&str, &str); 9] = [
     ("bash", "bash"),
 ];
 
-/// Whether all programs are there.
+/// Checks that all programs are installed.
 pub(super) fn check_tools() -> Result<(), MriError> {
     let path = env::var_os("PATH").unwrap_or_default();
     let installed = |name: &str| env::split_paths(&path).any(|folder| folder.join(name).is_file());
@@ -67,8 +71,9 @@ pub(super) fn check_tools() -> Result<(), MriError> {
     Err(MriError::Tools(owned(names), owned(packages)))
 }
 
-/// Runs all steps that are not done yet. The libraries are built beside the configuration of MRI, which does not need
-/// them yet.
+/// Runs all unfinished steps.
+///
+/// The libraries are built in parallel with the configuration of MRI, which does not need them yet.
 pub(super) fn run(
     work: &Path,
     sources: &Path,
@@ -81,7 +86,7 @@ pub(super) fn run(
     for directory in ["logs", "done", "tools", "prefix", "tmp"] {
         fs::create_dir_all(work.join(directory)).map_err(place)?;
     }
-    let shop = Shop {
+    let environment = BuildEnvironment {
         work,
         sources,
         recipe,
@@ -93,17 +98,18 @@ pub(super) fn run(
             done: 0,
         }),
     };
-    shop.steps(&["toolchain"])?;
+    environment.steps(&["toolchain"])?;
     thread::scope(|scope| {
-        let libraries = scope.spawn(|| shop.steps(&["zlib", "yaml", "openssl"]));
-        let configured = shop.steps(&["sources", "configure"]);
+        let libraries = scope.spawn(|| environment.steps(&["zlib", "yaml", "openssl"]));
+        let configured = environment.steps(&["sources", "configure"]);
         let libraries = libraries.join().unwrap_or(Ok(()));
         libraries.and(configured)
     })?;
-    shop.steps(&["compile", "install"])
+    environment.steps(&["compile", "install"])
 }
 
-struct Shop<'a> {
+/// Paths and settings of a build, and the progress of its steps.
+struct BuildEnvironment<'a> {
     work: &'a Path,
     sources: &'a Path,
     recipe: PathBuf,
@@ -112,6 +118,7 @@ struct Shop<'a> {
     progress: Mutex<StepState<'a>>,
 }
 
+/// Progress of the steps.
 struct StepState<'a> {
     progress: &'a mut (dyn FnMut(String, usize) + Send),
     running: Vec<&'static str>,
@@ -119,14 +126,14 @@ struct StepState<'a> {
 }
 
 impl StepState<'_> {
-    fn say(&mut self) {
+    fn report(&mut self) {
         if !self.running.is_empty() {
             (self.progress)(self.running.join(" and "), self.done);
         }
     }
 }
 
-impl Shop<'_> {
+impl BuildEnvironment<'_> {
     fn steps(&self, names: &[&'static str]) -> Result<(), MriError> {
         for name in names {
             self.change(|state| state.running.push(name));
@@ -146,7 +153,7 @@ impl Shop<'_> {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         change(&mut state);
-        state.say();
+        state.report();
     }
 
     fn step(&self, name: &str) -> Result<(), MriError> {
@@ -191,13 +198,13 @@ impl Shop<'_> {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        let said = fs::read(&log).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        let lines: Vec<&str> = said.lines().collect();
+        let text = fs::read(&log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
         Err(MriError::Step {
             step: name.to_owned(),
             reason,
-            said: lines[lines.len().saturating_sub(LINES)..].join("\n"),
+            output: lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"),
             log,
         })
     }

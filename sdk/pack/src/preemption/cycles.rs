@@ -1,8 +1,8 @@
 //! Feedback vertex sets of call graphs: functions without which the graph has no cycle.
 //!
 //! Recursion without end passes through a function of the set again and again, so a check at the start of each of them
-//! interrupts it. Finding the smallest set is NP-hard. This heuristic removes from each strongly connected component the
-//! function in which most pairs of calls meet, until no component with a cycle is left.
+//! interrupts it. Finding the smallest set is NP-hard. This heuristic removes from each strongly connected component
+//! the function in which most pairs of calls meet, until no component with a cycle is left.
 
 /// Marks a feedback vertex set of the graph in which `next` lists the successors of each node.
 pub(super) fn feedback_vertex_set(next: &[Vec<usize>]) -> Vec<bool> {

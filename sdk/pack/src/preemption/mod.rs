@@ -2,13 +2,13 @@
 //!
 //! A host that runs many guests on few threads must be able to interrupt each of them. This pass inserts polls into a
 //! module's code at points that any endless execution passes again and again. A poll compares the host's clock with the
-//! time that the guest last saw, and calls the host if they differ. The clock is a number in a memory of its own that all
-//! guests share. Only the host can write to it, because no other instruction of a guest refers to that memory.
+//! time that the guest last saw, and calls the host if they differ. The clock is a number in a memory of its own that
+//! all guests share. Only the host can write to it, because no other instruction of a guest refers to that memory.
 //!
 //! An endless execution passes the start of some loop, a call through a table, or one of a few functions that cut every
-//! cycle of direct calls ([`cycles`]); the pass inserts polls there. A pack may name functions that poll by themselves, as
-//! an interpreter does at each jump of the program that it runs. The pass inserts no polls into these, and replaces their
-//! calls of [`POLL`] by the comparison.
+//! cycle of direct calls ([`cycles`]); the pass inserts polls there. A pack may name functions that poll by themselves,
+//! as an interpreter does at each jump of the program that it runs. The pass inserts no polls into these, and replaces
+//! their calls of [`POLL`] by the comparison.
 //!
 //! The engine's own mechanism (epochs) polls at the start of every function, which slows Ruby down by a fifth.
 
@@ -156,7 +156,7 @@ fn section_order(id: u8) -> u8 {
 /// Points of a function at which the pass inserts polls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PollPoints {
-    /// None, because the function polls by itself.
+    /// No points, because the function polls by itself.
     None,
     /// Loops, and calls through a table or a reference.
     LoopsAndCalls,

@@ -1,14 +1,14 @@
-//! A pack's root filesystem: Ruby's standard library and our own Ruby.
+//! Root filesystem of a pack: Ruby's standard library, and the Ruby code of Corundum.
 
 use std::collections::BTreeMap;
 
 use super::prelude;
 use crate::archive::{ArchiveError, ArchiveWriter, FileMode};
 
-/// A file by its path below the root, without a leading slash.
+/// A file: its path below the root without a leading slash, and its bytes.
 pub(super) type LibraryFile = (String, Vec<u8>);
 
-/// Ruby's version, by its own record of itself.
+/// Returns Ruby's version, as `rbconfig.rb` records it.
 pub(super) fn ruby_version(stdlib: &[LibraryFile]) -> Option<String> {
     let (_, bytes) = stdlib
         .iter()
@@ -21,7 +21,7 @@ pub(super) fn ruby_version(stdlib: &[LibraryFile]) -> Option<String> {
     Some([setting("MAJOR")?, setting("MINOR")?, setting("TEENY")?].join("."))
 }
 
-/// The libraries of the tree that have a gem's specification: the default and the bundled gems.
+/// Returns names and versions of the default and bundled gems, which are the ones with a specification.
 pub(super) fn default_gems(stdlib: &[LibraryFile]) -> BTreeMap<String, String> {
     let gem = |(path, _): &LibraryFile| {
         let (folder, file) = path.rsplit_once('/')?;
@@ -36,7 +36,7 @@ pub(super) fn default_gems(stdlib: &[LibraryFile]) -> BTreeMap<String, String> {
     stdlib.iter().filter_map(gem).collect()
 }
 
-/// The root filesystem: the standard library where it was, and the prelude.
+/// Writes the root filesystem, with the standard library at its original paths and the prelude.
 pub(super) fn root(library: Vec<LibraryFile>) -> Result<Vec<u8>, ArchiveError> {
     let mut files: BTreeMap<String, Vec<u8>> = library.into_iter().collect();
     for (name, text) in prelude::FILES {

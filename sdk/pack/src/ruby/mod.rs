@@ -1,7 +1,8 @@
-//! The packs of Ruby: what they are called, and how each is prepared.
+//! Packs of Ruby: their editions, paths and preparation.
 //!
-//! Every series comes from npm ([`npm`]), ready in a minute. One is also built from MRI's source ([`source`]), which takes
-//! some minutes and runs several times faster.
+//! For every series there is a pack made from an npm package ([`npm`]), which is ready in a minute. For one series
+//! there is also a pack built from MRI's source ([`source`]); the build takes some minutes, and the pack runs several
+//! times faster.
 
 mod library;
 mod npm;
@@ -27,68 +28,68 @@ use crate::spill::SpillError;
 use crate::split::SplitError;
 use library::LibraryFile;
 
-/// Changed whenever the same inputs would make another pack.
+/// Revision of the preparation; increment it whenever the same inputs would yield a different pack.
 const RECIPE: u32 = 4;
 
-/// A pack that cannot be prepared.
+/// Failure to prepare a pack.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// The npm package.
+    /// The npm package cannot be downloaded or is not the expected one.
     #[error(transparent)]
     Npm(#[from] NpmError),
-    /// The build of MRI.
+    /// The build of MRI fails.
     #[error(transparent)]
     Mri(#[from] MriError),
-    /// The module is not as expected.
-    #[error("the Ruby module: {0}")]
+    /// The module cannot be split into code and image.
+    #[error("Ruby module: {0}")]
     Split(#[from] SplitError),
-    /// The collector's roots cannot be made visible.
-    #[error("the Ruby module: {0}")]
+    /// Pointers cannot be spilled to the stack in linear memory.
+    #[error("Ruby module: {0}")]
     Spill(#[from] SpillError),
-    /// The standard library is not where it should be.
-    #[error("no standard library was found in the package")]
+    /// The standard library is missing.
+    #[error("Ruby package: standard library not found")]
     NoStdlib,
-    /// The disk.
+    /// The disk fails.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Where.
+        /// The file or directory.
         path: PathBuf,
-        /// What happened.
+        /// Cause of the failure.
         source: io::Error,
     },
-    /// The root filesystem cannot be written.
+    /// The archive of the root filesystem cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// A function that is to be left alone is not there: a mistake of this program.
+    /// The module lacks a function in the list of self-polling functions. The list is at fault.
     #[error(transparent)]
     Preemption(#[from] PreemptionError),
-    /// The shim does not assemble: a mistake of this program.
-    #[error("the entry shim: {0}")]
+    /// The entry shim is not valid WebAssembly text. This program is at fault.
+    #[error("entry shim: {0}")]
     Wat(#[from] wat::Error),
-    /// What was written cannot be opened.
+    /// The prepared pack cannot be opened.
     #[error(transparent)]
     Dir(#[from] PackDirError),
 }
 
-/// A step of preparing a pack, for whoever shows progress.
+/// A step of preparing a pack, for the display of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PrepareStep {
-    /// The package is being fetched.
+    /// Download of the package.
     Fetch,
-    /// A part of MRI's build has begun.
+    /// A part of MRI's build.
     Build(crate::mri::BuildProgress),
-    /// Code and memory are being parted, the standard library is being unpacked.
+    /// Separation of code and memory, and unpacking of the standard library.
     Split,
-    /// The result is being written.
+    /// Writing of the pack.
     Write,
 }
 
-/// What an edition's own way of making it yields.
+/// Parts of a pack before they are written.
 struct PackParts {
     version: String,
     /// Modules in linking order, by name.
     modules: Vec<(String, Vec<u8>)>,
-    /// Functions of the first module that ask for the end of their time slice by themselves.
+    /// Indices of the first module's functions that poll for the end of their time slice themselves.
     polling: Vec<u32>,
     image: Vec<u8>,
     library: Vec<LibraryFile>,
@@ -96,7 +97,7 @@ struct PackParts {
     extensions: Vec<String>,
 }
 
-/// Where the pack of `edition` is or will be, below `cache`.
+/// Returns the path of the pack of `edition` below `cache`, whether the pack exists or not.
 pub fn pack_path(edition: Edition, cache: &Path) -> PathBuf {
     let Edition { series, origin } = edition;
     let digest = digest(edition);
@@ -105,12 +106,14 @@ pub fn pack_path(edition: Edition, cache: &Path) -> PathBuf {
         .join(format!("ruby-{series}-{origin}-{}", &digest[..16]))
 }
 
-/// The pack of `edition` if it has been prepared.
+/// Opens the pack of `edition`; returns `None` if it is not prepared or is invalid.
 pub fn prepared(edition: Edition, cache: &Path) -> Option<PackDir> {
     PackDir::open(&pack_path(edition, cache)).ok()
 }
 
-/// The edition of `series` that can be used soon: the best one once it is there, since it takes minutes to make.
+/// Returns the edition of `series` that can be used soon: the best one if it is prepared, otherwise the quickest one.
+///
+/// Preparing the best edition may take minutes.
 pub fn usable(series: Series, cache: &Path) -> Edition {
     match prepared(series.best(), cache) {
         Some(_) => series.best(),
@@ -118,12 +121,13 @@ pub fn usable(series: Series, cache: &Path) -> Edition {
     }
 }
 
-/// Prepares the pack of `edition` below `cache`, unless it is there. Other processes may do the same meanwhile;
-/// interrupted, it leaves nothing that opens.
+/// Prepares the pack of `edition` below `cache` unless it is there.
+///
+/// Several processes may call it at the same time. If it is interrupted, it leaves no pack that can be opened.
 ///
 /// # Errors
 ///
-/// [`PrepareError`].
+/// Returns [`PrepareError`] if a download, the build, a pass or the disk fails.
 pub fn prepare(
     edition: Edition,
     cache: &Path,
@@ -139,7 +143,8 @@ pub fn prepare(
         return Ok(pack);
     }
     fs::create_dir_all(&packs).map_err(io)?;
-    // One at a time: the others find it done. A build must not keep a fetch waiting.
+    // One process prepares the pack, and others wait for it and find it. Each origin has a lock of its own, because a
+    // build must not delay a download.
     let lock = packs.join(format!(".lock-{}", edition.origin));
     let lock = File::create(lock).map_err(io)?;
     lock.lock().map_err(io)?;
@@ -159,13 +164,13 @@ pub fn prepare(
     progress(PrepareStep::Write);
     let manifest = write(edition, parts, &directory)?;
     PackDir::write(&directory, &manifest).map_err(io)?;
-    // A damaged one may lie there.
+    // A damaged pack may exist at this path.
     let _ = fs::remove_dir_all(&path);
     fs::rename(&directory, &path).map_err(io)?;
     Ok(PackDir::open(&path)?)
 }
 
-/// Digest of all that the pack is made from: the same on every machine.
+/// Returns the digest of all inputs of the pack, which is the same on every machine.
 pub fn digest(edition: Edition) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
@@ -175,12 +180,12 @@ pub fn digest(edition: Edition) -> String {
     };
     part(&RECIPE.to_le_bytes());
     match edition.origin {
-        PackOrigin::Npm => npm::ingredients(edition.series)
+        PackOrigin::Npm => npm::inputs(edition.series)
             .into_iter()
             .for_each(|text| part(text.as_bytes())),
         PackOrigin::Source => {
             part(crate::mri::digest().as_bytes());
-            part(source::POLLING.as_bytes());
+            part(source::SELF_POLLING.as_bytes());
         }
     }
     for (name, text) in prelude::FILES {
@@ -190,6 +195,7 @@ pub fn digest(edition: Edition) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
+/// Writes the parts into `directory`, and returns the manifest that describes them.
 fn write(edition: Edition, parts: PackParts, directory: &Path) -> Result<Manifest, PrepareError> {
     let write = |name: &str, file: &str, bytes: &[u8]| {
         let path = directory.join(file);

@@ -1,7 +1,7 @@
-//! The packs made from the npm builds of MRI.
+//! Preparation of packs from the npm builds of MRI.
 //!
-//! What is particular to these builds stands here and in `sdk/ruby/npm/`: the package table, the stubs for the imports of
-//! a component, and the entry shim that maps the dyno ABI to the build's exports.
+//! This module and `sdk/ruby/npm/` contain the specifics of these builds: the table of packages, the stubs for the
+//! imports of a component, and the entry shim that maps the dyno ABI to the build's exports.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,12 +14,13 @@ use super::{Edition, PackParts, PrepareError, PrepareStep, Series};
 use crate::image::write_image;
 use crate::split::{SplitError, imported_functions, split};
 
+/// Entry shim in WebAssembly's text format.
 const ENTRY: &str = include_str!("../../../ruby/npm/entry.wat");
 
-/// The directory that the packages embed.
+/// The directory that the packages embed in a module.
 const EMBEDDED_AT: &str = "usr";
 
-/// Libraries with a native part that the npm builds carry.
+/// Libraries with a native extension that the npm builds include.
 const EXTENSIONS: [&str; 14] = [
     "date",
     "digest",
@@ -37,6 +38,7 @@ const EXTENSIONS: [&str; 14] = [
     "cgi",
 ];
 
+/// Returns the npm package of a series.
 fn package(series: Series) -> NpmPackage {
     let (name, sha512) = match series {
         Series::Ruby32 => (
@@ -63,12 +65,12 @@ fn package(series: Series) -> NpmPackage {
     }
 }
 
-/// What a pack of this series is made from, beside what all packs are.
-pub(super) fn ingredients(series: Series) -> [&'static str; 2] {
+/// Returns the inputs of a pack that are specific to npm builds, for its digest.
+pub(super) fn inputs(series: Series) -> [&'static str; 2] {
     [package(series).sha512, ENTRY]
 }
 
-/// Fetches the package and takes it apart; `work` is an empty directory.
+/// Downloads the package into the empty directory `work`, and returns the parts of its pack.
 pub(super) fn make(
     edition: Edition,
     work: &Path,
@@ -113,8 +115,9 @@ pub(super) fn make(
     })
 }
 
-/// Modules that stand in for what a component's host would give, each under the name it is imported by. The table of
-/// handles is the identity, so that no host state has to be restored with an image; calls into JavaScript trap.
+/// Generates modules that replace the imports from a component's host, by the name of the imported module.
+///
+/// Handles of resources map to themselves, so that an image needs no state of the host. Calls into JavaScript trap.
 fn stubs(ruby: &[u8]) -> Result<BTreeMap<String, String>, SplitError> {
     let mut modules: BTreeMap<String, String> = BTreeMap::new();
     for (module, name, kind) in imported_functions(ruby)? {
@@ -149,7 +152,7 @@ mod tests {
     use corundum_abi::exports;
 
     #[test]
-    fn the_entry_shim_is_a_valid_module_that_exports_the_dyno_abi() {
+    fn entry_shim_is_valid_and_exports_the_dyno_abi() {
         let wasm = wat::parse_str(ENTRY).unwrap();
         wasmparser::Validator::new().validate_all(&wasm).unwrap();
         for name in [

@@ -1,6 +1,6 @@
-//! Our own Ruby, which every pack carries.
+//! Ruby code of Corundum that every pack of Ruby includes.
 
-/// Where the guest finds it.
+/// Directory of the prelude in the guest's filesystem.
 pub(super) const AT: &str = "usr/lib/corundum";
 
 macro_rules! files {
@@ -9,7 +9,7 @@ macro_rules! files {
     };
 }
 
-/// Its files by their names below [`AT`].
+/// Names below [`AT`] and texts of the files.
 pub(super) const FILES: &[(&str, &str)] = files![
     "dyno.rb",
     "dyno/process.rb",

@@ -1,4 +1,4 @@
-//! Files of npm packages, fetched by the `npm` client and checked against a pinned digest.
+//! Download of npm packages by the `npm` client, with a check against a pinned digest.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,45 +8,47 @@ use std::time::{Duration, Instant};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha2::{Digest, Sha512};
 
-/// A package takes seconds; a registry that does not answer within this time is given up.
+/// Time limit for a download, which normally takes seconds.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// Bytes of one file taken out of a package: several times the largest.
+/// Maximum size of a file in a package in bytes, several times that of the largest one.
 const MAX_FILE: u64 = 256 << 20;
 
-/// A package that cannot be had.
+/// Failure to obtain an npm package.
 #[derive(Debug, thiserror::Error)]
 pub enum NpmError {
-    /// There is no `npm`.
-    #[error("npm is not installed: it fetches the Ruby packages (on Debian: apt-get install npm)")]
+    /// The `npm` client is missing.
+    #[error("npm not found: install it to download Ruby packages (on Debian: apt-get install npm)")]
     Missing,
-    /// It failed, or took too long.
-    #[error("npm could not fetch {package}: {reason}")]
+    /// The download fails or times out.
+    #[error("npm: cannot download {package}: {reason}")]
     Fetch {
         /// Name and version.
         package: String,
-        /// What npm said.
+        /// Exit status of npm and its error output.
         reason: String,
     },
-    /// What came is not what this program was made for.
-    #[error("{package} has another digest than this program expects: it was not used")]
+    /// The package's digest differs from the pinned one.
+    #[error(
+        "{package}: digest mismatch: the package was not used; check the registry and any proxy in between"
+    )]
     Integrity {
         /// Name and version.
         package: String,
     },
     /// The package lacks a file.
-    #[error("{package} does not hold {file}")]
+    #[error("{package}: file {file} not found")]
     File {
         /// Name and version.
         package: String,
-        /// The file.
+        /// Path of the file.
         file: String,
     },
-    /// The disk, or a damaged archive.
+    /// The disk fails, or the archive is damaged.
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
 
-/// A package with the SHA-512 of its archive, as the registry's `integrity` gives it in base64.
+/// An npm package, with the SHA-512 of its archive in base64 as in the registry's `integrity` field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NpmPackage {
     pub(super) name: &'static str,
@@ -59,7 +61,7 @@ impl NpmPackage {
         format!("{}@{}", self.name, self.version)
     }
 
-    /// Fetches the package and returns the bytes of `files`, in their order.
+    /// Downloads the package, and returns the contents of `files` in the same order.
     pub(super) fn fetch(self, work: &Path, files: &[&str]) -> Result<Vec<Vec<u8>>, NpmError> {
         let package = self.label();
         self.download(work)?;
@@ -71,7 +73,7 @@ impl NpmPackage {
             .find(|path| path.extension().is_some_and(|e| e == "tgz"));
         let archive = archive.ok_or_else(|| NpmError::Fetch {
             package: package.clone(),
-            reason: "it left no archive".to_owned(),
+            reason: "npm wrote no archive".to_owned(),
         })?;
         let bytes = std::fs::read(&archive)?;
         if BASE64_STANDARD.encode(Sha512::digest(&bytes)) != self.sha512 {
@@ -135,7 +137,7 @@ impl NpmPackage {
                 None if started.elapsed() > TIMEOUT => {
                     let _ = child.kill();
                     let _ = child.wait();
-                    return Err(failed("the registry did not answer in time".to_owned()));
+                    return Err(failed("timed out".to_owned()));
                 }
                 None => std::thread::sleep(Duration::from_millis(20)),
             }

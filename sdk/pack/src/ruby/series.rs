@@ -1,11 +1,11 @@
-//! Which Ruby: the series that apps choose, and the editions that packs of them come in.
+//! Series of Ruby that apps choose, and the editions of packs for each series.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A series of Ruby that apps may choose.
+/// A series of Ruby, which apps choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Series {
@@ -20,12 +20,12 @@ pub enum Series {
 }
 
 impl Series {
-    /// All of them, oldest first.
+    /// All series, oldest first.
     pub const ALL: [Self; 4] = [Self::Ruby32, Self::Ruby33, Self::Ruby34, Self::Ruby40];
-    /// What an app gets that asks for none: the one that there is a build of our own of.
+    /// The series of apps that choose none, which is the one with a pack built from source.
     pub const DEFAULT: Self = Self::Ruby33;
 
-    /// As a version, `3.4`.
+    /// Returns the series as a version, e.g. `3.4`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ruby32 => "3.2",
@@ -35,7 +35,7 @@ impl Series {
         }
     }
 
-    /// The edition that serves its apps best.
+    /// Returns the fastest edition.
     pub fn best(self) -> Edition {
         Edition {
             series: self,
@@ -46,7 +46,7 @@ impl Series {
         }
     }
 
-    /// The edition that is quickly made ready, and serves its apps until the best one is.
+    /// Returns the edition that takes the least time to prepare, which serves apps until the best one is prepared.
     pub fn quickest(self) -> Edition {
         Edition {
             series: self,
@@ -61,9 +61,9 @@ impl fmt::Display for Series {
     }
 }
 
-/// A version of Ruby that no pack has.
+/// Unsupported version of Ruby.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Ruby {0} is not to be had: choose 3.2, 3.3, 3.4 or 4.0")]
+#[error("unsupported Ruby version {0}: choose 3.2, 3.3, 3.4 or 4.0")]
 pub struct UnknownSeries(pub String);
 
 impl FromStr for Series {
@@ -89,12 +89,12 @@ impl From<Series> for String {
     }
 }
 
-/// Where a pack's MRI comes from.
+/// Origin of a pack's MRI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PackOrigin {
-    /// Built here from MRI's source: near the speed of native code.
+    /// Built on this machine from MRI's source; close to the speed of native code.
     Source,
-    /// Built by others, from the npm registry: ready in a minute, several times slower.
+    /// Published in the npm registry; ready in a minute, but several times slower.
     Npm,
 }
 
@@ -107,17 +107,17 @@ impl fmt::Display for PackOrigin {
     }
 }
 
-/// A pack of Ruby: a series, from one origin.
+/// A kind of pack: a series of Ruby from one origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Edition {
     /// The series.
     pub series: Series,
-    /// Where its MRI comes from.
+    /// The origin of MRI.
     pub origin: PackOrigin,
 }
 
 impl Edition {
-    /// All of them: one a series from npm, and our own build.
+    /// All editions: one for each series from npm, and the one built from source.
     pub const ALL: [Self; 5] = [
         Self::npm(Series::Ruby32),
         Self::npm(Series::Ruby33),
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_series_is_a_version_of_two_numbers() {
+    fn series_parses_from_a_version_of_two_numbers() {
         assert_eq!("3.4".parse(), Ok(Series::Ruby34));
         assert_eq!(
             "2.7".parse::<Series>(),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn every_series_has_its_editions() {
+    fn best_and_quickest_editions_of_every_series_exist() {
         for series in Series::ALL {
             assert!(Edition::ALL.contains(&series.best()), "{series}");
             assert!(Edition::ALL.contains(&series.quickest()), "{series}");

@@ -1,4 +1,7 @@
-//! The pack made from MRI's source: its build, with the collector's roots made visible, parted into code and memory.
+//! Preparation of the pack that is built from MRI's source.
+//!
+//! After the build, the spill pass makes pointers visible to the collector, and the module is split into code and
+//! memory.
 
 use std::fs;
 use std::path::Path;
@@ -12,13 +15,13 @@ use crate::preemption::functions_named;
 use crate::spill::spill_pointers;
 use crate::split::{SplitError, split};
 
-/// The functions of MRI that scan the stack, or during which other code does.
+/// Functions of MRI that scan the stack, or during which other code scans it.
 const COLLECTORS: [&str; 2] = ["rb_wasm_scan_locals", "rb_wasm_swapcontext"];
 
-/// Functions of MRI that need not be made to ask for the end of their time slice, with the reasons.
-pub(super) const POLLING: &str = include_str!("../../../ruby/polling");
+/// List of MRI's functions that poll for the end of their time slice themselves, with the reasons.
+pub(super) const SELF_POLLING: &str = include_str!("../../../ruby/polling");
 
-/// Default gems with a C extension, which every build of MRI links.
+/// Default gems with a C extension, which are linked into MRI.
 const EXTENSIONS: [&str; 18] = [
     "bigdecimal",
     "cgi",
@@ -40,7 +43,7 @@ const EXTENSIONS: [&str; 18] = [
     "zlib",
 ];
 
-/// Builds MRI unless that has been done, and makes a pack's parts of the result.
+/// Builds MRI unless a build is there, and returns the parts of its pack.
 pub(super) fn make(
     cache: &Path,
     progress: &mut (dyn FnMut(PrepareStep) + Send),
@@ -55,8 +58,8 @@ pub(super) fn make(
     let archive = fs::read(built.join(mri::LIBRARY)).map_err(io)?;
     let (rewritten, summary) = spill_pointers(&linked, &COLLECTORS)?;
     drop(linked);
-    tracing::debug!(?summary, "the collector's roots");
-    let polling = functions_named(&rewritten, polling())?;
+    tracing::debug!(?summary, "pointers spilled");
+    let polling = functions_named(&rewritten, self_polling())?;
     let code = split("code", &rewritten)?;
     let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;
     let runs = memory
@@ -82,12 +85,13 @@ pub(super) fn make(
     })
 }
 
-/// The functions' names.
-fn polling() -> impl Iterator<Item = &'static str> {
-    let lines = POLLING.lines().filter(|line| !line.starts_with('#'));
+/// Returns the names in the list of self-polling functions.
+fn self_polling() -> impl Iterator<Item = &'static str> {
+    let lines = SELF_POLLING.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split_ascii_whitespace().next())
 }
 
+/// Returns all files of an archive, except links.
 fn files(archive: &Archive) -> Vec<LibraryFile> {
     let mut found = Vec::new();
     let mut open = vec![(String::new(), Archive::ROOT)];

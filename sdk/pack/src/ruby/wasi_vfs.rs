@@ -1,28 +1,28 @@
-//! The file tree that `wasi-vfs` has embedded in a module, read out of the module's data.
+//! Reader of the file tree that `wasi-vfs` embeds in a module's data.
 //!
-//! `ruby+stdlib.wasm` carries Ruby's standard library that way: as linked records in linear memory, made by C code
-//! whose layout is part of the file. A *link* is (parent link, node); a *node* is (is directory, length, pointer),
-//! the pointer leading to a file's bytes or to the first *entry* of a directory; an entry is (link, name, next entry).
-//! Every link names its parent, which tells real records from chance: the root is the one link without a parent whose
-//! whole tree agrees with itself.
+//! `ruby+stdlib.wasm` contains Ruby's standard library in this form: linked records in linear memory, with the layout of
+//! the C structures. A *link* is (parent link, node). A *node* is (is directory, length, pointer); the pointer refers
+//! to a file's bytes or to the first *entry* of a directory. An entry is (link, name, next entry). No symbol gives the
+//! root's address. Since every link refers to its parent, records can be told from other data: the root is the link
+//! without a parent whose whole tree is consistent.
 
 use crate::split::SplitMemory;
 
-/// Directories deeper than this are no file tree, but chance.
+/// Maximum depth of directories; deeper data is not a file tree.
 const MAX_DEPTH: usize = 64;
-/// Nor is one with more entries than this.
+/// Maximum number of entries, for the same reason.
 const MAX_ENTRIES: usize = 100_000;
 
-/// A file of the tree: its path without a leading slash, and its bytes.
+/// A file of the tree: path without a leading slash, and bytes.
 pub(super) type EmbeddedFile = (String, Vec<u8>);
 
-/// The files embedded in a module with this memory; none when no tree is found. Paths are sorted.
+/// Returns the files embedded in a module with this memory, sorted by path; an empty list if it contains no tree.
 pub(super) fn embedded_files(memory: &SplitMemory) -> Vec<EmbeddedFile> {
     let flat = FlatMemory::new(memory);
     let roots = (0..flat.bytes.len().saturating_sub(8)).step_by(4);
     let mut files = Vec::new();
     for root in roots {
-        // A root link: no parent, and a node that is a directory.
+        // A root link has no parent, and its node is a directory.
         if flat.word(root) != Some(0) {
             continue;
         }
@@ -40,7 +40,7 @@ pub(super) fn embedded_files(memory: &SplitMemory) -> Vec<EmbeddedFile> {
     files
 }
 
-/// The memory as its segments leave it.
+/// Memory with the data segments applied.
 struct FlatMemory {
     bytes: Vec<u8>,
 }
@@ -52,7 +52,7 @@ impl FlatMemory {
             .iter()
             .map(|(offset, bytes)| offset + bytes.len())
             .max();
-        // No segment lies beyond the memory, or the module would not start.
+        // A module with a segment beyond its memory would not start.
         let limit = usize::try_from(memory.minimum << 16).unwrap_or(usize::MAX);
         let mut flat = vec![0; end.unwrap_or(0).min(limit)];
         for (offset, bytes) in &memory.segments {
@@ -68,7 +68,7 @@ impl FlatMemory {
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    /// A pointer to a record: aligned, and not null.
+    /// Reads a pointer to a record, which must be aligned and not null.
     fn pointer(&self, at: usize) -> Option<usize> {
         let pointer = self.word(at)? as usize;
         (pointer != 0 && pointer.is_multiple_of(4) && pointer < self.bytes.len()).then_some(pointer)
@@ -91,7 +91,7 @@ struct EmbeddedTree<'a> {
 }
 
 impl EmbeddedTree<'_> {
-    /// Walks the directory of the link at `link`; none when it is no directory after all.
+    /// Walks the directory at `link`; returns `None` if the data is not a directory.
     fn walk(&mut self, link: u32, path: &str, depth: usize) -> Option<()> {
         let node = self.flat.pointer(link as usize + 4)?;
         if depth > MAX_DEPTH || *self.flat.bytes.get(node)? != 1 {
@@ -143,7 +143,7 @@ impl EmbeddedTree<'_> {
 mod tests {
     use super::*;
 
-    /// Puts records into a memory as the embedder does.
+    /// Builds a memory with records like those of `wasi-vfs`.
     fn memory() -> SplitMemory {
         let mut bytes = vec![0u8; 4096];
         let mut put = |at: usize, words: &[u32]| {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_tree_is_found_without_its_address() {
+    fn embedded_tree_is_found_without_its_address() {
         let files = embedded_files(&memory());
         let expected = [
             ("usr/a".to_owned(), b"hello".to_vec()),
@@ -178,9 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn records_that_do_not_agree_are_no_tree() {
+    fn inconsistent_records_are_not_a_tree() {
         let mut memory = memory();
-        memory.segments[0].1[500] = 99; // a child that names another parent
+        memory.segments[0].1[500] = 99; // a child with another parent
         assert!(embedded_files(&memory).is_empty());
     }
 }

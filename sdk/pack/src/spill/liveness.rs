@@ -1,7 +1,7 @@
 //! Analysis of the locals that are live at each operator.
 //!
-//! The analysis divides a function into basic blocks, and propagates sets of locals backwards through them until a fixed
-//! point is reached.
+//! The analysis divides a function into basic blocks, and propagates sets of locals backwards through them until a
+//! fixed point is reached.
 
 use wasmparser::{Catch, Operator};
 
@@ -256,8 +256,8 @@ impl FlowGraph {
 
     /// Estimates from the control flow how often each block runs in a call of the function.
     ///
-    /// The estimate assumes that both ways of a branch are equally likely, that loops run eight times, and that paths which
-    /// end in a trap or a throw are rare.
+    /// The estimate assumes that both ways of a branch are equally likely, that loops run eight times, and that paths
+    /// which end in a trap or a throw are rare.
     pub(super) fn frequencies(&self) -> Vec<f64> {
         const ROUNDS: f64 = 8.0;
         const RARE: f64 = 1e-3;

@@ -1,14 +1,14 @@
 //! Spilling of pointers to the stack in linear memory, where a conservative garbage collector finds them.
 //!
-//! A collector like MRI's scans the machine stack and registers for objects that C code still uses. In WebAssembly these
-//! values live in locals and on the operand stack, which code cannot inspect. Therefore this pass rewrites each function:
-//! during every call in which a collection may happen, every value that may be a pointer and is needed after the call also
-//! lies in the function's frame on the stack in linear memory, which the collector scans.
+//! A collector like MRI's scans the machine stack and registers for objects that C code still uses. In WebAssembly
+//! these values live in locals and on the operand stack, which code cannot inspect. Therefore this pass rewrites each
+//! function: during every call in which a collection may happen, every value that may be a pointer and is needed after
+//! the call also lies in the function's frame on the stack in linear memory, which the collector scans.
 //!
-//! One store is cheap, but stores around every call cost a third of the interpreter's speed. The pass avoids most of them
-//! by four analyses: whether a callee can reach the collector and return ([`call_graph`]), which values are live across a
-//! call ([`liveness`]), which of these cannot be pointers ([`pointers`]), and whether a store is cheaper after the value is
-//! computed or before the calls that need it ([`rewrite`]).
+//! One store is cheap, but stores around every call cost a third of the interpreter's speed. The pass avoids most of
+//! them by four analyses: whether a callee can reach the collector and return ([`call_graph`]), which values are live
+//! across a call ([`liveness`]), which of these cannot be pointers ([`pointers`]), and whether a store is cheaper after
+//! the value is computed or before the calls that need it ([`rewrite`]).
 
 mod call_graph;
 mod error;

@@ -255,8 +255,8 @@ impl Pointers {
 
     /// Tells whether a value may be a pointer.
     ///
-    /// Pointers come from memory and from calls; arithmetic yields a pointer only if an operand is one. A constant is not a
-    /// pointer, since the linker places nothing where objects lie.
+    /// Pointers come from memory and from calls; arithmetic yields a pointer only if an operand is one. A constant is
+    /// not a pointer, since the linker places nothing where objects lie.
     pub(super) fn value(
         &self,
         trace: &OperandTrace,

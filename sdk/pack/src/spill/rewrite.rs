@@ -33,8 +33,8 @@ struct SpillPlan {
     at_start: Vec<usize>,
     /// Results to be stored after an operator, as values that stay on the operand stack.
     results: HashMap<usize, Vec<PendingOperand>>,
-    /// True if a branch targets the function's own label. A block around the code makes such a branch pass the end of the
-    /// function, where the frame is released.
+    /// True if a branch targets the function's own label. A block around the code makes such a branch pass the end of
+    /// the function, where the frame is released.
     wrapped: bool,
 }
 
