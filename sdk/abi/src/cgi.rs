@@ -67,15 +67,15 @@ pub fn take_head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Response
         let colon = line
             .iter()
             .position(|b| *b == b':')
-            .ok_or_else(|| ResponseHeadError::Line(shown(&line)))?;
+            .ok_or_else(|| ResponseHeadError::Line(excerpt(&line)))?;
         if colon == 0 || !line[..colon].iter().all(|b| is_token(*b)) {
-            return Err(ResponseHeadError::Line(shown(&line)));
+            return Err(ResponseHeadError::Line(excerpt(&line)));
         }
         let name = line.slice(..colon);
         let value = trimmed(&line, colon + 1);
         if name.eq_ignore_ascii_case(b"status") {
             let code = status_code(&value).filter(|_| status.is_none());
-            status = Some(code.ok_or_else(|| ResponseHeadError::Status(shown(&line)))?);
+            status = Some(code.ok_or_else(|| ResponseHeadError::Status(excerpt(&line)))?);
         } else {
             if headers.len() == MAX_HEADERS {
                 return Err(ResponseHeadError::TooLarge);
@@ -123,7 +123,8 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn shown(line: &[u8]) -> String {
+/// Returns the start of a line for an error message.
+fn excerpt(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(100)]).into_owned()
 }
 

@@ -175,7 +175,7 @@ struct ModuleLayout<'a> {
     poll: Option<u32>,
     bodies: Vec<FunctionBody<'a>>,
     /// Functions that each function calls directly.
-    calls: Vec<Vec<u32>>,
+    direct_calls: Vec<Vec<u32>>,
 }
 
 impl<'a> ModuleLayout<'a> {
@@ -218,7 +218,7 @@ impl<'a> ModuleLayout<'a> {
                     return Err(PreemptionError::Unsupported("globals of its own"));
                 }
                 Payload::CodeSectionEntry(body) => {
-                    layout.calls.push(calls(&body)?);
+                    layout.direct_calls.push(direct_calls(&body)?);
                     layout.bodies.push(body);
                 }
                 _ => {}
@@ -236,7 +236,7 @@ impl<'a> ModuleLayout<'a> {
             (callee < self.bodies.len()).then_some(callee)
         };
         let next: Vec<Vec<usize>> = self
-            .calls
+            .direct_calls
             .iter()
             .map(|calls| calls.iter().filter_map(defined).collect())
             .collect();
@@ -245,7 +245,7 @@ impl<'a> ModuleLayout<'a> {
 }
 
 /// Returns the functions that a function calls directly, or to which it makes references.
-fn calls(body: &FunctionBody<'_>) -> Result<Vec<u32>, PreemptionError> {
+fn direct_calls(body: &FunctionBody<'_>) -> Result<Vec<u32>, PreemptionError> {
     let mut named = BTreeSet::new();
     for operator in body.get_operators_reader()? {
         if let Operator::Call { function_index }

@@ -19,9 +19,9 @@ pub(super) type EmbeddedFile = (String, Vec<u8>);
 /// Returns the files embedded in a module with this memory, sorted by path; an empty list if it contains no tree.
 pub(super) fn embedded_files(memory: &SplitMemory) -> Vec<EmbeddedFile> {
     let flat = FlatMemory::new(memory);
-    let roots = (0..flat.bytes.len().saturating_sub(8)).step_by(4);
+    let candidates = (0..flat.bytes.len().saturating_sub(8)).step_by(4);
     let mut files = Vec::new();
-    for root in roots {
+    for root in candidates {
         // A root link has no parent, and its node is a directory.
         if flat.word(root) != Some(0) {
             continue;

@@ -184,7 +184,7 @@ impl OperandTrace {
     }
 
     /// Returns the origin of the value that a `local.set` or `local.tee` stores.
-    fn stored(&self, operator: usize) -> ValueSource {
+    fn assigned(&self, operator: usize) -> ValueSource {
         self.inputs[operator][2]
     }
 }
@@ -237,7 +237,7 @@ impl Pointers {
                 if let Some(local) = set_by(operator)
                     && !found.locals[local]
                     && trace.reachable[index]
-                    && found.value(trace, operators, trace.stored(index), &mut known)
+                    && found.value(trace, operators, trace.assigned(index), &mut known)
                 {
                     found.locals[local] = true;
                     changed = true;

@@ -277,19 +277,19 @@ impl FunctionWriter {
         wasm: &[u8],
     ) -> Result<(), SpillError> {
         // Larger slots come first, so that all slots are aligned.
-        let mut places: Vec<(SlotKey, u32)> = Vec::new();
+        let mut keys: Vec<(SlotKey, u32)> = Vec::new();
         let stored = plan.before.values().flatten().chain(plan.after.values());
         for local in stored.chain(&plan.at_start) {
-            places.push((SlotKey::Local(*local), size(self.kinds[*local])));
+            keys.push((SlotKey::Local(*local), size(self.kinds[*local])));
         }
         for value in plan.results.values().flatten() {
             let size = size(value.kind);
-            places.push((SlotKey::Operand(value.height, size), size));
+            keys.push((SlotKey::Operand(value.height, size), size));
         }
-        places.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-        places.dedup();
-        for (place, size) in places {
-            self.slots.insert(place, self.size);
+        keys.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        keys.dedup();
+        for (key, size) in keys {
+            self.slots.insert(key, self.size);
             self.size += size;
         }
         self.size = self.size.next_multiple_of(ALIGNMENT);
