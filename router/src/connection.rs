@@ -16,12 +16,12 @@ use tokio::sync::watch;
 use crate::body::response_body::ResponseBody;
 use crate::client_info::ClientInfo;
 use crate::connection_state::{ConnectionState, RequestHandle, TrackedBody};
-use crate::exchange::Exchange;
 use crate::grid::Grid;
 use crate::http1::validator::{HttpVersion, ValidatingIo};
 use crate::limits::ServerLimits;
+use crate::proxy::access_log::AccessLog;
+use crate::proxy::request;
 use crate::router::Router;
-use crate::service;
 
 /// Bytes of a stream's body that an HTTP/2 client may send before the router reads them. No more than the router
 /// buffers of a body before it takes a dyno, so that opening streams occupies no more memory than opening connections.
@@ -204,8 +204,8 @@ impl<G: Grid> ConnectionHandler<G> {
             let in_flight = state.begin();
             let handle = in_flight.handle();
             let served = match handle.refusal() {
-                Some(failure) => service::now(refused(failure, request, &client, handle)),
-                None => service::serve(&router, &client, request, handle),
+                Some(failure) => request::now(refused(failure, request, &client, handle)),
+                None => request::serve(&router, &client, request, handle),
             };
             async move {
                 let mut response = served.await;
@@ -229,7 +229,7 @@ fn refused(
     handle: &RequestHandle,
 ) -> Response<ResponseBody> {
     let (parts, _) = request.into_parts();
-    let mut response = Exchange::new(&parts, client, handle).refuse(failure, &parts);
+    let mut response = AccessLog::new(&parts, client, handle).error_page(failure, &parts);
     close_after(&mut response);
     response
 }

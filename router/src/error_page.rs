@@ -4,15 +4,15 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 
+use crate::custom_error_pages::CustomErrorPages;
 use crate::failure::Failure;
-use crate::own_page::OwnPages;
 
 /// Builds the response for `failure`: JSON if the request's `Accept` prefers it, otherwise HTML, for which the app's
 /// `own` page takes precedence.
 pub(crate) fn page(
     failure: &Failure,
     request: &HeaderMap,
-    own: Option<&OwnPages>,
+    own: Option<&CustomErrorPages>,
 ) -> Response<Bytes> {
     let accept = request
         .get(ACCEPT)

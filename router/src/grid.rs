@@ -11,12 +11,12 @@ use corundum_exchange::{DynoBody, RequestBody, RequestUsage};
 
 use crate::failure::Failure;
 use crate::log_line::Line;
-use crate::site::Site;
+use crate::virtual_host::VirtualHost;
 
 /// Dynos behind the router.
 pub trait Grid: Send + Sync + 'static {
     /// The app that serves this host name (lower case, without a port).
-    fn route(&self, host: &str) -> Option<Arc<Site>>;
+    fn route(&self, host: &str) -> Option<Arc<VirtualHost>>;
 
     /// Has a dyno of `app` serve a request. Dropping the future gives the request up.
     fn dispatch(

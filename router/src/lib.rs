@@ -1,13 +1,12 @@
 //! The router: listeners, routing by host, and what a client gets when no dyno answers.
 //!
-//! [`server`] accepts connections, [`service`] takes a request through its life, [`grid`] is the little the router
+//! [`server`] accepts connections, [`proxy`] takes a request through its life, [`grid`] is the little the router
 //! knows of dynos, [`failure`] holds every code of the contract, and [`metrics`] what is counted. The router never links the engine: its tests run
 //! against a grid of a few lines.
 
 #![forbid(unsafe_code)]
 
 pub mod acme_http01;
-mod ask;
 mod body;
 pub mod cache;
 pub mod client_info;
@@ -15,11 +14,10 @@ pub mod compress;
 mod concurrency_limit;
 mod connection;
 mod connection_state;
+pub mod custom_error_pages;
 mod error_page;
-mod exchange;
 pub mod failure;
 pub mod files;
-mod gateway;
 pub mod grid;
 mod headers;
 pub mod http1;
@@ -27,13 +25,12 @@ pub mod https_policy;
 pub mod limits;
 pub mod log_line;
 pub mod metrics;
-pub mod own_page;
-mod reply;
+mod proxy;
 pub mod request_id;
 pub mod router;
 pub mod semantics;
 pub mod server;
-mod service;
-pub mod site;
+mod streamed_body;
 pub mod tls;
 mod validate;
+pub mod virtual_host;

@@ -37,7 +37,7 @@ impl<G: Grid> Router<G> {
             http01_challenges: Arc::default(),
             memory_budget: BoundedCounter::new(limits.buffers),
             encoder_budget: BoundedCounter::new(limits.encoders),
-            cache: Arc::new(Cache::new(cache::DEFAULT_BYTES)),
+            cache: Arc::new(Cache::new(cache::DEFAULT_CACHE_BYTES)),
             limits,
         }
     }

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use crate::client_info::ClientInfo;
 use crate::failure::Failure;
 use crate::headers::content_length;
-use crate::site::Site;
+use crate::virtual_host::VirtualHost;
 
 /// Bytes of a request line (Heroku's limit).
 pub(crate) const MAX_TARGET: usize = 8192;
@@ -74,10 +74,10 @@ fn names_plainly(parts: &Parts, named: &str) -> bool {
 pub(crate) fn validate_request(
     parts: &Parts,
     host: &str,
-    site: &Site,
+    virtual_host: &VirtualHost,
     client: &ClientInfo,
 ) -> Result<(), Failure> {
-    if !client.hosts.allow(&site.app, host) {
+    if !client.hosts.allow(&virtual_host.app, host) {
         return Err(Failure::Misdirected);
     }
     if parts.method == Method::CONNECT {
@@ -96,7 +96,7 @@ pub(crate) fn validate_request(
         );
     }
     let length = content_length(&parts.headers);
-    if length.is_some_and(|length| length > site.max_body) {
+    if length.is_some_and(|length| length > virtual_host.max_body) {
         return Err(body_too_large());
     }
     Ok(())

@@ -17,7 +17,7 @@ use corundum_router::grid::{Dispatched, Grid};
 use corundum_router::log_line::Line;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
-use corundum_router::site::Site;
+use corundum_router::virtual_host::VirtualHost;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -43,10 +43,10 @@ pub(crate) enum Serve {
 }
 
 /// An app of one page.
-struct Page(Arc<Site>);
+struct Page(Arc<VirtualHost>);
 
 impl Grid for Page {
-    fn route(&self, _host: &str) -> Option<Arc<Site>> {
+    fn route(&self, _host: &str) -> Option<Arc<VirtualHost>> {
         Some(self.0.clone())
     }
 
@@ -97,7 +97,7 @@ pub(crate) fn serve(what: Serve) {
         println!("{}", listener.local_addr().unwrap());
         match what {
             Serve::Router => {
-                let site = Arc::new(Site::new("app".parse().unwrap()));
+                let site = Arc::new(VirtualHost::new("app".parse().unwrap()));
                 let router = Arc::new(Router::new(Arc::new(Page(site))));
                 let serving = server::run(listener, router, ServerLimits::default(), forever());
                 tokio::spawn(serving).await.unwrap();

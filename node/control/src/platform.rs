@@ -214,7 +214,7 @@ impl Platform {
     }
 
     /// Has the router serve an app as the store and the grid have it now. To be called after every change of either that
-    /// a [`corundum_router::site::Site`] shows.
+    /// a [`corundum_router::virtual_host::VirtualHost`] shows.
     pub(crate) fn refresh(&self, app: &AppName) {
         self.sites.refresh(self, app);
         self.shown.refresh(self, app);

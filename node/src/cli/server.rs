@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use corundum_build::BuildLimits;
 use corundum_compiler::gems::GemServerUrl;
-use corundum_router::cache::DEFAULT_BYTES;
+use corundum_router::cache::DEFAULT_CACHE_BYTES;
 use serde::Deserialize;
 
 use corundum_control::acme::{Acme, LETS_ENCRYPT};
@@ -220,7 +220,7 @@ impl Arguments {
         Ok(NodeConfig {
             cache_size: self
                 .cache_size
-                .map_or(DEFAULT_BYTES, |set| u64::from(set) << 20),
+                .map_or(DEFAULT_CACHE_BYTES, |set| u64::from(set) << 20),
             push: self.push_limit.map_or(MAX_PUSH, megabytes),
             build: BuildLimits {
                 boot: self.boot_timeout.map_or(build.boot, seconds),

@@ -20,6 +20,8 @@ pub(crate) struct ResponseBody {
     length: Option<u64>,
     bytes: u64,
     outcome: BodyOutcome,
+    /// Whether the body broke off; its next poll reports the error.
+    interrupted: bool,
     on_end: Option<OnEnd>,
 }
 
@@ -39,6 +41,7 @@ impl ResponseBody {
             length,
             bytes: 0,
             outcome: BodyOutcome::ClientGone,
+            interrupted: false,
             on_end,
         }
     }
@@ -96,6 +99,10 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let this = &mut *self;
+        if this.interrupted {
+            let error = "the dyno ended in the middle of its response";
+            return Poll::Ready(Some(Err(std::io::Error::other(error))));
+        }
         let polled = match &mut this.content {
             BodyContent::Plain(BodySource::Full(bytes)) => {
                 this.outcome = BodyOutcome::Complete;
@@ -114,9 +121,13 @@ impl Body for ResponseBody {
             }
             Poll::Ready(None) => {
                 this.outcome = this.content.ending().unwrap_or(BodyOutcome::DynoGone);
-                let whole = this.outcome == BodyOutcome::Complete;
-                let error = "the dyno ended in the middle of its response";
-                Poll::Ready((!whole).then(|| Err(std::io::Error::other(error))))
+                if this.outcome == BodyOutcome::Complete {
+                    return Poll::Ready(None);
+                }
+                // hyper discards unsent bytes when a body fails. Before the error it gets a turn to send them.
+                this.interrupted = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }

@@ -7,13 +7,15 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use corundum_exchange::{BodyInterrupted, BodyReceiver, BoundedCounter, Reservation};
+use corundum_exchange::{BoundedCounter, Reservation};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::body::memory_budget::PIECE;
 use crate::body::outcome::BodyOutcome;
+use crate::cache::streaming_fill::StreamFault;
 use crate::connection_state::RequestHandle;
 use crate::limits::Limits;
+use crate::streamed_body::StreamedBody;
 
 /// The client's end of the buffer.
 pub(crate) struct ResponseBuffer {
@@ -31,7 +33,7 @@ struct BufferedPiece {
 
 /// The task that reads ahead.
 struct ReadAhead {
-    source: BodyReceiver,
+    source: StreamedBody,
     pieces: mpsc::UnboundedSender<BufferedPiece>,
     room: Arc<Semaphore>,
     budget: Arc<BoundedCounter>,
@@ -42,7 +44,7 @@ struct ReadAhead {
 impl ResponseBuffer {
     /// Starts to read `source` ahead.
     pub(crate) fn start(
-        source: BodyReceiver,
+        source: StreamedBody,
         limits: &Limits,
         budget: &Arc<BoundedCounter>,
         handle: &RequestHandle,
@@ -84,16 +86,16 @@ impl ResponseBuffer {
 impl ReadAhead {
     async fn run(&mut self) -> BodyOutcome {
         loop {
-            let next = tokio::time::timeout(self.limits.dyno_idle, self.source.recv());
+            let next = tokio::time::timeout(self.limits.dyno_idle, self.source.next());
             let next = tokio::select! {
                 next = next => next,
                 () = self.pieces.closed() => return BodyOutcome::ClientGone,
             };
             let bytes = match next {
-                Err(_) => return BodyOutcome::DynoIdle,
-                Ok(None) => return BodyOutcome::Complete,
-                Ok(Some(Err(BodyInterrupted))) => return BodyOutcome::DynoGone,
-                Ok(Some(Ok(bytes))) => bytes,
+                Err(_) | Ok(Err(StreamFault::Stalled)) => return BodyOutcome::DynoIdle,
+                Ok(Err(StreamFault::Interrupted)) => return BodyOutcome::DynoGone,
+                Ok(Ok(None)) => return BodyOutcome::Complete,
+                Ok(Ok(Some(bytes))) => bytes,
             };
             if let Err(outcome) = self.put(bytes).await {
                 return outcome;
@@ -146,7 +148,12 @@ mod tests {
         for buffers in [limits.buffers, 64 << 10] {
             let (sender, source) = mpsc::channel(1);
             let budget = BoundedCounter::new(buffers);
-            let buffer = ResponseBuffer::start(source, &limits, &budget, in_flight.handle());
+            let buffer = ResponseBuffer::start(
+                StreamedBody::Dyno(source),
+                &limits,
+                &budget,
+                in_flight.handle(),
+            );
             let byte = || sender.send(Ok(Bytes::from_static(b"x")));
             let mut sent = 0;
             while let Ok(sending) = tokio::time::timeout(Duration::from_millis(100), byte()).await {

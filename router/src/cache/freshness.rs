@@ -6,7 +6,7 @@ use http::header::{AGE, DATE, EXPIRES, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
 use super::directives::{Directives, MAX_SECONDS, delta_seconds};
-use super::policy::Source;
+use super::policy::PolicySource;
 
 /// How long a stale response may stand in for an app that cannot be reached, where the app has not forbidden it (RFC 9111
 /// section 4.2.4). Long enough for somebody to notice, too short for pages of last week.
@@ -31,7 +31,7 @@ pub struct Freshness {
 
 /// What may be done with a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum FreshnessState {
     /// It is used.
     Fresh,
     /// It is used, and a new one is fetched.
@@ -42,18 +42,18 @@ pub enum State {
 
 /// What went wrong with the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum OriginFailure {
     /// It answered with 500, 502, 503 or 504.
-    Error,
+    ServerError,
     /// It did not answer.
-    Disconnected,
+    Unreachable,
 }
 
 impl Freshness {
     /// The times of a response to a request that was sent at `sent` and came at `received`; `now` is the clock then.
     pub fn new(
         headers: &HeaderMap,
-        (source, directives): (Source, &Directives),
+        (source, directives): (PolicySource, &Directives),
         sent: Instant,
         received: Instant,
         now: SystemTime,
@@ -104,22 +104,22 @@ impl Freshness {
     }
 
     /// What may be done with it.
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> FreshnessState {
         let age = self.age(now);
         if age < self.lifetime {
-            State::Fresh
+            FreshnessState::Fresh
         } else if age < self.lifetime.saturating_add(self.stale_while_revalidate) {
-            State::StaleWhileRevalidate
+            FreshnessState::StaleWhileRevalidate
         } else {
-            State::Stale
+            FreshnessState::Stale
         }
     }
 
     /// Whether it may stand in for an app in trouble.
-    pub fn stands_in(&self, trouble: Trouble, now: Instant) -> bool {
+    pub fn stands_in(&self, trouble: OriginFailure, now: Instant) -> bool {
         let beyond = match trouble {
-            Trouble::Error => self.stale_if_error,
-            Trouble::Disconnected => self.stale_if_disconnected,
+            OriginFailure::ServerError => self.stale_if_error,
+            OriginFailure::Unreachable => self.stale_if_disconnected,
         };
         self.age(now) < self.lifetime.saturating_add(beyond)
     }
@@ -145,14 +145,14 @@ fn initial_age(headers: &HeaderMap, delay: Duration, now: SystemTime) -> Option<
 /// The explicit lifetime of a response (RFC 9111 section 4.2.1); none if it says none. Nothing is guessed.
 fn lifetime(
     headers: &HeaderMap,
-    source: Source,
+    source: PolicySource,
     directives: &Directives,
     now: SystemTime,
 ) -> Option<u64> {
     if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
         return Some(seconds);
     }
-    if source != Source::CacheControl {
+    if source != PolicySource::CacheControl {
         return None;
     }
     let expires = match single(headers, &EXPIRES) {
@@ -167,10 +167,14 @@ fn lifetime(
 }
 
 /// Whether a response says how long it is fresh, be it not at all.
-pub(crate) fn is_explicit(headers: &HeaderMap, source: Source, directives: &Directives) -> bool {
+pub(crate) fn is_explicit(
+    headers: &HeaderMap,
+    source: PolicySource,
+    directives: &Directives,
+) -> bool {
     directives.s_maxage.is_some()
         || directives.max_age.is_some()
-        || (source == Source::CacheControl && headers.contains_key(EXPIRES))
+        || (source == PolicySource::CacheControl && headers.contains_key(EXPIRES))
 }
 
 /// A field that is to come once came more often.
@@ -262,14 +266,14 @@ mod tests {
             "max-age=10, stale-while-revalidate=5, stale-if-error=20",
         )]);
         let after = |seconds| found.received + Duration::from_secs(seconds);
-        assert_eq!(found.state(after(9)), State::Fresh);
-        assert_eq!(found.state(after(10)), State::StaleWhileRevalidate);
-        assert_eq!(found.state(after(15)), State::Stale);
+        assert_eq!(found.state(after(9)), FreshnessState::Fresh);
+        assert_eq!(found.state(after(10)), FreshnessState::StaleWhileRevalidate);
+        assert_eq!(found.state(after(15)), FreshnessState::Stale);
         assert!(
-            found.stands_in(Trouble::Error, after(29))
-                && !found.stands_in(Trouble::Error, after(30))
+            found.stands_in(OriginFailure::ServerError, after(29))
+                && !found.stands_in(OriginFailure::ServerError, after(30))
         );
-        assert!(found.stands_in(Trouble::Disconnected, after(DISCONNECTED)));
+        assert!(found.stands_in(OriginFailure::Unreachable, after(DISCONNECTED)));
         for strict in [
             "must-revalidate",
             "proxy-revalidate",
@@ -279,7 +283,7 @@ mod tests {
             let found = of(&[("cache-control", &format!("max-age=10, {strict}"))]);
             assert!(
                 !found.stands_in(
-                    Trouble::Disconnected,
+                    OriginFailure::Unreachable,
                     found.received + Duration::from_secs(10)
                 ),
                 "{strict}"

@@ -1,4 +1,6 @@
-//! What is to become of a request: the first look at the store, which allocates nothing where it finds what it looks for.
+//! Decides what a request needs: a stored response, a fetch, or a place behind the fetch of another request.
+//!
+//! A lookup that finds a usable response allocates nothing.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -9,94 +11,144 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 
 use super::Cache;
+use super::cache_lock::{Follower, Leader, LockRole};
+use super::cache_status::{BypassReason, CacheStatus, ForwardReason, StaleReason};
+use super::cached_response::CachedResponse;
 use super::directives::RequestDirectives;
-use super::freshness::State;
-use super::influence;
+use super::freshness::FreshnessState;
 use super::key::{Key, Resource, encode_variant};
 use super::store::Slot;
-use super::stored::Stored;
-use super::vary::Names;
-use super::verdict::{Allowance, Bypass, Forward, Verdict};
+use super::unkeyed_headers;
+use super::vary::HeaderNames;
+
+/// Lookups of one request before it goes to the app without a lock. Each further lookup follows a change: the key's
+/// headers are known now, or a leader ended without an outcome for this request.
+pub(crate) const MAX_ROUNDS: usize = 3;
 
 thread_local! {
-    /// Where keys are written.
+    /// Buffer for keys, so that a hit allocates none.
     static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What is to become of a request.
-pub(crate) enum Admission {
-    /// What is stored is served.
-    Serve(Arc<Stored>, Verdict),
-    /// The same, and a new one is fetched beside it.
-    ServeAndRefresh(Arc<Stored>, Verdict, Miss),
-    /// The app is asked, for all who want the same.
-    Fetch(Miss),
-    /// The app is asked, for this request alone.
-    Pass(Bypass),
-    /// The app is asked with HEAD, and what is stored may learn from it.
-    Head(Forward, Option<Arc<Stored>>),
-    /// There is nothing, and the client wants nothing else.
-    NotAllowed,
+/// Result of a lookup.
+pub(crate) enum Lookup {
+    /// A stored response answers the request.
+    Hit(Arc<CachedResponse>, CacheStatus),
+    /// A stale response answers the request, and is to be revalidated in the background.
+    StaleHit(Arc<CachedResponse>, CacheStatus, Miss),
+    /// The request goes to the app. With a leader, other requests wait for its outcome.
+    Fetch(Miss, Option<Leader>),
+    /// Another request for the key is at the app; this one waits for its outcome.
+    Wait(Miss, Follower),
+    /// The cache has no part in the request.
+    Bypass(BypassReason),
+    /// The request is a HEAD and goes to the app. Its response may update the stored one.
+    Head(ForwardReason, Option<Arc<CachedResponse>>),
+    /// The client accepts only a stored response, and there is none (RFC 9111 section 5.2.1.7).
+    NotCached,
 }
 
-/// A request that the app has to be asked for.
+/// Result of one look at the store, before any lock.
+pub(crate) enum Found {
+    Hit(Arc<CachedResponse>, CacheStatus),
+    StaleHit(Arc<CachedResponse>, CacheStatus, Miss),
+    Miss(Miss),
+    Bypass(BypassReason),
+}
+
+/// A request that no stored response answers.
 pub(crate) struct Miss {
-    /// The URL's key, and the request's own: with the values of the headers that responses are chosen by.
+    /// Key of the URL.
     pub(crate) primary: Key,
+    /// Key of the request: the URL's, with the values of the headers that responses vary by.
     pub(crate) key: Key,
-    pub(crate) keyed: Names,
-    pub(crate) why: Forward,
-    pub(crate) known: Known,
+    /// Those headers.
+    pub(crate) keyed: HeaderNames,
+    pub(crate) reason: ForwardReason,
+    pub(crate) state: KeyState,
 }
 
-/// What is known of the key of a request that the app has to be asked for.
+/// State of the key of a miss.
 #[derive(Clone)]
-pub(crate) enum Known {
-    /// Nothing.
-    Nothing,
+pub(crate) enum KeyState {
+    /// Nothing is stored, and nothing is known about its responses.
+    Unknown,
     /// Its responses may be shared.
     Shareable,
-    /// Its responses may not be shared, so that nobody is to wait.
-    Apart,
-    /// One that has become stale.
-    Stale(Arc<Stored>),
+    /// Its responses may not be shared: no request waits for another.
+    HitForPass,
+    /// A stale response is stored.
+    Stale(Arc<CachedResponse>),
 }
 
 impl Cache {
-    /// What is to become of a request for `resource`, that has a body or not.
-    pub(crate) fn admit(
-        &self,
+    /// Looks up a request for `resource`. A miss joins the requests for its key.
+    pub(crate) fn look_up(
+        self: &Arc<Self>,
         resource: &Resource<'_>,
         request: &Parts,
         has_body: bool,
         now: Instant,
-    ) -> Admission {
-        if !self.is_on() {
-            return Admission::Pass(Bypass::Nothing);
+    ) -> Lookup {
+        if !self.is_enabled() {
+            return Lookup::Bypass(BypassReason::NoCache);
         }
         if request.method != Method::GET && request.method != Method::HEAD {
-            return Admission::Pass(Bypass::Method);
+            return Lookup::Bypass(BypassReason::Method);
         }
         if has_body {
-            return Admission::Pass(Bypass::Body);
+            return Lookup::Bypass(BypassReason::Body);
         }
-        let found = KEY.with_borrow_mut(|key| self.find(resource, &request.headers, key, now));
-        match found {
-            Admission::Fetch(_) if only_if_cached(&request.headers) => Admission::NotAllowed,
-            Admission::Fetch(miss) if request.method == Method::HEAD => {
-                Admission::Head(miss.why, miss.known.stale())
+        match self.find(resource, &request.headers, now) {
+            Found::Miss(_) if only_if_cached(&request.headers) => Lookup::NotCached,
+            Found::Miss(miss) if request.method == Method::HEAD => {
+                Lookup::Head(miss.reason, miss.state.stale())
             }
-            found => found,
+            Found::Miss(miss) => self.lock(resource, &request.headers, miss, now),
+            found => found.into(),
         }
     }
 
-    fn find(
+    /// Joins the requests for the key of a miss.
+    pub(crate) fn lock(
+        &self,
+        resource: &Resource<'_>,
+        request: &HeaderMap,
+        mut miss: Miss,
+        now: Instant,
+    ) -> Lookup {
+        for _ in 0..MAX_ROUNDS {
+            if matches!(miss.state, KeyState::HitForPass) {
+                break;
+            }
+            let leader = match self.locks.join(&miss.key) {
+                LockRole::Leader(leader) => leader,
+                LockRole::Follower(follower) => return Lookup::Wait(miss, follower),
+            };
+            // The previous leader may have finished between the look at the store and the lock.
+            match self.find(resource, request, now) {
+                Found::Miss(found) if found.key == miss.key => {
+                    return Lookup::Fetch(found, Some(leader));
+                }
+                Found::Miss(found) => miss = found,
+                found => return found.into(),
+            }
+        }
+        Lookup::Fetch(miss, None)
+    }
+
+    /// Looks at the store.
+    pub(crate) fn find(&self, resource: &Resource<'_>, request: &HeaderMap, now: Instant) -> Found {
+        KEY.with_borrow_mut(|key| self.find_with(resource, request, key, now))
+    }
+
+    fn find_with(
         &self,
         resource: &Resource<'_>,
         request: &HeaderMap,
         key: &mut Vec<u8>,
         now: Instant,
-    ) -> Admission {
+    ) -> Found {
         resource.encode(key);
         let primary = key.len();
         let mut slot = self.store.get(key);
@@ -106,84 +158,110 @@ impl Cache {
             slot = self.store.get(key);
             keyed = Some(names);
         }
-        let miss = |known: Known, key: &[u8]| Miss {
+        let miss = |state: KeyState, key: &[u8]| Miss {
             primary: key[..primary].into(),
             key: key.into(),
-            why: match &known {
-                Known::Stale(_) => Forward::Stale,
-                _ if keyed.is_some() => Forward::VaryMiss,
-                _ => Forward::UriMiss,
+            reason: match &state {
+                KeyState::Stale(_) => ForwardReason::Stale,
+                _ if keyed.is_some() => ForwardReason::VaryMiss,
+                _ => ForwardReason::UriMiss,
             },
             keyed: keyed.clone().unwrap_or_default(),
-            known,
+            state,
         };
         match slot {
-            Some(Slot::Stored(stored)) => serve(stored, request, now, |stored| {
-                miss(Known::Stale(stored), key)
+            Some(Slot::Response(cached)) => usable(cached, request, now, |cached| {
+                miss(KeyState::Stale(cached), key)
             }),
-            Some(Slot::Shareable) => Admission::Fetch(miss(Known::Shareable, key)),
-            Some(Slot::Apart(until)) if now < until => Admission::Fetch(miss(Known::Apart, key)),
-            _ => Admission::Fetch(miss(Known::Nothing, key)),
+            Some(Slot::Shareable) => Found::Miss(miss(KeyState::Shareable, key)),
+            Some(Slot::HitForPass(until)) if now < until => {
+                Found::Miss(miss(KeyState::HitForPass, key))
+            }
+            _ => Found::Miss(miss(KeyState::Unknown, key)),
         }
     }
 }
 
-impl Known {
-    fn stale(self) -> Option<Arc<Stored>> {
+impl From<Found> for Lookup {
+    /// Converts a result; a miss goes to the app without a lock.
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Hit(cached, status) => Self::Hit(cached, status),
+            Found::StaleHit(cached, status, miss) => Self::StaleHit(cached, status, miss),
+            Found::Miss(miss) => Self::Fetch(miss, None),
+            Found::Bypass(reason) => Self::Bypass(reason),
+        }
+    }
+}
+
+impl Miss {
+    /// A miss of a URL without stored variants.
+    pub(crate) fn of_url(primary: Key) -> Self {
+        Self {
+            key: primary.clone(),
+            primary,
+            keyed: HeaderNames::default(),
+            reason: ForwardReason::UriMiss,
+            state: KeyState::Unknown,
+        }
+    }
+}
+
+impl KeyState {
+    fn stale(self) -> Option<Arc<CachedResponse>> {
         match self {
-            Self::Stale(stored) => Some(stored),
+            Self::Stale(cached) => Some(cached),
             _ => None,
         }
     }
 }
 
-/// What may be done with a stored response for this request.
-fn serve(
-    stored: Arc<Stored>,
+/// Decides how a stored response may be used for a request.
+fn usable(
+    cached: Arc<CachedResponse>,
     request: &HeaderMap,
     now: Instant,
-    miss: impl FnOnce(Arc<Stored>) -> Miss,
-) -> Admission {
-    if !suits_authorisation(&stored, request) {
-        return Admission::Pass(Bypass::Personal);
+    miss: impl FnOnce(Arc<CachedResponse>) -> Miss,
+) -> Found {
+    if !permits_authorisation(&cached, request) {
+        return Found::Bypass(BypassReason::Personal);
     }
-    let ttl = stored.freshness.remaining(now);
-    match stored.freshness.state(now) {
-        State::Fresh => Admission::Serve(stored, Verdict::Hit { ttl }),
-        // It was stored to be validated each time. What the app says to a client with cookies or conditions of its own is
-        // for that client.
-        _ if stored.always_validated() && influence::any(request, &stored.vary) => {
-            Admission::Pass(Bypass::Personal)
+    let ttl = cached.freshness.remaining(now);
+    match cached.freshness.state(now) {
+        FreshnessState::Fresh => Found::Hit(cached, CacheStatus::Hit { ttl }),
+        // The app validates each use. Its response to a client with cookies or conditions is for that client alone.
+        _ if cached.always_validated() && unkeyed_headers::any(request, &cached.vary) => {
+            Found::Bypass(BypassReason::Personal)
         }
-        State::StaleWhileRevalidate => {
-            let verdict = Verdict::Stale {
-                why: Allowance::WhileRevalidate,
+        FreshnessState::StaleWhileRevalidate => {
+            let status = CacheStatus::Stale {
+                reason: StaleReason::WhileRevalidate,
                 ttl,
             };
-            Admission::ServeAndRefresh(stored.clone(), verdict, miss(stored))
+            Found::StaleHit(cached.clone(), status, miss(cached))
         }
-        State::Stale => Admission::Fetch(miss(stored)),
+        FreshnessState::Stale => Found::Miss(miss(cached)),
     }
 }
 
-/// Whether a stored response may answer an authorised request: only one that says so (RFC 9111 section 3.5), or that was
-/// chosen by the authorisation.
-fn suits_authorisation(stored: &Stored, request: &HeaderMap) -> bool {
-    stored.shared_with_authorised
+/// Whether a stored response may answer an authorised request: only if its directives say so (RFC 9111 section 3.5), or if
+/// it varies by `Authorization`.
+fn permits_authorisation(cached: &CachedResponse, request: &HeaderMap) -> bool {
+    cached.shared_with_authorised
         || !request.contains_key(AUTHORIZATION)
-        || stored.vary.contains(&AUTHORIZATION)
+        || cached.vary.contains(&AUTHORIZATION)
 }
 
-/// Whether a response to another request may answer this one.
-pub(crate) fn fits(stored: &Stored, primary: &[u8], request: &HeaderMap) -> bool {
+/// Whether the response to another request for the URL `primary` may answer this one.
+pub(crate) fn answers(cached: &CachedResponse, primary: &[u8], request: &HeaderMap) -> bool {
     let same = KEY.with_borrow_mut(|key| {
         key.clear();
         key.extend_from_slice(primary);
-        encode_variant(key, &stored.vary, request);
-        **key == *stored.key
+        encode_variant(key, &cached.vary, request);
+        **key == *cached.key
     });
-    let personal = stored.always_validated() && influence::any(request, &stored.vary);
-    same && !personal && suits_authorisation(stored, request)
+    let personal = cached.always_validated() && unkeyed_headers::any(request, &cached.vary);
+    same && !personal && permits_authorisation(cached, request)
 }
 
 fn only_if_cached(request: &HeaderMap) -> bool {

@@ -1,170 +1,205 @@
-//! The HTTP cache: a shared one (RFC 9111), in memory, bounded in bytes, one for all apps of a node.
+//! The HTTP cache: a shared cache (RFC 9111) in memory, bounded in bytes, one for all apps of a node.
 //!
-//! [`admit`](lookup) says what is to become of a request; [`fetch`] asks the app where it must, once for all who want the
-//! same. The rules live in files of their own, without any state: [`directives`] and [`policy`] read what a response
-//! says, [`freshness`] counts, [`storable`] judges, [`vary`], [`key`] and [`influence`] see to it that nobody is served
-//! what was made for another; [`semantics`](crate::semantics) evaluates conditions and ranges. [`store`] keeps what is
-//! stored, [`forms`] its encoded forms, [`groups`] finds what is purged.
+//! The module holds rules, storage, keys and locks. It knows neither requests under way nor dynos: [`proxy`](crate::proxy)
+//! asks it what to do ([`lookup`]), fetches responses, and hands them back ([`entry`]).
 //!
-//! Nothing is guessed: what says nothing of its freshness is not stored.
+//! | question | file |
+//! |---|---|
+//! | may a stored response answer this request? | [`lookup`] |
+//! | may this response be stored? | [`storable`], from [`directives`] and [`policy`] |
+//! | how long is it fresh, and usable after that? | [`freshness`] |
+//! | which requests share a response? | [`key`], [`vary`], [`unkeyed_headers`] |
+//! | what does the client get of it? | [`deliver`], [`encoded_variants`], with the rules of [`semantics`](crate::semantics) |
+//! | which requests wait for one another? | [`cache_lock`], [`streaming_fill`] |
+//! | what does a purge remove? | [`purge`], [`surrogate_keys`], [`urls`] |
+//!
+//! The cache applies no heuristic freshness (RFC 9111 section 4.2.2): it stores only responses that say how long they are
+//! fresh.
 
-mod account;
-mod deliver;
+pub(crate) mod cache_lock;
+pub mod cache_status;
+pub(crate) mod cached_response;
+pub(crate) mod deliver;
 pub mod directives;
-pub(crate) mod fetch;
-mod filling;
-mod flight;
-mod forms;
+mod encoded_variants;
+pub(crate) mod entry;
 pub mod freshness;
-mod groups;
-pub mod influence;
 pub mod key;
 pub(crate) mod lookup;
-pub(crate) mod pass;
 pub mod policy;
-mod purge;
-mod serve;
+pub(crate) mod purge;
+pub(crate) mod stats;
 pub mod storable;
 mod store;
-mod stored;
-mod urls;
+pub(crate) mod streaming_fill;
+mod surrogate_keys;
+pub mod unkeyed_headers;
+pub(crate) mod urls;
+mod variant_encoding;
 pub mod vary;
-pub mod verdict;
 
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
 use tokio::sync::Semaphore;
 
-pub use account::Stats;
-pub use purge::Scope;
-pub(crate) use stored::{CACHE_STATUS, X_CACHE};
+pub use purge::PurgeScope;
+pub use stats::CacheStats;
 
-use account::{Account, Accounts};
-use flight::Flights;
-use groups::{Group, Groups, Of};
-use store::{Slot, Store};
-use stored::{Kept, Stored};
+use cache_lock::CacheLocks;
+use cached_response::{CachedResponse, Residency};
+use key::Key;
+use stats::{AppCacheStats, CacheStatsTable};
+use store::{CacheStore, Slot};
+use surrogate_keys::{SurrogateKey, SurrogateKeyIndex, SurrogateKeySubject};
 
-/// Bytes of a cache that nobody has given a size.
-pub const DEFAULT_BYTES: u64 = 64 << 20;
+/// Default capacity in bytes.
+pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
 
-/// Bytes that one response may have in a cache that is large enough: what is larger is a download, and would push out
+/// Largest response, in bytes, that a cache of any capacity stores. Larger ones are downloads; one of them would evict
 /// thousands of pages.
-const LARGEST: u64 = 8 << 20;
+const MAX_RESPONSE_BYTES: u64 = 8 << 20;
 
 /// A node's cache.
 #[derive(Debug)]
 pub struct Cache {
-    store: Store,
-    flights: Arc<Flights>,
-    groups: Arc<Groups>,
-    accounts: Accounts,
-    /// Turns to make forms of large bodies.
-    makers: Arc<Semaphore>,
+    store: CacheStore,
+    locks: Arc<CacheLocks>,
+    surrogate_keys: Arc<SurrogateKeyIndex>,
+    stats: CacheStatsTable,
+    /// Permits to encode large bodies in the background.
+    encoders: Arc<Semaphore>,
 }
 
-/// What a cache holds.
+/// Memory that the cache uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
-    /// Bytes that are taken.
+pub struct CacheSize {
+    /// Bytes in use.
     pub bytes: u64,
-    /// Bytes that may be.
+    /// Bytes that may be in use.
     pub capacity: u64,
 }
 
 impl Cache {
-    /// A cache of so many bytes; with none, nothing is stored.
+    /// Creates a cache of `bytes`. A cache of 0 bytes stores nothing.
     pub fn new(bytes: u64) -> Self {
-        let most = (bytes / 16).min(LARGEST);
+        let max_response = (bytes / 16).min(MAX_RESPONSE_BYTES);
         Self {
-            store: Store::new(bytes, most as usize),
-            flights: Arc::default(),
-            groups: Arc::default(),
-            accounts: Accounts::default(),
-            makers: Arc::new(Semaphore::new(forms::AT_A_TIME)),
+            store: CacheStore::new(bytes, max_response as usize),
+            locks: Arc::default(),
+            surrogate_keys: Arc::default(),
+            stats: CacheStatsTable::default(),
+            encoders: Arc::new(Semaphore::new(encoded_variants::MAX_CONCURRENT_ENCODINGS)),
         }
     }
 
-    /// Whether anything is ever stored.
-    fn is_on(&self) -> bool {
-        self.store.most > 0
+    fn is_enabled(&self) -> bool {
+        self.store.max_response > 0
     }
 
-    /// What it holds.
-    pub fn size(&self) -> Size {
-        Size {
+    /// Largest body, in bytes, that is stored.
+    pub(crate) fn max_response(&self) -> usize {
+        self.store.max_response
+    }
+
+    /// Locks that collapse concurrent requests for a key into one.
+    pub(crate) fn locks(&self) -> &Arc<CacheLocks> {
+        &self.locks
+    }
+
+    /// Returns the memory in use and its bound.
+    pub fn size(&self) -> CacheSize {
+        CacheSize {
             bytes: self.store.bytes(),
             capacity: self.store.capacity(),
         }
     }
 
-    /// What is counted of an app.
-    pub fn stats(&self, app: &AppName) -> Stats {
-        self.accounts
+    /// Counters of an app; all are 0 for an app that the cache has not seen.
+    pub fn stats(&self, app: &AppName) -> CacheStats {
+        self.stats
             .known(app)
-            .map(|account| account.stats())
+            .map(|stats| stats.snapshot())
             .unwrap_or_default()
     }
 
-    /// What is counted of each app, by name.
-    pub fn all_stats(&self) -> Vec<(AppName, Stats)> {
-        self.accounts.all()
+    /// Counters of every app, sorted by name.
+    pub fn all_stats(&self) -> Vec<(AppName, CacheStats)> {
+        self.stats.all()
     }
 
-    /// Purges an app's responses; returns how many. What is on its way and began before is not stored either.
-    pub fn purge(&self, app: &AppName, scope: &Scope) -> usize {
-        // Who has no account has asked for nothing, and nothing is on its way.
-        let account = self.accounts.known(app);
-        account.map_or(0, |account| self.purge_in(&account, app, scope))
+    /// Counters of an app, created on first use.
+    pub(crate) fn app_stats(&self, app: &AppName) -> Arc<AppCacheStats> {
+        self.stats.of(app)
     }
 
-    /// Forgets an app that is no more.
+    /// Purges responses of an app and returns their number. Responses to requests that were sent before the purge are not
+    /// stored after it.
+    pub fn purge(&self, app: &AppName, scope: &PurgeScope) -> usize {
+        // An app without counters has sent no request through the cache: nothing is stored, nothing is under way.
+        let stats = self.stats.known(app);
+        stats.map_or(0, |stats| self.purge_counted(&stats, app, scope))
+    }
+
+    /// Purges a removed app and drops its counters.
     pub fn remove_app(&self, app: &AppName) {
-        self.purge(app, &Scope::App);
-        self.accounts.remove(app);
+        self.purge(app, &PurgeScope::App);
+        self.stats.remove(app);
     }
 
-    fn purge_in(&self, account: &Account, app: &AppName, scope: &Scope) -> usize {
-        let of = match scope {
-            Scope::App => Of::App,
-            Scope::Url { host, target } => Of::Url(host, target.as_bytes()),
-            Scope::Tag(tag) => Of::Tag(tag),
+    fn purge_counted(&self, stats: &AppCacheStats, app: &AppName, scope: &PurgeScope) -> usize {
+        let subject = match scope {
+            PurgeScope::App => SurrogateKeySubject::App,
+            PurgeScope::Url { host, target } => SurrogateKeySubject::Url(host, target.as_bytes()),
+            PurgeScope::Tag(tag) => SurrogateKeySubject::Tag(tag),
         };
-        let group = self.groups.number(app.as_str(), of);
-        // In this order: what is stored in between sees the note.
-        account.note_purge(group);
-        self.groups
-            .keys(group)
+        let surrogate_key = self.surrogate_keys.key(app.as_str(), subject);
+        // Recorded before the removal: a response that is inserted in between sees the record.
+        stats.record_purge(surrogate_key);
+        self.surrogate_keys
+            .entries(surrogate_key)
             .iter()
             .filter(|key| self.store.remove(key))
             .count()
     }
 
-    /// Stores a response in its groups.
+    /// Marks responses for `key` as not shareable for a while: requests for it do not wait for one another.
+    pub(crate) fn mark_hit_for_pass(&self, key: Key, now: std::time::Instant) {
+        self.store.put_hit_for_pass(key, now);
+    }
+
+    /// Removes this very response, with its encoded variants. A newer response under the same key stays.
+    pub(crate) fn remove(&self, cached: &Arc<CachedResponse>) {
+        self.store.remove_this(cached);
+    }
+
+    /// Stores a response under its surrogate keys. `purges` is the number of the app's purges before the request was sent.
     ///
     /// # Errors
     ///
-    /// The response, if any of them has been purged since there were `before` purges: it is not stored then.
-    fn keep(
+    /// The response, not stored, if one of its surrogate keys may have been purged since then.
+    pub(crate) fn insert(
         &self,
-        stored: Stored,
-        account: &Arc<Account>,
-        groups: &[Group],
-        before: u64,
-    ) -> Result<Arc<Stored>, Arc<Stored>> {
-        let bytes = stored.weight() as u64;
-        let membership = self.groups.join(&stored.key, groups);
-        let kept = Some(Kept::new(account.clone(), membership, bytes));
-        let stored = Arc::new(Stored { kept, ..stored });
+        response: CachedResponse,
+        stats: &Arc<AppCacheStats>,
+        surrogate_keys: &[SurrogateKey],
+        purges: u64,
+    ) -> Result<Arc<CachedResponse>, Arc<CachedResponse>> {
+        let bytes = response.weight() as u64;
+        let membership = self.surrogate_keys.join(&response.key, surrogate_keys);
+        let residency = Some(Residency::of_response(stats.clone(), membership, bytes));
+        let cached = Arc::new(CachedResponse {
+            residency,
+            ..response
+        });
         self.store
-            .put(stored.key.clone(), Slot::Stored(stored.clone()));
-        // Those of the one before: nobody would find them.
-        self.store.remove_forms(&stored.key);
-        if account.purged_since(before, groups) {
-            self.store.remove_this(&stored);
-            return Err(stored);
+            .put(cached.key.clone(), Slot::Response(cached.clone()));
+        // Encoded variants of the response that this one replaces would never be found again.
+        self.store.remove_variants(&cached.key);
+        if stats.purged_since(purges, surrogate_keys) {
+            self.store.remove_this(&cached);
+            return Err(cached);
         }
-        Ok(stored)
+        Ok(cached)
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const OWN_NAME: &str = "corundum";
 
 /// Which header governs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum PolicySource {
     /// `CDN-Cache-Control`.
     Cdn,
     /// `Surrogate-Control`.
@@ -29,15 +29,15 @@ pub enum Source {
 ///
 /// A header for caches like this one takes the place of `Cache-Control` and `Expires` whole (RFC 9213 section 2.2). One
 /// that cannot be read is passed over, as the RFC has it.
-pub fn governing(headers: &HeaderMap) -> (Source, Directives) {
+pub fn governing(headers: &HeaderMap) -> (PolicySource, Directives) {
     if let Some(directives) = cdn(headers) {
-        return (Source::Cdn, directives);
+        return (PolicySource::Cdn, directives);
     }
     if let Some(directives) = surrogate(headers) {
-        return (Source::Surrogate, directives);
+        return (PolicySource::Surrogate, directives);
     }
     (
-        Source::CacheControl,
+        PolicySource::CacheControl,
         Directives::parse(headers, &CACHE_CONTROL),
     )
 }
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn of(pairs: &[(HeaderName, &'static str)]) -> (Source, Directives) {
+    fn of(pairs: &[(HeaderName, &'static str)]) -> (PolicySource, Directives) {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(name, HeaderValue::from_static(value));
@@ -142,12 +142,12 @@ mod tests {
         let (source, found) = of(&[common.clone(), surrogate.clone(), cdn]);
         assert_eq!(
             (source, found.max_age, found.no_store, found.no_cache),
-            (Source::Cdn, Some(5), false, false)
+            (PolicySource::Cdn, Some(5), false, false)
         );
         let (source, found) = of(&[common.clone(), surrogate]);
         assert_eq!(
             (source, found.max_age, found.no_store),
-            (Source::Surrogate, Some(7), false)
+            (PolicySource::Surrogate, Some(7), false)
         );
         assert!(of(&[common]).1.no_store);
     }
@@ -158,7 +158,7 @@ mod tests {
             let (source, found) = of(&[(CDN_CACHE_CONTROL, broken), (CACHE_CONTROL, "max-age=3")]);
             assert_eq!(
                 (source, found.max_age),
-                (Source::CacheControl, Some(3)),
+                (PolicySource::CacheControl, Some(3)),
                 "{broken}"
             );
         }
@@ -174,7 +174,7 @@ mod tests {
     fn a_surrogate_directive_may_be_for_another_cache() {
         assert_eq!(
             of(&[(SURROGATE_CONTROL, "max-age=9;other")]).0,
-            Source::CacheControl
+            PolicySource::CacheControl
         );
         let (_, found) = of(&[(
             SURROGATE_CONTROL,

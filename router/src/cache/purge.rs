@@ -1,65 +1,68 @@
-//! What is to be purged, as an app says it in a response's header.
+//! Response headers by which an app tags and purges its cached responses.
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::HeaderName;
 
+use super::policy::SURROGATE_CONTROL;
 use crate::semantics::list::{Members, split_unquoted};
 
-/// A response's order to purge: `Cache-Purge: all`, or `Cache-Purge: tag="news", url="/about?full"`, any number of each.
-/// It is for the router and goes no further.
+/// Purge orders in a response: `Cache-Purge: all`, or `Cache-Purge: tag="news", url="/about?full"`, any number of each.
+/// The router carries them out and removes the header.
 pub(crate) const CACHE_PURGE: HeaderName = HeaderName::from_static("cache-purge");
-/// A response's tags, separated by commas, as Cloudflare, Akamai and Netlify have them.
+/// Tags of a response, separated by commas, in the form of Cloudflare, Akamai and Netlify.
 pub(crate) const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
-/// The same, separated by spaces, as Fastly has them.
+/// Tags of a response, separated by spaces, in the form of Fastly.
 pub(crate) const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
-/// Tags that one response may have; more are left out.
-const MOST_TAGS: usize = 128;
-/// Purges that one response may order; more are left out.
-const MOST_PURGES: usize = 256;
+/// Tags that one response may have; further ones are ignored.
+const MAX_TAGS: usize = 128;
+/// Purges that one response may order; further ones are ignored.
+const MAX_PURGES: usize = 256;
 
-/// What is to be purged of an app's entries.
+/// Responses of an app that a purge removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// All.
+pub enum PurgeScope {
+    /// All responses.
     App,
-    /// A URL's variants, of each scheme and port.
+    /// All variants of a URL, for every scheme and port.
     Url {
         /// The host name, in lower case, without a port.
         host: String,
         /// Path and query.
         target: String,
     },
-    /// Those with a tag.
+    /// Responses with a tag.
     Tag(Bytes),
 }
 
-/// What a response orders to be purged. `host` is the host that was asked.
-pub(crate) fn orders(response: &HeaderMap, host: &str) -> Vec<Scope> {
+/// Parses the purge orders in a response. `host` is the host that the request was for.
+pub(crate) fn orders(response: &HeaderMap, host: &str) -> Vec<PurgeScope> {
     let lines = response.get_all(CACHE_PURGE).iter();
     let members = lines.flat_map(|line| Members::new(line.as_bytes()));
     let scope =
         |(name, value): (&[u8], Option<&[u8]>)| match (name.to_ascii_lowercase().as_slice(), value)
         {
-            (b"all", None) => Some(Scope::App),
-            (b"tag", Some(tag)) if !tag.is_empty() => Some(Scope::Tag(Bytes::copy_from_slice(tag))),
-            (b"url", Some(target)) if target.starts_with(b"/") => Some(Scope::Url {
+            (b"all", None) => Some(PurgeScope::App),
+            (b"tag", Some(tag)) if !tag.is_empty() => {
+                Some(PurgeScope::Tag(Bytes::copy_from_slice(tag)))
+            }
+            (b"url", Some(target)) if target.starts_with(b"/") => Some(PurgeScope::Url {
                 host: host.to_owned(),
                 target: String::from_utf8_lossy(target).into_owned(),
             }),
             _ => None,
         };
-    members.filter_map(scope).take(MOST_PURGES).collect()
+    members.filter_map(scope).take(MAX_PURGES).collect()
 }
 
-/// A response's tags.
+/// Parses the tags of a response.
 pub(crate) fn tags(response: &HeaderMap) -> Vec<&[u8]> {
     let mut tags = Vec::new();
     for (header, separator) in [(CACHE_TAG, b','), (SURROGATE_KEY, b' ')] {
         for line in response.get_all(header) {
             let mut rest = line.as_bytes();
-            while !rest.is_empty() && tags.len() < MOST_TAGS {
+            while !rest.is_empty() && tags.len() < MAX_TAGS {
                 let (tag, after) = split_unquoted(rest, separator);
                 rest = after;
                 let tag = tag.trim_ascii();
@@ -72,6 +75,13 @@ pub(crate) fn tags(response: &HeaderMap) -> Vec<&[u8]> {
     tags
 }
 
+/// Removes the headers that are for this cache alone.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    for name in [SURROGATE_CONTROL, CACHE_TAG, SURROGATE_KEY] {
+        headers.remove(name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -79,29 +89,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_orders_what_is_purged() {
+    fn cache_purge_header_is_parsed() {
         let of = |value: &'static str| {
             let headers = HeaderMap::from_iter([(CACHE_PURGE, HeaderValue::from_static(value))]);
             orders(&headers, "a.example")
         };
-        assert_eq!(of("all"), [Scope::App]);
-        let url = |target: &str| Scope::Url {
+        assert_eq!(of("all"), [PurgeScope::App]);
+        let url = |target: &str| PurgeScope::Url {
             host: "a.example".into(),
             target: target.into(),
         };
         assert_eq!(
             of("tag=news, url=\"/a,b?c\", tag=\"x y\""),
             [
-                Scope::Tag("news".into()),
+                PurgeScope::Tag("news".into()),
                 url("/a,b?c"),
-                Scope::Tag("x y".into())
+                PurgeScope::Tag("x y".into())
             ]
         );
         assert!(of("everything, tag, tag=, url=b, all=1").is_empty());
     }
 
     #[test]
-    fn tags_come_in_both_headers() {
+    fn tags_are_read_from_both_headers() {
         let headers = HeaderMap::from_iter([
             (CACHE_TAG, HeaderValue::from_static("a, b c,,a")),
             (SURROGATE_KEY, HeaderValue::from_static("d  e a")),

@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::directives::{Directives, RequestDirectives};
 use super::freshness::is_explicit;
-use super::policy::{self, Source};
+use super::policy::{self, PolicySource};
 use super::vary;
 
 const SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
@@ -72,7 +72,7 @@ impl Refusal {
 #[derive(Debug, Clone)]
 pub struct Storable {
     /// Which header governs.
-    pub source: Source,
+    pub source: PolicySource,
     /// What it says.
     pub directives: Directives,
     /// The request's headers that it was chosen by.

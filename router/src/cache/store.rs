@@ -1,7 +1,7 @@
-//! The store: what is known of each key, bounded in bytes.
+//! The store: one slot per key, bounded in bytes.
 //!
-//! Eviction is quick_cache's: a new entry has to be asked for again before it can push out one that was, so a flood of
-//! URLs that nobody asks for twice passes through a small part of the store and leaves what is hot alone.
+//! quick_cache evicts. It admits a new entry for good only when it is requested again, so a flood of URLs that are
+//! requested once passes through a small part of the store and leaves popular entries alone.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,61 +9,61 @@ use std::time::{Duration, Instant};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-use super::forms;
+use super::cached_response::CachedResponse;
+use super::encoded_variants;
 use super::key::Key;
-use super::stored::Stored;
-use super::vary::Names;
+use super::vary::HeaderNames;
 
-/// How long requests for a URL are not made to wait for one another after an answer that could not be shared.
-const APART: Duration = Duration::from_secs(60);
+/// Time for which requests for a URL do not wait for one another after a response that could not be shared.
+const HIT_FOR_PASS: Duration = Duration::from_secs(60);
 
-/// Bytes of a slot without a response.
-const SMALL: u64 = 256;
+/// Bytes of a slot without a response, beside its key.
+const MARKER_BYTES: u64 = 256;
 
-/// What is known of a key.
+/// State of a key.
 #[derive(Debug, Clone)]
 pub(crate) enum Slot {
     /// A response, fresh or stale.
-    Stored(Arc<Stored>),
-    /// An encoded form of the response whose key this one begins with.
-    Form(Arc<Stored>),
-    /// Responses for it are chosen by these headers, and stored under keys that have their values.
-    Varies(Names),
-    /// Responses for it may be shared; the last one was not stored since the request might have changed it.
+    Response(Arc<CachedResponse>),
+    /// An encoded variant of a response. Its key is the response's key and the number of the coding.
+    EncodedVariant(Arc<CachedResponse>),
+    /// Responses vary by these request headers. They are stored under keys that contain the headers' values.
+    Varies(HeaderNames),
+    /// Responses may be shared. The last one was not stored, because headers of its request might have changed it.
     Shareable,
-    /// The last one that others waited for could not be shared: none waits until then.
-    Apart(Instant),
+    /// The last response that requests waited for could not be shared. No request waits until this time.
+    HitForPass(Instant),
 }
 
-/// Bytes of the key and of the slot.
+/// Weighs a slot by the bytes of its key and of its content.
 #[derive(Debug, Clone)]
-struct Weight;
+struct SlotWeighter;
 
-impl Weighter<Key, Slot> for Weight {
+impl Weighter<Key, Slot> for SlotWeighter {
     fn weight(&self, key: &Key, slot: &Slot) -> u64 {
         match slot {
-            Slot::Stored(stored) | Slot::Form(stored) => stored.weight() as u64,
-            _ => SMALL + key.len() as u64,
+            Slot::Response(cached) | Slot::EncodedVariant(cached) => cached.weight() as u64,
+            _ => MARKER_BYTES + key.len() as u64,
         }
     }
 }
 
 /// All slots.
 #[derive(Debug)]
-pub(crate) struct Store {
-    slots: Cache<Key, Slot, Weight>,
-    /// Bytes that one response may have.
-    pub(crate) most: usize,
+pub(crate) struct CacheStore {
+    slots: Cache<Key, Slot, SlotWeighter>,
+    /// Largest response in bytes.
+    pub(crate) max_response: usize,
 }
 
-impl Store {
-    /// A store of `capacity` bytes, of which one entry may take `most`.
-    pub(crate) fn new(capacity: u64, most: usize) -> Self {
-        // Each shard is a store of its own: it must have room for some of the largest entries.
-        let shards = (capacity / (4 * most as u64).max(1))
+impl CacheStore {
+    /// Creates a store of `capacity` bytes. One response may take `max_response` of them.
+    pub(crate) fn new(capacity: u64, max_response: usize) -> Self {
+        // Each shard evicts by itself, so each must have room for several responses of the largest size.
+        let shards = (capacity / (4 * max_response as u64).max(1))
             .clamp(1, 64)
             .next_power_of_two();
-        let shards = if shards * 4 * most as u64 > capacity {
+        let shards = if shards * 4 * max_response as u64 > capacity {
             (shards / 2).max(1)
         } else {
             shards
@@ -76,20 +76,23 @@ impl Store {
         let slots = match options {
             Ok(options) => Cache::with_options(
                 options,
-                Weight,
+                SlotWeighter,
                 DefaultHashBuilder::default(),
                 DefaultLifecycle::default(),
             ),
-            // Both capacities are set above.
+            // The builder fails only without capacities, and both are set above.
             Err(_) => Cache::with(
                 1024,
                 capacity,
-                Weight,
+                SlotWeighter,
                 DefaultHashBuilder::default(),
                 DefaultLifecycle::default(),
             ),
         };
-        Self { slots, most }
+        Self {
+            slots,
+            max_response,
+        }
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Slot> {
@@ -100,53 +103,53 @@ impl Store {
         self.slots.insert(key, slot);
     }
 
-    /// Has requests for a key not wait for one another.
-    pub(crate) fn set_apart(&self, key: Key, now: Instant) {
-        self.put(key, Slot::Apart(now + APART));
+    pub(crate) fn put_hit_for_pass(&self, key: Key, now: Instant) {
+        self.put(key, Slot::HitForPass(now + HIT_FOR_PASS));
     }
 
-    /// Removes what is stored for a key, be it a response, with its forms.
+    /// Removes the response under a key, with its encoded variants. Returns whether there was one.
     pub(crate) fn remove(&self, key: &[u8]) -> bool {
-        let is_response = |slot: &Slot| matches!(slot, Slot::Stored(_));
+        let is_response = |slot: &Slot| matches!(slot, Slot::Response(_));
         let removed = self.slots.remove_if(key, is_response);
-        self.forget(removed)
+        self.remove_variants_of(removed)
     }
 
-    /// Removes this very response, with its forms.
-    pub(crate) fn remove_this(&self, stored: &Arc<Stored>) {
-        let same = |slot: &Slot| matches!(slot, Slot::Stored(found) if Arc::ptr_eq(found, stored));
-        self.forget(self.slots.remove_if(&*stored.key, same));
+    /// Removes this very response, with its encoded variants.
+    pub(crate) fn remove_this(&self, cached: &Arc<CachedResponse>) {
+        let same =
+            |slot: &Slot| matches!(slot, Slot::Response(found) if Arc::ptr_eq(found, cached));
+        self.remove_variants_of(self.slots.remove_if(&*cached.key, same));
     }
 
-    /// Whether this very response is there.
-    pub(crate) fn has(&self, stored: &Arc<Stored>) -> bool {
-        let found = self.slots.peek(&*stored.key);
-        matches!(found, Some(Slot::Stored(found)) if Arc::ptr_eq(&found, stored))
+    /// Whether this very response is stored.
+    pub(crate) fn contains(&self, cached: &Arc<CachedResponse>) -> bool {
+        let found = self.slots.peek(&*cached.key);
+        matches!(found, Some(Slot::Response(found)) if Arc::ptr_eq(&found, cached))
     }
 
-    /// Removes the forms of what was stored for a key.
-    pub(crate) fn remove_forms(&self, key: &[u8]) {
-        forms::each_key(key, |form| {
-            self.slots.remove(form);
+    /// Removes the encoded variants of the response under a key.
+    pub(crate) fn remove_variants(&self, key: &[u8]) {
+        encoded_variants::each_key(key, |variant| {
+            self.slots.remove(variant);
         });
     }
 
-    fn forget(&self, removed: Option<(Key, Slot)>) -> bool {
-        let Some((key, Slot::Stored(stored))) = removed else {
+    fn remove_variants_of(&self, removed: Option<(Key, Slot)>) -> bool {
+        let Some((key, Slot::Response(cached))) = removed else {
             return false;
         };
-        if stored.forms.any() {
-            self.remove_forms(&key);
+        if cached.variants.possible() {
+            self.remove_variants(&key);
         }
         true
     }
 
-    /// Bytes that are taken.
+    /// Bytes in use.
     pub(crate) fn bytes(&self) -> u64 {
         self.slots.weight()
     }
 
-    /// Bytes that may be.
+    /// Bytes that may be in use.
     pub(crate) fn capacity(&self) -> u64 {
         self.slots.capacity()
     }

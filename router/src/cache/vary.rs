@@ -21,8 +21,8 @@ const NEVER_THE_SAME: [&str; 5] = [
 /// Headers that the router sets to what is in the key.
 const IN_THE_KEY: [&str; 3] = ["host", "x-forwarded-proto", "x-forwarded-port"];
 
-/// Names of headers, sorted.
-pub(crate) type Names = Arc<[HeaderName]>;
+/// HeaderNames of headers, sorted.
+pub(crate) type HeaderNames = Arc<[HeaderName]>;
 
 /// The headers that a response was chosen by; none if no other request can be given it.
 pub fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {

@@ -26,7 +26,7 @@ use self::encoder::{Effort, Encoder};
 use self::encoding_body::EncodingBody;
 use crate::body::response_body::{BodyContent, ResponseBody};
 use crate::body::source::BodySource;
-use crate::cache::verdict::Verdict;
+use crate::cache::cache_status::CacheStatus;
 use crate::headers::content_length;
 use crate::semantics::accept_encoding::ContentCoding;
 
@@ -50,7 +50,7 @@ pub(crate) fn compress(
     compression: Compression,
     encoders: &Arc<BoundedCounter>,
     request: &Parts,
-    verdict: Verdict,
+    cache_status: CacheStatus,
     mut response: Response<ResponseBody>,
 ) -> Response<ResponseBody> {
     if compression == Compression::Off {
@@ -63,7 +63,7 @@ pub(crate) fn compress(
     }
     // A stored response already has its `Vary`, and may be an encoded variant.
     let asks = request.headers.contains_key(ACCEPT_ENCODING);
-    if verdict.is_stored() && (!asks || response.headers().contains_key(CONTENT_ENCODING)) {
+    if cache_status.is_stored() && (!asks || response.headers().contains_key(CONTENT_ENCODING)) {
         return response;
     }
     let length = length(request, &response);
@@ -167,7 +167,7 @@ mod tests {
             Compression::On,
             &encoders,
             &request,
-            Verdict::default(),
+            CacheStatus::default(),
             response,
         )
     }

@@ -6,41 +6,41 @@ use http::Response;
 use crate::body::outcome::{BodyEnd, BodyOutcome};
 use crate::body::response_body::{OnEnd, ResponseBody};
 use crate::body::source::BodySource;
-use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::grid::Grid;
+use crate::proxy::access_log::AccessLog;
 use crate::request_id::REQUEST_ID;
 use crate::router::Router;
-use crate::site::Site;
+use crate::virtual_host::VirtualHost;
 
 /// Value of `cache=` in the log: the cache never sees the request.
 const STATIC: &str = "static";
 
-/// Answers a request for `site` with a static file.
+/// Answers a request for `virtual_host` with a static file.
 pub(crate) fn deliver<G: Grid>(
-    mut exchange: Exchange,
+    mut log: AccessLog,
     router: &Router<G>,
-    site: &Site,
+    virtual_host: &VirtualHost,
     mut response: Response<Bytes>,
 ) -> Response<ResponseBody> {
-    exchange.entry.release = site.release;
-    exchange.entry.status = response.status().as_u16();
-    exchange.entry.cache = STATIC;
-    let id = exchange.entry.request_id.header();
+    log.entry.release = virtual_host.release;
+    log.entry.status = response.status().as_u16();
+    log.entry.cache = STATIC;
+    let id = log.entry.request_id.header();
     response.headers_mut().insert(REQUEST_ID, id);
     let grid = router.grid.clone();
     let length = response.body().len() as u64;
     let on_end: OnEnd = Box::new(move |end: BodyEnd| {
-        exchange.entry.bytes = end.bytes;
-        exchange.entry.service = exchange.started.elapsed();
+        log.entry.bytes = end.bytes;
+        log.entry.service = log.started.elapsed();
         let failure = match end.outcome {
             BodyOutcome::Complete => None,
             _ => Some(Failure::ClientInterrupted),
         };
         if let Some(failure) = &failure {
-            exchange.entry.status = failure.status().as_u16();
+            log.entry.status = failure.status().as_u16();
         }
-        exchange.end(&*grid, failure);
+        log.finish(&*grid, failure);
     });
     response.map(|bytes| ResponseBody::new(BodySource::Full(bytes), Some(length), Some(on_end)))
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use corundum_router::cache::Scope;
+use corundum_router::cache::PurgeScope;
 use corundum_router::failure::Failure;
 
 use corundum_abi::names::ReleaseVersion;
@@ -324,7 +324,7 @@ async fn the_operator_purges_and_sees_what_there_is() {
         (1, 3, 1, 3)
     );
     assert!((stats.hit_ratio().unwrap() - 0.25).abs() < 1e-9 && stats.bytes > 0);
-    let url = |target: &str| Scope::Url {
+    let url = |target: &str| PurgeScope::Url {
         host: "app.example".into(),
         target: target.into(),
     };
@@ -332,10 +332,10 @@ async fn the_operator_purges_and_sees_what_there_is() {
     assert_eq!(
         router
             .cache
-            .purge(&"other".parse().unwrap(), &Scope::Tag("two".into())),
+            .purge(&"other".parse().unwrap(), &PurgeScope::Tag("two".into())),
         0
     );
-    assert_eq!(router.cache.purge(&app, &Scope::Tag("two".into())), 2);
+    assert_eq!(router.cache.purge(&app, &PurgeScope::Tag("two".into())), 2);
     assert_eq!(router.cache.stats(&app).entries, 0);
     router.get("/").await;
     router.cache.remove_app(&app);
@@ -360,7 +360,9 @@ async fn what_is_purged_on_its_way_is_not_stored() {
     let router = TestRouter::with_app(answers).await;
     let purge = async {
         started.notified().await;
-        router.cache.purge(&"app".parse().unwrap(), &Scope::App);
+        router
+            .cache
+            .purge(&"app".parse().unwrap(), &PurgeScope::App);
         go.notify_one();
     };
     let (got, ()) = tokio::join!(router.get("/"), purge);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_exchange::DynoBody;
-use corundum_router::cache::{Cache, Scope};
+use corundum_router::cache::{Cache, PurgeScope};
 use corundum_router::failure::Failure;
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
@@ -169,7 +169,7 @@ async fn who_waits_for_a_body_that_is_purged_on_its_way_gets_it_whole() {
     let name = "app".parse().unwrap();
     let purge = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        router.cache.purge(&name, &Scope::App);
+        router.cache.purge(&name, &PurgeScope::App);
         permits.add_permits(3);
     };
     let (got, ()) = tokio::join!(flood(&router, 10), purge);

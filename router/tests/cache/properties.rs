@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use corundum_router::cache::freshness::{Freshness, State, Trouble};
-use corundum_router::cache::key::{Edition, Resource, encode_variant};
+use corundum_router::cache::freshness::{Freshness, FreshnessState, OriginFailure};
+use corundum_router::cache::key::{ContentVersion, Resource, encode_variant};
 use corundum_router::cache::policy::governing;
 use corundum_router::cache::storable;
 use corundum_router::semantics::byte_range::{self, ByteRanges};
@@ -21,14 +21,14 @@ fn parts() -> impl Strategy<Value = Parts> {
 }
 
 fn encoded((app, number, content, scheme, authority, target): &Parts) -> Vec<u8> {
-    let edition = if *content {
-        Edition::Content(*number)
+    let version = if *content {
+        ContentVersion::Content(*number)
     } else {
-        Edition::Release(*number)
+        ContentVersion::Release(*number)
     };
     let resource = Resource {
         app,
-        edition,
+        version,
         scheme,
         authority,
         target,
@@ -118,13 +118,13 @@ proptest! {
         let (early, late) = (received, received + Duration::from_secs(after));
         prop_assert!(freshness.age(early) <= freshness.age(late));
         prop_assert!(freshness.remaining(early) >= freshness.remaining(late));
-        if freshness.state(late) == State::Fresh {
-            prop_assert_eq!(freshness.state(early), State::Fresh);
+        if freshness.state(late) == FreshnessState::Fresh {
+            prop_assert_eq!(freshness.state(early), FreshnessState::Fresh);
             prop_assert!(freshness.remaining(late) > 0);
         }
         // Who may not be reached may be stood in for wherever one that errs may.
-        if freshness.stands_in(Trouble::Error, late) {
-            prop_assert!(freshness.stands_in(Trouble::Disconnected, late));
+        if freshness.stands_in(OriginFailure::ServerError, late) {
+            prop_assert!(freshness.stands_in(OriginFailure::Unreachable, late));
         }
     }
 

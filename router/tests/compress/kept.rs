@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use corundum_router::cache::{Cache, Scope, Stats};
+use corundum_router::cache::{Cache, CacheStats, PurgeScope};
 use corundum_router::compress::Compression;
 
 use corundum_abi::names::ReleaseVersion;
@@ -29,7 +29,7 @@ fn by_turn(bytes: usize) -> App {
     })
 }
 
-fn stats(router: &TestRouter) -> Stats {
+fn stats(router: &TestRouter) -> CacheStats {
     router.cache.stats(&"app".parse().unwrap())
 }
 
@@ -144,7 +144,7 @@ async fn what_is_purged_is_gone_in_all_its_forms() {
     assert!(hit(&router).await.text().starts_with("0 "));
     let app = "app".parse().unwrap();
     assert_eq!(
-        router.cache.purge(&app, &Scope::App),
+        router.cache.purge(&app, &PurgeScope::App),
         1,
         "a form is not counted"
     );
@@ -170,7 +170,7 @@ async fn no_form_of_what_was_purged_is_served_however_many_ask_meanwhile() {
     let app = "app".parse().unwrap();
     for _ in 0..60 {
         let made = router.requests();
-        router.cache.purge(&app, &Scope::App);
+        router.cache.purge(&app, &PurgeScope::App);
         for _ in 0..3 {
             let got = router.get_with("/", &[GZIP]).await;
             let turn: usize = got.text().split(' ').next().unwrap().parse().unwrap();

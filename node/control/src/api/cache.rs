@@ -1,7 +1,7 @@
 //! Endpoints of the HTTP cache.
 
 use corundum_abi::names::AppName;
-use corundum_router::cache::{Cache, Scope, Stats};
+use corundum_router::cache::{Cache, CacheStats, PurgeScope};
 use http::{Method, Request, Uri};
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -37,16 +37,16 @@ pub(crate) async fn serve(
     }
 }
 
-fn scope(purge: Purge) -> Result<Scope, Refusal> {
+fn scope(purge: Purge) -> Result<PurgeScope, Refusal> {
     match (purge.url, purge.tag) {
-        (None, None) => Ok(Scope::App),
-        (None, Some(tag)) => Ok(Scope::Tag(tag.into())),
+        (None, None) => Ok(PurgeScope::App),
+        (None, Some(tag)) => Ok(PurgeScope::Tag(tag.into())),
         (Some(url), None) => by_url(&url),
         (Some(_), Some(_)) => Err(invalid("Name a URL or a tag, not both")),
     }
 }
 
-fn by_url(url: &str) -> Result<Scope, Refusal> {
+fn by_url(url: &str) -> Result<PurgeScope, Refusal> {
     let uri: Option<Uri> = url.parse().ok();
     let host = uri.as_ref().and_then(Uri::host);
     let (Some(uri), Some(host)) = (&uri, host) else {
@@ -54,7 +54,7 @@ fn by_url(url: &str) -> Result<Scope, Refusal> {
             format!("\"{url}\" is not a URL: write it whole, as in http://myapp.localhost/about");
         return Err(invalid(message));
     };
-    Ok(Scope::Url {
+    Ok(PurgeScope::Url {
         host: host.to_ascii_lowercase(),
         target: uri
             .path_and_query()
@@ -79,7 +79,7 @@ pub(crate) fn of_all(cache: &Cache) -> Value {
     json!({"bytes": size.bytes, "capacity": size.capacity, "apps": apps.collect::<Vec<_>>()})
 }
 
-fn stats(stats: &Stats) -> Value {
+fn stats(stats: &CacheStats) -> Value {
     json!({
         "hits": stats.hits,
         "misses": stats.misses,

@@ -1,13 +1,13 @@
 //! Settings: what an app's owner says of how the router treats its requests.
 //!
-//! [`ALL`] says what there is and what may be set; [`apply`] is what it does to an app's [`Site`]. A setting takes effect at
+//! [`ALL`] says what there is and what may be set; [`apply`] is what it does to an app's [`VirtualHost`]. A setting takes effect at
 //! once, without a release.
 
 use std::collections::BTreeMap;
 
 use corundum_abi::names::AppName;
 use corundum_router::compress::Compression;
-use corundum_router::site::{Service, Site};
+use corundum_router::virtual_host::{Availability, VirtualHost};
 use http::HeaderValue;
 use serde_json::{Value, json};
 
@@ -170,7 +170,7 @@ fn value<'a>(values: &'a SettingValues, setting: &Setting) -> &'a str {
 }
 
 /// Gives the router's view of an app what its settings say.
-pub(crate) fn apply(values: &SettingValues, node: &Node, site: &mut Site) {
+pub(crate) fn apply(values: &SettingValues, node: &Node, site: &mut VirtualHost) {
     if is_on(values, &HTTPS_REDIRECT) {
         site.https.redirect = node.https.map(|https| https.port());
     }
@@ -185,7 +185,7 @@ pub(crate) fn apply(values: &SettingValues, node: &Node, site: &mut Site) {
         site.compression = Compression::Off;
     }
     if is_on(values, &MAINTENANCE) {
-        site.service = Service::Maintenance;
+        site.availability = Availability::Maintenance;
     }
 }
 

@@ -10,7 +10,7 @@ use corundum_host::request::DynoRequest;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, Grid};
 use corundum_router::log_line::Line;
-use corundum_router::site::Site;
+use corundum_router::virtual_host::VirtualHost;
 
 use crate::platform::Platform;
 
@@ -26,7 +26,7 @@ impl Front {
 }
 
 impl Grid for Front {
-    fn route(&self, host: &str) -> Option<Arc<Site>> {
+    fn route(&self, host: &str) -> Option<Arc<VirtualHost>> {
         self.platform.sites().route(host)
     }
 

@@ -2,8 +2,8 @@
 //! that its slug has.
 
 use bytes::Bytes;
+use corundum_router::custom_error_pages::{CustomErrorPages, framed};
 use corundum_router::files::StaticFiles;
-use corundum_router::own_page::{OwnPages, framed};
 
 use corundum_store::ConfigVars;
 
@@ -12,12 +12,12 @@ const ERROR: (&str, &str) = ("ERROR_PAGE_URL", "/503.html");
 const MAINTENANCE: (&str, &str) = ("MAINTENANCE_PAGE_URL", "/maintenance.html");
 
 /// An app's own pages.
-pub(crate) fn of(config: &ConfigVars, files: Option<&StaticFiles>) -> OwnPages {
+pub(crate) fn of(config: &ConfigVars, files: Option<&StaticFiles>) -> CustomErrorPages {
     let page = |(variable, file): (&str, &str)| -> Option<Bytes> {
         let named = config.get(variable).and_then(|url| framed(url));
         named.or_else(|| files?.content(file))
     };
-    OwnPages {
+    CustomErrorPages {
         error: page(ERROR),
         maintenance: page(MAINTENANCE),
     }

@@ -1,7 +1,7 @@
 //! The apps by the host names that they are served at, as the router looks them up.
 //!
 //! A table is made anew when something changes, and swapped in whole: a request reads it without a lock, and none is ever
-//! routed by half a change. [`build`] is the one place where an app's release and settings become the router's [`Site`].
+//! routed by half a change. [`build`] is the one place where an app's release and settings become the router's [`VirtualHost`].
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use corundum_abi::names::AppName;
-use corundum_router::site::Site;
+use corundum_router::virtual_host::VirtualHost;
 
 use crate::apps::settings;
 use crate::platform::Platform;
@@ -26,14 +26,14 @@ pub(crate) struct Sites {
 
 #[derive(Clone, Default)]
 struct Table {
-    exact: HashMap<Arc<str>, Arc<Site>>,
+    exact: HashMap<Arc<str>, Arc<VirtualHost>>,
     /// By what stands below `*.`.
-    wildcards: HashMap<Arc<str>, Arc<Site>>,
+    wildcards: HashMap<Arc<str>, Arc<VirtualHost>>,
 }
 
 impl Table {
     fn without(&self, app: &AppName) -> Self {
-        let of_others = |hosts: &HashMap<Arc<str>, Arc<Site>>| {
+        let of_others = |hosts: &HashMap<Arc<str>, Arc<VirtualHost>>| {
             let others = hosts.iter().filter(|(_, site)| site.app != *app);
             others
                 .map(|(host, site)| (host.clone(), site.clone()))
@@ -62,7 +62,7 @@ impl Table {
 impl Sites {
     /// The app that serves a host name (lower case, without a port). An exact name prevails over a wildcard, which stands
     /// for one label.
-    pub(crate) fn route(&self, host: &str) -> Option<Arc<Site>> {
+    pub(crate) fn route(&self, host: &str) -> Option<Arc<VirtualHost>> {
         let host = host.strip_suffix('.').unwrap_or(host);
         let table = self.table.load();
         let wild = || table.wildcards.get(host.split_once('.')?.1);
@@ -82,11 +82,11 @@ impl Sites {
 }
 
 /// What the router needs to know of an app: its release, and its settings where they are set.
-fn build(platform: &Platform, app: &AppName) -> Result<Site, StoreError> {
+fn build(platform: &Platform, app: &AppName) -> Result<VirtualHost, StoreError> {
     platform.store().app(app)?;
-    let mut site = Site::counted(app.clone(), platform.metrics().of(app));
+    let mut site = VirtualHost::counted(app.clone(), platform.metrics().of(app));
     site.release = platform.grid().release(app).map(|release| release.version);
-    site.edition = edition(platform, app)?;
+    site.content_version = content_version(platform, app)?;
     site.files = platform.files().of(app);
     site.pages = pages::of(&platform.store().config(app)?, site.files.as_deref());
     settings::apply(
@@ -99,7 +99,7 @@ fn build(platform: &Platform, app: &AppName) -> Result<Site, StoreError> {
 
 /// What the release's responses are stored under: the same for releases of the same slug and config vars, so that a
 /// rollback finds its responses again. It is told to nobody, and another in each run of the node.
-fn edition(platform: &Platform, app: &AppName) -> Result<Option<u64>, StoreError> {
+fn content_version(platform: &Platform, app: &AppName) -> Result<Option<u64>, StoreError> {
     static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let running = platform.grid().release(app).map(|release| release.version);
     let Some(version) = running else {

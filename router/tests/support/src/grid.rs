@@ -14,7 +14,7 @@ use corundum_router::compress::Compression;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, Grid};
 use corundum_router::log_line::Line;
-use corundum_router::site::Site;
+use corundum_router::virtual_host::VirtualHost;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
@@ -188,7 +188,7 @@ pub struct FakeGrid {
     hosts: ServedHosts,
     settings: Mutex<AppSettings>,
     /// A node keeps one for each host too: counters and limits of the app live in it.
-    sites: Mutex<HashMap<String, Arc<Site>>>,
+    sites: Mutex<HashMap<String, Arc<VirtualHost>>>,
     requests: AtomicUsize,
     lines: Mutex<Vec<String>>,
     /// Counters of the app.
@@ -225,11 +225,11 @@ impl FakeGrid {
         self.lines.lock().unwrap().clone()
     }
 
-    fn site(&self, app: AppName) -> Site {
+    fn site(&self, app: AppName) -> VirtualHost {
         let settings = self.settings.lock().unwrap().clone();
-        let mut site = Site::new(app);
-        if let Some((release, edition)) = settings.release {
-            (site.release, site.edition) = (Some(release), edition);
+        let mut site = VirtualHost::new(app);
+        if let Some((release, content_version)) = settings.release {
+            (site.release, site.content_version) = (Some(release), content_version);
         }
         site.compression = settings.compression;
         site.max_body = settings.max_body.unwrap_or(site.max_body);
@@ -239,7 +239,7 @@ impl FakeGrid {
 }
 
 impl Grid for FakeGrid {
-    fn route(&self, host: &str) -> Option<Arc<Site>> {
+    fn route(&self, host: &str) -> Option<Arc<VirtualHost>> {
         let app: AppName = match self.hosts {
             ServedHosts::Example => {
                 let labels = host.strip_suffix(".example")?;

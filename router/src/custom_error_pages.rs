@@ -6,14 +6,14 @@ use crate::failure::Failure;
 
 /// Documents of HTML that an app has instead of the router's.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct OwnPages {
+pub struct CustomErrorPages {
     /// For what is the app's failure: H10 to H20.
     pub error: Option<Bytes>,
     /// For maintenance: H80.
     pub maintenance: Option<Bytes>,
 }
 
-impl OwnPages {
+impl CustomErrorPages {
     /// The app's page for a failure, if it has one and the failure is the app's: what is wrong with a request or with the
     /// node is the router's to tell.
     pub(crate) fn of(&self, failure: &Failure) -> Option<&Bytes> {
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn only_the_apps_failures_have_the_apps_page() {
-        let pages = OwnPages {
+        let pages = CustomErrorPages {
             error: Some("error".into()),
             maintenance: Some("maintenance".into()),
         };

@@ -1,19 +1,20 @@
-//! A request under way: what is gathered for its log line, and the answer that it ends with.
+//! The log line of a request: gathered while the request is served, written when its response ends.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use corundum_exchange::DynoBody;
 use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
+use tracing::Span;
 
+use super::reply::{Reply, ReplyBody};
 use crate::body::outcome::{BodyEnd, BodyOutcome};
 use crate::body::response_body::{OnEnd, ResponseBody};
 use crate::body::response_buffer::ResponseBuffer;
 use crate::body::source::BodySource;
-use crate::cache::{CACHE_STATUS, X_CACHE};
+use crate::cache::cache_status::{CACHE_STATUS, X_CACHE};
 use crate::client_info::ClientInfo;
 use crate::concurrency_limit::Permit;
 use crate::connection_state::RequestHandle;
@@ -22,22 +23,23 @@ use crate::failure::Failure;
 use crate::grid::Grid;
 use crate::headers::content_length;
 use crate::log_line::{Entry, Line};
-use crate::reply::Reply;
 use crate::request_id::REQUEST_ID;
 use crate::router::Router;
-use crate::site::Site;
+use crate::virtual_host::VirtualHost;
 
-/// What is gathered of a request for its log line.
-pub(crate) struct Exchange {
+/// A request under way, with the fields of its log line that are known so far.
+pub(crate) struct AccessLog {
     pub(crate) entry: Entry,
     pub(crate) started: Instant,
-    /// Whose it is, once that is known.
-    pub(crate) site: Option<Arc<Site>>,
-    /// Its place on its connection.
+    /// The app, once the request is routed. Requests without an app are not logged.
+    pub(crate) virtual_host: Option<Arc<VirtualHost>>,
+    /// Position of the request on its connection.
     pub(crate) handle: RequestHandle,
+    /// Span of the request, once it is routed.
+    pub(crate) span: Span,
 }
 
-impl Exchange {
+impl AccessLog {
     pub(crate) fn new(parts: &Parts, connection: &ClientInfo, handle: &RequestHandle) -> Self {
         let target = parts
             .uri
@@ -58,22 +60,36 @@ impl Exchange {
         Self {
             entry,
             started: Instant::now(),
-            site: None,
+            virtual_host: None,
             handle: handle.clone(),
+            span: Span::none(),
         }
     }
 
-    /// Logs and counts the request, which has ended well or in `failure`, if it is any app's.
-    pub(crate) fn end<G: Grid>(self, grid: &G, failure: Option<Failure>) {
-        if let Some(site) = &self.site {
-            site.metrics.record(&self.entry, failure.as_ref());
-            grid.log(&site.app, Line::new(self.entry, failure));
+    /// Logs and counts the request, which ended well or in `failure`, if it is routed.
+    pub(crate) fn finish<G: Grid>(self, grid: &G, failure: Option<Failure>) {
+        tracing::debug!(
+            parent: &self.span,
+            status = self.entry.status,
+            bytes = self.entry.bytes,
+            cache = self.entry.cache,
+            code = failure.as_ref().map(Failure::code),
+            "request completed"
+        );
+        if let Some(virtual_host) = &self.virtual_host {
+            let metrics = &virtual_host.metrics;
+            metrics.record(&self.entry, failure.as_ref());
+            grid.log(&virtual_host.app, Line::new(self.entry, failure));
         }
     }
 
-    /// The page of a failure.
-    pub(crate) fn refuse(&mut self, failure: &Failure, parts: &Parts) -> Response<ResponseBody> {
-        let pages = self.site.as_ref().map(|site| &site.pages);
+    /// Builds the error page of a failure, without logging it.
+    pub(crate) fn error_page(
+        &mut self,
+        failure: &Failure,
+        parts: &Parts,
+    ) -> Response<ResponseBody> {
+        let pages = self.virtual_host.as_ref().map(|host| &host.pages);
         let mut response = error_page::page(failure, &parts.headers, pages);
         if let Some(after) = failure.retry_after() {
             let seconds = after.as_secs_f64().ceil() as u64;
@@ -88,22 +104,23 @@ impl Exchange {
         response.map(|_| body.into())
     }
 
-    /// The page of a failure, which the app's log tells of.
-    pub(crate) fn refuse_and_log<G: Grid>(
+    /// Builds the error page of a failure and logs the request.
+    pub(crate) fn refuse<G: Grid>(
         mut self,
         grid: &G,
         failure: &Failure,
         parts: &Parts,
     ) -> Response<ResponseBody> {
-        let response = self.refuse(failure, parts);
+        let response = self.error_page(failure, parts);
         self.entry.status = failure.status().as_u16();
         self.entry.service = self.started.elapsed();
-        self.end(grid, Some(failure.clone()));
+        self.finish(grid, Some(failure.clone()));
         response
     }
 
-    /// A response, with the log line to be written when it has ended.
-    pub(crate) fn answer<G: Grid>(
+    /// Builds the response of an answer; the request is logged when its body has ended. `place` counts it as under way
+    /// until then.
+    pub(crate) fn respond<G: Grid>(
         mut self,
         router: &Router<G>,
         reply: Reply,
@@ -113,21 +130,21 @@ impl Exchange {
         let mut response = reply.response;
         let status = response.status();
         let headers = response.headers_mut();
-        headers.insert(X_CACHE, reply.verdict.x_cache());
-        headers.insert(CACHE_STATUS, reply.verdict.cache_status());
+        headers.insert(X_CACHE, reply.status.x_cache());
+        headers.insert(CACHE_STATUS, reply.status.header());
         headers.insert(REQUEST_ID, self.entry.request_id.header());
-        self.entry.cache = reply.verdict.as_str();
+        self.entry.cache = reply.status.as_str();
         let bodiless = parts.method == Method::HEAD
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED;
         let source = match reply.body {
             _ if bodiless => BodySource::Full(Bytes::new()),
-            DynoBody::Full(bytes) => {
-                // What was said of the length may be wrong, what came is not.
+            ReplyBody::Full(bytes) => {
+                // hyper sets the length of a complete body; the app's may be wrong.
                 headers.remove(CONTENT_LENGTH);
                 BodySource::Full(bytes)
             }
-            DynoBody::Stream(stream) => BodySource::Stream(ResponseBuffer::start(
+            ReplyBody::Stream(stream) => BodySource::Stream(ResponseBuffer::start(
                 stream,
                 &router.limits,
                 &router.memory_budget,
@@ -136,7 +153,7 @@ impl Exchange {
         };
         let length = content_length(headers);
         self.entry.status = status.as_u16();
-        let usage = reply.served.map(|served| {
+        let usage = reply.served_by.map(|served| {
             self.entry.dyno = Some(served.dyno);
             self.entry.release = Some(served.release);
             self.entry.queue = served.queue;
@@ -160,7 +177,7 @@ impl Exchange {
             if let Some(failure) = &failure {
                 self.entry.status = failure.status().as_u16();
             }
-            self.end(&*grid, failure);
+            self.finish(&*grid, failure);
             drop(permit);
         });
         response.map(|()| ResponseBody::new(source, length, Some(on_end)))

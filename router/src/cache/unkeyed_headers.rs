@@ -1,14 +1,14 @@
-//! What in a request may change an answer although nothing says so: who asks, by which way, and on which condition.
+//! Request headers that may change a response although they are not part of its key: identity, route and conditions.
 //!
-//! A response that such a header may have changed is never stored. If it was one that others may have, the next request
-//! for it is sent to the app without these headers ([`clean`]), and what comes of that is stored: so neither a cookie nor
-//! a forged `X-Forwarded-Host` can change what another client is served, whatever the app makes of them. A header that
-//! `Vary` names is part of the key, and stays.
+//! A response that such a header may have changed is never stored. If it may be shared, the next request for it is sent to
+//! the app without these headers ([`clean`]), and that response is stored. So neither a cookie nor a forged
+//! `X-Forwarded-Host` can change the responses to other clients, however the app uses them. A header that `Vary` names is
+//! part of the key, and is sent.
 
 use http::HeaderMap;
 use http::header::HeaderName;
 
-/// Headers that say who asks, and conditions.
+/// Headers that identify a client or its route, and conditions. Sorted.
 const NAMES: [&str; 22] = [
     "authorization",
     "client-ip",
@@ -34,8 +34,8 @@ const NAMES: [&str; 22] = [
     "x-url-scheme",
 ];
 
-/// Beginnings of headers that proxies and frameworks take for the request's own host, path or method.
-const FAMILIES: [&str; 6] = [
+/// Prefixes of headers that proxies and frameworks use as the request's host, path, method or client.
+const PREFIXES: [&str; 6] = [
     "x-forwarded",
     "x-original",
     "x-rewrite",
@@ -44,23 +44,23 @@ const FAMILIES: [&str; 6] = [
     "x-envoy-",
 ];
 
-fn influences(name: &HeaderName) -> bool {
+fn is_unkeyed(name: &HeaderName) -> bool {
     let text = name.as_str();
-    NAMES.binary_search(&text).is_ok() || FAMILIES.iter().any(|family| text.starts_with(family))
+    NAMES.binary_search(&text).is_ok() || PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// Whether a request has any such header that is not among `keyed`.
+/// Whether a request has such a header that is not among `keyed`.
 pub fn any(request: &HeaderMap, keyed: &[HeaderName]) -> bool {
     request
         .keys()
-        .any(|name| influences(name) && !keyed.contains(name))
+        .any(|name| is_unkeyed(name) && !keyed.contains(name))
 }
 
-/// Takes them out of a request.
+/// Removes such headers that are not among `keyed` from a request.
 pub fn clean(request: &mut HeaderMap, keyed: &[HeaderName]) {
     let found: Vec<HeaderName> = request
         .keys()
-        .filter(|name| influences(name) && !keyed.contains(name))
+        .filter(|name| is_unkeyed(name) && !keyed.contains(name))
         .cloned()
         .collect();
     for name in found {
@@ -75,12 +75,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_can_be_searched() {
+    fn names_are_sorted() {
         assert!(NAMES.is_sorted());
     }
 
     #[test]
-    fn what_may_change_an_answer_is_taken_out_unless_it_is_keyed() {
+    fn unkeyed_headers_are_removed_and_keyed_ones_stay() {
         let names = [
             "cookie",
             "x-forwarded-host",

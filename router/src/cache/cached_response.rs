@@ -1,4 +1,4 @@
-//! A stored response, made ready to be served.
+//! A cached response, with everything that serving it needs computed in advance.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,27 +12,26 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::account::Account;
-use super::forms::Forms;
+use super::cache_status::{CACHE_STATUS, X_CACHE};
+use super::encoded_variants::EncodedVariants;
 use super::freshness::{Freshness, date};
-use super::groups::Membership;
 use super::key::Key;
+use super::stats::AppCacheStats;
 use super::storable::{Storable, shared_with_authorised};
-use super::vary::Names;
+use super::surrogate_keys::Membership;
+use super::vary::HeaderNames;
 use crate::compress::Compression;
 use crate::compress::compressible::is_compressible;
 use crate::compress::headers::vary;
 use crate::request_id::REQUEST_ID;
 
-pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
-/// What an entry takes beside its header and body: its place in the store, in its groups, and its maps.
+/// Bytes of an entry beside its headers and its body: its slot in the store, its surrogate keys, and its maps.
 const OVERHEAD: usize = 768;
 
-/// Fields that a 304 does not change, since they are about the body that is stored (RFC 9111 section 3.2).
-const OF_THE_BODY: [HeaderName; 5] = [
+/// Fields that a 304 does not update, because they describe the stored body (RFC 9111 section 3.2).
+const BODY_FIELDS: [HeaderName; 5] = [
     CONTENT_LENGTH,
     CONTENT_ENCODING,
     CONTENT_RANGE,
@@ -40,56 +39,70 @@ const OF_THE_BODY: [HeaderName; 5] = [
     ETAG,
 ];
 
-/// A stored response.
+/// A cached response.
 #[derive(Debug)]
-pub(crate) struct Stored {
-    /// What it is found by.
+pub(crate) struct CachedResponse {
+    /// Key that it is stored under.
     pub(crate) key: Key,
-    /// The headers that it was chosen by.
-    pub(crate) vary: Names,
+    /// Request headers that selected it.
+    pub(crate) vary: HeaderNames,
     pub(crate) status: StatusCode,
-    /// With a place for each header that differs from request to request, so that serving it changes values alone.
+    /// Headers, with a placeholder for each one that differs from request to request: serving only replaces values.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) freshness: Freshness,
     pub(crate) last_modified: Option<SystemTime>,
     /// Whether it may answer a request with `Authorization`.
     pub(crate) shared_with_authorised: bool,
-    /// What governs it; what said so may be gone from its headers.
+    /// Directives that govern it. The header that they come from may have been stripped.
     pub(crate) governing: Arc<Storable>,
     pub(crate) release: ReleaseVersion,
-    /// What is known of its encoded forms.
-    pub(crate) forms: Forms,
-    pub(crate) kept: Option<Kept>,
+    /// State of its encoded variants.
+    pub(crate) variants: EncodedVariants,
+    /// Set while it is in the store.
+    pub(crate) residency: Option<Residency>,
 }
 
-/// What an entry holds while it is in the store.
+/// Accounts for an entry while it is in the store: its app's counters and its surrogate keys.
 #[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) account: Arc<Account>,
+pub(crate) struct Residency {
+    pub(crate) stats: Arc<AppCacheStats>,
     pub(crate) membership: Membership,
     bytes: u64,
-    /// One, or none for an encoded form of another.
+    /// 1 for a response, 0 for an encoded variant.
     entries: u64,
 }
 
-impl Kept {
-    /// A response.
-    pub(crate) fn new(account: Arc<Account>, membership: Membership, bytes: u64) -> Self {
-        Self::counted(account, membership, bytes, 1)
+impl Residency {
+    /// Counts a response.
+    pub(crate) fn of_response(
+        stats: Arc<AppCacheStats>,
+        membership: Membership,
+        bytes: u64,
+    ) -> Self {
+        Self::counted(stats, membership, bytes, 1)
     }
 
-    /// An encoded form of one.
-    pub(crate) fn of_form(account: Arc<Account>, membership: Membership, bytes: u64) -> Self {
-        account.compressed.fetch_add(1, Ordering::Relaxed);
-        Self::counted(account, membership, bytes, 0)
+    /// Counts an encoded variant.
+    pub(crate) fn of_variant(
+        stats: Arc<AppCacheStats>,
+        membership: Membership,
+        bytes: u64,
+    ) -> Self {
+        stats.compressed.fetch_add(1, Ordering::Relaxed);
+        Self::counted(stats, membership, bytes, 0)
     }
 
-    fn counted(account: Arc<Account>, membership: Membership, bytes: u64, entries: u64) -> Self {
-        account.entries.fetch_add(entries, Ordering::Relaxed);
-        account.bytes.fetch_add(bytes, Ordering::Relaxed);
+    fn counted(
+        stats: Arc<AppCacheStats>,
+        membership: Membership,
+        bytes: u64,
+        entries: u64,
+    ) -> Self {
+        stats.entries.fetch_add(entries, Ordering::Relaxed);
+        stats.bytes.fetch_add(bytes, Ordering::Relaxed);
         Self {
-            account,
+            stats,
             membership,
             bytes,
             entries,
@@ -97,32 +110,45 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for Residency {
     fn drop(&mut self) {
-        self.account
+        self.stats
             .entries
             .fetch_sub(self.entries, Ordering::Relaxed);
-        self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.stats.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// When a response was asked for, and when its head came.
+/// Times of a fetch, from which a response's age is computed (RFC 9111 section 4.2.3).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
+pub(crate) struct FetchTimes {
+    /// When the request was sent.
     pub(crate) sent: Instant,
+    /// When the response's head arrived.
     pub(crate) received: Instant,
-    /// The clock then.
+    /// Wall clock at that moment.
     pub(crate) now: SystemTime,
 }
 
-impl Stored {
-    /// A response without its body yet.
+impl FetchTimes {
+    /// Times of a response that arrives now.
+    pub(crate) fn received_now(sent: Instant) -> Self {
+        Self {
+            sent,
+            received: Instant::now(),
+            now: SystemTime::now(),
+        }
+    }
+}
+
+impl CachedResponse {
+    /// Builds a response without its body.
     pub(crate) fn head(
-        (key, vary): (Key, Names),
+        (key, vary): (Key, HeaderNames),
         status: StatusCode,
         mut headers: HeaderMap,
         storable: Arc<Storable>,
-        times: Times,
+        times: FetchTimes,
         release: ReleaseVersion,
     ) -> Self {
         let source = (storable.source, &storable.directives);
@@ -142,33 +168,34 @@ impl Stored {
             shared_with_authorised: shared_with_authorised(&storable.directives),
             governing: storable,
             release,
-            forms: Forms::default(),
-            kept: None,
+            variants: EncodedVariants::default(),
+            residency: None,
         }
     }
 
-    /// The same with its body, ready to be kept: the headers get room of their own, which the body is to have.
+    /// Copies the head and adds `body`, ready to be stored: the headers move to an allocation of their own. The caller
+    /// passes a body that has one too.
     pub(crate) fn with_body(&self, body: Bytes) -> Self {
         let mut headers = self.headers.clone();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        move_out(&mut headers);
-        let mut stored = Self {
+        reallocate(&mut headers);
+        let mut cached = Self {
             headers,
             body,
-            ..self.parts()
+            ..self.copy_metadata()
         };
-        stored.forms = Forms::new(&stored);
-        stored
+        cached.variants = EncodedVariants::new(&cached);
+        cached
     }
 
-    /// Says that it is chosen by `Accept-Encoding` too, if it is to be encoded for some. `length` is its body's, if known.
+    /// Adds `Accept-Encoding` to `Vary` if some clients get the response encoded. `length` is the body's, if known.
     pub(crate) fn vary_by_coding(&mut self, compression: Compression, length: Option<u64>) {
         if compression == Compression::On && is_compressible(self.status, &self.headers, length) {
             vary(&mut self.headers);
         }
     }
 
-    fn parts(&self) -> Self {
+    fn copy_metadata(&self) -> Self {
         Self {
             key: self.key.clone(),
             vary: self.vary.clone(),
@@ -180,21 +207,21 @@ impl Stored {
             shared_with_authorised: self.shared_with_authorised,
             governing: self.governing.clone(),
             release: self.release,
-            forms: Forms::default(),
-            kept: None,
+            variants: EncodedVariants::default(),
+            residency: None,
         }
     }
 
-    /// The headers as a 304 or a response to HEAD makes them (RFC 9111 sections 3.2 and 4.3.4). A cookie that it sets is
-    /// for who asked alone.
+    /// Headers after the update that a 304 or a response to HEAD brings (RFC 9111 sections 3.2 and 4.3.4). A cookie in
+    /// the update belongs to its own client and is left out.
     pub(crate) fn updated_headers(&self, update: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers.clone();
-        // They are of the response that is replaced; prepared again below.
+        // Both belong to the response that is replaced; `prepare` sets them again.
         for name in [&AGE, &DATE] {
             headers.remove(name);
         }
         for name in update.keys() {
-            if *name == SET_COOKIE || OF_THE_BODY.contains(name) {
+            if *name == SET_COOKIE || BODY_FIELDS.contains(name) {
                 continue;
             }
             headers.remove(name);
@@ -205,7 +232,7 @@ impl Stored {
         headers
     }
 
-    /// Whether it may never be used without the app's consent.
+    /// Whether each use needs the app's validation.
     pub(crate) fn always_validated(&self) -> bool {
         self.freshness.lifetime == 0
     }
@@ -214,7 +241,7 @@ impl Stored {
         self.headers.get(ETAG)
     }
 
-    /// Bytes that it takes in memory.
+    /// Bytes of memory that it occupies.
     pub(crate) fn weight(&self) -> usize {
         let headers: usize = self
             .headers
@@ -225,7 +252,7 @@ impl Stored {
     }
 }
 
-/// Gives the headers a date, and a place for each one that serving sets.
+/// Adds a `Date` if there is none, and a placeholder for each header that serving sets.
 fn prepare(headers: &mut HeaderMap, now: SystemTime) {
     if !headers.contains_key(DATE)
         && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(now))
@@ -237,16 +264,16 @@ fn prepare(headers: &mut HeaderMap, now: SystemTime) {
     }
 }
 
-/// Gives the values of headers room of their own: those of a dyno's answer are parts of the buffer that it came in, spaces
-/// and all, which would stay for as long as any of them does and is counted nowhere.
-fn move_out(headers: &mut HeaderMap) {
+/// Copies header values to one allocation of their own. A dyno's values are slices of the buffer that its response
+/// arrived in; storing them would keep that whole buffer alive, and nothing would count it.
+fn reallocate(headers: &mut HeaderMap) {
     let bytes = headers.values().map(HeaderValue::len).sum();
-    let mut room = BytesMut::with_capacity(bytes);
-    // The places for what serving sets need no room, and no counting of who shares it.
+    let mut buffer = BytesMut::with_capacity(bytes);
+    // Empty values, the placeholders, stay static: they need no reference count.
     for value in headers.values_mut().filter(|value| !value.is_empty()) {
-        room.extend_from_slice(value.as_bytes());
-        let own = HeaderValue::from_maybe_shared(room.split().freeze());
-        // What was a value is one.
+        buffer.extend_from_slice(value.as_bytes());
+        let own = HeaderValue::from_maybe_shared(buffer.split().freeze());
+        // The bytes come from a valid value, so the conversion cannot fail.
         *value = own.unwrap_or_else(|_| value.clone());
     }
 }
@@ -259,20 +286,15 @@ pub(crate) mod tests {
     use super::*;
 
     /// A page that is fresh for a minute, without its body.
-    pub(crate) fn page() -> Stored {
+    pub(crate) fn page() -> CachedResponse {
         let headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("text/html")),
             (CACHE_CONTROL, HeaderValue::from_static("max-age=60")),
         ]);
-        let now = Instant::now();
-        let times = Times {
-            sent: now,
-            received: now,
-            now: SystemTime::now(),
-        };
-        let (ok, place) = (StatusCode::OK, (b"a key"[..].into(), [].into()));
+        let times = FetchTimes::received_now(Instant::now());
+        let (ok, location) = (StatusCode::OK, (b"a key"[..].into(), [].into()));
         let storable = storable::judge(&HeaderMap::new(), ok, &headers).unwrap();
         let release = ReleaseVersion(1);
-        Stored::head(place, ok, headers, storable.into(), times, release)
+        CachedResponse::head(location, ok, headers, storable.into(), times, release)
     }
 }

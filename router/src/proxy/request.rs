@@ -1,0 +1,255 @@
+//! One request: checked, routed, answered, logged.
+//!
+//! Responses that need no I/O return synchronously, without a future to allocate and poll: refusals, redirects, files and
+//! cache hits.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::{Either, Ready, ready};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tracing::Instrument;
+
+use super::access_log::AccessLog;
+use super::cached::not_cached_reply;
+use super::context::RequestContext;
+use super::fetch::UpstreamFetch;
+use super::reply::Reply;
+use super::{background_revalidation, bypass, collapsing};
+use crate::body::response_body::ResponseBody;
+use crate::cache::cache_status::BypassReason;
+use crate::cache::lookup::Lookup;
+use crate::client_info::ClientInfo;
+use crate::compress::{self, Compression};
+use crate::concurrency_limit::Permit;
+use crate::connection_state::RequestHandle;
+use crate::failure::Failure;
+use crate::files::delivery::deliver;
+use crate::grid::Grid;
+use crate::headers;
+use crate::request_id::RequestId;
+use crate::router::Router;
+use crate::validate;
+use crate::virtual_host::Availability;
+
+/// A response that is ready, or a future of one.
+pub(crate) type Served = Either<
+    Ready<Response<ResponseBody>>,
+    Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>,
+>;
+
+/// Wraps a response that is ready.
+pub(crate) fn now(response: Response<ResponseBody>) -> Served {
+    Either::Left(ready(response))
+}
+
+/// Serves one request.
+pub(crate) fn serve<G: Grid>(
+    router: &Arc<Router<G>>,
+    connection: &ClientInfo,
+    request: Request<Incoming>,
+    handle: &RequestHandle,
+) -> Served {
+    let (parts, body) = request.into_parts();
+    let mut log = AccessLog::new(&parts, connection, handle);
+    let host = match validate::host(&parts) {
+        Ok(host) => host,
+        Err(failure) => return now(log.error_page(&failure, &parts)),
+    };
+    if let Some(answer) = router.http01_challenges.answer(&host, &parts) {
+        return now(answer);
+    }
+    let Some(virtual_host) = router.grid.route(&host) else {
+        router.metrics.count_unrouted();
+        return now(log.error_page(&Failure::NoSuchApp, &parts));
+    };
+    log.entry.host = host.clone();
+    log.entry.request_id = RequestId::of(&parts.headers);
+    log.virtual_host = Some(virtual_host.clone());
+    // Fields are evaluated only while the level is enabled.
+    log.span = tracing::debug_span!(
+        "request",
+        method = %parts.method,
+        %host,
+        path = %log.entry.path,
+        app = %virtual_host.app,
+        request_id = %log.entry.request_id,
+    );
+    let span = log.span.clone();
+    if let Some(mut redirect) = virtual_host.https.redirect(connection, &parts, &host) {
+        log.entry.status = redirect.status().as_u16();
+        log.finish(&*router.grid, None);
+        virtual_host.https.add_hsts(connection, &mut redirect);
+        return now(redirect);
+    }
+    let context = RequestContext {
+        router: router.clone(),
+        virtual_host,
+        connection: connection.clone(),
+        host,
+        request_id: log.entry.request_id.clone(),
+    };
+    match span.in_scope(|| context.begin(log, parts, body)) {
+        Begun::Answered(mut response) => {
+            context
+                .virtual_host
+                .https
+                .add_hsts(connection, &mut response);
+            now(response)
+        }
+        Begun::Pending(pending) => {
+            let responded = async move {
+                let mut response = pending.respond(&context).await;
+                let https = &context.virtual_host.https;
+                https.add_hsts(&context.connection, &mut response);
+                response
+            };
+            Either::Right(Box::pin(responded.instrument(span)))
+        }
+    }
+}
+
+/// State of a request after its synchronous part.
+enum Begun<G: Grid> {
+    Answered(Response<ResponseBody>),
+    Pending(Box<PendingRequest<G>>),
+}
+
+/// A request that waits for a dyno or for another request.
+struct PendingRequest<G: Grid> {
+    disconnect: DisconnectGuard<G>,
+    handle: RequestHandle,
+    permit: Permit,
+    parts: Parts,
+    body: Incoming,
+    lookup: Lookup,
+}
+
+impl<G: Grid> RequestContext<G> {
+    /// Answers a request, as far as that needs no I/O.
+    fn begin(&self, mut log: AccessLog, mut parts: Parts, body: Incoming) -> Begun<G> {
+        let (router, virtual_host) = (&*self.router, &self.virtual_host);
+        let refuse = |log: AccessLog, failure, parts: &Parts| {
+            Begun::Answered(log.refuse(&*router.grid, &failure, parts))
+        };
+        if let Err(failure) =
+            validate::validate_request(&parts, &self.host, virtual_host, &self.connection)
+        {
+            return refuse(log, failure, &parts);
+        }
+        if virtual_host.availability == Availability::Maintenance {
+            return refuse(log, Failure::Maintenance, &parts);
+        }
+        let files = virtual_host.files.as_ref();
+        if let Some(response) = files.and_then(|files| files.answer(&parts)) {
+            return Begun::Answered(deliver(log, router, virtual_host, response));
+        }
+        let Some(permit) = Permit::acquire(&virtual_host.metrics, router.limits.requests) else {
+            return refuse(log, Failure::ConnectionLimit, &parts);
+        };
+        headers::set_host(&mut parts);
+        headers::strip_hop_by_hop(&mut parts.headers);
+        if virtual_host.compression == Compression::On {
+            compress::tag_translation::translate(&mut parts);
+        }
+        log.entry.forwarded = headers::forwarded_for(&parts.headers, &self.connection);
+        let lookup = match virtual_host.release {
+            Some(_) => {
+                let (resource, has_body) = (self.resource(&parts), !body.is_end_stream());
+                let cache = self.cache();
+                cache.look_up(&resource, &parts, has_body, log.started)
+            }
+            None => Lookup::Bypass(BypassReason::NoCache),
+        };
+        match lookup {
+            Lookup::Hit(cached, status) => {
+                let reply = self.reply_cached(cached, status, &parts);
+                Begun::Answered(self.respond(log, reply, &parts, permit))
+            }
+            lookup => Begun::Pending(Box::new(PendingRequest {
+                handle: log.handle.clone(),
+                disconnect: DisconnectGuard {
+                    grid: router.grid.clone(),
+                    log: Some(log),
+                },
+                permit,
+                parts,
+                body,
+                lookup,
+            })),
+        }
+    }
+
+    /// Turns an answer into the response that goes out.
+    fn respond(
+        &self,
+        log: AccessLog,
+        reply: Reply,
+        parts: &Parts,
+        permit: Permit,
+    ) -> Response<ResponseBody> {
+        self.count(reply.status);
+        let status = reply.status;
+        let response = log.respond(&self.router, reply, parts, permit);
+        let (compression, encoders) = (self.virtual_host.compression, &self.router.encoder_budget);
+        compress::compress(compression, encoders, parts, status, response)
+    }
+}
+
+impl<G: Grid> PendingRequest<G> {
+    async fn respond(mut self, context: &RequestContext<G>) -> Response<ResponseBody> {
+        let parts = &self.parts;
+        let reply = match self.lookup {
+            Lookup::Fetch(miss, leader) => {
+                let fetch = UpstreamFetch::new(context, parts, &miss);
+                match leader {
+                    Some(leader) => fetch.lead(leader).await,
+                    None => fetch.alone().await,
+                }
+            }
+            Lookup::Wait(miss, follower) => {
+                collapsing::follow(context, parts, miss, follower).await
+            }
+            Lookup::Bypass(reason) => {
+                bypass::forward(context, parts, self.body, &self.handle, reason).await
+            }
+            Lookup::Head(reason, cached) => {
+                bypass::forward_head(context, parts, reason, cached).await
+            }
+            Lookup::Hit(cached, status) => Ok(context.reply_cached(cached, status, parts)),
+            Lookup::StaleHit(cached, status, miss) => {
+                background_revalidation::start(context, parts, miss);
+                Ok(context.reply_cached(cached, status, parts))
+            }
+            Lookup::NotCached => Ok(not_cached_reply()),
+        };
+        let Some(log) = self.disconnect.log.take() else {
+            return Response::new(Bytes::new().into());
+        };
+        match reply {
+            Ok(reply) => context.respond(log, reply, parts, self.permit),
+            Err(failure) => log.refuse(&*context.router.grid, &failure, parts),
+        }
+    }
+}
+
+/// Logs a request whose client disconnected before the answer: hyper then drops the future, and this with it.
+struct DisconnectGuard<G: Grid> {
+    grid: Arc<G>,
+    log: Option<AccessLog>,
+}
+
+impl<G: Grid> Drop for DisconnectGuard<G> {
+    fn drop(&mut self) {
+        let Some(mut log) = self.log.take() else {
+            return;
+        };
+        log.entry.status = Failure::ClientInterrupted.status().as_u16();
+        log.entry.service = log.started.elapsed();
+        log.finish(&*self.grid, Some(Failure::ClientInterrupted));
+    }
+}
