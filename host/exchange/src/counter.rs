@@ -48,6 +48,10 @@ impl BoundedCounter {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
             .is_ok()
     }
+
+    fn give_back(&self, units: usize) {
+        self.available.fetch_add(units, Ordering::SeqCst);
+    }
 }
 
 impl Reservation {
@@ -60,6 +64,18 @@ impl Reservation {
         grown
     }
 
+    /// Changes the reservation to `units`. Returns false, and changes nothing, if it cannot grow to that many.
+    pub fn try_resize(&mut self, units: usize) -> bool {
+        match self.units.checked_sub(units) {
+            Some(surplus) => {
+                self.units = units;
+                self.counter.give_back(surplus);
+                true
+            }
+            None => self.try_grow(units - self.units),
+        }
+    }
+
     /// Units that this reservation holds.
     pub fn units(&self) -> usize {
         self.units
@@ -68,9 +84,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.counter
-            .available
-            .fetch_add(self.units, Ordering::SeqCst);
+        self.counter.give_back(self.units);
     }
 }
 
@@ -88,6 +102,16 @@ mod tests {
         drop(reservation);
         assert!(counter.try_reserve(10).is_some());
         assert_eq!(counter.in_use(), 0);
+    }
+
+    #[test]
+    fn resized_reservations_hold_their_new_size() {
+        let counter = BoundedCounter::new(10);
+        let mut reservation = counter.try_reserve(4).unwrap();
+        assert!(reservation.try_resize(10) && !reservation.try_resize(11));
+        assert_eq!(counter.in_use(), 10);
+        assert!(reservation.try_resize(3));
+        assert_eq!((reservation.units(), counter.in_use()), (3, 3));
     }
 
     #[test]

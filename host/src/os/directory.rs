@@ -1,50 +1,52 @@
-//! An open directory: paths resolved from it, and what may be done to them. Only `/tmp` can be written to.
+//! An open directory: path resolution from it, and operations on the results. Only `/tmp` can be written to.
 
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use corundum_exchange::Reservation;
 use wasi_common::dir::{OpenResult, ReaddirCursor, ReaddirEntity};
 use wasi_common::file::{FdFlags, FileType, Filestat, OFlags};
 use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::{Error, SystemTimeSpec, WasiDir};
 
-use super::file::{Content, OpenFile};
+use super::file::{FileContent, OpenFile};
 use super::tmp::{Inode, Tmp, TmpNode};
-use super::tree::{Dev, Filesystem, LastLink, Place, Proc, Vnode};
+use super::tree::{Dev, Filesystem, LastLink, Proc, ResolvedPath, Vnode};
 
 /// An open directory.
-pub(super) struct Directory {
+pub(super) struct OpenDirectory {
     filesystem: Arc<Filesystem>,
-    /// The way here from the root, this directory last.
-    way: Vec<Vnode>,
-    counted: bool,
+    /// Directories from the root to this one, which is the last.
+    trail: Vec<Vnode>,
+    /// Counts the directory against the dyno's open files; `None` for preopened directories.
+    _descriptor: Option<Reservation>,
 }
 
-impl Directory {
-    /// A directory at the end of `way` from the root, which is open as long as the dyno lives.
-    pub(super) fn open(filesystem: Arc<Filesystem>, way: Vec<Vnode>) -> Self {
+impl OpenDirectory {
+    /// Opens the directory at the end of `trail` for as long as the dyno exists.
+    pub(super) fn preopen(filesystem: Arc<Filesystem>, trail: Vec<Vnode>) -> Self {
         Self {
             filesystem,
-            way,
-            counted: false,
+            trail,
+            _descriptor: None,
         }
     }
 
     fn here(&self) -> Vnode {
-        *self.way.last().unwrap_or(&Vnode::Root)
+        *self.trail.last().unwrap_or(&Vnode::Root)
     }
 
-    fn resolve(&self, path: &str, last: LastLink) -> Result<Place, Error> {
-        self.filesystem.resolve(&self.way, path, last)
+    fn resolve(&self, path: &str, last: LastLink) -> Result<ResolvedPath, Error> {
+        self.filesystem.resolve(&self.trail, path, last)
     }
 
     /// Resolves `path` to a name in a directory of `/tmp`, existing or not.
     fn writable(&self, path: &str) -> Result<(Inode, String, Option<Vnode>), Error> {
-        let place = self.resolve(path, LastLink::Keep)?;
-        match place.above.last() {
-            Some(Vnode::Tmp(inode)) if !place.name.is_empty() => {
-                Ok((*inode, place.name, place.node))
+        let resolved = self.resolve(path, LastLink::Keep)?;
+        match resolved.parents.last() {
+            Some(Vnode::Tmp(inode)) if !resolved.name.is_empty() => {
+                Ok((*inode, resolved.name, resolved.node))
             }
             _ => Err(Errno::Rofs.into()),
         }
@@ -57,7 +59,7 @@ impl Directory {
                 .archive(layer)
                 .map_or(0, |archive| archive.content(id).len() as u64),
             Vnode::Tmp(inode) => match filesystem.tmp().node(inode) {
-                Some(TmpNode::File(file)) => file.bytes().len() as u64,
+                Some(TmpNode::File(file)) => file.length() as u64,
                 _ => 0,
             },
             _ => 0,
@@ -75,51 +77,47 @@ impl Directory {
         }
     }
 
-    fn content(&self, node: Vnode) -> Result<Content, Error> {
+    fn content(&self, node: Vnode) -> Result<FileContent, Error> {
         let filesystem = &self.filesystem;
         Ok(match node {
             Vnode::Static(layer, id) => {
-                Content::Static(filesystem.archive(layer).ok_or(Errno::Noent)?.clone(), id)
+                FileContent::Static(filesystem.archive(layer).ok_or(Errno::Noent)?.clone(), id)
             }
             Vnode::Tmp(inode) => match filesystem.tmp().node(inode) {
-                Some(TmpNode::File(file)) => Content::Tmp(file.clone()),
+                Some(TmpNode::File(file)) => FileContent::Tmp(file.clone()),
                 _ => return Err(Errno::Noent.into()),
             },
-            Vnode::Proc(Proc::Environ) => Content::Bytes(filesystem.process().environ_file()),
-            Vnode::Proc(Proc::Cmdline) => Content::Bytes(filesystem.process().cmdline_file()),
-            Vnode::Proc(Proc::Stat) => Content::Bytes(filesystem.process().stat_file()),
-            Vnode::Dev(Dev::Null) => Content::Null,
-            Vnode::Dev(Dev::Zero) => Content::Zero,
-            Vnode::Dev(Dev::Random) => Content::Random,
+            Vnode::Proc(Proc::Environ) => FileContent::Bytes(filesystem.process().environ_file()),
+            Vnode::Proc(Proc::Cmdline) => FileContent::Bytes(filesystem.process().cmdline_file()),
+            Vnode::Proc(Proc::Stat) => FileContent::Bytes(filesystem.process().stat_file()),
+            Vnode::Dev(Dev::Null) => FileContent::Null,
+            Vnode::Dev(Dev::Zero) => FileContent::Zero,
+            Vnode::Dev(Dev::Random) => FileContent::Random,
             Vnode::Root | Vnode::Proc(_) | Vnode::Dev(Dev::Directory) => {
                 return Err(Errno::Isdir.into());
             }
         })
     }
 
-    /// Makes a new file in `/tmp`, where `place` allows it.
-    fn create(&self, place: &Place) -> Result<Vnode, Error> {
-        match place.above.last() {
+    /// Creates a file in `/tmp`.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS` if the path lies outside `/tmp`.
+    fn create(&self, path: &ResolvedPath) -> Result<Vnode, Error> {
+        match path.parents.last() {
             Some(Vnode::Tmp(directory)) => {
                 let mut tmp = self.filesystem.tmp();
-                let file = tmp.new_file();
-                Ok(Vnode::Tmp(tmp.add(*directory, &place.name, file)?))
+                let file = tmp.new_file()?;
+                Ok(Vnode::Tmp(tmp.add(*directory, &path.name, file)?))
             }
             _ => Err(Errno::Rofs.into()),
         }
     }
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        if self.counted {
-            self.filesystem.closed();
-        }
-    }
-}
-
 #[async_trait::async_trait]
-impl WasiDir for Directory {
+impl WasiDir for OpenDirectory {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -133,13 +131,13 @@ impl WasiDir for Directory {
         write: bool,
         flags: FdFlags,
     ) -> Result<OpenResult, Error> {
-        let place = self.resolve(path, last_link(follow))?;
-        let node = match place.node {
+        let resolved = self.resolve(path, last_link(follow))?;
+        let node = match resolved.node {
             Some(_) if oflags.contains(OFlags::CREATE | OFlags::EXCLUSIVE) => {
                 return Err(Errno::Exist.into());
             }
             Some(node) => node,
-            None if oflags.contains(OFlags::CREATE) => self.create(&place)?,
+            None if oflags.contains(OFlags::CREATE) => self.create(&resolved)?,
             None => return Err(Errno::Noent.into()),
         };
         let kind = self.filesystem.kind(node);
@@ -147,15 +145,14 @@ impl WasiDir for Directory {
             if write || oflags.intersects(OFlags::CREATE | OFlags::TRUNCATE) {
                 return Err(Errno::Isdir.into());
             }
-            let mut way = place.above;
-            if !place.name.is_empty() {
-                way.push(node);
+            let mut trail = resolved.parents;
+            if !resolved.name.is_empty() {
+                trail.push(node);
             }
-            self.filesystem.opened()?;
             let directory = Self {
                 filesystem: self.filesystem.clone(),
-                way,
-                counted: true,
+                trail,
+                _descriptor: Some(self.filesystem.reserve_descriptor()?),
             };
             return Ok(OpenResult::Dir(Box::new(directory)));
         }
@@ -167,10 +164,10 @@ impl WasiDir for Directory {
         }
         let content = self.content(node)?;
         let changes = write || oflags.contains(OFlags::TRUNCATE);
-        if changes && matches!(content, Content::Static(..) | Content::Bytes(_)) {
+        if changes && matches!(content, FileContent::Static(..) | FileContent::Bytes(_)) {
             return Err(Errno::Rofs.into());
         }
-        if let (Content::Tmp(file), true) = (&content, oflags.contains(OFlags::TRUNCATE)) {
+        if let (FileContent::Tmp(file), true) = (&content, oflags.contains(OFlags::TRUNCATE)) {
             file.set_length(0)?;
         }
         let inode = self.filesystem.inode(node);
@@ -179,7 +176,7 @@ impl WasiDir for Directory {
     }
 
     async fn create_dir(&self, path: &str) -> Result<(), Error> {
-        // `mkdir -p` asks for directories that exist anywhere in the tree.
+        // `mkdir -p` creates directories that exist anywhere in the tree, and expects `EEXIST` rather than `EROFS`.
         if self.resolve(path, LastLink::Follow)?.node.is_some() {
             return Err(Errno::Exist.into());
         }
@@ -193,8 +190,8 @@ impl WasiDir for Directory {
         &self,
         cursor: ReaddirCursor,
     ) -> Result<Box<dyn Iterator<Item = Result<ReaddirEntity, Error>> + Send>, Error> {
-        let above = self.way[self.way.len().saturating_sub(2)];
-        let dots = [(".".to_owned(), self.here()), ("..".to_owned(), above)];
+        let parent = self.trail[self.trail.len().saturating_sub(2)];
+        let dots = [(".".to_owned(), self.here()), ("..".to_owned(), parent)];
         let entries = dots.into_iter().chain(self.filesystem.entries(self.here()));
         let entity = |(index, (name, node)): (usize, (String, Vnode))| {
             Ok(ReaddirEntity {
@@ -272,7 +269,7 @@ impl WasiDir for Directory {
         _modified: Option<SystemTimeSpec>,
         _follow: bool,
     ) -> Result<(), Error> {
-        // `/tmp` keeps no times; FileUtils.touch must not fail on that. It makes the files that it learns are not there.
+        // `/tmp` stores no times, but FileUtils.touch must not fail for that. It creates a file when it gets `ENOENT`.
         let (_, _, node) = self.writable(path)?;
         node.map(|_| ()).ok_or_else(|| Errno::Noent.into())
     }

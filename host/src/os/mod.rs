@@ -53,10 +53,10 @@ pub(crate) fn context(
     // The root and the pack's upper directories are preopened. A guest may contain an embedded tree of its own (the npm
     // builds of MRI contain an empty `/usr`), which only a preopened directory with a longer name overrides. The
     // descriptors are the same in every dyno of a pack.
-    let root = directory::Directory::open(filesystem.clone(), vec![tree::Vnode::Root]);
+    let root = directory::OpenDirectory::preopen(filesystem.clone(), vec![tree::Vnode::Root]);
     context.insert_dir(FIRST_DIRECTORY, Box::new(root), "/".into());
     for (fd, (path, trail)) in (FIRST_DIRECTORY + 1..).zip(filesystem.pack_directories()) {
-        let directory = directory::Directory::open(filesystem.clone(), trail);
+        let directory = directory::OpenDirectory::preopen(filesystem.clone(), trail);
         context.insert_dir(fd, Box::new(directory), path.into());
     }
     Ok(context)

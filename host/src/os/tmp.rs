@@ -1,30 +1,30 @@
-//! `/tmp`: a dyno's private files, in memory, under a quota. They are gone with the dyno.
+//! `/tmp`: a dyno's private files, which are in memory, limited by a quota, and gone with the dyno.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use corundum_exchange::{BoundedCounter, Reservation};
 use wasi_common::Error;
 use wasi_common::snapshots::preview_1::types::Errno;
 
-/// Bytes of a name (`NAME_MAX`).
+/// Maximum bytes of a name (`NAME_MAX`).
 const MAX_NAME: usize = 255;
-/// Bytes of a link's target (`PATH_MAX`).
-const MAX_PATH: usize = 4096;
-/// Bytes that a file may hold ready beyond what it has.
+/// Maximum bytes of a link's target (`PATH_MAX`).
+const MAX_TARGET: usize = 4096;
+/// Bytes of capacity that a file may have beyond its content.
 const SLACK: usize = 4096;
 
-/// How much a dyno may keep in `/tmp`.
+/// Limits of a dyno's `/tmp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TmpLimits {
-    /// Bytes of all files.
+    /// Bytes of all files together.
     pub bytes: u64,
-    /// Files, directories and links.
+    /// Number of files, directories and links.
     pub nodes: usize,
 }
 
 impl Default for TmpLimits {
-    /// 64 MiB and 10,000 nodes: uploads and caches fit, and a full node's `/tmp`s do not exhaust its memory.
+    /// Returns 64 MiB and 10,000 nodes. Uploads and caches fit, and the dynos of a full node do not exhaust its memory.
     fn default() -> Self {
         Self {
             bytes: 64 << 20,
@@ -33,10 +33,10 @@ impl Default for TmpLimits {
     }
 }
 
-/// A node of `/tmp`; 0 is its root.
+/// Number of a node of `/tmp`.
 pub(super) type Inode = u64;
 
-/// The root's number.
+/// Number of the root of `/tmp`.
 pub(super) const ROOT: Inode = 0;
 
 pub(super) enum TmpNode {
@@ -45,12 +45,13 @@ pub(super) enum TmpNode {
     Symlink(String),
 }
 
-/// The tree of `/tmp`. It takes no memory until something is written.
+/// The tree of `/tmp`. It takes no memory until a guest writes to it.
 pub(super) struct Tmp {
     nodes: HashMap<Inode, TmpNode>,
     next: Inode,
-    limits: TmpLimits,
-    used: Arc<AtomicU64>,
+    max_nodes: usize,
+    /// Counts the bytes of all files.
+    bytes: Arc<BoundedCounter>,
 }
 
 impl Tmp {
@@ -58,8 +59,8 @@ impl Tmp {
         Self {
             nodes: HashMap::new(),
             next: 1,
-            limits,
-            used: Arc::default(),
+            max_nodes: limits.nodes,
+            bytes: BoundedCounter::new(usize::try_from(limits.bytes).unwrap_or(usize::MAX)),
         }
     }
 
@@ -84,30 +85,37 @@ impl Tmp {
         }
     }
 
-    pub(super) fn new_file(&self) -> TmpNode {
-        TmpNode::File(Arc::new(TmpFile {
-            bytes: Mutex::default(),
-            used: self.used.clone(),
-            limit: self.limits.bytes,
-        }))
+    /// Creates an empty file that is not linked yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if the quota cannot be reserved.
+    pub(super) fn new_file(&self) -> Result<TmpNode, Error> {
+        let quota = self.bytes.try_reserve(0).ok_or(Errno::Nospc)?;
+        Ok(TmpNode::File(Arc::new(TmpFile {
+            content: Mutex::new(TmpContent {
+                bytes: Vec::new(),
+                quota,
+            }),
+        })))
     }
 
-    /// A symbolic link. Its target takes the host's memory, so it has Linux's bound.
+    /// Creates a symbolic link that is not linked yet. Its target takes the host's memory, so it has Linux's limit.
     pub(super) fn new_symlink(target: &str) -> Result<TmpNode, Error> {
-        if target.len() > MAX_PATH {
+        if target.len() > MAX_TARGET {
             return Err(Errno::Nametoolong.into());
         }
         Ok(TmpNode::Symlink(target.to_owned()))
     }
 
-    /// Adds `node` as `name` of `directory`, which has no such entry.
+    /// Adds `node` as `name` to `directory`, which has no such entry.
     pub(super) fn add(
         &mut self,
         directory: Inode,
         name: &str,
         node: TmpNode,
     ) -> Result<Inode, Error> {
-        if self.nodes.len() >= self.limits.nodes {
+        if self.nodes.len() >= self.max_nodes {
             return Err(Errno::Nospc.into());
         }
         check_name(name)?;
@@ -141,7 +149,7 @@ impl Tmp {
         }
     }
 
-    /// Gives a node another name, replacing a file that has it.
+    /// Renames a node, replacing a file that has the new name.
     pub(super) fn rename(&mut self, from: (Inode, &str), to: (Inode, &str)) -> Result<(), Error> {
         let inode = self.child(from.0, from.1).ok_or(Errno::Noent)?;
         if from == to || self.child(to.0, to.1) == Some(inode) {
@@ -164,15 +172,15 @@ impl Tmp {
         Ok(())
     }
 
-    /// Whether `inner` is `outer` or lies under it.
+    /// Returns whether `inner` is `outer` or lies below it.
     fn contains(&self, outer: Inode, inner: Inode) -> bool {
-        let mut left = vec![outer];
-        while let Some(inode) = left.pop() {
+        let mut remaining = vec![outer];
+        while let Some(inode) = remaining.pop() {
             if inode == inner {
                 return true;
             }
             if let Some(TmpNode::Directory(entries)) = self.nodes.get(&inode) {
-                left.extend(entries.values());
+                remaining.extend(entries.values());
             }
         }
         false
@@ -207,62 +215,63 @@ fn check_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A file's bytes. They live as long as the file is linked or open, and count as long as they live.
+/// A file of `/tmp`. Its bytes count against the quota while it is linked or open.
 pub(super) struct TmpFile {
-    bytes: Mutex<Vec<u8>>,
-    used: Arc<AtomicU64>,
-    limit: u64,
+    content: Mutex<TmpContent>,
+}
+
+struct TmpContent {
+    bytes: Vec<u8>,
+    /// Holds one unit per byte.
+    quota: Reservation,
 }
 
 impl TmpFile {
-    /// The bytes, to read.
-    pub(super) fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn content(&self) -> MutexGuard<'_, TmpContent> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes at `offset`, growing the file.
+    /// Returns the file's length in bytes.
+    pub(super) fn length(&self) -> usize {
+        self.content().bytes.len()
+    }
+
+    /// Passes the file's bytes to `read` while the file is locked.
+    pub(super) fn with_bytes<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        read(&self.content().bytes)
+    }
+
+    /// Writes at `offset` and grows the file if necessary.
     pub(super) fn write_at(&self, offset: u64, part: &[u8]) -> Result<(), Error> {
-        let mut bytes = self.bytes();
-        let end = offset.checked_add(part.len() as u64).ok_or(Errno::Fbig)?;
-        if end > bytes.len() as u64 {
-            self.resize(&mut bytes, end)?;
-        }
+        let mut content = self.content();
         let start = usize::try_from(offset).map_err(|_| Errno::Fbig)?;
-        bytes[start..start + part.len()].copy_from_slice(part);
+        let end = start.checked_add(part.len()).ok_or(Errno::Fbig)?;
+        if end > content.bytes.len() {
+            content.resize(end)?;
+        }
+        content.bytes[start..end].copy_from_slice(part);
         Ok(())
     }
 
-    /// Cuts the file off or fills it with zeros.
+    /// Truncates the file, or extends it with zeros.
     pub(super) fn set_length(&self, length: u64) -> Result<(), Error> {
-        let mut bytes = self.bytes();
-        self.resize(&mut bytes, length)
-    }
-
-    fn resize(&self, bytes: &mut Vec<u8>, length: u64) -> Result<(), Error> {
-        let old = bytes.len() as u64;
-        if length > old {
-            let more = length - old;
-            let used = self.used.fetch_add(more, Ordering::Relaxed);
-            if used.saturating_add(more) > self.limit {
-                self.used.fetch_sub(more, Ordering::Relaxed);
-                return Err(Errno::Nospc.into());
-            }
-        } else {
-            self.used.fetch_sub(old - length, Ordering::Relaxed);
-        }
-        bytes.resize(usize::try_from(length).map_err(|_| Errno::Fbig)?, 0);
-        // What no longer counts must not be held: else files that grow and are cut off in turn fill the host's memory.
-        if bytes.capacity() > 2 * bytes.len() + SLACK {
-            bytes.shrink_to_fit();
-        }
-        Ok(())
+        let length = usize::try_from(length).map_err(|_| Errno::Fbig)?;
+        self.content().resize(length)
     }
 }
 
-impl Drop for TmpFile {
-    fn drop(&mut self) {
-        let length = self.bytes().len() as u64;
-        self.used.fetch_sub(length, Ordering::Relaxed);
+impl TmpContent {
+    fn resize(&mut self, length: usize) -> Result<(), Error> {
+        if !self.quota.try_resize(length) {
+            return Err(Errno::Nospc.into());
+        }
+        self.bytes.resize(length, 0);
+        // Capacity does not count against the quota, so it must stay close to the length. Otherwise files that grow and
+        // are truncated in turn would fill the host's memory.
+        if self.bytes.capacity() > 2 * self.bytes.len() + SLACK {
+            self.bytes.shrink_to_fit();
+        }
+        Ok(())
     }
 }
 
@@ -278,29 +287,45 @@ mod tests {
     }
 
     fn file(tmp: &Tmp) -> Arc<TmpFile> {
-        match tmp.new_file() {
+        match tmp.new_file().unwrap() {
             TmpNode::File(file) => file,
             _ => unreachable!("a file"),
         }
     }
 
     #[test]
-    fn a_file_that_is_cut_off_gives_its_memory_back() {
+    fn truncated_file_returns_its_memory() {
         let tmp = tmp();
         let files: Vec<_> = (0..20).map(|_| file(&tmp)).collect();
         for file in &files {
             file.write_at(0, &vec![b'x'; 1 << 20]).unwrap();
             file.set_length(0).unwrap();
         }
-        let held: usize = files.iter().map(|file| file.bytes().capacity()).sum();
+        let held: usize = files
+            .iter()
+            .map(|file| file.content().bytes.capacity())
+            .sum();
         assert!(held <= files.len() * SLACK, "{held}");
     }
 
     #[test]
-    fn names_and_targets_of_links_are_bounded() {
+    fn files_stay_within_the_quota() {
+        let tmp = tmp();
+        let (one, two) = (file(&tmp), file(&tmp));
+        one.write_at(0, &vec![b'x'; 1 << 20]).unwrap();
+        assert!(two.write_at(0, b"x").is_err());
+        one.set_length(10).unwrap();
+        two.write_at((1 << 20) - 11, b"x").unwrap();
+        assert!(two.write_at(1 << 20, b"x").is_err());
+        drop(one);
+        two.set_length(1 << 20).unwrap();
+    }
+
+    #[test]
+    fn names_and_link_targets_are_limited() {
         let mut tmp = tmp();
-        assert!(Tmp::new_symlink(&"x".repeat(MAX_PATH + 1)).is_err());
-        let link = Tmp::new_symlink(&"x".repeat(MAX_PATH)).unwrap();
+        assert!(Tmp::new_symlink(&"x".repeat(MAX_TARGET + 1)).is_err());
+        let link = Tmp::new_symlink(&"x".repeat(MAX_TARGET)).unwrap();
         assert!(tmp.add(ROOT, &"n".repeat(MAX_NAME + 1), link).is_err());
         let link = Tmp::new_symlink("x").unwrap();
         tmp.add(ROOT, "n", link).unwrap();

@@ -1,8 +1,8 @@
-//! The file tree of one dyno: which node a path names.
+//! The file tree of one dyno, and the resolution of paths in it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use corundum_exchange::{BoundedCounter, Reservation};
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
 use wasi_common::Error;
 use wasi_common::file::FileType;
@@ -11,14 +11,14 @@ use wasi_common::snapshots::preview_1::types::Errno;
 use super::process::Process;
 use super::tmp::{self, Inode, Tmp, TmpLimits, TmpNode};
 
-/// Symbolic links followed in one path, as Linux has it.
+/// Maximum number of symbolic links in one path, as on Linux.
 const MAX_LINKS: u32 = 40;
-/// Bytes of a path (`PATH_MAX`).
+/// Maximum bytes of a path (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
-/// Files and directories open at once, Linux's usual limit; each costs the host some memory.
-const MAX_OPEN: u32 = 1024;
+/// Maximum number of open files and directories, the usual limit on Linux. Each takes some of the host's memory.
+const MAX_OPEN: usize = 1024;
 
-/// The directories that this system puts over the pack's root filesystem.
+/// Directories that are mounted over the pack's root filesystem.
 const MOUNTS: [(&str, Vnode); 4] = [
     ("app", Vnode::Static(Layer::App, Archive::ROOT)),
     ("dev", Vnode::Dev(Dev::Directory)),
@@ -26,7 +26,7 @@ const MOUNTS: [(&str, Vnode); 4] = [
     ("tmp", Vnode::Tmp(tmp::ROOT)),
 ];
 
-/// Which archive a node is in.
+/// The archive of a static node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layer {
     Pack,
@@ -62,34 +62,35 @@ pub(super) enum Vnode {
     Dev(Dev),
 }
 
-/// What to do when a path ends in a symbolic link.
+/// Treatment of a symbolic link at the end of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastLink {
     Follow,
     Keep,
 }
 
-/// Where a path leads: the directories above, and its end where that exists.
-pub(super) struct Place {
-    /// From the root to the directory that holds the end.
-    pub(super) above: Vec<Vnode>,
-    /// The end's name; empty when the path names one of `above` itself, as `.` does.
+/// A resolved path.
+pub(super) struct ResolvedPath {
+    /// Directories from the root to the one that contains the last component.
+    pub(super) parents: Vec<Vnode>,
+    /// Name of the last component; empty if the path names one of `parents` itself, as `.` does.
     pub(super) name: String,
-    /// The end.
+    /// Node of the last component, if it exists.
     pub(super) node: Option<Vnode>,
 }
 
-/// One dyno's file tree.
+/// The file tree of one dyno.
 pub struct Filesystem {
     pack: Arc<Archive>,
     app: Option<Arc<Archive>>,
     process: Process,
     tmp: Mutex<Tmp>,
-    open: AtomicU32,
+    /// Counts open files and directories.
+    descriptors: Arc<BoundedCounter>,
 }
 
 impl Filesystem {
-    /// A tree of a pack's root, an app's slug (none while a pack is prepared) and what the process is told of itself.
+    /// Creates a tree from a pack's root, an app's slug (`None` while a pack is prepared) and a process.
     pub fn new(
         pack: Arc<Archive>,
         app: Option<Arc<Archive>>,
@@ -102,11 +103,11 @@ impl Filesystem {
             app,
             process,
             tmp,
-            open: AtomicU32::new(0),
+            descriptors: BoundedCounter::new(MAX_OPEN),
         }
     }
 
-    /// What `/proc/self` shows.
+    /// The process that `/proc/self` shows.
     pub fn process(&self) -> &Process {
         &self.process
     }
@@ -115,17 +116,14 @@ impl Filesystem {
         self.tmp.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one more open file or directory.
-    pub(super) fn opened(&self) -> Result<(), Error> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= MAX_OPEN {
-            self.closed();
-            return Err(Errno::Mfile.into());
-        }
-        Ok(())
-    }
-
-    pub(super) fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+    /// Counts one more open file or directory until the reservation is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` if the dyno has too many open.
+    pub(super) fn reserve_descriptor(&self) -> Result<Reservation, Error> {
+        let descriptor = self.descriptors.try_reserve(1);
+        descriptor.ok_or_else(|| Errno::Mfile.into())
     }
 
     pub(super) fn archive(&self, layer: Layer) -> Option<&Arc<Archive>> {
@@ -135,49 +133,49 @@ impl Filesystem {
         }
     }
 
-    /// Resolves `path` from the directory at the end of `from` (the way there from the root).
+    /// Resolves `path` from the directory at the end of `from`, a list of directories from the root.
     pub(super) fn resolve(
         &self,
         from: &[Vnode],
         path: &str,
         last: LastLink,
-    ) -> Result<Place, Error> {
+    ) -> Result<ResolvedPath, Error> {
         if path.is_empty() {
             return Err(Errno::Noent.into());
         }
         if path.len() > MAX_PATH {
             return Err(Errno::Nametoolong.into());
         }
-        let mut above = from.to_vec();
-        // What is left to walk, its next part last.
-        let mut left: Vec<String> = parts(path);
+        let mut parents = from.to_vec();
+        // Remaining components, the next one last.
+        let mut remaining: Vec<String> = components(path);
         let mut links = 0;
         if path.starts_with('/') {
-            above.truncate(1);
+            parents.truncate(1);
         }
-        while let Some(part) = left.pop() {
-            if part == "." {
+        while let Some(component) = remaining.pop() {
+            if component == "." {
                 continue;
             }
-            if part == ".." {
-                if above.len() > 1 {
-                    above.pop();
+            if component == ".." {
+                if parents.len() > 1 {
+                    parents.pop();
                 }
                 continue;
             }
-            let here = *above.last().unwrap_or(&Vnode::Root);
-            let Some(node) = self.child(here, &part)? else {
-                return if left.iter().all(|part| part == ".") {
-                    Ok(Place {
-                        above,
-                        name: part,
+            let here = *parents.last().unwrap_or(&Vnode::Root);
+            let Some(node) = self.child(here, &component)? else {
+                return if remaining.iter().all(|component| component == ".") {
+                    Ok(ResolvedPath {
+                        parents,
+                        name: component,
                         node: None,
                     })
                 } else {
                     Err(Errno::Noent.into())
                 };
             };
-            let follow = !left.is_empty() || last == LastLink::Follow || path.ends_with('/');
+            let follow = !remaining.is_empty() || last == LastLink::Follow || path.ends_with('/');
             match self.link_target(node) {
                 Some(target) if follow => {
                     links += 1;
@@ -185,26 +183,26 @@ impl Filesystem {
                         return Err(Errno::Loop.into());
                     }
                     if target.starts_with('/') {
-                        above.truncate(1);
+                        parents.truncate(1);
                     }
-                    left.extend(parts(&target));
+                    remaining.extend(components(&target));
                 }
-                _ if left.is_empty() => {
+                _ if remaining.is_empty() => {
                     if path.ends_with('/') && self.kind(node) != FileType::Directory {
                         return Err(Errno::Notdir.into());
                     }
-                    return Ok(Place {
-                        above,
-                        name: part,
+                    return Ok(ResolvedPath {
+                        parents,
+                        name: component,
                         node: Some(node),
                     });
                 }
-                _ => above.push(node),
+                _ => parents.push(node),
             }
         }
-        let node = above.last().copied();
-        Ok(Place {
-            above,
+        let node = parents.last().copied();
+        Ok(ResolvedPath {
+            parents,
             name: String::new(),
             node,
         })
@@ -252,7 +250,7 @@ impl Filesystem {
         })
     }
 
-    /// The entries of a directory: names, nodes.
+    /// Returns the names and nodes of a directory's entries.
     pub(super) fn entries(&self, directory: Vnode) -> Vec<(String, Vnode)> {
         let statics = |layer, archive: &Archive, id| match archive.node(id) {
             ArchiveNode::Directory { entries } => {
@@ -311,27 +309,28 @@ impl Filesystem {
         }
     }
 
-    /// The pack's directories two levels deep, as the ways to them and absolute paths.
+    /// Returns the pack's directories two levels deep: their absolute paths, and the lists of directories that lead to
+    /// them.
     pub(super) fn pack_directories(&self) -> Vec<(String, Vec<Vnode>)> {
-        let directories = |way: &[Vnode], path: &str| {
-            let here = *way.last().unwrap_or(&Vnode::Root);
+        let directories = |trail: &[Vnode], path: &str| {
+            let here = *trail.last().unwrap_or(&Vnode::Root);
             let mut found = Vec::new();
             for (name, node) in self.entries(here) {
                 let own = matches!(node, Vnode::Static(Layer::Pack, _));
                 if own && self.kind(node) == FileType::Directory {
-                    found.push((format!("{path}/{name}"), [way, &[node]].concat()));
+                    found.push((format!("{path}/{name}"), [trail, &[node]].concat()));
                 }
             }
             found
         };
         let mut all = directories(&[Vnode::Root], "");
-        for (path, way) in all.clone() {
-            all.extend(directories(&way, &path));
+        for (path, trail) in all.clone() {
+            all.extend(directories(&trail, &path));
         }
         all
     }
 
-    /// What a node is.
+    /// Returns the type of a node.
     pub(super) fn kind(&self, node: Vnode) -> FileType {
         match node {
             Vnode::Root
@@ -353,7 +352,7 @@ impl Filesystem {
         }
     }
 
-    /// A symbolic link's target.
+    /// Returns the target of a symbolic link.
     pub(super) fn link_target(&self, node: Vnode) -> Option<String> {
         match node {
             Vnode::Static(layer, id) => match self.archive(layer)?.node(id) {
@@ -368,7 +367,7 @@ impl Filesystem {
         }
     }
 
-    /// A number that no other node of the tree has.
+    /// Returns a number that is unique in the tree.
     pub(super) fn inode(&self, node: Vnode) -> u64 {
         match node {
             Vnode::Root => 1,
@@ -381,11 +380,11 @@ impl Filesystem {
     }
 }
 
-/// A path's parts, last first.
-fn parts(path: &str) -> Vec<String> {
+/// Returns the components of a path in reverse order.
+fn components(path: &str) -> Vec<String> {
     path.split('/')
         .rev()
-        .filter(|part| !part.is_empty())
+        .filter(|component| !component.is_empty())
         .map(str::to_owned)
         .collect()
 }
