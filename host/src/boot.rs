@@ -16,7 +16,7 @@ use crate::dyno::{CallError, Dyno, StartError};
 use crate::engine::Engine;
 use crate::image::{Image, ImageDescription, ImageError, changed_pages};
 use crate::log::{DiscardLog, LogSink};
-use crate::os::{Filesystem, Process, TmpLimits};
+use crate::os::{Filesystem, GuestProcess, TmpLimits};
 use crate::pack::linked::Pack;
 use crate::request::{DynoRequest, RequestProgress};
 use crate::sample_request;
@@ -40,7 +40,7 @@ pub struct AppProcess {
 pub struct SampleRequests {
     /// Host name of the app, optionally with a port.
     pub host: String,
-    /// Whether the app serves sample requests before its image is written.
+    /// Use of sample requests before the image is written.
     pub warm_up: WarmUp,
 }
 
@@ -312,7 +312,7 @@ async fn instantiate(
     born: SystemTime,
     log: Arc<dyn LogSink>,
 ) -> Result<Dyno, StartError> {
-    let process = Process::new(app.arguments.clone(), app.environ.clone(), born);
+    let process = GuestProcess::new(app.arguments.clone(), app.environ.clone(), born);
     let root = pack.root().clone();
     let filesystem = Filesystem::new(root, app.slug.clone(), process, TmpLimits::default());
     Dyno::instantiate(engine, pack, image, Arc::new(filesystem), log).await

@@ -84,9 +84,9 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Lines(Mutex<Vec<String>>);
+    struct CollectedLines(Mutex<Vec<String>>);
 
-    impl LogSink for Lines {
+    impl LogSink for CollectedLines {
         fn line(&self, line: &[u8]) {
             self.0
                 .lock()
@@ -96,7 +96,7 @@ mod tests {
     }
 
     fn split(parts: &[&str]) -> Vec<String> {
-        let lines = Arc::new(Lines::default());
+        let lines = Arc::new(CollectedLines::default());
         let mut splitter = LineSplitter::new(lines.clone());
         parts
             .iter()

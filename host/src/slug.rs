@@ -11,7 +11,7 @@ use crate::native;
 
 /// A slug cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum SlugError {
+pub enum OpenSlugError {
     /// The file is missing or unreadable.
     #[error("cannot read the slug {}: {source}", path.display())]
     Io {
@@ -37,16 +37,16 @@ pub enum SlugError {
 ///
 /// # Errors
 ///
-/// Returns a [`SlugError`] if the file is missing, damaged or not an archive.
-pub fn open(path: &Path, digest: Option<&SlugDigest>) -> Result<Archive, SlugError> {
-    let bytes = native::map(path).map_err(|source| SlugError::Io {
+/// Returns a [`OpenSlugError`] if the file is missing, damaged or not an archive.
+pub fn open(path: &Path, digest: Option<&SlugDigest>) -> Result<Archive, OpenSlugError> {
+    let bytes = native::map(path).map_err(|source| OpenSlugError::Io {
         path: path.to_owned(),
         source,
     })?;
     if digest.is_some_and(|digest| format!("{:x}", Sha256::digest(&bytes)) != digest.as_str()) {
-        return Err(SlugError::Damaged(path.to_owned()));
+        return Err(OpenSlugError::Damaged(path.to_owned()));
     }
-    Archive::new(bytes).map_err(|source| SlugError::Archive {
+    Archive::new(bytes).map_err(|source| OpenSlugError::Archive {
         path: path.to_owned(),
         source,
     })
@@ -72,8 +72,8 @@ mod tests {
         damaged[600] ^= 1;
         std::fs::write(&path, &damaged).unwrap();
         let error = open(&path, Some(&finished.digest)).unwrap_err();
-        assert!(matches!(error, SlugError::Damaged(_)), "{error}");
+        assert!(matches!(error, OpenSlugError::Damaged(_)), "{error}");
         let missing = open(&directory.path().join("none"), None);
-        assert!(matches!(missing, Err(SlugError::Io { .. })));
+        assert!(matches!(missing, Err(OpenSlugError::Io { .. })));
     }
 }

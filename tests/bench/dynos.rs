@@ -10,7 +10,7 @@ use corundum_host::dyno::Dyno;
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
 use corundum_host::image::Image;
 use corundum_host::log::DiscardLog;
-use corundum_host::os::{Filesystem, Process, TmpLimits};
+use corundum_host::os::{Filesystem, GuestProcess, TmpLimits};
 use corundum_host::pack::Pack;
 use corundum_host::request::DynoRequest;
 use corundum_host::sample_request;
@@ -104,7 +104,7 @@ impl Bench {
 
     async fn instantiate(&self) -> Dyno {
         let arguments = Arc::from(["rackup".to_owned()]);
-        let process = Process::new(arguments, environ([]), self.image.booted_at())
+        let process = GuestProcess::new(arguments, environ([]), self.image.booted_at())
             .with_variable("DYNO", "web.1".to_owned());
         let (root, slug) = (self.pack.root().clone(), Some(self.slug.clone()));
         let filesystem = Arc::new(Filesystem::new(root, slug, process, TmpLimits::default()));

@@ -19,7 +19,7 @@ const UNUSED: Duration = Duration::from_secs(1);
 /// Time that an app without dynos waits before another app gives up its last one.
 const LAST_DYNO: Duration = Duration::from_millis(100);
 
-/// A slot for one dyno. Return it with [`Admission::release`] rather than by dropping it, so that waiting apps get it.
+/// A slot for one dyno. Return it with [`SlotAdmission::release`] rather than by dropping it, so that waiting apps get it.
 pub(super) type DynoSlot = Reservation;
 
 /// An app as the admission sees it: a holder of dynos that may want more.
@@ -37,7 +37,7 @@ pub(super) trait Tenant: Sized {
 }
 
 /// The slots of a node and the queue of apps that wait for one.
-pub(super) struct Admission<A> {
+pub(super) struct SlotAdmission<A> {
     apps: Arc<AppRegistry<A>>,
     /// Counts dynos that exist or are being started.
     slots: Arc<BoundedCounter>,
@@ -61,7 +61,7 @@ pub(super) enum Demand {
     None,
 }
 
-impl<A: Tenant> Admission<A> {
+impl<A: Tenant> SlotAdmission<A> {
     /// Creates the admission of a node with `slots` slots.
     pub(super) fn new(apps: Arc<AppRegistry<A>>, slots: usize) -> Self {
         Self {

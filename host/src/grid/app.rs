@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use corundum_abi::names::{AppName, DynoName, ProcessType, ReleaseVersion};
 use tokio::sync::oneshot;
 
-use super::admission::{Admission, Demand, DynoSlot, Tenant};
+use super::admission::{Demand, DynoSlot, SlotAdmission, Tenant};
 use super::breaker::{Breaker, Crash};
 use super::context::GridContext;
 use super::error::DispatchError;
@@ -34,20 +34,20 @@ pub(super) enum Acquisition {
 pub(super) type Grant = Result<Lease, DispatchError>;
 
 /// An app of the grid.
-pub(super) struct App {
+pub(super) struct GridApp {
     name: AppName,
     context: Arc<GridContext>,
-    admission: Arc<Admission<App>>,
+    admission: Arc<SlotAdmission<GridApp>>,
     formation: Mutex<FormationState>,
     /// One-off dynos that run.
     pub(super) one_off_dynos: AtomicU32,
-    /// Whether a dyno has crashed since the last response. While none has, requests skip the breaker.
+    /// True if a dyno has crashed since the last response. Otherwise requests skip the breaker.
     has_crashed: AtomicBool,
 }
 
 struct FormationState {
     release: Option<Arc<GridRelease>>,
-    /// Whether the app is about to get its first release.
+    /// True if the app is about to get its first release.
     is_release_expected: bool,
     breaker: Breaker,
     /// Maximum number of dynos.
@@ -76,11 +76,11 @@ struct LiveDyno {
     memory: usize,
 }
 
-impl App {
+impl GridApp {
     pub(super) fn new(
         name: AppName,
         context: Arc<GridContext>,
-        admission: Arc<Admission<App>>,
+        admission: Arc<SlotAdmission<GridApp>>,
     ) -> Self {
         let formation = FormationState {
             release: None,
@@ -110,7 +110,7 @@ impl App {
         &self.context
     }
 
-    pub(super) fn admission(&self) -> &Admission<App> {
+    pub(super) fn admission(&self) -> &SlotAdmission<GridApp> {
         &self.admission
     }
 
@@ -459,7 +459,7 @@ impl App {
     }
 }
 
-impl Tenant for App {
+impl Tenant for GridApp {
     fn live(&self) -> usize {
         self.formation().live.len()
     }

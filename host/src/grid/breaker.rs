@@ -39,7 +39,7 @@ struct OpenCircuit {
     until: Instant,
     /// Times that the circuit was opened in a row.
     times: u32,
-    /// Whether an attempt is under way.
+    /// True while an attempt is under way.
     trying: bool,
 }
 

@@ -12,7 +12,7 @@ use corundum_exchange::RequestUsage;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::app::{Acquisition, App};
+use super::app::{Acquisition, GridApp};
 use super::breaker::Crash;
 use super::context::GridContext;
 use super::error::DispatchError;
@@ -42,7 +42,7 @@ pub struct DispatchedRequest {
 
 /// Has a dyno of `app` serve `request`.
 pub(super) async fn dispatch(
-    app: &Arc<App>,
+    app: &Arc<GridApp>,
     request: DynoRequest,
 ) -> Result<DispatchedRequest, DispatchError> {
     let arrived = Instant::now();
@@ -64,7 +64,7 @@ pub(super) async fn dispatch(
     })
 }
 
-async fn acquire(app: &Arc<App>) -> Result<Lease, DispatchError> {
+async fn acquire(app: &Arc<GridApp>) -> Result<Lease, DispatchError> {
     let granted = match app.acquire() {
         Acquisition::Lease(lease) => return Ok(lease),
         Acquisition::Refused(error) => return Err(error),

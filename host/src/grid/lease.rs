@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tracing::Span;
 
 use super::admission::DynoSlot;
-use super::app::App;
+use super::app::GridApp;
 use super::limits::GridLimits;
 use super::release::GridRelease;
 use crate::dyno::Dyno;
@@ -40,20 +40,20 @@ impl DynoFacts {
 
 /// A dyno in use, or the right to start one.
 pub(super) struct Lease {
-    app: Arc<App>,
+    app: Arc<GridApp>,
     pub(super) facts: DynoFacts,
     /// `None` until the dyno is started.
     pub(super) dyno: Option<Box<Dyno>>,
     /// `None` once the dyno has become idle and keeps the slot.
     slot: Option<DynoSlot>,
     /// App that gets the slot when the lease ends.
-    pub(super) next_owner: Option<Arc<App>>,
+    pub(super) next_owner: Option<Arc<GridApp>>,
 }
 
 impl Lease {
     /// Creates the lease of a dyno, which is still to be started if `dyno` is `None`.
     pub(super) fn new(
-        app: Arc<App>,
+        app: Arc<GridApp>,
         facts: DynoFacts,
         dyno: Option<Box<Dyno>>,
         slot: DynoSlot,
@@ -68,7 +68,7 @@ impl Lease {
     }
 
     /// App that the dyno serves.
-    pub(super) fn app(&self) -> &Arc<App> {
+    pub(super) fn app(&self) -> &Arc<GridApp> {
         &self.app
     }
 

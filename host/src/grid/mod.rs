@@ -29,8 +29,8 @@ use std::time::Duration;
 use corundum_abi::names::AppName;
 use tokio::runtime::Handle;
 
-use self::admission::Admission;
-use self::app::App;
+use self::admission::SlotAdmission;
+use self::app::GridApp;
 use self::context::GridContext;
 use self::registry::AppRegistry;
 use crate::engine::Engine;
@@ -53,8 +53,8 @@ pub struct Grid {
 
 struct GridInner {
     context: Arc<GridContext>,
-    apps: Arc<AppRegistry<App>>,
-    admission: Arc<Admission<App>>,
+    apps: Arc<AppRegistry<GridApp>>,
+    admission: Arc<SlotAdmission<GridApp>>,
 }
 
 impl Grid {
@@ -63,7 +63,7 @@ impl Grid {
         let apps = Arc::new(AppRegistry::new());
         let slots = limits.dynos as usize;
         let inner = Arc::new(GridInner {
-            admission: Arc::new(Admission::new(apps.clone(), slots)),
+            admission: Arc::new(SlotAdmission::new(apps.clone(), slots)),
             apps,
             context: Arc::new(GridContext {
                 engine,
@@ -76,13 +76,13 @@ impl Grid {
         Self { inner }
     }
 
-    fn get(&self, name: &AppName) -> Option<Arc<App>> {
+    fn get(&self, name: &AppName) -> Option<Arc<GridApp>> {
         self.inner.apps.get(name)
     }
 
-    fn get_or_add(&self, name: &AppName) -> Arc<App> {
+    fn get_or_add(&self, name: &AppName) -> Arc<GridApp> {
         self.inner.apps.get_or_insert_with(name, || {
-            App::new(
+            GridApp::new(
                 name.clone(),
                 self.inner.context.clone(),
                 self.inner.admission.clone(),

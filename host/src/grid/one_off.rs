@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::admission::DynoSlot;
-use super::app::App;
+use super::app::GridApp;
 use super::start;
 
 /// Standard streams of a one-off dyno. Its standard error goes to the app's log.
@@ -41,7 +41,7 @@ pub enum RunError {
 
 /// Runs `arguments` in a dyno of its own and returns the exit status. Dropping the future ends the dyno.
 pub(super) async fn run(
-    app: &Arc<App>,
+    app: &Arc<GridApp>,
     arguments: Arc<[String]>,
     io: RunIo,
 ) -> Result<i32, RunError> {
@@ -86,13 +86,13 @@ fn one_off_process() -> ProcessType {
 
 /// Permission for one one-off dyno, counted in its app and on the node.
 struct OneOffPermit {
-    app: Arc<App>,
+    app: Arc<GridApp>,
     slot: Option<DynoSlot>,
     number: u32,
 }
 
 impl OneOffPermit {
-    fn acquire(app: &Arc<App>) -> Result<Self, RunError> {
+    fn acquire(app: &Arc<GridApp>) -> Result<Self, RunError> {
         let number = app.one_off_dynos.fetch_add(1, Ordering::SeqCst) + 1;
         // From here on, dropping the permit corrects the count.
         let mut permit = Self {

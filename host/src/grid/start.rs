@@ -11,7 +11,7 @@ use super::context::{GridContext, GridLog};
 use super::release::GridRelease;
 use crate::dyno::{CallError, Dyno, StartError};
 use crate::log::LogSink;
-use crate::os::{Filesystem, Process};
+use crate::os::{Filesystem, GuestProcess};
 
 /// A dyno did not start.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +81,7 @@ pub(super) async fn start(
     arguments: Arc<[String]>,
 ) -> Result<Dyno, LaunchError> {
     let booted_at = release.image.booted_at();
-    let process = Process::new(arguments, release.environ.clone(), booted_at)
+    let process = GuestProcess::new(arguments, release.environ.clone(), booted_at)
         .with_variable("DYNO", name.to_string());
     let filesystem = Filesystem::new(
         release.pack.root().clone(),

@@ -53,7 +53,7 @@ pub struct AppStatus {
     pub idle: u32,
     /// Requests that wait for a dyno.
     pub waiting: usize,
-    /// Whether the circuit is open: requests are refused because the app's dynos only crash.
+    /// True while the circuit is open: requests are refused because the app's dynos only crash.
     pub circuit_open: bool,
     /// Bytes of all dynos' memory, the image included in each, when each was last idle.
     pub memory: usize,

@@ -20,7 +20,7 @@ use wasi_common::file::{FileAccessMode, FileType};
 use wasi_common::{Table, WasiCtx, WasiFile};
 
 pub(crate) use clocks::monotonic_now;
-pub use process::Process;
+pub use process::GuestProcess;
 pub use tmp::TmpLimits;
 pub use tree::Filesystem;
 

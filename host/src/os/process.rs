@@ -10,7 +10,7 @@ static NEXT_PID: AtomicU32 = AtomicU32::new(2);
 
 /// Arguments, environment and number of a dyno's process.
 #[derive(Debug, Clone)]
-pub struct Process {
+pub struct GuestProcess {
     arguments: Arc<[String]>,
     environ: Arc<[(String, String)]>,
     extra: Option<(String, String)>,
@@ -18,7 +18,7 @@ pub struct Process {
     born: SystemTime,
 }
 
-impl Process {
+impl GuestProcess {
     /// Creates a process of a release that was booted at `born`, the time that all files show.
     pub fn new(
         arguments: Arc<[String]>,

@@ -8,7 +8,7 @@ use wasi_common::Error;
 use wasi_common::file::FileType;
 use wasi_common::snapshots::preview_1::types::Errno;
 
-use super::process::Process;
+use super::process::GuestProcess;
 use super::tmp::{self, Inode, Tmp, TmpLimits, TmpNode};
 
 /// Maximum number of symbolic links in one path, as on Linux.
@@ -83,7 +83,7 @@ pub(super) struct ResolvedPath {
 pub struct Filesystem {
     pack: Arc<Archive>,
     app: Option<Arc<Archive>>,
-    process: Process,
+    process: GuestProcess,
     tmp: Mutex<Tmp>,
     /// Counts open files and directories.
     descriptors: Arc<BoundedCounter>,
@@ -94,7 +94,7 @@ impl Filesystem {
     pub fn new(
         pack: Arc<Archive>,
         app: Option<Arc<Archive>>,
-        process: Process,
+        process: GuestProcess,
         limits: TmpLimits,
     ) -> Self {
         let tmp = Mutex::new(Tmp::new(limits));
@@ -108,7 +108,7 @@ impl Filesystem {
     }
 
     /// The process that `/proc/self` shows.
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &GuestProcess {
         &self.process
     }
 

@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::image::{Image, ImageDescription, ImageError};
 use crate::log::LogSink;
 use crate::native;
-use crate::os::{Filesystem, Process, TmpLimits};
+use crate::os::{Filesystem, GuestProcess, TmpLimits};
 
 /// A pack cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +112,7 @@ impl Pack {
         path: &Path,
         log: Arc<dyn LogSink>,
     ) -> Result<(), PackError> {
-        let process = Process::new(Arc::from([]), Arc::from([]), SystemTime::UNIX_EPOCH);
+        let process = GuestProcess::new(Arc::from([]), Arc::from([]), SystemTime::UNIX_EPOCH);
         let root = self.root().clone();
         let filesystem = Filesystem::new(root, None, process, TmpLimits::default());
         let mut dyno =

@@ -22,7 +22,7 @@ use corundum_pack::ruby::{Edition, Series, prepare};
 use futures_util::StreamExt;
 use tokio::sync::{OnceCell, mpsc};
 
-/// How an app is run.
+/// Settings of a test's app.
 pub(crate) struct Options {
     pub(crate) edition: Edition,
     pub(crate) limits: GridLimits,
@@ -38,7 +38,7 @@ impl Default for Options {
             limits: GridLimits::default(),
             isolation: Isolation::App,
             formation: 4,
-            // What a test's app does in a request, it does in the test's requests alone.
+            // Only the test's own requests run in the app.
             warm_up: WarmUp::None,
         }
     }
@@ -48,13 +48,13 @@ impl Default for Options {
 pub(crate) struct TestApp {
     grid: Grid,
     name: AppName,
-    lines: Arc<Lines>,
+    lines: Arc<TestLog>,
 }
 
 #[derive(Default)]
-struct Lines(Mutex<Vec<String>>);
+struct TestLog(Mutex<Vec<String>>);
 
-impl LogSink for Lines {
+impl LogSink for TestLog {
     fn line(&self, line: &[u8]) {
         self.0
             .lock()
@@ -63,7 +63,7 @@ impl LogSink for Lines {
     }
 }
 
-impl GridLog for Lines {
+impl GridLog for TestLog {
     fn dyno_line(&self, _app: &AppName, dyno: &DynoName, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         self.0.lock().unwrap().push(format!("{dyno}: {line}"));
@@ -103,7 +103,7 @@ async fn pack(edition: Edition) -> Arc<Pack> {
     let index = Edition::ALL.iter().position(|other| *other == edition);
     let open = || async {
         let directory = prepare(edition, &cache(), |_| {}).unwrap();
-        let log = Arc::new(Lines::default());
+        let log = Arc::new(TestLog::default());
         Arc::new(Pack::open(engine(), &directory, log, |_| {}).await.unwrap())
     };
     PACKS[index.unwrap()].get_or_init(open).await.clone()
@@ -135,7 +135,7 @@ pub(crate) fn request(method: &str, path: &str, body: &str) -> DynoRequest {
     DynoRequest { head, body }
 }
 
-/// A request whose body arrives in pieces, and whose length only its end tells.
+/// Creates a request whose body arrives in pieces and has no declared length.
 pub(crate) fn chunked(path: &str, pieces: Vec<Bytes>) -> DynoRequest {
     let body = futures_util::stream::iter(pieces.into_iter().map(Ok)).boxed();
     DynoRequest {
@@ -144,11 +144,11 @@ pub(crate) fn chunked(path: &str, pieces: Vec<Bytes>) -> DynoRequest {
     }
 }
 
-/// A response as it was received.
+/// A complete response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct CollectedResponse {
     pub(crate) status: u16,
-    /// Lines, `name: value`.
+    /// Headers as `name: value`.
     pub(crate) headers: Vec<String>,
     pub(crate) body: String,
 }
@@ -162,7 +162,7 @@ impl TestApp {
         Self::build(config_ru, options).await.unwrap()
     }
 
-    /// Boots an app that should not; what its pusher would read.
+    /// Boots an app that must fail, and returns the messages for the person who pushed it.
     pub(crate) async fn boot_error(config_ru: &str) -> Option<String> {
         Self::build(config_ru, Options::default()).await.err()
     }
@@ -185,7 +185,7 @@ impl TestApp {
         };
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
-        let lines = Arc::new(Lines::default());
+        let lines = Arc::new(TestLog::default());
         let samples = SampleRequests {
             host: "test-app.localhost".to_owned(),
             warm_up: options.warm_up,
@@ -222,7 +222,7 @@ impl TestApp {
         Ok(Self { grid, name, lines })
     }
 
-    /// Another app of the same grid that does the same.
+    /// Deploys the same release as another app of the same grid.
     pub(crate) fn again(&self, name: &str, formation: u32) -> Self {
         let release = self.grid.release(&self.name).unwrap();
         let name: AppName = name.parse().unwrap();
@@ -244,7 +244,7 @@ impl TestApp {
         }
     }
 
-    /// An app of the same grid that has no release yet.
+    /// Returns a handle of another app of the same grid, without deploying it.
     pub(crate) fn again_later(&self, name: &str) -> Self {
         Self {
             grid: self.grid.clone(),
@@ -270,14 +270,18 @@ impl TestApp {
         Ok((answer.status, answer.body))
     }
 
-    pub(crate) async fn answer(&self, request: DynoRequest) -> Result<Answer, DispatchError> {
+    pub(crate) async fn answer(
+        &self,
+        request: DynoRequest,
+    ) -> Result<CollectedResponse, DispatchError> {
         let served = self.grid.dispatch(&self.name, request).await?;
         let mut bytes = Vec::new();
         match served.response.body {
             DynoBody::Full(body) => bytes.extend_from_slice(&body),
             DynoBody::Stream(mut stream) => {
                 while let Some(part) = stream.recv().await {
-                    let part = part.map_err(|cut| DispatchError::NoResponse(cut.to_string()))?;
+                    let part =
+                        part.map_err(|error| DispatchError::NoResponse(error.to_string()))?;
                     bytes.extend_from_slice(&part);
                 }
             }
@@ -285,7 +289,7 @@ impl TestApp {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let head = served.response.head;
         let headers = head.headers.iter();
-        Ok(Answer {
+        Ok(CollectedResponse {
             status: head.status,
             headers: headers
                 .map(|(name, value)| format!("{}: {}", text(name), text(value)))
@@ -301,7 +305,7 @@ impl TestApp {
             output,
         };
         let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-        let gather = async {
+        let collect = async {
             let mut text = Vec::new();
             while let Some(part) = received.recv().await {
                 text.extend_from_slice(&part);
@@ -309,7 +313,7 @@ impl TestApp {
             String::from_utf8(text).unwrap()
         };
         let (status, output) =
-            tokio::join!(self.grid.run(&self.name, Arc::from(arguments), io), gather);
+            tokio::join!(self.grid.run(&self.name, Arc::from(arguments), io), collect);
         (status.unwrap(), output)
     }
 

@@ -1,11 +1,11 @@
-//! Real Ruby in real dynos: the npm pack is prepared, apps are booted, and requests go through the grid.
+//! Tests with real Ruby in real dynos: they prepare packs, boot apps and send requests through the grid.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod fairness;
 mod harness;
-mod mesh;
 
-/// Declares what is tested on each of these packs: Rack, which the prelude speaks the same way on all of them.
+/// Runs the Rack tests on each of these packs. The prelude must behave the same way on all of them.
 macro_rules! on_packs {
     ($($module:ident: $edition:expr),*) => {
         $(mod $module {
@@ -44,7 +44,7 @@ use corundum_pack::ruby::Edition;
 use harness::{Options, TestApp, request};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bare_rack_app_answers() {
+async fn bare_rack_app_responds() {
     let app =
         TestApp::boot("run ->(env) { [200, {'x-a' => '1'}, ['hi ', env['PATH_INFO']]] }").await;
     let (status, body) = app.get("/there").await.unwrap();
@@ -52,7 +52,7 @@ async fn a_bare_rack_app_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_edition_of_ruby_boots_an_app_and_serves_it() {
+async fn every_ruby_edition_boots_and_serves_an_app() {
     let source = "
         require 'json'
         require 'openssl'
@@ -75,7 +75,7 @@ async fn every_edition_of_ruby_boots_an_app_and_serves_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_sees_its_environment_and_its_dyno() {
+async fn app_sees_its_environment_and_dyno_name() {
     let app =
         TestApp::boot("AT_BOOT = ENV['SECRET']; run ->(e) { [200, {}, [AT_BOOT, ENV['DYNO']]] }")
             .await;
@@ -83,7 +83,7 @@ async fn an_app_sees_its_environment_and_its_dyno() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_an_app_runs_is_not_found() {
+async fn starting_a_program_raises_enoent() {
     let app = TestApp::boot(
         "ways = [-> { `id` }, -> { spawn({}, 'id -u', out: :err) }, -> { Process.spawn('id') }, -> { IO.popen(['id']) },
                  -> { system('id', exception: true) }, -> { exec('id') }, -> { Kernel.exec('id') }]
@@ -95,7 +95,7 @@ async fn a_program_that_an_app_runs_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_app_prints_is_log_and_not_response() {
+async fn printed_text_goes_to_the_log() {
     let app = TestApp::boot(
         "run ->(e) { puts 'one'; STDOUT.puts 'two'; warn 'three'; [200, {}, ['x']] }",
     )
@@ -108,7 +108,7 @@ async fn what_an_app_prints_is_log_and_not_response() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exception_is_a_500_with_its_backtrace_in_the_log() {
+async fn exception_becomes_a_500_and_logs_its_backtrace() {
     let app = TestApp::boot("run ->(e) { raise 'boom' }").await;
     assert_eq!(app.get("/").await.unwrap().0, 500);
     assert!(
@@ -116,11 +116,11 @@ async fn an_exception_is_a_500_with_its_backtrace_in_the_log() {
         "{:?}",
         app.log_lines()
     );
-    assert_eq!(app.dyno_count(), 1, "the dyno is as good as before");
+    assert_eq!(app.dyno_count(), 1, "the dyno is used again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_dynos_of_an_image_never_share_a_random_number() {
+async fn dynos_of_one_image_share_no_random_numbers() {
     let source = "
         require 'securerandom'
         require 'openssl'
@@ -148,7 +148,7 @@ async fn two_dynos_of_an_image_never_share_a_random_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn isolation_by_request_leaves_nothing_behind() {
+async fn request_isolation_leaves_no_state() {
     let source = "$count = 0; run ->(e) { $count += 1; [200, {}, [$count.to_s]] }";
     let shared = TestApp::boot(source).await;
     assert_eq!(shared.get("/").await.unwrap().1, "1");
@@ -163,7 +163,7 @@ async fn isolation_by_request_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_is_warmed_by_sample_requests_at_the_apps_own_host() {
+async fn sample_requests_warm_the_image_at_the_apps_own_host() {
     let source = "
         $hosts = []
         run ->(e) { $hosts << e['HTTP_HOST']; puts 'served'; [200, {}, [$hosts.inspect]] }";
@@ -179,7 +179,7 @@ async fn an_image_is_warmed_by_sample_requests_at_the_apps_own_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_does_not_stand_sample_requests_boots_without() {
+async fn app_that_fails_sample_requests_boots_without_them() {
     for action in [
         "sleep",
         "loop {}",
@@ -195,7 +195,7 @@ async fn an_app_that_does_not_stand_sample_requests_boots_without() {
             ..Options::default()
         };
         let app = TestApp::boot_with(&source, options).await;
-        // An exception is an answer as good as another; what does not come to an end leaves no trace.
+        // An exception is a valid answer, so the samples count. Samples that do not end leave no trace.
         let expected = if action.starts_with("throw") {
             "4"
         } else {
@@ -206,7 +206,7 @@ async fn an_app_that_does_not_stand_sample_requests_boots_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endless_loop_fails_its_own_request_and_no_other() {
+async fn endless_loop_fails_only_its_own_request() {
     let limits = GridLimits {
         first_byte: Duration::from_millis(500),
         ..GridLimits::default()
@@ -227,7 +227,7 @@ async fn an_endless_loop_fails_its_own_request_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exit_is_a_connection_closed_without_response_and_the_dyno_is_replaced() {
+async fn exit_closes_the_connection_and_replaces_the_dyno() {
     let source = "run ->(e) { exit!(3) if e['PATH_INFO'] == '/now'; exit if e['PATH_INFO'] == '/exit'; [200, {}, ['ok']] }";
     let app = TestApp::boot(source).await;
     for path in ["/exit", "/now"] {
@@ -240,7 +240,7 @@ async fn an_exit_is_a_connection_closed_without_response_and_the_dyno_is_replace
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_memory_bomb_and_a_recursion_bomb_hurt_only_their_request() {
+async fn memory_and_recursion_bombs_fail_only_their_own_requests() {
     let source = "
         def deep(n) = 1 + deep(n + 1)
         run ->(e) {
@@ -262,7 +262,7 @@ async fn a_memory_bomb_and_a_recursion_bomb_hurt_only_their_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_is_streamed_in_and_can_be_read_again() {
+async fn request_body_streams_and_can_be_rewound() {
     let source = "
         run ->(e) {
           i = e['rack.input']
@@ -281,7 +281,7 @@ async fn a_body_is_streamed_in_and_can_be_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_body_is_written_and_closed() {
+async fn every_kind_of_response_body_is_written_and_closed() {
     let source = "
         class Each
           def each; yield 'a'; yield 'b'; end
@@ -310,7 +310,7 @@ async fn every_kind_of_body_is_written_and_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_wait_in_line_for_the_formation() {
+async fn requests_queue_for_the_formation() {
     let source = "run ->(e) { sleep 0.05; [200, {}, [ENV['DYNO']]] }";
     let options = Options {
         formation: 2,
@@ -324,7 +324,7 @@ async fn requests_wait_in_line_for_the_formation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_formation_of_none_and_a_full_queue_say_so() {
+async fn empty_formation_and_full_queue_refuse_requests() {
     let limits = GridLimits {
         backlog: 1,
         ..GridLimits::default()
@@ -346,7 +346,7 @@ async fn a_formation_of_none_and_a_full_queue_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_runs_to_its_exit_status() {
+async fn command_returns_its_exit_status() {
     let app = TestApp::boot("run ->(e) { [200, {}, []] }").await;
     let (status, output) = app
         .run(&["ruby", "-e", "puts 6 * 7; print ENV['DYNO']; exit 3"])
@@ -358,7 +358,7 @@ async fn a_command_runs_to_its_exit_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_does_not_load_is_refused_with_its_backtrace() {
+async fn app_that_does_not_load_reports_its_backtrace() {
     let error = TestApp::boot_error("require 'no_such_gem'\nrun nil")
         .await
         .unwrap();
@@ -376,7 +376,7 @@ async fn an_app_that_does_not_load_is_refused_with_its_backtrace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn libraries_for_the_network_load_and_their_connections_are_refused() {
+async fn network_libraries_load_and_connections_are_refused() {
     let source = "
         require 'ipaddr'
         require 'net/http'
@@ -398,7 +398,7 @@ async fn libraries_for_the_network_load_and_their_connections_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tmp_is_private_and_the_rest_is_read_only() {
+async fn tmp_is_private_and_all_else_is_read_only() {
     let source = "
         run ->(e) {
           File.write('/tmp/a', 'x')
@@ -419,7 +419,7 @@ async fn tmp_is_private_and_the_rest_is_read_only() {
     }
 }
 
-/// What an app of the default pack answers.
+/// Evaluates `source` in a request of an app on the default pack, and returns the inspected result.
 async fn answer(source: &str) -> String {
     let app = TestApp::boot(&format!(
         "run ->(env) {{ [200, {{}}, [begin; {source}; end.inspect]] }}"
@@ -431,7 +431,7 @@ async fn answer(source: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_ends_a_block_in_the_middle_of_what_it_does() {
+async fn timeout_interrupts_a_running_block() {
     let body = answer(
         "require 'timeout'
          started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
@@ -452,7 +452,7 @@ async fn a_deadline_ends_a_block_in_the_middle_of_what_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_thread_is_asked_for_is_done_at_once() {
+async fn threads_run_their_blocks_immediately() {
     let body = answer(
         "seen = []
          seen << Thread.new(1, 2) { |a, b| a + b }.value << Thread.new { 3 }.join.value
@@ -476,14 +476,14 @@ async fn what_a_thread_is_asked_for_is_done_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fiber_says_which_ruby_has_them() {
+async fn fiber_error_names_the_ruby_series_with_fibers() {
     let body = answer("[(Fiber.new { } rescue $!.message), ([1].each.next rescue $!.class), [1, 2].each_slice(1).to_a]").await;
     assert!(body.contains("3.4 in .ruby-version"), "{body}");
     assert!(body.ends_with("FiberError, [[1], [2]]]"), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deep_recursion_is_an_error_that_the_app_can_rescue() {
+async fn deep_recursion_raises_system_stack_error() {
     let body = answer(
         "def deep(n) = n + deep(n + 1)
          def mapped(n) = [n].map { |m| mapped(m + 1) }
@@ -497,7 +497,7 @@ async fn deep_recursion_is_an_error_that_the_app_can_rescue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_extension_that_the_pack_names_can_be_loaded() {
+async fn every_extension_of_the_pack_loads() {
     let body = answer(
         "require 'bcrypt'; require 'commonmarker'; require 'racc/parser'; require 'bigdecimal/util'; require 'nkf'
          require 'ripper'; require 'objspace'; require 'io/console'; require 'io/wait'; require 'io/nonblock'; require 'etc'
@@ -521,7 +521,7 @@ async fn every_extension_that_the_pack_names_can_be_loaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_touched_is_there() {
+async fn touch_creates_a_file() {
     let body = answer("require 'fileutils'; FileUtils.touch('/tmp/new'); FileUtils.touch('/tmp/new'); Dir.children('/tmp')").await;
     assert_eq!(body, r#"["new"]"#);
 }

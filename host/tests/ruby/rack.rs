@@ -1,11 +1,11 @@
-// What the Rack specification asks of a server, version 2 and 3, as far as it shows without the rack gem.
+// Requirements of the Rack specification, versions 2 and 3, that a test can observe without the rack gem.
 
 use bytes::Bytes;
 use corundum_host::grid::DispatchError;
 
 
 #[tokio::test(flavor = "multi_thread")]
-async fn input_reads_as_an_io_does() {
+async fn rack_input_behaves_like_an_io() {
     let source = r#"
         run ->(e) {
           i = e['rack.input']
@@ -35,7 +35,7 @@ async fn input_reads_as_an_io_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_too_large_to_keep_is_read_once_by_any_method() {
+async fn body_too_large_to_buffer_is_read_once() {
     let source = r##"
         run ->(e) {
           i = e['rack.input']
@@ -58,7 +58,7 @@ async fn a_body_too_large_to_keep_is_read_once_by_any_method() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_environment_says_what_the_request_does() {
+async fn environment_describes_the_request() {
     let source = "
         run ->(e) {
           keys = %w[CONTENT_LENGTH HTTP_TRANSFER_ENCODING SERVER_PROTOCOL HTTP_VERSION rack.version rack.hijack? rack.url_scheme]
@@ -75,7 +75,7 @@ async fn the_environment_says_what_the_request_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_header_is_repeated_and_no_value_is_a_header() {
+async fn header_arrays_repeat_and_values_cannot_inject_headers() {
     let source = r#"
         run ->(e) {
           case e['PATH_INFO']
@@ -110,7 +110,7 @@ async fn a_repeated_header_is_repeated_and_no_value_is_a_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_response_that_breaks_off_is_no_whole_one_and_its_body_is_closed() {
+async fn interrupted_response_is_incomplete_and_its_body_is_closed() {
     let source = "
         class Broken
           def initialize(good) = @good = good
@@ -134,7 +134,7 @@ async fn a_response_that_breaks_off_is_no_whole_one_and_its_body_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_for_after_the_response_is_done_in_any_case() {
+async fn response_finished_hooks_always_run() {
     let source = "
         run ->(e) {
           e['rack.response_finished'] << ->(env, status, headers, error) { warn [status, headers&.to_a, error].inspect }
@@ -163,7 +163,7 @@ async fn what_is_left_for_after_the_response_is_done_in_any_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rackup_file_without_the_gem_has_run_use_map_and_magic_comments() {
+async fn rackup_file_supports_run_use_map_and_magic_comments() {
     let source = "# frozen_string_literal: true
         class Tag
           def initialize(app, name:) = (@app, @name = app, name)
@@ -187,7 +187,7 @@ __END__
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_throw_is_caught_as_ruby_has_it() {
+async fn throw_and_catch_follow_ruby() {
     let app = boot("run ->(e) { [200, {}, []] }").await;
     let source = r#"
         seen = []
@@ -208,7 +208,7 @@ async fn a_throw_is_caught_as_ruby_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_an_app_closes_stays_open() {
+async fn log_stays_open_after_the_app_closes_it() {
     let app = boot(
         "run ->(e) { $stderr.close; STDOUT.close; e['rack.errors'].close; e['rack.errors'].puts 'still'; [200, {}, []] }",
     )

@@ -1,4 +1,4 @@
-//! Who gets a dyno: apps beside one another on a small node, and apps that only crash.
+//! Distribution of dynos: several apps on a small node, and apps that only crash.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use crate::harness::{Options, TestApp};
 
-/// An app on a node that has room for `dynos`.
-async fn on_a_small_node(dynos: u32, source: &str) -> TestApp {
+/// Boots an app on a node with `dynos` slots.
+async fn boot_on_small_node(dynos: u32, source: &str) -> TestApp {
     let options = Options {
         limits: GridLimits {
             dynos,
@@ -23,7 +23,7 @@ async fn on_a_small_node(dynos: u32, source: &str) -> TestApp {
     TestApp::boot_with(source, options).await
 }
 
-/// Clients who ask an app without a pause.
+/// Clients that send requests to an app without a pause.
 struct Flood {
     app: Arc<TestApp>,
     answered: Arc<AtomicUsize>,
@@ -55,7 +55,7 @@ impl Flood {
         flood
     }
 
-    /// Requests that are answered within `span`.
+    /// Returns the number of responses within `span`.
     async fn within(&self, span: Duration) -> usize {
         let before = self.answered.load(Ordering::Relaxed);
         tokio::time::sleep(span).await;
@@ -73,8 +73,8 @@ impl Flood {
 const SLOW: &str = "run ->(e) { sleep 0.02; [200, {}, ['x']] }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_holds_the_whole_node_shares_it_with_one_that_comes_later() {
-    let one = on_a_small_node(4, SLOW).await;
+async fn app_that_fills_the_node_shares_it_with_a_later_app() {
+    let one = boot_on_small_node(4, SLOW).await;
     let two = one.again("later-app", 16);
     let first = Flood::of(one, 12);
     assert!(first.within(Duration::from_millis(500)).await > 0);
@@ -85,7 +85,7 @@ async fn an_app_that_holds_the_whole_node_shares_it_with_one_that_comes_later() 
     let span = Duration::from_secs(1);
     let (ones, twos) = tokio::join!(first.within(span), second.within(span));
     assert!(ones > twos / 2 && twos > ones / 2, "{ones} and {twos}");
-    // What one no longer needs the other gets back.
+    // The first app gets back the slots that the second one no longer needs.
     second.end().await;
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(first.app.dyno_count(), 4);
@@ -93,8 +93,8 @@ async fn an_app_that_holds_the_whole_node_shares_it_with_one_that_comes_later() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_app_starves_where_there_are_more_apps_than_places() {
-    let one = on_a_small_node(2, SLOW).await;
+async fn no_app_starves_when_apps_outnumber_slots() {
+    let one = boot_on_small_node(2, SLOW).await;
     let names = ["app-b", "app-c", "app-d", "app-e", "app-f"];
     let others: Vec<TestApp> = names.iter().map(|name| one.again(name, 16)).collect();
     let floods: Vec<Flood> = [one]
@@ -115,15 +115,15 @@ async fn no_app_starves_where_there_are_more_apps_than_places() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_seldom_request_is_served_soon_beside_an_app_that_takes_all() {
-    let one = on_a_small_node(3, SLOW).await;
+async fn rare_request_is_served_soon_beside_a_flooding_app() {
+    let one = boot_on_small_node(3, SLOW).await;
     let seldom = one.again("seldom-app", 1);
     let flood = Flood::of(one, 20);
     flood.within(Duration::from_millis(300)).await;
     for _ in 0..5 {
         let began = Instant::now();
         assert_eq!(seldom.get("/").await.unwrap().0, 200);
-        // The flood's own requests wait for some seven others each.
+        // Each request of the flood itself waits for some seven others.
         assert!(
             began.elapsed() < Duration::from_secs(2),
             "{:?}",
@@ -139,7 +139,7 @@ const CRASHING: &str = "
     run ->(e) { e['PATH_INFO'] == '/' && $broken ? exit!(1) : [200, {}, ['whole']] }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_only_crashes_is_not_tried_for_every_request() {
+async fn crashing_app_opens_the_circuit() {
     let app = TestApp::boot(CRASHING).await;
     let mut crashed = 0;
     let pause = loop {
@@ -165,17 +165,17 @@ async fn an_app_that_only_crashes_is_not_tried_for_every_request() {
             .count()
     };
     assert_eq!(exits(&app), 10);
-    // One attempt, which succeeds: others come through at once.
+    // The first attempt succeeds, so the circuit closes and the next request passes at once.
     tokio::time::sleep(pause).await;
     assert_eq!(app.get("/well").await.unwrap().1, "whole");
     assert_eq!(app.get("/well").await.unwrap().1, "whole");
     let circuit: Vec<String> = app.log_lines();
     let circuit = circuit.iter().filter(|line| line.contains("Circuit "));
-    assert_eq!(circuit.count(), 2, "one line a change");
+    assert_eq!(circuit.count(), 2, "one line per change");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_closes_the_circuit() {
+async fn restart_closes_the_circuit() {
     let app = TestApp::boot(CRASHING).await;
     while !matches!(app.get("/").await, Err(DispatchError::Crashing(_))) {}
     app.grid().restart(app.name());
@@ -183,7 +183,7 @@ async fn a_restart_closes_the_circuit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_wait_for_an_app_that_is_being_loaded() {
+async fn requests_wait_while_an_app_is_loaded() {
     let app = TestApp::boot(SLOW).await;
     let name = "loading-app".parse().unwrap();
     app.grid().expect(&name);
@@ -194,7 +194,7 @@ async fn requests_wait_for_an_app_that_is_being_loaded() {
     let loaded = app.again("loading-app", 4);
     assert_eq!(answer.await.unwrap().unwrap().0, 200);
     drop(loaded);
-    // One that turns out not to be there is said to be so at once.
+    // Requests fail at once when the release turns out to be missing.
     let name = "missing-app".parse().unwrap();
     app.grid().expect(&name);
     let waiting = app.again_later("missing-app");
