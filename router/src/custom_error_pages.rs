@@ -101,7 +101,6 @@ mod tests {
         assert_eq!(pages.of(&Failure::Maintenance).unwrap(), "maintenance");
         for failure in [
             Failure::ConnectionLimit,
-            Failure::Platform,
             Failure::BlankApp,
             Failure::NoSuchApp,
         ] {

@@ -45,8 +45,6 @@ pub enum Failure {
     Maintenance,
     /// H81: the app has no release yet.
     BlankApp,
-    /// H99: a fault of the platform itself.
-    Platform,
     /// No app has this host name. The failure has no code, since it appears in no app's log.
     NoSuchApp,
 }
@@ -75,7 +73,6 @@ impl Failure {
             Self::Misdirected => "H31",
             Self::Maintenance => "H80",
             Self::BlankApp => "H81",
-            Self::Platform => "H99",
             Self::NoSuchApp => "",
         }
     }
@@ -100,7 +97,6 @@ impl Failure {
             Self::Misdirected => "Misdirected Request",
             Self::Maintenance => "Maintenance mode",
             Self::BlankApp => "Blank app",
-            Self::Platform => "Platform error",
             Self::NoSuchApp => "No such app",
         }
     }
@@ -183,9 +179,6 @@ impl Failure {
             Self::Maintenance => "This app is being worked on, and will be back before long.",
             Self::BlankApp => {
                 "Nothing has been pushed to this app yet. Its owner does so with: git push corundum main"
-            }
-            Self::Platform => {
-                "The platform made a mistake. Its operator finds it in the node's own log."
             }
             Self::NoSuchApp => "No app has this name here.",
         }

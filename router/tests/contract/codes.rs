@@ -233,8 +233,3 @@ async fn h80_maintenance_is_503_and_no_error() {
 async fn h81_a_blank_app_is_503_and_no_error() {
     fails("/H81", 503, "info", "H81", "Blank app").await;
 }
-
-#[tokio::test]
-async fn h99_a_platform_error_is_503() {
-    fails("/H99", 503, "error", "H99", "Platform error").await;
-}

@@ -4,7 +4,7 @@
 //!
 //! | row | test |
 //! |---|---|
-//! | H10, H11, H12, H13, H14, H20, H80, H81, H99 as clients and logs see them | `codes` here |
+//! | H10, H11, H12, H13, H14, H20, H80, H81 as clients and logs see them | `codes` here |
 //! | what makes a grid give H10, H11, H12, H13, H14, H20, R10, R15 | `host/tests` (dynos that crash, hang, wait, grow) |
 //! | H15, H27, H28 | `codes`, `slow` |
 //! | H17, H18, H22, H25, H26, H31 | `codes` |

@@ -95,11 +95,6 @@ impl RequestHead {
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
-
-    /// Returns the buffer for reuse.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.buffer
-    }
 }
 
 #[cfg(test)]

@@ -169,7 +169,6 @@ fn failure(path: &str) -> Option<Failure> {
         "/H25" => Failure::HEAD_TOO_LARGE,
         "/H80" => Failure::Maintenance,
         "/H81" => Failure::BlankApp,
-        "/H99" => Failure::Platform,
         _ => return None,
     })
 }
