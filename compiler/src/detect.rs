@@ -28,7 +28,7 @@ pub struct UnknownRuby {
 /// A tree without a Ruby app. The pusher may have pushed the wrong folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "No app was detected: a Ruby app has a Gemfile or a config.ru in the root of its repository.\nIs it in a folder? Push that folder: git subtree push --prefix FOLDER corundum main"
+    "no app detected: a Ruby app has a Gemfile or a config.ru in the root of its repository\nIf the app is in a folder, push that folder: git subtree push --prefix FOLDER corundum main"
 )]
 pub struct NotDetected;
 

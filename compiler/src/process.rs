@@ -14,10 +14,10 @@ const DEFAULT_ENVIRON: [(&str, &str); 3] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// A quote has no end.
-    #[error("{0:?} has a quote that is not closed: add the closing quote")]
+    #[error("{0:?} has a quote that is not closed; add the closing quote")]
     UnclosedQuote(String),
     /// The line holds no command, for example only a comment.
-    #[error("{0:?} holds no command: write, for example, web: rackup")]
+    #[error("{0:?} holds no command; write, for example, web: rackup")]
     Empty(String),
 }
 

@@ -11,7 +11,7 @@ use crate::process::{CommandError, split_command};
 pub enum ProcfileError {
     /// A line is not of the form `type: command`.
     #[error(
-        "Procfile line {line}: {text:?} is not a process type and its command: write, for example, web: rackup"
+        "Procfile line {line}: {text:?} is not a process type and its command; write, for example, web: rackup"
     )]
     Line {
         /// Line number, from 1.
@@ -102,7 +102,7 @@ mod tests {
         let error = parse("web: rackup\nworker: ruby -e 'puts 1\n").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "Procfile line 2: \"ruby -e 'puts 1\" has a quote that is not closed: add the closing quote"
+            "Procfile line 2: \"ruby -e 'puts 1\" has a quote that is not closed; add the closing quote"
         );
     }
 }

@@ -250,7 +250,7 @@ fn what_is_no_app_or_asks_for_an_unknown_ruby_is_told_what_to_do() {
     let app = node.create("myapp");
     app.write("index.html", "hi");
     let push = app.push("main");
-    assert!(push.text.contains("No app was detected"), "{}", push.text);
+    assert!(push.text.contains("no app detected"), "{}", push.text);
     app.write("config.ru", HELLO);
     app.write(".ruby-version", "2.7.1\n");
     let push = app.push("main");

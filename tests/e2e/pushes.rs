@@ -252,7 +252,7 @@ fn files_of_the_platform_with_mistakes_are_named_with_what_is_wrong() {
             ".slugignore line 2: \"!keep.log\"",
         ),
         (".slugignore", "{a\n", ".slugignore line 1"),
-        (".slugignore", "*\n", "No app was detected"),
+        (".slugignore", "*\n", "no app detected"),
         (
             ".ruby-version",
             "1.8.7\n",

@@ -1,0 +1,252 @@
+//! Tests of the build pipeline with a sandbox that runs no code.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use corundum_compiler::gems::{GemCache, GemFetcher, GemSources};
+use corundum_compiler::pipeline::{
+    self, BuildEnv, BuildError, BuildPhase, BuiltApp, GemfileError, IMAGE_DIRECTORY, SLUG_FILE,
+};
+use corundum_compiler::report::BuildReport;
+use corundum_compiler::sandbox::{
+    BootAttempt, BootRequest, CommandOutput, Sandbox, SandboxApp, SandboxError,
+};
+use corundum_pack::archive::Archive;
+use corundum_pack::{Manifest, Member};
+
+/// A sandbox with prepared results, which records the arguments of each process.
+struct FakeSandbox {
+    manifest: Manifest,
+    gemfile: Result<CommandOutput, &'static str>,
+    boots: bool,
+    started: Mutex<Vec<Vec<String>>>,
+}
+
+impl FakeSandbox {
+    fn new() -> Self {
+        let member = || Member::of("x", "x", b"");
+        Self {
+            manifest: Manifest {
+                abi: 1,
+                language: "ruby".to_owned(),
+                version: "3.4.1".to_owned(),
+                series: "3.4".to_owned(),
+                origin: "npm".to_owned(),
+                digest: String::new(),
+                modules: Vec::new(),
+                image: member(),
+                root: member(),
+                gems: BTreeMap::new(),
+                extensions: Vec::new(),
+            },
+            gemfile: Ok(CommandOutput {
+                status: 0,
+                stdout: br#"{"gems": [], "error": null}"#.to_vec(),
+            }),
+            boots: true,
+            started: Mutex::default(),
+        }
+    }
+
+    fn start(&self, app: &SandboxApp) {
+        let mut started = self.started.lock().unwrap();
+        started.push(app.arguments.to_vec());
+    }
+}
+
+impl Sandbox for FakeSandbox {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn open_slug(&self, path: &Path) -> Result<Arc<Archive>, SandboxError> {
+        let platform = |error: std::io::Error| SandboxError::Platform(error.into());
+        let bytes = std::fs::read(path).map_err(platform)?;
+        Ok(Arc::new(Archive::new(bytes).unwrap()))
+    }
+
+    fn run(&self, app: &SandboxApp) -> Result<CommandOutput, SandboxError> {
+        self.start(app);
+        self.gemfile
+            .clone()
+            .map_err(|error| SandboxError::Timeout(error.into()))
+    }
+
+    fn boot(&self, request: &BootRequest<'_>) -> BootAttempt {
+        self.start(request.app);
+        let result = if self.boots {
+            std::fs::create_dir(request.image).unwrap();
+            Ok(Duration::from_millis(7))
+        } else {
+            Err(SandboxError::App("the app did not load".into()))
+        };
+        BootAttempt {
+            log: "hello from the app".to_owned(),
+            result,
+        }
+    }
+}
+
+/// Output directory, sandbox and report of one build.
+struct BuildFixture {
+    directory: tempfile::TempDir,
+    sandbox: FakeSandbox,
+    report: Vec<u8>,
+}
+
+impl BuildFixture {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            sandbox: FakeSandbox::new(),
+            report: Vec::new(),
+        }
+    }
+
+    fn build(&mut self, files: &[(&str, &str)]) -> Result<BuiltApp, BuildError> {
+        self.run(|env, report| pipeline::build_tree(tar(files).as_slice(), env, report))
+    }
+
+    fn run<T>(
+        &mut self,
+        build: impl FnOnce(&BuildEnv<'_, FakeSandbox>, &mut BuildReport<&mut Vec<u8>>) -> T,
+    ) -> T {
+        let directory = self.directory.path();
+        let cache = GemCache::new(&directory.join("gems"), directory);
+        let env = BuildEnv {
+            sandbox: &self.sandbox,
+            output: directory,
+            gem_sources: GemSources {
+                directories: &[],
+                fetcher: &GemFetcher::new([], cache),
+            },
+            gemfile_timeout: Duration::from_secs(3),
+            slug_limit: 1 << 20,
+            host: "myapp.localhost:8080",
+            config: &[],
+        };
+        build(&env, &mut BuildReport::new(&mut self.report))
+    }
+
+    fn report(&self) -> String {
+        String::from_utf8(self.report.clone()).unwrap()
+    }
+
+    fn started(&self) -> Vec<Vec<String>> {
+        self.sandbox.started.lock().unwrap().clone()
+    }
+}
+
+fn tar(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        builder
+            .append_data(&mut header, path, text.as_bytes())
+            .unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn tree_becomes_a_slug_and_an_image() {
+    let mut fixture = BuildFixture::new();
+    let built = fixture.build(&[
+        ("Gemfile", ""),
+        ("Procfile", "web: rackup -p '$PORT'"),
+        ("config.ru", "run App"),
+        (".slugignore", "*.log"),
+        ("debug.log", "x"),
+    ]);
+    let built = built.unwrap();
+    assert_eq!(
+        fixture.report(),
+        "-----> Ruby app detected
+-----> Using Ruby version: ruby-3.4.1
+-----> Installing dependencies
+-----> Discovering process types
+       Procfile declares types -> web
+-----> Compressing... done, 6.5K
+       hello from the app
+-----> Booting... done (7 ms)
+"
+    );
+    assert_eq!(
+        fixture.started(),
+        [vec!["corundum-gemfile"], vec!["rackup", "-p", "$PORT"]]
+    );
+    assert!(built.slug.is_some());
+    assert_eq!(built.description.web_command(), "rackup -p '$PORT'");
+    let output = fixture.directory.path();
+    assert!(output.join(IMAGE_DIRECTORY).is_dir());
+    let slug = Archive::new(std::fs::read(output.join(SLUG_FILE)).unwrap()).unwrap();
+    assert!(slug.lookup("config.ru").is_some());
+    assert!(slug.lookup("debug.log").is_none());
+}
+
+#[test]
+fn existing_slug_gets_a_new_image() {
+    let mut fixture = BuildFixture::new();
+    let built = fixture.build(&[("config.ru", "run App")]).unwrap();
+    let slug = fixture.directory.path().join(SLUG_FILE);
+    let mut second = BuildFixture::new();
+    let rebuilt = second
+        .run(|env, report| pipeline::rebuild_image(&slug, env, report))
+        .unwrap();
+    assert_eq!(rebuilt.slug, None);
+    assert_eq!(rebuilt.description, built.description);
+    assert_eq!(second.started(), [["rackup"]]);
+    assert!(second.directory.path().join(IMAGE_DIRECTORY).is_dir());
+}
+
+#[test]
+fn failed_boot_is_reported_with_the_log_of_the_app() {
+    let mut fixture = BuildFixture::new();
+    fixture.sandbox.boots = false;
+    let error = fixture.build(&[("config.ru", "exit 1")]).unwrap_err();
+    assert_eq!(error.phase(), BuildPhase::Boot);
+    assert_eq!(error.to_string(), "the app did not load");
+    let report = fixture.report();
+    let end = "-----> Booting... failed\n       hello from the app\n";
+    assert!(report.ends_with(end), "{report}");
+}
+
+#[test]
+fn gemfile_without_a_result_is_rejected() {
+    let build = |gemfile| {
+        let mut fixture = BuildFixture::new();
+        fixture.sandbox.gemfile = gemfile;
+        match fixture.build(&[("Gemfile", "")]) {
+            Err(BuildError::Gemfile(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let output = |status, stdout: &str| {
+        let stdout = stdout.as_bytes().to_vec();
+        Ok(CommandOutput { status, stdout })
+    };
+    let timeout = build(Err("slow"));
+    assert!(matches!(timeout, GemfileError::Timeout(_)), "{timeout}");
+    let exited = build(output(3, ""));
+    assert!(matches!(exited, GemfileError::Exited(3)), "{exited}");
+    let printed = build(output(0, "hello{}"));
+    assert!(matches!(printed, GemfileError::Printed), "{printed}");
+}
+
+#[test]
+fn tree_without_an_app_starts_no_process() {
+    let mut fixture = BuildFixture::new();
+    let error = fixture.build(&[("README", "")]).unwrap_err();
+    assert!(matches!(error, BuildError::NotDetected(_)), "{error}");
+    assert_eq!(error.phase(), BuildPhase::Compile);
+    let unclosed = [("config.ru", ""), ("Procfile", "web: rackup '")];
+    let error = fixture.build(&unclosed).unwrap_err();
+    assert!(matches!(error, BuildError::Procfile(_)), "{error}");
+    assert!(fixture.started().is_empty());
+}
