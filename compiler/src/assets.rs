@@ -2,8 +2,8 @@
 //!
 //! The build adds each text in `public/` to the slug in every content coding that makes it smaller.
 //!
-//! The compressed bytes depend on the file alone, so that the slug stays a function of the tree. The pusher waits for the
-//! compression, so large files get less effort.
+//! The compressed bytes depend on the file alone, so that the slug stays a function of the tree. The pusher waits for
+//! the compression, so large files get less effort.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +32,8 @@ const MIN_FILE_BYTES: u64 = 512;
 const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Bytes of all compressed files, taken in the order of their paths: about 15 s of one processor at the worst.
 const MAX_TOTAL_BYTES: u64 = 32 << 20;
-/// Bytes of a file that gets the highest effort. Brotli's last level makes files 5 % smaller and takes ten times as long.
+/// Bytes of a file that gets the highest effort. Brotli's last level makes files 5 % smaller and takes ten times as
+/// long.
 const MAX_EFFORT_BYTES: usize = 128 << 10;
 
 /// Options for the files in [`PUBLIC`]: the key `static` of `app.json`.

@@ -105,8 +105,8 @@ fn in_ruby_version(text: &str) -> Option<String> {
 
 /// Finds a series that satisfies all requirements: the default if it does, else the newest.
 ///
-/// Only the first two numbers count. A pack has one patch level, and an app that asks for another one of the same series
-/// gets the pack's.
+/// Only the first two numbers count. A pack has one patch level, and an app that asks for another one of the same
+/// series gets the pack's.
 fn satisfying(requirements: &str) -> Option<Series> {
     let parts: Vec<&str> = requirements.split(',').map(str::trim).collect();
     let all = |series: &Series| {

@@ -1,4 +1,5 @@
-//! Versions of gems and requirements on them, with the syntax and order of RubyGems (`Gem::Version`, `Gem::Requirement`).
+//! Versions of gems and requirements on them, with the syntax and order of RubyGems (`Gem::Version`,
+//! `Gem::Requirement`).
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -24,7 +25,7 @@ enum VersionSegment {
 
 const ZERO: VersionSegment = VersionSegment::Number(0);
 
-/// GemVersion of a gem, for example `2.2.22` or `1.0.0.pre.1`.
+/// Version of a gem, for example `2.2.22` or `1.0.0.pre.1`.
 #[derive(Debug, Clone)]
 pub struct GemVersion {
     text: String,
@@ -51,7 +52,8 @@ impl GemVersion {
         kept.chain(words).cloned().collect()
     }
 
-    /// Returns whether the version satisfies `~> floor`: at least `floor`, and equal in all of its numbers but the last.
+    /// Returns whether the version satisfies `~> floor`: at least `floor`, and equal in all of its numbers but the
+    /// last.
     fn is_about(&self, floor: &Self) -> bool {
         let fixed = floor.numbers();
         let fixed = &fixed[..fixed.len().saturating_sub(1).max(1).min(fixed.len())];

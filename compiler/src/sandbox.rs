@@ -12,8 +12,8 @@ use corundum_abi::app_options::WarmUp;
 use corundum_pack::Manifest;
 use corundum_pack::archive::Archive;
 
-/// An error of the engine.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+/// Cause of a [`SandboxError`]: an error of the engine.
+pub type SandboxCause = Box<dyn Error + Send + Sync>;
 
 /// An engine with an open pack, which runs app code in isolation and under limits.
 pub trait Sandbox {
@@ -32,7 +32,7 @@ pub trait Sandbox {
     /// # Errors
     ///
     /// [`SandboxError`].
-    fn run(&self, app: &SandboxApp) -> Result<CommandOutput, SandboxError>;
+    fn run(&self, app: &SandboxApp) -> Result<SandboxOutput, SandboxError>;
 
     /// Boots an app and writes its memory as an image.
     fn boot(&self, request: &BootRequest<'_>) -> BootAttempt;
@@ -50,7 +50,7 @@ pub struct SandboxApp {
 
 /// Result of a command that ran to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandOutput {
+pub struct SandboxOutput {
     /// Exit status.
     pub status: i32,
     /// Bytes that the command wrote to its standard output.
@@ -83,11 +83,11 @@ pub struct BootAttempt {
 pub enum SandboxError {
     /// The code exceeded its time: the app's fault.
     #[error(transparent)]
-    Timeout(BoxError),
+    Timeout(SandboxCause),
     /// The code ended in an error or exceeded its memory or output: the app's fault.
     #[error(transparent)]
-    App(BoxError),
+    App(SandboxCause),
     /// The engine, the pack or the disk failed: the platform's fault.
     #[error(transparent)]
-    Platform(BoxError),
+    Platform(SandboxCause),
 }

@@ -46,11 +46,11 @@ impl SlugDescription {
     ///
     /// # Errors
     ///
-    /// [`SlugError::NoDescription`], [`SlugError::Description`].
-    pub fn read(slug: &Archive) -> Result<Self, SlugError> {
+    /// [`SlugDescriptionError`].
+    pub fn read(slug: &Archive) -> Result<Self, SlugDescriptionError> {
         let file = slug.lookup(DESCRIPTION_FILE);
-        let text = slug.content(file.ok_or(SlugError::NoDescription)?);
-        serde_json::from_slice(text).map_err(SlugError::Description)
+        let text = slug.content(file.ok_or(SlugDescriptionError::Missing)?);
+        serde_json::from_slice(text).map_err(SlugDescriptionError::Invalid)
     }
 
     /// Returns the command of the web process.
@@ -60,9 +60,9 @@ impl SlugDescription {
     }
 }
 
-/// A slug that cannot be written or read.
+/// A slug that cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub enum SlugError {
+pub enum SlugWriteError {
     /// A path or file of the tree does not fit the archive format.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -72,25 +72,30 @@ pub enum SlugError {
     /// The slug exceeds its limit: the app's author removes files. Size and limit are bytes.
     #[error("Compiled slug size: {} is too large (max is {}M).\nList what a running app does not need in .slugignore.", human_size(*.0), .1 >> 20)]
     Size(u64, u64),
-    /// An existing slug has no description: the platform's fault.
+}
+
+/// A slug without a usable description: the platform's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum SlugDescriptionError {
+    /// The slug has no description.
     #[error("slug: missing description {DESCRIPTION_FILE}; push the app again")]
-    NoDescription,
-    /// An existing slug has an invalid description: the platform's fault.
+    Missing,
+    /// The description is not the expected JSON.
     #[error("slug: invalid description {DESCRIPTION_FILE}: {0}; push the app again")]
-    Description(serde_json::Error),
+    Invalid(serde_json::Error),
 }
 
 /// Writes the slug of `tree`.
 ///
 /// # Errors
 ///
-/// [`SlugError::Size`] if the slug is larger than `limit` bytes, [`SlugError::Archive`], [`SlugError::Io`].
+/// [`SlugWriteError`]; its variant `Size` if the slug is larger than `limit` bytes.
 pub fn write<W: Write>(
     tree: &Tree,
     description: &SlugDescription,
     limit: u64,
     output: W,
-) -> Result<FinishedArchive<W>, SlugError> {
+) -> Result<FinishedArchive<W>, SlugWriteError> {
     let mut writer = ArchiveWriter::new(output);
     let text = serde_json::to_vec(description).map_err(io::Error::from)?;
     let (text, length) = (text.as_slice(), text.len() as u64);
@@ -115,7 +120,7 @@ pub fn write<W: Write>(
     }
     let finished = writer.finish()?;
     if finished.length > limit {
-        return Err(SlugError::Size(finished.length, limit));
+        return Err(SlugWriteError::Size(finished.length, limit));
     }
     Ok(finished)
 }
@@ -190,6 +195,6 @@ mod tests {
         let empty = ArchiveWriter::new(Vec::new()).finish().unwrap();
         let empty = Archive::new(empty.output).unwrap();
         let error = SlugDescription::read(&empty).unwrap_err();
-        assert!(matches!(error, SlugError::NoDescription), "{error}");
+        assert!(matches!(error, SlugDescriptionError::Missing), "{error}");
     }
 }

@@ -286,8 +286,8 @@ fn check_case(path: &str, folded: &mut HashMap<String, String>) -> Result<(), Tr
 
 /// Returns whether a link at `path` to `target` stays inside the tree.
 ///
-/// The check counts `..` in the text and follows no other link. Only the dyno's virtual file system follows links, so none
-/// of them reaches files of the host.
+/// The check counts `..` in the text and follows no other link. Only the dyno's virtual file system follows links, so
+/// none of them reaches files of the host.
 fn stays_inside(path: &str, target: &str) -> bool {
     let mut depth = path.matches('/').count();
     for part in target.split('/') {

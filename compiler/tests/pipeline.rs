@@ -13,7 +13,7 @@ use corundum_compiler::pipeline::{
 };
 use corundum_compiler::report::BuildReport;
 use corundum_compiler::sandbox::{
-    BootAttempt, BootRequest, CommandOutput, Sandbox, SandboxApp, SandboxError,
+    BootAttempt, BootRequest, Sandbox, SandboxApp, SandboxError, SandboxOutput,
 };
 use corundum_pack::archive::Archive;
 use corundum_pack::{Manifest, Member};
@@ -21,7 +21,7 @@ use corundum_pack::{Manifest, Member};
 /// A sandbox with prepared results, which records the arguments of each process.
 struct FakeSandbox {
     manifest: Manifest,
-    gemfile: Result<CommandOutput, &'static str>,
+    gemfile: Result<SandboxOutput, &'static str>,
     boots: bool,
     started: Mutex<Vec<Vec<String>>>,
 }
@@ -43,7 +43,7 @@ impl FakeSandbox {
                 gems: BTreeMap::new(),
                 extensions: Vec::new(),
             },
-            gemfile: Ok(CommandOutput {
+            gemfile: Ok(SandboxOutput {
                 status: 0,
                 stdout: br#"{"gems": [], "error": null}"#.to_vec(),
             }),
@@ -69,7 +69,7 @@ impl Sandbox for FakeSandbox {
         Ok(Arc::new(Archive::new(bytes).unwrap()))
     }
 
-    fn run(&self, app: &SandboxApp) -> Result<CommandOutput, SandboxError> {
+    fn run(&self, app: &SandboxApp) -> Result<SandboxOutput, SandboxError> {
         self.start(app);
         self.gemfile
             .clone()
@@ -229,7 +229,7 @@ fn gemfile_without_a_result_is_rejected() {
     };
     let output = |status, stdout: &str| {
         let stdout = stdout.as_bytes().to_vec();
-        Ok(CommandOutput { status, stdout })
+        Ok(SandboxOutput { status, stdout })
     };
     let timeout = build(Err("slow"));
     assert!(matches!(timeout, GemfileError::Timeout(_)), "{timeout}");

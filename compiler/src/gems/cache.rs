@@ -1,8 +1,8 @@
 //! The node's gem cache: verified `.gem` files, named by their SHA-256, which all builds share.
 //!
 //! A file gets its name when it is complete and on disk, and each read verifies it again. A build that is killed at any
-//! moment therefore leaves no damaged file that another build uses. Builds run concurrently without a lock: two that add
-//! a gem write the same bytes, and a build whose file was just removed to make room fetches the gem again.
+//! moment therefore leaves no damaged file that another build uses. Builds run concurrently without a lock: two that
+//! add a gem write the same bytes, and a build whose file was just removed to make room fetches the gem again.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};

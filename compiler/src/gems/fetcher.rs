@@ -104,6 +104,13 @@ impl GemFetcher {
         }
         let bytes = self.download(request, server, &checksum)?;
         self.cache.put(&checksum, &bytes)?;
+        tracing::debug!(
+            gem = request.name,
+            version = request.locked.version,
+            server = %server.url(),
+            bytes = bytes.len(),
+            "gem fetched"
+        );
         Ok(FetchedGem {
             bytes,
             source: server.url().to_string(),

@@ -70,6 +70,7 @@ pub fn install(
             .collect::<Result<Vec<_>, GemError>>()
     })?;
     bundle::write(tree, &entries)?;
+    tracing::debug!(gems = entries.len(), "gems installed");
     // The app needs the installed gems, not their packages.
     tree.remove_if(|path| path.starts_with("vendor/cache/"));
     Ok(())
@@ -114,7 +115,8 @@ impl Installer<'_> {
         self.add(name, locked, &unpacked).map(Some)
     }
 
-    /// Takes the next gem of a server. Returns none if the server could not be asked and the pack carries another version.
+    /// Takes the next gem of a server. Returns none if the server could not be asked and the pack carries another
+    /// version.
     fn take_fetched(
         &mut self,
         name: &str,

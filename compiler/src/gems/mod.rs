@@ -1,9 +1,9 @@
 //! Installation of an app's gems: resolves which gems it needs, finds them and puts them into the tree.
 //!
 //! [`install`] decides for each gem of the lockfile where to take it from, in this order: the app's `vendor/cache`, the
-//! node's gem directories, then the server that the lockfile names, or the node's cache of that server's gems. Gems whose
-//! native part the pack carries come from the pack. Web servers such as puma are left out, because a dyno serves requests
-//! itself.
+//! node's gem directories, then the server that the lockfile names, or the node's cache of that server's gems. Gems
+//! whose native part the pack carries come from the pack. Web servers such as puma are left out, because a dyno serves
+//! requests itself.
 //!
 //! A few threads fetch gems ahead of the installation, which adds them to the tree in the order of their dependencies.
 

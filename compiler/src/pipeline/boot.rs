@@ -44,7 +44,7 @@ impl CompiledSlug {
             warm_up: self.description.warm_up,
             image: &image,
         };
-        let attempt = tracing::info_span!("boot").in_scope(|| env.sandbox.boot(&request));
+        let attempt = env.sandbox.boot(&request);
         match attempt.result {
             Ok(time) => {
                 report.detail(&attempt.log);

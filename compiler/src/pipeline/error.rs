@@ -6,11 +6,11 @@ use std::io;
 use super::gemfile::GemfileError;
 use crate::app_json::AppJsonError;
 use crate::detect::NotDetected;
-use crate::gems::GemError;
+use crate::gems::{FetchError, GemError};
 use crate::process::CommandError;
 use crate::procfile::ProcfileError;
 use crate::sandbox::SandboxError;
-use crate::slug::SlugError;
+use crate::slug::{SlugDescriptionError, SlugWriteError};
 use crate::slugignore::SlugignoreError;
 use crate::tree::TreeError;
 
@@ -43,10 +43,13 @@ pub enum BuildError {
     Command(#[from] CommandError),
     /// The slug is too large or cannot be written.
     #[error(transparent)]
-    Slug(#[from] SlugError),
+    Slug(#[from] SlugWriteError),
     /// An existing slug cannot be opened: the platform's fault.
     #[error(transparent)]
     OpenSlug(SandboxError),
+    /// An existing slug has no usable description: the platform's fault.
+    #[error(transparent)]
+    Description(#[from] SlugDescriptionError),
     /// The pack's manifest names an unknown Ruby series: the platform's fault.
     #[error("pack: unknown Ruby series {0:?} in its manifest")]
     Series(String),
@@ -64,6 +67,20 @@ impl BuildError {
         match self {
             Self::Boot(_) => BuildPhase::Boot,
             _ => BuildPhase::Compile,
+        }
+    }
+
+    /// Returns whether the operator has to act, and not the pusher.
+    pub fn is_platform_fault(&self) -> bool {
+        match self {
+            Self::OpenSlug(_) | Self::Description(_) | Self::Series(_) | Self::Output(_) => true,
+            Self::Tree(TreeError::Io(_)) | Self::Slug(SlugWriteError::Io(_)) => true,
+            Self::Gemfile(GemfileError::Failed(error)) | Self::Boot(error) => {
+                matches!(error, SandboxError::Platform(_))
+            }
+            Self::Gemfile(GemfileError::Archive(_)) => true,
+            Self::Gems(GemError::Io(_) | GemError::Fetch(FetchError::Cache(_))) => true,
+            _ => false,
         }
     }
 }

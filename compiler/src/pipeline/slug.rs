@@ -74,6 +74,7 @@ impl BundledApp {
         file.sync_all()?;
         let size = human_size(finished.length);
         report.topic(&format!("Compressing... done, {size}"));
+        tracing::debug!(bytes = finished.length, "slug written");
         let archive = env.sandbox.open_slug(&path).map_err(BuildError::OpenSlug)?;
         Ok(CompiledSlug {
             archive,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use corundum_compiler::gems::{GemCache, GemFetcher, GemSources};
 use corundum_compiler::pipeline::{self, BuildEnv, BuildError, BuildPhase};
 use corundum_compiler::report::BuildReport;
-use corundum_compiler::sandbox::{BoxError, Sandbox};
+use corundum_compiler::sandbox::{Sandbox, SandboxCause};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::limits;
@@ -26,18 +26,29 @@ enum ChildError {
     Limits(#[source] io::Error),
     /// The pack cannot be opened: the platform's fault.
     #[error(transparent)]
-    Sandbox(BoxError),
+    Sandbox(SandboxCause),
     /// The pipeline failed; the variant says whose fault it is.
     #[error(transparent)]
     Build(#[from] BuildError),
 }
 
+impl ChildError {
+    /// Returns whether the operator has to act, and not the pusher.
+    fn is_platform_fault(&self) -> bool {
+        match self {
+            Self::Protocol(ProtocolError::TooLarge) => false,
+            Self::Protocol(_) | Self::Limits(_) | Self::Sandbox(_) => true,
+            Self::Build(error) => error.is_platform_fault(),
+        }
+    }
+}
+
 /// Runs a build process to its end.
 ///
-/// `open_sandbox` gets the pack's directory and the time that one run of app code may take. This function calls it after
-/// it has limited the process, because compiled code of the pack counts against the limits.
+/// `open_sandbox` gets the pack's directory and the time that one run of app code may take. This function calls it
+/// after it has limited the process, because compiled code of the pack counts against the limits.
 pub fn run<S: Sandbox>(
-    open_sandbox: impl FnOnce(&Path, Duration) -> Result<S, BoxError>,
+    open_sandbox: impl FnOnce(&Path, Duration) -> Result<S, SandboxCause>,
 ) -> ExitCode {
     exit_when_output_closes();
     let mut report = BuildReport::new(io::stdout());
@@ -49,6 +60,9 @@ pub fn run<S: Sandbox>(
                 _ => BuildPhase::Compile,
             };
             let message = with_causes(&error);
+            if error.is_platform_fault() {
+                tracing::error!(error = message, "build failed");
+            }
             report.error(&format!(
                 "{message}\n\nPush rejected, failed to {phase} Ruby app."
             ));
@@ -59,7 +73,7 @@ pub fn run<S: Sandbox>(
 
 fn compile<S: Sandbox>(
     report: &mut BuildReport<impl io::Write>,
-    open_sandbox: impl FnOnce(&Path, Duration) -> Result<S, BoxError>,
+    open_sandbox: impl FnOnce(&Path, Duration) -> Result<S, SandboxCause>,
 ) -> Result<(), ChildError> {
     let mut input = io::stdin().lock();
     let request = BuildRequest::read(&mut input)?;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Niceness of threads that compute for long: dynos that do, and builds.
 ///
-/// Measured with eight dynos that loop on two processors: the 99th percentile of a neighbour's response time was 4 ms at
-/// niceness 5, 2 to 4 ms at 10, and below 2 ms at 15, which is about the time without those dynos.
+/// Measured with eight dynos that loop on two processors: the 99th percentile of a neighbour's response time was 4 ms
+/// at niceness 5, 2 to 4 ms at 10, and below 2 ms at 15, which is about the time without those dynos.
 pub const BACKGROUND_NICENESS: i32 = 15;
 
 /// Seconds of processor time besides the Gemfile's and the boot's.

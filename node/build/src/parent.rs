@@ -24,8 +24,10 @@ const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Bytes of output that the pusher gets.
 const MAX_OUTPUT_BYTES: u64 = 4 << 20;
 
-/// Variables of the node's environment that the build process gets: the proxies towards gem servers.
-const PROXY_VARIABLES: [&str; 8] = [
+/// Variables of the node's environment that the build process gets: the log filter, and the proxies towards gem
+/// servers.
+const INHERITED_VARIABLES: [&str; 9] = [
+    "CORUNDUM_LOG",
     "HTTPS_PROXY",
     "https_proxy",
     "HTTP_PROXY",
@@ -236,13 +238,13 @@ async fn build(
 /// Starts this program's hidden command `compile`, in a process group and an environment of its own.
 fn start(directory: &Path) -> Result<Child, BuildProcessError> {
     let program = std::env::current_exe().map_err(BuildProcessError::Start)?;
-    let proxies = PROXY_VARIABLES
+    let inherited = INHERITED_VARIABLES
         .iter()
         .filter_map(|name| Some((name, std::env::var_os(name)?)));
     Command::new(program)
         .arg("compile")
         .env_clear()
-        .envs(proxies)
+        .envs(inherited)
         .env("TMPDIR", directory)
         .current_dir(directory)
         .process_group(0)

@@ -1,9 +1,9 @@
 //! Messages between the node and a build process.
 //!
-//! The node writes to the child's standard input: the length of a [`BuildRequest`] as a little-endian `u32`, the request
-//! as JSON, then the app's tree as a tar stream. Config vars travel this way so that they appear in no argument list, no
-//! environment and no file. The child's standard output is the text for the pusher. It leaves its [`BuildOutcome`] as a
-//! file in the directory that the request names.
+//! The node writes to the child's standard input: the length of a [`BuildRequest`] as a little-endian `u32`, the
+//! request as JSON, then the app's tree as a tar stream. Config vars travel this way so that they appear in no argument
+//! list, no environment and no file. The child's standard output is the text for the pusher. It leaves its
+//! [`BuildOutcome`] as a file in the directory that the request names.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

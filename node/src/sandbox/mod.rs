@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_compiler::sandbox::{
-    BootAttempt, BootRequest, BoxError, CommandOutput, Sandbox, SandboxApp, SandboxError,
+    BootAttempt, BootRequest, Sandbox, SandboxApp, SandboxCause, SandboxError, SandboxOutput,
 };
 use corundum_host::boot::{self, AppProcess, BootError, BootLimits, SampleRequests};
 use corundum_host::engine::{Engine, EngineConfig};
@@ -29,7 +29,7 @@ pub(crate) struct HostSandbox {
 
 impl HostSandbox {
     /// Opens the prepared pack in `directory`. Each run of app code may take `timeout`.
-    pub(crate) fn open(directory: &Path, timeout: Duration) -> Result<Self, BoxError> {
+    pub(crate) fn open(directory: &Path, timeout: Duration) -> Result<Self, SandboxCause> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let engine = Engine::new(EngineConfig::on_demand())?;
         let directory = PackDir::open(directory)?;
@@ -58,11 +58,11 @@ impl Sandbox for HostSandbox {
         Ok(Arc::new(slug))
     }
 
-    fn run(&self, app: &SandboxApp) -> Result<CommandOutput, SandboxError> {
+    fn run(&self, app: &SandboxApp) -> Result<SandboxOutput, SandboxError> {
         let (app, log) = (host_app(app), Arc::new(BootLog::default()));
         let run = boot::run_command(&self.engine, &self.pack, &app, &self.limits, log);
         let (status, stdout) = self.runtime.block_on(run).map_err(sandbox_error)?;
-        Ok(CommandOutput { status, stdout })
+        Ok(SandboxOutput { status, stdout })
     }
 
     fn boot(&self, request: &BootRequest<'_>) -> BootAttempt {
