@@ -29,7 +29,7 @@ const STREAM_WINDOW: u32 = 256 << 10;
 /// Bytes that an HTTP/2 client may send ahead on all streams of a connection.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of a response that hyper holds for an HTTP/2 stream whose client does not read them.
-const STREAM_UNSENT: usize = 256 << 10;
+const STREAM_SEND_BUFFER: usize = 256 << 10;
 
 /// Phase of a listener's shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -79,7 +79,7 @@ impl<G: Grid> ConnectionHandler<G> {
             .max_pending_accept_reset_streams(limits.resets)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(STREAM_UNSENT)
+            .max_send_buf_size(STREAM_SEND_BUFFER)
             .keep_alive_interval(Duration::from_secs(20));
         Self {
             router,
@@ -100,7 +100,7 @@ impl<G: Grid> ConnectionHandler<G> {
         }
     }
 
-    async fn serve_requests<S>(&self, stream: S, client: ClientInfo) -> Result<(), BoxError>
+    async fn serve_requests<S>(&self, stream: S, client: ClientInfo) -> Result<(), ConnectionError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -110,13 +110,13 @@ impl<G: Grid> ConnectionHandler<G> {
         let mut stream = ValidatingIo::new(stream, state.clone(), head, fields);
         loop {
             // No parser exists while the connection is idle: hyper's keeps an 8 KiB read buffer and its state.
-            let patience = if state.has_started() {
+            let limit = if state.has_started() {
                 self.limits.idle
             } else {
                 head
             };
             let version = tokio::select! {
-                version = tokio::time::timeout(patience, stream.detect_version()) => version,
+                version = tokio::time::timeout(limit, stream.detect_version()) => version,
                 () = reached(&mut stop, ShutdownPhase::Ending) => return Ok(()),
             };
             let Ok(Ok(Some(protocol))) = version else {
@@ -143,7 +143,7 @@ impl<G: Grid> ConnectionHandler<G> {
         service: impl HttpService,
         state: &ConnectionState,
         stop: &mut watch::Receiver<ShutdownPhase>,
-    ) -> Result<Option<ValidatingIo<S>>, BoxError>
+    ) -> Result<Option<ValidatingIo<S>>, ConnectionError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -173,7 +173,7 @@ impl<G: Grid> ConnectionHandler<G> {
         service: impl HttpService,
         state: &ConnectionState,
         stop: &mut watch::Receiver<ShutdownPhase>,
-    ) -> Result<(), BoxError>
+    ) -> Result<(), ConnectionError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -219,7 +219,7 @@ impl<G: Grid> ConnectionHandler<G> {
 }
 
 /// Any error that ends a connection.
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Answers a request that the validator rejected; `request` is the placeholder that hyper parsed in its place.
 fn refused(

@@ -1,8 +1,9 @@
 //! The router: listeners, routing by host, and what a client gets when no dyno answers.
 //!
-//! [`server`] accepts connections, [`proxy`] takes a request through its life, [`grid`] is the little the router
-//! knows of dynos, [`failure`] holds every code of the contract, and [`metrics`] what is counted. The router never links the engine: its tests run
-//! against a grid of a few lines.
+//! [`server`] accepts connections, [`connection`] serves one, [`proxy`] takes each request through its life. [`grid`]
+//! is the interface to dynos, [`failure`] lists every failure that a client or a log can show, [`semantics`] holds the
+//! rules of HTTP that static files and the cache share, and [`metrics`] counts. The router does not link the engine: its
+//! tests run against a grid of a few lines.
 
 #![forbid(unsafe_code)]
 

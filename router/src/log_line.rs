@@ -147,7 +147,7 @@ mod tests {
         Entry {
             path: "/a\"b".into(),
             host: "a.example".into(),
-            request_id: RequestId::Given("id".into()),
+            request_id: RequestId::Client("id".into()),
             forwarded: "1.2.3.4".into(),
             dyno: "web.1".parse().ok(),
             release: Some(ReleaseVersion(6)),

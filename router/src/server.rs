@@ -21,7 +21,7 @@ use crate::tls::certificates::Certificates;
 
 /// Milliseconds that sent bytes may stay unacknowledged before the kernel closes the connection (`TCP_USER_TIMEOUT`).
 /// The dyno is free long before; without this bound a client could keep the connection open for ever.
-const UNREAD: u32 = 60_000;
+const UNACKNOWLEDGED_TIMEOUT: u32 = 60_000;
 
 /// Serves the connections of `listener` until `stop` resolves, then lets requests in flight finish.
 pub async fn run<G: Grid>(
@@ -87,20 +87,21 @@ async fn serve<G: Grid>(
             }
         };
         let _ = stream.set_nodelay(true);
-        let _ = set_tcp_user_timeout(&stream, UNREAD);
+        let _ = set_tcp_user_timeout(&stream, UNACKNOWLEDGED_TIMEOUT);
         let local: SocketAddr = stream.local_addr().unwrap_or(peer);
         let client = ClientInfo {
             tls: matches!(security, Security::Tls(_)),
             ..ClientInfo::new(peer, local)
         };
         let (handler, open) = (handler.clone(), router.metrics.connection());
-        let (security, most, encrypted) = (security.clone(), limits.handshake, client.tls);
+        let (security, handshake_timeout, encrypted) =
+            (security.clone(), limits.handshake, client.tls);
         let serve = async move {
             match security {
                 Security::Plain => handler.serve(stream, client).await,
                 Security::Tls(certificates) => {
                     if let Some(established) =
-                        tls::handshake::accept(&certificates, stream, most).await
+                        tls::handshake::accept(&certificates, stream, handshake_timeout).await
                     {
                         let hosts = established.hosts;
                         let client = ClientInfo { hosts, ..client };
@@ -121,8 +122,8 @@ async fn serve<G: Grid>(
         }
     }
     drop(listener);
-    let everyone = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    let ended = || permits.acquire_many(everyone);
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let ended = || permits.acquire_many(all);
     let linger = limits.linger.min(limits.drain);
     let _ = stopping.send(ShutdownPhase::Closing);
     if tokio::time::timeout(linger, ended()).await.is_err() {

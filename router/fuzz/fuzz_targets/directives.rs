@@ -1,4 +1,4 @@
-//! Whatever headers say, they are read, judged and counted.
+//! No header makes parsing, judging, ageing or evaluating conditions panic.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! The guard's framing: where bytes are cut must not matter, and a head that it lets pass is one that the parser behind
-//! it ends at the same byte.
+//! Framing is independent of read boundaries, and a head that the validator passes ends at the same byte for the parser
+//! behind it.
 
 #![no_main]
 
@@ -10,11 +10,11 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (piece, bytes) = input;
     let whole = pass(bytes, bytes.len().max(1));
     let cut = pass(bytes, usize::from(piece).max(1));
-    assert_eq!(whole, cut, "where bytes are cut must not matter");
+    assert_eq!(whole, cut, "framing depends on read boundaries");
     head_agrees(bytes);
 });
 
-/// How many bytes pass, and whether the rest is refused.
+/// Returns the number of bytes that pass, and whether the rest is rejected.
 fn pass(bytes: &[u8], piece: usize) -> (usize, bool) {
     let mut framing = MessageFraming::new(100);
     let (mut passed, mut held) = (0, Vec::new());
@@ -33,7 +33,7 @@ fn pass(bytes: &[u8], piece: usize) -> (usize, bool) {
 
 fn head_agrees(bytes: &[u8]) {
     let mut framing = MessageFraming::new(100);
-    // Byte by byte, until the first head passes.
+    // Feeds the head byte by byte until it passes.
     for end in 1..=bytes.len().min(4096) {
         match framing.advance(&bytes[..end]) {
             Ok(0) => {}

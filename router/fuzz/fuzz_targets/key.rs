@@ -1,4 +1,4 @@
-//! Two resources have one key only if they are one.
+//! Two resources share a key only if they are equal.
 
 #![no_main]
 

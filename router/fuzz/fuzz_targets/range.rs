@@ -1,4 +1,4 @@
-//! Ranges lie within the body, and are together no longer than it.
+//! Ranges lie within the body, and together select no more bytes than it has.
 
 #![no_main]
 

@@ -26,13 +26,13 @@ pub(crate) struct BufferedRequest {
     /// The body for the dyno: its buffered beginning, and the rest as it arrives.
     pub(crate) body: RequestBody,
     /// The failure that interrupted the body while the dyno read it.
-    pub(crate) fault: Fault,
+    pub(crate) fault: BodyFailure,
     /// Memory of the buffered bytes, held until the dyno has answered.
     _reservation: Option<Reservation>,
 }
 
 /// The failure that interrupted a body, if any.
-pub(crate) type Fault = Arc<OnceLock<Failure>>;
+pub(crate) type BodyFailure = Arc<OnceLock<Failure>>;
 
 /// A body that is still arriving.
 struct ArrivingBody {
@@ -53,7 +53,7 @@ impl BufferedRequest {
         body: Incoming,
         most: u64,
         limits: &Limits,
-        budget: &Arc<BoundedCounter>,
+        memory: &Arc<BoundedCounter>,
         handle: &RequestHandle,
     ) -> Result<Self, Failure> {
         if body.is_end_stream() {
@@ -70,26 +70,26 @@ impl BufferedRequest {
         let Some(first) = source.next().await? else {
             return Ok(Self::whole(Bytes::new(), None));
         };
-        let mut reservation = budget.try_reserve(first.len());
+        let mut reservation = memory.try_reserve(first.len());
         if source.body.is_end_stream() {
             return Ok(Self::whole(first, reservation));
         }
-        let mut gathered = BytesMut::from(first);
-        while gathered.len() < limits.request_buffer
+        let mut buffered = BytesMut::from(first);
+        while buffered.len() < limits.request_buffer
             && let Some(room) = &mut reservation
         {
             let Some(more) = source.next().await? else {
-                return Ok(Self::whole(gathered.freeze(), reservation));
+                return Ok(Self::whole(buffered.freeze(), reservation));
             };
-            gathered.extend_from_slice(&more);
+            buffered.extend_from_slice(&more);
             if !room.try_grow(more.len()) {
                 break;
             }
         }
-        let fault = Fault::default();
+        let fault = BodyFailure::default();
         Ok(Self {
             length,
-            body: source.stream(gathered.freeze(), fault.clone()),
+            body: source.stream(buffered.freeze(), fault.clone()),
             fault,
             _reservation: reservation,
         })
@@ -103,7 +103,7 @@ impl BufferedRequest {
             } else {
                 RequestBody::Full(bytes)
             },
-            fault: Fault::default(),
+            fault: BodyFailure::default(),
             _reservation: reservation,
         }
     }
@@ -137,8 +137,8 @@ impl ArrivingBody {
     }
 
     /// Streams the buffered bytes, then the rest as it arrives.
-    fn stream(self, gathered: Bytes, fault: Fault) -> RequestBody {
-        let first = futures_util::stream::iter([Ok(gathered)]);
+    fn stream(self, buffered: Bytes, fault: BodyFailure) -> RequestBody {
+        let first = futures_util::stream::iter([Ok(buffered)]);
         let rest = unfold(Some((self, fault)), |state| async {
             let (mut source, fault) = state?;
             match source.next().await {

@@ -36,7 +36,7 @@ struct ReadAhead {
     source: StreamedBody,
     pieces: mpsc::UnboundedSender<BufferedPiece>,
     room: Arc<Semaphore>,
-    budget: Arc<BoundedCounter>,
+    memory: Arc<BoundedCounter>,
     limits: Limits,
     handle: RequestHandle,
 }
@@ -46,7 +46,7 @@ impl ResponseBuffer {
     pub(crate) fn start(
         source: StreamedBody,
         limits: &Limits,
-        budget: &Arc<BoundedCounter>,
+        memory: &Arc<BoundedCounter>,
         handle: &RequestHandle,
     ) -> Self {
         let (sender, pieces) = mpsc::unbounded_channel();
@@ -55,7 +55,7 @@ impl ResponseBuffer {
             source,
             pieces: sender,
             room: Arc::new(Semaphore::new(limits.response_buffer)),
-            budget: budget.clone(),
+            memory: memory.clone(),
             limits: limits.clone(),
             handle: handle.clone(),
         };
@@ -106,7 +106,7 @@ impl ReadAhead {
     /// Adds bytes to the buffer as soon as there is room.
     async fn put(&self, bytes: Bytes) -> Result<(), BodyOutcome> {
         let weight = bytes.len() + PIECE;
-        let reservation = self.budget.try_reserve(weight);
+        let reservation = self.memory.try_reserve(weight);
         // Without a share of the node's memory, a piece takes the whole buffer, so that it waits until the one before
         // it is sent.
         let own = match reservation {
@@ -147,11 +147,11 @@ mod tests {
         };
         for buffers in [limits.buffers, 64 << 10] {
             let (sender, source) = mpsc::channel(1);
-            let budget = BoundedCounter::new(buffers);
+            let memory = BoundedCounter::new(buffers);
             let buffer = ResponseBuffer::start(
                 StreamedBody::Dyno(source),
                 &limits,
-                &budget,
+                &memory,
                 in_flight.handle(),
             );
             let byte = || sender.send(Ok(Bytes::from_static(b"x")));

@@ -33,7 +33,8 @@ impl Cache {
         if !cached.variants.possible() || compression == Compression::Off {
             return cached;
         }
-        let Some(coding) = negotiation::wanted(&request.headers, negotiation::BY_SIZE) else {
+        let Some(coding) = negotiation::preferred_coding(&request.headers, negotiation::BY_SIZE)
+        else {
             return cached;
         };
         // Ranges and conditions are about the bytes that the app made.
@@ -98,7 +99,7 @@ impl Cache {
         coding: ContentCoding,
     ) -> Option<Arc<CachedResponse>> {
         let residency = cached.residency.as_ref()?;
-        let body = encoder::whole(coding, Effort::Kept, &cached.body).ok()?;
+        let body = encoder::whole(coding, Effort::Stored, &cached.body).ok()?;
         if body.len() >= cached.body.len() {
             return None;
         }

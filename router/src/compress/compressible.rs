@@ -7,11 +7,11 @@ use http::{HeaderMap, StatusCode};
 use crate::semantics::list::Members;
 
 /// Smallest body in bytes that is compressed; a smaller one fits into one packet with its head, encoded or not.
-const LEAST: u64 = 1024;
+const MIN_LENGTH: u64 = 1024;
 
 /// Headers of a body that is already encoded, or that must not change because the header is a digest of its bytes (RFC
 /// 9530, RFC 3230).
-const OBSTACLES: [HeaderName; 5] = [
+const NOT_ENCODABLE: [HeaderName; 5] = [
     CONTENT_ENCODING,
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
@@ -32,9 +32,9 @@ pub(crate) fn is_compressible(
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
         );
     !bodiless
-        && length.is_none_or(|length| length >= LEAST)
+        && length.is_none_or(|length| length >= MIN_LENGTH)
         && is_text(headers)
-        && !OBSTACLES.iter().any(|name| headers.contains_key(name))
+        && !NOT_ENCODABLE.iter().any(|name| headers.contains_key(name))
         && !forbids_transformation(headers)
 }
 

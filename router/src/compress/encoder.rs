@@ -11,26 +11,26 @@ use zstd::stream::write::Encoder as ZstdEncoder;
 
 use crate::semantics::accept_encoding::ContentCoding;
 
-/// Bytes that an encoder with [`Effort::Passing`] occupies: zstd and gzip 340 KiB, brotli 210 KiB.
+/// Bytes that an encoder with [`Effort::Streaming`] occupies: zstd and gzip 340 KiB, brotli 210 KiB.
 pub(crate) const MEMORY: usize = 352 << 10;
 
 /// Compression effort of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {
     /// For one client: the least time for each byte saved, in little memory.
-    Passing,
+    Streaming,
     /// For every later client: as small as some extra nanoseconds for each byte allow.
-    Kept,
+    Stored,
 }
 
 impl Effort {
     /// Returns the library's level for a coding. The measurements are in the project's performance notes.
     fn level(self, coding: ContentCoding) -> i32 {
         match (self, coding) {
-            (Self::Passing, _) => 1,
-            (Self::Kept, ContentCoding::Brotli) => 5,
-            (Self::Kept, ContentCoding::Zstd) => 7,
-            (Self::Kept, ContentCoding::Gzip) => 6,
+            (Self::Streaming, _) => 1,
+            (Self::Stored, ContentCoding::Brotli) => 5,
+            (Self::Stored, ContentCoding::Zstd) => 7,
+            (Self::Stored, ContentCoding::Gzip) => 6,
         }
     }
 
@@ -38,8 +38,8 @@ impl Effort {
     /// every zstd client must support (RFC 9659).
     fn window(self) -> u32 {
         match self {
-            Self::Passing => 17,
-            Self::Kept => 20,
+            Self::Streaming => 17,
+            Self::Stored => 20,
         }
     }
 }
@@ -171,7 +171,7 @@ pub(crate) mod tests {
             flushes in any::<u16>(),
         ) {
             for coding in ContentCoding::ALL {
-                for effort in [Effort::Passing, Effort::Kept] {
+                for effort in [Effort::Streaming, Effort::Stored] {
                     let mut encoder = Encoder::new(coding, effort).unwrap();
                     let (mut all, mut out) = (Vec::new(), Vec::new());
                     for (at, piece) in pieces.iter().enumerate() {

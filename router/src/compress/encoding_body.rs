@@ -20,15 +20,15 @@ const STEP: usize = 32 << 10;
 pub(crate) struct EncodingBody {
     source: BodySource,
     /// Bytes of the source that are still to come, if the app declared a length.
-    left: Option<u64>,
+    remaining: Option<u64>,
     /// Bytes of the source that are not encoded yet.
     piece: Bytes,
     /// Dropped, with its memory, as soon as the body has ended, however slow the client is.
     encoder: Option<(Encoder, Reservation)>,
     /// True if the encoder holds bytes that were not flushed.
-    held: bool,
+    unflushed: bool,
     /// True if the next poll must yield to the thread's other tasks.
-    tired: bool,
+    yield_next: bool,
     ending: Option<BodyOutcome>,
 }
 
@@ -41,19 +41,19 @@ impl EncodingBody {
     ) -> Self {
         Self {
             source,
-            left: length,
+            remaining: length,
             piece: Bytes::new(),
             encoder: Some(encoder),
-            held: false,
-            tired: false,
+            unflushed: false,
+            yield_next: false,
             ending: None,
         }
     }
 
     /// Returns the next bytes, or `None` when the body has ended; [`EncodingBody::ending`] then has the outcome.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if std::mem::take(&mut self.tired) {
-            return rest(context);
+        if std::mem::take(&mut self.yield_next) {
+            return yield_now(context);
         }
         let polled = self.step(context);
         polled.map(|step| {
@@ -83,7 +83,7 @@ impl EncodingBody {
                     Poll::Ready(Ok(piece)) => self.piece = piece,
                     Poll::Ready(Err(BodyOutcome::Complete)) => return Poll::Ready(self.finish()),
                     // Flushes before waiting, and before reporting an interruption.
-                    Poll::Pending | Poll::Ready(Err(_)) if self.held => {
+                    Poll::Pending | Poll::Ready(Err(_)) if self.unflushed => {
                         let out = self.flush()?;
                         if !out.is_empty() {
                             return Poll::Ready(Ok(Some(out)));
@@ -103,9 +103,9 @@ impl EncodingBody {
         }
         let out = self.take();
         if out.is_empty() {
-            return rest(context);
+            return yield_now(context);
         }
-        self.tired = true;
+        self.yield_next = true;
         Poll::Ready(Ok(Some(out)))
     }
 
@@ -115,18 +115,18 @@ impl EncodingBody {
         if let Some(ending) = self.ending {
             return Poll::Ready(Err(ending));
         }
-        if self.left == Some(0) {
+        if self.remaining == Some(0) {
             return Poll::Ready(Err(BodyOutcome::Complete));
         }
         self.source.poll(context).map(|piece| match piece {
             Some(mut piece) => {
-                if let Some(left) = &mut self.left {
-                    piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= piece.len() as u64;
+                if let Some(remaining) = &mut self.remaining {
+                    piece.truncate(usize::try_from(*remaining).unwrap_or(usize::MAX));
+                    *remaining -= piece.len() as u64;
                 }
                 Ok(piece)
             }
-            None => Err(match (self.source.ending(), self.left) {
+            None => Err(match (self.source.ending(), self.remaining) {
                 (Some(BodyOutcome::Complete), None) => BodyOutcome::Complete,
                 (Some(BodyOutcome::Complete) | None, _) => BodyOutcome::DynoGone,
                 (Some(outcome), _) => outcome,
@@ -135,7 +135,7 @@ impl EncodingBody {
     }
 
     fn write(&mut self, part: &[u8]) -> io::Result<()> {
-        self.held |= !part.is_empty();
+        self.unflushed |= !part.is_empty();
         match &mut self.encoder {
             Some((encoder, _)) => encoder.write(part),
             None => Ok(()),
@@ -148,7 +148,7 @@ impl EncodingBody {
     }
 
     fn flush(&mut self) -> io::Result<Bytes> {
-        self.held = false;
+        self.unflushed = false;
         if let Some((encoder, _)) = &mut self.encoder {
             encoder.flush()?;
         }
@@ -171,7 +171,7 @@ impl EncodingBody {
 }
 
 /// Yields to the thread's other tasks.
-fn rest<T>(context: &mut Context<'_>) -> Poll<T> {
+fn yield_now<T>(context: &mut Context<'_>) -> Poll<T> {
     context.waker().wake_by_ref();
     Poll::Pending
 }
@@ -187,9 +187,9 @@ mod tests {
     use crate::semantics::accept_encoding::ContentCoding;
     use corundum_exchange::BoundedCounter;
 
-    fn encoding(budget: &Arc<BoundedCounter>, body: Vec<u8>) -> EncodingBody {
-        let encoder = Encoder::new(ContentCoding::Gzip, Effort::Passing).unwrap();
-        let reservation = budget.try_reserve(MEMORY).unwrap();
+    fn encoding(memory: &Arc<BoundedCounter>, body: Vec<u8>) -> EncodingBody {
+        let encoder = Encoder::new(ContentCoding::Gzip, Effort::Streaming).unwrap();
+        let reservation = memory.try_reserve(MEMORY).unwrap();
         EncodingBody::new(BodySource::Full(body.into()), None, (encoder, reservation))
     }
 
@@ -198,14 +198,14 @@ mod tests {
         let body = vec![b'x'; 20 * STEP];
         let mut encoding = encoding(&BoundedCounter::new(MEMORY), body.clone());
         let mut context = Context::from_waker(Waker::noop());
-        let (mut turns, mut out) = (0, Vec::new());
+        let (mut yields, mut out) = (0, Vec::new());
         while !encoding.is_complete() {
             match encoding.poll(&mut context) {
-                Poll::Pending => turns += 1,
+                Poll::Pending => yields += 1,
                 Poll::Ready(bytes) => out.extend_from_slice(&bytes.unwrap()),
             }
         }
-        assert!(turns >= 20, "{turns}");
+        assert!(yields >= 20, "{yields}");
         assert!(decoded(ContentCoding::Gzip, &out).0 == body);
         assert_eq!(encoding.poll(&mut context), Poll::Ready(None));
         assert_eq!(encoding.ending(), Some(BodyOutcome::Complete));
@@ -213,14 +213,14 @@ mod tests {
 
     #[test]
     fn reservation_of_an_encoder_ends_with_its_body() {
-        let budget = BoundedCounter::new(MEMORY);
+        let memory = BoundedCounter::new(MEMORY);
         let mut context = Context::from_waker(Waker::noop());
-        let mut ended = encoding(&budget, b"a page".to_vec());
-        assert!(budget.try_reserve(1).is_none());
+        let mut ended = encoding(&memory, b"a page".to_vec());
+        assert!(memory.try_reserve(1).is_none());
         assert!(ended.poll(&mut context).is_ready() && ended.is_complete());
-        let given_up = encoding(&budget, b"a page".to_vec());
-        assert!(budget.try_reserve(1).is_none());
+        let given_up = encoding(&memory, b"a page".to_vec());
+        assert!(memory.try_reserve(1).is_none());
         drop(given_up);
-        assert!(budget.try_reserve(MEMORY).is_some());
+        assert!(memory.try_reserve(MEMORY).is_some());
     }
 }

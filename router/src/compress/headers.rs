@@ -9,7 +9,7 @@ use crate::semantics::entity_tag::EntityTag;
 
 const ACCEPT_ENCODING: &str = "accept-encoding";
 /// Suffix of an encoded response's entity tag. It marks the router's own tags, so that apps can get theirs back.
-const MARK: &[u8] = b";encoded\"";
+const ENCODED_SUFFIX: &[u8] = b";encoded\"";
 
 /// Turns headers into those of an encoded response. A strong entity tag becomes a weak one of its own, since the bytes
 /// differ (RFC 9110 section 8.8.3.3); ranges are not offered, since the encoded bytes are not kept. The caller sets the
@@ -18,37 +18,37 @@ pub(crate) fn encoded(headers: &mut HeaderMap, coding: ContentCoding) {
     let name = HeaderValue::from_static(coding.name());
     headers.insert(CONTENT_ENCODING, name);
     headers.remove(ACCEPT_RANGES);
-    weaken(headers);
+    weaken_tag(headers);
     vary(headers);
 }
 
 /// Replaces a strong entity tag by the weak one of the encoded response.
-fn weaken(headers: &mut HeaderMap) {
+fn weaken_tag(headers: &mut HeaderMap) {
     if let Some(tag) = headers.get_mut(ETAG)
-        && let Some(weak) = weak(tag)
+        && let Some(encoded_tag) = encoded_tag(tag)
     {
-        *tag = weak;
+        *tag = encoded_tag;
     }
 }
 
 /// Returns the weak tag of the encoded form of a response with this strong tag.
-pub(super) fn weak(tag: &HeaderValue) -> Option<HeaderValue> {
+pub(super) fn encoded_tag(tag: &HeaderValue) -> Option<HeaderValue> {
     let opaque = tag.as_bytes().strip_suffix(b"\"")?;
     let strong = opaque.starts_with(b"\"");
-    let weak = strong.then(|| Bytes::from([b"W/", opaque, MARK].concat()))?;
-    HeaderValue::from_maybe_shared(weak).ok()
+    let encoded_tag = strong.then(|| Bytes::from([b"W/", opaque, ENCODED_SUFFIX].concat()))?;
+    HeaderValue::from_maybe_shared(encoded_tag).ok()
 }
 
 /// Replaces the router's tags in a list by the app's own ones. Returns `None` if the list contains none.
 pub(super) fn own_tags(list: &HeaderValue) -> Option<HeaderValue> {
-    memchr::memmem::find(list.as_bytes(), MARK)?;
+    memchr::memmem::find(list.as_bytes(), ENCODED_SUFFIX)?;
     let mut own = Vec::with_capacity(list.len());
     for member in EntityTag::list(list.as_bytes()).map(EntityTag::as_bytes) {
         if !own.is_empty() {
             own.extend_from_slice(b", ");
         }
         let strong = member.strip_prefix(b"W/");
-        match strong.and_then(|tag| tag.strip_suffix(MARK)) {
+        match strong.and_then(|tag| tag.strip_suffix(ENCODED_SUFFIX)) {
             Some(tag) => own.extend([tag, b"\""].concat()),
             None => own.extend_from_slice(member),
         }

@@ -58,7 +58,7 @@ pub(crate) fn compress(
     }
     let status = response.status();
     if status == StatusCode::NOT_MODIFIED {
-        tag_translation::answer(request, response.headers_mut());
+        tag_translation::restore_client_tag(request, response.headers_mut());
         return response;
     }
     // A stored response already has its `Vary`, and may be an encoded variant.
@@ -71,7 +71,7 @@ pub(crate) fn compress(
         return response;
     }
     headers::vary(response.headers_mut());
-    match negotiation::wanted(&request.headers, negotiation::BY_TIME) {
+    match negotiation::preferred_coding(&request.headers, negotiation::BY_TIME) {
         Some(coding) if status != StatusCode::PARTIAL_CONTENT => {
             encode(encoders, request, length, response, coding)
         }
@@ -132,13 +132,13 @@ fn in_parts(
         return None;
     }
     let reservation = encoders.try_reserve(encoder::MEMORY)?;
-    let encoder = Encoder::new(coding, Effort::Passing).ok()?;
+    let encoder = Encoder::new(coding, Effort::Streaming).ok()?;
     Some((encoder, reservation))
 }
 
 /// Encodes a complete body, unless that makes it no smaller.
 fn at_once(bytes: Bytes, coding: ContentCoding) -> Result<BodyContent, (BodySource, Option<u64>)> {
-    match encoder::whole(coding, Effort::Passing, &bytes) {
+    match encoder::whole(coding, Effort::Streaming, &bytes) {
         Ok(encoded) if encoded.len() < bytes.len() => {
             Ok(BodyContent::Plain(BodySource::Full(encoded)))
         }

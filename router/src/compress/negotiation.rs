@@ -16,7 +16,10 @@ pub(crate) const BY_TIME: [ContentCoding; 3] = [
 pub(crate) const BY_SIZE: [ContentCoding; 3] = ContentCoding::ALL;
 
 /// Returns the coding that a request prefers among those `offered`, which are in the router's order of preference.
-pub(crate) fn wanted(request: &HeaderMap, offered: [ContentCoding; 3]) -> Option<ContentCoding> {
+pub(crate) fn preferred_coding(
+    request: &HeaderMap,
+    offered: [ContentCoding; 3],
+) -> Option<ContentCoding> {
     if !request.contains_key(ACCEPT_ENCODING) {
         return None;
     }
@@ -34,10 +37,13 @@ mod tests {
     #[test]
     fn order_of_preference_breaks_ties_between_codings() {
         let mut headers = HeaderMap::new();
-        assert_eq!(wanted(&headers, BY_TIME), None);
+        assert_eq!(preferred_coding(&headers, BY_TIME), None);
         let mut asks = |value| {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(value));
-            (wanted(&headers, BY_TIME), wanted(&headers, BY_SIZE))
+            (
+                preferred_coding(&headers, BY_TIME),
+                preferred_coding(&headers, BY_SIZE),
+            )
         };
         let (zstd, brotli) = (Some(ContentCoding::Zstd), Some(ContentCoding::Brotli));
         assert_eq!(asks("gzip, deflate, br, zstd"), (zstd, brotli));
@@ -55,6 +61,6 @@ mod tests {
             (ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
             (CACHE_CONTROL, HeaderValue::from_static("no-transform")),
         ]);
-        assert_eq!(wanted(&headers, BY_TIME), None);
+        assert_eq!(preferred_coding(&headers, BY_TIME), None);
     }
 }

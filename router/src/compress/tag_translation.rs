@@ -9,12 +9,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem;
 
-use super::headers::{own_tags, vary, weak};
+use super::headers::{encoded_tag, own_tags, vary};
 use super::negotiation;
 
 /// The client's `If-None-Match`, if it names an encoded response.
 #[derive(Debug, Clone)]
-struct Came(Vec<HeaderValue>);
+struct ClientTags(Vec<HeaderValue>);
 
 /// Translates the conditions of a request into conditions about the app's own response.
 pub(crate) fn translate(request: &mut Parts) {
@@ -23,12 +23,12 @@ pub(crate) fn translate(request: &mut Parts) {
     if !headers.contains_key(ACCEPT_ENCODING) {
         return;
     }
-    forget_range_by_date(headers);
+    drop_range_with_date_condition(headers);
     if let Some(own) = own_lines(headers, &IF_NONE_MATCH)
-        && negotiation::wanted(headers, negotiation::BY_TIME).is_some()
+        && negotiation::preferred_coding(headers, negotiation::BY_TIME).is_some()
     {
-        let came = headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
-        request.extensions.insert(Came(came));
+        let tags = headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
+        request.extensions.insert(ClientTags(tags));
         replace(headers, &IF_NONE_MATCH, own);
     }
     // In a request for a range, an encoded response's tag stays weak and matches nothing: the app's bytes are different
@@ -58,7 +58,7 @@ fn replace(request: &mut HeaderMap, name: &HeaderName, lines: Vec<HeaderValue>) 
 /// Ignores a range whose condition is a date, if the client accepts a coding; RFC 9110 section 14.2 allows every server
 /// to ignore ranges. Both forms of a page have the same date, and the rest of one must not follow the beginning of the
 /// other. A condition with the tag of an encoded response never holds, since that tag is weak.
-fn forget_range_by_date(request: &mut HeaderMap) {
+fn drop_range_with_date_condition(request: &mut HeaderMap) {
     if !request.contains_key(RANGE) {
         return;
     }
@@ -66,26 +66,27 @@ fn forget_range_by_date(request: &mut HeaderMap) {
         let condition = condition.as_bytes();
         !condition.starts_with(b"\"") && !condition.starts_with(b"W/")
     });
-    if by_date && negotiation::wanted(request, negotiation::BY_TIME).is_some() {
+    if by_date && negotiation::preferred_coding(request, negotiation::BY_TIME).is_some() {
         request.remove(RANGE);
         request.remove(IF_RANGE);
     }
 }
 
 /// Gives a 304 to a client with an encoded response the headers of that response (RFC 9110 section 15.4.5).
-pub(super) fn answer(request: &Parts, not_modified: &mut HeaderMap) {
-    let Some(Came(lines)) = request.extensions.get() else {
+pub(super) fn restore_client_tag(request: &Parts, not_modified: &mut HeaderMap) {
+    let Some(ClientTags(lines)) = request.extensions.get() else {
         return;
     };
     if let Some(tag) = not_modified.get_mut(ETAG)
-        && let Some(weak) = weak(tag)
+        && let Some(encoded_tag) = encoded_tag(tag)
     {
-        let has = |line: &HeaderValue| memmem::find(line.as_bytes(), weak.as_bytes()).is_some();
+        let has =
+            |line: &HeaderValue| memmem::find(line.as_bytes(), encoded_tag.as_bytes()).is_some();
         // The tag that still matches may be another one of the list, without a coding.
         if !lines.iter().any(has) {
             return;
         }
-        *tag = weak;
+        *tag = encoded_tag;
     }
     vary(not_modified);
 }
@@ -111,7 +112,7 @@ mod tests {
             if let Some(condition) = condition {
                 request.insert(IF_RANGE, HeaderValue::from_static(condition));
             }
-            forget_range_by_date(&mut request);
+            drop_range_with_date_condition(&mut request);
             request.contains_key(RANGE)
         };
         assert!(!kept(Some(DATE), "gzip"));
@@ -126,7 +127,7 @@ mod tests {
         request.headers = of(&[(IF_NONE_MATCH, asked), (ACCEPT_ENCODING, "gzip")]);
         translate(&mut request);
         let mut headers = of(&[(ETAG, tag)]);
-        answer(&request, &mut headers);
+        restore_client_tag(&request, &mut headers);
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
         (
             text(&request.headers[IF_NONE_MATCH]),
@@ -141,7 +142,10 @@ mod tests {
         let (strong, marked) = ("\"a\"", "W/\"a;encoded\"");
         assert_eq!(through(marked, strong), owned(strong, marked, true));
         assert_eq!(through(strong, strong), owned(strong, strong, false));
-        let weak = "W/\"a\"";
-        assert_eq!(through(weak, weak), owned(weak, weak, false));
+        let encoded_tag = "W/\"a\"";
+        assert_eq!(
+            through(encoded_tag, encoded_tag),
+            owned(encoded_tag, encoded_tag, false)
+        );
     }
 }

@@ -9,7 +9,7 @@ use httpdate::HttpDate;
 use sha2::{Digest, Sha256};
 
 use super::fingerprint::has_digest;
-use super::{StaticFileSettings, StaticFileSource};
+use super::source::{StaticFileSettings, StaticFileSource};
 use crate::semantics::accept_encoding::{AcceptEncoding, ContentCoding};
 use crate::semantics::preconditions::{DateStrength, Validators};
 

@@ -8,7 +8,6 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::StaticFiles;
 use super::file::{Representation, StaticFile};
 use crate::semantics::accept_encoding::AcceptEncoding;
 use crate::semantics::byte_range::{self, ByteRanges};
@@ -18,13 +17,8 @@ use crate::semantics::preconditions::{self, PreconditionResult};
 /// Capacity for the headers of a response, including those that later stages add.
 const HEADERS: usize = 14;
 
-pub(super) fn respond(files: &StaticFiles, request: &Parts) -> Option<Response<Bytes>> {
-    let head = match request.method {
-        Method::GET => false,
-        Method::HEAD => true,
-        _ => return None,
-    };
-    let file = files.find(request.uri.path())?;
+/// Answers a GET or HEAD of a file.
+pub(super) fn respond(file: &StaticFile, request: &Parts) -> Response<Bytes> {
     let representation = file.choose(|| AcceptEncoding::of(&request.headers));
     let conditions = preconditions::evaluate(&request.headers, || file.validators(representation));
     let mut response = match conditions {
@@ -34,12 +28,12 @@ pub(super) fn respond(files: &StaticFiles, request: &Parts) -> Option<Response<B
         }
         PreconditionResult::Proceed => selected(file, representation, request),
     };
-    if head && response.status() == StatusCode::OK {
+    if request.method == Method::HEAD && response.status() == StatusCode::OK {
         let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
         response.body_mut().clear();
     }
-    Some(response)
+    response
 }
 
 /// Returns the headers that every response about a file has, a 304 too (RFC 9110 section 15.4.5).

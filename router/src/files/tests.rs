@@ -1,11 +1,14 @@
 //! Responses of static files, without a connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use proptest::prelude::*;
 
 use super::*;
+use crate::semantics::accept_encoding::ContentCoding;
 
 const MODIFIED: &str = "Wed, 25 Nov 2026 14:00:00 GMT";
 
@@ -206,6 +209,29 @@ fn range_selects_bytes_of_the_negotiated_representation() {
             (200, 10)
         );
     }
+}
+
+#[test]
+fn several_ranges_get_a_multipart_body() {
+    let response = get("/robots.txt", &[("range", "bytes=0-1, -2")]);
+    assert_eq!(response.status(), 206);
+    let boundary = text(response.headers(), "content-type")
+        .strip_prefix("multipart/byteranges; boundary=")
+        .unwrap();
+    let part = |range: &str, content: &str| {
+        let kind = "Content-Type: text/plain; charset=utf-8";
+        format!("\r\n--{boundary}\r\n{kind}\r\nContent-Range: bytes {range}/10\r\n\r\n{content}")
+    };
+    let (first, last) = (part("0-1", "01"), part("8-9", "89"));
+    let body = std::str::from_utf8(response.body()).unwrap();
+    assert_eq!(body, format!("{first}{last}\r\n--{boundary}--\r\n"));
+    // A multipart body is not encoded, so that a coding of its parts could not be declared.
+    let encoded = [("range", "bytes=0-1, -2"), ("accept-encoding", "br")];
+    let response = get("/assets/app-3f2a91bc.css", &encoded);
+    assert_eq!(
+        (response.status().as_u16(), &response.body()[..]),
+        (200, &b"brotli"[..])
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Framing of messages: where each begins and ends on a connection.
 
 use super::chunked::ChunkedBody;
-use super::head::{BodyLength, RequestHead};
+use super::head::{BodyLength, HeadParser};
 use crate::failure::Failure;
 
 /// Position in the sequence of messages on a connection.
@@ -16,7 +16,7 @@ pub struct MessageFraming {
 
 #[derive(Debug)]
 enum FramingState {
-    Head(RequestHead),
+    Head(HeadParser),
     Body(u64),
     Chunked(ChunkedBody),
 }
@@ -47,7 +47,7 @@ impl MessageFraming {
     /// Starts at the beginning of a connection whose heads may have this many header fields.
     pub fn new(fields: usize) -> Self {
         Self {
-            state: FramingState::Head(RequestHead::default()),
+            state: FramingState::Head(HeadParser::default()),
             heads: 0,
             fields,
         }
@@ -97,7 +97,7 @@ impl MessageFraming {
                     at += length;
                     self.heads += 1;
                     self.state = match body {
-                        BodyLength::Known(0) => FramingState::Head(RequestHead::default()),
+                        BodyLength::Known(0) => FramingState::Head(HeadParser::default()),
                         BodyLength::Known(length) => FramingState::Body(length),
                         BodyLength::Chunked => FramingState::Chunked(ChunkedBody::new()),
                     };
@@ -107,14 +107,14 @@ impl MessageFraming {
                     at += taken;
                     *left -= taken as u64;
                     if *left == 0 {
-                        self.state = FramingState::Head(RequestHead::default());
+                        self.state = FramingState::Head(HeadParser::default());
                     }
                 }
                 FramingState::Chunked(chunked) => {
                     let advanced = chunked.advance(rest);
                     at += advanced.map_err(|(good, failure)| refused(at + good, failure))?;
                     if chunked.is_end() {
-                        self.state = FramingState::Head(RequestHead::default());
+                        self.state = FramingState::Head(HeadParser::default());
                     }
                 }
             }

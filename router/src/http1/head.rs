@@ -21,7 +21,7 @@ pub(crate) enum BodyLength {
 
 /// A head as far as it has been validated. Each call gets the head from its first byte, and validates new lines only.
 #[derive(Debug, Default)]
-pub(crate) struct RequestHead {
+pub(crate) struct HeadParser {
     /// Start of the first line that is not validated yet.
     line: usize,
     /// Start of the bytes that have not been searched for the line's end.
@@ -39,7 +39,7 @@ enum MinorVersion {
     One,
 }
 
-impl RequestHead {
+impl HeadParser {
     /// Validates the head in `bytes`, which may have `fields` header fields. Returns its length and its body's, or
     /// `Ok(None)` if more bytes are needed.
     ///

@@ -13,16 +13,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// Time to discard bytes: some round trips. The connection counts as open meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes to discard; a client that sends more is not reading its response.
-const MOST: usize = 4 << 20;
+const MAX_DISCARDED: usize = 4 << 20;
 const PIECE: usize = 16 << 10;
 
 /// State of a lingering close.
 #[derive(Debug, Default)]
 pub(super) struct LingeringClose {
     state: CloseState,
-    thrown_away: usize,
+    discarded: usize,
 }
 
 #[derive(Debug, Default)]
@@ -44,16 +44,16 @@ impl LingeringClose {
             match &mut self.state {
                 CloseState::Open => {
                     ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
-                    self.state = CloseState::HalfClosed(Box::pin(tokio::time::sleep(PATIENCE)));
+                    self.state = CloseState::HalfClosed(Box::pin(tokio::time::sleep(TIMEOUT)));
                 }
-                CloseState::HalfClosed(patience) => {
-                    let read = poll_throw_away(context, stream);
-                    if read.is_pending() && patience.as_mut().poll(context).is_pending() {
+                CloseState::HalfClosed(timeout) => {
+                    let read = poll_discard(context, stream);
+                    if read.is_pending() && timeout.as_mut().poll(context).is_pending() {
                         return Poll::Pending;
                     }
                     match read {
-                        Poll::Ready(Ok(length)) if length > 0 && self.thrown_away < MOST => {
-                            self.thrown_away += length;
+                        Poll::Ready(Ok(length)) if length > 0 && self.discarded < MAX_DISCARDED => {
+                            self.discarded += length;
                         }
                         _ => self.state = CloseState::Closed,
                     }
@@ -64,7 +64,7 @@ impl LingeringClose {
     }
 }
 
-fn poll_throw_away<S: AsyncRead + Unpin>(
+fn poll_discard<S: AsyncRead + Unpin>(
     context: &mut Context<'_>,
     stream: &mut S,
 ) -> Poll<io::Result<usize>> {

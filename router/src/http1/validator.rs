@@ -54,7 +54,7 @@ pub(crate) struct ValidatingIo<S> {
     held: BytesMut,
     ready: usize,
     /// Time for a head to arrive.
-    patience: Duration,
+    head_timeout: Duration,
     /// Deadline of the held head.
     deadline: Option<Pin<Box<Sleep>>>,
     linger: LingeringClose,
@@ -73,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
     pub(crate) fn new(
         stream: S,
         state: Arc<ConnectionState>,
-        patience: Duration,
+        head_timeout: Duration,
         fields: usize,
     ) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
             mode: ReadMode::Http1(MessageFraming::new(fields)),
             held: BytesMut::new(),
             ready: 0,
-            patience,
+            head_timeout,
             deadline: None,
             linger: LingeringClose::default(),
         }
@@ -102,11 +102,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
             match &self.held[..] {
                 [] => {}
                 held if started || !PREFACE.starts_with(&held[..held.len().min(PREFACE.len())]) => {
-                    return self.speak_http1();
+                    return self.start_http1();
                 }
                 held if held.len() < PREFACE.len() => {
                     if self.poll_deadline(context).is_ready() {
-                        return self.speak_http1();
+                        return self.start_http1();
                     }
                 }
                 _ => {
@@ -120,12 +120,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
                 if self.held.is_empty() {
                     return Poll::Ready(Ok(None));
                 }
-                return self.speak_http1();
+                return self.start_http1();
             }
         }
     }
 
-    fn speak_http1(&mut self) -> Poll<io::Result<Option<HttpVersion>>> {
+    fn start_http1(&mut self) -> Poll<io::Result<Option<HttpVersion>>> {
         self.scan();
         Poll::Ready(Ok(Some(HttpVersion::Http1)))
     }
@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
     }
 
     /// Rejects the held head.
-    fn give_up(&mut self, failure: Failure) {
+    fn reject_head(&mut self, failure: Failure) {
         let ReadMode::Http1(framing) = &self.mode else {
             return;
         };
@@ -185,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
     }
 
     fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let at = Instant::now() + self.patience;
+        let at = Instant::now() + self.head_timeout;
         let new = || Box::pin(tokio::time::sleep_until(at));
         self.deadline.get_or_insert_with(new).as_mut().poll(context)
     }
@@ -232,12 +232,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.ready == 0 {
             match self.poll_hold(context) {
-                Poll::Ready(Ok(0)) => self.give_up(bad("The request ends in its head.")),
+                Poll::Ready(Ok(0)) => self.reject_head(bad("The request ends in its head.")),
                 Poll::Ready(Ok(_)) => self.scan(),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     ready!(self.poll_deadline(context));
-                    self.give_up(Failure::Request(
+                    self.reject_head(Failure::Request(
                         StatusCode::REQUEST_TIMEOUT,
                         "The request's head did not arrive in time.",
                     ));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::dyno::DynoMetrics;
+use super::dyno::DynoCounters;
 use super::histogram::{Histogram, HistogramSnapshot};
 use super::window::{MetricsSample, MetricsWindow, SummaryPeriod};
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ pub struct AppMetrics {
     service: Histogram,
     /// Metrics by dyno number. An entry without requests for a quarter of an hour is dropped, so that there are no more
     /// entries than dynos.
-    dynos: RwLock<BTreeMap<u32, Arc<DynoMetrics>>>,
+    dynos: RwLock<BTreeMap<u32, Arc<DynoCounters>>>,
     window: Mutex<MetricsWindow>,
 }
 
@@ -155,12 +155,12 @@ impl AppMetrics {
     }
 
     /// Returns the metrics of a dyno, if it has served requests lately.
-    pub fn dyno(&self, number: u32) -> Option<Arc<DynoMetrics>> {
+    pub fn dyno(&self, number: u32) -> Option<Arc<DynoCounters>> {
         let dynos = self.dynos.read().unwrap_or_else(PoisonError::into_inner);
         dynos.get(&number).cloned()
     }
 
-    fn dyno_or_new(&self, number: u32) -> Arc<DynoMetrics> {
+    fn dyno_or_new(&self, number: u32) -> Arc<DynoCounters> {
         if let Some(dyno) = self.dyno(number) {
             return dyno;
         }

@@ -11,7 +11,7 @@ use crate::log_line::Entry;
 
 /// Counters of one dyno.
 #[derive(Debug, Default)]
-pub struct DynoMetrics {
+pub struct DynoCounters {
     requests: AtomicU64,
     errors: AtomicU64,
     bytes: AtomicU64,
@@ -21,7 +21,7 @@ pub struct DynoMetrics {
     window: Mutex<MetricsWindow>,
 }
 
-impl DynoMetrics {
+impl DynoCounters {
     pub(super) fn record(&self, entry: &Entry) {
         count(&self.requests, 1);
         count(&self.errors, u64::from(entry.status >= 500));

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Buckets for each power of two, as an exponent.
-const FINENESS: u32 = 3;
+const PRECISION_BITS: u32 = 3;
 /// Exponent of the longest duration in microseconds (four and a half minutes); longer ones count as that long. The
 /// router's timeouts end every request before.
-const LONGEST: u32 = 28;
+const MAX_EXPONENT: u32 = 28;
 /// Buckets of a histogram.
-const BUCKETS: usize = ((LONGEST - FINENESS + 1) << FINENESS) as usize;
+const BUCKETS: usize = ((MAX_EXPONENT - PRECISION_BITS + 1) << PRECISION_BITS) as usize;
 
 // A bucket's number is a byte in `SparseHistogram`.
 const _: () = assert!(BUCKETS <= 256);
@@ -81,7 +81,7 @@ impl HistogramSnapshot {
             seen >= rank
         });
         // The middle of a bucket is off by at most half of its width.
-        found.map(|index| Duration::from_micros((lowest(index) + lowest(index + 1)) / 2))
+        found.map(|index| Duration::from_micros((lower_bound(index) + lower_bound(index + 1)) / 2))
     }
 
     /// Returns, for each power of two of microseconds from `first` to `last`, the number of durations below it. The
@@ -125,23 +125,23 @@ pub(super) struct SparseHistogram {
 
 /// Returns the bucket of a duration.
 fn bucket(micros: u64) -> usize {
-    let micros = micros.min((1 << LONGEST) - 1);
+    let micros = micros.min((1 << MAX_EXPONENT) - 1);
     let exponent = 63 - (micros | 1).leading_zeros();
-    if exponent < FINENESS {
+    if exponent < PRECISION_BITS {
         return micros as usize;
     }
-    let shift = exponent - FINENESS;
-    (u64::from(shift) << FINENESS) as usize + (micros >> shift) as usize
+    let shift = exponent - PRECISION_BITS;
+    (u64::from(shift) << PRECISION_BITS) as usize + (micros >> shift) as usize
 }
 
 /// Returns the shortest duration of a bucket.
-fn lowest(index: usize) -> u64 {
+fn lower_bound(index: usize) -> u64 {
     let index = index as u64;
-    if index < 2 << FINENESS {
+    if index < 2 << PRECISION_BITS {
         return index;
     }
-    let shift = (index >> FINENESS) - 1;
-    (index - (shift << FINENESS)) << shift
+    let shift = (index >> PRECISION_BITS) - 1;
+    (index - (shift << PRECISION_BITS)) << shift
 }
 
 #[cfg(test)]
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn buckets_are_contiguous() {
         for index in 0..BUCKETS {
-            let (first, next) = (lowest(index), lowest(index + 1));
+            let (first, next) = (lower_bound(index), lower_bound(index + 1));
             assert!(first < next, "{index}");
             assert_eq!((bucket(first), bucket(next - 1)), (index, index));
             assert!(first < 16 || (next - first) * 8 <= first, "{index}");

@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use corundum_abi::names::AppName;
 
 pub use app::{AppMetrics, MetricsSummary};
-pub use dyno::DynoMetrics;
+pub use dyno::DynoCounters;
 pub use histogram::HistogramSnapshot;
 pub use window::{SummaryPeriod, TICK};
 

@@ -118,6 +118,39 @@ async fn conditions_and_ranges_are_answered_from_what_is_stored() {
 }
 
 #[tokio::test]
+async fn failed_precondition_gets_412_from_a_stored_response() {
+    let modified = "Wed, 01 Jan 2020 00:00:00 GMT";
+    let router = TestRouter::with_app(app(move |_| {
+        AppResponse::new(
+            200,
+            &[
+                ("Cache-Control", "max-age=60"),
+                ("ETag", "\"a\""),
+                ("Last-Modified", modified),
+            ],
+            "page",
+        )
+    }))
+    .await;
+    router.get("/").await;
+    let earlier = "Tue, 31 Dec 2019 00:00:00 GMT";
+    for (condition, status, body) in [
+        (("If-Match", "\"b\""), 412, ""),
+        (("If-Match", "\"a\""), 200, "page"),
+        (("If-Unmodified-Since", earlier), 412, ""),
+        (("If-Unmodified-Since", modified), 200, "page"),
+    ] {
+        let got = router.get_with("/", &[condition]).await;
+        assert_eq!(
+            (got.status, got.body.as_str()),
+            (status, body),
+            "{condition:?}"
+        );
+    }
+    assert_eq!(router.requests(), 1);
+}
+
+#[tokio::test]
 async fn a_condition_fills_the_cache_once_it_is_known_to_be_shared() {
     let router = TestRouter::with_app(app(|asked| {
         let headers = [("Cache-Control", "max-age=60"), ("ETag", "\"a\"")];
