@@ -1,4 +1,4 @@
-//! Installing gems as a build does, from a gem server that is asked over HTTP.
+//! Installation of gems as in a build, from a gem server over HTTP.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -19,8 +19,8 @@ use corundum_test_support::gem_server::{GemResponse, GemServer};
 
 const GREETING: &[(&str, &str)] = &[("lib/greeting.rb", "GREETING = 'hello'\n")];
 
-/// A node's cache and gem directory, and an app that needs the gem `greeting` 1.0.
-struct Build {
+/// The gem cache and the gem directories of a node, and an app that needs the gem `greeting` 1.0.
+struct GemBuild {
     directory: tempfile::TempDir,
     tree: Tree,
     gems: Vec<PathBuf>,
@@ -30,8 +30,8 @@ struct Build {
     said: Vec<String>,
 }
 
-impl Build {
-    /// An app whose lockfile names `remotes`, on a node that allows them.
+impl GemBuild {
+    /// Makes an app whose lockfile names `remotes`, on a node that allows them.
     fn of(remotes: &[&str], checksums: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("work")).unwrap();
@@ -48,7 +48,7 @@ impl Build {
         build
     }
 
-    /// A fresh tree with this lockfile.
+    /// Replaces the tree by one with this lockfile.
     fn lock(&mut self, remotes: &[&str], checksums: &str) {
         let remotes: String = remotes.iter().map(|r| format!("  remote: {r}\n")).collect();
         let text = format!(
@@ -88,7 +88,7 @@ impl Build {
         result
     }
 
-    /// Where the gem came from.
+    /// Installs the gem. Returns the line of the build output that names its source.
     fn source(&mut self) -> String {
         self.install().unwrap();
         let [line] = self.said.as_slice() else {
@@ -142,16 +142,16 @@ fn greeting() -> Vec<u8> {
     gem("greeting", "1.0", GREETING, "")
 }
 
-/// A server with the gem, and a build from it.
-fn published() -> (GemServer, Build) {
+/// Starts a server with the gem, and a build that uses it.
+fn published() -> (GemServer, GemBuild) {
     let server = GemServer::start();
     server.publish("greeting", "1.0", &greeting());
-    let build = Build::of(&[&server.url()], "");
+    let build = GemBuild::of(&[&server.url()], "");
     (server, build)
 }
 
 #[test]
-fn a_gem_comes_from_its_server_and_then_from_the_cache() {
+fn a_gem_is_downloaded_once_and_then_cached() {
     let (server, mut build) = published();
     let from = format!("Installing greeting 1.0 from {}", server.url());
     assert_eq!(build.source(), from);
@@ -167,7 +167,7 @@ fn a_gem_comes_from_its_server_and_then_from_the_cache() {
 }
 
 #[test]
-fn with_a_checksum_in_the_lockfile_the_cache_needs_no_server() {
+fn a_checksum_in_the_lockfile_makes_the_cache_independent_of_the_server() {
     let (server, mut build) = published();
     let checksum = server.publish("greeting", "1.0", &greeting());
     let checksums = format!("  greeting (1.0) sha256={checksum}\n");
@@ -176,7 +176,7 @@ fn with_a_checksum_in_the_lockfile_the_cache_needs_no_server() {
     server.stop();
     build.lock(&[&server.url()], &checksums);
     assert_eq!(build.source(), "Installing greeting 1.0 from the gem cache");
-    // A damaged file is not used: without it the server is asked.
+    // A damaged file is not used: the build requests the gem from the server.
     let file = build.cache().join(format!("{checksum}.gem"));
     std::fs::write(&file, "damaged").unwrap();
     build.lock(&[&server.url()], &checksums);
@@ -188,14 +188,14 @@ fn with_a_checksum_in_the_lockfile_the_cache_needs_no_server() {
 }
 
 #[test]
-fn a_source_that_the_operator_has_not_allowed_is_never_asked() {
+fn a_source_that_is_not_allowed_gets_no_request() {
     let (server, mut build) = published();
     build.sources = vec!["https://rubygems.org/".to_owned()];
     let error = build.refusal().to_string();
     let option = format!("--gem-source {}", server.url());
     assert!(error.contains(&option), "{error}");
     assert_eq!(server.requested(), [""; 0]);
-    // Not even what the cache has is given for it.
+    // The cache is not used for such a source either.
     build.sources = vec![server.url()];
     build.install().unwrap();
     build.sources.clear();
@@ -204,7 +204,7 @@ fn a_source_that_the_operator_has_not_allowed_is_never_asked() {
 }
 
 #[test]
-fn credentials_in_a_source_are_refused_and_not_shown() {
+fn credentials_in_a_source_are_refused_and_not_printed() {
     let (server, mut build) = published();
     let url = server.url().replace("127", "me:secret@127");
     build.lock(&[&url], "");
@@ -222,7 +222,7 @@ fn credentials_in_a_source_are_refused_and_not_shown() {
 }
 
 #[test]
-fn a_gem_that_is_not_what_the_index_or_the_lockfile_says_is_not_installed() {
+fn a_gem_with_a_wrong_checksum_is_not_installed() {
     let (server, mut build) = published();
     let other = gem("greeting", "1.0", &[("lib/greeting.rb", "evil\n")], "");
     server.set("/gems/greeting-1.0.gem", GemResponse::Bytes(other));
@@ -244,9 +244,9 @@ fn a_gem_that_is_not_what_the_index_or_the_lockfile_says_is_not_installed() {
 }
 
 #[test]
-fn what_a_server_does_not_have_is_told_apart() {
+fn missing_gems_versions_platforms_and_files_are_different_errors() {
     let server = GemServer::start();
-    let mut build = Build::of(&[&server.url()], "");
+    let mut build = GemBuild::of(&[&server.url()], "");
     assert!(matches!(build.refusal(), FetchError::UnknownGem { .. }));
     server.add_to_index("greeting", &format!("1.1 |checksum:{}\n", "0".repeat(64)));
     let error = build.refusal();
@@ -262,15 +262,15 @@ fn what_a_server_does_not_have_is_told_apart() {
         error.contains("precompiled builds (x86_64-linux)"),
         "{error}"
     );
-    // The index has it, and the file is gone.
+    // The index lists the version, but the file is missing.
     server.add_to_index("greeting", &format!("1.0 |checksum:{}\n", "0".repeat(64)));
     assert!(matches!(build.server_error(), GemServerError::NotFound(_)));
 }
 
 #[test]
-fn an_index_that_is_none_is_told() {
+fn an_invalid_index_is_an_error() {
     let server = GemServer::start();
-    let mut build = Build::of(&[&server.url()], "");
+    let mut build = GemBuild::of(&[&server.url()], "");
     for text in ["<html>Sign in</html>", "---\n1.0 |ruby:>= 2\n"] {
         server.set("/info/greeting", GemResponse::Bytes(text.into()));
         assert!(
@@ -281,7 +281,7 @@ fn an_index_that_is_none_is_told() {
 }
 
 #[test]
-fn bad_answers_are_told_apart() {
+fn invalid_responses_are_different_errors() {
     let (server, mut build) = published();
     let file = "/gems/greeting-1.0.gem";
     let mut answered = |answer: GemResponse| {
@@ -321,7 +321,7 @@ fn a_redirect_is_followed() {
 }
 
 #[test]
-fn answers_have_bounds_of_size_and_time() {
+fn responses_are_limited_in_size_and_time() {
     let (server, mut build) = published();
     build.limits.index = 1000;
     server.set("/info/greeting", GemResponse::Endless);
@@ -344,14 +344,14 @@ fn answers_have_bounds_of_size_and_time() {
 }
 
 #[test]
-fn gems_have_a_bound_together() {
+fn the_total_size_of_gems_is_limited() {
     let (_server, mut build) = published();
     build.limits.all = 100;
     assert!(matches!(build.refusal(), FetchError::TooMuch(_)));
 }
 
 #[test]
-fn a_server_that_is_not_there_is_told_and_the_packs_own_gem_stands_in() {
+fn the_gem_of_the_pack_replaces_one_of_an_unreachable_server() {
     let (server, mut build) = published();
     server.stop();
     let error = build.server_error();
@@ -367,7 +367,7 @@ fn a_server_that_is_not_there_is_told_and_the_packs_own_gem_stands_in() {
         said.starts_with("Using greeting 0.9 of the Ruby pack") && said.contains("1.0"),
         "{said}"
     );
-    // A server that is there decides: the lockfile's version is what is installed.
+    // If the server is reachable, the version of the lockfile is installed.
     let (server, mut build) = published();
     build
         .carried
@@ -381,7 +381,7 @@ fn a_server_that_is_not_there_is_told_and_the_packs_own_gem_stands_in() {
 }
 
 #[test]
-fn the_apps_own_file_comes_before_a_gem_directory_and_that_before_a_server() {
+fn vendored_gems_precede_gem_directories_and_these_precede_servers() {
     let (server, mut build) = published();
     let own = build.directory.path().join("own");
     std::fs::create_dir_all(own.join("specifications")).unwrap();
@@ -400,7 +400,7 @@ fn the_apps_own_file_comes_before_a_gem_directory_and_that_before_a_server() {
 }
 
 #[test]
-fn of_several_servers_one_must_have_the_gem_and_none_another_of_its_name() {
+fn a_gem_that_differs_between_two_servers_is_ambiguous() {
     let (server, mut build) = published();
     let second = GemServer::start();
     let both = [server.url(), second.url()];
@@ -416,7 +416,7 @@ fn of_several_servers_one_must_have_the_gem_and_none_another_of_its_name() {
 }
 
 #[test]
-fn a_native_extension_and_another_ruby_are_refused_by_name() {
+fn gems_with_native_extensions_or_for_another_ruby_are_refused() {
     let server = GemServer::start();
     let native = gem(
         "greeting",
@@ -425,7 +425,7 @@ fn a_native_extension_and_another_ruby_are_refused_by_name() {
         "extensions:\n- ext/extconf.rb\n",
     );
     server.publish("greeting", "1.0", &native);
-    let mut build = Build::of(&[&server.url()], "");
+    let mut build = GemBuild::of(&[&server.url()], "");
     let error = build.install().unwrap_err();
     assert!(
         matches!(&error, GemError::Native { name, .. } if name == "greeting"),
@@ -434,7 +434,7 @@ fn a_native_extension_and_another_ruby_are_refused_by_name() {
     let server = GemServer::start();
     let ruby = "required_ruby_version: !ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - !ruby/object:Gem::Version\n      version: '4'\n";
     server.publish("greeting", "1.0", &gem("greeting", "1.0", GREETING, ruby));
-    let mut build = Build::of(&[&server.url()], "");
+    let mut build = GemBuild::of(&[&server.url()], "");
     let error = build.install().unwrap_err().to_string();
     assert!(
         error.contains("needs Ruby >= 4, and the app runs on 3.4.1"),
@@ -443,10 +443,10 @@ fn a_native_extension_and_another_ruby_are_refused_by_name() {
 }
 
 #[test]
-fn a_published_file_that_is_another_gem_is_refused() {
+fn a_file_with_another_gem_is_refused() {
     let server = GemServer::start();
     server.publish("greeting", "1.0", &gem("other", "1.0", GREETING, ""));
-    let mut build = Build::of(&[&server.url()], "");
+    let mut build = GemBuild::of(&[&server.url()], "");
     let error = build.install().unwrap_err();
     assert!(matches!(error, GemError::Unusable { .. }), "{error}");
     assert!(error.to_string().contains("it holds other 1.0"), "{error}");

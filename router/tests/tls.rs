@@ -137,7 +137,7 @@ fn alert(error: &std::io::Error) -> Option<AlertDescription> {
 }
 
 #[tokio::test]
-async fn a_request_over_tls_is_told_apart_by_the_app_and_the_log() {
+async fn a_request_over_tls_is_marked_for_the_app_and_in_the_log() {
     let (root, entry) = certificate(&["one.example"]);
     let router = TlsRouter::start(vec![entry]).await;
     let mut stream = router
@@ -159,7 +159,7 @@ async fn a_request_over_tls_is_told_apart_by_the_app_and_the_log() {
 }
 
 #[tokio::test]
-async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
+async fn the_certificate_is_chosen_by_server_name() {
     let (exact_root, exact) = certificate(&["one.example"]);
     let (wild_root, wild) = certificate(&["*.wild.example"]);
     let router = TlsRouter::start(vec![wild, exact]).await;
@@ -175,7 +175,7 @@ async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
         .await
         .unwrap();
     assert_eq!(presented(two), wild_root);
-    // A wildcard stands for one label.
+    // A wildcard matches one label.
     let deep = router
         .connect(&wild_root, "a.two.wild.example", &[])
         .await
@@ -184,10 +184,10 @@ async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_name_without_a_certificate_and_no_name_at_all_are_refused() {
+async fn handshakes_without_a_known_server_name_are_refused() {
     let (root, entry) = certificate(&["one.example"]);
     let router = TlsRouter::start(vec![entry]).await;
-    // An address is never sent as a name.
+    // Clients do not send an address as a server name.
     for name in ["two.example", "127.0.0.1"] {
         let error = router.connect(&root, name, &[]).await.unwrap_err();
         assert_eq!(
@@ -199,7 +199,7 @@ async fn a_name_without_a_certificate_and_no_name_at_all_are_refused() {
 }
 
 #[tokio::test]
-async fn h2_and_http11_are_agreed_on_by_alpn() {
+async fn alpn_selects_h2_and_http_1_1() {
     let (root, entry) = certificate(&["one.example"]);
     let router = TlsRouter::start(vec![entry]).await;
     for (offered, agreed) in [
@@ -234,7 +234,7 @@ async fn h2_and_http11_are_agreed_on_by_alpn() {
 }
 
 #[tokio::test]
-async fn certificates_are_replaced_under_open_connections() {
+async fn replaced_certificates_apply_to_new_connections_only() {
     let (old_root, old) = certificate(&["one.example"]);
     let router = TlsRouter::start(vec![old]).await;
     let mut open = router.connect(&old_root, "one.example", &[]).await.unwrap();
@@ -270,7 +270,7 @@ async fn certificates_are_replaced_under_open_connections() {
 }
 
 #[tokio::test]
-async fn a_request_for_a_host_that_the_certificate_is_not_shown_for_is_misdirected() {
+async fn a_request_for_a_host_of_another_certificate_is_misdirected() {
     let (root, one) = certificate(&["one.example"]);
     let (wild_root, wild) = certificate_of("one", &["*.wild.example"]);
     let (_, two) = certificate(&["two.example"]);
@@ -283,7 +283,7 @@ async fn a_request_for_a_host_that_the_certificate_is_not_shown_for_is_misdirect
         line.contains("code=H31 desc=\"Misdirected Request\""),
         "{line}"
     );
-    // The certificate covers the name, but is another app's.
+    // The certificate covers the name but belongs to another app.
     let mut stream = router
         .connect(&wild_root, "two.wild.example", &[])
         .await
@@ -293,7 +293,7 @@ async fn a_request_for_a_host_that_the_certificate_is_not_shown_for_is_misdirect
 }
 
 #[tokio::test]
-async fn plain_http_gets_an_answer_that_says_what_is_wrong() {
+async fn plain_http_on_the_https_port_gets_400_with_the_reason() {
     let router = TlsRouter::start(vec![]).await;
     let answer = router
         .raw(b"GET / HTTP/1.1\r\nHost: one.example\r\n\r\n")
@@ -308,7 +308,7 @@ async fn plain_http_gets_an_answer_that_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn garbage_and_silence_end_the_connection_and_nothing_else() {
+async fn invalid_and_incomplete_handshakes_end_only_their_connection() {
     let limits = ServerLimits {
         handshake: Duration::from_millis(200),
         ..ServerLimits::default()
@@ -316,7 +316,7 @@ async fn garbage_and_silence_end_the_connection_and_nothing_else() {
     let (root, entry) = certificate(&["one.example"]);
     let router = TlsRouter::start_with(vec![entry], limits).await;
     assert!(router.raw(b"\0\xff\x01garbage").await.is_empty());
-    // A handshake's first byte with nothing sensible behind it, a half hello, and nothing at all.
+    // A handshake record with garbage, an incomplete ClientHello, and no bytes at all.
     router.raw(&[22, 3, 1, 0, 5, 1, 2, 3, 4, 5]).await;
     router.raw(&[22, 3, 1, 2, 0, 1]).await;
     router.raw(b"").await;
@@ -329,7 +329,7 @@ async fn garbage_and_silence_end_the_connection_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn clients_that_never_shake_hands_hold_their_places_only_so_long() {
+async fn connections_without_a_handshake_time_out() {
     let limits = ServerLimits {
         connections: 2,
         handshake: Duration::from_millis(300),
@@ -343,11 +343,15 @@ async fn clients_that_never_shake_hands_hold_their_places_only_so_long() {
     }
     let connected = router.connect(&root, "one.example", &[]);
     let connected = tokio::time::timeout(Duration::from_secs(5), connected).await;
-    assert!(connected.expect("a place becomes free").is_ok());
+    assert!(
+        connected
+            .expect("a connection is accepted within 5 s")
+            .is_ok()
+    );
 }
 
 #[tokio::test]
-async fn an_acme_server_is_shown_its_challenge_and_others_are_not() {
+async fn tls_alpn_01_challenges_are_presented_only_for_acme_tls() {
     let (root, entry) = certificate(&["one.example"]);
     let router = TlsRouter::start(vec![entry]).await;
     let mut params = CertificateParams::new(vec!["one.example".to_owned()]).unwrap();
@@ -358,7 +362,7 @@ async fn an_acme_server_is_shown_its_challenge_and_others_are_not() {
     router
         .certificates
         .add_challenge("one.example", &certificate);
-    // The client of these tests, like a browser, takes no certificate with a critical extension that it does not know.
+    // rustls, like browsers, rejects a certificate with an unknown critical extension, so the error shows the challenge.
     let shown = router.connect(&root, "one.example", &["acme-tls/1"]).await;
     let shown = shown.unwrap_err().to_string();
     assert!(shown.contains("CriticalExtension"), "{shown}");

@@ -1,4 +1,4 @@
-//! Dynos by themselves, without router and network: what starting one takes, and what a live one costs.
+//! Dynos without router and network: the time to start one, and the memory of a live one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,36 +20,36 @@ use tokio::sync::oneshot;
 
 use crate::machine::{page_table_kib, private_kib};
 
-/// An app whose dynos are started here.
-pub(crate) struct Bench {
+/// An app whose dynos are measured.
+pub(crate) struct DynoBench {
     engine: Engine,
     pack: Pack,
     image: Image,
     slug: Arc<Archive>,
-    /// What loading the pack's compiled code took.
+    /// Time to load the compiled code of the pack.
     pub(crate) pack_load: Duration,
 }
 
-/// What starting dynos took, one by one.
+/// Start times of dynos.
 #[derive(Default)]
-pub(crate) struct Starts {
-    /// From its image to an instance.
+pub(crate) struct StartTimes {
+    /// From the image to an instance.
     pub(crate) instantiate: Vec<Duration>,
-    /// From nothing to the first byte of a response.
+    /// From the image to the first byte of a response.
     pub(crate) first_byte: Vec<Duration>,
 }
 
-/// What live dynos cost, each having served a request.
-pub(crate) struct Live {
+/// Memory of live dynos, each of which has served a request.
+pub(crate) struct LiveDynos {
     pub(crate) count: usize,
-    /// KiB of private memory each.
+    /// Private memory of each, in KiB.
     pub(crate) private_kib: f64,
-    /// KiB of page tables each.
+    /// Page tables of each, in KiB.
     pub(crate) page_table_kib: f64,
 }
 
-impl Bench {
-    /// Opens an app's image and slug with room for so many dynos.
+impl DynoBench {
+    /// Opens the image and the slug of an app, with room for `dynos` dynos.
     pub(crate) async fn open(pack: &Path, image: &Path, slug: &Path, dynos: u32) -> Self {
         let config = EngineConfig {
             allocation: Allocation::Pooled { dynos },
@@ -71,9 +71,9 @@ impl Bench {
         }
     }
 
-    /// Starts dynos one after another and ends each.
-    pub(crate) async fn starts(&self, count: usize) -> Starts {
-        let mut starts = Starts::default();
+    /// StartTimes `count` dynos one after another, each of which serves a request and ends.
+    pub(crate) async fn starts(&self, count: usize) -> StartTimes {
+        let mut starts = StartTimes::default();
         for _ in 0..count {
             let start = Instant::now();
             let mut dyno = self.instantiate().await;
@@ -84,8 +84,8 @@ impl Bench {
         starts
     }
 
-    /// Holds so many dynos at once, each of which has served a request.
-    pub(crate) async fn hold(&self, count: usize) -> Live {
+    /// Keeps `count` dynos at once, each of which has served a request.
+    pub(crate) async fn hold(&self, count: usize) -> LiveDynos {
         let process = std::process::id();
         let before = (private_kib(process), page_table_kib(process));
         let mut dynos = Vec::with_capacity(count);
@@ -95,7 +95,7 @@ impl Bench {
             dynos.push(dyno);
         }
         let each = |before, after: u64| after.saturating_sub(before) as f64 / count as f64;
-        Live {
+        LiveDynos {
             count: dynos.len(),
             private_kib: each(before.0, private_kib(process)),
             page_table_kib: each(before.1, page_table_kib(process)),

@@ -1,10 +1,10 @@
-//! What the kernel says of processes, and on which core they run.
+//! CPU cores, memory and CPU time of processes, and medians.
 
 use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Runs `work` with this process, and what it starts, on one core.
+/// Runs `work` with this process, and the processes that it starts, on one core.
 pub(crate) fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> T {
     let before = sched_getaffinity(None).ok();
     let mut one = CpuSet::new();
@@ -17,23 +17,23 @@ pub(crate) fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// KiB that are this process's alone, without its page tables.
+/// Returns the private memory of a process in KiB, without its page tables.
 pub(crate) fn private_kib(process: u32) -> u64 {
     let path = format!("/proc/{process}/smaps_rollup");
     field(&path, "Private_Dirty:") + field(&path, "Private_Clean:")
 }
 
-/// KiB of page tables.
+/// Returns the page tables of a process in KiB.
 pub(crate) fn page_table_kib(process: u32) -> u64 {
     field(&format!("/proc/{process}/status"), "VmPTE:")
 }
 
-/// KiB of memory that the process has in use, what it shares included.
+/// Returns the resident memory of a process in KiB, shared memory included.
 pub(crate) fn resident_kib(process: u32) -> u64 {
     field(&format!("/proc/{process}/status"), "VmRSS:")
 }
 
-/// Time that a process, its threads and all that it has started have computed.
+/// Returns the CPU time of a process, with all its threads and descendants.
 pub(crate) fn cpu_time(process: u32) -> Duration {
     let all: Vec<(u32, u32, u64)> = std::fs::read_dir("/proc")
         .unwrap()
@@ -43,10 +43,10 @@ pub(crate) fn cpu_time(process: u32) -> Duration {
     Duration::from_secs_f64(ticks(process) as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// A process, its parent, and the ticks it has computed.
+/// Returns a process with its parent and its CPU time in ticks.
 fn stat(process: u32) -> Option<(u32, u32, u64)> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name in parentheses may hold anything.
+    // The name in parentheses may contain spaces and parentheses.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
     Some((
@@ -62,7 +62,7 @@ fn of_tree(all: &[(u32, u32, u64)], process: u32) -> u64 {
     own.map_or(0, |entry| entry.2) + children.map(|child| of_tree(all, child.0)).sum::<u64>()
 }
 
-/// Connections to a port of 127.0.0.1, as the server's side has them.
+/// Counts the established connections to a port of loopback, at the side of the server.
 pub(crate) fn connections(port: u16) -> usize {
     let local = format!("0100007F:{port:04X}");
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
@@ -80,14 +80,14 @@ fn field(path: &str, name: &str) -> u64 {
     value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
-/// The middle one.
+/// Returns the median.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The middle one, in a unit of so many to the second.
+/// Returns the median in a unit of which a second has `per_second`.
 pub(crate) fn median_time(times: &[Duration], per_second: f64) -> f64 {
     let times: Vec<f64> = times
         .iter()

@@ -1,11 +1,11 @@
 //! `script/bench`: Corundum beside native MRI with thin and puma, side by side in one run on one machine.
 //!
-//! Servers run on the first core and their load on the second, so that figures are those of one core. What is compared
-//! is measured in turns, and medians are shown: machines are noisy, ratios less so.
+//! Servers run on the first core and their load on the second, so that all results are those of one core. Competitors
+//! are measured in turns, and the table shows medians: ratios vary less than times on a noisy machine.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a benchmark that cannot go on says where"
+    reason = "a benchmark that fails stops with the place of the failure"
 )]
 
 mod dynos;
@@ -25,45 +25,45 @@ use corundum_pack::ruby::{Series, pack_path};
 use corundum_test_support::http1::RepeatingClient;
 use corundum_test_support::node::{Repository, TestNode, pack_cache};
 use machine::{median, median_time, on_core};
-use peers::{Kind, Peer};
+use peers::{PeerServer, ServerKind};
 use table::{Better, Row};
 
-/// The node's allocator, since the router's memory is measured in this process.
+/// The allocator of the node: benchmarks of the router measure the memory of this process.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Measures Corundum beside native MRI with thin and puma.
+/// Measures Corundum beside native MRI with thin and puma
 #[derive(Parser)]
-struct Arguments {
-    /// Fewer rounds, for a look: the figures are not worth keeping
+struct BenchArguments {
+    /// Run fewer rounds; the results are too noisy to keep
     #[arg(long)]
     quick: bool,
-    /// Measure only this
+    /// Measure only this part
     #[arg(long)]
-    only: Option<Part>,
-    /// Live dynos to hold at once
+    only: Option<BenchPart>,
+    /// Live dynos to keep at once
     #[arg(long, default_value_t = 5000)]
     dynos: u32,
-    /// Requests to send to one app, whose memory is to stay as it is [default: 100000, with --quick 2000]
+    /// Requests to one app for the measurement of memory growth [default: 100000, with --quick 2000]
     #[arg(long)]
     requests: Option<usize>,
-    /// Write the figures there as JSON
+    /// Write the results to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw the table there
+    /// Draw the table to this SVG file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Be the server of a part
+    /// Run as the server of a part
     #[arg(long, hide = true)]
-    serve: Option<router::Serve>,
-    /// Given by cargo
+    serve: Option<router::ServerRole>,
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 /// A part of the table.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Part {
+enum BenchPart {
     Hot,
     Cold,
     Push,
@@ -73,22 +73,22 @@ enum Part {
     Front,
     /// Memory of idle connections
     Idle,
-    /// What the router adds to a request
+    /// Latency that the router adds to a request
     Miss,
-    /// What slow clients do to others
+    /// Latency beside slow clients
     Slow,
 }
 
-impl Part {
-    /// Whether it is of the router by itself, which takes no node.
+impl BenchPart {
+    /// Returns whether the part measures the router without a node.
     fn is_of_router(self) -> bool {
         matches!(self, Self::Idle | Self::Miss | Self::Slow)
     }
 }
 
-impl Arguments {
-    /// Whether a part is to be measured, which is then said.
-    fn wants(&self, part: Part, what: &str) -> bool {
+impl BenchArguments {
+    /// Returns whether to measure a part, and prints its name if so.
+    fn wants(&self, part: BenchPart, what: &str) -> bool {
         let wanted = self.only.is_none_or(|only| only == part);
         if wanted {
             eprintln!("… {what}");
@@ -97,7 +97,7 @@ impl Arguments {
     }
 }
 
-/// Where servers run, and where their load comes from.
+/// Cores of the servers and of their load.
 const SERVERS: usize = 0;
 const LOAD: usize = 1;
 
@@ -105,14 +105,14 @@ const RACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bench/apps/rac
 const SINATRA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bench/apps/sinatra");
 
 fn main() {
-    let arguments = Arguments::parse();
+    let arguments = BenchArguments::parse();
     if let Some(what) = arguments.serve {
         return router::serve(what);
     }
     let rounds = if arguments.quick { 1 } else { 5 };
-    let mut rows = by_itself(&arguments, rounds);
-    if !arguments.only.is_some_and(Part::is_of_router) {
-        rows.extend(apps(&arguments, rounds));
+    let mut rows = router_rows(&arguments, rounds);
+    if !arguments.only.is_some_and(BenchPart::is_of_router) {
+        rows.extend(app_rows(&arguments, rounds));
     }
     rows.sort_by_key(|row| ORDER.iter().position(|what| *what == row.what));
     print!("\n{}", table::text(&rows));
@@ -124,54 +124,54 @@ fn main() {
     }
 }
 
-/// The router by itself.
-fn by_itself(arguments: &Arguments, rounds: usize) -> Vec<Row> {
+/// Measures the router without a node.
+fn router_rows(arguments: &BenchArguments, rounds: usize) -> Vec<Row> {
     let mut rows = Vec::new();
-    if arguments.wants(Part::Idle, "idle connections") {
+    if arguments.wants(BenchPart::Idle, "idle connections") {
         rows.extend(router::idle(if arguments.quick { 1_000 } else { 10_000 }));
     }
-    if arguments.wants(Part::Miss, "what the router adds") {
+    if arguments.wants(BenchPart::Miss, "latency added by the router") {
         rows.extend(router::miss(rounds));
     }
-    if arguments.wants(Part::Slow, "slow clients") {
+    if arguments.wants(BenchPart::Slow, "slow clients") {
         rows.extend(router::slow(if arguments.quick { 2_000 } else { 20_000 }));
     }
     rows
 }
 
-/// All that takes apps.
-fn apps(arguments: &Arguments, rounds: usize) -> Vec<Row> {
+/// Measures everything that needs a node with apps.
+fn app_rows(arguments: &BenchArguments, rounds: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     let node = on_core(SERVERS, TestNode::start);
     let apps = push_all(&node);
-    if arguments.wants(Part::Hot, "hot requests") {
+    if arguments.wants(BenchPart::Hot, "hot requests") {
         rows.extend(hot(&node, rounds));
     }
-    if arguments.wants(Part::Cold, "no dyno to first byte") {
+    if arguments.wants(BenchPart::Cold, "no dyno to first byte") {
         rows.extend(cold(&node, rounds));
     }
-    if arguments.wants(Part::Push, "push to live") {
+    if arguments.wants(BenchPart::Push, "push to live") {
         rows.push(push_to_live(&node, &apps.sinatra, rounds));
     }
-    if arguments.wants(Part::Soak, "100,000 requests to the Sinatra sample") {
+    if arguments.wants(BenchPart::Soak, "100,000 requests to the Sinatra sample") {
         let usual = if arguments.quick { 2_000 } else { 100_000 };
         rows.push(soak(&node, arguments.requests.unwrap_or(usual)));
     }
-    if arguments.wants(Part::Front, "cache hits and files") {
+    if arguments.wants(BenchPart::Front, "cache hits and files") {
         rows.extend(front::rows(&node, rounds));
     }
     drop(node);
-    if arguments.wants(Part::Dynos, "dynos by themselves") {
-        rows.extend(by_themselves(&apps, arguments.dynos));
+    if arguments.wants(BenchPart::Dynos, "dynos without a router") {
+        rows.extend(dyno_rows(&apps, arguments.dynos));
     }
-    if arguments.wants(Part::Ruby, "Ruby by itself") {
+    if arguments.wants(BenchPart::Ruby, "Ruby in a dyno") {
         let pack = pack_path(Series::DEFAULT.best(), &pack_cache());
         rows.extend(on_core(SERVERS, || micro::rows(&pack, rounds)));
     }
     rows
 }
 
-/// The order of the table.
+/// Rows in the order of the table.
 const ORDER: [&str; 28] = [
     "instantiate a dyno",
     "no dyno → first byte, bare Rack",
@@ -203,22 +203,22 @@ const ORDER: [&str; 28] = [
     "p99 beside slow readers",
 ];
 
-/// The apps of the node, with what builds made of them.
-struct Apps {
-    /// Where images and slugs are kept: the node goes on to other releases, and ends.
+/// The apps of the node, with copies of their images and slugs.
+struct PushedApps {
+    /// Directory of the copies, which outlive the releases and the node.
     kept: tempfile::TempDir,
     sinatra: Repository,
-    rack_image: Image,
-    sinatra_image: Image,
+    rack_image: AppImage,
+    sinatra_image: AppImage,
 }
 
-/// Where an app's image and slug are.
-struct Image {
+/// AppImage and slug of an app.
+struct AppImage {
     image: PathBuf,
     slug: PathBuf,
 }
 
-fn push_all(node: &TestNode) -> Apps {
+fn push_all(node: &TestNode) -> PushedApps {
     let fresh = "{\"isolation\": \"request\"}";
     let push = |name: &str, from: &str, about: Option<&str>| {
         let app = node.create(name);
@@ -242,7 +242,7 @@ fn push_all(node: &TestNode) -> Apps {
         };
         let image = new(image, &before[0]);
         let slug = new(slug, &before[1]);
-        (app, Image { image, slug })
+        (app, AppImage { image, slug })
     };
     let (_, rack_image) = image_of("hot-rack", RACK, None);
     push("fresh-rack", RACK, Some(fresh));
@@ -250,7 +250,7 @@ fn push_all(node: &TestNode) -> Apps {
     push("hot-sinatra", SINATRA, None);
     let (sinatra, sinatra_image) = image_of("sinatra", SINATRA, Some("{}"));
     let kept = tempfile::tempdir().unwrap();
-    Apps {
+    PushedApps {
         sinatra,
         rack_image: keep(&rack_image, &kept.path().join("rack")),
         sinatra_image: keep(&sinatra_image, &kept.path().join("sinatra")),
@@ -265,7 +265,7 @@ fn built(node: &TestNode) -> [Vec<PathBuf>; 2] {
     })
 }
 
-fn keep(built: &Image, place: &Path) -> Image {
+fn keep(built: &AppImage, place: &Path) -> AppImage {
     let copied = Command::new("cp")
         .args(["-r", "--sparse=always"])
         .args([&built.image, place])
@@ -273,30 +273,30 @@ fn keep(built: &Image, place: &Path) -> Image {
     assert!(copied.unwrap().success());
     let slug = place.with_extension("tar");
     std::fs::copy(&built.slug, &slug).unwrap();
-    Image {
+    AppImage {
         image: place.to_owned(),
         slug,
     }
 }
 
-/// Requests a second that a core serves, in turns.
+/// Measures requests per second of a core, in turns with the competitors.
 fn hot(node: &TestNode, rounds: usize) -> Vec<Row> {
     let start =
-        |kind, app: &str, port| on_core(SERVERS, || Peer::start(kind, Path::new(app), port));
+        |kind, app: &str, port| on_core(SERVERS, || PeerServer::start(kind, Path::new(app), port));
     let thin = [
-        start(Kind::Thin, RACK, 9311),
-        start(Kind::Thin, SINATRA, 9312),
+        start(ServerKind::Thin, RACK, 9311),
+        start(ServerKind::Thin, SINATRA, 9312),
     ];
-    let puma = start(Kind::Puma, RACK, 9313);
-    let mut figures: [Vec<f64>; 5] = Default::default();
+    let puma = start(ServerKind::Puma, RACK, 9313);
+    let mut results: [Vec<f64>; 5] = Default::default();
     for _ in 0..rounds {
-        figures[0].push(wrk(node.http(), "hot-rack.localhost", "/").per_second);
-        figures[1].push(wrk(thin[0].port, "localhost", "/").per_second);
-        figures[2].push(wrk(puma.port, "localhost", "/").per_second);
-        figures[3].push(wrk(node.http(), "hot-sinatra.localhost", "/").per_second);
-        figures[4].push(wrk(thin[1].port, "localhost", "/").per_second);
+        results[0].push(wrk(node.http(), "hot-rack.localhost", "/").per_second);
+        results[1].push(wrk(thin[0].port, "localhost", "/").per_second);
+        results[2].push(wrk(puma.port, "localhost", "/").per_second);
+        results[3].push(wrk(node.http(), "hot-sinatra.localhost", "/").per_second);
+        results[4].push(wrk(thin[1].port, "localhost", "/").per_second);
     }
-    let [rack, rack_thin, rack_puma, sinatra, sinatra_thin] = figures.map(|f| median(&f));
+    let [rack, rack_thin, rack_puma, sinatra, sinatra_thin] = results.map(|f| median(&f));
     let row = |what, corundum, peer, at_least| Row {
         what,
         unit: "/s",
@@ -322,13 +322,13 @@ fn hot(node: &TestNode, rounds: usize) -> Vec<Row> {
     ]
 }
 
-/// What wrk did over eight connections from the other core.
-struct Load {
+/// Result of wrk over eight connections from the other core.
+struct WrkResult {
     requests: f64,
     per_second: f64,
 }
 
-fn wrk(port: u16, host: &str, path: &str) -> Load {
+fn wrk(port: u16, host: &str, path: &str) -> WrkResult {
     let url = format!("http://127.0.0.1:{port}{path}");
     let header = format!("Host: {host}");
     let output = on_core(LOAD, || {
@@ -342,13 +342,13 @@ fn wrk(port: u16, host: &str, path: &str) -> Load {
     let before = |mark: &str| Some(text.lines().find(|line| line.contains(mark))?.trim());
     let requests = before(" requests in ").and_then(|line| line.split(' ').next()?.parse().ok());
     let per_second = before("Requests/sec:").and_then(|line| line.rsplit(' ').next()?.parse().ok());
-    Load {
+    WrkResult {
         requests: requests.unwrap(),
         per_second: per_second.unwrap(),
     }
 }
 
-/// First bytes of apps that have no dyno, against the start of a process.
+/// Measures the first byte of apps without a dyno, and the start of a process of thin.
 fn cold(node: &TestNode, rounds: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, what, spawn, peer, wanted) in [
@@ -360,7 +360,7 @@ fn cold(node: &TestNode, rounds: usize) -> Vec<Row> {
         let spawns: Vec<Duration> = (0..rounds)
             .map(|_| {
                 on_core(SERVERS, || {
-                    Peer::start(Kind::Thin, Path::new(peer), 9314).spawn
+                    PeerServer::start(ServerKind::Thin, Path::new(peer), 9314).spawn
                 })
             })
             .collect();
@@ -378,7 +378,7 @@ fn cold(node: &TestNode, rounds: usize) -> Vec<Row> {
     rows
 }
 
-/// Requests to an app that starts a dyno for each.
+/// Sends `count` requests to an app that starts a dyno for each.
 fn fresh_dynos(port: u16, name: &str, count: usize) -> Vec<Duration> {
     let mut client = RepeatingClient::connect(port, &format!("{name}.localhost"), "").unwrap();
     let mut times = Vec::new();
@@ -389,13 +389,13 @@ fn fresh_dynos(port: u16, name: &str, count: usize) -> Vec<Duration> {
             (200, &b"Hello\n"[..])
         );
         times.push(answer.first_byte);
-        // The dyno before has ended by then.
+        // The last dyno ends during this pause.
         std::thread::sleep(Duration::from_millis(3));
     }
     times
 }
 
-/// A changed app, pushed until its new version answers.
+/// Measures the time from a push of a changed app to the response of its new version.
 fn push_to_live(node: &TestNode, app: &Repository, rounds: usize) -> Row {
     let mut times = Vec::new();
     for round in 0..rounds.max(3) {
@@ -423,7 +423,7 @@ fn push_to_live(node: &TestNode, app: &Repository, rounds: usize) -> Row {
     }
 }
 
-/// Many requests to the guestbook: none fails, and the node's memory stays where it was after the first tenth.
+/// Measures the growth of the node's memory over many requests, after the first tenth of them. No request may fail.
 fn soak(node: &TestNode, count: usize) -> Row {
     let app = node.create("guestbook");
     app.copy_sample("guestbook");
@@ -451,16 +451,21 @@ fn soak(node: &TestNode, count: usize) -> Row {
     }
 }
 
-/// What needs no router: instances, their memory, many of them.
-fn by_themselves(apps: &Apps, dynos: u32) -> Vec<Row> {
+/// Measures instances and their memory, without a router.
+fn dyno_rows(apps: &PushedApps, dynos: u32) -> Vec<Row> {
     assert!(apps.kept.path().is_dir());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     let pack = pack_path(Series::DEFAULT.best(), &pack_cache());
-    let open = |image: &Image, dynos| {
-        runtime.block_on(dynos::Bench::open(&pack, &image.image, &image.slug, dynos))
+    let open = |image: &AppImage, dynos| {
+        runtime.block_on(dynos::DynoBench::open(
+            &pack,
+            &image.image,
+            &image.slug,
+            dynos,
+        ))
     };
     let row = |what, unit, corundum, peer, at_least| Row {
         what,
@@ -486,7 +491,9 @@ fn by_themselves(apps: &Apps, dynos: u32) -> Vec<Row> {
         );
         let live = runtime.block_on(bench.hold(500));
         eprintln!("  and {:.0} KiB of page tables each", live.page_table_kib);
-        let thin = on_core(SERVERS, || Peer::start(Kind::Thin, Path::new(peer), 9315));
+        let thin = on_core(SERVERS, || {
+            PeerServer::start(ServerKind::Thin, Path::new(peer), 9315)
+        });
         let process = machine::private_kib(thin.id()) as f64 / 1024.0;
         let private = live.private_kib / 1024.0;
         rows.push(row(what, "MiB", private, Some(("thin", process)), None));

@@ -1,4 +1,4 @@
-//! Ruby by itself: the same small programs in native MRI and in a dyno.
+//! Speed of Ruby: the same small programs in native MRI and in a dyno.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,12 +17,12 @@ use crate::table::{Better, Row};
 
 const PROGRAM: &str = include_str!("ruby/micro.rb");
 
-/// Microseconds by a line's name.
-type Times = BTreeMap<String, f64>;
+/// Microseconds by the name of a program.
+type ProgramTimes = BTreeMap<String, f64>;
 
 /// Runs the programs in turns, and compares the best times of each.
 pub(crate) fn rows(pack: &Path, rounds: usize) -> Vec<Row> {
-    let (mut native, mut dyno) = (Times::new(), Times::new());
+    let (mut native, mut dyno) = (ProgramTimes::new(), ProgramTimes::new());
     for _ in 0..rounds {
         keep_best(&mut native, &in_native());
         keep_best(&mut dyno, &in_a_dyno(pack));
@@ -61,7 +61,7 @@ pub(crate) fn rows(pack: &Path, rounds: usize) -> Vec<Row> {
     ]
 }
 
-fn keep_best(best: &mut Times, output: &str) {
+fn keep_best(best: &mut ProgramTimes, output: &str) {
     for line in output.lines() {
         let (name, time) = line.split_once('\t').unwrap();
         let time: f64 = time.parse().unwrap();

@@ -1,52 +1,55 @@
-//! The peers: the same apps on native MRI, served by thin and by puma as Debian packages them.
+//! Competitors: the same apps on native MRI, served by thin and puma of Debian.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use corundum_test_support::http1::RepeatingClient;
+use corundum_test_support::process::ChildProcess;
 
 /// A running server.
-pub(crate) struct Peer {
+pub(crate) struct PeerServer {
     pub(crate) port: u16,
-    /// From its start to its first byte.
+    /// Time from the start to the first byte.
     pub(crate) spawn: Duration,
-    process: Child,
+    process: ChildProcess,
 }
 
-/// Which server.
+/// ServerKind of server.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
+pub(crate) enum ServerKind {
     Thin,
     Puma,
 }
 
-impl Peer {
-    /// Starts a server of the app in `directory`, on one thread, and waits for its first answer.
-    pub(crate) fn start(kind: Kind, directory: &Path, port: u16) -> Self {
+impl PeerServer {
+    /// Starts a single-threaded server of the app in `directory`, and waits for its first response.
+    pub(crate) fn start(kind: ServerKind, directory: &Path, port: u16) -> Self {
         let port_text = port.to_string();
         let mut command = match kind {
-            Kind::Thin => Command::new("thin"),
-            Kind::Puma => Command::new("puma"),
+            ServerKind::Thin => Command::new("thin"),
+            ServerKind::Puma => Command::new("puma"),
         };
         match kind {
-            Kind::Thin => command.args(["-R", "config.ru", "-a", "127.0.0.1", "-p", &port_text]),
-            Kind::Puma => command.args(["-t", "1:1", "-b", &format!("tcp://127.0.0.1:{port}")]),
+            ServerKind::Thin => {
+                command.args(["-R", "config.ru", "-a", "127.0.0.1", "-p", &port_text])
+            }
+            ServerKind::Puma => {
+                command.args(["-t", "1:1", "-b", &format!("tcp://127.0.0.1:{port}")])
+            }
         };
         command.args(["-e", "production"]);
         match kind {
-            Kind::Thin => command.arg("start"),
-            Kind::Puma => command.arg("config.ru"),
+            ServerKind::Thin => command.arg("start"),
+            ServerKind::Puma => command.arg("config.ru"),
         };
         let start = Instant::now();
-        let process = command
+        command
             .current_dir(directory)
             .env("RACK_ENV", "production")
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::null());
+        let process = ChildProcess::spawn(&mut command);
         let mut peer = Self {
             port,
             spawn: Duration::ZERO,
@@ -67,14 +70,8 @@ impl Peer {
         peer
     }
 
+    /// Returns the process ID.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

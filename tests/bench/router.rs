@@ -1,4 +1,4 @@
-//! The router by itself, before a grid that answers at once, in a process of its own on the servers' core.
+//! The router in front of a grid that answers immediately, in its own process on the core of the servers.
 
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -28,24 +28,24 @@ use crate::{LOAD, SERVERS};
 const HELLO: &[u8] = b"Hello\n";
 const REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nHost: app.localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
-/// More than a slow reader takes.
+/// A body larger than the buffers between the router and a slow reader.
 static LARGE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![b'x'; 16 << 20]));
-/// Slow clients at once.
+/// Concurrent slow clients.
 const SLOW: usize = 500;
 
-/// Which server the child is.
+/// Server that the child process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Serve {
+pub(crate) enum ServerRole {
     /// The router.
     Router,
-    /// A server that looks at nothing: what a round trip costs by itself.
+    /// A server that answers without parsing the request: its latency is that of a round trip.
     Bare,
 }
 
-/// An app of one page.
-struct Page(Arc<VirtualHost>);
+/// A grid with one app of one page.
+struct OnePageGrid(Arc<VirtualHost>);
 
-impl Grid for Page {
+impl Grid for OnePageGrid {
     fn route(&self, _host: &str) -> Option<Arc<VirtualHost>> {
         Some(self.0.clone())
     }
@@ -84,8 +84,8 @@ impl Grid for Page {
     }
 }
 
-/// The child: serves until it is killed, and says where.
-pub(crate) fn serve(what: Serve) {
+/// Runs as the child process: prints its address and serves until it is killed.
+pub(crate) fn serve(role: ServerRole) {
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -95,14 +95,14 @@ pub(crate) fn serve(what: Serve) {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());
-        match what {
-            Serve::Router => {
+        match role {
+            ServerRole::Router => {
                 let site = Arc::new(VirtualHost::new("app".parse().unwrap()));
-                let router = Arc::new(Router::new(Arc::new(Page(site))));
+                let router = Arc::new(Router::new(Arc::new(OnePageGrid(site))));
                 let serving = server::run(listener, router, ServerLimits::default(), forever());
                 tokio::spawn(serving).await.unwrap();
             }
-            Serve::Bare => bare(listener).await,
+            ServerRole::Bare => bare(listener).await,
         }
     });
 }
@@ -143,13 +143,13 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// A child that serves.
-struct Front {
+/// A child process that serves.
+struct ServerProcess {
     child: Child,
     address: SocketAddr,
 }
 
-impl Front {
+impl ServerProcess {
     fn start(what: &str) -> Self {
         let mut child = on_core(SERVERS, || {
             Command::new(std::env::current_exe().unwrap())
@@ -165,31 +165,31 @@ impl Front {
         Self { child, address }
     }
 
-    fn connect(&self) -> Connection {
+    fn connect(&self) -> BenchConnection {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();
-        Connection {
+        BenchConnection {
             stream,
             buffer: vec![0; 4096],
         }
     }
 }
 
-impl Drop for Front {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-struct Connection {
+struct BenchConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Connection {
-    /// One request; how long its answer took.
-    fn ask(&mut self) -> Duration {
+impl BenchConnection {
+    /// Sends a request. Returns the time until its response is complete.
+    fn request(&mut self) -> Duration {
         let start = Instant::now();
         self.stream.write_all(REQUEST).unwrap();
         let mut length = 0;
@@ -202,20 +202,20 @@ impl Connection {
     }
 }
 
-fn ask_all(connections: &mut [Connection]) {
+fn request_all(connections: &mut [BenchConnection]) {
     for connection in connections {
-        connection.ask();
+        connection.request();
     }
 }
 
-/// Microseconds at 50 % and 99 % of `count` requests over one connection.
-fn latencies(front: &Front, count: usize) -> [f64; 2] {
+/// Returns the 50th and the 99th percentile of `count` requests over one connection, in µs.
+fn latencies(server: &ServerProcess, count: usize) -> [f64; 2] {
     on_core(LOAD, || {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         for _ in 0..count / 10 {
-            connection.ask();
+            connection.request();
         }
-        let mut times: Vec<Duration> = (0..count).map(|_| connection.ask()).collect();
+        let mut times: Vec<Duration> = (0..count).map(|_| connection.request()).collect();
         times.sort();
         [50, 99].map(|percent| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1e6)
     })
@@ -232,43 +232,43 @@ fn row(what: &'static str, unit: &'static str, corundum: f64, at_least: f64) -> 
     }
 }
 
-/// Memory of connections that have served a request and wait for the next.
+/// Measures the memory of connections that have served a request and wait for the next.
 pub(crate) fn idle(count: usize) -> Vec<Row> {
     raise_open_files();
-    let front = Front::start("router");
-    // What the process has once it has served anything.
-    let mut first: Vec<Connection> = (0..100).map(|_| front.connect()).collect();
-    ask_all(&mut first);
+    let server = ServerProcess::start("router");
+    // The first requests allocate memory that all later connections share.
+    let mut first: Vec<BenchConnection> = (0..100).map(|_| server.connect()).collect();
+    request_all(&mut first);
     drop(first);
     std::thread::sleep(Duration::from_secs(1));
-    let before = resident_kib(front.child.id());
-    // One after another, so that the kernel's queue never overflows: a client would wait a second then.
+    let before = resident_kib(server.child.id());
+    // The clients connect one after another: if the accept queue overflows, a client waits for a second.
     let asked = |_| {
-        let mut connection = front.connect();
-        connection.ask();
+        let mut connection = server.connect();
+        connection.request();
         connection
     };
-    let mut all: Vec<Connection> = (0..count).map(asked).collect();
-    let fresh = resident_kib(front.child.id());
-    // The allocator gives pages back some ten seconds after they were free.
+    let mut all: Vec<BenchConnection> = (0..count).map(asked).collect();
+    let fresh = resident_kib(server.child.id());
+    // The allocator returns pages to the kernel about ten seconds after they were freed.
     std::thread::sleep(ServerLimits::default().park * 2 + Duration::from_secs(12));
-    let parked = resident_kib(front.child.id());
+    let parked = resident_kib(server.child.id());
     let each = |now: u64| now.saturating_sub(before) as f64 / count as f64;
     eprintln!(
         "  {count} connections: {:.2} KiB each when just served, {:.2} KiB when idle",
         each(fresh),
         each(parked)
     );
-    ask_all(&mut all[..100]);
+    request_all(&mut all[..100]);
     vec![row("idle connection", "KiB", each(parked), 20.0)]
 }
 
-/// What the router adds to a round trip.
+/// Measures the latency that the router adds to a round trip.
 pub(crate) fn miss(rounds: usize) -> Vec<Row> {
-    let fronts = ["router", "bare"].map(Front::start);
+    let servers = ["router", "bare"].map(ServerProcess::start);
     let mut added: [Vec<f64>; 2] = Default::default();
     for _ in 0..rounds {
-        let [router, bare] = [&fronts[0], &fronts[1]].map(|front| latencies(front, 20_000));
+        let [router, bare] = [&servers[0], &servers[1]].map(|server| latencies(server, 20_000));
         eprintln!("  p50, p99 in µs: router {router:.1?}, bare {bare:.1?}");
         for (added, (router, bare)) in added.iter_mut().zip(router.into_iter().zip(bare)) {
             added.push(router - bare);
@@ -281,13 +281,13 @@ pub(crate) fn miss(rounds: usize) -> Vec<Row> {
     ]
 }
 
-/// What 500 slow clients of each kind do to the others: by how much their p99 grows.
+/// Measures by which factor the p99 of a client grows beside 500 slow clients of each kind.
 pub(crate) fn slow(count: usize) -> Vec<Row> {
     if Command::new("slowhttptest").arg("-h").output().is_err() {
         eprintln!("!! SKIPPED: slowhttptest is missing (apt-get install slowhttptest)");
         return Vec::new();
     }
-    let front = Front::start("router");
+    let server = ServerProcess::start("router");
     let kinds: [(&'static str, &[&str], &str); 3] = [
         ("p99 beside slow headers", &["-H"], "/"),
         ("p99 beside slow bodies", &["-B", "-s", "100000"], "/"),
@@ -298,9 +298,9 @@ pub(crate) fn slow(count: usize) -> Vec<Row> {
         ),
     ];
     let measured = kinds.into_iter().map(|(what, arguments, path)| {
-        let alone = latencies(&front, count)[1];
+        let alone = latencies(&server, count)[1];
         let mut slow = on_core(LOAD, || {
-            // It runs when nobody else wants the core that it shares with the client whose answers are timed.
+            // The slow clients share a core with the timed client, and run only while that core is idle.
             Command::new("chrt")
                 .args(["--idle", "0", "slowhttptest"])
                 .args([
@@ -316,17 +316,17 @@ pub(crate) fn slow(count: usize) -> Vec<Row> {
                     "2",
                 ])
                 .args(arguments)
-                .args(["-u", &format!("http://{}{path}", front.address)])
+                .args(["-u", &format!("http://{}{path}", server.address)])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap()
         });
-        // They are all there after a second.
+        // All slow clients are connected after a second.
         std::thread::sleep(Duration::from_secs(3));
-        let slow_clients = connections(front.address.port());
+        let slow_clients = connections(server.address.port());
         assert!(slow_clients >= SLOW, "{slow_clients} slow clients");
-        let beside = latencies(&front, count)[1];
+        let beside = latencies(&server, count)[1];
         assert!(slow.try_wait().unwrap().is_none(), "slowhttptest has ended");
         let _ = slow.kill();
         let _ = slow.wait();

@@ -1,10 +1,10 @@
-//! The results: a table for people, JSON for programs, a drawing for the README.
+//! The results as text, as JSON and as a drawing for the README.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-/// Which way is better.
+/// Direction of improvement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Better {
@@ -18,15 +18,15 @@ pub(crate) struct Row {
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) corundum: f64,
-    /// The peer's name and its figure, measured in the same run.
+    /// Name and result of the competitor, measured in the same run.
     pub(crate) peer: Option<(&'static str, f64)>,
-    /// What is wanted at least: of `corundum`, or of the ratio where there is a peer.
+    /// Goal for `corundum`, or for the ratio if there is a competitor.
     pub(crate) at_least: Option<f64>,
     pub(crate) better: Better,
 }
 
 impl Row {
-    /// How many times better than the peer.
+    /// Returns how many times better Corundum is than the competitor.
     pub(crate) fn ratio(&self) -> Option<f64> {
         let (_, peer) = self.peer?;
         Some(match self.better {
@@ -58,7 +58,7 @@ impl Row {
             (None, Better::Less) => format!("≤ {}", number(wanted)),
             (None, Better::More) => format!("≥ {}", number(wanted)),
         });
-        let verdict = match self.is_met() {
+        let goal = match self.is_met() {
             Some(true) => " ✓",
             Some(false) => " missed",
             None => "",
@@ -70,14 +70,14 @@ impl Row {
             self.ratio()
                 .map(|ratio| format!("{}×", number(ratio)))
                 .unwrap_or_default(),
-            wanted.map(|wanted| wanted + verdict).unwrap_or_default(),
+            wanted.map(|wanted| wanted + goal).unwrap_or_default(),
         ]
     }
 }
 
 const HEADING: [&str; 5] = ["what", "Corundum", "native MRI", "ratio", "wanted"];
 
-/// The table as text.
+/// Renders the table as text.
 pub(crate) fn text(rows: &[Row]) -> String {
     let cells: Vec<[String; 5]> = std::iter::once(HEADING.map(str::to_owned))
         .chain(rows.iter().map(Row::cells))
@@ -96,7 +96,7 @@ pub(crate) fn text(rows: &[Row]) -> String {
     text
 }
 
-/// The table as a drawing, with a bar for each ratio on a logarithmic scale.
+/// Renders the table as SVG, with a bar for each ratio on a logarithmic scale.
 pub(crate) fn svg(rows: &[Row]) -> String {
     const LINE: usize = 30;
     const COLUMNS: [usize; 5] = [16, 300, 420, 560, 760];
@@ -125,7 +125,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
             "<line x1=\"8\" x2=\"852\" y1=\"{rule}\" y2=\"{rule}\" class=\"line\"/>"
         );
         let ratio = row.ratio().unwrap_or(0.0);
-        // A thousand times is the whole width.
+        // The whole width is a ratio of 1,000.
         let width = (ratio.max(1.0).log10() / 3.0 * 110.0).min(110.0);
         if row.ratio().is_some() {
             let (x, top) = (COLUMNS[3] + 62, y - 11);

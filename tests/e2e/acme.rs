@@ -1,4 +1,4 @@
-//! Certificates that the node gets by itself, from a real ACME server: Debian's pebble.
+//! Automatic certificates from a real ACME server, Debian's pebble.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use corundum_test_support::wait::{poll, wait_until};
 
 use super::tls::deployed;
 
-/// pebble, its DNS server, and a node that asks it.
-struct Stage {
+/// pebble, its DNS server, and a node that orders certificates from pebble.
+struct AcmeSetup {
     node: TestNode,
     https: u16,
     authority: CertificateAuthority,
@@ -21,9 +21,9 @@ struct Stage {
     management: u16,
 }
 
-/// Which of the node's ports pebble finds where it looks.
+/// The port of the node that pebble can reach for its validation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reachable {
+enum ReachablePort {
     Http,
     Https,
     Neither,
@@ -40,8 +40,8 @@ fn pebble_is_installed() -> bool {
     )
 }
 
-impl Stage {
-    fn set(reachable: Reachable) -> Self {
+impl AcmeSetup {
+    fn start(reachable: ReachablePort) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = CertificateAuthority::new(directory.path());
         authority.issue("server", &["127.0.0.1", "localhost"], 2100);
@@ -59,14 +59,14 @@ impl Stage {
             "--acme-root",
             root.to_str().unwrap(),
         ]);
-        let at = |this: Reachable, port: u16| if reachable == this { port } else { nowhere };
+        let at = |this: ReachablePort, port: u16| if reachable == this { port } else { nowhere };
         let config = serde_json::json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{acme}"),
             "managementListenAddress": format!("127.0.0.1:{management}"),
             "certificate": directory.path().join("server.pem"),
             "privateKey": directory.path().join("server.key"),
-            "httpPort": at(Reachable::Http, node.http()),
-            "tlsPort": at(Reachable::Https, https),
+            "httpPort": at(ReachablePort::Http, node.http()),
+            "tlsPort": at(ReachablePort::Https, https),
         }});
         let file = directory.path().join("pebble.json");
         std::fs::write(&file, config.to_string()).unwrap();
@@ -91,7 +91,7 @@ impl Stage {
                 .arg(&file)
                 .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "0")]),
         );
-        let stage = Self {
+        let setup = Self {
             node,
             https,
             authority,
@@ -99,11 +99,11 @@ impl Stage {
             directory,
             management,
         };
-        stage.fetch_root();
-        stage
+        setup.fetch_root();
+        setup
     }
 
-    /// The root of what pebble issues, which is another in each run, as what curl trusts.
+    /// Fetches the root certificate of pebble, which makes a new one in each run, for curl to trust.
     fn fetch_root(&self) {
         let file = self.directory.path().join("issued-root.pem");
         let url = format!("https://127.0.0.1:{}/roots/0", self.management);
@@ -114,7 +114,7 @@ impl Stage {
         });
     }
 
-    /// A visitor who trusts what pebble issues.
+    /// Requests `/` with curl, which trusts the root certificate of pebble.
     fn visit(&self, host: &str) -> (i32, String) {
         self.authority
             .curl_with_root("issued-root.pem", self.https, host, &[])
@@ -125,7 +125,7 @@ impl Stage {
         serde_json::from_str::<serde_json::Value>(&text).unwrap()["hosts"].clone()
     }
 
-    /// Waits until the first host has this status; what is said of it.
+    /// Waits until the first host has `status`, and returns the host.
     fn wait_for(&self, status: &str) -> serde_json::Value {
         let found = poll(Duration::from_secs(30), || {
             Some(self.hosts()[0].clone()).filter(|host| host["status"] == status)
@@ -152,88 +152,88 @@ fn in_two_days() -> (i32, u8, u8) {
 }
 
 #[test]
-fn a_certificate_is_got_by_http_01_kept_and_removed_with_its_domain() {
+fn a_certificate_is_issued_by_http_01_survives_a_restart_and_is_removed_with_its_domain() {
     if !pebble_is_installed() {
         return;
     }
-    let mut stage = Stage::set(Reachable::Http);
-    deployed(&stage.node, "myapp", &["www.example.com"]);
-    // A redirect does not stand in the way of the challenge.
+    let mut setup = AcmeSetup::start(ReachablePort::Http);
+    deployed(&setup.node, "myapp", &["www.example.com"]);
+    // The challenge is answered over HTTP although all other requests are redirected.
     let redirect = ["settings:set", "https-redirect=on", "-a", "myapp"];
-    assert!(stage.node.cli(&redirect).success);
-    stage.enable();
-    stage.wait_for("Cert issued");
-    assert_eq!(stage.visit("www.example.com"), (0, "hello ".to_owned()));
-    let log = stage.log();
+    assert!(setup.node.cli(&redirect).success);
+    setup.enable();
+    setup.wait_for("Cert issued");
+    assert_eq!(setup.visit("www.example.com"), (0, "hello ".to_owned()));
+    let log = setup.log();
     assert!(
         log.contains("corundum[acme]: Certificate for www.example.com issued"),
         "{log}"
     );
-    let certs = stage.node.cli(&["certs", "-a", "myapp"]).text;
+    let certs = setup.node.cli(&["certs", "-a", "myapp"]).text;
     assert!(
         certs.contains("auto:www.example.com") && !certs.contains("PRIVATE"),
         "{certs}"
     );
-    stage.node.kill_and_restart();
-    assert_eq!(stage.visit("www.example.com").0, 0);
+    setup.node.kill_and_restart();
+    assert_eq!(setup.visit("www.example.com").0, 0);
     assert!(
-        !stage.log().contains("corundum[acme]"),
-        "it is not got again after a restart"
+        !setup.log().contains("corundum[acme]"),
+        "the certificate is ordered again after a restart"
     );
     assert!(
-        stage
+        setup
             .node
             .cli(&["domains:remove", "www.example.com", "-a", "myapp"])
             .success
     );
-    assert_eq!(stage.visit("www.example.com").0, 35);
+    assert_eq!(setup.visit("www.example.com").0, 35);
     wait_until(
         "the certificate of a removed domain is removed",
         Duration::from_secs(10),
-        || stage.node.cli(&["certs", "-a", "myapp", "--json"]).text == "[]\n",
+        || setup.node.cli(&["certs", "-a", "myapp", "--json"]).text == "[]\n",
     );
 }
 
 #[test]
-fn a_certificate_is_got_by_tls_alpn_01_where_only_https_can_be_reached() {
+fn a_certificate_is_issued_by_tls_alpn_01_if_only_https_is_reachable() {
     if !pebble_is_installed() {
         return;
     }
-    let stage = Stage::set(Reachable::Https);
-    deployed(&stage.node, "myapp", &["www.example.com", "*.example.org"]);
-    stage.enable();
+    let setup = AcmeSetup::start(ReachablePort::Https);
+    deployed(&setup.node, "myapp", &["www.example.com", "*.example.org"]);
+    setup.enable();
     poll(Duration::from_secs(30), || {
-        (stage.visit("www.example.com").0 == 0).then_some(())
+        (setup.visit("www.example.com").0 == 0).then_some(())
     });
     assert_eq!(
-        stage.visit("www.example.com"),
+        setup.visit("www.example.com"),
         (0, "hello ".to_owned()),
         "{}",
-        stage.log()
+        setup.log()
     );
-    let listed = stage.node.cli(&["certs:auto", "-a", "myapp"]).text;
+    let listed = setup.node.cli(&["certs:auto", "-a", "myapp"]).text;
     assert!(
         listed.contains("A wildcard: add a certificate with certs:add"),
         "{listed}"
     );
-    let disabled = stage.node.cli(&["certs:auto:disable", "-a", "myapp"]);
+    let disabled = setup.node.cli(&["certs:auto:disable", "-a", "myapp"]);
     assert!(disabled.success, "{}", disabled.text);
     wait_until(
         "the handshake is refused without the certificate",
         Duration::from_secs(10),
-        || stage.visit("www.example.com").0 == 35,
+        || setup.visit("www.example.com").0 == 35,
     );
 }
 
 #[test]
-fn a_host_that_cannot_be_proved_is_reported_and_tried_again_when_asked() {
+fn a_failed_validation_is_reported_and_retried_on_request() {
     if !pebble_is_installed() {
         return;
     }
-    let stage = Stage::set(Reachable::Neither);
-    deployed(&stage.node, "myapp", &["www.example.com"]);
-    stage.enable();
-    let host = stage.wait_for("Failing");
+    let setup = AcmeSetup::start(ReachablePort::Neither);
+    deployed(&setup.node, "myapp", &["www.example.com"]);
+    setup.enable();
+    let host = setup.wait_for("Failing");
     assert_eq!(host["failures"], 1);
     let message = host["message"].as_str().unwrap();
     assert!(
@@ -241,25 +241,25 @@ fn a_host_that_cannot_be_proved_is_reported_and_tried_again_when_asked() {
         "{message}"
     );
     assert!(host["next_attempt_at"].is_string(), "{host}");
-    let log = stage.log();
+    let log = setup.log();
     assert!(
         log.contains("Certificate for www.example.com not issued (attempt 1, next in 30 min)"),
         "{log}"
     );
-    let listed = stage.node.cli(&["certs:auto", "-a", "myapp"]).text;
+    let listed = setup.node.cli(&["certs:auto", "-a", "myapp"]).text;
     assert!(
         listed.contains(" !     www.example.com: HTTP-01: "),
         "{listed}"
     );
-    let refresh = stage.node.cli(&["certs:auto:refresh", "-a", "myapp"]);
+    let refresh = setup.node.cli(&["certs:auto:refresh", "-a", "myapp"]);
     assert!(refresh.success, "{}", refresh.text);
     wait_until("a second attempt fails", Duration::from_secs(30), || {
-        stage.log().matches("not issued").count() == 2
+        setup.log().matches("not issued").count() == 2
     });
-    // Its owner's own certificate ends the attempts.
-    stage.authority.issue("own", &["www.example.com"], 2100);
+    // A certificate that the owner adds ends the attempts.
+    setup.authority.issue("own", &["www.example.com"], 2100);
     let file = |name: &str| {
-        stage
+        setup
             .directory
             .path()
             .join(name)
@@ -276,41 +276,41 @@ fn a_host_that_cannot_be_proved_is_reported_and_tried_again_when_asked() {
         "-a",
         "myapp",
     ];
-    assert!(stage.node.cli(&add).success);
-    stage.wait_for("Covered by own");
+    assert!(setup.node.cli(&add).success);
+    setup.wait_for("Covered by own");
 }
 
 #[test]
-fn a_certificate_is_renewed_before_it_ends_and_no_visitor_notices() {
+fn a_certificate_is_renewed_before_it_expires_without_a_failed_handshake() {
     if !pebble_is_installed() {
         return;
     }
-    let mut stage = Stage::set(Reachable::Http);
-    deployed(&stage.node, "myapp", &["www.example.com"]);
-    stage.enable();
-    stage.wait_for("Cert issued");
-    // pebble's certificates last for years: the node finds one in its store that ends soon.
-    stage.node.kill();
-    stage
+    let mut setup = AcmeSetup::start(ReachablePort::Http);
+    deployed(&setup.node, "myapp", &["www.example.com"]);
+    setup.enable();
+    setup.wait_for("Cert issued");
+    // pebble's certificates are valid for years, so one that expires soon is put into the store.
+    setup.node.kill();
+    setup
         .authority
         .issue_until("old", &["www.example.com"], in_two_days());
-    let text = |file: &str| std::fs::read_to_string(stage.directory.path().join(file)).unwrap();
-    let store = rusqlite::Connection::open(stage.node.data().join("corundum.sqlite")).unwrap();
+    let text = |file: &str| std::fs::read_to_string(setup.directory.path().join(file)).unwrap();
+    let store = rusqlite::Connection::open(setup.node.data().join("corundum.sqlite")).unwrap();
     let changed = store.execute(
         "update certs set chain = ?1, key = ?2 where name = 'auto:www.example.com'",
         [text("old.pem"), text("old.key")],
     );
     assert_eq!(changed.unwrap(), 1);
     drop(store);
-    stage.node.restart();
+    setup.node.restart();
     let renewed = poll(Duration::from_secs(30), || {
-        let old = stage.authority.curl(stage.https, "www.example.com", &[]).0;
-        let new = stage.visit("www.example.com").0;
-        assert!(old == 0 || new == 0, "neither is served: {}", stage.log());
+        let old = setup.authority.curl(setup.https, "www.example.com", &[]).0;
+        let new = setup.visit("www.example.com").0;
+        assert!(old == 0 || new == 0, "neither is served: {}", setup.log());
         (new == 0).then_some(())
     });
-    assert!(renewed.is_some(), "{}", stage.log());
-    let log = stage.log();
+    assert!(renewed.is_some(), "{}", setup.log());
+    let log = setup.log();
     assert_eq!(
         log.matches("Certificate for www.example.com issued")
             .count(),
@@ -320,17 +320,17 @@ fn a_certificate_is_renewed_before_it_ends_and_no_visitor_notices() {
 }
 
 #[test]
-fn an_added_certificate_that_nears_its_end_is_shown_on_and_has_its_successor() {
+fn an_added_certificate_that_expires_soon_is_presented_until_its_end() {
     if !pebble_is_installed() {
         return;
     }
-    let stage = Stage::set(Reachable::Http);
-    deployed(&stage.node, "myapp", &["www.example.com"]);
-    stage
+    let setup = AcmeSetup::start(ReachablePort::Http);
+    deployed(&setup.node, "myapp", &["www.example.com"]);
+    setup
         .authority
         .issue_until("own", &["www.example.com"], in_two_days());
     let file = |name: &str| {
-        let path = stage.directory.path().join(name);
+        let path = setup.directory.path().join(name);
         path.to_str().unwrap().to_owned()
     };
     let add = [
@@ -340,15 +340,15 @@ fn an_added_certificate_that_nears_its_end_is_shown_on_and_has_its_successor() {
         "-a",
         "myapp",
     ];
-    assert!(stage.node.cli(&add).success);
-    stage.enable();
-    stage.wait_for("Cert issued");
-    let own = stage.authority.curl(stage.https, "www.example.com", &[]);
+    assert!(setup.node.cli(&add).success);
+    setup.enable();
+    setup.wait_for("Cert issued");
+    let own = setup.authority.curl(setup.https, "www.example.com", &[]);
     assert_eq!(own.0, 0, "{}", own.1);
 }
 
 #[test]
-fn automatic_certificates_take_an_https_listener() {
+fn automatic_certificates_require_an_https_listener() {
     let node = TestNode::start();
     node.create("myapp");
     let refused = node.cli(&["certs:auto:enable", "-a", "myapp"]);

@@ -13,7 +13,7 @@ fn body(answer: &str) -> &str {
 }
 
 #[test]
-fn an_app_that_says_so_is_served_from_the_cache_until_it_purges() {
+fn responses_are_cached_until_they_are_purged_or_another_release_serves() {
     let node = TestNode::start_with(&["--cache-size", "8"]);
     let app = node.create("news");
     app.copy_sample("news");
@@ -28,7 +28,7 @@ fn an_app_that_says_so_is_served_from_the_cache_until_it_purges() {
     let private = || node.raw("news", "GET /account", "Connection: close\r\n", "");
     assert_ne!(body(&private()), body(&private()));
 
-    // From inside of the app.
+    // The app purges with a response header.
     let published = node.raw("news", "POST /publish", "Connection: close\r\n", "x=1");
     assert!(
         published.starts_with("HTTP/1.1 303 ") && !published.contains("cache-purge"),
@@ -38,7 +38,7 @@ fn an_app_that_says_so_is_served_from_the_cache_until_it_purges() {
     assert_eq!(x_cache(&second), "MISS");
     assert_ne!(body(&second), body(&first));
 
-    // From outside: by URL, by tag, all.
+    // The owner purges with the CLI: by URL, by tag, and the whole app.
     let url = format!("http://news.localhost:{}/", node.http());
     for (scope, removed) in [
         (&["--url", &url][..], 1),
@@ -72,7 +72,7 @@ fn an_app_that_says_so_is_served_from_the_cache_until_it_purges() {
             .contains("Cache hits:")
     );
 
-    // A release has responses of its own; a rollback finds those of the old one.
+    // Each release has its own cached responses; a rollback serves those of the old release again.
     let before = get();
     assert!(node.cli(&["config:set", "A=b", "--app", "news"]).success);
     assert_eq!(x_cache(&get()), "MISS");

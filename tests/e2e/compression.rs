@@ -1,4 +1,4 @@
-//! Text on its way to a client that asks for less of it.
+//! Compressed responses, as curl receives them.
 
 use std::process::Command;
 
@@ -16,7 +16,7 @@ run ->(env) {
 const HTTP_1: &str = "--http1.1";
 const HTTP_2: &str = "--http2-prior-knowledge";
 
-/// What `curl --compressed` makes of a page, and what it cost: the text, the bytes that came, the head.
+/// Requests a page with `curl --compressed`. Returns the decoded text, the number of bytes received, and the head.
 fn curl(node: &TestNode, protocol: &str, path: &str) -> (String, usize, String) {
     let url = format!("http://pages.localhost:{}{path}", node.http());
     let head = node.data().join("head");
@@ -44,7 +44,7 @@ fn curl(node: &TestNode, protocol: &str, path: &str) -> (String, usize, String) 
 }
 
 #[test]
-fn curl_gets_a_page_of_an_app_and_of_the_cache_compressed_unless_that_is_off() {
+fn pages_of_apps_and_of_the_cache_are_compressed_unless_the_setting_is_off() {
     let node = TestNode::start();
     let app = node.create("pages");
     app.write("config.ru", APP);

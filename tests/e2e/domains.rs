@@ -1,9 +1,9 @@
-//! Domains, as their owners add them and as visitors reach them.
+//! Custom domains of apps.
 
 use super::HELLO;
 use corundum_test_support::node::TestNode;
 
-/// The status and body that `host` gets.
+/// Requests `/` at `host`. Returns the status and the body.
 fn at(node: &TestNode, host: &str) -> (u16, String) {
     node.get_at(host, "/")
 }
@@ -48,7 +48,7 @@ fn an_app_is_served_at_its_domains_until_they_are_removed() {
 }
 
 #[test]
-fn an_exact_domain_prevails_over_another_apps_wildcard() {
+fn an_exact_domain_takes_precedence_over_a_wildcard_of_another_app() {
     let node = TestNode::start();
     for (name, domain) in [
         ("wide-app", "*.example.com"),
@@ -67,7 +67,7 @@ fn an_exact_domain_prevails_over_another_apps_wildcard() {
 }
 
 #[test]
-fn a_domain_that_an_app_cannot_have_is_refused_with_the_reason() {
+fn invalid_and_taken_domains_are_refused_with_the_reason() {
     let node = TestNode::start();
     node.create("myapp");
     node.create("other");

@@ -1,4 +1,4 @@
-//! Log drains, against receivers of syslog, of syslog over TLS and of HTTPS.
+//! Log drains, received by servers of syslog, of syslog over TLS and of HTTPS.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,14 +13,14 @@ use corundum_test_support::wait::poll;
 
 const APP: &str = "run ->(env) { puts \"said \" + env[\"PATH_INFO\"]; [200, {}, [\"ok\"]] }\n";
 
-/// A receiver that passes on what comes, in whatever pieces.
-struct Sink {
+/// A server that collects the bytes that it receives.
+struct DrainReceiver {
     port: u16,
     pieces: Receiver<Vec<u8>>,
     seen: String,
 }
 
-impl Sink {
+impl DrainReceiver {
     fn start(answer: &'static str, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -45,14 +45,13 @@ impl Sink {
         }
     }
 
-    /// Waits until all that has come holds `text`.
+    /// Waits until the bytes received so far contain `text`, and returns all of them.
     fn wait_for(&mut self, text: &str) -> &str {
         let end = Instant::now() + Duration::from_secs(30);
         while !self.seen.contains(text) {
             let left = end.saturating_duration_since(Instant::now());
             let piece = self.pieces.recv_timeout(left);
-            let piece =
-                piece.unwrap_or_else(|_| panic!("{text:?} did not come, but {:?}", self.seen));
+            let piece = piece.unwrap_or_else(|_| panic!("{text:?} is missing in {:?}", self.seen));
             self.seen.push_str(&String::from_utf8_lossy(&piece));
         }
         &self.seen
@@ -73,7 +72,7 @@ fn pass_on(mut stream: impl Read + Write, answer: &str, mut take: impl FnMut(Vec
 }
 
 #[test]
-fn an_apps_log_goes_to_its_drains_in_logplexs_form() {
+fn drains_receive_the_log_of_their_app_in_logplex_format() {
     let certificate = SelfSigned::new(&["localhost"]);
     let tls = certificate.server_config();
     let authority = tempfile::NamedTempFile::new().unwrap();
@@ -90,9 +89,9 @@ fn an_apps_log_goes_to_its_drains_in_logplexs_form() {
     let app = node.create("myapp");
     app.write("config.ru", APP);
     assert!(app.push("main").success);
-    let mut plain = Sink::start("", None);
-    let mut encrypted = Sink::start("", Some(tls.clone()));
-    let mut https = Sink::start(
+    let mut plain = DrainReceiver::start("", None);
+    let mut encrypted = DrainReceiver::start("", Some(tls.clone()));
+    let mut https = DrainReceiver::start(
         "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
         Some(tls),
     );
@@ -112,7 +111,7 @@ fn an_apps_log_goes_to_its_drains_in_logplexs_form() {
             added.text
         );
     }
-    // One that nobody answers holds nobody up.
+    // A drain that cannot be reached does not delay the others.
     assert!(
         node.cli(&["drains:add", "syslog://127.0.0.1:9", "-a", "myapp"])
             .success
@@ -176,13 +175,13 @@ fn an_apps_log_goes_to_its_drains_in_logplexs_form() {
     while let Ok(piece) = https.pieces.recv_timeout(Duration::from_millis(500)) {
         assert!(
             !String::from_utf8_lossy(&piece).contains("/two"),
-            "it was removed"
+            "a removed drain still receives lines"
         );
     }
 }
 
 #[test]
-fn a_drain_leads_to_no_private_address_unless_the_operator_says_so() {
+fn drains_to_private_addresses_are_not_connected_by_default() {
     let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", APP);
@@ -268,7 +267,7 @@ ruleset(name="all") {{ action(type="omfile" file="{place}/received" template="fi
 }
 
 #[test]
-fn rsyslog_reads_each_field_of_what_a_drain_sends_it() {
+fn rsyslog_parses_each_field_of_a_drained_message() {
     let Some(rsyslog) = Rsyslog::start() else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Running apps that misbehave, clients that do, and what both leave of their neighbours.
+//! Isolation: apps and clients that misbehave do not affect other apps.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use corundum_test_support::node::{StopOnDrop, TestNode};
 use corundum_test_support::wait::{poll, wait_until};
 
-/// An app that does to its dyno what the path says.
+/// An app that attacks its dyno in the way that the path names.
 const ATTACKS: &str = r#"
 $count = 0
 def deeper(n) = deeper(n + 1)
@@ -47,8 +47,8 @@ fn wait_until_free(node: &TestNode, app: &str) {
     assert!(free.is_some(), "a dyno is busy: {}", dynos());
 }
 
-/// Asks an app again and again until `stop`; how long each answer took. Each must be a good one.
-fn ask(node: &TestNode, app: &str, stop: &AtomicBool) -> Vec<Duration> {
+/// Requests `/` of an app until `stop` is set. Returns the duration of each request; all must succeed.
+fn request_until(node: &TestNode, app: &str, stop: &AtomicBool) -> Vec<Duration> {
     let mut took = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
@@ -65,7 +65,8 @@ fn ask(node: &TestNode, app: &str, stop: &AtomicBool) -> Vec<Duration> {
     took
 }
 
-fn figures(what: &str, mut took: Vec<Duration>) {
+/// Prints the latency of the neighbour during an attack.
+fn print_latency(what: &str, mut took: Vec<Duration>) {
     took.sort();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
     println!(
@@ -77,20 +78,20 @@ fn figures(what: &str, mut took: Vec<Duration>) {
     );
 }
 
-/// Runs `attack` while the neighbour is asked, and prints how that went.
+/// Runs `attack` while requests to the neighbour must succeed, and prints their latency.
 fn beside(node: &TestNode, what: &str, attack: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let asking = scope.spawn(|| ask(node, "neighbour", &stop));
+        let requests = scope.spawn(|| request_until(node, "neighbour", &stop));
         let stopped = StopOnDrop(&stop);
         attack();
         drop(stopped);
-        figures(what, asking.join().unwrap());
+        print_latency(what, requests.join().unwrap());
     });
 }
 
 #[test]
-fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
+fn an_app_that_attacks_its_dynos_fails_only_its_own_requests() {
     let node = &TestNode::start();
     node.deploy("attacker", ATTACKS);
     node.deploy("neighbour", "run ->(e) { [200, {}, ['calm']] }\n");
@@ -107,7 +108,7 @@ fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
             .lines()
             .find(|line| line.contains(&format!("path=\"{path}\"")));
         assert!(line.unwrap().contains(&format!("code={code}")), "{line:?}");
-        // Whatever became of it, the next request has a dyno.
+        // The next request gets a dyno, whatever happened to the last one.
         let (status, body) = node.get("attacker", "/");
         assert!(status == 200 && body.starts_with("served "), "{body}");
     };
@@ -148,12 +149,12 @@ fn an_app_that_does_its_worst_fails_its_own_requests_alone() {
             "{log}"
         );
     });
-    // Every one of those dynos is replaced.
+    // All attacked dynos are replaced.
     assert_eq!(node.get("attacker", "/").0, 200);
     wait_until_free(node, "attacker");
 }
 
-/// Kilobytes by which the node grows while `attack` goes on, at least at its end.
+/// Returns by how many KiB the memory of the node is larger after `attack`.
 fn growth(node: &TestNode, attack: impl FnOnce()) -> u64 {
     let before = node.memory();
     attack();
@@ -161,7 +162,7 @@ fn growth(node: &TestNode, attack: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn a_flood_of_lines_stays_in_its_own_bounded_log() {
+fn a_flood_of_log_lines_stays_in_the_bounded_log_of_its_app() {
     let node = &TestNode::start();
     node.deploy("attacker", ATTACKS);
     node.deploy(
@@ -192,7 +193,7 @@ fn a_flood_of_lines_stays_in_its_own_bounded_log() {
 }
 
 #[test]
-fn files_and_links_of_a_dyno_do_not_fill_the_nodes_memory() {
+fn files_and_links_of_a_dyno_do_not_exhaust_the_memory_of_the_node() {
     let node = &TestNode::start();
     node.deploy("attacker", ATTACKS);
     node.get("attacker", "/");
@@ -204,7 +205,7 @@ fn files_and_links_of_a_dyno_do_not_fill_the_nodes_memory() {
 }
 
 #[test]
-fn what_an_app_says_of_its_response_cannot_break_another_response() {
+fn malformed_response_headers_do_not_split_responses() {
     let node = &TestNode::start();
     node.deploy("attacker", ATTACKS);
     let split = node.raw("attacker", "GET /split", "", "");
@@ -214,7 +215,7 @@ fn what_an_app_says_of_its_response_cannot_break_another_response() {
 }
 
 #[test]
-fn a_hook_that_loops_when_a_dyno_starts_holds_up_nobody_else() {
+fn dynos_that_loop_at_start_do_not_delay_other_apps() {
     let node = &TestNode::start();
     let hook = "Process.singleton_class.prepend(Module.new { def _fork = loop {} })\nrun ->(e) { [200, {}, ['x']] }\n";
     node.deploy("attacker", hook);
@@ -225,13 +226,13 @@ fn a_hook_that_loops_when_a_dyno_starts_holds_up_nobody_else() {
         std::thread::sleep(Duration::from_secs(3));
         drop(waiting);
     });
-    // Nobody waits for them any more.
+    // The clients are gone, so the starts are given up.
     wait_until("the attacker has no dynos", Duration::from_secs(5), || {
         node.cli(&["ps", "--app", "attacker", "--json"]).text.trim() == "[]"
     });
 }
 
-/// An app that streams both ways.
+/// An app that streams request bodies and response bodies.
 const STREAMS: &str = r#"
 run ->(env) {
   case env["PATH_INFO"]
@@ -246,7 +247,7 @@ run ->(env) {
 "#;
 
 #[test]
-fn a_client_that_goes_away_frees_its_dyno() {
+fn a_disconnected_client_frees_its_dyno() {
     let node = &TestNode::start();
     node.deploy("streams", STREAMS);
     assert!(node.cli(&["ps:scale", "web=1", "-a", "streams"]).success);
@@ -260,14 +261,14 @@ fn a_client_that_goes_away_frees_its_dyno() {
         client.write_all(b"5\r\nhello\r\n").unwrap();
         std::thread::sleep(Duration::from_millis(300));
         drop(client);
-        // The one dyno there is.
+        // The app has one dyno, so this request needs the one that was freed.
         assert_eq!(node.get("streams", "/"), (200, "calm".to_owned()), "{line}");
         wait_until_free(node, "streams");
     }
 }
 
 #[test]
-fn clients_that_do_not_read_do_not_fill_the_nodes_memory() {
+fn clients_that_do_not_read_do_not_exhaust_the_memory_of_the_node() {
     let node = &TestNode::start();
     node.deploy("streams", STREAMS);
     node.get("streams", "/");
@@ -277,14 +278,14 @@ fn clients_that_do_not_read_do_not_fill_the_nodes_memory() {
         std::thread::sleep(Duration::from_secs(2));
     });
     assert!(grown < 100 << 10, "{grown} kB");
-    // Whoever does read gets all of it.
+    // A client that reads receives the whole body.
     let mut stream = node.open("streams", "GET /large", "");
     let read = std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
     assert!(read > 4000 * 65_536, "{read}");
 }
 
 #[test]
-fn requests_beyond_the_limits_are_refused_before_a_dyno_sees_them() {
+fn requests_over_the_limits_are_refused_without_a_dyno() {
     let node = &TestNode::start();
     node.deploy("streams", STREAMS);
     let long = "x".repeat(8200);
@@ -322,7 +323,7 @@ fn requests_beyond_the_limits_are_refused_before_a_dyno_sees_them() {
 }
 
 #[test]
-fn the_api_answers_nonsense_with_json_that_says_what_is_wrong() {
+fn invalid_api_requests_get_a_json_error_with_the_reason() {
     let node = &TestNode::start();
     node.deploy("myapp", STREAMS);
     let token = node.token();
@@ -469,7 +470,7 @@ fn the_api_answers_nonsense_with_json_that_says_what_is_wrong() {
     let proxied = "x-corundum-client: cli\r\nx-forwarded-for: 1.2.3.4\r\n";
     assert_eq!(node.api("POST /v1/login", "", proxied, b"").0, 403);
     assert_eq!(node.api("POST /v1/login", "", "", b"").0, 403);
-    // Commands that cannot be.
+    // Commands that cannot be run.
     for command in ["[]", "[\"\"]", "[\"a\\u0000b\"]"] {
         let body = format!("{{\"command\": {command}}}");
         let (status, _) = node.api("POST /v1/apps/myapp/run", &token, "", body.as_bytes());
@@ -479,7 +480,7 @@ fn the_api_answers_nonsense_with_json_that_says_what_is_wrong() {
 }
 
 #[test]
-fn a_command_may_print_any_bytes() {
+fn output_of_run_may_contain_any_bytes() {
     let node = &TestNode::start();
     node.deploy("myapp", STREAMS);
     let code = "$stdout.write(\"a\\0b\\0\"); $stdout.write(\"\\0\" * 100_000); exit 4";
@@ -489,7 +490,7 @@ fn a_command_may_print_any_bytes() {
 }
 
 #[test]
-fn an_app_json_has_its_way() {
+fn settings_of_app_json_apply_to_the_app() {
     let node = &TestNode::start();
     let app = node.create("myapp");
     let about = r#"{"isolation": "request", "warm-up": "none", "formation": {"web": {"quantity": 3}},
@@ -511,7 +512,7 @@ fn an_app_json_has_its_way() {
         assert_eq!(
             node.get("myapp", "/").1,
             first,
-            "no state survives, and the image has none"
+            "state of a request survives in the dyno or in the image"
         );
     }
     let words: Vec<&str> = first.split(' ').collect();
@@ -521,7 +522,7 @@ fn an_app_json_has_its_way() {
     );
     let info = node.cli(&["apps:info", "-a", "myapp", "--json"]).text;
     assert!(info.contains("\"web\": 3"), "{info}");
-    // The secret stays, the formation is the owner's.
+    // The generated secret is kept, and the formation that the owner set.
     assert!(node.cli(&["ps:scale", "web=2", "-a", "myapp"]).success);
     app.write("other", "");
     assert!(app.push("main").success);
@@ -534,7 +535,7 @@ fn an_app_json_has_its_way() {
 }
 
 #[test]
-fn the_same_tree_is_the_same_slug_whenever_and_to_whichever_app_it_is_pushed() {
+fn equal_trees_of_different_apps_share_a_slug() {
     let node = &TestNode::start();
     let slug = |name: &str| {
         let list = node.cli(&["releases", "-a", name, "--json"]).text;
@@ -559,7 +560,7 @@ fn the_same_tree_is_the_same_slug_whenever_and_to_whichever_app_it_is_pushed() {
         assert_eq!(node.get(name, "/").1, "[]");
     }
     assert_eq!(slug("one-app"), slug("two-app"));
-    // One goes, and the other still has it.
+    // The slug is kept as long as one of the apps uses it.
     assert!(
         node.cli(&["apps:destroy", "-a", "one-app", "--confirm", "one-app"])
             .success
@@ -569,7 +570,7 @@ fn the_same_tree_is_the_same_slug_whenever_and_to_whichever_app_it_is_pushed() {
 }
 
 #[test]
-fn settings_come_from_a_file() {
+fn server_options_are_read_from_a_config_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("corundum.toml");
     let text = "domain = \"apps.test\"\nboot-timeout = 2\ngem-source = [\"http://127.0.0.1:9/\"]\n";

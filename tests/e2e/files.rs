@@ -1,4 +1,4 @@
-//! Files of `public/`, served without a dyno.
+//! Static files of `public/`, served without a dyno; maintenance and error pages.
 
 use corundum_test_support::http1::header;
 use corundum_test_support::node::TestNode;
@@ -6,7 +6,7 @@ use corundum_test_support::node::TestNode;
 const APP: &str = "run ->(env) { [200, {}, [\"dyno \" + env[\"REQUEST_METHOD\"]]] }\n";
 
 #[test]
-fn public_files_are_served_without_a_dyno_and_everything_else_by_one() {
+fn static_files_are_served_without_a_dyno() {
     let mut node = TestNode::start();
     let app = node.create("myapp");
     let css: String = (0..200)
@@ -55,7 +55,7 @@ fn public_files_are_served_without_a_dyno_and_everything_else_by_one() {
     );
     let head = node.raw("myapp", "HEAD /style.css", "", "");
     assert_eq!(header(&head, "content-length"), css.len().to_string());
-    // No dyno has been needed so far.
+    // None of these requests has started a dyno.
     assert_eq!(node.cli(&["ps", "-a", "myapp", "--json"]).text.trim(), "[]");
     let log = node.cli(&["logs", "-a", "myapp"]).text;
     assert!(
@@ -70,7 +70,7 @@ fn public_files_are_served_without_a_dyno_and_everything_else_by_one() {
         let got = node.raw("myapp", line, "", "");
         assert!(got.ends_with(answer), "{line}: {got}");
     }
-    // A change of config vars is no change of files; nor is a restart of the node.
+    // Validators stay the same across a release with the same files and across a restart.
     assert!(node.cli(&["config:set", "A=1", "-a", "myapp"]).success);
     node.kill_and_restart();
     let same = get(&node, "/style.css", "");
@@ -85,7 +85,7 @@ fn public_files_are_served_without_a_dyno_and_everything_else_by_one() {
 }
 
 #[test]
-fn an_app_says_in_its_app_json_how_its_files_are_served() {
+fn app_json_configures_static_files() {
     let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", APP);
@@ -111,7 +111,7 @@ fn an_app_says_in_its_app_json_how_its_files_are_served() {
 }
 
 #[test]
-fn maintenance_and_failures_show_the_apps_own_pages() {
+fn maintenance_mode_and_failures_serve_the_custom_pages_of_the_app() {
     let node = TestNode::start();
     let app = node.create("myapp");
     app.write(

@@ -1,4 +1,4 @@
-//! Apps whose gems come from a gem server.
+//! Apps with gems from a gem server.
 
 use corundum_test_support::gem_package::gem;
 use corundum_test_support::gem_server::GemServer;
@@ -6,7 +6,9 @@ use corundum_test_support::node::{Repository, TestNode};
 
 const APP: &str = "require 'greeting'\nrun ->(e) { [200, {}, [Greeting::TEXT]] }\n";
 
-/// A server with the gem `greeting`, which depends on `words`; the lockfile's lines of their checksums.
+/// Starts a server with the gem `greeting`, which depends on `words`.
+///
+/// Returns it with the CHECKSUMS section of the lockfile.
 fn publish() -> (GemServer, String) {
     let server = GemServer::start();
     let greeting =
@@ -22,6 +24,7 @@ fn publish() -> (GemServer, String) {
     (server, checksums)
 }
 
+/// Writes an app whose Gemfile and lockfile use the server at `url`.
 fn write(app: &Repository, url: &str, checksums: &str) {
     app.write("config.ru", APP);
     app.write(
@@ -54,7 +57,7 @@ BUNDLED WITH
 }
 
 #[test]
-fn gems_come_from_the_lockfiles_server_and_later_from_the_nodes_cache() {
+fn gems_are_downloaded_from_the_server_of_the_lockfile_and_then_cached() {
     let (server, checksums) = publish();
     let url = server.url();
     let mut node = TestNode::start_with(&["--gem-source", &url]);
@@ -68,7 +71,7 @@ fn gems_come_from_the_lockfiles_server_and_later_from_the_nodes_cache() {
         assert!(push.text.contains(&line), "{}", push.text);
     }
     assert_eq!(node.get("myapp", "/"), (200, "hello from a gem".to_owned()));
-    // Neither the server nor the node's own process need to be those that fetched them.
+    // The cache outlives the gem server and the server process.
     server.stop();
     node.kill_and_restart();
     app.write("config.ru", &APP.replace("TEXT", "TEXT.upcase"));
@@ -82,7 +85,7 @@ fn gems_come_from_the_lockfiles_server_and_later_from_the_nodes_cache() {
 }
 
 #[test]
-fn a_wrong_checksum_a_disagreeing_lockfile_and_a_disallowed_server_are_refused() {
+fn pushes_with_wrong_checksums_stale_lockfiles_and_disallowed_servers_are_rejected() {
     let (server, checksums) = publish();
     let url = server.url();
     let node = TestNode::start_with(&["--gem-source", &url]);

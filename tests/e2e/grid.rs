@@ -1,4 +1,4 @@
-//! The mesh from outside: what a node shows of its apps, and what it does when one of them is in trouble.
+//! The grid of a node: its metrics, its behaviour under overload, the circuit breaker and autoscaling.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use corundum_test_support::node::{StopOnDrop, TestNode};
 use corundum_test_support::wait::{poll, wait_until};
 
-/// The value of a sample on a page of metrics.
+/// Returns the value of a sample on a page of metrics.
 fn sample(page: &str, name: &str) -> f64 {
     let found = page
         .lines()
@@ -19,7 +19,7 @@ fn sample(page: &str, name: &str) -> f64 {
 }
 
 #[test]
-fn what_an_app_does_is_seen_in_metrics_info_and_ps() {
+fn requests_are_counted_in_metrics_info_and_ps() {
     let node = TestNode::start();
     let code = "run ->(e) { e['PATH_INFO'] == '/exit' ? exit!(3) : [200, {}, ['hello']] }\n";
     node.deploy("counted", code);
@@ -27,7 +27,7 @@ fn what_an_app_does_is_seen_in_metrics_info_and_ps() {
         assert_eq!(node.get("counted", "/").0, 200);
     }
     assert_eq!(node.get("counted", "/exit").0, 503);
-    // The answer comes before its dyno has gone, whose name the next one is to have.
+    // The response arrives before the dyno has ended, and the next dyno reuses its name.
     wait_until("the dyno has ended", Duration::from_secs(10), || {
         sample(&node.admin("/metrics").1, "corundum_live_dynos") == 0.0
     });
@@ -82,17 +82,17 @@ fn what_an_app_does_is_seen_in_metrics_info_and_ps() {
     );
 }
 
-/// Keeps a request of `line` waiting for its dyno's answer.
+/// Sends `count` requests and keeps them open.
 fn occupy(node: &TestNode, app: &str, line: &str, count: usize) -> Vec<TcpStream> {
     (0..count).map(|_| node.open(app, line, "")).collect()
 }
 
 #[test]
-fn the_operator_is_answered_while_the_router_drowns() {
+fn the_admin_listener_and_the_api_answer_while_the_router_is_overloaded() {
     let node = TestNode::start_with_open_files(700, &["--build-ruby", "false"]);
     let code = "run ->(e) { loop {} if e['PATH_INFO'] == '/loop'; [200, {}, ['x']] }\n";
     node.deploy("drowned", code);
-    // Every connection that the router has is taken, each dyno computes for ever, and more clients wait.
+    // All connections of the router are taken, each dyno is in an endless loop, and more clients wait.
     let looping = occupy(&node, "drowned", "GET /loop", 40);
     let mut idle: Vec<TcpStream> = Vec::new();
     for _ in 0..220 {
@@ -111,7 +111,7 @@ fn the_operator_is_answered_while_the_router_drowns() {
         .unwrap();
     assert!(
         unanswered.read(&mut [0]).is_err(),
-        "the router has no place left"
+        "the router accepts a connection over its limit"
     );
     let (_, page) = node.admin("/metrics");
     assert_eq!(
@@ -129,10 +129,10 @@ fn the_operator_is_answered_while_the_router_drowns() {
         apps.text
     );
     println!(
-        "beside a drowned router: three pages and a command in {:?}",
+        "with an overloaded router: three admin pages and a command in {:?}",
         began.elapsed()
     );
-    // Far less than any of the router's own timeouts.
+    // This is far below the timeouts of the router.
     assert!(
         began.elapsed() < Duration::from_secs(5),
         "{:?}",
@@ -142,7 +142,7 @@ fn the_operator_is_answered_while_the_router_drowns() {
 }
 
 #[test]
-fn an_app_that_only_crashes_costs_the_node_little_and_is_served_as_soon_as_it_works() {
+fn a_crash_looping_app_opens_its_circuit_breaker_until_the_next_release() {
     let node = TestNode::start();
     node.deploy("broken", "run ->(e) { exit!(1) }\n");
     node.deploy("whole", "run ->(e) { [200, {}, ['calm']] }\n");
@@ -162,27 +162,27 @@ fn an_app_that_only_crashes_costs_the_node_little_and_is_served_as_soon_as_it_wo
     while began.elapsed() < Duration::from_secs(3) {
         requests += 1;
         assert_eq!(node.get("broken", "/").0, 503);
-        // All that is logged meanwhile must be there afterwards.
+        // The log keeps 1,500 lines, and the test counts lines of the whole loop.
         std::thread::sleep(Duration::from_millis(4));
     }
     let spent = cpu(&node) - before;
-    println!("{requests} requests to an app that crashes: {spent:.2} s of the processor");
+    println!("{requests} requests to an app that crashes: {spent:.2} s of CPU time");
     assert_eq!(node.get("whole", "/"), (200, "calm".to_owned()));
     let log = node.cli(&["logs", "--app", "broken", "-n", "1500"]).text;
     let starts = log.matches("Process exited with status 1").count();
-    // Ten to open the circuit, then one after each of a few pauses.
+    // Ten crashes open the circuit; after each of a few pauses, one more dyno is tried.
     assert!(starts <= 14, "{starts} of {requests}");
     let changes = log.matches("Circuit opened").count();
     assert!((1..=4).contains(&changes), "{log}");
 
-    let mended = node.cli(&["config:set", "A=1", "--app", "broken"]);
-    assert!(mended.success, "{}", mended.text);
-    // A release is tried at once, whatever the one before did.
+    let changed = node.cli(&["config:set", "A=1", "--app", "broken"]);
+    assert!(changed.success, "{}", changed.text);
+    // A new release closes the circuit.
     assert!(node.get("broken", "/").1.contains("H13"));
 }
 
 #[test]
-fn an_app_is_scaled_up_while_its_requests_wait() {
+fn autoscaling_adds_dynos_while_requests_queue() {
     let mut node = TestNode::start();
     node.deploy("waited", "run ->(e) { sleep 0.1; [200, {}, ['x']] }\n");
     assert!(node.cli(&["ps:scale", "web=1", "-a", "waited"]).success);
@@ -219,7 +219,7 @@ fn an_app_is_scaled_up_while_its_requests_wait() {
         "{}",
         on.text
     );
-    // What was set outlives the node.
+    // The rule survives a restart of the node.
     node.kill_and_restart();
     let formation = |node: &TestNode| {
         sample(

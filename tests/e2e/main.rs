@@ -1,4 +1,4 @@
-//! Corundum as its users meet it: the real binary, real git, real HTTP.
+//! End-to-end tests: the real binary, driven by real git and real HTTP.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -28,7 +28,7 @@ const HELLO: &str =
     "run ->(e) { [200, {'content-type' => 'text/plain'}, [\"hello \", ENV['WHO'].to_s]] }\n";
 
 #[test]
-fn a_push_is_compiled_and_answers() {
+fn a_pushed_app_is_built_and_served() {
     let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
@@ -59,7 +59,7 @@ fn a_push_is_compiled_and_answers() {
 }
 
 #[test]
-fn a_push_that_does_not_boot_is_refused_and_the_live_release_stays() {
+fn a_push_that_fails_to_boot_is_rejected_and_the_current_release_is_kept() {
     let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
@@ -89,7 +89,7 @@ fn a_push_that_does_not_boot_is_refused_and_the_live_release_stays() {
 }
 
 #[test]
-fn config_vars_releases_rollback_and_run() {
+fn config_vars_create_releases_and_rollback_restores_them() {
     let node = TestNode::start();
     let app = node.create("myapp");
     assert!(
@@ -127,14 +127,14 @@ fn config_vars_releases_rollback_and_run() {
 }
 
 #[test]
-fn a_killed_node_comes_back_as_it_was() {
+fn a_killed_node_serves_its_apps_again_after_a_restart() {
     let mut node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
     assert!(app.push("main").success);
     node.kill_and_restart();
     assert_eq!(node.get("myapp", "/").1, "hello ");
-    // A damaged image is made anew from the slug.
+    // The node rebuilds a damaged image from the slug.
     node.kill();
     node.damage_images();
     node.restart();
@@ -142,7 +142,7 @@ fn a_killed_node_comes_back_as_it_was() {
 }
 
 #[test]
-fn a_node_killed_during_a_push_has_the_old_release_or_the_new_one() {
+fn a_node_killed_during_a_push_serves_the_old_release_or_the_new_one() {
     let mut node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", "run ->(e) { [200, {}, ['0']] }\n");
@@ -157,7 +157,7 @@ fn a_node_killed_during_a_push_has_the_old_release_or_the_new_one() {
         std::thread::sleep(Duration::from_millis(40 * round));
         node.kill();
         wait_until(
-            "the node's processes end with it",
+            "processes of the killed node end",
             Duration::from_secs(5),
             || node.processes() == 0,
         );
@@ -172,12 +172,12 @@ fn a_node_killed_during_a_push_has_the_old_release_or_the_new_one() {
     }
     assert!(
         app.push("main").success || app.up_to_date("main"),
-        "a push works again"
+        "the app does not accept pushes again"
     );
 }
 
 #[test]
-fn two_racing_pushes_are_one_build_and_one_refusal() {
+fn the_second_of_two_concurrent_pushes_is_rejected() {
     let node = TestNode::start();
     let one = node.create("myapp");
     one.write("config.ru", "sleep 1\nrun ->(e) { [200, {}, ['one']] }\n");
@@ -204,25 +204,25 @@ fn two_racing_pushes_are_one_build_and_one_refusal() {
 }
 
 #[test]
-fn a_client_that_is_killed_leaves_nothing_behind() {
+fn an_app_accepts_pushes_after_a_git_client_is_killed() {
     let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", "sleep 30\nrun nil\n");
     let mut push = app.push_in_background("main");
     std::thread::sleep(Duration::from_millis(700));
-    // The client's own helper holds the connection, so the whole group goes.
+    // git's remote helper holds the connection, so the whole process group is killed.
     app.kill_group(&mut push);
     app.write("config.ru", HELLO);
     let again = (0..50).map(|_| app.push("main")).find(|push| {
         std::thread::sleep(Duration::from_millis(100));
         push.success
     });
-    assert!(again.is_some(), "the app can be pushed to again");
+    assert!(again.is_some(), "the app does not accept pushes again");
     assert_eq!(node.work_files(), 0);
 }
 
 #[test]
-fn hostile_trees_are_refused_by_name() {
+fn trees_with_escaping_links_or_colliding_names_are_rejected() {
     let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
@@ -245,7 +245,7 @@ fn hostile_trees_are_refused_by_name() {
 }
 
 #[test]
-fn what_is_no_app_or_asks_for_an_unknown_ruby_is_told_what_to_do() {
+fn pushes_without_an_app_of_an_unknown_ruby_and_of_another_branch_are_rejected() {
     let node = TestNode::start();
     let app = node.create("myapp");
     app.write("index.html", "hi");
@@ -270,7 +270,7 @@ fn what_is_no_app_or_asks_for_an_unknown_ruby_is_told_what_to_do() {
 }
 
 #[test]
-fn an_app_without_release_or_dynos_says_so() {
+fn an_app_without_a_release_answers_h81_and_without_dynos_h14() {
     let node = TestNode::start();
     let app = node.create("myapp");
     let (status, page) = node.get("myapp", "/");
@@ -282,7 +282,7 @@ fn an_app_without_release_or_dynos_says_so() {
     assert_eq!(node.get("nobody", "/").0, 404);
     assert!(
         !node.cli(&["apps:destroy", "-a", "myapp"]).success,
-        "without --confirm nothing is deleted"
+        "the app is deleted without --confirm"
     );
     assert!(
         node.cli(&["apps:destroy", "-a", "myapp", "--confirm", "myapp"])
@@ -292,7 +292,7 @@ fn an_app_without_release_or_dynos_says_so() {
 }
 
 #[test]
-fn a_sinatra_app_is_installed_and_keeps_sessions() {
+fn a_sinatra_app_is_deployed_and_keeps_sessions() {
     let node = TestNode::start();
     let app = node.create("guestbook");
     app.copy_sample("guestbook");
@@ -305,7 +305,7 @@ fn a_sinatra_app_is_installed_and_keeps_sessions() {
     );
     assert!(
         !push.text.contains("webrick"),
-        "a development gem is left out"
+        "a gem of the development group is installed"
     );
     let (status, page) = node.get("guestbook", "/");
     assert!(
@@ -331,7 +331,7 @@ fn a_sinatra_app_is_installed_and_keeps_sessions() {
 }
 
 #[test]
-fn a_missing_a_native_and_an_unlocked_gem_are_named() {
+fn rejected_pushes_name_missing_native_and_unlocked_gems() {
     let node = TestNode::start();
     let app = node.create("myapp");
     app.write("config.ru", HELLO);
@@ -370,7 +370,7 @@ fn a_missing_a_native_and_an_unlocked_gem_are_named() {
 }
 
 #[test]
-fn the_api_wants_a_token() {
+fn requests_to_the_api_without_a_token_are_unauthorized() {
     let node = TestNode::start();
     assert_eq!(node.api_status("/v1/apps", ""), 401);
     assert_eq!(node.api_status("/v1/apps", "Bearer wrong"), 401);
@@ -381,7 +381,7 @@ fn the_api_wants_a_token() {
 }
 
 #[test]
-fn two_nodes_do_not_share_a_data_directory() {
+fn a_second_server_on_a_data_directory_is_refused() {
     let node = TestNode::start();
     let second = node.second_server();
     assert!(

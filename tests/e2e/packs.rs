@@ -1,4 +1,4 @@
-//! Prepared packs: what is damaged is made anew, and never run.
+//! Prepared packs: damaged files are replaced and never run.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,8 +16,8 @@ fn prepare(cache: &Path) -> CommandOutput {
 }
 
 #[test]
-fn a_damaged_pack_is_made_anew() {
-    // The machine's own, so that this test need not wait for another.
+fn damaged_files_of_a_pack_are_replaced() {
+    // A copy of the pack of this machine spares the test minutes of preparation.
     let machine = pack_path(Series::Ruby34.best(), &pack_cache());
     assert!(prepare(&pack_cache()).success);
     let cache = tempfile::tempdir().unwrap();
@@ -30,7 +30,7 @@ fn a_damaged_pack_is_made_anew() {
     assert!(copied.unwrap().success());
     let pack = packs.join(machine.file_name().unwrap());
 
-    // What compiling and starting Ruby has made is made again from the pack's own files.
+    // Compiled code and the base image are derived from the files of the pack, and are made from them again.
     let made = |prefix: &str| {
         let entries = std::fs::read_dir(&pack)
             .unwrap()
@@ -49,7 +49,7 @@ fn a_damaged_pack_is_made_anew() {
     assert!(again.success, "{}", again.text);
     assert_eq!(std::fs::read(&entry).unwrap(), before);
 
-    // A damaged file of its own means that the whole pack is fetched again.
+    // If a file of the pack itself is damaged, the whole pack is downloaded again.
     flip_byte(&pack.join("root.tar"));
     let again = prepare(cache.path());
     assert!(again.success, "{}", again.text);

@@ -1,4 +1,4 @@
-//! Pushes that must not become a release: each is refused in words, and leaves nothing behind.
+//! Rejected pushes: each names its reason and leaves nothing behind.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,19 +9,23 @@ use corundum_test_support::wait::wait_until;
 
 const LIVE: &str = "run ->(e) { [200, {}, ['live']] }\n";
 
-/// A node with an app that is live.
-fn live(arguments: &[&str]) -> (TestNode, Repository) {
+/// Starts a node and deploys an app to it.
+fn start(arguments: &[&str]) -> (TestNode, Repository) {
     let gems = ["--gem-source", "http://127.0.0.1:9/"];
     let node = TestNode::start_with(&[&gems, arguments].concat());
     let app = node.deploy("myapp", LIVE);
     (node, app)
 }
 
-/// Pushes, and checks that the push is refused with each of `words`, and that all is as it was.
-fn refused(node: &TestNode, words: &[&str], push: impl FnOnce() -> CommandOutput) {
+/// Asserts that a push is rejected with each of `words`, and that the node and the app stay as they were.
+fn assert_rejected(node: &TestNode, words: &[&str], push: impl FnOnce() -> CommandOutput) {
     let before = node.push_results("myapp");
     let push = push();
-    assert!(!push.success, "{words:?} was not refused:\n{}", push.text);
+    assert!(
+        !push.success,
+        "accepted in place of {words:?}:\n{}",
+        push.text
+    );
     for word in words {
         assert!(
             push.text.contains(word),
@@ -34,7 +38,7 @@ fn refused(node: &TestNode, words: &[&str], push: impl FnOnce() -> CommandOutput
     assert_eq!(node.get("myapp", "/"), (200, "live".to_owned()));
 }
 
-/// A tree object of raw entries, however wrong: modes, names, and the object of each.
+/// Writes a tree object of entries that git does not check. An entry has a mode, a name and an object.
 fn raw_tree(app: &Repository, entries: &[(&str, &str, &str)]) -> String {
     let mut tree = Vec::new();
     for (mode, name, object) in entries {
@@ -49,8 +53,8 @@ fn raw_tree(app: &Repository, entries: &[(&str, &str, &str)]) -> String {
 }
 
 #[test]
-fn trees_that_git_itself_would_not_make_are_refused() {
-    let (node, app) = live(&[]);
+fn trees_that_violate_fsck_are_rejected() {
+    let (node, app) = start(&[]);
     let blob = app.git_text(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
     let tree = raw_tree(&app, &[("100644", "x", &blob)]);
     for (mode, name, object) in [
@@ -68,13 +72,13 @@ fn trees_that_git_itself_would_not_make_are_refused() {
         ];
         entries.sort_by_key(|entry| entry.1);
         let tree = raw_tree(&app, &entries);
-        refused(&node, &["fsck error"], || app.push_tree(&tree));
+        assert_rejected(&node, &["fsck error"], || app.push_tree(&tree));
     }
 }
 
 #[test]
-fn trees_that_no_slug_may_hold_are_refused() {
-    let (node, app) = live(&[]);
+fn trees_with_paths_that_a_slug_must_not_have_are_rejected() {
+    let (node, app) = start(&[]);
     let blob = app.git_text(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
     let absolute = app.git_text(&["hash-object", "-w", "--stdin"], b"/etc/passwd");
     let deep = app.git_text(&["hash-object", "-w", "--stdin"], b"a/../../../x");
@@ -97,18 +101,18 @@ fn trees_that_no_slug_may_hold_are_refused() {
         ];
         entries.sort_by_key(|entry| entry.1);
         let tree = raw_tree(&app, &entries);
-        refused(&node, &[words, "failed to compile"], || {
+        assert_rejected(&node, &[words, "failed to compile"], || {
             app.push_tree(&tree)
         });
     }
 }
 
 #[test]
-fn a_tree_of_a_million_files_is_refused_though_its_pack_is_small() {
-    let (node, app) = live(&[]);
+fn a_small_pack_of_a_million_files_is_rejected() {
+    let (node, app) = start(&[]);
     let blob = app.git_text(&["hash-object", "-w", "--stdin"], LIVE.as_bytes());
     let (mut mode, mut below) = ("100644", blob.clone());
-    // Ten names for the same thing, six times over.
+    // Each of six levels has ten names for the same object.
     for _ in 0..6 {
         let names: Vec<String> = (0..10).map(|name| name.to_string()).collect();
         let entries: Vec<_> = names
@@ -122,46 +126,46 @@ fn a_tree_of_a_million_files_is_refused_though_its_pack_is_small() {
         &app,
         &[("100644", "config.ru", &blob), ("40000", "x", &below)],
     );
-    refused(&node, &["the app has more than 100000 files"], || {
+    assert_rejected(&node, &["the app has more than 100000 files"], || {
         app.push_tree(&tree)
     });
 }
 
 #[test]
-fn a_push_that_sends_too_much_is_refused() {
-    let (node, app) = live(&["--push-limit", "1"]);
+fn a_push_over_the_push_limit_is_rejected() {
+    let (node, app) = start(&["--push-limit", "1"]);
     app.write_bytes("noise", &incompressible(3 << 20));
-    refused(&node, &["pack exceeds maximum allowed size"], || {
+    assert_rejected(&node, &["pack exceeds maximum allowed size"], || {
         app.push("main")
     });
 }
 
 #[test]
-fn a_slug_that_is_too_large_is_refused_with_its_size() {
-    let (node, app) = live(&["--slug-limit", "1"]);
+fn a_slug_over_the_slug_limit_is_rejected_with_its_size() {
+    let (node, app) = start(&["--slug-limit", "1"]);
     app.write_bytes("zeros", &vec![0; 2 << 20]);
     let words = [
         "Compiled slug size: 2.0M is too large (max is 1M).",
         ".slugignore",
     ];
-    refused(&node, &words, || app.push("main"));
-    // What .slugignore leaves out does not count.
+    assert_rejected(&node, &words, || app.push("main"));
+    // Files that .slugignore excludes do not count.
     app.write(".slugignore", "zeros\n");
     assert!(app.push("main").success);
 }
 
 #[test]
-fn what_is_no_commit_or_not_from_where_the_branch_is_moves_nothing() {
-    let (node, app) = live(&[]);
+fn pushes_of_a_tag_and_from_an_outdated_branch_are_rejected() {
+    let (node, app) = start(&[]);
     let first = app.git_text(&["rev-parse", "HEAD"], b"");
     app.git_output(&["tag", "--annotate", "v1", "--message", "One"], b"");
     let tag = app.git_text(&["rev-parse", "v1"], b"");
-    refused(&node, &["this is a tag", "TAG^{}:main"], || {
+    assert_rejected(&node, &["this is a tag", "TAG^{}:main"], || {
         app.push_object(&tag, "main")
     });
     app.write("config.ru", &format!("{LIVE}# 2\n"));
     assert!(app.push("main").success);
-    // A pusher that has not seen the second commit, and sends the first one again.
+    // This client does not know the second commit: it creates the branch at the first one.
     let before = (node.push_results("myapp"), releases(&node));
     let update = format!("{} {first} refs/heads/main\0 report-status", "0".repeat(40));
     let mut body = format!("{:04x}{update}0000", update.len() + 4).into_bytes();
@@ -183,10 +187,10 @@ fn releases(node: &TestNode) -> usize {
 }
 
 #[test]
-fn a_pusher_that_goes_away_leaves_no_object_process_or_file() {
-    let (node, app) = live(&[]);
+fn a_disconnected_push_leaves_no_object_process_or_file() {
+    let (node, app) = start(&[]);
     let before = node.push_results("myapp");
-    // While the app boots.
+    // The client disconnects while the app boots.
     app.write("config.ru", "sleep 50\nrun nil\n");
     let mut push = app.push_in_background("main");
     wait_until("the app boots", Duration::from_secs(10), || {
@@ -194,7 +198,7 @@ fn a_pusher_that_goes_away_leaves_no_object_process_or_file() {
     });
     app.kill_group(&mut push);
     node.assert_pushes_cleaned_up("myapp");
-    // In the middle of the pack.
+    // The client disconnects in the middle of the pack.
     let zero = "0".repeat(40);
     let update = format!("{zero} {} refs/heads/main\0 report-status", "1".repeat(40));
     let body = format!(
@@ -215,8 +219,8 @@ fn a_pusher_that_goes_away_leaves_no_object_process_or_file() {
 }
 
 #[test]
-fn files_of_the_platform_with_mistakes_are_named_with_what_is_wrong() {
-    let (node, app) = live(&[]);
+fn invalid_configuration_files_are_rejected_with_the_reason() {
+    let (node, app) = start(&[]);
     for (file, text, words) in [
         (
             "Procfile",
@@ -260,21 +264,21 @@ fn files_of_the_platform_with_mistakes_are_named_with_what_is_wrong() {
         ),
     ] {
         app.write(file, text);
-        refused(&node, &[words], || app.push("main"));
+        assert_rejected(&node, &[words], || app.push("main"));
         app.remove(file);
     }
     app.write_bytes("Procfile", b"web: \xff\xfe\n");
-    refused(&node, &["Procfile is not UTF-8 text"], || app.push("main"));
+    assert_rejected(&node, &["Procfile is not UTF-8 text"], || app.push("main"));
     app.write("Procfile", &format!("{} x\n", "y".repeat(100_000)));
     let mut length = 0;
-    refused(&node, &["Procfile line 1"], || {
+    assert_rejected(&node, &["Procfile line 1"], || {
         let push = app.push("main");
         length = push.text.len();
         push
     });
     assert!(length < 20_000, "{length}");
     app.write("Procfile", &"# a comment\n".repeat(100_000));
-    refused(&node, &["Procfile is larger than 1.0M"], || {
+    assert_rejected(&node, &["Procfile is larger than 1.0M"], || {
         app.push("main")
     });
     app.remove("Procfile");
@@ -285,13 +289,13 @@ fn files_of_the_platform_with_mistakes_are_named_with_what_is_wrong() {
         "\u{0}",
     ] {
         app.write("Gemfile.lock", text);
-        refused(&node, &["Gemfile.lock"], || app.push("main"));
+        assert_rejected(&node, &["Gemfile.lock"], || app.push("main"));
     }
 }
 
 #[test]
-fn an_app_that_does_not_boot_is_refused_with_its_own_words() {
-    let (node, app) = live(&["--boot-timeout", "4"]);
+fn an_app_that_fails_to_boot_is_rejected_with_its_own_output() {
+    let (node, app) = start(&["--boot-timeout", "4"]);
     for (code, words) in [
         ("loop {}", &["the app did not boot within 4 s"][..]),
         ("sleep", &["the app did not boot within 4 s"]),
@@ -320,9 +324,9 @@ fn an_app_that_does_not_boot_is_refused_with_its_own_words() {
     ] {
         app.write("config.ru", &format!("{code}\n{LIVE}"));
         let words = [words, &["Push rejected, failed to boot Ruby app."]].concat();
-        refused(&node, &words, || app.push("main"));
+        assert_rejected(&node, &words, || app.push("main"));
     }
-    // What is only loud boots.
+    // Much output alone does not make a boot fail.
     let loud = format!("2000.times {{ puts 'x' * 5000 }}\n{LIVE}");
     app.write("config.ru", &loud);
     let push = app.push("main");
@@ -330,8 +334,8 @@ fn an_app_that_does_not_boot_is_refused_with_its_own_words() {
 }
 
 #[test]
-fn a_hostile_gemfile_gets_nothing_and_is_refused() {
-    let (node, app) = live(&["--boot-timeout", "3"]);
+fn a_gemfile_is_evaluated_in_a_sandbox_with_limits() {
+    let (node, app) = start(&["--boot-timeout", "3"]);
     app.write("Gemfile.lock", "GEM\n  specs:\n\nDEPENDENCIES\n");
     for (code, words) in [
         ("loop {}", "evaluation takes longer than 3 s"),
@@ -363,16 +367,16 @@ fn a_hostile_gemfile_gets_nothing_and_is_refused() {
         ("def f = f\nf", "Gemfile: evaluation failed"),
     ] {
         app.write("Gemfile", &format!("{code}\n"));
-        refused(&node, &[words, "failed to compile"], || app.push("main"));
+        assert_rejected(&node, &[words, "failed to compile"], || app.push("main"));
     }
     assert!(!std::path::Path::new("/tmp/corundum-was-here").exists());
 }
 
 #[test]
-fn a_config_var_that_app_json_requires_is_asked_for_and_then_enough() {
-    let (node, app) = live(&[]);
+fn a_push_without_a_required_config_var_is_rejected() {
+    let (node, app) = start(&[]);
     app.write("app.json", "{\"env\": {\"KEY\": {\"required\": true}}}");
-    refused(&node, &["corundum config:set --app myapp KEY=..."], || {
+    assert_rejected(&node, &["corundum config:set --app myapp KEY=..."], || {
         app.push("main")
     });
     assert!(node.cli(&["config:set", "KEY=1", "--app", "myapp"]).success);

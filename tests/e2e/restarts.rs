@@ -1,4 +1,4 @@
-//! Releases, scaling and restarts under constant load: no request may fail.
+//! Releases, scaling, restarts and shutdown under constant load: no request may fail.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,34 +10,40 @@ use corundum_test_support::http1::RepeatingClient;
 use corundum_test_support::node::{Repository, StopOnDrop, TestNode};
 use corundum_test_support::wait::wait_until;
 
-/// Clients who keep their connection, and such as come anew each time.
-const CLIENTS: (usize, usize) = (3, 3);
-/// Between two requests of a client: a few hundred a second in all.
+/// Clients that keep their connection open, and as many that connect for each request.
+const CLIENTS: usize = 3;
+/// Time between two requests of a client. All clients together send a few hundred a second.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What became of the requests of all clients.
+/// Constant load on one app, with its failures.
 #[derive(Default)]
-struct Load {
+struct ConstantLoad {
     stop: AtomicBool,
     answered: AtomicUsize,
     failed: Mutex<Vec<String>>,
 }
 
-impl Load {
-    /// Runs `work` while an app is asked all the time.
+impl ConstantLoad {
+    /// Runs `work` while clients send requests to `app`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a request fails.
     fn during(port: u16, app: &str, work: impl FnOnce(&Self)) {
         let load = Self::default();
         std::thread::scope(|scope| {
-            for _ in 0..CLIENTS.0 {
-                scope.spawn(|| load.ask(&mut LoadClient::new(port, app, "keep-alive")));
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    load.send_until_stopped(&mut LoadClient::new(port, app, "keep-alive"))
+                });
             }
-            for _ in 0..CLIENTS.1 {
-                scope.spawn(|| load.ask(&mut LoadClient::new(port, app, "close")));
+            for _ in 0..CLIENTS {
+                scope.spawn(|| load.send_until_stopped(&mut LoadClient::new(port, app, "close")));
             }
             let _stop = StopOnDrop(&load.stop);
-            load.more(100);
+            load.wait_for(100);
             work(&load);
-            load.more(100);
+            load.wait_for(100);
         });
         let failed = load
             .failed
@@ -53,7 +59,7 @@ impl Load {
         );
     }
 
-    fn ask(&self, client: &mut LoadClient) {
+    fn send_until_stopped(&self, client: &mut LoadClient) {
         while !self.stop.load(Ordering::Relaxed) {
             match client.request() {
                 Ok(()) => drop(self.answered.fetch_add(1, Ordering::Relaxed)),
@@ -69,22 +75,22 @@ impl Load {
         }
     }
 
-    /// Waits until some more requests are answered.
-    fn more(&self, count: usize) {
+    /// Waits until `count` more requests are answered.
+    fn wait_for(&self, count: usize) {
         let until = self.answered.load(Ordering::Relaxed) + count;
         let began = Instant::now();
         while self.answered.load(Ordering::Relaxed) < until {
             assert!(
                 began.elapsed() < Duration::from_secs(60),
-                "nothing is answered"
+                "no request is answered"
             );
             std::thread::sleep(PAUSE);
         }
     }
 
-    /// Says what follows, with what has been answered so far.
-    fn step(&self, what: &str) {
-        self.more(50);
+    /// Prints the next step, with the number of requests so far.
+    fn print_step(&self, what: &str) {
+        self.wait_for(50);
         let failed = self
             .failed
             .lock()
@@ -131,10 +137,11 @@ impl LoadClient {
     }
 }
 
-fn push(app: &Repository, word: &str) {
+/// Deploys an app that answers with `word`.
+fn deploy(app: &Repository, word: &str) {
     app.write(
         "config.ru",
-        // With its length: an answer that is not complete at once would come in chunks, which the client does not read.
+        // The length keeps the response from being chunked, which the client does not read.
         &format!(
             "run ->(e) {{ [200, {{'content-length' => '{}'}}, ['{word}']] }}\n",
             word.len()
@@ -145,68 +152,68 @@ fn push(app: &Repository, word: &str) {
 }
 
 #[test]
-fn releases_and_scaling_fail_no_request() {
+fn releases_restarts_and_scaling_fail_no_request() {
     let node = &TestNode::start();
     let app = node.create("busy");
-    push(&app, "one");
+    deploy(&app, "one");
     let command = |arguments: &[&str]| {
         let done = node.cli(&[arguments, &["--app", "busy"]].concat());
         assert!(done.success, "{arguments:?}: {}", done.text);
     };
-    Load::during(node.http(), "busy", |load| {
-        load.step("a push");
-        push(&app, "two");
+    ConstantLoad::during(node.http(), "busy", |load| {
+        load.print_step("a push");
+        deploy(&app, "two");
         assert_eq!(node.get("busy", "/").1, "two");
-        load.step("a rollback");
+        load.print_step("a rollback");
         command(&["rollback"]);
         assert_eq!(node.get("busy", "/").1, "one");
-        load.step("config:set");
+        load.print_step("config:set");
         command(&["config:set", "A=1"]);
-        load.step("ps:restart");
+        load.print_step("ps:restart");
         for _ in 0..5 {
             command(&["ps:restart"]);
-            load.more(20);
+            load.wait_for(20);
         }
-        load.step("ps:scale");
+        load.print_step("ps:scale");
         for web in ["web=1", "web=6", "web=2", "web=16"] {
             command(&["ps:scale", web]);
-            load.more(50);
+            load.wait_for(50);
         }
-        load.step("domains and settings");
+        load.print_step("domains and settings");
         command(&["domains:add", "busy.example"]);
         command(&["domains:remove", "busy.example"]);
-        load.step("the end");
+        load.print_step("the end");
     });
 }
 
 #[test]
-fn a_restart_by_takeover_fails_no_request_and_keeps_what_the_node_has() {
+fn a_takeover_fails_no_request_and_keeps_all_apps() {
     let mut node = TestNode::start();
     let app = node.create("busy");
-    push(&app, "one");
+    deploy(&app, "one");
     let port = node.http();
-    Load::during(port, "busy", |load| {
+    ConstantLoad::during(port, "busy", |load| {
         for _ in 0..2 {
-            load.step("a takeover");
+            load.print_step("a takeover");
             let began = Instant::now();
             assert!(node.take_over().success());
             println!("the old process was gone after {:?}", began.elapsed());
             assert_eq!(node.admin("/readyz"), (200, "ready\n".to_owned()));
-            load.more(100);
+            load.wait_for(100);
         }
-        load.step("a push to the new process");
-        push(&app, "two");
+        load.print_step("a push to the new process");
+        deploy(&app, "two");
         assert_eq!(node.get("busy", "/").1, "two");
     });
-    // The node can still be killed and be what it was.
+    // The new process is an ordinary server: it can be killed and restarted.
     node.kill_and_restart();
     assert_eq!(node.get("busy", "/").1, "two");
 }
 
 #[test]
-fn a_signal_has_the_node_replace_itself() {
+fn sighup_replaces_the_server_process_without_a_failed_request() {
     let node = TestNode::start();
-    push(&node.create("busy"), "one");
+    deploy(&node.create("busy"), "one");
     let mut node = node;
     let successor = |node: &TestNode| -> Option<u32> {
         let pattern = format!("--data-dir {} .*--takeover", node.data().display());
@@ -222,11 +229,11 @@ fn a_signal_has_the_node_replace_itself() {
             .ok()
     };
     let mut new = None;
-    Load::during(node.http(), "busy", |load| {
+    ConstantLoad::during(node.http(), "busy", |load| {
         node.signal("HUP");
         assert!(node.wait().success());
         new = successor(&node);
-        load.step("replaced");
+        load.print_step("replaced");
     });
     let new = new.expect("a successor runs").to_string();
     assert!(
@@ -242,28 +249,28 @@ fn a_signal_has_the_node_replace_itself() {
 }
 
 #[test]
-fn a_successor_that_dies_leaves_the_node_as_it_was() {
+fn a_takeover_by_a_process_that_dies_leaves_the_node_unchanged() {
     let node = TestNode::start();
     let app = node.create("busy");
-    push(&app, "one");
-    Load::during(node.http(), "busy", |load| {
-        // It asks as a successor does, and dies when it has the sockets.
-        let mut asking =
+    deploy(&app, "one");
+    ConstantLoad::during(node.http(), "busy", |load| {
+        // It requests the sockets as a new process does, and disconnects once it has them.
+        let mut successor =
             std::os::unix::net::UnixStream::connect(node.data().join("takeover.sock")).unwrap();
-        asking.write_all(b"?").unwrap();
+        successor.write_all(b"?").unwrap();
         let mut word = [0; 4];
-        asking.read_exact(&mut word).unwrap();
+        successor.read_exact(&mut word).unwrap();
         assert_eq!(&word, b"http");
-        drop(asking);
-        load.more(50);
-        push(&app, "two");
+        drop(successor);
+        load.wait_for(50);
+        deploy(&app, "two");
         assert_eq!(node.get("busy", "/").1, "two");
         assert_eq!(node.admin("/readyz").0, 200);
     });
 }
 
 #[test]
-fn a_node_that_is_stopped_lets_running_requests_end() {
+fn sigterm_completes_running_requests() {
     let mut node = TestNode::start();
     let app = node.create("slow");
     app.write(
@@ -294,12 +301,12 @@ fn a_node_that_is_stopped_lets_running_requests_end() {
 }
 
 #[test]
-fn a_node_listens_at_once_and_requests_wait_for_their_app_to_be_loaded() {
+fn requests_wait_while_their_app_is_loaded_at_startup() {
     let mut node = TestNode::start();
     for name in ["one-app", "two-app", "three-app"] {
-        push(&node.create(name), name);
+        deploy(&node.create(name), name);
     }
-    // Images that must be made anew take a while each.
+    // Rebuilding damaged images makes the start slow.
     node.kill();
     node.damage_images();
     node.restart();

@@ -1,4 +1,4 @@
-//! The samples, pushed and used, and what they show: streams, large bodies, Rack 2 and Rack 3.
+//! The samples of the project: streams, large bodies, Rack 2 and Rack 3.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,21 +7,21 @@ use sha2::{Digest, Sha256};
 
 use corundum_test_support::node::{TestNode, debian13_gems};
 
-/// More than a dyno's memory grows by in a test, so a body of this size has not been held.
+/// Size of a body in bytes: more than a dyno may use, so a dyno cannot hold the body.
 const LARGE: usize = 200 << 20;
 const PIECE: usize = 64 << 10;
-/// Kilobytes of a dyno's memory, its image included (58 MB), below which no body can have been held.
+/// Bound on the memory of a dyno in KiB, its image of 58 MB included: a dyno that held a body would exceed it.
 const BOUND: u64 = 128 << 10;
 
 #[test]
-fn events_arrive_while_the_response_goes_on_and_a_listener_that_leaves_frees_its_dyno() {
+fn server_sent_events_arrive_as_they_are_sent_and_a_disconnect_frees_the_dyno() {
     let node = TestNode::start();
     node.deploy_sample("stream");
     assert!(node.cli(&["ps:scale", "web=1", "-a", "stream"]).success);
     let mut events = BufReader::new(node.open("stream", "GET /events", ""));
     let mut line = String::new();
     let mut heard = Vec::new();
-    // The response has no end, so whatever arrives has arrived before it.
+    // The response never ends, so these events arrive during it.
     while heard.len() < 3 {
         line.clear();
         assert!(events.read_line(&mut line).unwrap() > 0, "{heard:?}");
@@ -29,14 +29,14 @@ fn events_arrive_while_the_response_goes_on_and_a_listener_that_leaves_frees_its
     }
     assert_ne!(heard[0], heard[2]);
     drop(events);
-    // The one dyno there is.
+    // The app has one dyno, so this request needs the one that was freed.
     let (status, page) = node.get("stream", "/");
     assert!(status == 200 && page.contains("EventSource"), "{page}");
     node.wait_for_log("stream", "A listener has left.");
 }
 
 #[test]
-fn large_bodies_pass_through_a_dyno_that_never_holds_them() {
+fn large_bodies_are_streamed_through_a_dyno_in_bounded_memory() {
     let node = TestNode::start();
     node.deploy_sample("upload");
     let piece: Vec<u8> = (0..PIECE).map(|index| (index % 251) as u8).collect();
@@ -84,7 +84,7 @@ fn large_bodies_pass_through_a_dyno_that_never_holds_them() {
     assert!(memory.iter().all(|kilobytes| *kilobytes < BOUND), "{log}");
 }
 
-/// Sends a body of `length` bytes, piece by piece; the answer.
+/// Sends a body of `length` bytes in pieces, and returns the response.
 fn send(
     mut stream: TcpStream,
     length: usize,
@@ -98,7 +98,7 @@ fn send(
     answer
 }
 
-/// The head of an answer, and the length of its body.
+/// Reads a response. Returns its head in lower case and the length of its body.
 fn receive(stream: TcpStream) -> (String, usize) {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
@@ -129,10 +129,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn every_feature_of_rack_2_passes_lint() {
+fn features_of_rack_2_pass_rack_lint() {
     let node = TestNode::start();
     node.deploy_sample("lint");
-    walk_features(&node, "lint");
+    request_features(&node, "lint");
     let large = "x".repeat(3 << 20);
     let answer = node.raw("lint", "POST /rewind", "", &large);
     assert!(answer.ends_with("3145728 3145728"), "{answer}");
@@ -144,7 +144,7 @@ fn every_feature_of_rack_2_passes_lint() {
 }
 
 #[test]
-fn every_feature_of_rack_3_passes_lint() {
+fn features_of_rack_3_pass_rack_lint() {
     let Some(gems) = debian13_gems() else { return };
     let node = TestNode::start();
     let app = node.create("lint");
@@ -156,7 +156,7 @@ fn every_feature_of_rack_3_passes_lint() {
         "{}",
         push.text
     );
-    walk_features(&node, "lint");
+    request_features(&node, "lint");
     assert_eq!(node.get("lint", "/hijack").1, "taken over");
     assert_eq!(node.get("lint", "/call").1, "a stream");
     assert_eq!(node.get("lint", "/finished").1, "soon");
@@ -164,8 +164,8 @@ fn every_feature_of_rack_3_passes_lint() {
     assert!(!log.contains("LintError"), "{log}");
 }
 
-/// What both versions have in common.
-fn walk_features(node: &TestNode, app: &str) {
+/// Requests every feature that both versions have.
+fn request_features(node: &TestNode, app: &str) {
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     let multipart = "Content-Type: multipart/form-data; boundary=X\r\n";
     let upload = format!(
@@ -211,7 +211,7 @@ fn walk_features(node: &TestNode, app: &str) {
             "{line}: {answer}"
         );
     }
-    // Whether an app has an answer to it is its own affair.
+    // The app decides how it answers, but the server must not fail.
     let answer = node.raw(app, "OPTIONS *", "", "");
     assert!(!answer.starts_with("HTTP/1.1 500"), "{answer}");
     node.wait_for_log(app, "and another");
@@ -219,7 +219,7 @@ fn walk_features(node: &TestNode, app: &str) {
 }
 
 #[test]
-fn a_sinatra_4_app_answers() {
+fn a_sinatra_4_app_is_deployed_and_served() {
     let Some(gems) = debian13_gems() else { return };
     let node = TestNode::start();
     let app = node.create("hello");

@@ -1,9 +1,9 @@
-//! Settings of an app, from the command line.
+//! Settings of apps, changed with the CLI.
 
 use corundum_test_support::node::TestNode;
 
 #[test]
-fn settings_are_listed_set_and_unset_and_survive_a_restart() {
+fn settings_are_set_unset_and_kept_across_a_restart() {
     let mut node = TestNode::start();
     node.create("myapp");
     let value = |node: &TestNode, name: &str| {
@@ -28,7 +28,7 @@ fn settings_are_listed_set_and_unset_and_survive_a_restart() {
 }
 
 #[test]
-fn a_setting_that_is_none_or_cannot_be_so_is_refused_and_changes_nothing() {
+fn invalid_settings_are_refused_and_change_nothing() {
     let node = TestNode::start();
     node.create("myapp");
     for (pair, reason) in [
@@ -52,11 +52,11 @@ fn a_setting_that_is_none_or_cannot_be_so_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_body_over_the_apps_limit_is_413_and_the_log_says_so() {
+fn a_body_over_the_limit_of_the_app_gets_413_and_is_logged() {
     use std::io::{Read, Write};
     let node = TestNode::start();
     node.create("myapp");
-    let ask = |length: usize| {
+    let post = |length: usize| {
         let address = ("127.0.0.1", node.http());
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let head = format!(
@@ -68,12 +68,12 @@ fn a_body_over_the_apps_limit_is_413_and_the_log_says_so() {
         stream.read_to_string(&mut answer).unwrap();
         answer
     };
-    // Nothing has been pushed; only what is too large is refused before that is seen.
-    assert!(ask(2 << 20).contains("H81"));
+    // The app has no release (H81), but the body limit is checked first.
+    assert!(post(2 << 20).contains("H81"));
     let set = node.cli(&["settings:set", "body-limit=1", "-a", "myapp"]);
     assert!(set.success, "{}", set.text);
-    assert!(ask(2 << 20).starts_with("HTTP/1.1 413 "));
-    assert!(ask(1 << 20).contains("H81"));
+    assert!(post(2 << 20).starts_with("HTTP/1.1 413 "));
+    assert!(post(1 << 20).contains("H81"));
     let log = node.cli(&["logs", "-a", "myapp"]).text;
     assert!(
         log.contains("code=H26") && log.contains("status=413"),

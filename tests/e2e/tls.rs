@@ -1,4 +1,4 @@
-//! Certificates and https, with real curl.
+//! HTTPS with certificates of apps and of the node, requested with curl.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use corundum_test_support::node::{Repository, StopOnDrop, TestNode};
 use corundum_test_support::ports::free_port;
 use corundum_test_support::wait::wait_until;
 
-/// A node with an https listener; its port.
+/// Starts a node with an HTTPS listener. Returns it with the port of that listener.
 fn start() -> (TestNode, u16) {
     let port = free_port();
     let https = format!("127.0.0.1:{port}");
@@ -17,6 +17,7 @@ fn start() -> (TestNode, u16) {
     (node, port)
 }
 
+/// Creates an app with domains and deploys it.
 pub(crate) fn deployed(node: &TestNode, name: &str, domains: &[&str]) -> Repository {
     let app = node.deploy(name, HELLO);
     for domain in domains {
@@ -27,12 +28,12 @@ pub(crate) fn deployed(node: &TestNode, name: &str, domains: &[&str]) -> Reposit
 }
 
 #[test]
-fn an_app_is_served_over_https_with_the_certificate_that_was_added() {
+fn an_app_is_served_over_https_with_its_added_certificate() {
     let (mut node, port) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
     let authority = CertificateAuthority::new(app.path());
     authority.issue("one", &["www.example.com", "other.example.com"], 2100);
-    // curl's status 35 is a handshake that was refused.
+    // curl exits with 35 if the server refuses the handshake.
     assert_eq!(authority.curl(port, "www.example.com", &[]).0, 35);
     let added = app.cli(&node, &["certs:add", "one.pem", "one.key", "--name", "one"]);
     assert!(added.success, "{}", added.text);
@@ -50,7 +51,7 @@ fn an_app_is_served_over_https_with_the_certificate_that_was_added() {
     assert_eq!(authority.curl(port, "www.example.com", &[]).0, 0);
     let log = node.cli(&["logs", "-a", "myapp"]).text;
     assert!(log.contains("protocol=http2 tls=true"), "{log}");
-    // A name of the certificate that is no domain of the app.
+    // The certificate covers this name, but it is not a domain of the app.
     assert_eq!(authority.curl(port, "other.example.com", &[]).0, 35);
     let removed = app.cli(&node, &["certs:remove"]);
     assert!(removed.success, "{}", removed.text);
@@ -58,7 +59,7 @@ fn an_app_is_served_over_https_with_the_certificate_that_was_added() {
 }
 
 #[test]
-fn a_private_key_is_never_shown() {
+fn private_keys_are_never_printed_and_their_files_are_private() {
     let (node, _) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
     let authority = CertificateAuthority::new(app.path());
@@ -95,7 +96,7 @@ fn a_private_key_is_never_shown() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_served_is_refused_with_the_reason() {
+fn unusable_certificates_are_refused_with_the_reason() {
     let (node, _) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
     let authority = CertificateAuthority::new(app.path());
@@ -146,7 +147,7 @@ fn a_certificate_that_cannot_be_served_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_certificate_is_updated_while_requests_come_in() {
+fn a_certificate_update_fails_no_request() {
     let (node, port) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
     let authority = CertificateAuthority::new(app.path());
@@ -179,7 +180,7 @@ fn a_certificate_is_updated_while_requests_come_in() {
 }
 
 #[test]
-fn plain_requests_are_sent_to_https_and_browsers_told_to_stay_there() {
+fn https_redirect_and_hsts_apply_to_plain_and_encrypted_requests() {
     let (node, port) = start();
     let app = deployed(&node, "myapp", &["www.example.com"]);
     let authority = CertificateAuthority::new(app.path());
@@ -217,7 +218,7 @@ fn plain_requests_are_sent_to_https_and_browsers_told_to_stay_there() {
 }
 
 #[test]
-fn one_apps_certificate_leads_to_no_other_app() {
+fn the_certificate_of_an_app_serves_no_other_app() {
     let (node, port) = start();
     let one = deployed(&node, "one-app", &["one.example.com"]);
     deployed(&node, "two-app", &["two.example.com"]);
@@ -240,7 +241,7 @@ fn one_apps_certificate_leads_to_no_other_app() {
 }
 
 #[test]
-fn the_nodes_own_certificate_is_for_all_apps_under_its_domain_and_read_again_when_it_changes() {
+fn the_default_certificate_covers_the_domain_of_the_node_and_is_reloaded_when_its_file_changes() {
     let directory = tempfile::tempdir().unwrap();
     let authority = CertificateAuthority::new(directory.path());
     authority.issue("wide", &["*.apps.test"], 2100);
@@ -269,7 +270,7 @@ fn the_nodes_own_certificate_is_for_all_apps_under_its_domain_and_read_again_whe
         );
     }
     assert_eq!(authority.curl(port, "www.example.com", &[]).0, 35);
-    // Another authority's, as a renewal would be another certificate.
+    // A certificate of another authority stands for a renewed one.
     let other = CertificateAuthority::new(own.path());
     other.issue("next", &["*.apps.test"], 2100);
     let both_fit = |port| {
@@ -279,7 +280,11 @@ fn the_nodes_own_certificate_is_for_all_apps_under_its_domain_and_read_again_whe
     };
     std::fs::write(&certificate, "").unwrap();
     std::thread::sleep(Duration::from_secs(6));
-    assert_eq!(both_fit(port).0, 0, "a damaged file changes nothing");
+    assert_eq!(
+        both_fit(port).0,
+        0,
+        "an invalid file replaces the certificate"
+    );
     std::fs::copy(own.path().join("next.key"), &key).unwrap();
     std::fs::copy(own.path().join("next.pem"), &certificate).unwrap();
     wait_until(

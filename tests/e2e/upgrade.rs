@@ -1,4 +1,4 @@
-//! A node that begins with the npm build of Ruby moves its apps to its own build while it serves them.
+//! Upgrade of apps from the npm build of Ruby to the one built from source, while they serve.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use corundum_pack::ruby::{Series, pack_path};
 use corundum_test_support::node::{TestNode, pack_cache};
 
-/// Says which build it runs on.
+/// An app that answers with the build that it runs on.
 const APP: &str = "run ->(e) { [200, {}, [defined?(Dyno::Native) ? 'source' : 'npm']] }\n";
 
 #[test]
-fn apps_move_to_the_pack_that_is_built_meanwhile_without_losing_a_request() {
-    // What takes minutes of a build is taken over from the machine's cache; what is left takes seconds.
+fn apps_move_to_the_pack_built_from_source_without_a_failed_request() {
+    // The slow parts of the build come from the cache of this machine; the rest takes seconds.
     assert!(
         pack_path(Series::DEFAULT.best(), &pack_cache()).exists(),
         "corundum pack build ruby"
@@ -71,7 +71,7 @@ fn apps_move_to_the_pack_that_is_built_meanwhile_without_losing_a_request() {
         node.cli(&["packs"]).text
     );
     assert_eq!(failed.load(Ordering::Relaxed), 0, "of {served}");
-    // The slug and the release are what they were; the old image is gone.
+    // The slug and the release are unchanged; the old image is removed.
     let releases = node.cli(&["releases", "--app", "moving"]).text;
     assert!(
         releases.contains("v1") && !releases.contains("v2"),

@@ -1,4 +1,4 @@
-//! What the cache does for an app, case by case.
+//! Behaviour of the cache: hits, validation, stale responses, purges, and header fields.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use corundum_abi::names::ReleaseVersion;
 use corundum_router_test_support::grid::{App, AppRequest, AppResponse, app, async_app};
 use corundum_router_test_support::router::TestRouter;
 
-/// An app that answers by how often it was asked.
-fn by_turn(answer: impl Fn(usize, &AppRequest) -> AppResponse + Send + Sync + 'static) -> App {
+/// Makes an app whose response depends on the number of earlier requests.
+fn counting_app(answer: impl Fn(usize, &AppRequest) -> AppResponse + Send + Sync + 'static) -> App {
     let turn = AtomicUsize::new(0);
     app(move |asked| answer(turn.fetch_add(1, Ordering::SeqCst), asked))
 }
@@ -21,7 +21,7 @@ async fn seconds(number: u64) {
 }
 
 #[tokio::test]
-async fn a_hit_tells_its_age_and_is_told_in_the_log() {
+async fn a_hit_has_an_age_and_is_logged() {
     let router = TestRouter::with_app(app(|_| AppResponse::page("page"))).await;
     let miss = router.get("/").await;
     assert_eq!(
@@ -48,7 +48,7 @@ async fn a_hit_tells_its_age_and_is_told_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_head_is_answered_from_what_get_has_stored() {
+async fn a_head_request_hits_the_stored_get_response() {
     let router = TestRouter::with_app(app(|_| AppResponse::page("page"))).await;
     router.get("/").await;
     let head = router.send("HEAD", "/", &[], "").await;
@@ -63,7 +63,7 @@ async fn a_head_is_answered_from_what_get_has_stored() {
 }
 
 #[tokio::test]
-async fn conditions_and_ranges_are_answered_from_what_is_stored() {
+async fn conditional_and_range_requests_are_answered_from_the_stored_response() {
     let router = TestRouter::with_app(app(|_| {
         AppResponse::new(
             200,
@@ -151,7 +151,7 @@ async fn failed_precondition_gets_412_from_a_stored_response() {
 }
 
 #[tokio::test]
-async fn a_condition_fills_the_cache_once_it_is_known_to_be_shared() {
+async fn a_conditional_request_hits_once_the_response_is_stored() {
     let router = TestRouter::with_app(app(|asked| {
         let headers = [("Cache-Control", "max-age=60"), ("ETag", "\"a\"")];
         match asked.get("HTTP_IF_NONE_MATCH").as_str() {
@@ -161,7 +161,7 @@ async fn a_condition_fills_the_cache_once_it_is_known_to_be_shared() {
     }))
     .await;
     let asks = [("If-None-Match", "\"a\"")];
-    // The app's own answer passes; then a client without conditions fills the cache.
+    // The 304 of the app passes; then a request without conditions fills the cache.
     assert_eq!(router.get_with("/", &asks).await.status, 304);
     assert_eq!(router.get("/").await.body, "page");
     let got = router.get_with("/", &asks).await;
@@ -172,8 +172,8 @@ async fn a_condition_fills_the_cache_once_it_is_known_to_be_shared() {
 }
 
 #[tokio::test]
-async fn a_stale_response_is_validated_by_its_own_validators() {
-    let router = TestRouter::with_app(by_turn(|turn, asked| {
+async fn a_stale_response_is_revalidated_with_its_validators() {
+    let router = TestRouter::with_app(counting_app(|turn, asked| {
         let fresh = ["max-age=1", "max-age=60"][turn.min(1)];
         match asked.get("HTTP_IF_NONE_MATCH").as_str() {
             "\"a\"" => AppResponse::new(
@@ -204,8 +204,8 @@ async fn a_stale_response_is_validated_by_its_own_validators() {
 }
 
 #[tokio::test]
-async fn a_stale_response_is_served_while_a_new_one_is_fetched() {
-    let router = TestRouter::with_app(by_turn(|turn, _| {
+async fn a_stale_response_is_served_while_it_is_revalidated() {
+    let router = TestRouter::with_app(counting_app(|turn, _| {
         AppResponse::new(
             200,
             &[("Cache-Control", "max-age=1, stale-while-revalidate=60")],
@@ -217,7 +217,7 @@ async fn a_stale_response_is_served_while_a_new_one_is_fetched() {
     seconds(1).await;
     let got = router.get("/").await;
     assert_eq!((got.body.as_str(), got.x_cache()), ("0", "STALE"));
-    // The line of the refresh, beside those of the two requests.
+    // The third line is the background refresh.
     router.line(3).await;
     let got = router.get("/").await;
     assert_eq!(
@@ -227,7 +227,7 @@ async fn a_stale_response_is_served_while_a_new_one_is_fetched() {
 }
 
 #[tokio::test]
-async fn a_stale_response_stands_in_for_an_app_in_trouble_where_it_may() {
+async fn a_stale_response_replaces_an_error_if_its_directives_allow_it() {
     for (cache_control, with_503, crashed) in [
         ("max-age=1, stale-if-error=60", 200, 200),
         ("max-age=1", 503, 200),
@@ -260,7 +260,7 @@ async fn a_stale_response_stands_in_for_an_app_in_trouble_where_it_may() {
 }
 
 #[tokio::test]
-async fn an_unsafe_method_invalidates_what_it_names() {
+async fn an_unsafe_method_invalidates_its_target_and_location() {
     let router = TestRouter::with_app(app(|asked| match asked.get("REQUEST_METHOD").as_str() {
         "GET" => AppResponse::page("page"),
         _ if asked.get("PATH_INFO") == "/fails" => AppResponse::new(500, &[], ""),
@@ -288,7 +288,7 @@ async fn an_unsafe_method_invalidates_what_it_names() {
 }
 
 #[tokio::test]
-async fn an_app_purges_by_tag_url_and_all_and_the_client_does_not_see_it() {
+async fn an_app_purges_by_tag_url_and_everything_with_a_hidden_header() {
     let router = TestRouter::with_app(app(|asked| match asked.get("PATH_INFO").as_str() {
         "/purge" => AppResponse::new(200, &[("Cache-Purge", &asked.get("QUERY_STRING"))], "done"),
         path => AppResponse::new(
@@ -319,7 +319,7 @@ async fn an_app_purges_by_tag_url_and_all_and_the_client_does_not_see_it() {
             .get(&format!("/purge?{}", order.replace('"', "%22")))
             .await;
         assert_eq!(got.header("cache-purge"), "");
-        // The query comes as it was sent; quotes are not needed in either.
+        // The query keeps its percent-encoding, so a quoted order has no effect here.
         let _ = order;
         let mut hits = Vec::new();
         for target in all {
@@ -334,7 +334,7 @@ async fn an_app_purges_by_tag_url_and_all_and_the_client_does_not_see_it() {
 }
 
 #[tokio::test]
-async fn the_operator_purges_and_sees_what_there_is() {
+async fn the_operator_purges_and_reads_statistics() {
     let router = TestRouter::with_app(app(|_| {
         AppResponse::new(
             200,
@@ -376,7 +376,7 @@ async fn the_operator_purges_and_sees_what_there_is() {
 }
 
 #[tokio::test]
-async fn what_is_purged_on_its_way_is_not_stored() {
+async fn a_response_purged_while_it_is_fetched_is_not_stored() {
     let (started, go) = (
         std::sync::Arc::new(tokio::sync::Notify::new()),
         std::sync::Arc::new(tokio::sync::Notify::new()),
@@ -407,9 +407,9 @@ async fn what_is_purged_on_its_way_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_rollback_finds_its_responses_again() {
+async fn a_rollback_hits_the_responses_of_its_content() {
     let router =
-        TestRouter::with_app(by_turn(|turn, _| AppResponse::page(&turn.to_string()))).await;
+        TestRouter::with_app(counting_app(|turn, _| AppResponse::page(&turn.to_string()))).await;
     router
         .grid
         .configure(|app| app.release = Some((ReleaseVersion(1), Some(11))));
@@ -426,7 +426,7 @@ async fn a_rollback_finds_its_responses_again() {
 }
 
 #[tokio::test]
-async fn headers_for_caches_alone_govern_and_go_no_further() {
+async fn cache_specific_headers_take_precedence_and_are_removed() {
     let router = TestRouter::with_app(app(|_| {
         AppResponse::new(
             200,
@@ -453,7 +453,7 @@ async fn headers_for_caches_alone_govern_and_go_no_further() {
 }
 
 #[tokio::test]
-async fn only_if_cached_asks_no_dyno() {
+async fn only_if_cached_starts_no_dyno() {
     let router = TestRouter::with_app(app(|_| AppResponse::page("page"))).await;
     let got = router
         .get_with("/", &[("Cache-Control", "only-if-cached")])
@@ -462,7 +462,7 @@ async fn only_if_cached_asks_no_dyno() {
 }
 
 #[tokio::test]
-async fn a_cache_of_no_bytes_stores_nothing() {
+async fn a_cache_of_size_zero_stores_nothing() {
     let router = TestRouter::with_cache(
         app(|_| AppResponse::page("page")),
         corundum_router::cache::Cache::new(0),

@@ -1,13 +1,12 @@
-//! The published conformance suite for HTTP caches: its own client asks the router, whose app is the suite's own server.
+//! The published conformance suite for HTTP caches. Its client sends requests to the router, whose app is its server.
 //!
-//! `script/http-cache-tests` fetches it. `http-cache-tests.txt` names what does not pass, each with its reason; it may
-//! only shrink.
+//! `script/http-cache-tests` downloads the suite. `http-cache-tests.txt` lists the cases that fail, each with its reason;
+//! the list may only shrink.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use corundum_exchange::DynoBody;
 use corundum_router::cache::Cache;
@@ -19,40 +18,42 @@ use tokio::net::TcpStream;
 
 use corundum_router_test_support::grid::{App, AppRequest, AppResponse, async_app};
 use corundum_router_test_support::router::TestRouter;
+use corundum_test_support::ports::free_address;
+use corundum_test_support::process::{ChildProcess, skip};
 
-/// Cases of version 0.4.5 that are about reverse proxies, by their kind.
-const CASES: [(Kind, usize); 3] = [
-    (Kind::Required, 165),
-    (Kind::Optimal, 95),
-    (Kind::Check, 90),
+/// Number of cases of version 0.4.5 for reverse proxies, by kind.
+const CASES: [(CaseKind, usize); 3] = [
+    (CaseKind::Required, 165),
+    (CaseKind::Optimal, 95),
+    (CaseKind::Check, 90),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
-    /// What a cache must do.
+enum CaseKind {
+    /// Behaviour that RFC 9111 requires.
     Required,
-    /// What a good one does.
+    /// Behaviour that improves a cache.
     Optimal,
-    /// What differs between caches; neither right nor wrong.
+    /// Behaviour that differs between caches without being right or wrong.
     Check,
 }
 
 #[derive(Debug, Deserialize)]
-struct Case {
+struct SuiteCase {
     id: String,
-    kind: Kind,
+    kind: CaseKind,
     depends_on: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Outcome {
+enum CaseResult {
     Passed(bool),
     Failed(String, String),
 }
 
-/// Prints all cases as JSON.
+/// Program that prints all cases as JSON.
 const LIST: &str = "
 import tests from './tests/index.mjs'
 import surrogate from './tests/surrogate-control.mjs'
@@ -60,56 +61,32 @@ const cases = [...tests, surrogate].flatMap(suite => suite.tests).filter(test =>
 console.log(JSON.stringify(cases.map(({ id, kind = 'required', depends_on = [] }) => ({ id, kind, depends_on }))))
 ";
 
-/// The suite, if it has been fetched.
+/// Returns the directory of the suite. Without it, the test is skipped.
 fn suite() -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?;
     let suite = target.join("http-cache-tests/package");
-    let fetched = suite.join("cli.mjs").exists();
-    assert!(
-        fetched || std::env::var("CI").as_deref() != Ok("true"),
-        "run script/http-cache-tests first"
-    );
-    if !fetched {
-        eprintln!("!! SKIPPED: the conformance suite is not there: run script/http-cache-tests");
+    if suite.join("cli.mjs").exists() {
+        return Some(suite);
     }
-    fetched.then_some(suite)
+    skip("the conformance suite is missing: run script/http-cache-tests");
+    None
 }
 
-/// The suite's server.
-struct Origin(Child);
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn origin(suite: &Path) -> (Origin, SocketAddr) {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let child = Command::new("node")
+/// Starts the server of the suite.
+fn start_origin(suite: &Path) -> (ChildProcess, SocketAddr) {
+    let address = free_address();
+    let mut command = Command::new("node");
+    command
         .args(["--no-warnings", "server/server.mjs"])
         .current_dir(suite)
         .env("npm_config_protocol", "http")
-        .env("npm_config_port", free.port().to_string())
-        .env("npm_config_pidfile", "/dev/null")
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let origin = Origin(child);
-    for _ in 0..200 {
-        if TcpStream::connect(free).await.is_ok() {
-            return (origin, free);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the suite's server does not start");
+        .env("npm_config_port", address.port().to_string())
+        .env("npm_config_pidfile", "/dev/null");
+    let origin = ChildProcess::spawn_server(&mut command, address);
+    (origin, address)
 }
 
-/// An app that is the suite's server.
+/// Makes an app that forwards requests to the server of the suite.
 fn forwarding_to(origin: SocketAddr) -> App {
     async_app(move |asked| async move {
         let answer = forward(origin, &asked).await;
@@ -139,7 +116,7 @@ async fn forward(origin: SocketAddr, asked: &AppRequest) -> Option<AppResponse> 
         .ok()?;
     let response = sender.send_request(request).await.ok()?;
     let (head, body) = response.into_parts();
-    // Cases about the length say a wrong one: what has come of the body is what there is.
+    // Some cases send a wrong length: the bytes that arrive are the body.
     let mut body = body;
     let mut bytes = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
@@ -171,11 +148,11 @@ fn node(suite: &Path, arguments: &[&str], base: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Why a case does not pass, if it does not; a case whose conditions do not hold has not been tested.
+/// Returns the reason that a case fails. A case fails if one that it depends on fails, since it tests nothing then.
 fn failing(
     id: &str,
-    cases: &HashMap<&str, &Case>,
-    outcomes: &HashMap<String, Outcome>,
+    cases: &HashMap<&str, &SuiteCase>,
+    outcomes: &HashMap<String, CaseResult>,
 ) -> Option<String> {
     let broken = cases[id]
         .depends_on
@@ -185,13 +162,13 @@ fn failing(
         return Some(format!("depends on {on}"));
     }
     match outcomes.get(id) {
-        Some(Outcome::Passed(true)) => None,
-        Some(Outcome::Failed(kind, what)) => Some(format!("{kind}: {what}")),
+        Some(CaseResult::Passed(true)) => None,
+        Some(CaseResult::Failed(kind, what)) => Some(format!("{kind}: {what}")),
         _ => Some("was not run".to_owned()),
     }
 }
 
-/// The cases that are known not to pass.
+/// Returns the cases that are known to fail, with their reasons.
 fn known() -> BTreeMap<&'static str, &'static str> {
     let lines = include_str!("http-cache-tests.txt").lines();
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -201,9 +178,9 @@ fn known() -> BTreeMap<&'static str, &'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_published_conformance_suite_passes_but_for_what_is_known() {
+async fn the_conformance_suite_passes_except_for_known_failures() {
     let Some(suite) = suite() else { return };
-    let (_origin, address) = origin(&suite).await;
+    let (_origin, address) = start_origin(&suite);
     let router = TestRouter::with_cache(forwarding_to(address), Cache::new(64 << 20)).await;
     let base = format!("http://{}", router.address);
     let run = |arguments: &'static [&'static str]| {
@@ -211,10 +188,11 @@ async fn the_published_conformance_suite_passes_but_for_what_is_known() {
         tokio::task::spawn_blocking(move || node(&suite, arguments, &base))
     };
     let list = run(&["--input-type=module", "-e", LIST]).await.unwrap();
-    let cases: Vec<Case> = serde_json::from_str(&list).unwrap();
-    let cases: HashMap<&str, &Case> = cases.iter().map(|case| (case.id.as_str(), case)).collect();
+    let cases: Vec<SuiteCase> = serde_json::from_str(&list).unwrap();
+    let cases: HashMap<&str, &SuiteCase> =
+        cases.iter().map(|case| (case.id.as_str(), case)).collect();
     let results = run(&["cli.mjs"]).await.unwrap();
-    let outcomes: HashMap<String, Outcome> = serde_json::from_str(&results).unwrap();
+    let outcomes: HashMap<String, CaseResult> = serde_json::from_str(&results).unwrap();
     let mut failed = BTreeMap::new();
     for (kind, count) in CASES {
         let ids: Vec<&str> = cases
@@ -232,7 +210,7 @@ async fn the_published_conformance_suite_passes_but_for_what_is_known() {
             .filter_map(|id| Some((*id, failing(id, &cases, &outcomes)?)))
             .collect();
         println!("{kind:?}: {} of {count} pass", count - failing.len());
-        if kind == Kind::Check {
+        if kind == CaseKind::Check {
             failing
                 .iter()
                 .for_each(|(id, why)| println!("  no {id}: {why}"));
@@ -249,9 +227,9 @@ async fn the_published_conformance_suite_passes_but_for_what_is_known() {
         .keys()
         .filter(|id| !failed.contains_key(**id))
         .collect();
-    assert!(new.is_empty(), "fail that passed: {new:#?}");
+    assert!(new.is_empty(), "cases that passed before fail: {new:#?}");
     assert!(
         passing.is_empty(),
-        "pass, so that they are to be taken off the list: {passing:#?}"
+        "cases pass; remove them from http-cache-tests.txt: {passing:#?}"
     );
 }

@@ -1,4 +1,4 @@
-//! Many requests at once, and more URLs than there is room for.
+//! Concurrent requests for one URL, and more URLs than the cache has room for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,8 +14,9 @@ use tokio::sync::{Semaphore, mpsc};
 use corundum_router_test_support::grid::{App, AppResponse, app, async_app};
 use corundum_router_test_support::response::ClientResponse;
 use corundum_router_test_support::router::TestRouter;
+use corundum_router_test_support::wait::poll;
 
-/// An app that takes its time, and tells how many requests it has had at once at most.
+/// Makes a slow app. Returns it with the highest number of concurrent requests.
 fn slow(answer: impl Fn(usize) -> AppResponse + Send + Sync + 'static) -> (App, Arc<AtomicUsize>) {
     let most = Arc::new(AtomicUsize::new(0));
     let (now, seen, count) = (
@@ -41,7 +42,7 @@ async fn flood(router: &TestRouter, requests: usize) -> Vec<ClientResponse> {
 }
 
 #[tokio::test]
-async fn a_flood_for_one_new_url_runs_one_dyno() {
+async fn concurrent_misses_of_a_url_are_collapsed() {
     let router = TestRouter::with_app(slow(|_| AppResponse::page("page")).0).await;
     let got = flood(&router, 100).await;
     assert!(got.iter().all(|got| got.body == "page"));
@@ -53,7 +54,7 @@ async fn a_flood_for_one_new_url_runs_one_dyno() {
 }
 
 #[tokio::test]
-async fn a_flood_for_one_stale_url_runs_one_dyno() {
+async fn concurrent_revalidations_of_a_url_are_collapsed() {
     let (app, _) = slow(|count| match count {
         0 => AppResponse::new(200, &[("Cache-Control", "max-age=1")], "old"),
         _ => AppResponse::page("new"),
@@ -67,7 +68,7 @@ async fn a_flood_for_one_stale_url_runs_one_dyno() {
 }
 
 #[tokio::test]
-async fn a_flood_for_a_url_that_fails_runs_one_dyno() {
+async fn concurrent_requests_share_a_failure() {
     let app = async_app(|_| async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         Err(Failure::AppCrashed)
@@ -82,10 +83,10 @@ async fn a_flood_for_a_url_that_fails_runs_one_dyno() {
 }
 
 #[tokio::test]
-async fn requests_for_what_cannot_be_shared_do_not_wait_for_one_another() {
+async fn uncacheable_requests_do_not_wait_for_each_other() {
     let (app, most) = slow(|_| AppResponse::new(200, &[("Cache-Control", "private")], "mine"));
     let router = TestRouter::with_app(app).await;
-    // The first round may wait for one to learn that it need not.
+    // In the first round, requests may wait until one response shows that it cannot be shared.
     for _ in 0..2 {
         let got = flood(&router, 20).await;
         assert!(
@@ -97,7 +98,7 @@ async fn requests_for_what_cannot_be_shared_do_not_wait_for_one_another() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_leaves_the_others_their_answer() {
+async fn a_disconnected_client_does_not_fail_the_requests_that_wait_for_it() {
     let router = TestRouter::with_app(slow(|_| AppResponse::page("page")).0).await;
     let gone = tokio::time::timeout(Duration::from_millis(50), router.get("/"));
     let (gone, got) = tokio::join!(gone, async {
@@ -108,7 +109,7 @@ async fn a_client_that_goes_away_leaves_the_others_their_answer() {
     assert_eq!(router.requests(), 2);
 }
 
-/// An app whose answer comes in pieces, each when there is a permit for it.
+/// Makes an app that sends its body in pieces. Returns it with a semaphore: each piece takes a permit.
 fn streaming(
     headers: &'static [(&'static str, &'static str)],
     pieces: usize,
@@ -144,7 +145,7 @@ fn streaming(
 }
 
 #[tokio::test]
-async fn who_waits_shares_a_body_that_is_on_its_way() {
+async fn waiting_requests_share_a_streamed_body() {
     for headers in [
         &[("Cache-Control", "max-age=60"), ("Content-Length", "6")][..],
         &[("Cache-Control", "max-age=60")],
@@ -163,7 +164,7 @@ async fn who_waits_shares_a_body_that_is_on_its_way() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_body_that_is_purged_on_its_way_gets_it_whole() {
+async fn waiting_requests_get_the_whole_body_if_it_is_purged_meanwhile() {
     let (app, permits) = streaming(&[("Cache-Control", "max-age=60")], 3, 2);
     let router = TestRouter::with_app(app).await;
     let name = "app".parse().unwrap();
@@ -178,7 +179,7 @@ async fn who_waits_for_a_body_that_is_purged_on_its_way_gets_it_whole() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_passes_whole_and_is_not_stored() {
+async fn a_body_too_large_for_the_cache_is_passed_on_and_not_stored() {
     let (app, permits) = streaming(&[("Cache-Control", "max-age=60")], 20, 10_000);
     let router = TestRouter::with_cache(app, Cache::new(1 << 20)).await;
     permits.add_permits(60);
@@ -194,7 +195,7 @@ async fn a_body_that_is_too_large_passes_whole_and_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_not_stored() {
+async fn an_incomplete_body_is_not_stored() {
     let app = async_app(|_| async {
         let (sender, receiver) = mpsc::channel(2);
         sender.send(Ok(Bytes::from_static(b"half"))).await.unwrap();
@@ -216,7 +217,7 @@ async fn a_body_that_breaks_off_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_flood_of_urls_stays_within_its_bytes_and_leaves_what_is_hot() {
+async fn a_flood_of_urls_stays_within_the_size_limit_and_keeps_hot_entries() {
     let page = "x".repeat(8000);
     let router =
         TestRouter::with_cache(app(move |_| AppResponse::page(&page)), Cache::new(2 << 20)).await;
@@ -224,7 +225,7 @@ async fn a_flood_of_urls_stays_within_its_bytes_and_leaves_what_is_hot() {
     for _ in 0..3 {
         join_all(hot.iter().map(|target| router.get(target))).await;
     }
-    // Eight times what there is room for, each asked for once, while the hot ones are asked for now and then.
+    // The cold URLs are eight times the size of the cache, each requested once; the hot ones are requested between them.
     for round in 0..20 {
         let cold: Vec<String> = (0..100)
             .map(|index| format!("/cold/{round}/{index}"))
@@ -242,7 +243,7 @@ async fn a_flood_of_urls_stays_within_its_bytes_and_leaves_what_is_hot() {
     assert!(hits >= 36, "{hits} of 40 are left");
 }
 
-/// An app whose heads and bodies are small parts of large buffers, and these buffers.
+/// Makes an app whose heads and bodies are small slices of large buffers. Returns it with the buffers.
 fn wasteful() -> (App, Arc<Mutex<Vec<Bytes>>>) {
     let buffers: Arc<Mutex<Vec<Bytes>>> = Arc::default();
     let made = buffers.clone();
@@ -274,7 +275,7 @@ fn wasteful() -> (App, Arc<Mutex<Vec<Bytes>>>) {
 }
 
 #[tokio::test]
-async fn what_is_stored_keeps_none_of_the_room_that_it_came_in() {
+async fn stored_responses_do_not_keep_the_buffers_of_the_app_alive() {
     let (app, buffers) = wasteful();
     let router = TestRouter::with_app(app).await;
     for path in ["/full", "/stream"] {
@@ -288,18 +289,13 @@ async fn what_is_stored_keeps_none_of_the_room_that_it_came_in() {
         let kept = buffers.iter().map(|buffer| !buffer.is_unique());
         kept.collect::<Vec<_>>()
     };
-    // What is still on its way out has a moment to be gone.
-    for _ in 0..200 {
-        if !kept().contains(&true) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    // The last response may still be on its way to the client.
+    poll(|| (!kept().contains(&true)).then_some(())).await;
     assert_eq!(kept(), [false; 4]);
 }
 
 #[tokio::test]
-async fn a_head_that_grows_with_each_validation_is_asked_for_anew_in_time() {
+async fn a_head_that_grows_with_each_validation_is_fetched_anew() {
     let turn = AtomicUsize::new(0);
     let router = TestRouter::with_app(app(move |asked| {
         let validated = asked.get("HTTP_IF_NONE_MATCH") == "\"a\"";

@@ -1,4 +1,4 @@
-//! Nobody is served what was made for another.
+//! Isolation: the cache never serves a response that was made for another client.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -7,9 +7,9 @@ use corundum_abi::names::ReleaseVersion;
 use corundum_router_test_support::grid::{App, AppResponse, app};
 use corundum_router_test_support::router::TestRouter;
 
-/// Each of these says whose page it is; none may be given to anybody else.
+/// Each response is for one client and must not be served to another.
 #[tokio::test]
-async fn a_response_for_one_client_is_never_stored() {
+async fn private_responses_are_never_stored() {
     for headers in [
         &[
             ("Set-Cookie", "session=1"),
@@ -40,12 +40,12 @@ async fn a_response_for_one_client_is_never_stored() {
 }
 
 #[tokio::test]
-async fn an_authorised_answer_is_shared_only_if_it_says_so() {
+async fn responses_to_authorized_requests_are_shared_only_if_marked() {
     for (cache_control, first, second) in [
         ("max-age=60", "", "bob"),
         ("max-age=60, public", "alice", "alice"),
         ("s-maxage=60", "alice", "alice"),
-        // Allowed by RFC 9111 section 3.5, but hardly meant: what is shared is the answer to a request without.
+        // RFC 9111 section 3.5 allows sharing here, but apps rarely mean it: only the response without authorization is shared.
         ("max-age=60, must-revalidate", "", ""),
     ] {
         let router = TestRouter::with_app(app(move |asked| {
@@ -62,7 +62,7 @@ async fn an_authorised_answer_is_shared_only_if_it_says_so() {
 }
 
 #[tokio::test]
-async fn variants_are_kept_apart() {
+async fn variants_are_stored_separately() {
     let router = TestRouter::with_app(app(|asked| {
         let body = format!("{}/{}", asked.get("HTTP_COOKIE"), asked.get("HTTP_X_B"));
         AppResponse::new(
@@ -128,7 +128,7 @@ async fn apps_hosts_ports_and_releases_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_validation_each_time_is_for_clients_without_cookies() {
+async fn no_cache_responses_are_revalidated_only_for_clients_without_cookies() {
     let router = TestRouter::with_app(app(|asked| {
         let cookie = asked.get("HTTP_COOKIE");
         let etag = format!("\"{cookie}\"");
@@ -150,7 +150,7 @@ async fn a_validation_each_time_is_for_clients_without_cookies() {
 }
 
 #[tokio::test]
-async fn a_get_with_a_body_leaves_nothing_behind() {
+async fn a_get_request_with_a_body_is_not_stored() {
     let router = TestRouter::with_app(app(|asked| {
         AppResponse::page(&String::from_utf8_lossy(&asked.body))
     }))
@@ -159,7 +159,7 @@ async fn a_get_with_a_body_leaves_nothing_behind() {
     assert_eq!(router.get("/").await.body, "");
 }
 
-/// Headers that frameworks and apps are known to look at, whether the router's operator knows or not.
+/// Header fields that change the responses of common frameworks and apps.
 const UNKEYED: [&str; 16] = [
     "Cookie",
     "X-Forwarded-Host",
@@ -184,7 +184,7 @@ fn unkeyed() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     proptest::collection::vec(header, 1..5)
 }
 
-/// An app that repeats all it is told, in a page that it says all may have.
+/// Makes an app that repeats the header fields of the request in a public response.
 fn mirror() -> App {
     app(|asked| {
         let mut said: Vec<String> = asked
@@ -194,7 +194,7 @@ fn mirror() -> App {
                 name.starts_with("HTTP_")
                     && !["HTTP_X_REQUEST_START", "HTTP_X_FORWARDED_PORT"].contains(&name.as_str())
             })
-            // The router's own id is another for each request, as it should be.
+            // Request IDs of the router differ, so only their length is repeated.
             .map(|name| {
                 format!(
                     "{name}={}",
@@ -217,7 +217,7 @@ fn mirror() -> App {
 }
 
 #[test]
-fn no_unkeyed_part_of_a_request_changes_what_another_is_served() {
+fn unkeyed_headers_do_not_change_the_response_to_other_clients() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut runner = TestRunner::new(Config {
         cases: 64,
@@ -240,7 +240,7 @@ fn no_unkeyed_part_of_a_request_changes_what_another_is_served() {
             }
             let (got, expected) = (router.get("/").await, alone.get("/").await);
             prop_assert_eq!((got.status, got.body), (expected.status, expected.body));
-            // All of that was made once it was known that it could be shared, and is.
+            // The first request after the attempts stored the shared response.
             let again = router.get("/").await;
             prop_assert_eq!(again.x_cache(), "HIT");
             Ok(())

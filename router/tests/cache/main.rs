@@ -1,11 +1,6 @@
-//! The cache, over real connections, with an app of a few lines behind it.
+//! The cache of the router, tested over real connections with a fake grid.
 
-#![allow(
-    clippy::unwrap_used,
-    missing_docs,
-    unreachable_pub,
-    reason = "these are tests"
-)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod behaviour;
 mod conformance;

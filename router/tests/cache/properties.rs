@@ -1,4 +1,4 @@
-//! What holds for every input.
+//! Properties of the cache rules that hold for all inputs.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,16 +11,16 @@ use corundum_router::semantics::preconditions::{self, DateStrength, Validators};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 
-type Parts = (String, u64, bool, String, Vec<u8>, Vec<u8>);
+type ResourceParts = (String, u64, bool, String, Vec<u8>, Vec<u8>);
 
-fn parts() -> impl Strategy<Value = Parts> {
-    // Few letters and many lengths: what one field ends with, the next begins with.
+fn parts() -> impl Strategy<Value = ResourceParts> {
+    // Few letters and many lengths: the end of a field often equals the start of the next.
     let text = || "[ab]{0,4}";
     let bytes = || proptest::collection::vec(0u8..3, 0..4);
     (text(), 0..3u64, any::<bool>(), text(), bytes(), bytes())
 }
 
-fn encoded((app, number, content, scheme, authority, target): &Parts) -> Vec<u8> {
+fn encoded((app, number, content, scheme, authority, target): &ResourceParts) -> Vec<u8> {
     let version = if *content {
         ContentVersion::Content(*number)
     } else {
@@ -80,12 +80,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1024, ..ProptestConfig::default() })]
 
     #[test]
-    fn two_resources_have_one_key_only_if_they_are_one(one in parts(), other in parts()) {
+    fn keys_of_resources_are_equal_only_for_equal_resources(one in parts(), other in parts()) {
         prop_assert_eq!(encoded(&one) == encoded(&other), one == other);
     }
 
     #[test]
-    fn two_variants_have_one_key_only_if_their_headers_mean_the_same(
+    fn keys_of_variants_are_equal_only_for_equal_headers(
         one in proptest::collection::vec("[ab\"]{0,3}", 3),
         other in proptest::collection::vec("[ab\"]{0,3}", 3),
         (with, without) in (0..8usize, 0..8usize),
@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn freshness_is_counted_without_overflow_and_never_grows(
+    fn freshness_does_not_overflow_and_never_grows(
         headers in headers(),
         clock in any::<u32>(),
         (delay, after) in (0..100_000_000u64, 0..100_000_000u64),
@@ -122,14 +122,14 @@ proptest! {
             prop_assert_eq!(freshness.state(early), FreshnessState::Fresh);
             prop_assert!(freshness.remaining(late) > 0);
         }
-        // Who may not be reached may be stood in for wherever one that errs may.
+        // A stale response that may replace an error may also replace a disconnect.
         if freshness.stands_in(OriginFailure::ServerError, late) {
             prop_assert!(freshness.stands_in(OriginFailure::Unreachable, late));
         }
     }
 
     #[test]
-    fn judging_and_comparing_survive_all_headers(request in headers(), response in headers(), status in 100..=999u16) {
+    fn storability_and_conditions_accept_all_headers(request in headers(), response in headers(), status in 100..=999u16) {
         let status = StatusCode::from_u16(status).unwrap();
         let verdict = storable::judge(&request, status, &response);
         if response.contains_key("set-cookie") {
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn ranges_lie_within_the_body(header in "bytes=[-0-9, ]{0,30}", length in 0..2000u64) {
+    fn ranges_are_within_the_body(header in "bytes=[-0-9, ]{0,30}", length in 0..2000u64) {
         let parts = match byte_range::parse(header.as_bytes(), length) {
             ByteRanges::Single(part) => Vec::from([part]),
             ByteRanges::Multiple(parts) => {
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn a_range_is_what_it_says(first in 0..100u64, more in 0..100u64, length in 1..100u64) {
+    fn a_single_range_is_parsed_exactly(first in 0..100u64, more in 0..100u64, length in 1..100u64) {
         let last = first + more;
         let part = first..(last + 1).min(length);
         let expected = if first < length { ByteRanges::Single(part) } else { ByteRanges::Unsatisfiable };

@@ -1,4 +1,4 @@
-//! Conditions and ranges of clients that have one form or the other.
+//! Conditional and range requests of clients that have a compressed or an uncompressed response.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +16,7 @@ const HEADERS: [(&str, &str); 4] = [
     ("Last-Modified", LONG_AGO),
 ];
 
-/// An app whose page the cache stores.
+/// Starts a router whose cache has a page.
 async fn cached() -> TestRouter {
     let router = TestRouter::with_app(app(|_| AppResponse::new(200, &HEADERS, &text(5000)))).await;
     router.get("/").await;
@@ -24,9 +24,9 @@ async fn cached() -> TestRouter {
 }
 
 #[tokio::test]
-async fn a_client_with_the_encoded_form_is_told_that_it_is_still_good() {
+async fn the_etag_of_a_compressed_response_is_revalidated() {
     let router = cached().await;
-    // Before a form is kept, and after.
+    // The first round is before the cache has stored the compressed variant, the second one after.
     for _ in 0..2 {
         let got = router
             .get_with("/", &[GZIP, ("If-None-Match", "W/\"a;encoded\"")])
@@ -42,7 +42,7 @@ async fn a_client_with_the_encoded_form_is_told_that_it_is_still_good() {
             ("gzip", "W/\"a;encoded\"")
         );
     }
-    // Who has what the app said is told of that, whatever it would get now.
+    // A client with the uncompressed response gets a 304 with its ETag, although it would get gzip now.
     let got = router
         .get_with("/", &[GZIP, ("If-None-Match", "\"a\"")])
         .await;
@@ -54,7 +54,7 @@ async fn a_client_with_the_encoded_form_is_told_that_it_is_still_good() {
 }
 
 #[tokio::test]
-async fn of_a_list_of_tags_it_is_the_one_that_is_still_good_which_comes_back() {
+async fn a_304_has_the_matching_etag_of_the_list() {
     let router = cached().await;
     for (list, tag) in [
         ("W/\"b;encoded\", \"a\"", "\"a\""),
@@ -66,7 +66,7 @@ async fn of_a_list_of_tags_it_is_the_one_that_is_still_good_which_comes_back() {
 }
 
 #[tokio::test]
-async fn a_form_that_a_client_does_not_take_any_more_is_not_said_to_be_good_for_it() {
+async fn the_etag_of_a_coding_that_is_no_longer_accepted_does_not_match() {
     let router = cached().await;
     let tag = ("If-None-Match", "W/\"a;encoded\"");
     let identity = ("Accept-Encoding", "identity");
@@ -78,7 +78,7 @@ async fn a_form_that_a_client_does_not_take_any_more_is_not_said_to_be_good_for_
 }
 
 #[tokio::test]
-async fn a_part_is_not_asked_for_on_the_condition_of_an_encoded_form() {
+async fn if_match_with_the_etag_of_a_compressed_response_reaches_the_app_unchanged() {
     let router = TestRouter::with_app(app(|asked| {
         let condition = asked.get("HTTP_IF_MATCH");
         AppResponse::new(206, &[("X-Condition", &condition)], "")
@@ -86,13 +86,13 @@ async fn a_part_is_not_asked_for_on_the_condition_of_an_encoded_form() {
     .await;
     let tag = "W/\"a;encoded\"";
     let headers = [GZIP, ("Range", "bytes=100-"), ("If-Match", tag)];
-    // No weak tag matches one: the app will say 412.
+    // If-Match never matches a weak ETag, so the app will answer 412.
     let got = router.get_with("/", &headers).await;
     assert_eq!(got.header("x-condition"), tag);
 }
 
 #[tokio::test]
-async fn an_app_that_compares_tags_as_strings_sees_its_own_and_the_client_gets_its_own_back() {
+async fn the_app_sees_its_own_etag_and_the_client_the_one_of_the_compressed_response() {
     let router = TestRouter::with_app(app(|asked| {
         let headers = [("Content-Type", "text/html"), ("ETag", "\"a\"")];
         match (asked.get("HTTP_IF_NONE_MATCH"), asked.get("HTTP_IF_MATCH")) {
@@ -114,7 +114,7 @@ async fn an_app_that_compares_tags_as_strings_sees_its_own_and_the_client_gets_i
         .send("PUT", "/", &[GZIP, ("If-Match", tag)], "x")
         .await;
     assert_eq!(put.status, 204);
-    // One that the app has made itself is left alone.
+    // ETags of the app itself pass unchanged.
     let got = router
         .get_with("/", &[GZIP, ("If-None-Match", "\"a\"")])
         .await;
@@ -129,7 +129,7 @@ async fn an_app_that_compares_tags_as_strings_sees_its_own_and_the_client_gets_i
 }
 
 #[tokio::test]
-async fn the_rest_of_a_page_is_never_put_behind_the_beginning_of_its_encoded_form() {
+async fn if_range_never_combines_compressed_and_uncompressed_parts() {
     let router = cached().await;
     let rest = |condition, accept| {
         let router = &router;
@@ -143,7 +143,7 @@ async fn the_rest_of_a_page_is_never_put_behind_the_beginning_of_its_encoded_for
         assert_eq!((got.status, got.coding()), (200, "gzip"), "{condition}");
         assert_eq!(got.text(), text(5000));
     }
-    // Who has the very bytes gets the rest of them.
+    // A client with the first bytes of the uncompressed page gets the rest.
     for (condition, accept) in [("\"a\"", GZIP), (LONG_AGO, ("Accept-Encoding", "identity"))] {
         let got = rest(condition, accept).await;
         assert_eq!((got.status, got.coding()), (206, ""), "{condition}");
@@ -156,7 +156,7 @@ async fn the_rest_of_a_page_is_never_put_behind_the_beginning_of_its_encoded_for
 }
 
 #[tokio::test]
-async fn a_range_by_date_does_not_reach_the_app_either() {
+async fn if_range_with_a_date_is_removed_for_clients_that_accept_a_coding() {
     let ranges = std::sync::Arc::new(AtomicUsize::new(0));
     let seen = ranges.clone();
     let router = TestRouter::with_app(app(move |asked| {

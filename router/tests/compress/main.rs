@@ -1,13 +1,8 @@
-//! Compression, over real connections, with an app of a few lines behind it.
+//! Compression in the router, tested over real connections with a fake grid.
 
-#![allow(
-    clippy::unwrap_used,
-    missing_docs,
-    unreachable_pub,
-    reason = "these are tests"
-)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod answers;
 mod conditions;
-mod kept;
+mod responses;
+mod stored;
 mod streams;

@@ -1,4 +1,4 @@
-//! Bodies that are encoded while they are made.
+//! Streamed bodies, compressed as they arrive.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,13 +15,14 @@ use corundum_router_test_support::encoding::{decoded, text};
 use corundum_router_test_support::grid::{App, AppResponse, app, async_app};
 use corundum_router_test_support::response::ClientResponse;
 use corundum_router_test_support::router::TestRouter;
+use corundum_router_test_support::wait::wait_until;
 
-type Sender = mpsc::Sender<Result<Bytes, BodyInterrupted>>;
+type BodySender = mpsc::Sender<Result<Bytes, BodyInterrupted>>;
 
-/// An app that gives its body to `give`, with these headers.
+/// Makes an app with these headers whose body `give` sends.
 fn streaming<F>(
     headers: &'static [(&'static str, &'static str)],
-    give: impl Fn(Sender) -> F + Send + Sync + 'static,
+    give: impl Fn(BodySender) -> F + Send + Sync + 'static,
 ) -> App
 where
     F: Future<Output = ()> + Send + 'static,
@@ -37,7 +38,7 @@ where
 
 const HTML: &[(&str, &str)] = &[("Content-Type", "text/html")];
 
-async fn give(sender: &Sender, text: &str) -> bool {
+async fn give(sender: &BodySender, text: &str) -> bool {
     sender.send(Ok(Bytes::from(text.to_owned()))).await.is_ok()
 }
 
@@ -47,8 +48,8 @@ async fn open(router: &TestRouter, coding: &str) -> TcpStream {
         .await
 }
 
-/// Reads until the body that has come so far decodes to `expected`.
-async fn reads(stream: &mut TcpStream, answer: &mut Vec<u8>, coding: &str, expected: &str) {
+/// Reads until the body received so far decodes to `expected`.
+async fn read_until(stream: &mut TcpStream, answer: &mut Vec<u8>, coding: &str, expected: &str) {
     let so_far = |answer: &[u8]| {
         let has_head = answer.windows(4).any(|four| four == b"\r\n\r\n");
         has_head && decoded(coding, &ClientResponse::parse(answer).bytes) == expected.as_bytes()
@@ -56,15 +57,15 @@ async fn reads(stream: &mut TcpStream, answer: &mut Vec<u8>, coding: &str, expec
     let read = async {
         while !so_far(answer) {
             let read = stream.read_buf(answer).await.unwrap();
-            assert!(read > 0, "it ended before {expected:?}");
+            assert!(read > 0, "the body ends before {expected:?}");
         }
     };
     let in_time = tokio::time::timeout(Duration::from_secs(5), read).await;
-    in_time.unwrap_or_else(|_| panic!("{coding}: {expected:?} does not come"));
+    in_time.unwrap_or_else(|_| panic!("{coding}: {expected:?} does not arrive"));
 }
 
 #[tokio::test]
-async fn each_piece_goes_out_at_once_and_the_whole_is_what_the_app_said() {
+async fn each_piece_is_flushed_and_the_whole_body_is_unchanged() {
     for coding in ["gzip", "br", "zstd"] {
         let (go, wait) = mpsc::channel::<&'static str>(1);
         let wait = Arc::new(tokio::sync::Mutex::new(wait));
@@ -82,7 +83,7 @@ async fn each_piece_goes_out_at_once_and_the_whole_is_what_the_app_said() {
         for piece in ["<html>", "one", "two and more"] {
             go.send(piece).await.unwrap();
             all.push_str(piece);
-            reads(&mut stream, &mut answer, coding, &all).await;
+            read_until(&mut stream, &mut answer, coding, &all).await;
         }
         drop(go);
         stream.read_to_end(&mut answer).await.unwrap();
@@ -99,7 +100,7 @@ async fn each_piece_goes_out_at_once_and_the_whole_is_what_the_app_said() {
 }
 
 #[tokio::test]
-async fn a_dyno_that_dies_in_the_middle_leaves_a_transfer_without_an_end() {
+async fn a_body_that_breaks_off_has_no_last_chunk() {
     for coding in ["gzip", "br", "zstd"] {
         let router = TestRouter::with_app(streaming(HTML, |sender| async move {
             give(&sender, "<html>one").await;
@@ -110,7 +111,7 @@ async fn a_dyno_that_dies_in_the_middle_leaves_a_transfer_without_an_end() {
         let _ = stream.read_to_end(&mut answer).await;
         let got = ClientResponse::parse(&answer);
         assert!(!got.complete, "{coding}: {answer:?}");
-        // What came before is not lost.
+        // The bytes before the failure arrive.
         assert_eq!(got.text(), "<html>one");
         let line = router.line(1).await;
         assert!(line.contains("code=H18"), "{line}");
@@ -118,7 +119,7 @@ async fn a_dyno_that_dies_in_the_middle_leaves_a_transfer_without_an_end() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_shorter_than_its_length_has_no_end_either() {
+async fn a_body_shorter_than_its_length_has_no_last_chunk() {
     let headers = &[("Content-Type", "text/html"), ("Content-Length", "5000")];
     let router = TestRouter::with_app(streaming(headers, |sender| async move {
         give(&sender, "<html>one").await;
@@ -131,7 +132,7 @@ async fn a_body_that_is_shorter_than_its_length_has_no_end_either() {
 }
 
 #[tokio::test]
-async fn a_body_ends_with_the_last_byte_of_its_length_whatever_its_dyno_does_then() {
+async fn a_body_ends_at_its_length_although_the_dyno_sends_more() {
     let headers = &[("Content-Type", "text/html"), ("Content-Length", "5000")];
     let router = TestRouter::with_app(streaming(headers, |sender| async move {
         give(&sender, &text(6000)).await;
@@ -150,7 +151,7 @@ async fn a_body_ends_with_the_last_byte_of_its_length_whatever_its_dyno_does_the
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_frees_its_dyno() {
+async fn a_disconnected_client_frees_its_dyno() {
     let gone = Arc::new(AtomicUsize::new(0));
     let told = gone.clone();
     let router = TestRouter::with_app(streaming(HTML, move |sender| {
@@ -168,17 +169,11 @@ async fn a_client_that_goes_away_frees_its_dyno() {
     drop(stream);
     let line = router.line(1).await;
     assert!(line.contains("code=H27"), "{line}");
-    for _ in 0..500 {
-        if gone.load(Ordering::SeqCst) == 1 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the dyno goes on");
+    wait_until("the dyno ends", || gone.load(Ordering::SeqCst) == 1).await;
 }
 
 #[tokio::test]
-async fn a_stream_of_events_goes_out_as_it_is() {
+async fn an_event_stream_is_not_compressed() {
     let headers = &[("Content-Type", "text/event-stream")];
     let router = TestRouter::with_app(streaming(headers, |sender| async move {
         give(&sender, &text(5000)).await;
@@ -192,7 +187,7 @@ async fn a_stream_of_events_goes_out_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_large_page_comes_in_parts_that_decode_to_it() {
+async fn a_large_page_is_compressed_in_chunks() {
     for coding in ["gzip", "br", "zstd"] {
         let router =
             TestRouter::with_app(app(|_| AppResponse::new(200, HTML, &text(3 << 20)))).await;
@@ -206,7 +201,7 @@ async fn a_large_page_comes_in_parts_that_decode_to_it() {
 }
 
 #[tokio::test]
-async fn those_who_share_a_response_on_its_way_get_it_in_the_coding_of_each() {
+async fn requests_that_share_a_fetch_get_the_coding_of_each() {
     let headers = &[
         ("Content-Type", "text/html"),
         ("Cache-Control", "max-age=60"),
@@ -234,7 +229,7 @@ async fn those_who_share_a_response_on_its_way_get_it_in_the_coding_of_each() {
 }
 
 #[tokio::test]
-async fn a_client_of_http_1_0_gets_encoded_what_is_whole_and_nothing_else() {
+async fn http_1_0_clients_get_whole_bodies_compressed_and_streams_uncompressed() {
     let router = TestRouter::with_app(async_app(|asked| {
         let mut answer = AppResponse::new(200, HTML, &text(5000));
         if asked.get("PATH_INFO") == "/stream" {
@@ -262,7 +257,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn a_stream_of_any_pieces_decodes_to_what_the_app_said(
+    fn every_streamed_body_decodes_to_the_body_of_the_app(
         pieces in prop::collection::vec(prop_oneof![Just(0), 1usize..200, 1usize..100_000], 0..8),
         coding in prop::sample::select(&["gzip", "br", "zstd"][..]),
     ) {

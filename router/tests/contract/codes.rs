@@ -1,4 +1,4 @@
-//! Every code of the contract: what its client gets, and what the app's log says.
+//! Error codes: the response to the client and the line in the log of the app, for each code.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio::io::AsyncWriteExt;
 use corundum_router_test_support::router::TestRouter;
 use corundum_router_test_support::wait::wait_until;
 
-/// Asks for a path at which the grid fails; the status and the log line must be the contract's.
-async fn fails(path: &str, status: u16, level: &str, code: &str, description: &str) {
+/// Asserts the response and the log line of a path at which the grid fails.
+async fn assert_failure(path: &str, status: u16, level: &str, code: &str, description: &str) {
     let router = TestRouter::start().await;
     let answer = router.get_raw(path, "").await;
     assert!(
@@ -26,8 +26,8 @@ async fn fails(path: &str, status: u16, level: &str, code: &str, description: &s
     assert!(line.contains(&format!(" status={status} ")), "{line}");
 }
 
-/// Limits that a test can wait for.
-fn quick() -> Limits {
+/// Returns limits with short timeouts.
+fn short_timeouts() -> Limits {
     Limits {
         client_idle: Duration::from_millis(150),
         dyno_idle: Duration::from_millis(150),
@@ -36,34 +36,34 @@ fn quick() -> Limits {
 }
 
 #[tokio::test]
-async fn h10_an_app_that_crashed_is_503() {
-    fails("/H10", 503, "error", "H10", "App crashed").await;
+async fn h10_app_crashed_is_503() {
+    assert_failure("/H10", 503, "error", "H10", "App crashed").await;
 }
 
 #[tokio::test]
-async fn h11_a_backlog_too_deep_is_503() {
-    fails("/H11", 503, "error", "H11", "Backlog too deep").await;
+async fn h11_backlog_too_deep_is_503() {
+    assert_failure("/H11", 503, "error", "H11", "Backlog too deep").await;
 }
 
 #[tokio::test]
-async fn h12_a_request_timeout_is_503() {
-    fails("/H12", 503, "error", "H12", "Request timeout").await;
+async fn h12_request_timeout_is_503() {
+    assert_failure("/H12", 503, "error", "H12", "Request timeout").await;
 }
 
 #[tokio::test]
-async fn h13_a_connection_closed_without_response_is_503() {
+async fn h13_connection_closed_without_response_is_503() {
     let description = "Connection closed without response";
-    fails("/H13", 503, "error", "H13", description).await;
+    assert_failure("/H13", 503, "error", "H13", description).await;
 }
 
 #[tokio::test]
 async fn h14_no_web_processes_is_503() {
-    fails("/H14", 503, "error", "H14", "No web processes running").await;
+    assert_failure("/H14", 503, "error", "H14", "No web processes running").await;
 }
 
 #[tokio::test]
-async fn h15_a_dyno_that_stops_in_its_response_loses_the_request() {
-    let router = TestRouter::start_with(ServerLimits::default(), quick()).await;
+async fn h15_a_dyno_idle_in_its_response_ends_the_request() {
+    let router = TestRouter::start_with(ServerLimits::default(), short_timeouts()).await;
     let answer = router.get_raw("/stuck", "").await;
     assert!(
         answer.contains("one") && !answer.ends_with("0\r\n\r\n"),
@@ -81,9 +81,9 @@ async fn h15_a_dyno_that_stops_in_its_response_loses_the_request() {
 }
 
 #[tokio::test]
-async fn h17_a_poorly_formatted_response_is_503_with_the_line_in_the_log() {
+async fn h17_a_malformed_response_is_503_and_logged_with_its_line() {
     let description = "Poorly formatted HTTP response";
-    fails("/H17", 503, "error", "H17", description).await;
+    assert_failure("/H17", 503, "error", "H17", description).await;
     let router = TestRouter::start().await;
     router.get_raw("/H17", "").await;
     let line = router.first_line().await;
@@ -91,7 +91,7 @@ async fn h17_a_poorly_formatted_response_is_503_with_the_line_in_the_log() {
         line.ends_with("response=\"not a header line: \\\"Hello\\\"\""),
         "{line}"
     );
-    // A switch of protocols that nobody asked for is no response.
+    // The client did not request an upgrade, so 101 is malformed.
     router.get_raw("/interim", "").await;
     assert!(
         router
@@ -102,7 +102,7 @@ async fn h17_a_poorly_formatted_response_is_503_with_the_line_in_the_log() {
 }
 
 #[tokio::test]
-async fn h18_a_dyno_that_ends_in_its_response_is_told_from_one_without() {
+async fn h18_a_dyno_that_ends_in_its_response_is_logged() {
     let router = TestRouter::start().await;
     router.get_raw("/broken", "").await;
     let line = router.first_line().await;
@@ -114,12 +114,12 @@ async fn h18_a_dyno_that_ends_in_its_response_is_told_from_one_without() {
 }
 
 #[tokio::test]
-async fn h20_a_boot_timeout_is_503() {
-    fails("/H20", 503, "error", "H20", "App boot timeout").await;
+async fn h20_app_boot_timeout_is_503() {
+    assert_failure("/H20", 503, "error", "H20", "App boot timeout").await;
 }
 
 #[tokio::test]
-async fn h22_more_requests_than_an_app_may_have_under_way_are_503() {
+async fn h22_requests_over_the_limit_of_the_app_are_503() {
     let limits = Limits {
         requests: 1,
         ..Limits::default()
@@ -141,7 +141,7 @@ async fn h22_more_requests_than_an_app_may_have_under_way_are_503() {
         line.starts_with("at=error code=H22 desc=\"Connection limit reached\""),
         "{line}"
     );
-    // Another app has places of its own, and this one gets its back.
+    // The limit is per app, and a disconnect frees its slot.
     let other = "GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n";
     assert!(router.raw(other).await.starts_with("HTTP/1.1 200 "));
     first.set_zero_linger().unwrap();
@@ -151,15 +151,15 @@ async fn h22_more_requests_than_an_app_may_have_under_way_are_503() {
 }
 
 #[tokio::test]
-async fn h25_a_response_head_that_is_too_large_is_502() {
+async fn h25_a_too_large_response_head_is_502() {
     let description = "HTTP restriction: response head too large";
     for path in ["/long-head", "/many-headers", "/H25"] {
-        fails(path, 502, "error", "H25", description).await;
+        assert_failure(path, 502, "error", "H25", description).await;
     }
 }
 
 #[tokio::test]
-async fn h26_a_request_error_is_400_or_417_and_logged_for_the_app() {
+async fn h26_request_errors_are_400_or_417_and_logged() {
     let router = TestRouter::start().await;
     let answer = router.get_raw("/a", "Expect: magic\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 417 "), "{answer}");
@@ -181,7 +181,7 @@ async fn h26_a_request_error_is_400_or_417_and_logged_for_the_app() {
 }
 
 #[tokio::test]
-async fn h27_a_client_that_leaves_is_a_warning_with_499() {
+async fn h27_a_disconnected_client_is_logged_as_a_warning_with_499() {
     let router = TestRouter::start().await;
     let mut stream = router.connect().await;
     stream
@@ -199,8 +199,8 @@ async fn h27_a_client_that_leaves_is_a_warning_with_499() {
 }
 
 #[tokio::test]
-async fn h28_a_client_that_stops_in_its_body_is_a_warning_with_499() {
-    let router = TestRouter::start_with(ServerLimits::default(), quick()).await;
+async fn h28_a_client_idle_in_its_body_is_logged_as_a_warning_with_499() {
+    let router = TestRouter::start_with(ServerLimits::default(), short_timeouts()).await;
     let request = "POST /echo HTTP/1.1\r\nHost: app.example\r\nContent-Length: 10\r\n\r\nhalf";
     let answer = router.raw(request).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -212,24 +212,24 @@ async fn h28_a_client_that_stops_in_its_body_is_a_warning_with_499() {
     );
     assert!(
         router.grid.observed.requests.lock().unwrap().is_empty(),
-        "no dyno had it"
+        "a dyno got the request"
     );
 }
 
-/// That a connection's certificate is asked is tested with real ones in `tests/tls.rs`.
+/// `tests/tls.rs` tests the check itself with real certificates.
 #[test]
-fn h31_a_misdirected_request_is_421() {
+fn h31_misdirected_request_is_421() {
     let failure = corundum_router::failure::Failure::Misdirected;
     assert_eq!((failure.code(), failure.status().as_u16()), ("H31", 421));
     assert_eq!(failure.description(), "Misdirected Request");
 }
 
 #[tokio::test]
-async fn h80_maintenance_is_503_and_no_error() {
-    fails("/H80", 503, "info", "H80", "Maintenance mode").await;
+async fn h80_maintenance_mode_is_503_and_logged_as_info() {
+    assert_failure("/H80", 503, "info", "H80", "Maintenance mode").await;
 }
 
 #[tokio::test]
-async fn h81_a_blank_app_is_503_and_no_error() {
-    fails("/H81", 503, "info", "H81", "Blank app").await;
+async fn h81_blank_app_is_503_and_logged_as_info() {
+    assert_failure("/H81", 503, "info", "H81", "Blank app").await;
 }

@@ -1,4 +1,4 @@
-//! Failures as a client and an app's owner see them.
+//! Failures: error pages and log lines.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use corundum_router_test_support::router::TestRouter;
 
 #[tokio::test]
-async fn a_failure_is_a_page_in_the_form_the_client_asks_for() {
+async fn clients_that_accept_json_get_json_errors_and_others_a_page() {
     let router = TestRouter::start().await;
     let html = router
         .get_raw("/none", "Accept: text/html,application/json;q=0.5\r\n")
@@ -28,7 +28,7 @@ async fn a_failure_is_a_page_in_the_form_the_client_asks_for() {
 }
 
 #[tokio::test]
-async fn a_dynos_malformed_response_is_h17() {
+async fn a_malformed_response_header_is_h17() {
     let router = TestRouter::start().await;
     assert!(
         router
@@ -44,7 +44,7 @@ async fn a_dynos_malformed_response_is_h17() {
 }
 
 #[tokio::test]
-async fn a_broken_response_does_not_look_complete() {
+async fn a_response_that_breaks_off_has_no_last_chunk() {
     let router = TestRouter::start().await;
     let answer = router.get_raw("/broken", "").await;
     assert!(
@@ -55,7 +55,7 @@ async fn a_broken_response_does_not_look_complete() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_is_h27() {
+async fn a_client_that_resets_its_connection_is_h27() {
     let router = TestRouter::start().await;
     let mut stream = router.connect().await;
     stream

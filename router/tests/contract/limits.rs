@@ -1,4 +1,4 @@
-//! Sizes and times of requests.
+//! Limits on the size and the duration of requests.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use corundum_router_test_support::grid::AppSettings;
 use corundum_router_test_support::router::TestRouter;
 
 #[tokio::test]
-async fn what_no_dyno_should_see_has_its_own_status() {
+async fn invalid_requests_get_their_status_without_a_dyno() {
     let router = TestRouter::start().await;
     let long = "x".repeat(9000);
     for (request, status) in [
@@ -51,7 +51,7 @@ async fn what_no_dyno_should_see_has_its_own_status() {
 }
 
 #[tokio::test]
-async fn many_headers_are_431() {
+async fn too_many_headers_are_431() {
     let router = TestRouter::start().await;
     let headers: String = (0..150).map(|index| format!("X-{index}: 1\r\n")).collect();
     assert!(
@@ -63,13 +63,13 @@ async fn many_headers_are_431() {
 }
 
 #[tokio::test]
-async fn a_slow_head_is_timed_out() {
+async fn an_incomplete_head_times_out() {
     let limits = ServerLimits {
         head: Duration::from_millis(200),
         ..ServerLimits::default()
     };
     let router = TestRouter::start_with(limits, Limits::default()).await;
-    // The connection closes by itself, or this fails after five seconds.
+    // `raw` fails unless the router closes the connection within 5 s.
     let answer = router.raw("GET / HTTP/1.1\r\nHost: app").await;
     assert!(
         answer.is_empty() || answer.starts_with("HTTP/1.1 408 "),
@@ -78,7 +78,7 @@ async fn a_slow_head_is_timed_out() {
 }
 
 #[tokio::test]
-async fn a_client_that_says_nothing_or_no_more_loses_its_connection() {
+async fn idle_connections_are_closed() {
     let limits = ServerLimits {
         head: Duration::from_millis(100),
         idle: Duration::from_millis(100),
@@ -89,13 +89,13 @@ async fn a_client_that_says_nothing_or_no_more_loses_its_connection() {
     let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let once = "GET / HTTP/1.1\r\nHost: app.example\r\n\r\n";
     for start in ["", "PRI * HTTP", http2, once] {
-        // The connection closes by itself, or this fails after five seconds.
+        // `raw` fails unless the router closes the connection within 5 s.
         router.raw(start).await;
     }
 }
 
 #[tokio::test]
-async fn a_body_over_the_apps_quota_is_413_whether_its_length_is_known_or_not() {
+async fn a_body_over_the_limit_of_the_app_is_413_with_and_without_a_length() {
     let settings = AppSettings {
         max_body: Some(10),
         ..AppSettings::default()
@@ -117,7 +117,7 @@ async fn a_body_over_the_apps_quota_is_413_whether_its_length_is_known_or_not() 
 }
 
 #[tokio::test]
-async fn a_body_of_unknown_length_is_cut_off_at_the_quota_while_a_dyno_reads_it() {
+async fn a_streamed_body_over_the_limit_of_the_app_is_413() {
     let settings = AppSettings {
         max_body: Some(100_000),
         ..AppSettings::default()

@@ -3,7 +3,7 @@
 use corundum_router_test_support::router::{TestRouter, read_to_close};
 
 #[tokio::test]
-async fn a_request_is_answered_and_logged() {
+async fn a_request_is_dispatched_and_logged() {
     let router = TestRouter::start().await;
     let answer = router.get_raw("/a?b=c", "X-Request-Id: mine\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
@@ -22,7 +22,7 @@ async fn a_request_is_answered_and_logged() {
 }
 
 #[tokio::test]
-async fn bodies_are_streamed_both_ways() {
+async fn chunked_bodies_are_passed_in_both_directions() {
     let router = TestRouter::start().await;
     let chunked = "POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n";
@@ -35,7 +35,7 @@ async fn bodies_are_streamed_both_ways() {
 }
 
 #[tokio::test]
-async fn head_has_no_body() {
+async fn a_head_response_has_no_body() {
     let router = TestRouter::start().await;
     let answer = router
         .raw("HEAD / HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\r\n")
@@ -72,7 +72,7 @@ async fn responses_of_204_and_304_have_no_body_and_no_length() {
 }
 
 #[tokio::test]
-async fn http_1_0_gets_no_chunks_and_a_closed_connection() {
+async fn http_1_0_responses_are_not_chunked_and_close_the_connection() {
     let router = TestRouter::start().await;
     let request = "GET /stream HTTP/1.0\r\nHost: app.example\r\n\r\n";
     let answer = router.raw(request).await;
@@ -82,7 +82,7 @@ async fn http_1_0_gets_no_chunks_and_a_closed_connection() {
 }
 
 #[tokio::test]
-async fn trailers_end_at_the_router() {
+async fn trailers_are_dropped() {
     let router = TestRouter::start().await;
     let request = "POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5\r\nhello\r\n0\r\nX: trailer\r\n\r\n";
@@ -95,7 +95,7 @@ async fn trailers_end_at_the_router() {
 }
 
 #[tokio::test]
-async fn a_body_in_chunks_has_its_length_told_to_the_app() {
+async fn a_chunked_body_has_a_content_length_for_the_app() {
     let router = TestRouter::start().await;
     let request = "POST /head HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5\r\nhello\r\n0\r\n\r\n";
@@ -103,7 +103,7 @@ async fn a_body_in_chunks_has_its_length_told_to_the_app() {
 }
 
 #[tokio::test]
-async fn an_expectation_is_met_before_the_body_comes() {
+async fn expect_100_continue_is_answered_before_the_body() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let router = TestRouter::start().await;
     let mut stream = router.connect().await;
@@ -121,13 +121,13 @@ async fn an_expectation_is_met_before_the_body_comes() {
 }
 
 #[tokio::test]
-async fn an_answer_before_the_end_of_a_body_reaches_its_client() {
+async fn an_early_response_reaches_a_client_that_is_still_sending() {
     use tokio::io::AsyncWriteExt;
     let router = TestRouter::start().await;
     let mut stream = router.connect().await;
     let head = "POST /early HTTP/1.1\r\nHost: app.example\r\nContent-Length: 100000000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
-    // More than is gathered, so that the app has it before it is whole; and more still after the answer.
+    // The body exceeds the request buffer, so the app gets the request before the body is complete.
     for _ in 0..3 {
         let _ = stream.write_all(&vec![b'x'; 1 << 20]).await;
     }
@@ -136,7 +136,7 @@ async fn an_answer_before_the_end_of_a_body_reaches_its_client() {
 }
 
 #[tokio::test]
-async fn a_websocket_is_refused_with_501_and_the_log_says_so() {
+async fn a_websocket_upgrade_is_501_and_logged() {
     let router = TestRouter::start().await;
     let upgrade = "GET /chat HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

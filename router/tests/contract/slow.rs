@@ -1,4 +1,4 @@
-//! Slow clients: none keeps a dyno.
+//! Slow clients do not occupy dynos.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use corundum_router_test_support::http1::{AnswerTo, ResponseReader};
 use corundum_router_test_support::router::{TestRouter, read_to_close};
 use corundum_router_test_support::wait::wait_until;
 
-/// A client whose kernel takes little, so that what it does not read stays with the router.
-async fn narrow(router: &TestRouter) -> TcpStream {
+/// Connects with a small receive buffer, so that unread bytes stay in the router.
+async fn connect_narrow(router: &TestRouter) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(router.address).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_body_is_gathered_before_a_dyno_is_taken() {
+async fn a_request_body_is_buffered_before_dispatch() {
     let router = TestRouter::start().await;
     let mut stream = router.connect().await;
     let head = "POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nContent-Length: 10\r\n\r\n";
@@ -31,7 +31,7 @@ async fn a_body_is_gathered_before_a_dyno_is_taken() {
         assert_eq!(
             router.grid.observed.busy.load(Ordering::SeqCst),
             0,
-            "no dyno has half a body"
+            "a dyno has an incomplete body"
         );
     }
     stream.write_all(b"!").await.unwrap();
@@ -40,7 +40,7 @@ async fn a_body_is_gathered_before_a_dyno_is_taken() {
 }
 
 #[tokio::test]
-async fn a_body_longer_than_the_bound_goes_on_while_a_dyno_has_it() {
+async fn a_body_larger_than_the_request_buffer_is_streamed_to_a_dyno() {
     let limits = Limits {
         request_buffer: 4,
         ..Limits::default()
@@ -49,7 +49,7 @@ async fn a_body_longer_than_the_bound_goes_on_while_a_dyno_has_it() {
     let mut stream = router.connect().await;
     let head = "POST /echo HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nContent-Length: 10\r\n\r\n12345";
     stream.write_all(head.as_bytes()).await.unwrap();
-    wait_until("a dyno has it", || {
+    wait_until("a dyno is busy", || {
         router.grid.observed.busy.load(Ordering::SeqCst) == 1
     })
     .await;
@@ -59,7 +59,7 @@ async fn a_body_longer_than_the_bound_goes_on_while_a_dyno_has_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_while_a_dyno_reads_its_body_is_given_up() {
+async fn a_client_idle_in_a_streamed_body_gets_408_and_frees_the_dyno() {
     let limits = Limits {
         request_buffer: 4,
         client_idle: Duration::from_millis(150),
@@ -77,7 +77,7 @@ async fn a_client_that_stops_while_a_dyno_reads_its_body_is_given_up() {
 }
 
 #[tokio::test]
-async fn without_room_on_the_node_bodies_pass_as_they_come() {
+async fn bodies_are_streamed_when_the_memory_budget_is_used_up() {
     let limits = Limits {
         buffers: 8,
         ..Limits::default()
@@ -89,7 +89,7 @@ async fn without_room_on_the_node_bodies_pass_as_they_come() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(router.grid.observed.busy.load(Ordering::SeqCst), 0);
     stream.write_all(b"67890").await.unwrap();
-    wait_until("a dyno has it", || {
+    wait_until("a dyno is busy", || {
         router.grid.observed.busy.load(Ordering::SeqCst) == 1
     })
     .await;
@@ -99,13 +99,13 @@ async fn without_room_on_the_node_bodies_pass_as_they_come() {
 }
 
 #[tokio::test]
-async fn a_dyno_is_free_when_its_response_waits_for_a_slow_client() {
+async fn a_response_in_the_buffer_frees_its_dyno() {
     let limits = Limits {
         response_buffer: 32 << 20,
         ..Limits::default()
     };
     let router = TestRouter::start_with(ServerLimits::default(), limits).await;
-    let mut stream = narrow(&router).await;
+    let mut stream = connect_narrow(&router).await;
     stream
         .write_all(b"GET /large HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\r\n")
         .await
@@ -124,14 +124,14 @@ async fn a_dyno_is_free_when_its_response_waits_for_a_slow_client() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_loses_its_connection_and_the_dyno_is_free() {
+async fn a_client_that_does_not_read_is_disconnected_and_its_dyno_freed() {
     let limits = Limits {
         response_buffer: 256 << 10,
         client_idle: Duration::from_millis(200),
         ..Limits::default()
     };
     let router = TestRouter::start_with(ServerLimits::default(), limits).await;
-    let mut stream = narrow(&router).await;
+    let mut stream = connect_narrow(&router).await;
     stream
         .write_all(b"GET /large HTTP/1.1\r\nHost: app.example\r\n\r\n")
         .await
@@ -150,12 +150,12 @@ async fn a_client_that_reads_nothing_loses_its_connection_and_the_dyno_is_free()
     let _ = stream.read_to_end(&mut all).await;
     assert!(
         !all.ends_with(b"0\r\n\r\n"),
-        "what was cut off does not look complete"
+        "the truncated response looks complete"
     );
 }
 
 #[tokio::test]
-async fn nor_does_one_keep_a_dyno_whose_response_is_compressed() {
+async fn a_client_that_does_not_read_a_compressed_response_frees_its_dyno() {
     const REQUEST: &[u8] =
         b"GET /noise HTTP/1.1\r\nHost: app.example\r\nAccept-Encoding: gzip\r\n\r\n";
     let bounded = |response_buffer| Limits {
@@ -169,16 +169,16 @@ async fn nor_does_one_keep_a_dyno_whose_response_is_compressed() {
         router.grid.observed.written.load(Ordering::SeqCst)
     };
     let router = TestRouter::start_with(ServerLimits::default(), bounded(8 << 20)).await;
-    let mut stream = narrow(&router).await;
+    let mut stream = connect_narrow(&router).await;
     stream.write_all(REQUEST).await.unwrap();
-    wait_until("it begins", || {
+    wait_until("the response starts", || {
         router.grid.observed.written.load(Ordering::SeqCst) > 0
     })
     .await;
     assert_eq!(free(&router).await, 4 << 20);
-    // One with more than may wait loses its connection, and what was cut off does not look complete.
+    // A client with a response larger than the buffer is disconnected, and its response has no last chunk.
     let router = TestRouter::start_with(ServerLimits::default(), bounded(256 << 10)).await;
-    let mut stream = narrow(&router).await;
+    let mut stream = connect_narrow(&router).await;
     stream.write_all(REQUEST).await.unwrap();
     let line = router.line_with("code=H28").await;
     assert!(line.contains(" status=499 "), "{line}");
@@ -190,7 +190,7 @@ async fn nor_does_one_keep_a_dyno_whose_response_is_compressed() {
 }
 
 #[tokio::test]
-async fn a_slow_head_gets_408_however_steadily_it_comes() {
+async fn a_head_that_arrives_byte_by_byte_gets_408() {
     let limits = ServerLimits {
         head: Duration::from_millis(300),
         ..ServerLimits::default()
@@ -212,14 +212,14 @@ async fn a_slow_head_gets_408_however_steadily_it_comes() {
     let mut answer = vec![0; 12];
     let receive = reading.read_exact(&mut answer);
     tokio::select! {
-        () = send => panic!("never answered"),
+        () = send => panic!("the head was accepted"),
         read = receive => read.unwrap(),
     };
     assert_eq!(answer, b"HTTP/1.1 408");
 }
 
 #[tokio::test]
-async fn a_connection_between_requests_serves_again_after_it_was_parked() {
+async fn a_parked_connection_serves_further_requests() {
     let limits = ServerLimits {
         park: Duration::from_millis(20),
         ..ServerLimits::default()
@@ -229,7 +229,7 @@ async fn a_connection_between_requests_serves_again_after_it_was_parked() {
     let mut reader = ResponseReader::new(stream, Duration::from_secs(5));
     for _ in 0..3 {
         let request = b"GET / HTTP/1.1\r\nHost: app.example\r\n\r\n";
-        // In two halves, so that it is woken by one.
+        // The first half wakes the parked connection.
         reader.stream().write_all(&request[..20]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(60)).await;
         reader.stream().write_all(&request[20..]).await.unwrap();

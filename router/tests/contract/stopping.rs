@@ -1,4 +1,4 @@
-//! A router that is stopped: clients are told, and none loses a request for it.
+//! Graceful shutdown: open connections serve their last request.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use corundum_router_test_support::router::{TestRouter, read_to_close};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: app.example\r\n\r\n";
 
-/// A connection over which a request has been answered.
-async fn used(router: &TestRouter) -> TcpStream {
+/// Opens a connection and sends a request over it.
+async fn connect_and_request(router: &TestRouter) -> TcpStream {
     let mut stream = router.connect().await;
     stream.write_all(REQUEST).await.unwrap();
     let mut answer = Vec::new();
@@ -25,10 +25,10 @@ async fn used(router: &TestRouter) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_stopped_router_answers_those_who_are_about_to_ask_and_tells_them_that_it_was_the_last() {
+async fn a_stopped_router_answers_one_more_request_per_connection_and_closes_it() {
     let mut router = TestRouter::start().await;
-    let (mut old, mut new) = (used(&router).await, router.connect().await);
-    // Its place among the accepted is its own, whether it has said something or not.
+    let (mut old, mut new) = (connect_and_request(&router).await, router.connect().await);
+    // The router accepts the new connection before it is stopped.
     tokio::time::sleep(Duration::from_millis(100)).await;
     router.stop();
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -43,15 +43,15 @@ async fn a_stopped_router_answers_those_who_are_about_to_ask_and_tells_them_that
 }
 
 #[tokio::test]
-async fn a_stopped_router_closes_connections_that_ask_for_nothing_more() {
+async fn a_stopped_router_closes_idle_connections() {
     let server = ServerLimits {
         linger: Duration::from_millis(200),
         park: Duration::from_millis(50),
         ..ServerLimits::default()
     };
     let mut router = TestRouter::start_with(server, Limits::default()).await;
-    let (mut old, mut new) = (used(&router).await, router.connect().await);
-    let mut parked = used(&router).await;
+    let (mut old, mut new) = (connect_and_request(&router).await, router.connect().await);
+    let mut parked = connect_and_request(&router).await;
     tokio::time::sleep(Duration::from_millis(150)).await;
     router.stop();
     for stream in [&mut old, &mut new, &mut parked] {

@@ -1,89 +1,93 @@
-//! The form of a case.
+//! A case of the HTTP/1 corpus, and builders of requests.
 
-/// Bytes that a client sends over a connection of their own, and what must come of them.
+/// Bytes that a client sends over a new connection, and the required result.
 #[derive(Debug, Clone)]
-pub(crate) struct Case {
-    /// A sentence in short; the key of `differences.tsv`.
+pub(crate) struct Http1Case {
+    /// Short description, unique in the corpus: the key of `differences.tsv`.
     pub(crate) name: &'static str,
-    /// The section of RFC 9112, or of the RFC that is named.
+    /// Section of RFC 9112, or of another RFC that it names.
     pub(crate) section: &'static str,
+    /// Bytes of the client.
     pub(crate) send: Vec<u8>,
-    /// Whether the client closes its side then.
-    pub(crate) then: Then,
-    /// The statuses of all responses in their order, each one of a few.
+    /// Action of the client after the last byte.
+    pub(crate) then: AfterSending,
+    /// Accepted statuses of each response, in order.
     pub(crate) statuses: Vec<&'static [u16]>,
-    pub(crate) end: End,
-    /// What the app saw, as `METHOD target|body|value of X`.
+    /// Required end of the connection.
+    pub(crate) end: ConnectionEnd,
+    /// Requests that the app must see, as `METHOD target|body|value of X`.
     pub(crate) saw: Vec<String>,
 }
 
-/// What a client does when it has sent all.
+/// Action of a client after the last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
+pub(crate) enum AfterSending {
+    /// It waits for responses.
     Waits,
+    /// It shuts down its side of the connection.
     HalfCloses,
 }
 
-/// What becomes of the connection.
+/// End of the connection after the last response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The server closes it.
+pub(crate) enum ConnectionEnd {
+    /// The server closes the connection.
     Closed,
-    /// It serves another request.
+    /// The connection serves another request.
     Kept,
 }
 
-/// A request that must be answered with one of these statuses and a closed connection, and that no app may see.
+/// Makes a case whose request gets one of `statuses` and a closed connection. The app must not see it.
 pub(crate) fn refuse(
     name: &'static str,
     section: &'static str,
     send: impl AsRef<[u8]>,
     statuses: &'static [u16],
-) -> Case {
-    Case {
+) -> Http1Case {
+    Http1Case {
         name,
         section,
         send: send.as_ref().to_vec(),
-        then: Then::Waits,
+        then: AfterSending::Waits,
         statuses: vec![statuses],
-        end: End::Closed,
+        end: ConnectionEnd::Closed,
         saw: Vec::new(),
     }
 }
 
-/// Requests that must be served, after which the connection serves more. `saw` is split at line ends.
+/// Makes a case whose requests are served and whose connection is kept. `saw` has a line for each request.
 pub(crate) fn serve(
     name: &'static str,
     section: &'static str,
     send: impl AsRef<[u8]>,
     saw: &str,
-) -> Case {
+) -> Http1Case {
     let saw: Vec<String> = saw.lines().map(str::to_owned).collect();
-    Case {
+    Http1Case {
         name,
         section,
         send: send.as_ref().to_vec(),
-        then: Then::Waits,
+        then: AfterSending::Waits,
         statuses: vec![&[200]; saw.len()],
-        end: End::Kept,
+        end: ConnectionEnd::Kept,
         saw,
     }
 }
 
-impl Case {
-    /// The server closes the connection afterwards.
+impl Http1Case {
+    /// Requires that the server closes the connection.
     pub(crate) fn closes(mut self) -> Self {
-        self.end = End::Closed;
+        self.end = ConnectionEnd::Closed;
         self
     }
 
-    /// The client closes its side when it has sent all.
+    /// Lets the client shut down its side after the last byte.
     pub(crate) fn half_closes(mut self) -> Self {
-        self.then = Then::HalfCloses;
+        self.then = AfterSending::HalfCloses;
         self
     }
 
-    /// Requests before the refused one are served.
+    /// Requires that the requests before the refused one are served. `saw` has a line for each.
     pub(crate) fn after(mut self, saw: &str) -> Self {
         for line in saw.lines() {
             self.saw.push(line.to_owned());
@@ -92,29 +96,29 @@ impl Case {
         self
     }
 
-    /// An answer without a request of the app's: the connection is kept.
+    /// Requires that the connection is kept although the request is refused.
     pub(crate) fn keeps(mut self) -> Self {
-        self.end = End::Kept;
+        self.end = ConnectionEnd::Kept;
         self
     }
 }
 
-/// A GET with these header lines, each ending in CRLF.
+/// Makes a GET with these header lines, each ending in CRLF.
 pub(crate) fn get(headers: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: app.example\r\n{headers}\r\n")
 }
 
-/// A POST with these header lines and this body.
+/// Makes a POST with these header lines and this body.
 pub(crate) fn post(headers: &str, body: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: app.example\r\n{headers}\r\n{body}")
 }
 
-/// A POST in chunks.
+/// Makes a POST with a chunked body.
 pub(crate) fn chunks(body: &str) -> String {
     post("Transfer-Encoding: chunked\r\n", body)
 }
 
-/// A request line with the host's header behind it.
+/// Makes a request of a request line and `Host`.
 pub(crate) fn line(line: &str) -> String {
     format!("{line}\r\nHost: app.example\r\n\r\n")
 }

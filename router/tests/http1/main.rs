@@ -1,8 +1,7 @@
-//! HTTP/1 over raw connections: a corpus of requests, good and bad, with what must come of them.
+//! HTTP/1 over raw connections: a corpus of valid and invalid requests with their required results.
 //!
-//! [`cases`] is the corpus. It is run against our router, where all of it must hold, and against Debian's nginx, HAProxy
-//! and Apache as a check on the corpus itself ([`peers`]): where two of them see a case in another way, `differences.tsv`
-//! says why we do not.
+//! All cases of [`cases`] must hold for the router. The corpus itself is checked against nginx, HAProxy and Apache of
+//! Debian ([`peers`]): if two of them differ in a case, `differences.tsv` gives the reason for the corpus.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -17,16 +16,16 @@ use corundum_router::limits::Limits;
 use corundum_router::server::ServerLimits;
 use tokio::io::AsyncWriteExt;
 
-use case::{Case, End, Then};
+use case::{AfterSending, ConnectionEnd, Http1Case};
 use corundum_router_test_support::corpus::assert_all_hold;
 use corundum_router_test_support::http1::{AnswerTo, ResponseReader};
 use corundum_router_test_support::router::TestRouter;
 
-/// So many there are at least: a corpus that is not run must not pass for one that holds.
+/// Lower bound of the number of cases: an empty corpus must not pass.
 const LEAST: usize = 300;
 
 #[test]
-fn the_corpus_has_each_case_once() {
+fn names_of_cases_are_unique() {
     let cases = cases::all();
     let names: HashSet<_> = cases.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), cases.len(), "two cases have the same name");
@@ -35,36 +34,36 @@ fn the_corpus_has_each_case_once() {
 }
 
 #[tokio::test]
-async fn every_case_holds_against_the_router() {
-    assert_all_hold(cases::all(), 16, named, run).await;
+async fn every_case_holds_for_the_router() {
+    assert_all_hold(cases::all(), 16, title, run).await;
 }
 
-/// The same bytes, one at a time: where they are cut must not matter.
+/// Sends one byte at a time: the result must not depend on the boundaries of reads.
 #[tokio::test]
-async fn every_case_holds_when_its_bytes_come_one_by_one() {
+async fn every_case_holds_byte_by_byte() {
     let short = cases::all()
         .into_iter()
         .filter(|case| case.send.len() < 400);
-    let in_pieces = async |case: &Case| run_in_pieces(case, 1).await;
-    assert_all_hold(short, 64, named, in_pieces).await;
+    let in_pieces = async |case: &Http1Case| run_in_pieces(case, 1).await;
+    assert_all_hold(short, 64, title, in_pieces).await;
 }
 
-fn named(case: &Case) -> String {
+fn title(case: &Http1Case) -> String {
     format!("{} ({})", case.name, case.section)
 }
 
-async fn run(case: &Case) -> Result<(), String> {
+async fn run(case: &Http1Case) -> Result<(), String> {
     run_in_pieces(case, usize::MAX).await
 }
 
-async fn run_in_pieces(case: &Case, piece: usize) -> Result<(), String> {
-    // A router of its own, whose app sees nothing else.
+async fn run_in_pieces(case: &Http1Case, piece: usize) -> Result<(), String> {
+    // Each case has its own router, whose app sees no other requests.
     let router = TestRouter::start_with(ServerLimits::default(), Limits::default()).await;
     let stream = router.connect().await;
     stream.set_nodelay(true).unwrap();
     let mut reader = ResponseReader::new(stream, Duration::from_secs(5));
     for bytes in case.send.chunks(piece.min(case.send.len())) {
-        // The router may have answered and closed before all is sent.
+        // The router may refuse the request and close the connection before the last byte.
         if reader.stream().write_all(bytes).await.is_err() {
             break;
         }
@@ -72,7 +71,7 @@ async fn run_in_pieces(case: &Case, piece: usize) -> Result<(), String> {
             tokio::task::yield_now().await;
         }
     }
-    if case.then == Then::HalfCloses {
+    if case.then == AfterSending::HalfCloses {
         let _ = reader.stream().shutdown().await;
     }
     for (index, statuses) in case.statuses.iter().enumerate() {
@@ -93,14 +92,17 @@ async fn run_in_pieces(case: &Case, piece: usize) -> Result<(), String> {
     }
     let mut saw = case.saw.clone();
     match case.end {
-        End::Closed => {
+        ConnectionEnd::Closed => {
             let more = reader.until_closed().await;
             let more = more.map_err(|instead| format!("not closed: {instead:?}"))?;
             if !more.is_empty() {
-                return Err(format!("more came: {:?}", String::from_utf8_lossy(&more)));
+                return Err(format!(
+                    "unexpected bytes: {:?}",
+                    String::from_utf8_lossy(&more)
+                ));
             }
         }
-        End::Kept => {
+        ConnectionEnd::Kept => {
             let probe = "GET /probe HTTP/1.1\r\nHost: app.example\r\n\r\n";
             let _ = reader.stream().write_all(probe.as_bytes()).await;
             let response = reader.next(AnswerTo::Other).await;

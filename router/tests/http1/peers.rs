@@ -1,7 +1,7 @@
-//! The corpus against nginx, HAProxy and Apache, each a proxy in front of a small server.
+//! The corpus against nginx, HAProxy and Apache, each as a proxy in front of a small server.
 //!
-//! What is compared is coarse: whether each request is served or refused, and that no more is served than was asked for.
-//! They are three opinions on the RFC, not its text; two of them against ours need a reason in `differences.tsv`.
+//! The comparison is coarse: each request is served or refused, and no further request is served. The proxies are three
+//! readings of the RFC; if two of them differ from the corpus, `differences.tsv` must have a reason.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,19 +20,19 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::case::{Case, End, Then};
+use crate::case::{AfterSending, ConnectionEnd, Http1Case};
 use crate::cases;
 use corundum_router_test_support::http1::{AnswerTo, NoResponse, ResponseReader};
 use corundum_test_support::ports::free_address;
 use corundum_test_support::process::{ChildProcess, is_installed};
 
-/// How long a peer may think. One that waits for more bytes than there are says nothing for ever.
+/// Time to wait for a response. A proxy that waits for more bytes never answers.
 const PATIENCE: Duration = Duration::from_millis(800);
 
 const NAMES: [&str; 3] = ["nginx", "haproxy", "apache"];
 
 #[tokio::test]
-async fn where_two_other_servers_see_a_case_in_another_way_there_is_a_reason() {
+async fn cases_that_two_proxies_treat_differently_have_a_reason() {
     let programs = ["/usr/sbin/nginx", "/usr/sbin/haproxy", "/usr/sbin/apache2"];
     if !is_installed(&programs, "nginx haproxy apache2") {
         return;
@@ -63,14 +63,14 @@ async fn where_two_other_servers_see_a_case_in_another_way_there_is_a_reason() {
     }
     assert!(
         unexplained.is_empty(),
-        "{} cases that two of {NAMES:?} see in another way have no reason in differences.tsv:\n{}",
+        "{} cases that two of {NAMES:?} treat differently have no reason in differences.tsv:\n{}",
         unexplained.len(),
         unexplained.join("\n")
     );
 }
 
-/// The reasons by case; each row names a case that there is.
-fn reasons(cases: &[Case]) -> BTreeMap<&'static str, &'static str> {
+/// Reads the reasons of `differences.tsv` by case.
+fn reasons(cases: &[Http1Case]) -> BTreeMap<&'static str, &'static str> {
     let rows = include_str!("differences.tsv").lines().skip(1);
     let rows = rows.map(|row| {
         (
@@ -89,8 +89,8 @@ fn reasons(cases: &[Case]) -> BTreeMap<&'static str, &'static str> {
     reasons
 }
 
-/// One letter a response: served, refused. A connection that is closed instead is a refusal as well.
-fn expected(case: &Case) -> String {
+/// Returns a letter for each required response: `s` for served, `r` for refused.
+fn expected(case: &Http1Case) -> String {
     case.statuses
         .iter()
         .map(|statuses| letter(statuses[0]))
@@ -101,7 +101,7 @@ fn letter(status: u16) -> char {
     if status < 400 { 's' } else { 'r' }
 }
 
-async fn outcomes(cases: &[Case], address: SocketAddr) -> Vec<String> {
+async fn outcomes(cases: &[Http1Case], address: SocketAddr) -> Vec<String> {
     futures_util::stream::iter(cases)
         .map(|case| outcome(case, address))
         .buffered(32)
@@ -109,16 +109,16 @@ async fn outcomes(cases: &[Case], address: SocketAddr) -> Vec<String> {
         .await
 }
 
-async fn outcome(case: &Case, address: SocketAddr) -> String {
+async fn outcome(case: &Http1Case, address: SocketAddr) -> String {
     let stream = TcpStream::connect(address).await.unwrap();
     let mut reader = ResponseReader::new(stream, PATIENCE);
     let _ = reader.stream().write_all(&case.send).await;
-    if case.then == Then::HalfCloses {
+    if case.then == AfterSending::HalfCloses {
         let _ = reader.stream().shutdown().await;
     }
     let mut letters = String::new();
-    // One more than there should be, where there should be none.
-    let most = case.statuses.len() + usize::from(case.end == End::Closed);
+    // One more response than required is read, if the connection must be closed.
+    let most = case.statuses.len() + usize::from(case.end == ConnectionEnd::Closed);
     for index in 0..most {
         let is_head = case
             .saw
@@ -150,7 +150,7 @@ async fn outcome(case: &Case, address: SocketAddr) -> String {
     letters
 }
 
-/// A server that serves whatever reaches it.
+/// Starts a server that answers every request with 200.
 async fn origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,26 +1,29 @@
-//! The form of a case.
+//! A case of the HTTP/2 corpus.
 
-/// Frames that a client sends after the preface and the exchange of settings, and what must come of them.
+/// Frames that a client sends after the preface and the exchange of settings, and the required result.
 #[derive(Debug, Clone)]
-pub(crate) struct Case {
+pub(crate) struct Http2Case {
+    /// Short description, unique in the corpus.
     pub(crate) name: &'static str,
-    /// The section of RFC 9113, or of the RFC that is named.
+    /// Section of RFC 9113, or of another RFC that it names.
     pub(crate) section: &'static str,
+    /// Bytes of the client.
     pub(crate) send: Vec<u8>,
-    pub(crate) outcome: Outcome,
+    /// Required result.
+    pub(crate) outcome: RequiredResult,
 }
 
-/// What must come.
+/// Required result of a case.
 #[derive(Debug, Clone)]
-pub(crate) enum Outcome {
-    /// A response of this status on stream 1, and on the next stream as well.
+pub(crate) enum RequiredResult {
+    /// Stream 1 gets a response with this status, and the connection serves another stream.
     Status(u16),
-    /// Stream 1 is reset with one of these codes, or refused with 400; the connection goes on. A server may also treat
-    /// it as an error of the connection (RFC 9113 section 5.4.2).
+    /// Stream 1 is reset with one of these codes or gets 400, and the connection is kept. A server may also treat it as
+    /// a connection error (RFC 9113 section 5.4.2).
     StreamError(&'static [u32]),
-    /// The connection ends, by GOAWAY with one of these codes.
+    /// The server ends the connection with GOAWAY and one of these codes.
     ConnectionError(&'static [u32]),
-    /// A frame of this kind, flags and payload comes.
+    /// The server sends a frame of this type, with these flags and this payload.
     Frame(u8, u8, Vec<u8>),
 }
 
@@ -33,8 +36,13 @@ pub(crate) const REFUSED: u32 = 7;
 pub(crate) const COMPRESSION: u32 = 9;
 pub(crate) const CALM: u32 = 11;
 
-fn case(name: &'static str, section: &'static str, send: &[&[u8]], outcome: Outcome) -> Case {
-    Case {
+fn case(
+    name: &'static str,
+    section: &'static str,
+    send: &[&[u8]],
+    outcome: RequiredResult,
+) -> Http2Case {
+    Http2Case {
         name,
         section,
         send: send.concat(),
@@ -42,43 +50,48 @@ fn case(name: &'static str, section: &'static str, send: &[&[u8]], outcome: Outc
     }
 }
 
-pub(crate) fn serves(name: &'static str, section: &'static str, send: &[&[u8]]) -> Case {
-    case(name, section, send, Outcome::Status(200))
+/// Makes a case that gets 200.
+pub(crate) fn serves(name: &'static str, section: &'static str, send: &[&[u8]]) -> Http2Case {
+    case(name, section, send, RequiredResult::Status(200))
 }
 
+/// Makes a case that gets `status`.
 pub(crate) fn answers(
     name: &'static str,
     section: &'static str,
     send: &[&[u8]],
     status: u16,
-) -> Case {
-    case(name, section, send, Outcome::Status(status))
+) -> Http2Case {
+    case(name, section, send, RequiredResult::Status(status))
 }
 
+/// Makes a case that is a stream error.
 pub(crate) fn resets(
     name: &'static str,
     section: &'static str,
     send: &[&[u8]],
     codes: &'static [u32],
-) -> Case {
-    case(name, section, send, Outcome::StreamError(codes))
+) -> Http2Case {
+    case(name, section, send, RequiredResult::StreamError(codes))
 }
 
+/// Makes a case that is a connection error.
 pub(crate) fn ends(
     name: &'static str,
     section: &'static str,
     send: &[&[u8]],
     codes: &'static [u32],
-) -> Case {
-    case(name, section, send, Outcome::ConnectionError(codes))
+) -> Http2Case {
+    case(name, section, send, RequiredResult::ConnectionError(codes))
 }
 
+/// Makes a case that gets a frame, given as type, flags and payload.
 pub(crate) fn gives(
     name: &'static str,
     section: &'static str,
     send: &[&[u8]],
     (kind, flags, payload): (u8, u8, &[u8]),
-) -> Case {
-    let outcome = Outcome::Frame(kind, flags, payload.to_vec());
+) -> Http2Case {
+    let outcome = RequiredResult::Frame(kind, flags, payload.to_vec());
     case(name, section, send, outcome)
 }

@@ -1,24 +1,26 @@
-//! A client that sends what it is told to.
+//! An HTTP/2 client that sends raw frames.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::frame::{ACK, Frame, PREFACE, SETTINGS, frame};
+use crate::frame::{ACK, PREFACE, ReceivedFrame, SETTINGS, frame};
 use corundum_router_test_support::router::TestRouter;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time to wait for a frame, or for the server to read.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection whose settings are exchanged.
-pub(crate) struct Client {
+/// A connection after the exchange of settings.
+pub(crate) struct Http2Client {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// The server's settings.
+    /// Settings of the server.
     pub(crate) settings: Vec<(u16, u32)>,
 }
 
-impl Client {
+impl Http2Client {
+    /// Connects to the router and exchanges settings.
     pub(crate) async fn connect(router: &TestRouter) -> Self {
         let mut client = Self {
             stream: router.connect().await,
@@ -47,17 +49,24 @@ impl Client {
         client
     }
 
-    /// Sends, as long as the server takes it. Whether it took all.
+    /// Sends bytes. Returns whether the server took all of them in time.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
-        let sent = tokio::time::timeout(PATIENCE, self.stream.write_all(bytes)).await;
+        let sent = tokio::time::timeout(TIMEOUT, self.stream.write_all(bytes)).await;
         matches!(sent, Ok(Ok(())))
     }
 
-    /// The next frame that is `wanted`.
-    pub(crate) async fn until(&mut self, wanted: impl Fn(&Frame) -> bool) -> Result<Frame, String> {
+    /// Reads until a frame that is `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the other frames that arrived if the connection closes or times out.
+    pub(crate) async fn until(
+        &mut self,
+        wanted: impl Fn(&ReceivedFrame) -> bool,
+    ) -> Result<ReceivedFrame, String> {
         let mut others = Vec::new();
         loop {
-            while let Some(frame) = Frame::take(&mut self.buffer) {
+            while let Some(frame) = ReceivedFrame::take(&mut self.buffer) {
                 if wanted(&frame) {
                     return Ok(frame);
                 }
@@ -66,12 +75,16 @@ impl Client {
             match self.read().await {
                 Some(0) => return Err(format!("closed after {others:?}")),
                 Some(_) => {}
-                None => return Err(format!("nothing more came after {others:?}")),
+                None => return Err(format!("timeout after {others:?}")),
             }
         }
     }
 
     /// Waits until the server closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection stays open.
     pub(crate) async fn until_closed(&mut self) -> Result<(), String> {
         loop {
             match self.read().await {
@@ -84,7 +97,7 @@ impl Client {
 
     async fn read(&mut self) -> Option<usize> {
         let read = self.stream.read_buf(&mut self.buffer);
-        let read = tokio::time::timeout(PATIENCE, read).await.ok()?;
+        let read = tokio::time::timeout(TIMEOUT, read).await.ok()?;
         Some(read.unwrap_or(0))
     }
 }

@@ -1,4 +1,4 @@
-//! What costs a client little and could cost a server much: each has to end, or to stay bounded.
+//! Floods that are cheap for a client and expensive for a server: the router ends or bounds each of them.
 
 use std::time::Duration;
 
@@ -6,12 +6,16 @@ use corundum_router::limits::Limits;
 use corundum_router::server::ServerLimits;
 
 use crate::case::{CALM, NO_ERROR, PROTOCOL, REFUSED};
-use crate::client::Client;
+use crate::client::Http2Client;
 use crate::frame::*;
 use corundum_router_test_support::router::TestRouter;
 
-/// Sends a flood until the server has had enough; the code of its GOAWAY.
-async fn drowned(client: &mut Client, flood: impl Fn(u32) -> Vec<u8>, most: u32) -> u32 {
+/// Sends a flood until the server ends the connection. Returns the code of its GOAWAY.
+async fn flood_until_goaway(
+    client: &mut Http2Client,
+    flood: impl Fn(u32) -> Vec<u8>,
+    most: u32,
+) -> u32 {
     for number in 0..most {
         if !client.send(&flood(number)).await {
             break;
@@ -24,9 +28,9 @@ async fn drowned(client: &mut Client, flood: impl Fn(u32) -> Vec<u8>, most: u32)
 }
 
 #[tokio::test]
-async fn the_servers_settings_say_what_it_bears() {
+async fn settings_announce_the_limits_of_the_router() {
     let router = TestRouter::start().await;
-    let client = Client::connect(&router).await;
+    let client = Http2Client::connect(&router).await;
     let setting = |wanted| {
         client
             .settings
@@ -44,58 +48,61 @@ async fn the_servers_settings_say_what_it_bears() {
 }
 
 #[tokio::test]
-async fn requests_that_are_taken_back_at_once_end_the_connection() {
+async fn rapid_resets_by_the_client_end_the_connection() {
     // CVE-2023-44487.
     let router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     let begin = |number: u32| [get_of(number * 2 + 1, "/slow"), reset(number * 2 + 1, 8)].concat();
-    // All at once, so that none is begun before it is taken back.
+    // One write sends all frames, so that no request starts before its reset.
     let all: Vec<u8> = (0..2000).flat_map(begin).collect();
-    assert_eq!(drowned(&mut client, |_| all.clone(), 1).await, CALM);
+    assert_eq!(
+        flood_until_goaway(&mut client, |_| all.clone(), 1).await,
+        CALM
+    );
 }
 
 #[tokio::test]
-async fn resets_that_the_server_is_made_to_send_end_the_connection() {
-    // CVE-2025-8671: the client's mistakes make the server reset its streams, which counts as well.
+async fn rapid_resets_by_the_server_end_the_connection() {
+    // CVE-2025-8671: errors of the client make the server reset its own streams.
     let router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     let spoil = |number: u32| {
         let stream = number * 2 + 1;
         [post(stream), window(stream, 0)].concat()
     };
-    let code = drowned(&mut client, spoil, 5000).await;
+    let code = flood_until_goaway(&mut client, spoil, 5000).await;
     assert!([CALM, PROTOCOL].contains(&code), "{code}");
 }
 
 #[tokio::test]
-async fn headers_that_go_on_and_on_end_the_connection() {
-    // CVE-2024-27316 and its kin: CONTINUATION without END_HEADERS.
+async fn endless_continuations_end_the_connection() {
+    // CVE-2024-27316: CONTINUATION without END_HEADERS.
     let router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     client
         .send(&frame(HEADERS, END_STREAM, 1, &block(&pseudo("GET", "/"))))
         .await;
     let more = block(&[("x", &"a".repeat(1000))]);
-    let code = drowned(&mut client, |_| frame(CONTINUATION, 0, 1, &more), 5000).await;
+    let code = flood_until_goaway(&mut client, |_| frame(CONTINUATION, 0, 1, &more), 5000).await;
     assert!([CALM, PROTOCOL].contains(&code), "{code}");
 }
 
 #[tokio::test]
 async fn empty_continuations_end_the_connection() {
     let router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     client
         .send(&frame(HEADERS, END_STREAM, 1, &block(&pseudo("GET", "/"))))
         .await;
     let some = frame(CONTINUATION, 0, 1, b"").repeat(100);
-    let code = drowned(&mut client, |_| some.clone(), 1000).await;
+    let code = flood_until_goaway(&mut client, |_| some.clone(), 1000).await;
     assert!([CALM, PROTOCOL].contains(&code), "{code}");
 }
 
 #[tokio::test]
-async fn headers_larger_than_announced_are_431_or_end_the_stream() {
+async fn headers_over_the_announced_limit_are_431_or_a_stream_error() {
     let router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     let fields = block(&[("x", &"a".repeat(8000))]);
     client
         .send(&frame(HEADERS, END_STREAM, 1, &block(&pseudo("GET", "/"))))
@@ -116,10 +123,10 @@ async fn headers_larger_than_announced_are_431_or_end_the_stream() {
 }
 
 #[tokio::test]
-async fn a_small_block_that_unpacks_to_much_is_431_or_ends_the_stream() {
-    // One large field is remembered, then named by a byte each time.
+async fn an_hpack_bomb_is_431_or_a_stream_error() {
+    // One large field enters the table, then single bytes refer to it.
     let router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     let mut bomb = block(&pseudo("GET", "/"));
     // A value of 127 + 1 + 30 × 128 bytes, which fits a table of 4,096.
     bomb.extend(b"\x40\x01x\x7f\x81\x1e");
@@ -140,9 +147,9 @@ async fn a_small_block_that_unpacks_to_much_is_431_or_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn empty_data_frames_are_no_endless_body() {
+async fn empty_data_frames_end_the_connection_or_are_ignored() {
     let router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     client.send(&post(1)).await;
     let some = data(1, 0, b"").repeat(1000);
     for _ in 0..100 {
@@ -161,17 +168,17 @@ async fn empty_data_frames_are_no_endless_body() {
     );
 }
 
-/// Control frames that want an answer, from a client that reads none: the server stops reading instead of keeping
+/// A client floods the server with control frames and reads no answers: the server must stop reading rather than queue
 /// answers.
 #[tokio::test]
-async fn answers_that_nobody_reads_are_not_kept() {
+async fn unread_answers_to_control_frames_are_not_queued() {
     let router = TestRouter::start().await;
     for flood in [
         frame(PING, 0, 0, &[7; 8]),
         setting(3, 10),
         frame(SETTINGS, 0, 0, b""),
     ] {
-        let mut client = Client::connect(&router).await;
+        let mut client = Http2Client::connect(&router).await;
         let some = flood.repeat(10_000);
         let before = resident();
         let mut sent = 0;
@@ -185,10 +192,11 @@ async fn answers_that_nobody_reads_are_not_kept() {
         let grown = resident().saturating_sub(before);
         assert!(grown < 32 << 10, "{grown} KiB for {sent} bytes of floods");
     }
-    // And others are served meanwhile.
+    // Other clients are served meanwhile.
     assert!(router.get_raw("/", "").await.starts_with("HTTP/1.1 200 "));
 }
 
+/// Returns the resident memory of this process in KiB.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
@@ -199,9 +207,9 @@ fn resident() -> usize {
 }
 
 #[tokio::test]
-async fn a_stopped_router_says_goaway_and_ends_what_is_under_way() {
+async fn a_stopped_router_sends_goaway_and_completes_open_streams() {
     let mut router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     client.send(&get_of(1, "/stream")).await;
     client.until(|frame| frame.kind == HEADERS).await.unwrap();
     router.stop();
@@ -211,7 +219,7 @@ async fn a_stopped_router_says_goaway_and_ends_what_is_under_way() {
         .until(|frame| frame.stream == 1 && frame.flags & END_STREAM != 0)
         .await;
     end.unwrap();
-    // The answer to the server's PING says that the client knows.
+    // The acknowledgement of the server's PING shows that the client has received GOAWAY.
     client
         .send(&frame(PING, ACK, 0, b"\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54"))
         .await;
@@ -219,14 +227,14 @@ async fn a_stopped_router_says_goaway_and_ends_what_is_under_way() {
 }
 
 #[tokio::test]
-async fn a_response_waits_for_its_window_and_a_client_that_never_opens_it_is_cut_off() {
+async fn a_client_that_never_opens_its_window_is_disconnected() {
     let limits = Limits {
         response_buffer: 64 << 10,
         client_idle: Duration::from_millis(200),
         ..Limits::default()
     };
     let router = TestRouter::start_with(ServerLimits::default(), limits).await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     client.send(&get_of(1, "/large")).await;
     router.line_with("code=H28").await;
     client.until_closed().await.unwrap();
@@ -239,20 +247,20 @@ async fn an_idle_connection_is_closed_with_goaway() {
         ..ServerLimits::default()
     };
     let router = TestRouter::start_with(limits, Limits::default()).await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     let goaway = client.until(|frame| frame.kind == GOAWAY).await.unwrap();
     assert_eq!(goaway.code(), NO_ERROR);
     client.until_closed().await.unwrap();
 }
 
 #[tokio::test]
-async fn more_streams_than_allowed_are_refused_and_others_served_when_some_have_ended() {
+async fn streams_over_the_limit_are_refused_until_others_end() {
     let limits = ServerLimits {
         streams: 3,
         ..ServerLimits::default()
     };
     let router = TestRouter::start_with(limits, Limits::default()).await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     let four: Vec<u8> = [1, 3, 5, 7].into_iter().flat_map(post).collect();
     client.send(&four).await;
     let refused = client
@@ -261,7 +269,7 @@ async fn more_streams_than_allowed_are_refused_and_others_served_when_some_have_
         .unwrap();
     assert_eq!((refused.stream, refused.code()), (7, REFUSED));
     client.send(&data(1, END_STREAM, b"x")).await;
-    let ended = |frame: &Frame| frame.stream == 1 && frame.flags & END_STREAM != 0;
+    let ended = |frame: &ReceivedFrame| frame.stream == 1 && frame.flags & END_STREAM != 0;
     client.until(ended).await.unwrap();
     client.send(&get(9)).await;
     let answer = client.until(|frame| frame.kind == HEADERS).await.unwrap();
@@ -269,14 +277,14 @@ async fn more_streams_than_allowed_are_refused_and_others_served_when_some_have_
 }
 
 #[tokio::test]
-async fn a_window_may_fall_below_nothing_and_grow_again() {
+async fn a_window_may_become_negative_and_grow_again() {
     // RFC 9113 section 6.9.2.
     let router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
-    let body = |frame: &Frame| frame.kind == DATA && !frame.payload.is_empty();
+    let mut client = Http2Client::connect(&router).await;
+    let body = |frame: &ReceivedFrame| frame.kind == DATA && !frame.payload.is_empty();
     client.send(&[setting(4, 3), get(1)].concat()).await;
     assert_eq!(client.until(body).await.unwrap().payload, b"hel");
-    // Two below nothing, then one above.
+    // The window is -2, then +1.
     client.send(&[setting(4, 1), window(1, 3)].concat()).await;
     assert_eq!(client.until(body).await.unwrap().payload, b"l");
     client.send(&window(1, 1)).await;

@@ -1,4 +1,4 @@
-//! HTTP/2's frames by hand (RFC 9113 section 4.1), and as much of HPACK as requests take (RFC 7541).
+//! HTTP/2 frames (RFC 9113 section 4.1), and the part of HPACK that requests need (RFC 7541).
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -19,7 +19,7 @@ pub(crate) const END_HEADERS: u8 = 4;
 pub(crate) const PADDED: u8 = 8;
 pub(crate) const WITH_PRIORITY: u8 = 32;
 
-/// Any frame.
+/// Encodes a frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     let mut bytes = length[1..].to_vec();
@@ -29,7 +29,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// A block of literal fields, none of them indexed or coded.
+/// Encodes a header block of literal fields, without indexing and Huffman coding.
 pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
@@ -42,7 +42,7 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-/// RFC 7541 section 5.1, with a prefix of seven bits.
+/// Encodes an integer with a prefix of seven bits (RFC 7541 section 5.1).
 fn integer(bytes: &mut Vec<u8>, number: usize) {
     if number < 127 {
         bytes.push(number as u8);
@@ -57,7 +57,7 @@ fn integer(bytes: &mut Vec<u8>, number: usize) {
     bytes.push(rest as u8);
 }
 
-/// The pseudo-headers of a request.
+/// Returns the pseudo-headers of a request.
 pub(crate) fn pseudo<'a>(method: &'a str, path: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         (":method", method),
@@ -67,55 +67,59 @@ pub(crate) fn pseudo<'a>(method: &'a str, path: &'a str) -> Vec<(&'a str, &'a st
     ]
 }
 
-/// A HEADERS frame with a whole block.
+/// Encodes a HEADERS frame with a whole block.
 pub(crate) fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, flags | END_HEADERS, stream, &block(fields))
 }
 
-/// A GET of `path`.
+/// Encodes a GET of `path`.
 pub(crate) fn get_of(stream: u32, path: &str) -> Vec<u8> {
     headers(stream, END_STREAM, &pseudo("GET", path))
 }
 
-/// A GET of `/`.
+/// Encodes a GET of `/`.
 pub(crate) fn get(stream: u32) -> Vec<u8> {
     get_of(stream, "/")
 }
 
-/// The head of a POST to `/echo` whose body is to come.
+/// Encodes the head of a POST to `/echo`. The body follows.
 pub(crate) fn post(stream: u32) -> Vec<u8> {
     headers(stream, 0, &pseudo("POST", "/echo"))
 }
 
+/// Encodes a DATA frame.
 pub(crate) fn data(stream: u32, flags: u8, bytes: &[u8]) -> Vec<u8> {
     frame(DATA, flags, stream, bytes)
 }
 
+/// Encodes an RST_STREAM frame.
 pub(crate) fn reset(stream: u32, code: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &code.to_be_bytes())
 }
 
+/// Encodes a SETTINGS frame with one setting.
 pub(crate) fn setting(identifier: u16, value: u32) -> Vec<u8> {
     let mut payload = identifier.to_be_bytes().to_vec();
     payload.extend(value.to_be_bytes());
     frame(SETTINGS, 0, 0, &payload)
 }
 
+/// Encodes a WINDOW_UPDATE frame.
 pub(crate) fn window(stream: u32, more: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &more.to_be_bytes())
 }
 
-/// A frame as it came.
+/// A frame from the server.
 #[derive(Debug, Clone)]
-pub(crate) struct Frame {
+pub(crate) struct ReceivedFrame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
     pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
 }
 
-impl Frame {
-    /// The first one in `bytes`, which it is taken from.
+impl ReceivedFrame {
+    /// Removes the first frame from `bytes`, if it is complete.
     pub(crate) fn take(bytes: &mut Vec<u8>) -> Option<Self> {
         let length = bytes.get(..3)?;
         let length = u32::from_be_bytes([0, length[0], length[1], length[2]]) as usize;
@@ -133,7 +137,7 @@ impl Frame {
         Some(frame)
     }
 
-    /// The error code of RST_STREAM or GOAWAY.
+    /// Returns the error code of RST_STREAM or GOAWAY.
     pub(crate) fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         let code = self.payload.get(at..at + 4);
@@ -142,10 +146,12 @@ impl Frame {
         })
     }
 
-    /// The status of a response's HEADERS, which comes first: indexed, or a literal of one to three coded digits.
+    /// Returns the status in the HEADERS frame of a response.
+    ///
+    /// It is the first field: indexed, or a literal with plain or Huffman-coded digits.
     pub(crate) fn status(&self) -> u16 {
         match self.payload[..] {
-            // A change of the table's size may come before (RFC 7541 section 6.3).
+            // A size update of the table may precede it (RFC 7541 section 6.3).
             [0x20..=0x3f, ref rest @ ..] => status(rest),
             ref all => status(all),
         }
@@ -156,7 +162,7 @@ fn status(block: &[u8]) -> u16 {
     let indexed = [200, 204, 206, 304, 400, 404, 500];
     match block {
         [index @ 0x88..=0x8e, ..] => indexed[usize::from(index - 0x88)],
-        // A name out of the static table, in any of the literal forms, then a value.
+        // The name is in the static table; any literal form may follow with the value.
         [_, length, value @ ..] if length & 0x80 == 0 => {
             let digits = &value[..usize::from(*length)];
             std::str::from_utf8(digits).unwrap().parse().unwrap()
@@ -166,7 +172,7 @@ fn status(block: &[u8]) -> u16 {
     }
 }
 
-/// Digits in HPACK's Huffman code: 0 to 2 have five bits, 3 to 9 six (RFC 7541 appendix B).
+/// Decodes digits in the Huffman code of HPACK: 0 to 2 have five bits, 3 to 9 six (RFC 7541 appendix B).
 fn huffman(bytes: &[u8]) -> u16 {
     let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
     let mut rest = bits.as_str();

@@ -1,5 +1,5 @@
-//! HTTP/2 over raw connections: a corpus of frames, good and bad, with what must come of them ([`cases`]), and the
-//! floods that have brought servers down ([`floods`]).
+//! HTTP/2 over raw connections: a corpus of valid and invalid frames with their required results ([`cases`]), and floods
+//! that have brought servers down ([`floods`]).
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -11,17 +11,17 @@ mod frame;
 
 use std::collections::HashSet;
 
-use case::{Case, Outcome};
-use client::Client;
+use case::{Http2Case, RequiredResult};
+use client::Http2Client;
 use corundum_router_test_support::corpus::assert_all_hold;
 use corundum_router_test_support::router::TestRouter;
 use frame::{END_STREAM, GOAWAY, HEADERS, RST_STREAM};
 
-/// So many there are at least: a corpus that is not run must not pass for one that holds.
+/// Lower bound of the number of cases: an empty corpus must not pass.
 const LEAST: usize = 150;
 
 #[test]
-fn the_corpus_has_each_case_once() {
+fn names_of_cases_are_unique() {
     let cases = cases::all();
     let names: HashSet<_> = cases.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), cases.len(), "two cases have the same name");
@@ -29,20 +29,20 @@ fn the_corpus_has_each_case_once() {
 }
 
 #[tokio::test]
-async fn every_case_holds_against_the_router() {
-    assert_all_hold(cases::all(), 16, named, run).await;
+async fn every_case_holds_for_the_router() {
+    assert_all_hold(cases::all(), 16, title, run).await;
 }
 
-fn named(case: &Case) -> String {
+fn title(case: &Http2Case) -> String {
     format!("{} ({})", case.name, case.section)
 }
 
-async fn run(case: &Case) -> Result<(), String> {
+async fn run(case: &Http2Case) -> Result<(), String> {
     let router = TestRouter::start().await;
-    let mut client = Client::connect(&router).await;
+    let mut client = Http2Client::connect(&router).await;
     client.send(&case.send).await;
     match &case.outcome {
-        Outcome::Status(status) => {
+        RequiredResult::Status(status) => {
             let answer = client
                 .until(|frame| frame.kind == HEADERS && frame.stream == 1)
                 .await?;
@@ -51,14 +51,14 @@ async fn run(case: &Case) -> Result<(), String> {
             }
             serves_on(&mut client).await
         }
-        Outcome::Frame(kind, flags, payload) => {
-            let wanted = |frame: &frame::Frame| {
+        RequiredResult::Frame(kind, flags, payload) => {
+            let wanted = |frame: &frame::ReceivedFrame| {
                 frame.kind == *kind && frame.flags == *flags && frame.payload == *payload
             };
             client.until(wanted).await.map(drop)
         }
-        Outcome::StreamError(codes) => {
-            let broken = |frame: &frame::Frame| {
+        RequiredResult::StreamError(codes) => {
+            let broken = |frame: &frame::ReceivedFrame| {
                 matches!(frame.kind, RST_STREAM | GOAWAY)
                     || (frame.kind == HEADERS && frame.stream == 1 && frame.status() == 400)
             };
@@ -74,7 +74,7 @@ async fn run(case: &Case) -> Result<(), String> {
                 _ => Err(format!("code {}, not {codes:?}", error.code())),
             }
         }
-        Outcome::ConnectionError(codes) => {
+        RequiredResult::ConnectionError(codes) => {
             let goaway = client.until(|frame| frame.kind == GOAWAY).await?;
             if !is_one_of(&goaway, codes) {
                 return Err(format!("code {}, not {codes:?}", goaway.code()));
@@ -84,17 +84,21 @@ async fn run(case: &Case) -> Result<(), String> {
     }
 }
 
-/// Whether a GOAWAY has one of these codes. The library that we use says PROTOCOL_ERROR for some of what has a code of its
-/// own; that the connection ends is what protects, its code is for whoever debugs a client.
-fn is_one_of(goaway: &frame::Frame, codes: &[u32]) -> bool {
+/// Returns whether a GOAWAY has one of these codes.
+///
+/// The h2 library sends PROTOCOL_ERROR in place of some specific codes. Ending the connection is what protects the
+/// server; the code helps only to debug a client.
+fn is_one_of(goaway: &frame::ReceivedFrame, codes: &[u32]) -> bool {
     codes.contains(&goaway.code())
         || goaway.code() == case::PROTOCOL && !codes.contains(&case::NO_ERROR)
 }
 
-/// The connection serves another request.
-async fn serves_on(client: &mut Client) -> Result<(), String> {
+/// Checks that the connection serves another request.
+async fn serves_on(client: &mut Http2Client) -> Result<(), String> {
     client.send(&frame::get(1001)).await;
-    let ended = |frame: &frame::Frame| frame.stream == 1001 && frame.flags & END_STREAM != 0;
+    let ended =
+        |frame: &frame::ReceivedFrame| frame.stream == 1001 && frame.flags & END_STREAM != 0;
     let end = client.until(ended).await;
-    end.map(drop).map_err(|what| format!("and then: {what}"))
+    end.map(drop)
+        .map_err(|what| format!("next request: {what}"))
 }

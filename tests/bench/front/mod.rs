@@ -1,13 +1,13 @@
-//! The front door by itself: what a core serves from the cache and of files, beside Debian's proxies.
+//! Cache hits and static files of one core, beside the proxies of Debian.
 
 mod proxies;
 
 use std::path::Path;
 
-use proxies::{Kind, Proxy};
+use proxies::{Proxy, ProxyKind};
 
 use crate::machine::{cpu_time, median, on_core};
-use crate::peers::{Kind as Server, Peer};
+use crate::peers::{PeerServer, ServerKind};
 use crate::table::{Better, Row};
 use crate::{LOAD, SERVERS};
 use corundum_test_support::node::TestNode;
@@ -15,7 +15,7 @@ use corundum_test_support::node::TestNode;
 const PAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bench/apps/pages");
 const HOST: &str = "pages.localhost";
 
-/// What is asked for, and the row that it makes.
+/// Paths that are requested, with the names of their rows.
 const CACHED: [(&str, &str); 2] = [
     ("/1k", "cache hits of 1 KiB, a core"),
     ("/64k", "cache hits of 64 KiB, a core"),
@@ -25,7 +25,7 @@ const FILES: [(&str, &str); 2] = [
     ("/file-64k.txt", "files of 64 KiB, a core"),
 ];
 
-/// Requests a second that a core serves without a dyno, in turns with the peers.
+/// Measures requests per second of a core without a dyno, in turns with the proxies.
 pub(crate) fn rows(node: &TestNode, rounds: usize) -> Vec<Row> {
     let app = node.create("pages");
     app.copy(PAGES);
@@ -34,10 +34,12 @@ pub(crate) fn rows(node: &TestNode, rounds: usize) -> Vec<Row> {
     }
     let push = app.push("main");
     assert!(push.success, "{}", push.text);
-    let origin = on_core(LOAD, || Peer::start(Server::Thin, Path::new(PAGES), 9321));
+    let origin = on_core(LOAD, || {
+        PeerServer::start(ServerKind::Thin, Path::new(PAGES), 9321)
+    });
     let public = app.path().join("public");
-    let peers: Vec<(Kind, Proxy)> = (9322..)
-        .zip(Kind::ALL)
+    let peers: Vec<(ProxyKind, Proxy)> = (9322..)
+        .zip(ProxyKind::ALL)
         .map(|(port, kind)| {
             let start = || Proxy::start(kind, port, origin.port, &public);
             (kind, on_core(SERVERS, start))
@@ -52,19 +54,19 @@ pub(crate) fn rows(node: &TestNode, rounds: usize) -> Vec<Row> {
         let all: Vec<String> = theirs
             .iter()
             .zip(&peers)
-            .map(|(figure, (kind, _))| format!("{} {figure:.0}", kind.name()))
+            .map(|(result, (kind, _))| format!("{} {result:.0}", kind.name()))
             .collect();
         eprintln!("  {what}: {ours:.0}, {}", all.join(", "));
-        let peer = fastest.map(|(figure, (kind, _))| (kind.name(), *figure));
+        let peer = fastest.map(|(result, (kind, _))| (kind.name(), *result));
         rows.push(row(what, *ours, peer));
     }
-    let nginx: Vec<(Kind, Proxy)> = peers
+    let nginx: Vec<(ProxyKind, Proxy)> = peers
         .into_iter()
-        .filter(|(kind, _)| *kind == Kind::Nginx)
+        .filter(|(kind, _)| *kind == ProxyKind::Nginx)
         .collect();
     for (path, what) in FILES {
         if let [ours, theirs] = turns(node, &nginx, path, rounds)[..] {
-            rows.push(row(what, ours, Some((Kind::Nginx.name(), theirs))));
+            rows.push(row(what, ours, Some((ProxyKind::Nginx.name(), theirs))));
         }
     }
     rows
@@ -81,20 +83,22 @@ fn row(what: &'static str, corundum: f64, peer: Option<(&'static str, f64)>) -> 
     }
 }
 
-/// The medians of the node and of each peer.
-fn turns(node: &TestNode, peers: &[(Kind, Proxy)], path: &str, rounds: usize) -> Vec<f64> {
-    let mut figures = vec![Vec::new(); peers.len() + 1];
+/// Measures the node and each proxy in turns. Returns their medians.
+fn turns(node: &TestNode, peers: &[(ProxyKind, Proxy)], path: &str, rounds: usize) -> Vec<f64> {
+    let mut results = vec![Vec::new(); peers.len() + 1];
     for _ in 0..rounds {
-        figures[0].push(served(node.id(), node.http(), path));
-        for (figures, (_, peer)) in figures[1..].iter_mut().zip(peers) {
-            figures.push(served(peer.id(), peer.port, path));
+        results[0].push(served(node.id(), node.http(), path));
+        for (results, (_, peer)) in results[1..].iter_mut().zip(peers) {
+            results.push(served(peer.id(), peer.port, path));
         }
     }
-    figures.iter().map(|figures| median(figures)).collect()
+    results.iter().map(|results| median(results)).collect()
 }
 
-/// Requests that a server answers in a second of its own processor time. Where it is busy all the time, that is what it
-/// answers in a second; but a client of one core cannot keep it busy with bodies of 64 KiB.
+/// Returns the requests that a server answers per second of its CPU time.
+///
+/// This equals requests per second while the server is busy all the time, but a client with one core cannot keep a
+/// server busy with bodies of 64 KiB.
 fn served(process: u32, port: u16, path: &str) -> f64 {
     let before = cpu_time(process);
     let requests = crate::wrk(port, HOST, path).requests;

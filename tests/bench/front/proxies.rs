@@ -1,30 +1,32 @@
-//! The peers of the front door, as Debian packages them, each with one worker and without a log: nginx, Varnish and
-//! Traffic Server as caches before a server, nginx for files.
+//! Proxies of Debian, each with one worker and without a log: nginx, Varnish and Traffic Server as caches in front of a
+//! server, nginx also for files.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use corundum_test_support::http1::RepeatingClient;
+use corundum_test_support::process::ChildProcess;
+use rustix::process::Signal;
 
-/// A running proxy with a directory of its own.
+/// A running proxy with its own directory.
 pub(super) struct Proxy {
     pub(super) port: u16,
-    process: Child,
+    process: ChildProcess,
     _directory: tempfile::TempDir,
 }
 
-/// Which one.
+/// ProxyKind of proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// nginx's `proxy_cache`; files of `public` where they are.
+pub(super) enum ProxyKind {
+    /// nginx with `proxy_cache`; it serves files of `public` itself.
     Nginx,
     Varnish,
     TrafficServer,
 }
 
-impl Kind {
+impl ProxyKind {
     pub(super) const ALL: [Self; 3] = [Self::Nginx, Self::Varnish, Self::TrafficServer];
 
     pub(super) fn name(self) -> &'static str {
@@ -37,20 +39,17 @@ impl Kind {
 }
 
 impl Proxy {
-    /// Starts a proxy on `port` before the server on `origin`, and waits until it answers.
-    pub(super) fn start(kind: Kind, port: u16, origin: u16, public: &Path) -> Self {
+    /// Starts a proxy on `port` in front of the server on `origin`, and waits until it answers.
+    pub(super) fn start(kind: ProxyKind, port: u16, origin: u16, public: &Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut command = match kind {
-            Kind::Nginx => nginx(directory.path(), port, origin, public),
-            Kind::Varnish => varnish(directory.path(), port, origin),
-            Kind::TrafficServer => traffic_server(directory.path(), port, origin),
+            ProxyKind::Nginx => nginx(directory.path(), port, origin, public),
+            ProxyKind::Varnish => varnish(directory.path(), port, origin),
+            ProxyKind::TrafficServer => traffic_server(directory.path(), port, origin),
         };
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        // On SIGTERM, the proxies also end their workers.
+        let process = ChildProcess::spawn(&mut command).stopped_by(Signal::TERM);
         let proxy = Self {
             port,
             process,
@@ -73,18 +72,9 @@ impl Proxy {
 }
 
 impl Proxy {
-    /// Its process, whose children its workers are.
+    /// Returns the ID of the process whose children are the workers.
     pub(super) fn id(&self) -> u32 {
         self.process.id()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // They have workers, which end with them when they are asked to.
-        let pid = rustix::process::Pid::from_child(&self.process);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.process.wait();
     }
 }
 
@@ -126,7 +116,7 @@ fn varnish(directory: &Path, port: u16, origin: u16) -> Command {
     command
 }
 
-/// Its files are where a `runroot` names them.
+/// Configures Traffic Server with a `runroot` file, which names the places of all its files.
 fn traffic_server(directory: &Path, port: u16, origin: u16) -> Command {
     let place = directory.display();
     for part in ["etc", "run", "log", "cache"] {

@@ -1,4 +1,4 @@
-# Times of small things in Ruby, one a line: "name<tab>microseconds". Runs in native MRI and in a dyno alike.
+# Prints the times of small Ruby programs, one per line: "name<tab>microseconds". It runs in native MRI and in a dyno.
 require "json"
 require "monitor"
 require "erb"
@@ -13,7 +13,7 @@ ensure
   1
 end
 
-# A processor of a few instructions, as emulators have them: integers, arrays, a case.
+# An emulated processor with a few instructions: integer arithmetic, array access and a case expression.
 class Machine
   def initialize
     @memory = Array.new(256) { |i| (i * 7) & 255 }

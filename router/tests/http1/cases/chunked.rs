@@ -1,8 +1,8 @@
 //! Chunked bodies: RFC 9112 section 7.1.
 
-use crate::case::{Case, chunks, post, refuse, serve};
+use crate::case::{Http1Case, chunks, post, refuse, serve};
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http1Case> {
     let ok = |name, section, body: &str| serve(name, section, chunks(body), "POST /|hello|");
     let bad = |name, section, body: &str| refuse(name, section, chunks(body), &[400]);
     let coding = |name, value: &str, statuses| {
@@ -35,7 +35,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "POST /|01234567890123456789a|",
         ),
         serve(
-            "no chunk but the last",
+            "only the last chunk",
             "7.1",
             chunks("0\r\n\r\n"),
             "POST /||",
@@ -53,13 +53,13 @@ pub(crate) fn cases() -> Vec<Case> {
             "5;a=\"b;c\"\r\nhello\r\n0;x\r\n\r\n",
         ),
         ok(
-            "blanks before a chunk extension",
+            "whitespace before a chunk extension",
             "7.1.1",
             "5 \t;a=b\r\nhello\r\n0\r\n\r\n",
         ),
         ok("trailer", "7.1.2", "5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"),
         ok(
-            "trailer of the length is not believed",
+            "length in a trailer is ignored",
             "7.1.2",
             "5\r\nhello\r\n0\r\nContent-Length: 3\r\nX: t\r\n\r\n",
         ),
@@ -75,30 +75,26 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         bad("chunk size in quotes", "7.1", "\"5\"\r\nhello\r\n0\r\n\r\n"),
         bad(
-            "blank before a chunk size",
+            "space before a chunk size",
             "7.1",
             " 5\r\nhello\r\n0\r\n\r\n",
         ),
         bad(
-            "blank behind a chunk size",
+            "space after a chunk size",
             "7.1.1",
             "5 \r\nhello\r\n0\r\n\r\n",
         ),
         bad(
-            "tab behind a chunk size",
+            "tab after a chunk size",
             "7.1.1",
             "5\t\r\nhello\r\n0\r\n\r\n",
         ),
         bad(
-            "comma behind a chunk size",
+            "comma after a chunk size",
             "7.1",
             "5,\r\nhello\r\n0\r\n\r\n",
         ),
-        bad(
-            "NUL behind a chunk size",
-            "7.1",
-            "5\0\r\nhello\r\n0\r\n\r\n",
-        ),
+        bad("NUL after a chunk size", "7.1", "5\0\r\nhello\r\n0\r\n\r\n"),
         bad(
             "chunk size of 16 digits",
             "7.1",
@@ -179,7 +175,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "5\r\nhello\r\n0\r\nX\r\n\r\n",
         ),
         bad(
-            "trailer with a blank before its colon",
+            "trailer with a space before its colon",
             "7.1.2",
             "5\r\nhello\r\n0\r\nX : 1\r\n\r\n",
         ),
@@ -224,11 +220,15 @@ pub(crate) fn cases() -> Vec<Case> {
         coding("chunked twice", " chunked, chunked", &[400]),
         coding("empty coding", "", &[400]),
         coding("coding of a comma", " ,", &[400]),
-        coding("empty coding behind chunked", " chunked,", &[400]),
+        coding("empty coding after chunked", " chunked,", &[400]),
         coding("empty coding before chunked", " ,chunked", &[400, 501]),
         coding("chunked with a parameter", " chunked;a=b", &[400]),
         coding("chunked in quotes", " \"chunked\"", &[400]),
-        coding("chunked with a letter more", " xchunked", &[400, 501]),
+        coding(
+            "chunked with an additional letter",
+            " xchunked",
+            &[400, 501],
+        ),
         coding("chunked with a point", " chunked.", &[400, 501]),
         coding("chunked with a vertical tab", " \u{b}chunked", &[400]),
         coding(

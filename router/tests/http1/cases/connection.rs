@@ -1,8 +1,8 @@
 //! Persistence, expectations and upgrades: RFC 9112 section 9, RFC 9110 sections 7.8 and 10.1.1.
 
-use crate::case::{Case, get, post, refuse, serve};
+use crate::case::{Http1Case, get, post, refuse, serve};
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http1Case> {
     let old = |headers: &str| format!("GET / HTTP/1.0\r\nHost: app.example\r\n{headers}\r\n");
     let websocket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     vec![
@@ -29,7 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .closes(),
         serve(
-            "close behind keep-alive",
+            "close after keep-alive",
             "9.3",
             get("Connection: keep-alive, close\r\n"),
             "GET /||",
@@ -42,7 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "GET /||",
         ),
         serve(
-            "header that Connection names does not pass",
+            "header named by Connection is removed",
             "9110 §7.6.1",
             get("Connection: x\r\nX: secret\r\n"),
             "GET /||",
@@ -62,7 +62,7 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .closes(),
         serve(
-            "HTTP/1.0 may expect what it likes",
+            "unknown expectation in HTTP/1.0 is ignored",
             "9110 §10.1.1",
             old("Expect: magic\r\n"),
             "GET /||",
@@ -110,7 +110,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "GET /||",
         ),
         serve(
-            "TE does not pass",
+            "TE is removed",
             "9110 §10.1.4",
             get("TE: trailers\r\nConnection: TE\r\n"),
             "GET /||",

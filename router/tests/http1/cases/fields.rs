@@ -1,8 +1,8 @@
-//! Header lines: RFC 9112 section 5, RFC 9110 section 5.
+//! Header fields: RFC 9112 section 5, RFC 9110 section 5.
 
-use crate::case::{Case, get, refuse, serve};
+use crate::case::{Http1Case, get, refuse, serve};
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http1Case> {
     let ok = |name, headers: &str, value: &str| {
         serve(name, "5", get(headers), &format!("GET /||{value}"))
     };
@@ -18,8 +18,12 @@ pub(crate) fn cases() -> Vec<Case> {
     let nul = bytes.iter().position(|b| *b == 0).unwrap();
     bytes[nul] = 0xff;
     vec![
-        ok("value without a blank", "X:a\r\n", "a"),
-        ok("value with blanks around", "X: \t a b \t \r\n", "a b"),
+        ok("value without a space", "X:a\r\n", "a"),
+        ok(
+            "value with surrounding whitespace",
+            "X: \t a b \t \r\n",
+            "a b",
+        ),
         ok("empty value", "X:\r\n", ""),
         ok("value of a colon", "X: :\r\n", ":"),
         ok("value with a tab inside", "X: a\tb\r\n", "a\tb"),
@@ -30,18 +34,18 @@ pub(crate) fn cases() -> Vec<Case> {
             "a, b",
         ),
         serve(
-            "value with a byte beyond ASCII",
+            "value with a byte outside of ASCII",
             "9110 §5.5",
             bytes,
             "GET /||a\u{fffd}b",
         ),
         ok(
-            "name of marks that tokens may have",
+            "name of all token characters",
             "!#$%&'*+-.^`|~: 1\r\nX: a\r\n",
             "a",
         ),
         ok("a hundred headers", &many, ""),
-        refuse("more than a hundred headers", "5.4", get(&too_many), &[431]),
+        refuse("over a hundred headers", "5.4", get(&too_many), &[431]),
         refuse(
             "header line too long",
             "5.4",
@@ -64,16 +68,16 @@ pub(crate) fn cases() -> Vec<Case> {
             &[431],
         ),
         refuse("headers too large together", "5.4", get(&large), &[431]),
-        bad("blank before the colon", "5.1", "X : a\r\n"),
+        bad("space before the colon", "5.1", "X : a\r\n"),
         bad("tab before the colon", "5.1", "X\t: a\r\n"),
-        bad("blank inside a name", "5.1", "X Y: a\r\n"),
-        bad("blank before a name", "5.2", " X: a\r\n"),
+        bad("space inside a name", "5.1", "X Y: a\r\n"),
+        bad("space before a name", "5.2", " X: a\r\n"),
         bad("tab before a name", "5.2", "\tX: a\r\n"),
         bad("folded value", "5.2", "X: a\r\n b\r\n"),
         bad("value folded with a tab", "5.2", "X: a\r\n\tb\r\n"),
-        bad("line of blanks alone", "5.2", "X: a\r\n \r\n"),
+        bad("line of spaces only", "5.2", "X: a\r\n \r\n"),
         refuse(
-            "blank behind the request line",
+            "space after the request line",
             "2.2",
             "GET / HTTP/1.1\r\n Host: app.example\r\n\r\n",
             &[400],
@@ -87,7 +91,7 @@ pub(crate) fn cases() -> Vec<Case> {
         bad("name with DEL", "5.1", "X\u{7f}: a\r\n"),
         bad("name with a comma", "5.1", "X,Y: a\r\n"),
         bad("name with a quote", "5.1", "\"X\": a\r\n"),
-        bad("name beyond ASCII", "5.1", "X\u{e9}: a\r\n"),
+        bad("name outside of ASCII", "5.1", "X\u{e9}: a\r\n"),
         bad("value with NUL", "9110 §5.5", "X: a\0b\r\n"),
         bad("value with a bare CR", "2.2", "X: a\rb\r\n"),
         bad("value with a bare LF", "2.2", "X: a\nb\r\n"),
@@ -99,12 +103,12 @@ pub(crate) fn cases() -> Vec<Case> {
         bad("value with DEL", "9110 §5.5", "X: a\u{7f}b\r\n"),
         bad("value with an escape", "9110 §5.5", "X: a\u{1b}[31mb\r\n"),
         bad(
-            "header smuggled behind a bare LF",
+            "header smuggled after a bare LF",
             "2.2",
             "X: a\nContent-Length: 5\r\n",
         ),
         bad(
-            "header smuggled behind a bare CR",
+            "header smuggled after a bare CR",
             "2.2",
             "X: a\rContent-Length: 5\r\n",
         ),

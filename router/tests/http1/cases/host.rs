@@ -1,12 +1,12 @@
 //! Host: RFC 9112 section 3.2, RFC 9110 section 7.2.
 
-use crate::case::{Case, refuse, serve};
+use crate::case::{Http1Case, refuse, serve};
 
 fn with(host: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost:{host}\r\n\r\n")
 }
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http1Case> {
     let bad = |name, host: &str| refuse(name, "3.2", with(host), &[400]).keeps();
     vec![
         refuse("no Host", "3.2", "GET / HTTP/1.1\r\n\r\n", &[400]).keeps(),
@@ -44,9 +44,9 @@ pub(crate) fn cases() -> Vec<Case> {
         bad("Host with a fragment", " app.example#x"),
         bad("Host with a quote", " \"app.example\""),
         bad("Host of an address without its end", " [::1"),
-        serve("Host without a blank", "5", with("app.example"), "GET /||"),
+        serve("Host without a space", "5", with("app.example"), "GET /||"),
         serve(
-            "Host with blanks around",
+            "Host with surrounding whitespace",
             "5",
             with(" \t app.example \t "),
             "GET /||",
@@ -76,7 +76,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "GET /||",
         ),
         refuse(
-            "blank between Host and colon",
+            "space between Host and colon",
             "5.1",
             "GET / HTTP/1.1\r\nHost : app.example\r\n\r\n",
             &[400],

@@ -1,8 +1,8 @@
 //! Content-Length: RFC 9112 section 6.2, RFC 9110 section 8.6.
 
-use crate::case::{Case, get, post, refuse, serve};
+use crate::case::{Http1Case, get, post, refuse, serve};
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http1Case> {
     let bad = |name, value: &str| {
         let request = post(&format!("Content-Length:{value}\r\n"), "hello");
         refuse(name, "6.2", request, &[400])
@@ -27,7 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "POST /||",
         ),
         serve(
-            "length with blanks around",
+            "length with surrounding whitespace",
             "5",
             post("Content-Length: \t5 \t\r\n", "hello"),
             "POST /|hello|",
@@ -66,14 +66,14 @@ pub(crate) fn cases() -> Vec<Case> {
         bad("negative length", " -5"),
         bad("negative length of nothing", " -0"),
         bad("empty length", ""),
-        bad("length of blanks", "  "),
+        bad("length of spaces", "  "),
         bad("length in hexadecimal", " 0x5"),
         bad("length of letters", " five"),
         bad("length with a letter behind", " 5a"),
         bad("length with a point", " 5.0"),
         bad("length with an exponent", " 5e0"),
         bad("length with an underscore", " 0_5"),
-        bad("length with a blank inside", " 5 5"),
+        bad("length with a space inside", " 5 5"),
         bad("length in quotes", " \"5\""),
         bad("length list that agrees", " 5, 5"),
         bad("length list that differs", " 5, 6"),
@@ -87,7 +87,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &format!(" {}", "9".repeat(100)),
         ),
         refuse(
-            "length with digits beyond ASCII",
+            "length with digits outside of ASCII",
             "6.2",
             post("Content-Length: \u{665}\r\n", "hello"),
             &[400],
@@ -111,7 +111,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &[400],
         ),
         refuse(
-            "length with a blank before its colon",
+            "length with a space before its colon",
             "5.1",
             post("Content-Length : 5\r\n", "hello"),
             &[400],
@@ -136,7 +136,7 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .half_closes(),
         serve(
-            "header that only looks like a length",
+            "header that resembles a length",
             "6.2",
             post("Content_Length: 9\r\nContent-Length: 5\r\n", "hello"),
             "POST /|hello|",

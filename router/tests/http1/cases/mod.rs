@@ -10,10 +10,10 @@ mod request_line;
 mod smuggling;
 mod target;
 
-use crate::case::Case;
+use crate::case::Http1Case;
 
-/// All cases.
-pub(crate) fn all() -> Vec<Case> {
+/// Returns all cases.
+pub(crate) fn all() -> Vec<Http1Case> {
     let groups = [
         request_line::cases(),
         target::cases(),

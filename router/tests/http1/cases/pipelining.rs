@@ -1,8 +1,8 @@
-//! Several requests at once: RFC 9112 section 9.3.2.
+//! Pipelined requests: RFC 9112 section 9.3.2.
 
-use crate::case::{Case, line, post, refuse, serve};
+use crate::case::{Http1Case, line, post, refuse, serve};
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http1Case> {
     let get = |path: &str| line(&format!("GET {path} HTTP/1.1"));
     let all = |paths: &[&str]| paths.iter().map(|path| get(path)).collect::<String>();
     let ten: Vec<String> = (0..10).map(|number| format!("/{number}")).collect();
@@ -27,14 +27,14 @@ pub(crate) fn cases() -> Vec<Case> {
             "GET /a||\nGET /b||",
         ),
         serve(
-            "nothing is served behind close",
+            "no request is served after close",
             "9.6",
             format!("{}{closing}{}", get("/a"), get("/c")),
             "GET /a||\nGET /b||",
         )
         .closes(),
         refuse(
-            "nothing is served behind a refused request",
+            "no request is served after a refused request",
             "9.6",
             format!("{}GET /\r\n\r\n{}", get("/a"), get("/c")),
             &[400],
@@ -47,7 +47,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "HEAD /a||\nGET /b||",
         ),
         serve(
-            "line ends behind a body are skipped",
+            "line ends after a body are skipped",
             "2.2",
             format!("{}\r\n{}", post("Content-Length: 1\r\n", "1"), get("/b")),
             "POST /|1|\nGET /b||",

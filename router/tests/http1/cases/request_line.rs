@@ -1,8 +1,8 @@
 //! Request lines: RFC 9112 sections 2.2, 2.3 and 3.
 
-use crate::case::{Case, line, refuse, serve};
+use crate::case::{Http1Case, line, refuse, serve};
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http1Case> {
     let long_method = line(&format!("{} / HTTP/1.1", "M".repeat(9000)));
     let long_target = line(&format!("GET /{} HTTP/1.1", "a".repeat(8200)));
     let fitting_target = "a".repeat(8000);
@@ -71,13 +71,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &[400],
         ),
         refuse(
-            "space behind the version",
+            "space after the version",
             "3",
             line("GET / HTTP/1.1 "),
             &[400],
         ),
         refuse(
-            "word behind the version",
+            "word after the version",
             "3",
             line("GET / HTTP/1.1 x"),
             &[400],
@@ -114,7 +114,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &[400],
         ),
         refuse(
-            "method with a byte beyond ASCII",
+            "method with a byte outside of ASCII",
             "3.1",
             b"G\xcbT / HTTP/1.1\r\nHost: app.example\r\n\r\n",
             &[400],
@@ -127,7 +127,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &[400, 414, 501],
         ),
         serve(
-            "method that nobody has registered",
+            "method that is not registered",
             "3.1",
             line("BREW /pot HTTP/1.1"),
             "BREW /pot||",
@@ -139,7 +139,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "get /||",
         ),
         serve(
-            "method of marks that tokens may have",
+            "method of all token characters",
             "9110 §5.6.2",
             line("M-SEARCH / HTTP/1.1"),
             "M-SEARCH /||",

@@ -1,10 +1,10 @@
-//! Requests inside others: RFC 9112 sections 6.1, 6.3 and 11.2.
+//! Request smuggling: RFC 9112 sections 6.1, 6.3 and 11.2.
 
-use crate::case::{Case, post, refuse, serve};
+use crate::case::{Http1Case, post, refuse, serve};
 
 const INNER: &str = "GET /inner HTTP/1.1\r\nHost: app.example\r\n\r\n";
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http1Case> {
     let both = |name, headers: &str| {
         let body = format!("0\r\n\r\n{INNER}");
         refuse(name, "6.1", post(headers, &body), &[400])
@@ -40,11 +40,11 @@ pub(crate) fn cases() -> Vec<Case> {
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         ),
         both(
-            "TE with a blank before its colon",
+            "TE with a space before its colon",
             "Transfer-Encoding : chunked\r\nContent-Length: 4\r\n",
         ),
         both(
-            "TE behind a blank",
+            "TE after a space",
             " Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
         ),
         both(
@@ -52,11 +52,11 @@ pub(crate) fn cases() -> Vec<Case> {
             "Transfer-Encoding:\r\n chunked\r\nContent-Length: 4\r\n",
         ),
         both(
-            "TE behind a bare LF",
+            "TE after a bare LF",
             "X: a\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n",
         ),
         both(
-            "TE behind a bare CR",
+            "TE after a bare CR",
             "X: a\rTransfer-Encoding: chunked\r\nContent-Length: 4\r\n",
         ),
         both(
@@ -68,7 +68,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "Transfer-Encoding: chunked\r\r\nContent-Length: 4\r\n",
         ),
         both(
-            "TE named as by a header with an underscore",
+            "TE beside a header with an underscore",
             "Transfer_Encoding: chunked\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n",
         ),
         zero("0.CL by a list", "Content-Length: 0, 43\r\n"),
@@ -77,14 +77,14 @@ pub(crate) fn cases() -> Vec<Case> {
             "Content-Length: 0\r\nContent-Length: 43\r\n",
         ),
         zero(
-            "0.CL by a blank before the colon",
+            "0.CL by a space before the colon",
             "Content-Length : 43\r\n",
         ),
         zero("0.CL by a fold", "Content-Length:\r\n 43\r\n"),
         zero("0.CL by a plus", "Content-Length: +43\r\n"),
         zero("0.CL by a NUL", "Content-Length: 43\0\r\n"),
         zero(
-            "0.CL by a name behind a control character",
+            "0.CL by a name after a control character",
             "\u{b}Content-Length: 43\r\n",
         ),
         refuse(
@@ -100,13 +100,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &[400],
         ),
         serve(
-            "a request behind a body is one of its own",
+            "request after a body is separate",
             "9.3",
             post("Content-Length: 5\r\n", &format!("hello{INNER}")),
             "POST /|hello|\nGET /inner||",
         ),
         serve(
-            "a request behind chunks is one of its own",
+            "request after chunks is separate",
             "9.3",
             post(
                 "Transfer-Encoding: chunked\r\n",
@@ -115,13 +115,13 @@ pub(crate) fn cases() -> Vec<Case> {
             "POST /|hello|\nGET /inner||",
         ),
         serve(
-            "a request behind a GET is one of its own",
+            "request after a GET is separate",
             "9.3",
             format!("GET / HTTP/1.1\r\nHost: app.example\r\n\r\n{INNER}"),
             "GET /||\nGET /inner||",
         ),
         serve(
-            "a request behind a trailer is one of its own",
+            "request after a trailer is separate",
             "7.1.2",
             post(
                 "Transfer-Encoding: chunked\r\n",
@@ -130,13 +130,13 @@ pub(crate) fn cases() -> Vec<Case> {
             "POST /||\nGET /inner||",
         ),
         serve(
-            "an underscore does not make a length",
+            "header with an underscore is not a length",
             "6.3",
             post("Content_Length: 43\r\n", INNER),
             "POST /||\nGET /inner||",
         ),
         serve(
-            "Connection cannot take the length away",
+            "Connection cannot remove the length",
             "9110 §7.6.1",
             post(
                 "Connection: content-length\r\nContent-Length: 5\r\n",
@@ -145,7 +145,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "POST /|hello|",
         ),
         serve(
-            "Connection cannot take the coding away",
+            "Connection cannot remove the coding",
             "9110 §7.6.1",
             post(
                 "Connection: transfer-encoding\r\nTransfer-Encoding: chunked\r\n",
@@ -154,7 +154,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "POST /|hello|",
         ),
         refuse(
-            "a bad request behind a good one",
+            "invalid request after a valid one",
             "9.3",
             format!(
                 "GET /a HTTP/1.1\r\nHost: app.example\r\n\r\n{}",
@@ -164,7 +164,7 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .after("GET /a||"),
         refuse(
-            "bad chunks behind a good request",
+            "invalid chunks after a valid request",
             "9.3",
             format!(
                 "GET /a HTTP/1.1\r\nHost: app.example\r\n\r\n{}",
@@ -174,13 +174,13 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .after("GET /a||"),
         refuse(
-            "a request behind a bad one is not served",
+            "request after an invalid one is not served",
             "11.2",
             format!("GET / HTTP/1.1\r\nHost: app.example\r\nX : a\r\n\r\n{INNER}"),
             &[400],
         ),
         refuse(
-            "a request behind bad chunks is not served",
+            "request after invalid chunks is not served",
             "11.2",
             post(
                 "Transfer-Encoding: chunked\r\n",

@@ -1,8 +1,8 @@
-//! Targets: RFC 9112 section 3.2.
+//! Request targets: RFC 9112 section 3.2.
 
-use crate::case::{Case, line, refuse, serve};
+use crate::case::{Http1Case, line, refuse, serve};
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http1Case> {
     vec![
         serve(
             "path and query",
@@ -51,7 +51,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         refuse("DEL", "3.2", line("GET /a\u{7f}b HTTP/1.1"), &[400]),
         refuse(
-            "byte beyond ASCII",
+            "byte outside of ASCII",
             "3.2",
             b"GET /\xe9 HTTP/1.1\r\nHost: app.example\r\n\r\n",
             &[400],
@@ -102,7 +102,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "GET /a||",
         ),
         serve(
-            "absolute form wins over Host",
+            "absolute form takes precedence over Host",
             "3.2.2",
             "GET http://app.example/a HTTP/1.1\r\nHost: other.example\r\n\r\n",
             "GET /a||",
@@ -146,7 +146,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &[400],
         ),
         refuse(
-            "scripts are no targets",
+            "target of a script URL",
             "3.2.2",
             line("GET javascript:alert(1) HTTP/1.1"),
             &[400],

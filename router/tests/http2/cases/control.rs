@@ -1,11 +1,11 @@
 //! Control frames: RFC 9113 sections 6.3 to 6.9.
 
 use crate::case::{
-    Case, FLOW_CONTROL, FRAME_SIZE, NO_ERROR, PROTOCOL, ends, gives, resets, serves,
+    FLOW_CONTROL, FRAME_SIZE, Http2Case, NO_ERROR, PROTOCOL, ends, gives, resets, serves,
 };
 use crate::frame::*;
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http2Case> {
     let goaway = frame(GOAWAY, 0, 0, &[0; 8]);
     vec![
         serves(

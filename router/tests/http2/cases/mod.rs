@@ -5,10 +5,10 @@ mod control;
 mod requests;
 mod streams;
 
-use crate::case::Case;
+use crate::case::Http2Case;
 
-/// All cases.
-pub(crate) fn all() -> Vec<Case> {
+/// Returns all cases.
+pub(crate) fn all() -> Vec<Http2Case> {
     let groups = [
         streams::cases(),
         control::cases(),

@@ -1,19 +1,19 @@
 //! Requests: RFC 9113 sections 8.1 to 8.3 and 8.5.
 
-use crate::case::{Case, PROTOCOL, answers, resets, serves};
+use crate::case::{Http2Case, PROTOCOL, answers, resets, serves};
 use crate::frame::*;
 
-/// A GET with these fields behind its pseudo-headers.
+/// Encodes a GET with these fields after its pseudo-headers.
 fn with(fields: &[(&str, &str)]) -> Vec<u8> {
     headers(1, END_STREAM, &[&pseudo("GET", "/"), fields].concat())
 }
 
-/// A GET with these fields alone.
+/// Encodes a GET with only these fields.
 fn only(fields: &[(&str, &str)]) -> Vec<u8> {
     headers(1, END_STREAM, fields)
 }
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http2Case> {
     let bad = |name, section, send: &[u8]| resets(name, section, &[send], &[PROTOCOL]);
     let (method, scheme, path, authority) = (
         (":method", "GET"),
@@ -121,13 +121,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &only(&[method, scheme, path, authority, (":status", "200")]),
         ),
         bad(
-            "pseudo-header behind others",
+            "pseudo-header after others",
             "8.3",
             &only(&[method, scheme, authority, ("x", "1"), path]),
         ),
-        // They ought to be refused; the library drops them, and trailers end here, so that no app sees them either way.
+        // RFC 9113 requires refusing them. The h2 library drops them instead, and the router drops all trailers.
         serves(
-            "pseudo-header in trailers passes for nothing",
+            "pseudo-header in trailers is dropped",
             "8.1",
             &[
                 &post(1),
@@ -224,7 +224,7 @@ pub(crate) fn cases() -> Vec<Case> {
             ),
         ),
         bad(
-            "length that is no number",
+            "length that is not a number",
             "8.1.1",
             &length("+5", &[b"hello"]),
         ),
@@ -300,7 +300,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &only(&[(":method", "CONNECT"), scheme, path, authority]),
         ),
         bad(
-            "extended CONNECT that nobody offered",
+            "extended CONNECT that was not offered",
             "8441 §4",
             &only(&[
                 (":method", "CONNECT"),

@@ -1,9 +1,11 @@
 //! Frames and streams: RFC 9113 sections 4, 5, 6.1, 6.2, 6.10 and 8.1.
 
-use crate::case::{Case, FLOW_CONTROL, FRAME_SIZE, PROTOCOL, STREAM_CLOSED, ends, resets, serves};
+use crate::case::{
+    FLOW_CONTROL, FRAME_SIZE, Http2Case, PROTOCOL, STREAM_CLOSED, ends, resets, serves,
+};
 use crate::frame::*;
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Http2Case> {
     let whole = block(&pseudo("GET", "/"));
     let (first, rest) = whole.split_at(10);
     let begun = frame(HEADERS, END_STREAM, 1, first);
@@ -47,7 +49,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 &headers(1, END_STREAM, &[("x", "1")]),
             ],
         ),
-        serves("streams that are left out", "5.1.1", &[&get(1), &get(7)]),
+        serves("skipped stream numbers", "5.1.1", &[&get(1), &get(7)]),
         serves(
             "frame of an unknown kind",
             "4.1",
@@ -63,7 +65,7 @@ pub(crate) fn cases() -> Vec<Case> {
             ],
         ),
         serves(
-            "flags that nobody knows",
+            "unknown flags",
             "4.1",
             &[&frame(PING, 0x16, 0, &[0; 8]), &get(1)],
         ),
@@ -204,7 +206,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &[PROTOCOL],
         ),
         ends(
-            "CONTINUATION behind a whole block",
+            "CONTINUATION after a whole block",
             "6.10",
             &[&post(1), &frame(CONTINUATION, END_HEADERS, 1, rest)],
             &[PROTOCOL, STREAM_CLOSED],
@@ -266,25 +268,25 @@ pub(crate) fn cases() -> Vec<Case> {
             &[PROTOCOL],
         ),
         resets(
-            "DATA behind the end of a stream",
+            "DATA after the end of a stream",
             "5.1",
             &[&get_of(1, "/slow"), &data(1, 0, b"x")],
             &[STREAM_CLOSED],
         ),
         resets(
-            "HEADERS behind the end of a stream",
+            "HEADERS after the end of a stream",
             "5.1",
             &[&get_of(1, "/slow"), &get(1)],
             &[STREAM_CLOSED, PROTOCOL],
         ),
         resets(
-            "DATA behind the end of a body",
+            "DATA after the end of a body",
             "5.1",
             &[&done, &data(1, 0, b"x")],
             &[STREAM_CLOSED],
         ),
         resets(
-            "DATA behind RST_STREAM",
+            "DATA after RST_STREAM",
             "5.1",
             &[&post(1), &reset(1, 8), &data(1, 0, b"x"), &data(1, 0, b"y")],
             &[STREAM_CLOSED],

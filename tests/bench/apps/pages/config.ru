@@ -1,4 +1,4 @@
-# Pages that may be cached, of the size that the path names.
+# Cacheable pages of the sizes that the paths name.
 PAGES = { "/" => "Hello\n", "/1k" => "x" * 1024, "/64k" => "x" * 65_536 }.freeze
 
 run lambda { |env|

@@ -1,4 +1,4 @@
-//! Which answers are encoded, and what they say of themselves.
+//! Responses that are compressed, and the header fields of compressed responses.
 
 use corundum_exchange::DynoBody;
 use corundum_router::compress::Compression;
@@ -8,21 +8,22 @@ use corundum_router_test_support::encoding::text;
 use corundum_router_test_support::grid::{AppResponse, app};
 use corundum_router_test_support::response::ClientResponse;
 use corundum_router_test_support::router::TestRouter;
+use corundum_test_support::noise::incompressible;
 
-/// A page that is not stored.
+/// Makes an HTML page that the cache does not store.
 fn page(headers: &[(&str, &str)], body: &str) -> AppResponse {
     let headers = [&[("Content-Type", "text/html")], headers].concat();
     AppResponse::new(200, &headers, body)
 }
 
-/// What a client that takes gzip gets of an app that gives this.
-async fn asked(answer: impl Fn() -> AppResponse + Send + Sync + 'static) -> ClientResponse {
+/// Requests the response of an app as a client that accepts gzip.
+async fn get_gzip(answer: impl Fn() -> AppResponse + Send + Sync + 'static) -> ClientResponse {
     let router = TestRouter::with_app(app(move |_| answer())).await;
     router.get_with("/", &[("Accept-Encoding", "gzip")]).await
 }
 
 #[tokio::test]
-async fn a_client_gets_the_coding_that_it_asks_for_and_a_length() {
+async fn a_response_has_the_accepted_coding_and_a_length() {
     let router = TestRouter::with_app(app(|_| page(&[], &text(20_000)))).await;
     for (accept, coding) in [
         ("gzip", "gzip"),
@@ -45,8 +46,7 @@ async fn a_client_gets_the_coding_that_it_asks_for_and_a_length() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_for_nothing_gets_the_same_bytes_and_is_told_that_others_get_another_form()
- {
+async fn a_response_without_an_accepted_coding_is_unchanged_but_varies() {
     let router = TestRouter::with_app(app(|_| page(&[("ETag", "\"a\"")], &text(20_000)))).await;
     for accept in ["identity", "deflate", "", "gzip;q=0"] {
         let got = router.get_with("/", &[("Accept-Encoding", accept)]).await;
@@ -60,14 +60,14 @@ async fn a_client_that_asks_for_nothing_gets_the_same_bytes_and_is_told_that_oth
 }
 
 #[tokio::test]
-async fn a_small_page_goes_out_as_it_is_and_says_nothing() {
-    let got = asked(|| page(&[], &text(1023))).await;
+async fn a_small_page_is_not_compressed() {
+    let got = get_gzip(|| page(&[], &text(1023))).await;
     assert_eq!((got.coding(), got.header("vary")), ("", ""));
-    assert_eq!(asked(|| page(&[], &text(1024))).await.coding(), "gzip");
+    assert_eq!(get_gzip(|| page(&[], &text(1024))).await.coding(), "gzip");
 }
 
 #[tokio::test]
-async fn what_must_stay_as_it_is_does() {
+async fn responses_that_must_not_be_transformed_are_unchanged() {
     for header in [
         ("Content-Encoding", "br"),
         ("Cache-Control", "no-transform"),
@@ -76,19 +76,20 @@ async fn what_must_stay_as_it_is_does() {
         ("Content-MD5", "AAAA"),
         ("Digest", "sha-256=AAAA"),
     ] {
-        let got = asked(move || page(&[header, ("ETag", "\"a\"")], &text(5000))).await;
+        let got = get_gzip(move || page(&[header, ("ETag", "\"a\"")], &text(5000))).await;
         assert_eq!((got.header("etag"), got.header("vary")), ("\"a\"", ""));
         assert!(got.body == text(5000), "{header:?}");
     }
-    let got = asked(|| AppResponse::new(200, &[("Content-Type", "image/png")], &text(5000))).await;
+    let got =
+        get_gzip(|| AppResponse::new(200, &[("Content-Type", "image/png")], &text(5000))).await;
     assert_eq!((got.coding(), got.header("vary")), ("", ""));
-    let got = asked(|| AppResponse::new(200, &[], &text(5000))).await;
+    let got = get_gzip(|| AppResponse::new(200, &[], &text(5000))).await;
     assert_eq!((got.coding(), got.header("vary")), ("", ""));
 }
 
 #[tokio::test]
-async fn a_part_of_a_page_stays_as_it_is_and_says_that_the_whole_varies() {
-    let got = asked(|| {
+async fn a_partial_response_is_unchanged_but_varies() {
+    let got = get_gzip(|| {
         let headers = [
             ("Content-Type", "text/html"),
             ("Content-Range", "bytes 0-4999/9000"),
@@ -104,8 +105,9 @@ async fn a_part_of_a_page_stays_as_it_is_and_says_that_the_whole_varies() {
 }
 
 #[tokio::test]
-async fn errors_are_pages_too() {
-    let got = asked(|| AppResponse::new(404, &[("Content-Type", "text/html")], &text(5000))).await;
+async fn error_pages_are_compressed() {
+    let got =
+        get_gzip(|| AppResponse::new(404, &[("Content-Type", "text/html")], &text(5000))).await;
     assert_eq!(
         (got.status, got.coding(), got.text()),
         (404, "gzip", text(5000))
@@ -113,19 +115,10 @@ async fn errors_are_pages_too() {
 }
 
 #[tokio::test]
-async fn what_would_not_get_smaller_goes_out_as_it_is() {
-    let mut state = 1u64;
-    let noise: bytes::Bytes = std::iter::repeat_with(|| {
-        // Marsaglia's xorshift.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    })
-    .take(1500)
-    .collect();
+async fn an_incompressible_response_is_unchanged() {
+    let noise = bytes::Bytes::from(incompressible(1500));
     let same = noise.clone();
-    let got = asked(move || {
+    let got = get_gzip(move || {
         let mut answer = page(&[("ETag", "\"a\"")], "");
         answer.body = DynoBody::Full(same.clone());
         answer
@@ -136,8 +129,8 @@ async fn what_would_not_get_smaller_goes_out_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_encoded_page_has_a_weak_tag_and_no_ranges_and_keeps_its_vary() {
-    let got = asked(|| {
+async fn a_compressed_page_has_a_weak_etag_no_ranges_and_an_extended_vary() {
+    let got = get_gzip(|| {
         let headers = [
             ("ETag", "\"a\""),
             ("Accept-Ranges", "bytes"),
@@ -157,7 +150,7 @@ async fn an_encoded_page_has_a_weak_tag_and_no_ranges_and_keeps_its_vary() {
 }
 
 #[tokio::test]
-async fn head_says_what_get_would_as_far_as_it_is_known() {
+async fn a_head_response_has_the_headers_of_get_without_an_unknown_length() {
     let router = TestRouter::with_app(app(|asked| match asked.get("PATH_INFO").as_str() {
         "/known" => page(&[("Content-Length", "5000"), ("ETag", "\"a\"")], ""),
         "/small" => page(&[("Content-Length", "500")], ""),
@@ -192,7 +185,7 @@ async fn head_says_what_get_would_as_far_as_it_is_known() {
 }
 
 #[tokio::test]
-async fn an_app_may_have_it_off() {
+async fn compression_can_be_disabled_for_an_app() {
     let router = TestRouter::with_app(app(|_| page(&[("ETag", "\"a\"")], &text(5000)))).await;
     router
         .grid
@@ -211,7 +204,7 @@ async fn an_app_may_have_it_off() {
 }
 
 #[tokio::test]
-async fn the_log_has_the_bytes_that_went_out() {
+async fn the_log_counts_compressed_bytes() {
     let router = TestRouter::with_app(app(|_| page(&[], &text(20_000)))).await;
     let got = router.get_with("/", &[("Accept-Encoding", "gzip")]).await;
     let line = router.line(1).await;
@@ -226,7 +219,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn any_answer_decodes_to_what_the_app_said(
+    fn every_response_decodes_to_the_body_of_the_app(
         length in 0usize..200_000,
         accept in "(gzip|br|zstd)(, (gzip|br|zstd|\\*))?(;q=0\\.[0-9])?",
     ) {

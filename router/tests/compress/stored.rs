@@ -1,4 +1,4 @@
-//! Encoded forms of what the cache has.
+//! Compressed variants of stored responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +15,8 @@ use corundum_router_test_support::router::TestRouter;
 
 const GZIP: (&str, &str) = ("Accept-Encoding", "gzip");
 
-/// An app whose page is another each time that it is asked for, and fresh for a minute.
-fn by_turn(bytes: usize) -> App {
+/// Makes an app whose page contains the number of earlier requests and is fresh for a minute.
+fn counting_app(bytes: usize) -> App {
     let turn = AtomicUsize::new(0);
     app(move |_| {
         let turn = turn.fetch_add(1, Ordering::SeqCst);
@@ -42,7 +42,7 @@ async fn hit(router: &TestRouter) -> ClientResponse {
 
 #[tokio::test]
 async fn a_page_is_compressed_once_for_all_hits() {
-    let router = TestRouter::with_app(by_turn(20_000)).await;
+    let router = TestRouter::with_app(counting_app(20_000)).await;
     let first = router.get_with("/", &[GZIP]).await;
     assert_eq!((first.x_cache(), first.coding()), ("MISS", "gzip"));
     let plain = stats(&router);
@@ -64,13 +64,13 @@ async fn a_page_is_compressed_once_for_all_hits() {
         (1, 1, 1)
     );
     assert!(with.bytes > plain.bytes + kept.bytes.len() as u64);
-    // Another coding is another form.
+    // Each coding is a variant of its own.
     let got = router
         .get_with("/", &[("Accept-Encoding", "gzip, br")])
         .await;
     assert_eq!((got.coding(), got.text()), ("br", first.text()));
     assert_eq!(stats(&router).compressed, 2);
-    // Who asks for none, or for a part, gets what the app said.
+    // A client without a coding, or with a range, gets the bytes of the app.
     let got = router.get("/").await;
     assert_eq!(
         (got.coding(), got.header("etag"), got.text()),
@@ -84,14 +84,14 @@ async fn a_page_is_compressed_once_for_all_hits() {
 }
 
 #[tokio::test]
-async fn a_range_that_is_not_given_does_not_have_the_page_compressed_again() {
-    let router = TestRouter::with_app(by_turn(20_000)).await;
+async fn an_ignored_range_gets_the_stored_compressed_variant() {
+    let router = TestRouter::with_app(counting_app(20_000)).await;
     router.get("/").await;
     let kept = hit(&router).await;
     for range in [
         &[("Range", "lines=1-2")][..],
         &[("Range", "bytes=0-,0-")],
-        // More than the page has, and less than its form.
+        // The ranges have more bytes than the page, so they are ignored.
         &[("Range", "bytes=0-9,100-20001,5000-20001")],
         &[("Range", "bytes=0-3"), ("If-Range", "\"b\"")],
     ] {
@@ -103,8 +103,8 @@ async fn a_range_that_is_not_given_does_not_have_the_page_compressed_again() {
 }
 
 #[tokio::test]
-async fn head_has_the_length_of_the_form_that_is_kept() {
-    let router = TestRouter::with_app(by_turn(20_000)).await;
+async fn a_head_request_has_the_length_of_the_stored_variant() {
+    let router = TestRouter::with_app(counting_app(20_000)).await;
     router.get("/").await;
     let before = router.send("HEAD", "/", &[GZIP], "").await;
     assert_eq!(
@@ -122,8 +122,8 @@ async fn head_has_the_length_of_the_form_that_is_kept() {
 }
 
 #[tokio::test]
-async fn a_large_page_is_compressed_beside_the_router_while_clients_get_it_in_parts() {
-    let router = TestRouter::with_app(by_turn(1 << 20)).await;
+async fn a_large_page_is_compressed_in_the_background_and_streamed_meanwhile() {
+    let router = TestRouter::with_app(counting_app(1 << 20)).await;
     let first = router.get("/").await.body;
     for _ in 0..500 {
         let got = hit(&router).await;
@@ -134,19 +134,19 @@ async fn a_large_page_is_compressed_beside_the_router_while_clients_get_it_in_pa
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("no form was kept");
+    panic!("no variant was stored");
 }
 
 #[tokio::test]
-async fn what_is_purged_is_gone_in_all_its_forms() {
-    let router = TestRouter::with_app(by_turn(20_000)).await;
+async fn a_purge_removes_all_variants() {
+    let router = TestRouter::with_app(counting_app(20_000)).await;
     router.get("/").await;
     assert!(hit(&router).await.text().starts_with("0 "));
     let app = "app".parse().unwrap();
     assert_eq!(
         router.cache.purge(&app, &PurgeScope::App),
         1,
-        "a form is not counted"
+        "a variant is counted as an entry"
     );
     assert_eq!((stats(&router).bytes, router.cache.size().bytes), (0, 0));
     let new = router.get_with("/", &[GZIP]).await;
@@ -155,8 +155,8 @@ async fn what_is_purged_is_gone_in_all_its_forms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_form_of_what_was_purged_is_served_however_many_ask_meanwhile() {
-    let router = Arc::new(TestRouter::with_app(by_turn(5000)).await);
+async fn purged_variants_are_not_served_to_concurrent_requests() {
+    let router = Arc::new(TestRouter::with_app(counting_app(5000)).await);
     let busy: Vec<_> = (0..4)
         .map(|_| {
             let router = router.clone();
@@ -174,7 +174,7 @@ async fn no_form_of_what_was_purged_is_served_however_many_ask_meanwhile() {
         for _ in 0..3 {
             let got = router.get_with("/", &[GZIP]).await;
             let turn: usize = got.text().split(' ').next().unwrap().parse().unwrap();
-            // Who waits for what was asked for before may have that; nobody else.
+            // Only a request that waited for an earlier fetch may get the earlier page.
             let shared = got.header("cache-status").contains("collapsed");
             assert!(turn >= made || shared, "{turn} of {made}: {got:?}");
         }
@@ -183,8 +183,8 @@ async fn no_form_of_what_was_purged_is_served_however_many_ask_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_release_has_forms_of_its_own_and_a_rollback_finds_the_old_ones() {
-    let router = TestRouter::with_app(by_turn(20_000)).await;
+async fn a_rollback_hits_the_compressed_variants_of_its_content() {
+    let router = TestRouter::with_app(counting_app(20_000)).await;
     router
         .grid
         .configure(|app| app.release = Some((ReleaseVersion(1), Some(1))));
@@ -203,7 +203,7 @@ async fn a_release_has_forms_of_its_own_and_a_rollback_finds_the_old_ones() {
 }
 
 #[tokio::test]
-async fn a_response_that_takes_anothers_place_is_never_served_in_the_old_form() {
+async fn a_replaced_response_is_never_served_from_the_old_variant() {
     let turn = AtomicUsize::new(0);
     let router = TestRouter::with_app(app(move |_| {
         let turn = turn.fetch_add(1, Ordering::SeqCst);
@@ -233,7 +233,7 @@ async fn a_response_that_takes_anothers_place_is_never_served_in_the_old_form() 
 }
 
 #[tokio::test]
-async fn a_validated_response_is_served_in_the_form_of_the_new_one() {
+async fn a_revalidated_response_is_compressed_with_its_new_headers() {
     let router = TestRouter::with_app(app(|asked| {
         let fresh = "max-age=1";
         let headers = [
@@ -262,8 +262,8 @@ async fn a_validated_response_is_served_in_the_form_of_the_new_one() {
 }
 
 #[tokio::test]
-async fn forms_are_bounded_by_the_cache_that_they_are_in() {
-    let router = TestRouter::with_cache(by_turn(20_000), Cache::new(1 << 20)).await;
+async fn variants_count_towards_the_size_of_the_cache() {
+    let router = TestRouter::with_cache(counting_app(20_000), Cache::new(1 << 20)).await;
     for page in 0..100 {
         for _ in 0..3 {
             let got = router.get_with(&format!("/{page}"), &[GZIP]).await;
@@ -276,8 +276,8 @@ async fn forms_are_bounded_by_the_cache_that_they_are_in() {
 }
 
 #[tokio::test]
-async fn with_compression_off_no_form_is_made_and_none_that_is_there_is_served() {
-    let router = TestRouter::with_app(by_turn(20_000)).await;
+async fn stored_variants_are_not_served_with_compression_off() {
+    let router = TestRouter::with_app(counting_app(20_000)).await;
     router.get("/").await;
     hit(&router).await;
     router
