@@ -31,7 +31,6 @@ pub mod request_id;
 pub mod router;
 pub mod semantics;
 pub mod server;
-mod streamed_body;
 pub mod tls;
 mod validate;
 pub mod virtual_host;

@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::body::memory_budget::PIECE;
 use crate::body::outcome::BodyOutcome;
+use crate::body::streamed_body::StreamedBody;
 use crate::cache::streaming_fill::StreamFault;
 use crate::connection_state::RequestHandle;
 use crate::limits::Limits;
-use crate::streamed_body::StreamedBody;
 
 /// The client's end of the buffer.
 pub(crate) struct ResponseBuffer {

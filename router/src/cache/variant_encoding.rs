@@ -12,8 +12,8 @@ use super::cached_response::{CachedResponse, Residency};
 use super::deliver::is_whole;
 use super::encoded_variants::{EncodedVariants, write_key};
 use super::store::Slot;
-use crate::compress::encoder::{self, Effort};
-use crate::compress::{AT_ONCE, Compression, headers, negotiation};
+use crate::compress::encoder::{self, Effort, MAX_ONE_SHOT};
+use crate::compress::{Compression, headers, negotiation};
 use crate::semantics::accept_encoding::ContentCoding;
 
 thread_local! {
@@ -59,7 +59,7 @@ impl Cache {
         if !cached.variants.begin(coding) {
             return None;
         }
-        if cached.body.len() <= AT_ONCE {
+        if cached.body.len() <= MAX_ONE_SHOT {
             return self.make_variant(cached, coding);
         }
         let Ok(permit) = self.encoders.clone().try_acquire_owned() else {

@@ -14,6 +14,10 @@ use crate::semantics::accept_encoding::ContentCoding;
 /// Bytes that an encoder with [`Effort::Streaming`] occupies: zstd and gzip 340 KiB, brotli 210 KiB.
 pub(crate) const MEMORY: usize = 352 << 10;
 
+/// Largest body in bytes that is encoded in one go. That takes at most two milliseconds, and the response gets a
+/// length.
+pub(crate) const MAX_ONE_SHOT: usize = 64 << 10;
+
 /// Compression effort of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::dyno::DynoCounters;
 use super::histogram::{Histogram, HistogramSnapshot};
+use super::summary::{MetricsSummary, count, nanoseconds};
 use super::window::{MetricsSample, MetricsWindow, SummaryPeriod};
 use crate::failure::Failure;
 use crate::log_line::Entry;
@@ -51,27 +52,6 @@ impl PartialEq for AppMetrics {
 }
 
 impl Eq for AppMetrics {}
-
-/// Metrics of a period.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MetricsSummary {
-    /// Requests.
-    pub requests: u64,
-    /// Requests with a status of 500 or above.
-    pub errors: u64,
-    /// Bytes of response bodies.
-    pub bytes: u64,
-    /// CPU time of dynos.
-    pub cpu: Duration,
-    /// Responses from the cache.
-    pub cache_hits: u64,
-    /// Requests that the cache looked up.
-    pub cache_asked: u64,
-    /// Service times.
-    pub service: HistogramSnapshot,
-    /// Times of waiting for a dyno.
-    pub queue: HistogramSnapshot,
-}
 
 impl AppMetrics {
     /// Counts a request as in flight, and returns the number before it.
@@ -211,14 +191,6 @@ impl AppMetrics {
     fn window(&self) -> MutexGuard<'_, MetricsWindow> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-pub(super) fn count(counter: &AtomicU64, more: u64) {
-    counter.fetch_add(more, Ordering::Relaxed);
-}
-
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn read_all(counters: &[AtomicU64]) -> impl Iterator<Item = u64> {

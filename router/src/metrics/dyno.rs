@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::app::{MetricsSummary, count, nanoseconds};
 use super::histogram::{Histogram, HistogramSnapshot};
+use super::summary::{MetricsSummary, count, nanoseconds};
 use super::window::{MetricsSample, MetricsWindow, NUMBERS, SummaryPeriod};
 use crate::log_line::Entry;
 

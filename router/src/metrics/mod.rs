@@ -7,6 +7,7 @@
 mod app;
 mod dyno;
 mod histogram;
+mod summary;
 mod window;
 
 use std::collections::HashMap;
@@ -15,9 +16,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use corundum_abi::names::AppName;
 
-pub use app::{AppMetrics, MetricsSummary};
+pub use app::AppMetrics;
 pub use dyno::DynoCounters;
 pub use histogram::HistogramSnapshot;
+pub use summary::MetricsSummary;
 pub use window::{SummaryPeriod, TICK};
 
 /// Metrics of all apps.

@@ -10,11 +10,11 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::context::RequestContext;
 use super::reply::{Reply, ReplyBody};
+use crate::body::streamed_body::StreamedBody;
 use crate::cache::cache_status::CacheStatus;
 use crate::cache::cached_response::CachedResponse;
 use crate::cache::deliver;
 use crate::cache::streaming_fill::StreamingFill;
-use crate::streamed_body::StreamedBody;
 
 impl<G> RequestContext<G> {
     /// Answers a request with a stored response, in an encoded variant if the client accepts one that is ready.

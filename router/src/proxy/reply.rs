@@ -8,8 +8,8 @@ use corundum_abi::names::{DynoName, ReleaseVersion};
 use corundum_exchange::{DynoBody, RequestUsage};
 use http::Response;
 
+use crate::body::streamed_body::StreamedBody;
 use crate::cache::cache_status::CacheStatus;
-use crate::streamed_body::StreamedBody;
 
 /// An answer without headers that are not for the client.
 pub(crate) struct Reply {

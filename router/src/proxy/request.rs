@@ -196,7 +196,7 @@ impl<G: Grid> RequestContext<G> {
         let status = reply.status;
         let response = log.respond(&self.router, reply, parts, permit);
         let (compression, encoders) = (self.virtual_host.compression, &self.router.encoder_budget);
-        compress::compress(compression, encoders, parts, status, response)
+        compress::response::compress(compression, encoders, parts, status, response)
     }
 }
 
