@@ -66,7 +66,7 @@ impl Default for BootLimits {
     }
 }
 
-/// A release cannot be booted.
+/// Failure to boot a release or to run a command.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// The app did not load, which is the app's fault. Its own messages are in the log.

@@ -15,7 +15,7 @@ use crate::native;
 /// Bytes of zeros, aligned to this size, that become a hole in the file.
 const HOLE: usize = 64 << 10;
 
-/// A compiled module cannot be written or loaded.
+/// Failure to write or load a compiled module.
 #[derive(Debug, thiserror::Error)]
 pub enum CompiledError {
     /// The file or its digest does not exist.

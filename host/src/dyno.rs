@@ -29,7 +29,7 @@ use crate::stdio::{Input, Output, OutputError, SampleOutput};
 
 pub use crate::guest_state::Exit;
 
-/// A dyno could not be started.
+/// Failure to create a dyno.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The engine has no free slot, or the image does not fit the pack.
@@ -43,7 +43,7 @@ pub enum StartError {
     Environ(String),
 }
 
-/// A guest's call ended without its result. The dyno must be dropped.
+/// Failure of a call of a guest. The dyno cannot be used any more and must be dropped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// The guest called `exit`.
@@ -60,7 +60,7 @@ pub enum CallError {
     Output(#[from] OutputError),
 }
 
-/// A dyno.
+/// A running copy of an image that serves requests or runs a command.
 pub struct Dyno {
     store: Store<GuestState>,
     engine: Engine,
@@ -233,7 +233,7 @@ impl Dyno {
     ///
     /// # Errors
     ///
-    /// Returns [`CallError::Trap`] or [`CallError::Output`]. A call of `exit` is no error, its status is the result.
+    /// Returns [`CallError::Trap`] if the guest traps. A call of `exit` is not an error; its status is the result.
     pub async fn run(
         &mut self,
         input: BodyStream,
@@ -257,27 +257,27 @@ impl Dyno {
         }
     }
 
-    /// Time that the guest has computed.
+    /// Returns the time that the guest has computed.
     pub fn cpu_time(&self) -> Duration {
         self.cpu.finished()
     }
 
-    /// Bytes of the guest's memory, the image included.
+    /// Returns the bytes of the guest's memory, the image included.
     pub fn memory_bytes(&self) -> usize {
         self.memory.data_size(&self.store)
     }
 
-    /// Bytes that the guest's memory has grown by since the dyno was created.
+    /// Returns the bytes that the guest's memory has grown by since the dyno was created.
     pub fn grown_bytes(&self) -> usize {
         self.memory_bytes().saturating_sub(self.restored_size)
     }
 
-    /// The bound that refused the guest more memory, if one did.
+    /// Returns the bound that refused the guest more memory, if one did.
     pub fn reached_memory_limit(&self) -> Option<MemoryBound> {
         self.store.data().quota.reached()
     }
 
-    /// The guest's memory. It is consistent only between calls.
+    /// Returns the guest's memory. Its content is consistent only between calls.
     pub(crate) fn memory(&self) -> &[u8] {
         self.memory.data(&self.store)
     }

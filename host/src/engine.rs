@@ -1,4 +1,4 @@
-//! The engine: the assumptions of compiled code, and the amount of everything that a node reserves.
+//! The WebAssembly engine: its settings, its limits, and the thread that ends time slices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -131,7 +131,7 @@ impl EngineConfig {
     }
 }
 
-/// The engine could not be created: the address space is too small, or a limit is out of range.
+/// Failure to create an engine: the address space is too small, or a limit is out of range.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start the WebAssembly engine with {limits}: {source}")]
 pub struct EngineError {
@@ -180,7 +180,7 @@ impl Engine {
         })
     }
 
-    /// The engine's settings.
+    /// Returns the engine's settings.
     pub fn config(&self) -> &EngineConfig {
         &self.inner.config
     }
@@ -197,7 +197,7 @@ impl Engine {
         &self.inner.wasmtime
     }
 
-    /// The clock of time slices.
+    /// Returns the clock of time slices.
     pub(crate) fn clock(&self) -> &SliceClock {
         &self.inner.clock
     }

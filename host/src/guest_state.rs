@@ -60,12 +60,12 @@ impl CpuTime {
         result
     }
 
-    /// Time of finished polls.
+    /// Returns the time of finished polls.
     pub(crate) fn finished(&self) -> Duration {
         Duration::from_nanos(self.total.load(Ordering::Relaxed))
     }
 
-    /// Nanoseconds until now, the current poll included.
+    /// Returns the nanoseconds until now, the current poll included.
     pub(crate) fn nanoseconds(&self) -> u64 {
         let since = self.since.load(Ordering::Relaxed);
         let current = match since {

@@ -25,7 +25,7 @@ const PAGE: usize = 4096;
 /// Bytes of a page of a WebAssembly memory.
 const WASM_PAGE: usize = 64 << 10;
 
-/// An image cannot be written or loaded.
+/// Failure to write or load an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The image is missing, damaged, or belongs to another engine. Booting the release again replaces it.
@@ -46,7 +46,7 @@ pub enum ImageError {
     },
 }
 
-/// The pack and the engine that an image belongs to, and what its boot found out.
+/// The pack and the engine that an image belongs to, and results of its boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageDescription {
     /// Digest of the pack whose code runs in the image.
@@ -180,22 +180,22 @@ impl Image {
             .map_err(|error| failed(error.to_string()))
     }
 
-    /// The image's description.
+    /// Returns the image's description.
     pub fn description(&self) -> &ImageDescription {
         &self.description
     }
 
-    /// Time of the boot.
+    /// Returns the time of the boot.
     pub fn booted_at(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.description.born)
     }
 
-    /// Address of the guest's interrupt flag; 0 if it has none.
+    /// Returns the address of the guest's interrupt flag; 0 if it has none.
     pub(crate) fn interrupt(&self) -> u32 {
         self.description.interrupt
     }
 
-    /// Pages to copy before the first request, as offsets and lengths in bytes.
+    /// Returns the pages to copy before the first request, as offsets and lengths in bytes.
     pub(crate) fn hot_pages(&self) -> Arc<[(usize, usize)]> {
         self.description.hot_pages.clone()
     }

@@ -22,7 +22,7 @@ pub enum MemoryBound {
     Node,
 }
 
-/// Keeps one dyno's memory below its limit, and counts its growth against the node's reserve until it is dropped.
+/// Limit of one dyno's memory, which counts the growth against the node's reserve until it is dropped.
 ///
 /// The reserve bounds what all dynos of a node grow by together, beyond [`OWN_GROWTH`] each: sixteen dynos of one app at
 /// their limit would take 8 GB, and the kernel would kill the node.
@@ -48,7 +48,7 @@ impl MemoryQuota {
         }
     }
 
-    /// The bound that refused a growth, if one did.
+    /// Returns the bound that refused a growth, if one did.
     pub(crate) fn reached(&self) -> Option<MemoryBound> {
         self.reached
     }

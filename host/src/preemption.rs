@@ -48,7 +48,7 @@ impl SliceClock {
         native::first_word(&self.0.memory).load(Ordering::Relaxed)
     }
 
-    /// Tick at which the slice of a call that begins now ends.
+    /// Returns the tick at which the slice of a call that begins now ends.
     pub(crate) fn first_slice_end(&self) -> u32 {
         self.now().wrapping_add(FIRST_SLICE)
     }

@@ -38,22 +38,22 @@ pub struct RequestProgress {
 }
 
 impl RequestProgress {
-    /// Time at which the guest had received the whole request.
+    /// Returns the time at which the guest had received the whole request.
     pub fn request_read(&self) -> Option<u64> {
         Some(self.request_read.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
-    /// Time at which the head of the response left the guest.
+    /// Returns the time at which the head of the response left the guest.
     pub fn answered(&self) -> Option<u64> {
         Some(self.answered.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
-    /// Time at which bytes last went in or out. The start of the request counts.
+    /// Returns the time at which bytes last went in or out. The start of the request counts.
     pub fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 
-    /// Time since bytes last went in or out, or `None` before the first.
+    /// Returns the time since bytes last went in or out, or `None` before the first.
     pub(crate) fn since_moved(&self) -> Option<Duration> {
         let moved = self.moved();
         (moved > 0).then(|| Duration::from_nanos(monotonic_now().saturating_sub(moved)))

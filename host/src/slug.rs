@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::native;
 
-/// A slug cannot be opened.
+/// Failure to open a slug.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenSlugError {
     /// The file is missing or unreadable.
@@ -37,7 +37,7 @@ pub enum OpenSlugError {
 ///
 /// # Errors
 ///
-/// Returns a [`OpenSlugError`] if the file is missing, damaged or not an archive.
+/// Returns an [`OpenSlugError`] if the file is missing, damaged or not an archive.
 pub fn open(path: &Path, digest: Option<&SlugDigest>) -> Result<Archive, OpenSlugError> {
     let bytes = native::map(path).map_err(|source| OpenSlugError::Io {
         path: path.to_owned(),

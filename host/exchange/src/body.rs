@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 
-/// The sender of a body stopped before the body's end.
+/// Failure of a body whose sender stopped before the body's end.
 ///
 /// A client interrupts a request when it closes its connection or breaks the framing of its body; a dyno interrupts a
 /// response when it ends before it has written everything.

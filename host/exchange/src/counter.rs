@@ -37,7 +37,7 @@ impl BoundedCounter {
         })
     }
 
-    /// Units in use.
+    /// Returns the units in use.
     pub fn in_use(&self) -> usize {
         self.limit - self.available.load(Ordering::SeqCst)
     }
@@ -76,7 +76,7 @@ impl Reservation {
         }
     }
 
-    /// Units that this reservation holds.
+    /// Returns the units that this reservation holds.
     pub fn units(&self) -> usize {
         self.units
     }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unbounded_counter_does_not_overflow() {
+    fn unbounded_counter_does_not_overflow() {
         let counter = BoundedCounter::new(usize::MAX);
         let mut reservation = counter.try_reserve(usize::MAX).unwrap();
         assert!(!reservation.try_grow(1));

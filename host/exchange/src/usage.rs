@@ -21,12 +21,12 @@ impl RequestUsage {
         self.memory.store(memory, Ordering::Relaxed);
     }
 
-    /// Time that the dyno computed for the request.
+    /// Returns the time that the dyno computed for the request.
     pub fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu.load(Ordering::Relaxed))
     }
 
-    /// Bytes of the dyno's memory after the request, its image included.
+    /// Returns the bytes of the dyno's memory after the request, its image included.
     pub fn memory(&self) -> u64 {
         self.memory.load(Ordering::Relaxed)
     }

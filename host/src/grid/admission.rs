@@ -72,7 +72,7 @@ impl<A: Tenant> SlotAdmission<A> {
         }
     }
 
-    /// Dynos of all apps.
+    /// Returns the number of dynos of all apps.
     pub(super) fn live(&self) -> usize {
         self.slots.in_use()
     }

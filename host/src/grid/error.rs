@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// No dyno answered a request.
+/// Failure to answer a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DispatchError {
     /// The grid does not know the app.

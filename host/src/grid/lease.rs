@@ -29,7 +29,7 @@ pub(super) struct DynoFacts {
 }
 
 impl DynoFacts {
-    /// Name of the dyno.
+    /// Returns the name of the dyno.
     pub(super) fn name(&self) -> DynoName {
         DynoName {
             process: ProcessType::web(),
@@ -67,7 +67,7 @@ impl Lease {
         }
     }
 
-    /// App that the dyno serves.
+    /// Returns the app that the dyno serves.
     pub(super) fn app(&self) -> &Arc<GridApp> {
         &self.app
     }

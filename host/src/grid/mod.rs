@@ -187,12 +187,12 @@ impl Grid {
         Some(self.get(app)?.status())
     }
 
-    /// Maximum number of live dynos.
+    /// Returns the maximum number of live dynos.
     pub fn capacity(&self) -> u32 {
         self.inner.context.limits.dynos
     }
 
-    /// Number of live dynos of all apps.
+    /// Returns the number of live dynos of all apps.
     pub fn live(&self) -> u32 {
         u32::try_from(self.inner.admission.live()).unwrap_or(u32::MAX)
     }

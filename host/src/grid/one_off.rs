@@ -22,7 +22,7 @@ pub struct RunIo {
     pub output: mpsc::Sender<Bytes>,
 }
 
-/// A command did not run to its end.
+/// Failure to run a command to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// The grid does not know the app, or the app has no release.
@@ -79,7 +79,7 @@ pub(super) async fn run(
         .await
 }
 
-/// Process type of one-off dynos.
+/// Returns the process type of one-off dynos.
 fn one_off_process() -> ProcessType {
     "run".parse().unwrap_or_else(|_| ProcessType::web())
 }

@@ -13,7 +13,7 @@ use crate::dyno::{CallError, Dyno, StartError};
 use crate::log::LogSink;
 use crate::os::{Filesystem, GuestProcess};
 
-/// A dyno did not start.
+/// Failure to start a dyno.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaunchError {
     /// The dyno could not be created.

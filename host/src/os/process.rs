@@ -42,12 +42,12 @@ impl GuestProcess {
         self
     }
 
-    /// The command and its arguments.
+    /// Returns the command and its arguments.
     pub fn arguments(&self) -> impl Iterator<Item = &str> {
         self.arguments.iter().map(String::as_str)
     }
 
-    /// The environment.
+    /// Returns the environment.
     pub fn environ(&self) -> impl Iterator<Item = (&str, &str)> {
         let extra = self.extra.iter();
         extra

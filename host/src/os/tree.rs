@@ -107,7 +107,7 @@ impl Filesystem {
         }
     }
 
-    /// The process that `/proc/self` shows.
+    /// Returns the process that `/proc/self` shows.
     pub fn process(&self) -> &GuestProcess {
         &self.process
     }

@@ -15,7 +15,7 @@ use crate::wasi;
 /// Import module of an image's memory and globals.
 const IMAGE: &str = "image";
 
-/// A pack's modules cannot be linked.
+/// Failure to link a pack's modules.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// A module imports something that dynos do not have.
@@ -106,17 +106,17 @@ impl Pack {
         })
     }
 
-    /// The pack's manifest.
+    /// Returns the pack's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The pack's root filesystem.
+    /// Returns the pack's root filesystem.
     pub fn root(&self) -> &Arc<Archive> {
         &self.root
     }
 
-    /// The image of the started runtime, without an app.
+    /// Returns the image of the started runtime, without an app.
     pub fn base(&self) -> &Image {
         &self.base
     }

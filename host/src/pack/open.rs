@@ -18,7 +18,7 @@ use crate::log::LogSink;
 use crate::native;
 use crate::os::{Filesystem, GuestProcess, TmpLimits};
 
-/// A pack cannot be opened.
+/// Failure to open a pack.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     /// A file of the pack is missing, damaged or in another format.

@@ -16,7 +16,7 @@ const COLLECT: usize = 64 << 10;
 /// waits.
 const IN_FLIGHT: usize = 4;
 
-/// The guest wrote no valid response.
+/// Failure of a guest to write a valid response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputError {
     /// The guest returned without a complete response head.

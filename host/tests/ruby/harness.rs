@@ -83,7 +83,7 @@ fn cache() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
 }
 
-/// The engine that all tests share.
+/// Returns the engine that all tests share.
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
@@ -96,7 +96,7 @@ fn engine() -> &'static Engine {
     })
 }
 
-/// The pack that all tests of an edition share.
+/// Returns the pack that all tests of an edition share.
 async fn pack(edition: Edition) -> Arc<Pack> {
     static PACKS: [OnceCell<Arc<Pack>>; Edition::ALL.len()] =
         [const { OnceCell::const_new() }; Edition::ALL.len()];
