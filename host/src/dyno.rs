@@ -268,12 +268,12 @@ impl Dyno {
     }
 
     /// Returns the bytes that the guest's memory has grown by since the dyno was created.
-    pub fn grown_bytes(&self) -> usize {
+    pub(crate) fn grown_bytes(&self) -> usize {
         self.memory_bytes().saturating_sub(self.restored_size)
     }
 
     /// Returns the bound that refused the guest more memory, if one did.
-    pub fn reached_memory_limit(&self) -> Option<MemoryBound> {
+    pub(crate) fn reached_memory_limit(&self) -> Option<MemoryBound> {
         self.store.data().quota.reached()
     }
 

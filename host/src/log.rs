@@ -23,14 +23,14 @@ impl LogSink for DiscardLog {
 }
 
 /// Splits the bytes that a guest writes to descriptor 2 into lines.
-pub struct LineSplitter {
+pub(crate) struct LineSplitter {
     sink: Arc<dyn LogSink>,
     partial: Vec<u8>,
 }
 
 impl LineSplitter {
     /// Creates a splitter that passes lines to `sink`.
-    pub fn new(sink: Arc<dyn LogSink>) -> Self {
+    pub(crate) fn new(sink: Arc<dyn LogSink>) -> Self {
         Self {
             sink,
             partial: Vec::new(),
@@ -38,7 +38,7 @@ impl LineSplitter {
     }
 
     /// Takes bytes and passes on the lines that they complete.
-    pub fn write(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
             if self.partial.is_empty() && line.len() <= MAX_LINE {
@@ -53,7 +53,7 @@ impl LineSplitter {
     }
 
     /// Passes on a line that has no line break yet.
-    pub fn end_line(&mut self) {
+    pub(crate) fn end_line(&mut self) {
         if !self.partial.is_empty() {
             self.sink.line(&self.partial);
             self.partial.clear();

@@ -15,7 +15,7 @@ const OWN_GROWTH: usize = 32 << 20;
 
 /// The bound that a growth of memory would have exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemoryBound {
+pub(crate) enum MemoryBound {
     /// The dyno's own limit.
     Dyno,
     /// The node's reserve, which is used up.

@@ -39,17 +39,17 @@ pub struct RequestProgress {
 
 impl RequestProgress {
     /// Returns the time at which the guest had received the whole request.
-    pub fn request_read(&self) -> Option<u64> {
+    pub(crate) fn request_read(&self) -> Option<u64> {
         Some(self.request_read.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
     /// Returns the time at which the head of the response left the guest.
-    pub fn answered(&self) -> Option<u64> {
+    pub(crate) fn answered(&self) -> Option<u64> {
         Some(self.answered.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
     /// Returns the time at which bytes last went in or out. The start of the request counts.
-    pub fn moved(&self) -> u64 {
+    pub(crate) fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 

@@ -1,9 +1,9 @@
 //! The grid: all dynos of a node, their assignment to requests, and their replacement.
 //!
-//! [`Grid`] is the node's handle. Each app has a formation (`app`): dynos that are idle or busy, and a first-in first-out
-//! queue of requests that wait for one. `admission` distributes the node's slots among apps, and `breaker` decides when
-//! an app that only crashes is tried again. `dispatch` takes a request through a dyno; [`limits`] holds every limit with
-//! its reason.
+//! [`DynoGrid`] is the node's handle. Each app has a formation (`app`): dynos that are idle or busy, and a first-in
+//! first-out queue of requests that wait for one. `admission` distributes the node's slots among apps, and `breaker`
+//! decides when an app that only crashes is tried again. `dispatch` takes a request through a dyno; [`limits`] holds
+//! every limit with its reason.
 //!
 //! A request begins on the thread that brought it, where most requests also end. One that waits or computes longer moves
 //! to threads of lower priority, so that computing dynos share the processor by the kernel's rules and the router stays
@@ -47,7 +47,7 @@ pub use status::{AppStatus, DynoState, DynoStatus};
 
 /// All dynos of a node. Cheap to clone.
 #[derive(Clone)]
-pub struct Grid {
+pub struct DynoGrid {
     inner: Arc<GridInner>,
 }
 
@@ -57,7 +57,7 @@ struct GridInner {
     admission: Arc<SlotAdmission<GridApp>>,
 }
 
-impl Grid {
+impl DynoGrid {
     /// Creates an empty grid whose waiting and computing dynos run on `compute`.
     pub fn new(engine: Engine, limits: GridLimits, log: Arc<dyn GridLog>, compute: Handle) -> Self {
         let apps = Arc::new(AppRegistry::new());

@@ -11,7 +11,7 @@ use corundum_exchange::{DynoBody, RequestBody};
 use corundum_host::boot::{self, AppProcess, BootLimits, SampleRequests, WarmUp};
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
 use corundum_host::grid::{
-    DispatchError, Grid, GridLimits, GridLog, GridRelease, Isolation, RunIo,
+    DispatchError, DynoGrid, GridLimits, GridLog, GridRelease, Isolation, RunIo,
 };
 use corundum_host::image::Image;
 use corundum_host::log::LogSink;
@@ -46,7 +46,7 @@ impl Default for Options {
 
 /// A booted app in a grid of its own.
 pub(crate) struct TestApp {
-    grid: Grid,
+    grid: DynoGrid,
     name: AppName,
     lines: Arc<TestLog>,
 }
@@ -205,7 +205,7 @@ impl TestApp {
         }
         let image = Arc::new(Image::load(engine, &path, &pack.manifest().digest).unwrap());
         let runtime = tokio::runtime::Handle::current();
-        let grid = Grid::new(engine.clone(), options.limits, lines.clone(), runtime);
+        let grid = DynoGrid::new(engine.clone(), options.limits, lines.clone(), runtime);
         let name: AppName = "test-app".parse().unwrap();
         grid.set_formation(&name, options.formation);
         grid.deploy(GridRelease {
@@ -253,7 +253,7 @@ impl TestApp {
         }
     }
 
-    pub(crate) fn grid(&self) -> &Grid {
+    pub(crate) fn grid(&self) -> &DynoGrid {
         &self.grid
     }
 

@@ -13,7 +13,7 @@ use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_build::{BuildJob, BuildSettings, BuildSource, FinishedBuild};
 use corundum_compiler::process::{environ, split_command};
 use corundum_host::engine::{Engine, EngineConfig};
-use corundum_host::grid::{Grid, GridLimits, GridRelease};
+use corundum_host::grid::{DynoGrid, GridLimits, GridRelease};
 use corundum_host::image::Image;
 use corundum_host::pack::Pack;
 use corundum_host::slug;
@@ -49,7 +49,7 @@ pub(crate) struct Platform {
     store: Box<dyn Store>,
     logs: Arc<Logs>,
     engine: Engine,
-    grid: Grid,
+    grid: DynoGrid,
     metrics: MetricsRegistry,
     /// Responses of all apps.
     cache: Arc<Cache>,
@@ -118,7 +118,7 @@ impl Platform {
         let store = Box::new(SqliteStore::open(&data.join("corundum.sqlite"))?);
         let logs = Arc::new(Logs::default());
         let engine = Engine::new(EngineConfig::default())?;
-        let grid = Grid::new(engine.clone(), GridLimits::default(), logs.clone(), compute);
+        let grid = DynoGrid::new(engine.clone(), GridLimits::default(), logs.clone(), compute);
         let sites = Sites::default();
         let policy = Policy::new(settings.drain_private, settings.drain_ca.as_deref())?;
         let drains = Drains::new(policy);
@@ -166,7 +166,7 @@ impl Platform {
         &self.logs
     }
 
-    pub(crate) fn grid(&self) -> &Grid {
+    pub(crate) fn grid(&self) -> &DynoGrid {
         &self.grid
     }
 
