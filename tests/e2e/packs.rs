@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::Command;
 
 use corundum_pack::ruby::{Series, pack_path};
-use corundum_test_support::node::{CommandOutput, corundum, flip_byte, pack_cache};
+use corundum_test_support::node::{ProcessOutput, corundum, flip_byte, pack_cache};
 
-fn prepare(cache: &Path) -> CommandOutput {
+fn prepare(cache: &Path) -> ProcessOutput {
     let mut command = Command::new(corundum());
-    CommandOutput::of(
+    ProcessOutput::of(
         command
             .args(["packs:prepare", "3.4"])
             .env("CORUNDUM_CACHE", cache),

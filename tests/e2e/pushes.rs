@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use corundum_test_support::node::{CommandOutput, Repository, TestNode};
+use corundum_test_support::node::{ProcessOutput, Repository, TestNode};
 use corundum_test_support::noise::incompressible;
 use corundum_test_support::wait::wait_until;
 
@@ -18,7 +18,7 @@ fn start(arguments: &[&str]) -> (TestNode, Repository) {
 }
 
 /// Asserts that a push is rejected with each of `words`, and that the node and the app stay as they were.
-fn assert_rejected(node: &TestNode, words: &[&str], push: impl FnOnce() -> CommandOutput) {
+fn assert_rejected(node: &TestNode, words: &[&str], push: impl FnOnce() -> ProcessOutput) {
     let before = node.push_results("myapp");
     let push = push();
     assert!(

@@ -154,36 +154,12 @@ fn unpack_data(reader: impl Read) -> Result<GemFiles, PackageError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
+    use corundum_test_support::gem_package::gem_with_specification;
 
     use super::*;
 
-    fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (path, bytes) in files {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            builder.append_data(&mut header, path, *bytes).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn gem(metadata: &str) -> Vec<u8> {
-        let data = gzip(&tar(&[("lib/a.rb", b"A = 1")]));
-        tar(&[
-            ("metadata.gz", &gzip(metadata.as_bytes())),
-            ("data.tar.gz", &data),
-        ])
+    fn gem(specification: &str) -> Vec<u8> {
+        gem_with_specification(specification, &[("lib/a.rb", "A = 1")])
     }
 
     fn locked() -> LockedGem {

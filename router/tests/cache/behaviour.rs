@@ -7,11 +7,13 @@ use corundum_router::cache::PurgeScope;
 use corundum_router::failure::Failure;
 
 use corundum_abi::names::ReleaseVersion;
-use corundum_router_test_support::grid::{App, AppRequest, AppResponse, app, async_app};
+use corundum_router_test_support::grid::{AppRequest, AppResponse, FakeApp, app, async_app};
 use corundum_router_test_support::router::TestRouter;
 
 /// Makes an app whose response depends on the number of earlier requests.
-fn counting_app(answer: impl Fn(usize, &AppRequest) -> AppResponse + Send + Sync + 'static) -> App {
+fn counting_app(
+    answer: impl Fn(usize, &AppRequest) -> AppResponse + Send + Sync + 'static,
+) -> FakeApp {
     let turn = AtomicUsize::new(0);
     app(move |asked| answer(turn.fetch_add(1, Ordering::SeqCst), asked))
 }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
-use corundum_router_test_support::grid::{App, AppRequest, AppResponse, async_app};
+use corundum_router_test_support::grid::{AppRequest, AppResponse, FakeApp, async_app};
 use corundum_router_test_support::router::TestRouter;
 use corundum_test_support::ports::free_address;
 use corundum_test_support::process::{ChildProcess, skip};
@@ -87,7 +87,7 @@ fn start_origin(suite: &Path) -> (ChildProcess, SocketAddr) {
 }
 
 /// Makes an app that forwards requests to the server of the suite.
-fn forwarding_to(origin: SocketAddr) -> App {
+fn forwarding_to(origin: SocketAddr) -> FakeApp {
     async_app(move |asked| async move {
         let answer = forward(origin, &asked).await;
         answer.ok_or(Failure::ClosedWithoutResponse)

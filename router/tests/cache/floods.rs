@@ -11,13 +11,15 @@ use corundum_router::failure::Failure;
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 
-use corundum_router_test_support::grid::{App, AppResponse, app, async_app};
+use corundum_router_test_support::grid::{AppResponse, FakeApp, app, async_app};
 use corundum_router_test_support::response::ClientResponse;
 use corundum_router_test_support::router::TestRouter;
 use corundum_router_test_support::wait::poll;
 
 /// Makes a slow app. Returns it with the highest number of concurrent requests.
-fn slow(answer: impl Fn(usize) -> AppResponse + Send + Sync + 'static) -> (App, Arc<AtomicUsize>) {
+fn slow(
+    answer: impl Fn(usize) -> AppResponse + Send + Sync + 'static,
+) -> (FakeApp, Arc<AtomicUsize>) {
     let most = Arc::new(AtomicUsize::new(0));
     let (now, seen, count) = (
         Arc::new(AtomicUsize::new(0)),
@@ -114,7 +116,7 @@ fn streaming(
     headers: &'static [(&'static str, &'static str)],
     pieces: usize,
     size: usize,
-) -> (App, Arc<Semaphore>) {
+) -> (FakeApp, Arc<Semaphore>) {
     let permits = Arc::new(Semaphore::new(0));
     let given = permits.clone();
     let app = async_app(move |_| {
@@ -244,7 +246,7 @@ async fn a_flood_of_urls_stays_within_the_size_limit_and_keeps_hot_entries() {
 }
 
 /// Makes an app whose heads and bodies are small slices of large buffers. Returns it with the buffers.
-fn wasteful() -> (App, Arc<Mutex<Vec<Bytes>>>) {
+fn wasteful() -> (FakeApp, Arc<Mutex<Vec<Bytes>>>) {
     let buffers: Arc<Mutex<Vec<Bytes>>> = Arc::default();
     let made = buffers.clone();
     let app = async_app(move |asked| {

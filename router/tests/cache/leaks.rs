@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use corundum_abi::names::ReleaseVersion;
-use corundum_router_test_support::grid::{App, AppResponse, app};
+use corundum_router_test_support::grid::{AppResponse, FakeApp, app};
 use corundum_router_test_support::router::TestRouter;
 
 /// Each response is for one client and must not be served to another.
@@ -185,7 +185,7 @@ fn unkeyed() -> impl Strategy<Value = Vec<(&'static str, String)>> {
 }
 
 /// Makes an app that repeats the header fields of the request in a public response.
-fn mirror() -> App {
+fn mirror() -> FakeApp {
     app(|asked| {
         let mut said: Vec<String> = asked
             .fields

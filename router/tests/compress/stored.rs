@@ -9,14 +9,14 @@ use corundum_router::compress::Compression;
 
 use corundum_abi::names::ReleaseVersion;
 use corundum_router_test_support::encoding::text;
-use corundum_router_test_support::grid::{App, AppResponse, app};
+use corundum_router_test_support::grid::{AppResponse, FakeApp, app};
 use corundum_router_test_support::response::ClientResponse;
 use corundum_router_test_support::router::TestRouter;
 
 const GZIP: (&str, &str) = ("Accept-Encoding", "gzip");
 
 /// Makes an app whose page contains the number of earlier requests and is fresh for a minute.
-fn counting_app(bytes: usize) -> App {
+fn counting_app(bytes: usize) -> FakeApp {
     let turn = AtomicUsize::new(0);
     app(move |_| {
         let turn = turn.fetch_add(1, Ordering::SeqCst);

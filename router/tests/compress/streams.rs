@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use corundum_router_test_support::encoding::{decoded, text};
-use corundum_router_test_support::grid::{App, AppResponse, app, async_app};
+use corundum_router_test_support::grid::{AppResponse, FakeApp, app, async_app};
 use corundum_router_test_support::response::ClientResponse;
 use corundum_router_test_support::router::TestRouter;
 use corundum_router_test_support::wait::wait_until;
@@ -23,7 +23,7 @@ type BodySender = mpsc::Sender<Result<Bytes, BodyInterrupted>>;
 fn streaming<F>(
     headers: &'static [(&'static str, &'static str)],
     give: impl Fn(BodySender) -> F + Send + Sync + 'static,
-) -> App
+) -> FakeApp
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -81,7 +81,7 @@ pub struct TimedResponse {
     pub first_byte: Duration,
     /// The body.
     pub body: Vec<u8>,
-    /// Whether the server closes the connection after the response.
+    /// `true` if the server closes the connection after the response.
     pub closes: bool,
 }
 

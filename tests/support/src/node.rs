@@ -85,8 +85,8 @@ impl Debian13Gems {
 
 /// Result of a command that ended.
 #[derive(Debug)]
-pub struct CommandOutput {
-    /// Whether the exit status is 0.
+pub struct ProcessOutput {
+    /// `true` if the exit status is 0.
     pub success: bool,
     /// The exit status, -1 if a signal ended the command.
     pub status: i32,
@@ -94,7 +94,7 @@ pub struct CommandOutput {
     pub text: String,
 }
 
-impl CommandOutput {
+impl ProcessOutput {
     /// Runs `command` to its end.
     pub fn of(command: &mut Command) -> Self {
         let output = command.stdin(Stdio::null()).output().unwrap();
@@ -266,7 +266,7 @@ impl TestNode {
     pub fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");
         kill.args([format!("-{name}"), self.id().to_string()]);
-        assert!(CommandOutput::of(&mut kill).success);
+        assert!(ProcessOutput::of(&mut kill).success);
     }
 
     /// Waits until the server process ends.
@@ -296,11 +296,11 @@ impl TestNode {
     }
 
     /// Runs a second server on the same data directory, which has to exit.
-    pub fn second_server(&self) -> CommandOutput {
+    pub fn second_server(&self) -> ProcessOutput {
         let data = self.directory.path().join("data");
         let mut command = self.command(corundum());
         command.arg("server").arg("--data-dir").arg(data);
-        CommandOutput::of(command.args([
+        ProcessOutput::of(command.args([
             "--http",
             "127.0.0.1:0",
             "--api",
@@ -364,7 +364,7 @@ impl TestNode {
     /// Returns what the node stores for pushes to `app`: its branches, and the names of all slugs and images.
     pub fn push_results(&self, app: &str) -> Vec<String> {
         let repository = self.data().join(format!("repos/{app}.git"));
-        let refs = CommandOutput::of(
+        let refs = ProcessOutput::of(
             Command::new("git")
                 .arg("-C")
                 .arg(&repository)
@@ -444,8 +444,8 @@ impl TestNode {
     }
 
     /// Runs a command of the CLI outside of any repository.
-    pub fn cli(&self, arguments: &[&str]) -> CommandOutput {
-        CommandOutput::of(
+    pub fn cli(&self, arguments: &[&str]) -> ProcessOutput {
+        ProcessOutput::of(
             self.command(corundum())
                 .args(arguments)
                 .current_dir(self.directory.path()),
@@ -460,8 +460,8 @@ impl TestNode {
             path,
             home: self.directory.path().join("home"),
         };
-        assert!(CommandOutput::of(&mut repository.git(&["init", "--quiet"])).success);
-        let created = CommandOutput::of(
+        assert!(ProcessOutput::of(&mut repository.git(&["init", "--quiet"])).success);
+        let created = ProcessOutput::of(
             self.command(corundum())
                 .args(["create", name])
                 .current_dir(&repository.path),
@@ -574,8 +574,8 @@ impl Repository {
     }
 
     /// Runs a command of the CLI in the repository.
-    pub fn cli(&self, node: &TestNode, arguments: &[&str]) -> CommandOutput {
-        CommandOutput::of(
+    pub fn cli(&self, node: &TestNode, arguments: &[&str]) -> ProcessOutput {
+        ProcessOutput::of(
             node.command(corundum())
                 .args(arguments)
                 .current_dir(&self.path),
@@ -611,7 +611,7 @@ impl Repository {
     pub fn copy(&self, directory: &str) {
         let mut cp = Command::new("cp");
         cp.args(["-r", &format!("{directory}/."), "."]);
-        assert!(CommandOutput::of(cp.current_dir(&self.path)).success);
+        assert!(ProcessOutput::of(cp.current_dir(&self.path)).success);
     }
 
     /// Writes a file of any bytes.
@@ -637,10 +637,10 @@ impl Repository {
             path,
             home: self.home.clone(),
         };
-        assert!(CommandOutput::of(&mut other.git(&["init", "--quiet"])).success);
-        let url = CommandOutput::of(&mut self.git(&["remote", "get-url", "corundum"])).text;
+        assert!(ProcessOutput::of(&mut other.git(&["init", "--quiet"])).success);
+        let url = ProcessOutput::of(&mut self.git(&["remote", "get-url", "corundum"])).text;
         assert!(
-            CommandOutput::of(&mut other.git(&["remote", "add", "corundum", url.trim()])).success
+            ProcessOutput::of(&mut other.git(&["remote", "add", "corundum", url.trim()])).success
         );
         other
     }
@@ -675,14 +675,14 @@ impl Repository {
     }
 
     /// Commits a tree object and force-pushes the commit to main.
-    pub fn push_tree(&self, tree: &str) -> CommandOutput {
+    pub fn push_tree(&self, tree: &str) -> ProcessOutput {
         let commit = self.git_text(&["commit-tree", tree, "-m", "Crafted"], b"");
         self.push_object(&commit, "main")
     }
 
     /// Force-pushes any object to a branch.
-    pub fn push_object(&self, object: &str, to: &str) -> CommandOutput {
-        CommandOutput::of(&mut self.git(&[
+    pub fn push_object(&self, object: &str, to: &str) -> ProcessOutput {
+        ProcessOutput::of(&mut self.git(&[
             "push",
             "--force",
             "corundum",
@@ -692,19 +692,19 @@ impl Repository {
 
     /// Commits all files.
     pub fn commit(&self) {
-        assert!(CommandOutput::of(&mut self.git(&["add", "--all"])).success);
-        CommandOutput::of(&mut self.git(&["commit", "--quiet", "--message", "Change"]));
+        assert!(ProcessOutput::of(&mut self.git(&["add", "--all"])).success);
+        ProcessOutput::of(&mut self.git(&["commit", "--quiet", "--message", "Change"]));
     }
 
     /// Commits all files and pushes a branch.
-    pub fn push(&self, branch: &str) -> CommandOutput {
+    pub fn push(&self, branch: &str) -> ProcessOutput {
         self.push_ref(branch, branch)
     }
 
     /// Commits all files and pushes the branch `from` to the branch `to`.
-    pub fn push_ref(&self, from: &str, to: &str) -> CommandOutput {
+    pub fn push_ref(&self, from: &str, to: &str) -> ProcessOutput {
         self.commit();
-        CommandOutput::of(&mut self.git(&["push", "corundum", &format!("{from}:{to}")]))
+        ProcessOutput::of(&mut self.git(&["push", "corundum", &format!("{from}:{to}")]))
     }
 
     /// Commits all files and pushes main.
@@ -712,7 +712,7 @@ impl Repository {
     /// # Panics
     ///
     /// Panics with the output of the push if the push fails.
-    pub fn assert_pushed(&self) -> CommandOutput {
+    pub fn assert_pushed(&self) -> ProcessOutput {
         let push = self.push("main");
         assert!(push.success, "{}", push.text);
         push
@@ -723,7 +723,7 @@ impl Repository {
     /// # Panics
     ///
     /// Panics with the output of the push if the push fails.
-    pub fn deploy(&self, config_ru: &str) -> CommandOutput {
+    pub fn deploy(&self, config_ru: &str) -> ProcessOutput {
         self.write("config.ru", config_ru);
         self.assert_pushed()
     }
@@ -752,7 +752,7 @@ impl Repository {
     /// Kills a push started in the background with all processes of its group.
     pub fn kill_group(&self, push: &mut Child) {
         let group = format!("-{}", push.id());
-        assert!(CommandOutput::of(Command::new("kill").args(["-9", "--", &group])).success);
+        assert!(ProcessOutput::of(Command::new("kill").args(["-9", "--", &group])).success);
         push.wait().unwrap();
     }
 }

@@ -81,11 +81,11 @@ impl AppResponse {
 }
 
 /// An app, or several that differ by [`UnreadRequest::app`].
-pub type App =
+pub type FakeApp =
     Box<dyn Fn(UnreadRequest) -> BoxFuture<'static, Result<AppResponse, Failure>> + Send + Sync>;
 
 /// Makes an app that answers without waiting.
-pub fn app(respond: impl Fn(&AppRequest) -> AppResponse + Send + Sync + 'static) -> App {
+pub fn app(respond: impl Fn(&AppRequest) -> AppResponse + Send + Sync + 'static) -> FakeApp {
     async_app(move |request| {
         let response = respond(&request);
         async move { Ok(response) }
@@ -93,7 +93,7 @@ pub fn app(respond: impl Fn(&AppRequest) -> AppResponse + Send + Sync + 'static)
 }
 
 /// Makes an app that may wait and may fail.
-pub fn async_app<F>(respond: impl Fn(AppRequest) -> F + Send + Sync + 'static) -> App
+pub fn async_app<F>(respond: impl Fn(AppRequest) -> F + Send + Sync + 'static) -> FakeApp
 where
     F: Future<Output = Result<AppResponse, Failure>> + Send + 'static,
 {
@@ -171,7 +171,7 @@ pub enum ServedHosts {
 pub struct AppSettings {
     /// The release, by its version and the version of its content.
     pub release: Option<(ReleaseVersion, Option<u64>)>,
-    /// Whether responses are compressed.
+    /// Compression of responses.
     pub compression: Compression,
     /// Limit of request bodies in bytes.
     pub max_body: Option<u64>,
@@ -184,7 +184,7 @@ const DEFAULT_RELEASE: ReleaseVersion = ReleaseVersion(6);
 
 /// A grid whose apps are a closure.
 pub struct FakeGrid {
-    app: App,
+    app: FakeApp,
     hosts: ServedHosts,
     settings: Mutex<AppSettings>,
     /// A node keeps one for each host too: counters and limits of the app live in it.
@@ -197,7 +197,7 @@ pub struct FakeGrid {
 
 impl FakeGrid {
     /// Makes a grid that serves `hosts` with `app`.
-    pub fn new(app: App, hosts: ServedHosts, settings: AppSettings) -> Self {
+    pub fn new(app: FakeApp, hosts: ServedHosts, settings: AppSettings) -> Self {
         Self {
             app,
             hosts,

@@ -11,7 +11,7 @@ pub struct ClientResponse {
     pub body: String,
     /// The body without chunk framing.
     pub bytes: Vec<u8>,
-    /// Whether the body is complete according to its framing.
+    /// `true` if the body is complete according to its framing.
     pub complete: bool,
 }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use crate::grid::{App, AppSettings, FakeGrid, ServedHosts};
+use crate::grid::{AppSettings, FakeApp, FakeGrid, ServedHosts};
 use crate::response::ClientResponse;
 use crate::scripted;
 use crate::wait::poll;
@@ -53,12 +53,12 @@ impl TestRouter {
     }
 
     /// Starts a router with `app` at all host names.
-    pub async fn with_app(app: App) -> Self {
+    pub async fn with_app(app: FakeApp) -> Self {
         Self::with_cache(app, Cache::new(CACHE_SIZE)).await
     }
 
     /// Starts a router with `app` at all host names and this cache.
-    pub async fn with_cache(app: App, cache: Cache) -> Self {
+    pub async fn with_cache(app: FakeApp, cache: Cache) -> Self {
         let grid = FakeGrid::new(app, ServedHosts::All, AppSettings::default());
         Self::listen(grid, cache, ServerLimits::default(), Limits::default()).await
     }

@@ -11,7 +11,7 @@ use corundum_router::failure::Failure;
 use corundum_test_support::noise::incompressible;
 use tokio::sync::mpsc;
 
-use crate::grid::{App, AppResponse, Observations, UnreadRequest, fields, read};
+use crate::grid::{AppResponse, FakeApp, Observations, UnreadRequest, fields, read};
 
 /// Makes the scripted app.
 ///
@@ -29,7 +29,7 @@ use crate::grid::{App, AppResponse, Observations, UnreadRequest, fields, read};
 /// | other paths | `hello` |
 ///
 /// The app records each request as `METHOD target|body|value of X`.
-pub fn app() -> App {
+pub fn app() -> FakeApp {
     Box::new(|request| Box::pin(respond(request)))
 }
 
