@@ -204,7 +204,9 @@ impl<G: Grid> ConnectionHandler<G> {
             let in_flight = state.begin();
             let handle = in_flight.handle();
             let served = match handle.refusal() {
-                Some(failure) => request::now(refused(failure, request, &client, handle)),
+                Some(failure) => {
+                    request::ready_response(refused(failure, request, &client, handle))
+                }
                 None => request::serve(&router, &client, request, handle),
             };
             async move {

@@ -1,21 +1,21 @@
-//! An app's own pages, which its visitors see instead of the router's.
+//! An app's own error and maintenance pages, in place of the router's.
 
 use bytes::Bytes;
 
 use crate::failure::Failure;
 
-/// Documents of HTML that an app has instead of the router's.
+/// HTML documents of an app that replace the router's error pages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CustomErrorPages {
-    /// For what is the app's failure: H10 to H20.
+    /// Page for failures of the app: H10 to H20.
     pub error: Option<Bytes>,
-    /// For maintenance: H80.
+    /// Page for maintenance: H80.
     pub maintenance: Option<Bytes>,
 }
 
 impl CustomErrorPages {
-    /// The app's page for a failure, if it has one and the failure is the app's: what is wrong with a request or with the
-    /// node is the router's to tell.
+    /// Returns the app's page for a failure of the app. The router's own pages report invalid requests and failures of
+    /// the node.
     pub(crate) fn of(&self, failure: &Failure) -> Option<&Bytes> {
         match failure.code() {
             "H80" => self.maintenance.as_ref(),
@@ -26,9 +26,11 @@ impl CustomErrorPages {
     }
 }
 
-/// A page that shows another one in a frame that fills the window, as Heroku's do. It is the visitor's browser that fetches
-/// that one: the router asks nobody, so that an app cannot make it ask what only the node can reach, and a page that is
-/// slow or gone costs no request anything. None if `url` is no http or https URL.
+/// Builds a page that shows `url` in a frame that fills the window, as Heroku does. Returns none unless `url` is an
+/// http or https URL without credentials.
+///
+/// The visitor's browser fetches the framed page. The router does not, so an app cannot make it request addresses that
+/// only the node can reach, and a slow page delays no request.
 pub fn framed(url: &str) -> Option<Bytes> {
     let uri: http::Uri = url.parse().ok()?;
     let web = matches!(uri.scheme_str(), Some("http" | "https"));
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_framed_and_cannot_leave_its_attribute() {
+    fn framed_url_is_escaped() {
         let page = framed("https://a.example/down.html?a=1&b='x'").unwrap();
         let page = String::from_utf8(page.to_vec()).unwrap();
         assert!(
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_apps_failures_have_the_apps_page() {
+    fn custom_pages_replace_only_failures_of_the_app() {
         let pages = CustomErrorPages {
             error: Some("error".into()),
             maintenance: Some("maintenance".into()),

@@ -1,4 +1,4 @@
-//! What the router sees of a dyno grid: a request's head and body in, a typed response out.
+//! The interface between the router and the dynos: a request's head and body in, a typed response out.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use corundum_abi::scgi::RequestHead;
 use corundum_exchange::{DynoBody, RequestBody, RequestUsage};
 
 use crate::failure::Failure;
-use crate::log_line::Line;
+use crate::log_line::RouterLogLine;
 use crate::virtual_host::VirtualHost;
 
 /// Dynos behind the router.
 pub trait Grid: Send + Sync + 'static {
-    /// The app that serves this host name (lower case, without a port).
+    /// Finds the app of a host name (lower case, without a port).
     fn route(&self, host: &str) -> Option<Arc<VirtualHost>>;
 
-    /// Has a dyno of `app` serve a request. Dropping the future gives the request up.
+    /// Sends a request to a dyno of `app`. Dropping the future abandons the request.
     fn dispatch(
         &self,
         app: &AppName,
@@ -26,22 +26,22 @@ pub trait Grid: Send + Sync + 'static {
         body: RequestBody,
     ) -> impl Future<Output = Result<Dispatched, Failure>> + Send;
 
-    /// Takes a line of the router's log about `app`. Must not block.
-    fn log(&self, app: &AppName, line: Line);
+    /// Adds a line of the router to the log of `app`. Must not block.
+    fn log(&self, app: &AppName, line: RouterLogLine);
 }
 
-/// A request that a dyno has answered.
+/// A dyno's response to a request.
 pub struct Dispatched {
-    /// Status and headers as the dyno gave them.
+    /// Status and headers, unchanged.
     pub head: ResponseHead,
-    /// The body.
+    /// Body, which may still be arriving.
     pub body: DynoBody,
-    /// Who answered.
+    /// Dyno that answered.
     pub dyno: DynoName,
-    /// Its release.
+    /// Release of the dyno.
     pub release: ReleaseVersion,
-    /// How long the request waited for a dyno.
+    /// Time that the request waited for the dyno.
     pub queue: Duration,
-    /// What the request cost; final when the body has ended.
+    /// Processor time and memory of the request; final when the body has ended.
     pub usage: Arc<RequestUsage>,
 }

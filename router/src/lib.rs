@@ -1,9 +1,11 @@
-//! The router: listeners, routing by host, and what a client gets when no dyno answers.
+//! The router: listeners, routing by host, static files, the HTTP cache, compression, and error pages.
 //!
-//! [`server`] accepts connections, [`connection`] serves one, [`proxy`] takes each request through its life. [`grid`]
-//! is the interface to dynos, [`failure`] lists every failure that a client or a log can show, [`semantics`] holds the
-//! rules of HTTP that static files and the cache share, and [`metrics`] counts. The router does not link the engine: its
-//! tests run against a grid of a few lines.
+//! [`server`] accepts connections, [`http1`] validates HTTP/1 before hyper parses it, and [`proxy`] takes each request
+//! to its response. [`cache`] holds the rules and the storage of cached responses, [`semantics`] the rules of HTTP that
+//! files and cache share. [`grid`] is the interface to the dynos, [`failure`] has every error code, and [`metrics`] the
+//! counters.
+//!
+//! The router does not link the WebAssembly engine; its tests run against a grid of a few lines.
 
 #![forbid(unsafe_code)]
 

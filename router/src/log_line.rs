@@ -1,6 +1,7 @@
-//! The router's log line: Heroku's fields in Heroku's order, then ours, so that parsers keep working.
+//! The router's log line: Heroku's fields in Heroku's order, then Corundum's, so that log parsers keep working.
 //!
-//! A line is written when it is read: most never are, and a hit of the cache costs little more than its line would.
+//! A line is formatted when it is read. Most lines are never read, and formatting one costs about as much as a cache
+//! hit.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use http::Method;
 use crate::failure::Failure;
 use crate::request_id::RequestId;
 
-/// What is known of a request when it has ended.
+/// Everything that the log and the metrics record of a request.
 #[derive(Debug, Default)]
-pub struct Entry {
+pub struct RequestRecord {
     /// The method.
     pub method: Method,
-    /// Path and query as they came.
+    /// Path and query, unchanged.
     pub path: Box<str>,
     /// The host name.
     pub host: Arc<str>,
@@ -25,46 +26,46 @@ pub struct Entry {
     pub request_id: RequestId,
     /// `X-Forwarded-For`.
     pub forwarded: Arc<str>,
-    /// Who served it.
+    /// Dyno that served it, if any.
     pub dyno: Option<DynoName>,
-    /// Its release.
+    /// Release of that dyno.
     pub release: Option<ReleaseVersion>,
-    /// From the dyno's having it to the end of the response.
+    /// Time from the dyno's start on the request to the end of the response.
     pub service: Duration,
-    /// How long it waited for a dyno.
+    /// Time that it waited for a dyno.
     pub queue: Duration,
     /// The status.
     pub status: u16,
-    /// Bytes of the body.
+    /// Bytes of the response body.
     pub bytes: u64,
     /// `http1.0`, `http1.1` or `http2`.
     pub protocol: &'static str,
-    /// Whether the client's connection is encrypted.
+    /// True if the client's connection is encrypted.
     pub tls: bool,
-    /// Time the dyno computed.
+    /// Processor time of the dyno.
     pub cpu: Duration,
     /// Bytes of the dyno's memory.
     pub memory: u64,
-    /// What the cache made of it; nothing where it was not asked.
+    /// Result of the cache; empty if it was not consulted.
     pub cache: &'static str,
 }
 
-/// A line, for a request that ended well or in a failure; its text is its [`Display`](fmt::Display).
+/// A log line. [`Display`](fmt::Display) formats its text.
 #[derive(Debug)]
-pub struct Line {
-    entry: Entry,
+pub struct RouterLogLine {
+    entry: RequestRecord,
     failure: Option<Failure>,
 }
 
-impl Line {
-    /// The line of a request.
-    pub fn new(entry: Entry, failure: Option<Failure>) -> Self {
+impl RouterLogLine {
+    /// Creates the line of a request that ended well or in `failure`.
+    pub fn new(entry: RequestRecord, failure: Option<Failure>) -> Self {
         Self { entry, failure }
     }
 
-    /// Bytes that it takes in memory.
+    /// Bytes of memory that the line occupies.
     pub fn weight(&self) -> usize {
-        let Entry {
+        let RequestRecord {
             method,
             path,
             host,
@@ -81,7 +82,7 @@ impl Line {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for RouterLogLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failure {
             None => f.write_str("at=info")?,
@@ -101,7 +102,7 @@ impl fmt::Display for Line {
     }
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for RequestRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -143,8 +144,8 @@ impl fmt::Display for Entry {
 mod tests {
     use super::*;
 
-    fn entry() -> Entry {
-        Entry {
+    fn entry() -> RequestRecord {
+        RequestRecord {
             path: "/a\"b".into(),
             host: "a.example".into(),
             request_id: RequestId::Client("id".into()),
@@ -155,34 +156,35 @@ mod tests {
             status: 200,
             protocol: "http1.1",
             memory: 2048,
-            ..Entry::default()
+            ..RequestRecord::default()
         }
     }
 
     #[test]
-    fn a_line_begins_as_herokus_and_ends_with_ours() {
+    fn line_starts_with_herokus_fields_and_ends_with_corundums() {
         assert_eq!(
-            Line::new(entry(), None).to_string(),
+            RouterLogLine::new(entry(), None).to_string(),
             "at=info method=GET path=\"/a\\\"b\" host=a.example request_id=id fwd=\"1.2.3.4\" dyno=web.1 connect=0ms \
              service=7ms status=200 bytes=0 protocol=http1.1 tls=false queue=0ms cache=bypass cpu=0ms mem=2kB release=v6"
         );
-        let line = Line::new(entry(), Some(Failure::RequestTimeout)).to_string();
+        let line = RouterLogLine::new(entry(), Some(Failure::RequestTimeout)).to_string();
         assert!(line.starts_with("at=error code=H12 desc=\"Request timeout\" method=GET"));
-        let line = Line::new(entry(), Some(Failure::PoorlyFormatted("x\n".into()))).to_string();
+        let line =
+            RouterLogLine::new(entry(), Some(Failure::PoorlyFormatted("x\n".into()))).to_string();
         assert!(line.ends_with(" release=v6 response=\"x\\n\""), "{line}");
     }
 
     #[test]
-    fn a_lines_weight_counts_what_clients_make_long() {
+    fn weight_of_a_line_includes_fields_from_the_client() {
         let long: Box<str> = "x".repeat(5000).into();
-        let longer = Line::new(
-            Entry {
+        let longer = RouterLogLine::new(
+            RequestRecord {
                 path: long,
                 ..entry()
             },
             None,
         );
-        let difference = longer.weight() - Line::new(entry(), None).weight();
+        let difference = longer.weight() - RouterLogLine::new(entry(), None).weight();
         assert_eq!(difference, 5000 - "/a\"b".len());
     }
 }

@@ -1,4 +1,4 @@
-//! The router's parts, shared by all its listeners.
+//! State that all listeners of a router share.
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ pub struct Router<G> {
     pub(crate) metrics: Arc<RouterMetrics>,
     pub(crate) limits: Limits,
     pub(crate) http01_challenges: Arc<Http01Challenges>,
-    /// What bodies may keep waiting.
+    /// Bytes that waiting bodies may occupy.
     pub(crate) memory_budget: Arc<BoundedCounter>,
-    /// What the encoders of bodies that are under way may take.
+    /// Bytes that the encoders of bodies in flight may occupy.
     pub(crate) encoder_budget: Arc<BoundedCounter>,
     pub(crate) cache: Arc<Cache>,
 }
 
 impl<G: Grid> Router<G> {
-    /// A router in front of `grid`.
+    /// Creates a router in front of `grid`.
     pub fn new(grid: Arc<G>) -> Self {
         Self::with_limits(grid, Limits::default())
     }
 
-    /// A router in front of `grid` with limits of one's own.
+    /// Creates a router in front of `grid` with `limits`.
     pub fn with_limits(grid: Arc<G>, limits: Limits) -> Self {
         Self {
             grid,
@@ -42,18 +42,18 @@ impl<G: Grid> Router<G> {
         }
     }
 
-    /// The same with a cache of one's own.
+    /// Replaces the cache.
     #[must_use]
     pub fn with_cache(self, cache: Arc<Cache>) -> Self {
         Self { cache, ..self }
     }
 
-    /// What is counted of the router itself.
+    /// Returns the router's own counters.
     pub fn metrics(&self) -> &Arc<RouterMetrics> {
         &self.metrics
     }
 
-    /// Answers that ACME servers look for; they prevail over apps and redirects.
+    /// Returns the pending ACME HTTP-01 challenges. They take precedence over apps and redirects.
     pub fn http01_challenges(&self) -> &Arc<Http01Challenges> {
         &self.http01_challenges
     }

@@ -28,15 +28,15 @@ pub struct VirtualHost {
     pub https: HttpsPolicy,
     /// Files of the release's `public/`, if it has any.
     pub files: Option<Arc<StaticFiles>>,
-    /// Whether its owner put it into maintenance.
+    /// Maintenance mode, which its owner switches.
     pub availability: Availability,
-    /// Whether responses of its dynos are compressed.
+    /// Compression of its dynos' responses.
     pub compression: Compression,
     /// Pages that replace the router's error pages.
     pub pages: CustomErrorPages,
 }
 
-/// Whether an app's requests are served.
+/// Maintenance mode of an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Availability {
     /// Requests are served.
@@ -46,8 +46,8 @@ pub enum Availability {
     Maintenance,
 }
 
-/// Default limit of request bodies: more than forms and photographs need, less than an upload that keeps a dyno busy for
-/// hours.
+/// Default limit of request bodies: more than forms and photographs need, less than an upload that keeps a dyno busy
+/// for hours.
 pub const MAX_BODY: u64 = 1 << 30;
 
 impl VirtualHost {

@@ -14,7 +14,7 @@ use corundum_abi::scgi::RequestHead;
 use corundum_exchange::{DynoBody, RequestBody};
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, Grid};
-use corundum_router::log_line::Line;
+use corundum_router::log_line::RouterLogLine;
 use corundum_router::router::Router;
 use corundum_router::server::{self, ServerLimits};
 use corundum_router::virtual_host::VirtualHost;
@@ -79,7 +79,7 @@ impl Grid for OnePageGrid {
         })
     }
 
-    fn log(&self, _app: &AppName, line: Line) {
+    fn log(&self, _app: &AppName, line: RouterLogLine) {
         std::hint::black_box(line);
     }
 }

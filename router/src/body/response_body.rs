@@ -20,7 +20,7 @@ pub(crate) struct ResponseBody {
     length: Option<u64>,
     bytes: u64,
     outcome: BodyOutcome,
-    /// Whether the body broke off; its next poll reports the error.
+    /// Set once the body has broken off; its next poll reports the error.
     interrupted: bool,
     on_end: Option<OnEnd>,
 }
@@ -46,8 +46,8 @@ impl ResponseBody {
         }
     }
 
-    /// Replaces the body by an encoded one, which `encode` makes of its source and its declared length. Returns whether it
-    /// did; otherwise `encode` returns both unchanged.
+    /// Replaces the body by an encoded one, which `encode` makes of its source and its declared length. Returns whether
+    /// it did; otherwise `encode` returns both unchanged.
     pub(crate) fn encode(
         &mut self,
         encode: impl FnOnce(BodySource, Option<u64>) -> Result<BodyContent, (BodySource, Option<u64>)>,

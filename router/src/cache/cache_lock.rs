@@ -1,8 +1,8 @@
 //! Collapsed forwarding: one request per key, the leader, goes to the app; the others follow and wait for its outcome.
 //!
-//! A wait ends when the head of the leader's response shows that others cannot share it, and whenever the leader ends in
-//! any way, because the sender of the outcome is dropped with it. The number of followers is bounded by the number of
-//! connections.
+//! A wait ends when the head of the leader's response shows that others cannot share it, and whenever the leader ends
+//! in any way, because the sender of the outcome is dropped with it. The number of followers is bounded by the number
+//! of connections.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

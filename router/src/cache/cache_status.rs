@@ -1,9 +1,9 @@
-//! How the cache handled a request: the word in the log line, `X-Cache`, and `Cache-Status` (RFC 9211).
+//! Result of the cache for a request: the word in the log line, `X-Cache`, and `Cache-Status` (RFC 9211).
 
 use http::HeaderValue;
 use http::header::HeaderName;
 
-use super::storable::Refusal;
+use super::storable::NotStored;
 
 /// `Cache-Status` (RFC 9211).
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -13,7 +13,7 @@ pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 /// Reason why a request went to the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardReason {
-    /// Nothing is stored for its URL.
+    /// The store has no response for its URL.
     UriMiss,
     /// Responses are stored for its URL, but for other request headers.
     VaryMiss,
@@ -68,7 +68,7 @@ pub enum StaleReason {
     IfError,
 }
 
-/// How the cache handled a request.
+/// Result of the cache for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
     /// A fresh response answered.
@@ -78,7 +78,7 @@ pub enum CacheStatus {
     },
     /// A stale response answered.
     Stale {
-        /// Why it was allowed to.
+        /// Reason why it was allowed to.
         reason: StaleReason,
         /// Seconds that it stays fresh: 0 or negative.
         ttl: i64,
@@ -89,10 +89,10 @@ pub enum CacheStatus {
     Collapsed(ForwardReason),
     /// The app answered.
     Miss {
-        /// Why the request went to the app.
+        /// Reason why the request went to the app.
         reason: ForwardReason,
-        /// Whether the response is stored.
-        stored: Result<(), Refusal>,
+        /// The reason if the response is not stored.
+        stored: Result<(), NotStored>,
     },
     /// The cache had no part in the request.
     Bypass(BypassReason),
@@ -119,7 +119,7 @@ impl CacheStatus {
         }
     }
 
-    /// Whether the response is stored, or is being stored.
+    /// Returns whether the response is stored, or is being stored.
     pub(crate) fn is_stored(self) -> bool {
         match self {
             Self::Hit { .. } | Self::Stale { .. } | Self::Revalidated | Self::Collapsed(_) => true,
@@ -202,7 +202,7 @@ mod tests {
             (CacheStatus::Hit { ttl: 5 }, "hit", "corundum; hit; ttl=5"),
             (miss(Ok(())), "miss", "corundum; fwd=vary-miss; stored"),
             (
-                miss(Err(Refusal::SetCookie)),
+                miss(Err(NotStored::SetCookie)),
                 "miss",
                 "corundum; fwd=vary-miss; detail=set-cookie",
             ),

@@ -16,7 +16,7 @@ use super::cache_status::{CACHE_STATUS, X_CACHE};
 use super::encoded_variants::EncodedVariants;
 use super::freshness::{Freshness, date};
 use super::key::Key;
-use super::stats::AppCacheStats;
+use super::stats::CacheCounters;
 use super::storable::{Storable, shared_with_authorised};
 use super::surrogate_keys::Membership;
 use super::vary::HeaderNames;
@@ -52,7 +52,7 @@ pub(crate) struct CachedResponse {
     pub(crate) body: Bytes,
     pub(crate) freshness: Freshness,
     pub(crate) last_modified: Option<SystemTime>,
-    /// Whether it may answer a request with `Authorization`.
+    /// True if it may answer a request with `Authorization`.
     pub(crate) shared_with_authorised: bool,
     /// Directives that govern it. The header that they come from may have been stripped.
     pub(crate) governing: Arc<Storable>,
@@ -66,7 +66,7 @@ pub(crate) struct CachedResponse {
 /// Accounts for an entry while it is in the store: its app's counters and its surrogate keys.
 #[derive(Debug)]
 pub(crate) struct Residency {
-    pub(crate) stats: Arc<AppCacheStats>,
+    pub(crate) stats: Arc<CacheCounters>,
     pub(crate) membership: Membership,
     bytes: u64,
     /// 1 for a response, 0 for an encoded variant.
@@ -76,7 +76,7 @@ pub(crate) struct Residency {
 impl Residency {
     /// Counts a response.
     pub(crate) fn of_response(
-        stats: Arc<AppCacheStats>,
+        stats: Arc<CacheCounters>,
         membership: Membership,
         bytes: u64,
     ) -> Self {
@@ -85,7 +85,7 @@ impl Residency {
 
     /// Counts an encoded variant.
     pub(crate) fn of_variant(
-        stats: Arc<AppCacheStats>,
+        stats: Arc<CacheCounters>,
         membership: Membership,
         bytes: u64,
     ) -> Self {
@@ -94,7 +94,7 @@ impl Residency {
     }
 
     fn counted(
-        stats: Arc<AppCacheStats>,
+        stats: Arc<CacheCounters>,
         membership: Membership,
         bytes: u64,
         entries: u64,
@@ -232,7 +232,7 @@ impl CachedResponse {
         headers
     }
 
-    /// Whether each use needs the app's validation.
+    /// Returns whether each use needs the app's validation.
     pub(crate) fn always_validated(&self) -> bool {
         self.freshness.lifetime == 0
     }

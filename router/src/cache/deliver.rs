@@ -27,7 +27,7 @@ const OF_NOT_MODIFIED: [HeaderName; 8] = [
     VIA,
 ];
 
-/// Answers a request with what is cached.
+/// Builds the response to a request that a stored response answers.
 pub(crate) fn deliver(
     cached: &CachedResponse,
     request: &Parts,
@@ -50,8 +50,8 @@ pub(crate) fn deliver(
     }
 }
 
-/// Whether a request gets the whole of what is cached, unless that is an encoded form: conditions and ranges are about
-/// the bytes as the app made them.
+/// Returns whether a request gets the whole stored response, so that an encoded variant can take its place. Conditions
+/// and ranges are about the bytes that the app made.
 pub(super) fn is_whole(cached: &CachedResponse, request: &Parts) -> bool {
     precondition(cached, request) == PreconditionResult::Proceed
         && ranges(cached, request) == ByteRanges::Whole

@@ -5,38 +5,38 @@ use http::header::{CACHE_CONTROL, HeaderName};
 
 use crate::semantics::list::Members;
 
-/// The largest number of seconds that is told apart: larger ones count as this (RFC 9111 section 1.2.2).
+/// Largest number of seconds; larger ones count as this one (RFC 9111 section 1.2.2).
 pub const MAX_SECONDS: u64 = 1 << 31;
 
-/// The directives of a response that a shared cache knows.
+/// Directives of a response that a shared cache applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directives {
-    /// Seconds; zero where the value cannot be read (RFC 9111 section 4.2.1).
+    /// Seconds of freshness; 0 if the value is invalid (RFC 9111 section 4.2.1).
     pub max_age: Option<u64>,
-    /// Seconds, for shared caches alone.
+    /// Seconds of freshness in shared caches.
     pub s_maxage: Option<u64>,
-    /// Seconds after its freshness that a response is used while a new one is fetched.
+    /// Seconds for which a stale response may be used while a new one is fetched.
     pub stale_while_revalidate: Option<u64>,
-    /// Seconds after its freshness that a response is used where the app fails.
+    /// Seconds for which a stale response may be used if the app fails.
     pub stale_if_error: Option<u64>,
-    /// Not stored.
+    /// The response must not be stored.
     pub no_store: bool,
-    /// Stored, and never used without the app's consent.
+    /// Each use needs the app's validation.
     pub no_cache: bool,
-    /// Fields that are not stored (`no-cache="field"`).
+    /// Fields that must not be stored (`no-cache="field"`).
     pub no_cache_fields: Vec<HeaderName>,
-    /// For one user alone.
+    /// The response is for one user.
     pub private: bool,
-    /// For everybody, even where the request was authorised.
+    /// The response is for all users, even if the request was authorised.
     pub public: bool,
-    /// `must-revalidate` or `proxy-revalidate`: never used stale.
+    /// `must-revalidate` or `proxy-revalidate`: a stale response must not be used.
     pub must_revalidate: bool,
-    /// Stored only if the status is understood.
+    /// The response may be stored only if the cache understands its status.
     pub must_understand: bool,
 }
 
 impl Directives {
-    /// The directives of `name`'s lines, which are one list (RFC 9110 section 5.3).
+    /// Parses the lines of the field `name`, which form one list (RFC 9110 section 5.3).
     pub fn parse(headers: &HeaderMap, name: &HeaderName) -> Self {
         let mut found = Self::default();
         for line in headers.get_all(name) {
@@ -47,7 +47,7 @@ impl Directives {
         found
     }
 
-    /// Takes in one directive. Of one that is repeated the stricter value counts.
+    /// Adds one directive. Of a repeated directive the stricter value counts.
     pub(crate) fn add(&mut self, name: &[u8], value: Option<&[u8]>) {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("max-age") {
@@ -63,7 +63,7 @@ impl Directives {
         } else if is("no-cache") {
             self.add_no_cache(value);
         } else if is("private") {
-            // With field names it would allow the rest to be stored. To take it for all is allowed, and the safe side.
+            // With field names, only those fields are private. Applying it to the whole response is allowed, and safe.
             self.private = true;
         } else if is("public") {
             self.public = true;
@@ -93,12 +93,12 @@ fn narrow(known: &mut Option<u64>, new: u64) {
     *known = Some(known.map_or(new, |known| known.min(new)));
 }
 
-/// Delta-seconds (RFC 9111 section 1.2.2); zero where they cannot be read, which makes the response stale.
+/// Parses delta-seconds (RFC 9111 section 1.2.2). An invalid value is 0, which makes the response stale.
 fn seconds(value: Option<&[u8]>) -> u64 {
     value.and_then(delta_seconds).unwrap_or(0)
 }
 
-/// A number of seconds in digits.
+/// Parses a number of seconds in digits.
 pub(crate) fn delta_seconds(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -110,18 +110,19 @@ pub(crate) fn delta_seconds(text: &[u8]) -> Option<u64> {
     Some(text.iter().fold(0, add).min(MAX_SECONDS))
 }
 
-/// What a client asks of caches. All of it is advice (RFC 9111 section 5.2.1). The rest is not followed: anyone could make
-/// dynos work by it, and what may be served is the app's to say.
+/// Directives of a request that the cache follows. All of them are advisory (RFC 9111 section 5.2.1). The cache ignores
+/// the others (`no-cache`, `max-age` …): with them any client could make dynos work, and the app decides about
+/// freshness.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
-    /// Nothing of the exchange is to be stored.
+    /// The response must not be stored.
     pub no_store: bool,
-    /// 504 rather than ask the app.
+    /// Only a stored response is acceptable; without one the answer is 504.
     pub only_if_cached: bool,
 }
 
 impl RequestDirectives {
-    /// The directives of a request.
+    /// Parses the directives of a request.
     pub fn parse(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         for line in headers.get_all(CACHE_CONTROL) {
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_quotes_is_no_directive() {
+    fn quoted_text_is_not_a_directive() {
         let found = parse(&["extension=\"max-age=3600, no-store\", max-age=1"]);
         assert_eq!(
             found,
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_stale_and_of_two_the_shorter_counts() {
+    fn invalid_seconds_are_zero_and_the_shorter_of_two_counts() {
         for line in [
             "max-age=-1",
             "max-age=1.5",
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn more_seconds_than_there_are_do_not_overflow() {
+    fn huge_seconds_do_not_overflow() {
         assert_eq!(
             parse(&["max-age=99999999999999999999999999"]).max_age,
             Some(MAX_SECONDS)
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn no_cache_may_be_about_fields_alone() {
+    fn no_cache_with_field_names_applies_to_those_fields() {
         let found = parse(&["no-cache=\"a, B\", max-age=3"]);
         assert!(!found.no_cache);
         assert_eq!(

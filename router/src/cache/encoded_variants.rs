@@ -1,8 +1,8 @@
 //! Encoded variants of a cached response: their keys, and the state that a response keeps about them.
 //!
 //! A variant is an entry of its own in the store, under its response's key and the number of its coding, so that it is
-//! bounded and evicted like any entry. It is served in place of the very response that it was made from: after a purge or
-//! a replacement of that response no request finds it. `variant_encoding` makes and finds variants.
+//! bounded and evicted like any entry. It is served in place of the very response that it was made from: after a purge
+//! or a replacement of that response no request finds it. `variant_encoding` makes and finds variants.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
@@ -17,7 +17,7 @@ pub(super) const MAX_CONCURRENT_ENCODINGS: usize = 2;
 /// State of a response's encoded variants.
 #[derive(Debug, Default)]
 pub(crate) struct EncodedVariants {
-    /// Whether the response is worth encoding.
+    /// True if the response is worth encoding.
     possible: bool,
     /// Codings whose variant is being made, or was made without getting smaller; one bit each.
     begun: AtomicU8,
@@ -43,18 +43,18 @@ impl EncodedVariants {
         }
     }
 
-    /// Whether the response may have variants.
+    /// Returns whether the response may have variants.
     pub(super) fn possible(&self) -> bool {
         self.possible
     }
 
-    /// Whether the response is itself a variant.
+    /// Returns whether the response is itself a variant.
     pub(super) fn is_variant(&self) -> bool {
         !self.original.ptr_eq(&Weak::new())
     }
 
-    /// Whether the response is a variant of `cached`. The weak reference keeps the allocation, so no other response can
-    /// have the same address.
+    /// Returns whether the response is a variant of `cached`. The weak reference keeps the allocation, so no other
+    /// response can have the same address.
     pub(super) fn is_variant_of(&self, cached: &Arc<CachedResponse>) -> bool {
         std::ptr::eq(self.original.as_ptr(), Arc::as_ptr(cached))
     }

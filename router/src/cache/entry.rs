@@ -13,8 +13,8 @@ use super::cached_response::{CachedResponse, FetchTimes};
 use super::key::{Key, encode_variant};
 use super::lookup::{Miss, target};
 use super::policy::{PolicySource, SURROGATE_CONTROL};
-use super::stats::AppCacheStats;
-use super::storable::{self, Refusal, has_validator};
+use super::stats::CacheCounters;
+use super::storable::{self, NotStored, has_validator};
 use super::store::Slot;
 use super::surrogate_keys::{SurrogateKey, SurrogateKeySubject};
 use super::{purge, unkeyed_headers, vary};
@@ -25,12 +25,12 @@ use crate::limits::Limits;
 pub(crate) struct FetchRecord<'a> {
     pub(crate) app: &'a AppName,
     /// Counters of the app.
-    pub(crate) stats: &'a Arc<AppCacheStats>,
+    pub(crate) stats: &'a Arc<CacheCounters>,
     /// Host name that the request was routed by.
     pub(crate) host: &'a str,
     /// Release that new requests of the app go to.
     pub(crate) current_release: Option<ReleaseVersion>,
-    /// Whether responses of the app are compressed for their clients.
+    /// The app's compression setting.
     pub(crate) compression: Compression,
     /// The request as it was sent.
     pub(crate) request: &'a Parts,
@@ -57,7 +57,7 @@ pub(crate) enum CandidateBody {
     Streamed { declared: Option<u64> },
 }
 
-/// Whether the request was sent with the client's own headers.
+/// Treatment of unkeyed headers in the request that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnkeyedHeaders {
     /// They were sent, and may have changed the response.
@@ -78,13 +78,13 @@ impl Cache {
         fetch: &FetchRecord<'_>,
         unkeyed: UnkeyedHeaders,
         candidate: &Candidate<'_>,
-    ) -> Result<CachedResponse, Refusal> {
+    ) -> Result<CachedResponse, NotStored> {
         let (request, headers) = (&fetch.request.headers, candidate.headers);
         let storable = storable::judge(request, candidate.status, headers)?;
         if fetch.current_release != Some(candidate.release) {
-            return Err(Refusal::OtherRelease);
+            return Err(NotStored::OtherRelease);
         }
-        let names = vary::join(&miss.keyed, storable.vary.clone()).ok_or(Refusal::Vary)?;
+        let names = vary::join(&miss.keyed, storable.vary.clone()).ok_or(NotStored::Vary)?;
         let key = variant_key(&miss.primary, &names, request);
         let mut head = CachedResponse::head(
             (key, names.into()),
@@ -95,13 +95,13 @@ impl Cache {
             candidate.release,
         );
         if head.always_validated() && !has_validator(headers) {
-            return Err(Refusal::NoValidator);
+            return Err(NotStored::NoValidator);
         }
         if unkeyed == UnkeyedHeaders::Sent && unkeyed_headers::any(request, &harmless(&head)) {
             if !head.always_validated() {
                 self.store.put(miss.key.clone(), Slot::Shareable);
             }
-            return Err(Refusal::Influenced);
+            return Err(NotStored::Influenced);
         }
         self.check_size(candidate.body)?;
         if !head.vary.is_empty() {
@@ -114,15 +114,15 @@ impl Cache {
     }
 
     /// Checks that a body is complete and not too large, as far as its length is known.
-    fn check_size(&self, body: CandidateBody) -> Result<(), Refusal> {
+    fn check_size(&self, body: CandidateBody) -> Result<(), NotStored> {
         let max = self.store.max_response as u64;
         match body {
             CandidateBody::Complete { bytes, declared }
                 if declared.is_some_and(|declared| declared != bytes) =>
             {
-                Err(Refusal::Incomplete)
+                Err(NotStored::Incomplete)
             }
-            body if body.length().is_some_and(|length| length > max) => Err(Refusal::TooLarge),
+            body if body.length().is_some_and(|length| length > max) => Err(NotStored::TooLarge),
             _ => Ok(()),
         }
     }
@@ -148,8 +148,8 @@ impl Cache {
         keys
     }
 
-    /// Updates a stored response with the headers of a 304 or of a response to HEAD. Removes it, and returns none, if the
-    /// updated response may not be stored.
+    /// Updates a stored response with the headers of a 304 or of a response to HEAD. Removes it, and returns none, if
+    /// the updated response may not be stored.
     pub(crate) fn freshen(
         &self,
         cached: &Arc<CachedResponse>,
@@ -206,8 +206,8 @@ impl CandidateBody {
     }
 }
 
-/// Unkeyed headers that do not keep a response from being stored: those that it varies by, and `Authorization` where the
-/// app says explicitly that all clients may share the response (RFC 9111 section 3.5).
+/// Unkeyed headers that do not keep a response from being stored: those that it varies by, and `Authorization` where
+/// the app says explicitly that all clients may share the response (RFC 9111 section 3.5).
 fn harmless(head: &CachedResponse) -> Vec<HeaderName> {
     let directives = &head.governing.directives;
     let mut names = head.vary.to_vec();

@@ -1,4 +1,4 @@
-//! How old a response is, how long it is fresh, and what may be done with it when it is not (RFC 9111 section 4.2).
+//! Age and freshness of a response, and its use when it is stale (RFC 9111 section 4.2).
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,49 +8,50 @@ use http::{HeaderMap, HeaderValue};
 use super::directives::{Directives, MAX_SECONDS, delta_seconds};
 use super::policy::PolicySource;
 
-/// How long a stale response may stand in for an app that cannot be reached, where the app has not forbidden it (RFC 9111
-/// section 4.2.4). Long enough for somebody to notice, too short for pages of last week.
+/// Seconds for which a stale response may stand in for an unreachable app, unless the app forbids it (RFC 9111 section
+/// 4.2.4). An operator notices the outage within an hour; content of last week is not served.
 pub const DISCONNECTED: u64 = 3600;
 
 /// A stored response's times, in seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freshness {
-    /// When it came.
+    /// When it arrived.
     pub received: Instant,
-    /// Its age then.
+    /// Age at that moment.
     pub initial_age: u64,
-    /// How old it may be.
+    /// Age up to which it is fresh.
     pub lifetime: u64,
-    /// Beyond its lifetime, while a new one is fetched.
+    /// Seconds of use after its lifetime while a new response is fetched.
     pub stale_while_revalidate: u64,
-    /// Beyond its lifetime, where the app answers with an error or not at all.
+    /// Seconds of use after its lifetime if the app answers with an error or not at all.
     pub stale_if_error: u64,
-    /// Beyond its lifetime, where the app does not answer at all.
+    /// Seconds of use after its lifetime if the app does not answer at all.
     pub stale_if_disconnected: u64,
 }
 
-/// What may be done with a stored response.
+/// Permitted use of a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FreshnessState {
-    /// It is used.
+    /// It may be used.
     Fresh,
-    /// It is used, and a new one is fetched.
+    /// It may be used while a new one is fetched.
     StaleWhileRevalidate,
-    /// The app is asked.
+    /// It may be used after the app has confirmed it.
     Stale,
 }
 
-/// What went wrong with the app.
+/// Failure of the app to which a stale response may be the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginFailure {
-    /// It answered with 500, 502, 503 or 504.
+    /// The app answered with 500, 502, 503 or 504.
     ServerError,
-    /// It did not answer.
+    /// The app did not answer.
     Unreachable,
 }
 
 impl Freshness {
-    /// The times of a response to a request that was sent at `sent` and came at `received`; `now` is the clock then.
+    /// Computes the times of a response that arrived at `received`, to a request sent at `sent`. `now` is the wall
+    /// clock at `received`.
     pub fn new(
         headers: &HeaderMap,
         (source, directives): (PolicySource, &Directives),
@@ -65,7 +66,7 @@ impl Freshness {
             }
             _ => 0,
         };
-        // RFC 9111 sections 5.2.2.2, 5.2.2.8 and 5.2.2.10: s-maxage has the meaning of proxy-revalidate.
+        // `s-maxage` implies `proxy-revalidate` (RFC 9111 sections 5.2.2.2, 5.2.2.8 and 5.2.2.10).
         let strict =
             directives.must_revalidate || directives.no_cache || directives.s_maxage.is_some();
         let allowed = |seconds: Option<u64>| {
@@ -91,19 +92,19 @@ impl Freshness {
         }
     }
 
-    /// Its age.
+    /// Age in seconds.
     pub fn age(&self, now: Instant) -> u64 {
         let resident = now.saturating_duration_since(self.received).as_secs();
         self.initial_age.saturating_add(resident).min(MAX_SECONDS)
     }
 
-    /// Seconds that it is still fresh; negative since it has been stale.
+    /// Seconds until it is stale; negative if it is.
     pub fn remaining(&self, now: Instant) -> i64 {
         let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
         signed(self.lifetime).saturating_sub(signed(self.age(now)))
     }
 
-    /// What may be done with it.
+    /// Permitted use.
     pub fn state(&self, now: Instant) -> FreshnessState {
         let age = self.age(now);
         if age < self.lifetime {
@@ -115,9 +116,9 @@ impl Freshness {
         }
     }
 
-    /// Whether it may stand in for an app in trouble.
-    pub fn stands_in(&self, trouble: OriginFailure, now: Instant) -> bool {
-        let beyond = match trouble {
+    /// Returns whether it may stand in for an app that fails.
+    pub fn stands_in(&self, failure: OriginFailure, now: Instant) -> bool {
+        let beyond = match failure {
             OriginFailure::ServerError => self.stale_if_error,
             OriginFailure::Unreachable => self.stale_if_disconnected,
         };
@@ -125,10 +126,10 @@ impl Freshness {
     }
 }
 
-/// The age of a response that has just come (RFC 9111 section 4.2.3); none if it says one that cannot be read, which
-/// might be any.
+/// Age of a response that has just arrived (RFC 9111 section 4.2.3); none if its `Age` is invalid, so that its age is
+/// unknown.
 fn initial_age(headers: &HeaderMap, delay: Duration, now: SystemTime) -> Option<u64> {
-    let said = match single(headers, &AGE) {
+    let declared = match single(headers, &AGE) {
         Ok(None) => 0,
         Ok(Some(age)) => delta_seconds(age.as_bytes().trim_ascii())?,
         Err(Repeated) => return None,
@@ -137,12 +138,12 @@ fn initial_age(headers: &HeaderMap, delay: Duration, now: SystemTime) -> Option<
     let apparent = apparent.map_or(0, |age| age.as_secs());
     Some(
         apparent
-            .max(said.saturating_add(delay.as_secs()))
+            .max(declared.saturating_add(delay.as_secs()))
             .min(MAX_SECONDS),
     )
 }
 
-/// The explicit lifetime of a response (RFC 9111 section 4.2.1); none if it says none. Nothing is guessed.
+/// Explicit lifetime of a response (RFC 9111 section 4.2.1), if it has one. There is no heuristic lifetime.
 fn lifetime(
     headers: &HeaderMap,
     source: PolicySource,
@@ -160,13 +161,13 @@ fn lifetime(
         Ok(Some(_)) => date(headers, &EXPIRES),
         Err(Repeated) => None,
     };
-    // One that cannot be read, `0` above all, is in the past (RFC 9111 section 5.3).
+    // An invalid date, `0` most of all, is in the past (RFC 9111 section 5.3).
     let from = date(headers, &DATE).unwrap_or(now);
     let lifetime = expires.and_then(|expires| expires.duration_since(from).ok());
     Some(lifetime.map_or(0, |lifetime| lifetime.as_secs().min(MAX_SECONDS)))
 }
 
-/// Whether a response says how long it is fresh, be it not at all.
+/// Returns whether a response has an explicit lifetime, be it 0.
 pub(crate) fn is_explicit(
     headers: &HeaderMap,
     source: PolicySource,
@@ -177,7 +178,7 @@ pub(crate) fn is_explicit(
         || (source == PolicySource::CacheControl && headers.contains_key(EXPIRES))
 }
 
-/// A field that is to come once came more often.
+/// A field that must occur once occurs more often.
 struct Repeated;
 
 fn single<'a>(
@@ -191,7 +192,7 @@ fn single<'a>(
     }
 }
 
-/// A date field (RFC 9110 section 5.6.7), in any of the three forms.
+/// Parses a date field (RFC 9110 section 5.6.7) in any of the three forms.
 pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lifetime_is_the_first_of_s_maxage_max_age_and_expires() {
+    fn lifetime_is_the_first_of_s_maxage_max_age_and_expires() {
         let expires = ("expires", at(NOW + 90));
         let expires = (expires.0, expires.1.as_str());
         assert_eq!(of(&[expires]).lifetime, 90);
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn expires_is_counted_from_date_and_zero_is_the_past() {
+    fn expires_counts_from_date_and_zero_is_in_the_past() {
         let (date, expires) = (at(NOW - 10), at(NOW + 10));
         let found = of(&[("date", &date), ("expires", &expires)]);
         assert_eq!((found.lifetime, found.initial_age), (20, 10));
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_that_cannot_be_read_makes_a_response_stale() {
+    fn invalid_age_makes_a_response_stale() {
         let cache = ("cache-control", "max-age=100");
         assert_eq!(of(&[cache, ("age", "30")]).remaining(Instant::now()), 70);
         for age in ["abc", "-1", "1.0", "1,2", "1;a=b", ""] {
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn stale_responses_are_used_as_far_as_they_allow_it() {
+    fn stale_responses_are_usable_as_long_as_their_directives_permit() {
         let found = of(&[(
             "cache-control",
             "max-age=10, stale-while-revalidate=5, stale-if-error=20",

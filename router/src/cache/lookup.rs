@@ -71,7 +71,7 @@ pub(crate) struct Miss {
 /// State of the key of a miss.
 #[derive(Clone)]
 pub(crate) enum KeyState {
-    /// Nothing is stored, and nothing is known about its responses.
+    /// No response is stored, and it is unknown whether its responses may be shared.
     Unknown,
     /// Its responses may be shared.
     Shareable,
@@ -244,15 +244,15 @@ fn usable(
     }
 }
 
-/// Whether a stored response may answer an authorised request: only if its directives say so (RFC 9111 section 3.5), or if
-/// it varies by `Authorization`.
+/// Returns whether a stored response may answer an authorised request: only if its directives say so (RFC 9111 section
+/// 3.5), or if it varies by `Authorization`.
 fn permits_authorisation(cached: &CachedResponse, request: &HeaderMap) -> bool {
     cached.shared_with_authorised
         || !request.contains_key(AUTHORIZATION)
         || cached.vary.contains(&AUTHORIZATION)
 }
 
-/// Whether the response to another request for the URL `primary` may answer this one.
+/// Returns whether the response to another request for the URL `primary` may answer this one.
 pub(crate) fn answers(cached: &CachedResponse, primary: &[u8], request: &HeaderMap) -> bool {
     let same = KEY.with_borrow_mut(|key| {
         key.clear();

@@ -1,7 +1,7 @@
 //! The HTTP cache: a shared cache (RFC 9111) in memory, bounded in bytes, one for all apps of a node.
 //!
-//! The module holds rules, storage, keys and locks. It knows neither requests under way nor dynos: [`proxy`](crate::proxy)
-//! asks it what to do ([`lookup`]), fetches responses, and hands them back ([`entry`]).
+//! The module holds rules, storage, keys and locks. It knows neither requests under way nor dynos:
+//! [`proxy`](crate::proxy) asks it what to do ([`lookup`]), fetches responses, and hands them back ([`entry`]).
 //!
 //! | question | file |
 //! |---|---|
@@ -13,8 +13,8 @@
 //! | which requests wait for one another? | [`cache_lock`], [`streaming_fill`] |
 //! | what does a purge remove? | [`purge`], [`surrogate_keys`], [`urls`] |
 //!
-//! The cache applies no heuristic freshness (RFC 9111 section 4.2.2): it stores only responses that say how long they are
-//! fresh.
+//! The cache applies no heuristic freshness (RFC 9111 section 4.2.2): it stores only responses that say how long they
+//! are fresh.
 
 pub(crate) mod cache_lock;
 pub mod cache_status;
@@ -44,12 +44,12 @@ use corundum_abi::names::AppName;
 use tokio::sync::Semaphore;
 
 pub use purge::PurgeScope;
-pub use stats::CacheStats;
+pub use stats::CacheSnapshot;
 
 use cache_lock::CacheLocks;
 use cached_response::{CachedResponse, Residency};
 use key::Key;
-use stats::{AppCacheStats, CacheStatsTable};
+use stats::{CacheCounters, CacheCountersByApp};
 use store::{CacheStore, Slot};
 use surrogate_keys::{SurrogateKey, SurrogateKeyIndex, SurrogateKeySubject};
 
@@ -66,7 +66,7 @@ pub struct Cache {
     store: CacheStore,
     locks: Arc<CacheLocks>,
     surrogate_keys: Arc<SurrogateKeyIndex>,
-    stats: CacheStatsTable,
+    stats: CacheCountersByApp,
     /// Permits to encode large bodies in the background.
     encoders: Arc<Semaphore>,
 }
@@ -88,7 +88,7 @@ impl Cache {
             store: CacheStore::new(bytes, max_response as usize),
             locks: Arc::default(),
             surrogate_keys: Arc::default(),
-            stats: CacheStatsTable::default(),
+            stats: CacheCountersByApp::default(),
             encoders: Arc::new(Semaphore::new(encoded_variants::MAX_CONCURRENT_ENCODINGS)),
         }
     }
@@ -116,7 +116,7 @@ impl Cache {
     }
 
     /// Counters of an app; all are 0 for an app that the cache has not seen.
-    pub fn stats(&self, app: &AppName) -> CacheStats {
+    pub fn stats(&self, app: &AppName) -> CacheSnapshot {
         self.stats
             .known(app)
             .map(|stats| stats.snapshot())
@@ -124,17 +124,17 @@ impl Cache {
     }
 
     /// Counters of every app, sorted by name.
-    pub fn all_stats(&self) -> Vec<(AppName, CacheStats)> {
+    pub fn all_stats(&self) -> Vec<(AppName, CacheSnapshot)> {
         self.stats.all()
     }
 
     /// Counters of an app, created on first use.
-    pub(crate) fn app_stats(&self, app: &AppName) -> Arc<AppCacheStats> {
+    pub(crate) fn app_stats(&self, app: &AppName) -> Arc<CacheCounters> {
         self.stats.of(app)
     }
 
-    /// Purges responses of an app and returns their number. Responses to requests that were sent before the purge are not
-    /// stored after it.
+    /// Purges responses of an app and returns their number. Responses to requests that were sent before the purge are
+    /// not stored after it.
     pub fn purge(&self, app: &AppName, scope: &PurgeScope) -> usize {
         // An app without counters has sent no request through the cache: nothing is stored, nothing is under way.
         let stats = self.stats.known(app);
@@ -147,7 +147,7 @@ impl Cache {
         self.stats.remove(app);
     }
 
-    fn purge_counted(&self, stats: &AppCacheStats, app: &AppName, scope: &PurgeScope) -> usize {
+    fn purge_counted(&self, stats: &CacheCounters, app: &AppName, scope: &PurgeScope) -> usize {
         let subject = match scope {
             PurgeScope::App => SurrogateKeySubject::App,
             PurgeScope::Url { host, target } => SurrogateKeySubject::Url(host, target.as_bytes()),
@@ -173,7 +173,8 @@ impl Cache {
         self.store.remove_this(cached);
     }
 
-    /// Stores a response under its surrogate keys. `purges` is the number of the app's purges before the request was sent.
+    /// Stores a response under its surrogate keys. `purges` is the number of the app's purges before the request was
+    /// sent.
     ///
     /// # Errors
     ///
@@ -181,7 +182,7 @@ impl Cache {
     pub(crate) fn insert(
         &self,
         response: CachedResponse,
-        stats: &Arc<AppCacheStats>,
+        stats: &Arc<CacheCounters>,
         surrogate_keys: &[SurrogateKey],
         purges: u64,
     ) -> Result<Arc<CachedResponse>, Arc<CachedResponse>> {

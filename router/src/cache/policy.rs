@@ -1,4 +1,4 @@
-//! What a response says of its use by this cache, whichever of its headers says it.
+//! The header that governs a response's use by this cache, and its directives.
 
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, EXPIRES, HeaderName};
@@ -7,14 +7,14 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 use super::directives::{Directives, MAX_SECONDS, delta_seconds};
 use crate::semantics::list::split_unquoted;
 
-/// For caches that the app's owner controls (RFC 9213).
+/// Directives for caches that the app's owner controls (RFC 9213).
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
-/// The same, older (W3C Edge Architecture). It is for the caches in front of the app alone and goes no further.
+/// The older form (W3C Edge Architecture). It is for the cache in front of the app alone; the router strips it.
 pub(crate) const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
-/// The name of this cache in `Surrogate-Control` and `Cache-Status`.
+/// Name of this cache in `Surrogate-Control` and `Cache-Status`.
 pub(crate) const OWN_NAME: &str = "corundum";
 
-/// Which header governs.
+/// Header that governs a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicySource {
     /// `CDN-Cache-Control`.
@@ -25,10 +25,10 @@ pub enum PolicySource {
     CacheControl,
 }
 
-/// The directives that govern, and where they come from.
+/// Finds the governing header and parses its directives.
 ///
-/// A header for caches like this one takes the place of `Cache-Control` and `Expires` whole (RFC 9213 section 2.2). One
-/// that cannot be read is passed over, as the RFC has it.
+/// A targeted header replaces `Cache-Control` and `Expires` completely; an invalid one is ignored (RFC 9213 section
+/// 2.2).
 pub fn governing(headers: &HeaderMap) -> (PolicySource, Directives) {
     if let Some(directives) = cdn(headers) {
         return (PolicySource::Cdn, directives);
@@ -42,13 +42,13 @@ pub fn governing(headers: &HeaderMap) -> (PolicySource, Directives) {
     )
 }
 
-/// Whether anything in the headers speaks of caching at all.
+/// Returns whether no header of a response is about caching.
 pub(crate) fn is_silent(headers: &HeaderMap) -> bool {
-    let speaks = [CACHE_CONTROL, EXPIRES, CDN_CACHE_CONTROL, SURROGATE_CONTROL];
-    !speaks.iter().any(|name| headers.contains_key(name))
+    let about_caching = [CACHE_CONTROL, EXPIRES, CDN_CACHE_CONTROL, SURROGATE_CONTROL];
+    !about_caching.iter().any(|name| headers.contains_key(name))
 }
 
-/// `CDN-Cache-Control`, a dictionary of structured fields; an empty one says nothing.
+/// Parses `CDN-Cache-Control`, a dictionary of structured fields (RFC 9213). An empty one does not govern.
 fn cdn(headers: &HeaderMap) -> Option<Directives> {
     let mut lines = headers.get_all(&CDN_CACHE_CONTROL).iter();
     let first = lines.next()?;
@@ -68,7 +68,7 @@ fn cdn(headers: &HeaderMap) -> Option<Directives> {
             BareItem::Boolean(true) => found.add(name, None),
             BareItem::Boolean(false) => {}
             BareItem::Integer(number) => found.add(name, Some(number.to_string().as_bytes())),
-            // A value of another type cannot be read, which `Cache-Control` has words for: stale.
+            // A value of a wrong type is invalid; as in `Cache-Control`, it makes the response stale.
             BareItem::String(text) => found.add(name, Some(text.as_str().as_bytes())),
             _ => found.add(name, Some(b"?")),
         }
@@ -76,8 +76,8 @@ fn cdn(headers: &HeaderMap) -> Option<Directives> {
     (!dictionary.is_empty()).then_some(found)
 }
 
-/// `Surrogate-Control`, as far as it is for this cache: `max-age=60+30;corundum`, the second number being how long the
-/// response may be used while a new one is fetched.
+/// Parses the directives of `Surrogate-Control` that are for this cache: in `max-age=60+30;corundum`, the second number
+/// is the time for which the response may be used while a new one is fetched.
 fn surrogate(headers: &HeaderMap) -> Option<Directives> {
     let mut found = Directives::default();
     let mut known = false;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_header_governs_alone() {
+    fn most_specific_header_governs_alone() {
         let cdn = (CDN_CACHE_CONTROL, "max-age=5, no-cache=?0");
         let surrogate = (SURROGATE_CONTROL, "max-age=7");
         let common = (CACHE_CONTROL, "no-store");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_no_dictionary_says_nothing() {
+    fn invalid_dictionary_is_ignored() {
         for broken in ["max-age=", "Max-Age=5", "max-age=5,", ""] {
             let (source, found) = of(&[(CDN_CACHE_CONTROL, broken), (CACHE_CONTROL, "max-age=3")]);
             assert_eq!(
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_surrogate_directive_may_be_for_another_cache() {
+    fn surrogate_directives_for_other_caches_are_ignored() {
         assert_eq!(
             of(&[(SURROGATE_CONTROL, "max-age=9;other")]).0,
             PolicySource::CacheControl

@@ -14,7 +14,7 @@ const REMEMBERED_PURGES: usize = 1024;
 
 /// Counters of one app.
 #[derive(Debug, Default)]
-pub(crate) struct AppCacheStats {
+pub(crate) struct CacheCounters {
     hits: AtomicU64,
     misses: AtomicU64,
     stale: AtomicU64,
@@ -37,7 +37,7 @@ struct RecentPurges {
 
 /// Snapshot of an app's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CacheStats {
+pub struct CacheSnapshot {
     /// Requests that a fresh stored response answered.
     pub hits: u64,
     /// Cacheable requests that the app answered.
@@ -58,7 +58,7 @@ pub struct CacheStats {
     pub compressed: u64,
 }
 
-impl CacheStats {
+impl CacheSnapshot {
     /// Share of the cacheable requests for which no dyno made a response, from 0 to 1; none without such requests.
     pub fn hit_ratio(&self) -> Option<f64> {
         let served = self.hits + self.stale + self.revalidated + self.collapsed;
@@ -67,7 +67,7 @@ impl CacheStats {
     }
 }
 
-impl AppCacheStats {
+impl CacheCounters {
     /// Counts a request.
     pub(crate) fn count(&self, status: &CacheStatus) {
         let counter = match status {
@@ -81,9 +81,9 @@ impl AppCacheStats {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn snapshot(&self) -> CacheStats {
+    pub(crate) fn snapshot(&self) -> CacheSnapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        CacheStats {
+        CacheSnapshot {
             hits: read(&self.hits),
             misses: read(&self.misses),
             stale: read(&self.stale),
@@ -114,7 +114,7 @@ impl AppCacheStats {
         }
     }
 
-    /// Whether any of these keys may have been purged since the number of purges was `before`.
+    /// Returns whether any of these keys may have been purged since the number of purges was `before`.
     pub(crate) fn purged_since(&self, before: u64, keys: &[SurrogateKey]) -> bool {
         let purges = self.purges.lock().unwrap_or_else(PoisonError::into_inner);
         let missed = usize::try_from(purges.count - before).unwrap_or(usize::MAX);
@@ -130,13 +130,13 @@ impl AppCacheStats {
 
 /// Counters of all apps.
 #[derive(Debug, Default)]
-pub(crate) struct CacheStatsTable {
-    apps: RwLock<HashMap<AppName, Arc<AppCacheStats>>>,
+pub(crate) struct CacheCountersByApp {
+    apps: RwLock<HashMap<AppName, Arc<CacheCounters>>>,
 }
 
-impl CacheStatsTable {
+impl CacheCountersByApp {
     /// Counters of an app, created if there are none.
-    pub(crate) fn of(&self, app: &AppName) -> Arc<AppCacheStats> {
+    pub(crate) fn of(&self, app: &AppName) -> Arc<CacheCounters> {
         if let Some(stats) = self.known(app) {
             return stats;
         }
@@ -145,7 +145,7 @@ impl CacheStatsTable {
     }
 
     /// Counters of an app, if there are any.
-    pub(crate) fn known(&self, app: &AppName) -> Option<Arc<AppCacheStats>> {
+    pub(crate) fn known(&self, app: &AppName) -> Option<Arc<CacheCounters>> {
         let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
         apps.get(app).cloned()
     }
@@ -157,7 +157,7 @@ impl CacheStatsTable {
     }
 
     /// Snapshots of all counters, sorted by app.
-    pub(crate) fn all(&self) -> Vec<(AppName, CacheStats)> {
+    pub(crate) fn all(&self) -> Vec<(AppName, CacheSnapshot)> {
         let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = apps
             .iter()
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn purges_during_a_fetch_are_detected_and_forgotten_ones_count_as_matching() {
-        let stats = AppCacheStats::default();
+        let stats = CacheCounters::default();
         let before = stats.purges();
         assert!(!stats.purged_since(before, &[1]));
         stats.record_purge(1);

@@ -1,4 +1,4 @@
-//! Which responses may be stored (RFC 9111 section 3).
+//! The decision whether a response may be stored (RFC 9111 section 3).
 
 use http::header::{AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderName, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, StatusCode};
@@ -10,43 +10,43 @@ use super::vary;
 
 const SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
 
-/// Why a response is not stored.
+/// Reason why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// It sets a cookie, which is for one client.
+pub enum NotStored {
+    /// It sets a cookie, which belongs to one client.
     SetCookie,
-    /// The request was authorised, and nothing says that others may have the answer (RFC 9111 section 3.5).
+    /// The request was authorised, and no directive permits sharing the response (RFC 9111 section 3.5).
     Authorization,
-    /// `no-store` of the app.
+    /// The response has `no-store`.
     NoStore,
-    /// `no-store` of the client.
+    /// The request has `no-store`.
     RequestNoStore,
-    /// `private`.
+    /// The response has `private`.
     Private,
-    /// Only part of a resource, or nothing without what the client has.
+    /// Its status is for a part of a resource, for a client's own copy, or not understood.
     Status,
-    /// It says nothing of how long it is fresh, and nothing is guessed.
+    /// It has no explicit lifetime.
     NoFreshness,
-    /// It is stale at once and has nothing to be validated by.
+    /// It is stale at once and has no validator.
     NoValidator,
-    /// `Vary` allows no other request.
+    /// `Vary` matches no other request.
     Vary,
-    /// A cookie or another header may have changed it; the next request for it is made without.
+    /// An unkeyed header, such as a cookie, may have changed it. The next request is sent without such headers.
     Influenced,
-    /// Another release has answered than the one that was asked.
+    /// A release answered that is not the current one.
     OtherRelease,
-    /// It is larger than one entry may be.
+    /// It is larger than a stored response may be, or there is no memory to hold it while it arrives.
     TooLarge,
-    /// Its body is not as long as it says.
+    /// Its body has another length than declared.
     Incomplete,
-    /// It was purged while it was on its way.
+    /// It was purged while it was fetched.
     Purged,
-    /// It answers a HEAD, and has no body.
+    /// It answers a HEAD request and has no body.
     Head,
 }
 
-impl Refusal {
-    /// The word for it in `Cache-Status`.
+impl NotStored {
+    /// The `detail` parameter in `Cache-Status`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SetCookie => "set-cookie",
@@ -68,45 +68,45 @@ impl Refusal {
     }
 }
 
-/// What is known of a response that may be stored.
+/// Directives of a response that may be stored.
 #[derive(Debug, Clone)]
 pub struct Storable {
-    /// Which header governs.
+    /// Header that they come from.
     pub source: PolicySource,
-    /// What it says.
+    /// Directives of that header.
     pub directives: Directives,
-    /// The request's headers that it was chosen by.
+    /// Request headers that the response varies by.
     pub vary: Vec<HeaderName>,
 }
 
-/// Judges a response by its head and the request that it answers.
+/// Decides whether a response may be stored, by its head and the request that it answers.
 ///
 /// # Errors
 ///
-/// Why it must not be stored.
+/// The reason why it must not be stored.
 pub fn judge(
     request: &HeaderMap,
     status: StatusCode,
     response: &HeaderMap,
-) -> Result<Storable, Refusal> {
-    // Most responses say nothing of caching: they are done here.
+) -> Result<Storable, NotStored> {
+    // Most responses have no header about caching, so this is decided first.
     if policy::is_silent(response) {
-        return Err(Refusal::NoFreshness);
+        return Err(NotStored::NoFreshness);
     }
     if response.contains_key(SET_COOKIE) || response.contains_key(SET_COOKIE2) {
-        return Err(Refusal::SetCookie);
+        return Err(NotStored::SetCookie);
     }
     let (source, directives) = policy::governing(response);
     let understood = is_understood(status);
     if directives.must_understand && !understood {
-        return Err(Refusal::Status);
+        return Err(NotStored::Status);
     }
-    // RFC 9111 section 5.2.2.3: no-store is there for caches that do not know must-understand.
+    // With `must-understand`, `no-store` is for caches that do not know that directive (RFC 9111 section 5.2.2.3).
     if directives.no_store && !directives.must_understand {
-        return Err(Refusal::NoStore);
+        return Err(NotStored::NoStore);
     }
     if directives.private {
-        return Err(Refusal::Private);
+        return Err(NotStored::Private);
     }
     let partial = [
         StatusCode::PARTIAL_CONTENT,
@@ -117,18 +117,18 @@ pub fn judge(
         || status.is_informational()
         || (response.contains_key(CONTENT_RANGE) && status != StatusCode::OK)
     {
-        return Err(Refusal::Status);
+        return Err(NotStored::Status);
     }
     if RequestDirectives::parse(request).no_store {
-        return Err(Refusal::RequestNoStore);
+        return Err(NotStored::RequestNoStore);
     }
     if request.contains_key(AUTHORIZATION) && !shared_with_authorised(&directives) {
-        return Err(Refusal::Authorization);
+        return Err(NotStored::Authorization);
     }
     if !is_explicit(response, source, &directives) && !directives.no_cache {
-        return Err(Refusal::NoFreshness);
+        return Err(NotStored::NoFreshness);
     }
-    let vary = vary::names(response).ok_or(Refusal::Vary)?;
+    let vary = vary::names(response).ok_or(NotStored::Vary)?;
     Ok(Storable {
         source,
         directives,
@@ -136,17 +136,17 @@ pub fn judge(
     })
 }
 
-/// Whether authorised requests may share a response with others (RFC 9111 section 3.5).
+/// Returns whether the response to an authorised request may be shared (RFC 9111 section 3.5).
 pub(crate) fn shared_with_authorised(directives: &Directives) -> bool {
     directives.public || directives.must_revalidate || directives.s_maxage.is_some()
 }
 
-/// Whether a response can be validated.
+/// Returns whether a response has a validator.
 pub(crate) fn has_validator(response: &HeaderMap) -> bool {
     response.contains_key(ETAG) || response.contains_key(LAST_MODIFIED)
 }
 
-/// Statuses whose meaning for caches is known here.
+/// Returns whether the cache understands a status.
 fn is_understood(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300..=303 | 307 | 308 | 400..=405 | 410 | 414 | 451 | 500..=504)
 }
@@ -162,7 +162,7 @@ mod tests {
         request: &[(HeaderName, &'static str)],
         status: u16,
         response: &[(HeaderName, &'static str)],
-    ) -> Option<Refusal> {
+    ) -> Option<NotStored> {
         let map = |pairs: &[(HeaderName, &'static str)]| {
             pairs
                 .iter()
@@ -178,50 +178,60 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_not_to_store_has_its_name() {
+    fn each_unstorable_response_has_its_reason() {
         let fresh = (CACHE_CONTROL, "max-age=9");
         let cookie = (SET_COOKIE, "a=b");
         let authorised = [(AUTHORIZATION, "x")];
         for (request, status, response, expected) in [
             (&[][..], 200, &[fresh.clone()][..], None),
-            (&[], 200, &[], Some(Refusal::NoFreshness)),
-            (&[], 200, &[fresh.clone(), cookie], Some(Refusal::SetCookie)),
+            (&[], 200, &[], Some(NotStored::NoFreshness)),
+            (
+                &[],
+                200,
+                &[fresh.clone(), cookie],
+                Some(NotStored::SetCookie),
+            ),
             (
                 &[],
                 200,
                 &[(CACHE_CONTROL, "private, max-age=9")],
-                Some(Refusal::Private),
+                Some(NotStored::Private),
             ),
             (
                 &[],
                 200,
                 &[(CACHE_CONTROL, "private=\"a\", max-age=9")],
-                Some(Refusal::Private),
+                Some(NotStored::Private),
             ),
             (
                 &[],
                 200,
                 &[(CACHE_CONTROL, "no-store, max-age=9")],
-                Some(Refusal::NoStore),
+                Some(NotStored::NoStore),
             ),
             (
                 &[],
                 206,
                 std::slice::from_ref(&fresh),
-                Some(Refusal::Status),
+                Some(NotStored::Status),
             ),
             (
                 &[],
                 304,
                 std::slice::from_ref(&fresh),
-                Some(Refusal::Status),
+                Some(NotStored::Status),
             ),
-            (&[], 200, &[fresh.clone(), (VARY, "*")], Some(Refusal::Vary)),
+            (
+                &[],
+                200,
+                &[fresh.clone(), (VARY, "*")],
+                Some(NotStored::Vary),
+            ),
             (
                 &authorised,
                 200,
                 std::slice::from_ref(&fresh),
-                Some(Refusal::Authorization),
+                Some(NotStored::Authorization),
             ),
             (
                 &authorised,
@@ -233,13 +243,13 @@ mod tests {
                 &[(CACHE_CONTROL, "no-store")],
                 200,
                 std::slice::from_ref(&fresh),
-                Some(Refusal::RequestNoStore),
+                Some(NotStored::RequestNoStore),
             ),
             (
                 &[],
                 599,
                 &[(CACHE_CONTROL, "must-understand, max-age=9")],
-                Some(Refusal::Status),
+                Some(NotStored::Status),
             ),
             (
                 &[],

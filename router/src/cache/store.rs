@@ -121,7 +121,7 @@ impl CacheStore {
         self.remove_variants_of(self.slots.remove_if(&*cached.key, same));
     }
 
-    /// Whether this very response is stored.
+    /// Returns whether this very response is stored.
     pub(crate) fn contains(&self, cached: &Arc<CachedResponse>) -> bool {
         let found = self.slots.peek(&*cached.key);
         matches!(found, Some(Slot::Response(found)) if Arc::ptr_eq(&found, cached))

@@ -1,8 +1,8 @@
 //! A response that is stored while it streams to its client and to the clients that wait for the same key.
 //!
-//! One task takes the body from the dyno as fast as it arrives, so that a slow client delays no other. Each client reads
-//! the pieces through a [`FillReader`] of its own. A body that turns out too large to store is handed to its first reader,
-//! which continues alone.
+//! One task takes the body from the dyno as fast as it arrives, so that a slow client delays no other. Each client
+//! reads the pieces through a [`FillReader`] of its own. A body that turns out too large to store is handed to its
+//! first reader, which continues alone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::cached_response::CachedResponse;
 use crate::body::memory_budget::PIECE;
 
-/// How a body ended.
+/// End of a body.
 #[derive(Debug, Clone)]
 pub(crate) enum FillOutcome {
     /// It is complete, and stored unless it was purged meanwhile.
@@ -25,7 +25,7 @@ pub(crate) enum FillOutcome {
     Failed(StreamFault),
 }
 
-/// Why a streamed body broke off.
+/// Reason why a streamed body broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamFault {
     /// The dyno ended, or the body is not as long as declared.
@@ -78,8 +78,8 @@ impl StreamingFill {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the body from `stream`, within `limits` and as far as `reservation` can grow. `store` makes a stored response
-    /// of a complete body.
+    /// Takes the body from `stream`, within `limits` and as far as `reservation` can grow. `store` makes a stored
+    /// response of a complete body.
     pub(crate) async fn run(
         self: Arc<Self>,
         mut stream: BodyReceiver,

@@ -1,9 +1,9 @@
 //! Request headers that may change a response although they are not part of its key: identity, route and conditions.
 //!
-//! A response that such a header may have changed is never stored. If it may be shared, the next request for it is sent to
-//! the app without these headers ([`clean`]), and that response is stored. So neither a cookie nor a forged
-//! `X-Forwarded-Host` can change the responses to other clients, however the app uses them. A header that `Vary` names is
-//! part of the key, and is sent.
+//! A response that such a header may have changed is never stored. If it may be shared, the next request for it is sent
+//! to the app without these headers ([`clean`]), and that response is stored. So neither a cookie nor a forged
+//! `X-Forwarded-Host` can change the responses to other clients, however the app uses them. A header that `Vary` names
+//! is part of the key, and is sent.
 
 use http::HeaderMap;
 use http::header::HeaderName;
@@ -49,7 +49,7 @@ fn is_unkeyed(name: &HeaderName) -> bool {
     NAMES.binary_search(&text).is_ok() || PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// Whether a request has such a header that is not among `keyed`.
+/// Returns whether a request has such a header that is not among `keyed`.
 pub fn any(request: &HeaderMap, keyed: &[HeaderName]) -> bool {
     request
         .keys()

@@ -1,10 +1,10 @@
-//! References in a response's headers, resolved (RFC 3986 section 5.2), as far as invalidation needs it.
+//! Resolution of URL references in a response's headers (RFC 3986 section 5.2), as far as invalidation needs it.
 
 use http::header::{CONTENT_LOCATION, HeaderName, LOCATION};
 use http::{HeaderMap, Uri};
 
-/// The targets on the same host that `Location` and `Content-Location` of a response to a request for `target` name
-/// (RFC 9111 section 4.4).
+/// Targets on the same host that `Location` and `Content-Location` of a response to a request for `target` name (RFC
+/// 9111 section 4.4).
 pub(crate) fn named(response: &HeaderMap, host: &str, target: &str) -> Vec<String> {
     let names = [LOCATION, CONTENT_LOCATION];
     names
@@ -13,7 +13,7 @@ pub(crate) fn named(response: &HeaderMap, host: &str, target: &str) -> Vec<Strin
         .collect()
 }
 
-/// The target on the same host that a header names.
+/// Target on the same host that a header names.
 pub(crate) fn of(
     response: &HeaderMap,
     name: &HeaderName,
@@ -23,7 +23,7 @@ pub(crate) fn of(
     resolve(response.get(name)?.to_str().ok()?, host, target)
 }
 
-/// A reference's target, if it is on `host`.
+/// Resolves a reference to its target, if that is on `host`.
 fn resolve(reference: &str, host: &str, base: &str) -> Option<String> {
     let reference = reference.split('#').next().unwrap_or_default().trim();
     let path = base.split('?').next().unwrap_or_default();
@@ -59,7 +59,7 @@ fn on_host(reference: &str, host: &str) -> Option<String> {
     same.then(|| without_dots(target))
 }
 
-/// A target whose path has no `.` and `..`.
+/// Removes `.` and `..` from a target's path.
 fn without_dots(target: &str) -> String {
     let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
     if !path.contains("/.") {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_resolved_on_the_same_host_alone() {
+    fn only_references_on_the_same_host_are_resolved() {
         for (reference, expected) in [
             ("/x?y#z", Some("/x?y")),
             ("x", Some("/a/x")),

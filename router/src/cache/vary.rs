@@ -1,4 +1,4 @@
-//! `Vary` (RFC 9111 section 4.1): which of a request's headers a response was chosen by.
+//! `Vary` (RFC 9111 section 4.1): the request headers that select a response.
 
 use std::sync::Arc;
 
@@ -7,24 +7,25 @@ use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName, ORIGIN, VARY};
 
 use crate::semantics::list::split_unquoted;
 
-/// Headers that a response may be chosen by. One that names more is not stored.
+/// Headers that a response may vary by. A response that names more is not stored.
 const MOST: usize = 16;
 
-/// Headers that the router sets anew for each request: a response chosen by one of them is good for that request alone.
-const NEVER_THE_SAME: [&str; 5] = [
+/// Headers that the router sets to a new value for each request. A response that varies by one of them answers only its
+/// own request.
+const UNIQUE_PER_REQUEST: [&str; 5] = [
     "x-forwarded-for",
     "x-request-id",
     "x-request-start",
     "via",
     "forwarded",
 ];
-/// Headers that the router sets to what is in the key.
+/// Headers whose values are part of the key already.
 const IN_THE_KEY: [&str; 3] = ["host", "x-forwarded-proto", "x-forwarded-port"];
 
 /// HeaderNames of headers, sorted.
 pub(crate) type HeaderNames = Arc<[HeaderName]>;
 
-/// The headers that a response was chosen by; none if no other request can be given it.
+/// Parses the headers that a response varies by; none if it can answer no other request.
 pub fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
     let mut names = Vec::new();
     for line in response.get_all(VARY) {
@@ -33,11 +34,11 @@ pub fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
             if name.is_empty() {
                 continue;
             }
-            // `*` is no name, and neither is what cannot be read.
+            // `*` and invalid names match no other request.
             let name = HeaderName::from_bytes(name)
                 .ok()
                 .filter(|name| name != "*")?;
-            if NEVER_THE_SAME.contains(&name.as_str()) {
+            if UNIQUE_PER_REQUEST.contains(&name.as_str()) {
                 return None;
             }
             if !IN_THE_KEY.contains(&name.as_str()) {
@@ -45,7 +46,7 @@ pub fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
             }
         }
     }
-    // What names an origin is for that origin, even where the app forgot to say so.
+    // A response that allows one origin is for that origin, even if the app forgot to say so in `Vary`.
     let allowed = response.get(ACCESS_CONTROL_ALLOW_ORIGIN);
     if allowed.is_some_and(|origin| origin != "*") {
         names.push(ORIGIN);
@@ -53,7 +54,7 @@ pub fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
     join(&[], names)
 }
 
-/// Both, sorted, each once; none if they are too many.
+/// Merges two sets of names; none if they are too many.
 pub(crate) fn join(known: &[HeaderName], mut names: Vec<HeaderName>) -> Option<Vec<HeaderName>> {
     names.extend_from_slice(known);
     names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
@@ -61,8 +62,8 @@ pub(crate) fn join(known: &[HeaderName], mut names: Vec<HeaderName>) -> Option<V
     (names.len() <= MOST).then_some(names)
 }
 
-/// Writes a request's header in a form that is the same for values of the same meaning: lines joined, no space around
-/// commas, and lower case where case means nothing. The order stays: it means something to many apps.
+/// Writes a request's header in a normal form: lines joined, no space around commas, and lower case where case has no
+/// meaning. The order stays, because many apps give it a meaning.
 pub(crate) fn normalise(name: &HeaderName, request: &HeaderMap, out: &mut Vec<u8>) {
     let text = name.as_str();
     let caseless = matches!(
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_sorted_and_a_star_among_them_is_for_nobody_else() {
+    fn names_are_sorted_and_a_star_matches_no_request() {
         assert_eq!(
             of(&["Foo, bar", "FOO"]).unwrap(),
             ["bar", "foo"].map(HeaderName::from_static)
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_an_origin_is_for_that_origin() {
+    fn allowed_origin_implies_vary_by_origin() {
         let headers = |value| {
             HeaderMap::from_iter([(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static(value))])
         };
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_one_meaning_have_one_form() {
+    fn equivalent_values_have_one_form() {
         let form = |name: &'static str, lines: &[&'static str]| {
             let name = HeaderName::from_static(name);
             let mut headers = HeaderMap::new();

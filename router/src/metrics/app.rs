@@ -10,7 +10,7 @@ use super::histogram::{Histogram, HistogramSnapshot};
 use super::summary::{MetricsSummary, count, nanoseconds};
 use super::window::{MetricsSample, MetricsWindow, SummaryPeriod};
 use crate::failure::Failure;
-use crate::log_line::Entry;
+use crate::log_line::RequestRecord;
 
 /// Failure codes with a counter of their own; all others share the last one.
 const CODES: [&str; 23] = [
@@ -70,7 +70,7 @@ impl AppMetrics {
     }
 
     /// Counts a request that has ended.
-    pub(crate) fn record(&self, entry: &Entry, failure: Option<&Failure>) {
+    pub(crate) fn record(&self, entry: &RequestRecord, failure: Option<&Failure>) {
         let class = usize::from(entry.status / 100).min(self.statuses.len() - 1);
         count(&self.statuses[class], 1);
         count(&self.bytes, entry.bytes);
@@ -207,15 +207,15 @@ fn position(words: &[&str], word: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn entry(status: u16, dyno: Option<&str>) -> Entry {
-        Entry {
+    fn entry(status: u16, dyno: Option<&str>) -> RequestRecord {
+        RequestRecord {
             status,
             bytes: 10,
             dyno: dyno.and_then(|name| name.parse().ok()),
             service: Duration::from_millis(20),
             queue: Duration::from_millis(1),
             cpu: Duration::from_millis(5),
-            ..Entry::default()
+            ..RequestRecord::default()
         }
     }
 

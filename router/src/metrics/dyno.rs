@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::histogram::{Histogram, HistogramSnapshot};
 use super::summary::{MetricsSummary, count, nanoseconds};
 use super::window::{MetricsSample, MetricsWindow, NUMBERS, SummaryPeriod};
-use crate::log_line::Entry;
+use crate::log_line::RequestRecord;
 
 /// Counters of one dyno.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct DynoCounters {
 }
 
 impl DynoCounters {
-    pub(super) fn record(&self, entry: &Entry) {
+    pub(super) fn record(&self, entry: &RequestRecord) {
         count(&self.requests, 1);
         count(&self.errors, u64::from(entry.status >= 500));
         count(&self.bytes, entry.bytes);

@@ -22,14 +22,14 @@ use crate::error_page;
 use crate::failure::Failure;
 use crate::grid::Grid;
 use crate::headers::content_length;
-use crate::log_line::{Entry, Line};
+use crate::log_line::{RequestRecord, RouterLogLine};
 use crate::request_id::REQUEST_ID;
 use crate::router::Router;
 use crate::virtual_host::VirtualHost;
 
 /// A request under way, with the fields of its log line that are known so far.
 pub(crate) struct AccessLog {
-    pub(crate) entry: Entry,
+    pub(crate) entry: RequestRecord,
     pub(crate) started: Instant,
     /// The app, once the request is routed. Requests without an app are not logged.
     pub(crate) virtual_host: Option<Arc<VirtualHost>>,
@@ -45,7 +45,7 @@ impl AccessLog {
             .uri
             .path_and_query()
             .map_or("", |target| target.as_str());
-        let entry = Entry {
+        let entry = RequestRecord {
             method: parts.method.clone(),
             path: target.into(),
             forwarded: connection.address.clone(),
@@ -55,7 +55,7 @@ impl AccessLog {
                 _ => "http1.1",
             },
             tls: connection.tls,
-            ..Entry::default()
+            ..RequestRecord::default()
         };
         Self {
             entry,
@@ -79,7 +79,7 @@ impl AccessLog {
         if let Some(virtual_host) = &self.virtual_host {
             let metrics = &virtual_host.metrics;
             metrics.record(&self.entry, failure.as_ref());
-            grid.log(&virtual_host.app, Line::new(self.entry, failure));
+            grid.log(&virtual_host.app, RouterLogLine::new(self.entry, failure));
         }
     }
 

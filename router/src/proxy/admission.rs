@@ -15,7 +15,7 @@ use crate::cache::cache_status::CacheStatus;
 use crate::cache::cached_response::CachedResponse;
 use crate::cache::entry::{FetchRecord, UnkeyedHeaders};
 use crate::cache::lookup::answers;
-use crate::cache::storable::Refusal;
+use crate::cache::storable::NotStored;
 use crate::cache::streaming_fill::{FillLimits, StreamingFill};
 use crate::cache::{purge, unkeyed_headers};
 use crate::failure::Failure;
@@ -57,7 +57,7 @@ impl<G: Grid> UpstreamFetch<'_, G> {
                 let Some(reservation) = self.context.router.memory_budget.try_reserve(0) else {
                     upstream.body = DynoBody::Stream(stream);
                     return self
-                        .keep_private(mode, upstream, Refusal::TooLarge, leader)
+                        .keep_private(mode, upstream, NotStored::TooLarge, leader)
                         .await;
                 };
                 let length = content_length(upstream.response.headers());
@@ -110,7 +110,7 @@ impl<G: Grid> UpstreamFetch<'_, G> {
     ) -> Reply {
         let (cached, stored, outcome) = match inserted {
             Ok(cached) => (cached.clone(), Ok(()), FetchOutcome::Cached(cached)),
-            Err(cached) => (cached, Err(Refusal::Purged), FetchOutcome::Private),
+            Err(cached) => (cached, Err(NotStored::Purged), FetchOutcome::Private),
         };
         if let Some(leader) = leader {
             leader.finish(outcome);
@@ -124,7 +124,7 @@ impl<G: Grid> UpstreamFetch<'_, G> {
         &self,
         mode: FetchMode,
         upstream: UpstreamResponse,
-        refusal: Refusal,
+        refusal: NotStored,
         leader: Option<Leader>,
     ) -> Result<Reply, Failure> {
         let cache = self.context.cache();
@@ -134,7 +134,7 @@ impl<G: Grid> UpstreamFetch<'_, G> {
         let anonymised = !matches!(mode, FetchMode::Original)
             && unkeyed_headers::any(&self.request.headers, &self.miss.keyed);
         let followed = leader.is_some_and(|leader| leader.finish(FetchOutcome::Private));
-        if (followed || anonymised) && refusal != Refusal::Influenced {
+        if (followed || anonymised) && refusal != NotStored::Influenced {
             cache.mark_hit_for_pass(self.miss.key.clone(), Instant::now());
         }
         if anonymised {

@@ -10,7 +10,7 @@ use super::fetch::UpstreamFetch;
 use crate::cache::cache_lock::LockRole;
 use crate::cache::lookup::{Miss, target};
 use crate::grid::Grid;
-use crate::log_line::{Entry, Line};
+use crate::log_line::{RequestRecord, RouterLogLine};
 
 /// Starts the revalidation, unless another request already fetches the response.
 pub(super) fn start<G: Grid>(context: &RequestContext<G>, request: &Parts, miss: Miss) {
@@ -22,7 +22,7 @@ pub(super) fn start<G: Grid>(context: &RequestContext<G>, request: &Parts, miss:
         let started = Instant::now();
         let fetch = UpstreamFetch::new(&context, &request, &miss);
         let result = fetch.lead(leader).await;
-        let mut entry = Entry {
+        let mut entry = RequestRecord {
             method: request.method.clone(),
             path: target(&request).into(),
             host: context.host.clone(),
@@ -31,7 +31,7 @@ pub(super) fn start<G: Grid>(context: &RequestContext<G>, request: &Parts, miss:
             tls: context.connection.tls,
             service: started.elapsed(),
             cache: "refresh",
-            ..Entry::default()
+            ..RequestRecord::default()
         };
         let failure = result.as_ref().err().cloned();
         if let Ok(reply) = &result {
@@ -41,7 +41,7 @@ pub(super) fn start<G: Grid>(context: &RequestContext<G>, request: &Parts, miss:
                 (entry.cpu, entry.memory) = (served.usage.cpu(), served.usage.memory());
             }
         }
-        let line = Line::new(entry, failure);
+        let line = RouterLogLine::new(entry, failure);
         context.router.grid.log(&context.virtual_host.app, line);
     };
     tokio::spawn(revalidation.in_current_span());

@@ -19,7 +19,7 @@ use crate::cache::cached_response::{CachedResponse, FetchTimes};
 use crate::cache::entry::UnkeyedHeaders;
 use crate::cache::key::Key;
 use crate::cache::lookup::{Miss, target};
-use crate::cache::storable::Refusal;
+use crate::cache::storable::NotStored;
 use crate::cache::{PurgeScope, purge, unkeyed_headers, urls};
 use crate::connection_state::RequestHandle;
 use crate::failure::Failure;
@@ -58,8 +58,8 @@ pub(super) async fn forward<G: Grid>(
     Ok(upstream.into_reply(CacheStatus::Bypass(reason)))
 }
 
-/// Sends a HEAD request to a dyno. Its response updates the stored response to GET, or removes it if it is outdated (RFC
-/// 9111 section 4.3.5).
+/// Sends a HEAD request to a dyno. Its response updates the stored response to GET, or removes it if it is outdated
+/// (RFC 9111 section 4.3.5).
 pub(super) async fn forward_head<G: Grid>(
     context: &RequestContext<G>,
     request: &Parts,
@@ -85,7 +85,7 @@ pub(super) async fn forward_head<G: Grid>(
     purge::strip(upstream.response.headers_mut());
     Ok(upstream.into_reply(CacheStatus::Miss {
         reason,
-        stored: Err(Refusal::Head),
+        stored: Err(NotStored::Head),
     }))
 }
 
@@ -109,7 +109,7 @@ fn update<G: Grid>(
     cache.freshen(cached, headers, &record, release, &context.router.limits);
 }
 
-/// Whether a head's validators or length differ from those of a stored response.
+/// Returns whether a head's validators or length differ from those of a stored response.
 fn is_outdated(cached: &CachedResponse, head: &HeaderMap) -> bool {
     let differs = |name: &HeaderName| {
         head.get(name)
@@ -155,7 +155,7 @@ fn invalidate<G: Grid>(context: &RequestContext<G>, request: &Parts, response: &
     }
 }
 
-/// Whether `Content-Location` names the request's own URL.
+/// Returns whether `Content-Location` names the request's own URL.
 fn describes_own_url<G>(
     context: &RequestContext<G>,
     request: &Parts,

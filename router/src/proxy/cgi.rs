@@ -1,4 +1,4 @@
-//! From HTTP to the dyno ABI's request head, and from its response head to HTTP.
+//! Conversion between HTTP and the heads of the dyno ABI: an SCGI request, a CGI response.
 
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
@@ -10,10 +10,11 @@ use crate::client_info::ClientInfo;
 use crate::failure::Failure;
 use crate::limits::Limits;
 
-/// A request's head as SCGI has it, with Rack's names. `host` is the name without its port.
+/// Builds the SCGI head of a request, with Rack's names. `host` is the host name without its port.
 ///
-/// A header with an underscore is left out: in CGI's spelling it could not be told from one with a dash, and could
-/// pass for one that the router sets. So is `Proxy`, which CGI programs take for a setting of their own.
+/// Headers with an underscore are left out: in CGI's spelling they look like headers with a dash, and could impersonate
+/// headers that the router sets. `Proxy` is left out too, because CGI programs read `HTTP_PROXY` as their own setting
+/// (CVE-2016-5385).
 pub(crate) fn scgi_head(
     parts: &Parts,
     host: &str,
@@ -43,7 +44,7 @@ pub(crate) fn scgi_head(
     head.pair(b"SERVER_PROTOCOL", protocol(parts.version).as_bytes());
     head.pair(b"REMOTE_ADDR", connection.address.as_bytes());
     head.pair(b"rack.url_scheme", connection.scheme().as_bytes());
-    // What names the host in the request's target prevails over the header (RFC 9112 section 3.2.2); h2 has only that.
+    // The authority in the target takes precedence over `Host` (RFC 9112 section 3.2.2). HTTP/2 has only the authority.
     let authority = parts.uri.authority();
     if let Some(authority) = authority {
         head.value(
@@ -59,8 +60,8 @@ pub(crate) fn scgi_head(
     }
     for name in parts.headers.keys() {
         let text = name.as_str();
-        let said = name == CONTENT_LENGTH || (name == HOST && authority.is_some());
-        if said || text == "proxy" || text.contains('_') {
+        let already_written = name == CONTENT_LENGTH || (name == HOST && authority.is_some());
+        if already_written || text == "proxy" || text.contains('_') {
             continue;
         }
         let key = |key: &mut Vec<u8>| {
@@ -89,7 +90,7 @@ pub(crate) fn scgi_head(
     head.finish()
 }
 
-/// The version as the log and the app see it.
+/// Names the version for the app.
 fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_10 => "HTTP/1.0",
@@ -98,7 +99,7 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// Decodes percent-encoding, as RFC 3875 section 4.1.5 has it for `PATH_INFO`. What is no encoding stays as it is.
+/// Decodes percent-encoding for `PATH_INFO` (RFC 3875 section 4.1.5). Invalid encodings stay unchanged.
 fn decode(path: &str, out: &mut Vec<u8>) {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let bytes = path.as_bytes();
@@ -121,11 +122,11 @@ fn decode(path: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// A dyno's response head in HTTP's types.
+/// Converts a dyno's response head to HTTP's types.
 ///
 /// # Errors
 ///
-/// H17 with what is wrong when HTTP cannot carry it, H25 when it is larger than what is passed on.
+/// H17 with the reason if HTTP cannot represent the head, H25 if it exceeds `limits`.
 pub(crate) fn response(head: &ResponseHead, limits: &Limits) -> Result<Response<()>, Failure> {
     let malformed = |what: String| Failure::PoorlyFormatted(what);
     let status = StatusCode::from_u16(head.status)
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_decoded_and_the_query_is_not() {
+    fn path_is_decoded_and_query_is_not() {
         let request = || Request::get("/a%20b/%2e%zz?c=%20d").body(()).unwrap();
         assert_eq!(field(request(), "PATH_INFO").unwrap(), "/a b/.%zz");
         assert_eq!(field(request(), "QUERY_STRING").unwrap(), "c=%20d");
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_names_the_host_rather_than_the_header() {
+    fn authority_of_the_target_overrides_the_host_header() {
         let request = |uri: &str| {
             Request::get(uri)
                 .header("Host", "b.example")
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_cannot_bring_a_nul_into_the_head() {
+    fn encoded_nul_in_a_path_adds_no_field() {
         let request = Request::get("/a%00HTTP_X%00b").body(()).unwrap();
         assert!(
             fields(request)
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_could_pass_for_others_are_left_out() {
+    fn headers_with_underscores_and_proxy_are_left_out() {
         let request = Request::get("/")
             .header("X_Forwarded_For", "1")
             .header("Proxy", "x");
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_http_cannot_carry_is_named() {
+    fn head_that_http_cannot_represent_is_h17() {
         let head = |name: &str, value: &str| ResponseHead {
             status: 200,
             headers: vec![(name.to_owned().into(), value.to_owned().into())],

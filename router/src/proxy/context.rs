@@ -10,7 +10,7 @@ use crate::cache::cached_response::FetchTimes;
 use crate::cache::entry::FetchRecord;
 use crate::cache::key::{ContentVersion, Resource};
 use crate::cache::lookup::{self, Found};
-use crate::cache::stats::AppCacheStats;
+use crate::cache::stats::CacheCounters;
 use crate::client_info::ClientInfo;
 use crate::request_id::RequestId;
 use crate::router::Router;
@@ -45,7 +45,7 @@ impl<G> RequestContext<G> {
     }
 
     /// The cache's counters of the app.
-    pub(crate) fn cache_stats(&self) -> Arc<AppCacheStats> {
+    pub(crate) fn cache_stats(&self) -> Arc<CacheCounters> {
         self.router.cache.app_stats(&self.virtual_host.app)
     }
 
@@ -75,7 +75,7 @@ impl<G> RequestContext<G> {
     pub(crate) fn fetch_record<'a>(
         &'a self,
         request: &'a Parts,
-        stats: &'a Arc<AppCacheStats>,
+        stats: &'a Arc<CacheCounters>,
         times: FetchTimes,
         purges: u64,
     ) -> FetchRecord<'a> {

@@ -14,7 +14,7 @@ use crate::cache::cache_lock::{FetchOutcome, Leader};
 use crate::cache::cached_response::{CachedResponse, FetchTimes};
 use crate::cache::freshness::OriginFailure;
 use crate::cache::lookup::{KeyState, Miss};
-use crate::cache::stats::AppCacheStats;
+use crate::cache::stats::CacheCounters;
 use crate::cache::unkeyed_headers;
 use crate::failure::Failure;
 use crate::grid::Grid;
@@ -35,7 +35,7 @@ pub(super) struct UpstreamFetch<'a, G> {
     pub(super) context: &'a RequestContext<G>,
     pub(super) request: &'a Parts,
     pub(super) miss: &'a Miss,
-    pub(super) stats: Arc<AppCacheStats>,
+    pub(super) stats: Arc<CacheCounters>,
 }
 
 impl<'a, G: Grid> UpstreamFetch<'a, G> {

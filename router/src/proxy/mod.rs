@@ -1,7 +1,7 @@
 //! The way of a request through the router, from its head to the end of its response.
 //!
-//! [`request`] checks and routes a request and answers at once what needs no dyno: refusals, redirects, files, cache hits.
-//! Everything else passes the files below in this order, each once:
+//! [`request`] checks and routes a request and answers at once what needs no dyno: refusals, redirects, files, cache
+//! hits. Everything else passes the files below in this order, each once:
 //!
 //! | step | file |
 //! |---|---|

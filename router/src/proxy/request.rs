@@ -1,7 +1,7 @@
 //! One request: checked, routed, answered, logged.
 //!
-//! Responses that need no I/O return synchronously, without a future to allocate and poll: refusals, redirects, files and
-//! cache hits.
+//! Responses that need no I/O return synchronously, without a future to allocate and poll: refusals, redirects, files
+//! and cache hits.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,13 +37,13 @@ use crate::validate;
 use crate::virtual_host::Availability;
 
 /// A response that is ready, or a future of one.
-pub(crate) type Served = Either<
+pub(crate) type ServeFuture = Either<
     Ready<Response<ResponseBody>>,
     Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>,
 >;
 
 /// Wraps a response that is ready.
-pub(crate) fn now(response: Response<ResponseBody>) -> Served {
+pub(crate) fn ready_response(response: Response<ResponseBody>) -> ServeFuture {
     Either::Left(ready(response))
 }
 
@@ -53,19 +53,19 @@ pub(crate) fn serve<G: Grid>(
     connection: &ClientInfo,
     request: Request<Incoming>,
     handle: &RequestHandle,
-) -> Served {
+) -> ServeFuture {
     let (parts, body) = request.into_parts();
     let mut log = AccessLog::new(&parts, connection, handle);
     let host = match validate::host(&parts) {
         Ok(host) => host,
-        Err(failure) => return now(log.error_page(&failure, &parts)),
+        Err(failure) => return ready_response(log.error_page(&failure, &parts)),
     };
     if let Some(answer) = router.http01_challenges.answer(&host, &parts) {
-        return now(answer);
+        return ready_response(answer);
     }
     let Some(virtual_host) = router.grid.route(&host) else {
         router.metrics.count_unrouted();
-        return now(log.error_page(&Failure::NoSuchApp, &parts));
+        return ready_response(log.error_page(&Failure::NoSuchApp, &parts));
     };
     log.entry.host = host.clone();
     log.entry.request_id = RequestId::of(&parts.headers);
@@ -84,7 +84,7 @@ pub(crate) fn serve<G: Grid>(
         log.entry.status = redirect.status().as_u16();
         log.finish(&*router.grid, None);
         virtual_host.https.add_hsts(connection, &mut redirect);
-        return now(redirect);
+        return ready_response(redirect);
     }
     let context = RequestContext {
         router: router.clone(),
@@ -99,7 +99,7 @@ pub(crate) fn serve<G: Grid>(
                 .virtual_host
                 .https
                 .add_hsts(connection, &mut response);
-            now(response)
+            ready_response(response)
         }
         Begun::Pending(pending) => {
             let responded = async move {

@@ -29,12 +29,12 @@ pub(super) fn add_conditions(request: &mut HeaderMap, cached: &CachedResponse) {
     }
 }
 
-/// Whether a stale response may be served in place of a failure.
+/// Returns whether a stale response may be served in place of a failure.
 pub(super) fn stands_in(cached: &CachedResponse, failure: OriginFailure) -> bool {
     cached.freshness.stands_in(failure, Instant::now())
 }
 
-/// Whether a status is an error for which a stale response may stand in (RFC 5861 section 4).
+/// Returns whether a status is an error for which a stale response may stand in (RFC 5861 section 4).
 pub(super) fn is_server_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502..=504)
 }

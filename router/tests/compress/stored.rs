@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use corundum_router::cache::{Cache, CacheStats, PurgeScope};
+use corundum_router::cache::{Cache, CacheSnapshot, PurgeScope};
 use corundum_router::compress::Compression;
 
 use corundum_abi::names::ReleaseVersion;
@@ -29,7 +29,7 @@ fn counting_app(bytes: usize) -> FakeApp {
     })
 }
 
-fn stats(router: &TestRouter) -> CacheStats {
+fn stats(router: &TestRouter) -> CacheSnapshot {
     router.cache.stats(&"app".parse().unwrap())
 }
 

@@ -1,7 +1,7 @@
 //! Endpoints of the HTTP cache.
 
 use corundum_abi::names::AppName;
-use corundum_router::cache::{Cache, CacheStats, PurgeScope};
+use corundum_router::cache::{Cache, CacheSnapshot, PurgeScope};
 use http::{Method, Request, Uri};
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -79,7 +79,7 @@ pub(crate) fn of_all(cache: &Cache) -> Value {
     json!({"bytes": size.bytes, "capacity": size.capacity, "apps": apps.collect::<Vec<_>>()})
 }
 
-fn stats(stats: &CacheStats) -> Value {
+fn stats(stats: &CacheSnapshot) -> Value {
     json!({
         "hits": stats.hits,
         "misses": stats.misses,

@@ -23,7 +23,7 @@ pub(crate) struct Line {
 enum Content {
     /// Who says what: `app[web.1]`, `corundum[api]` and the like.
     Said(Cow<'static, str>, Box<str>),
-    Routed(Box<log_line::Line>),
+    Routed(Box<log_line::RouterLogLine>),
 }
 
 impl Line {
@@ -34,7 +34,7 @@ impl Line {
     }
 
     /// What the router says now. A long line is written at once, so that what is not shown of it is not kept either.
-    pub(crate) fn routed(line: log_line::Line) -> Self {
+    pub(crate) fn routed(line: log_line::RouterLogLine) -> Self {
         if line.weight() > LONGEST {
             return Self::said(ROUTER.into(), &line.to_string());
         }

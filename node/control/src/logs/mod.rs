@@ -60,7 +60,7 @@ impl Logs {
     }
 
     /// Adds what the router says.
-    pub(crate) fn add_routed(&self, app: &AppName, line: log_line::Line) {
+    pub(crate) fn add_routed(&self, app: &AppName, line: log_line::RouterLogLine) {
         self.keep(app, Line::routed(line));
     }
 
@@ -151,11 +151,11 @@ mod tests {
         logs.open(&app);
         let (_, mut follower) = logs.follow(&app, 0);
         for length in [100, 100_000] {
-            let entry = log_line::Entry {
+            let entry = log_line::RequestRecord {
                 path: "/".repeat(length).into(),
                 ..Default::default()
             };
-            let whole = log_line::Line::new(entry, None);
+            let whole = log_line::RouterLogLine::new(entry, None);
             let begins = format!(" corundum[router]: {whole}")[..90].to_owned();
             logs.add_routed(&app, whole);
             let line = follower.try_recv().unwrap();

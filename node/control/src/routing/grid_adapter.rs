@@ -9,7 +9,7 @@ use corundum_host::grid::DispatchError;
 use corundum_host::request::DynoRequest;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, Grid};
-use corundum_router::log_line::Line;
+use corundum_router::log_line::RouterLogLine;
 use corundum_router::virtual_host::VirtualHost;
 
 use crate::platform::Platform;
@@ -52,7 +52,7 @@ impl Grid for Front {
         })
     }
 
-    fn log(&self, app: &AppName, line: Line) {
+    fn log(&self, app: &AppName, line: RouterLogLine) {
         self.platform.logs().add_routed(app, line);
     }
 }

@@ -13,7 +13,7 @@ use corundum_exchange::{DynoBody, RequestBody, RequestUsage};
 use corundum_router::compress::Compression;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, Grid};
-use corundum_router::log_line::Line;
+use corundum_router::log_line::RouterLogLine;
 use corundum_router::virtual_host::VirtualHost;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -287,7 +287,7 @@ impl Grid for FakeGrid {
         })
     }
 
-    fn log(&self, _app: &AppName, line: Line) {
+    fn log(&self, _app: &AppName, line: RouterLogLine) {
         self.lines.lock().unwrap().push(line.to_string());
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corundum_abi::names::ReleaseVersion;
 use corundum_router::cache::Cache;
 use corundum_router::limits::Limits;
 use corundum_router::router::Router;
@@ -59,7 +60,12 @@ impl TestRouter {
 
     /// Starts a router with `app` at all host names and this cache.
     pub async fn with_cache(app: FakeApp, cache: Cache) -> Self {
-        let grid = FakeGrid::new(app, ServedHosts::All, AppSettings::default());
+        // Without a release, requests would bypass the cache.
+        let settings = AppSettings {
+            release: Some((ReleaseVersion(1), None)),
+            ..AppSettings::default()
+        };
+        let grid = FakeGrid::new(app, ServedHosts::All, settings);
         Self::listen(grid, cache, ServerLimits::default(), Limits::default()).await
     }
 
