@@ -1,4 +1,5 @@
-//! The boot of a release: the app is loaded once, its memory is written as an image, and a copy serves one trial request.
+//! The boot of a release: the app is loaded once, its memory is written as an image, and a copy serves one trial
+//! request.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Compiled modules on disk: sparse files, each with a second file that holds the digest of its bytes.
 //!
-//! The digest (BLAKE3, some gigabytes a second) detects a damaged or partly written file before any of its code runs. It
-//! does not protect against an attacker who can write to the directory; only the node's user can.
+//! The digest (BLAKE3, some gigabytes a second) detects a damaged or partly written file before any of its code runs.
+//! It does not protect against an attacker who can write to the directory; only the node's user can.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};

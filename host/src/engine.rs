@@ -97,8 +97,8 @@ impl EngineConfig {
             // The clock of time slices is a memory that all dynos share; only inserted code can access it.
             .wasm_threads(true)
             .shared_memory(true)
-            // MRI's own build unwinds with exceptions. The engine's garbage collector owns them, and a dyno gets a heap for
-            // it with its first exception.
+            // MRI's own build unwinds with exceptions. The engine's garbage collector owns them, and a dyno gets a heap
+            // for it with its first exception.
             .wasm_exceptions(true)
             .wasm_function_references(true)
             .memory_reservation(MEMORY_RESERVATION)
@@ -210,8 +210,8 @@ impl Engine {
         }
     }
 
-    /// Returns a key of everything that compiled code depends on (engine version, settings, processor) as 16 hexadecimal
-    /// digits. Compiled files are named by it.
+    /// Returns a key of everything that compiled code depends on (engine version, settings, processor) as 16
+    /// hexadecimal digits. Compiled files are named by it.
     pub fn compatibility_key(&self) -> String {
         use std::hash::{Hash, Hasher};
         struct Blake3Hasher(blake3::Hasher);

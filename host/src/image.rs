@@ -1,8 +1,8 @@
 //! Images: the memory of a booted app, written once and mapped copy-on-write by each dyno that is created from it.
 //!
 //! On disk an image is a directory of two files. `image.cwasm` is a compiled module that holds only a memory, globals
-//! and data, so that compiling it takes no time and loading it maps the file. `image.json` names the pack and the engine
-//! that it belongs to.
+//! and data, so that compiling it takes no time and loading it maps the file. `image.json` names the pack and the
+//! engine that it belongs to.
 
 use std::fs;
 use std::io::Write;

@@ -24,8 +24,8 @@ pub(crate) enum MemoryBound {
 
 /// Limit of one dyno's memory, which counts the growth against the node's reserve until it is dropped.
 ///
-/// The reserve bounds what all dynos of a node grow by together, beyond [`OWN_GROWTH`] each: sixteen dynos of one app at
-/// their limit would take 8 GB, and the kernel would kill the node.
+/// The reserve bounds what all dynos of a node grow by together, beyond [`OWN_GROWTH`] each: sixteen dynos of one app
+/// at their limit would take 8 GB, and the kernel would kill the node.
 pub(crate) struct MemoryQuota {
     limit: usize,
     /// Bytes of the image, known from the first growth.

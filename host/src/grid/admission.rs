@@ -1,7 +1,7 @@
 //! Slots for dynos on a node, and their distribution among apps when the node is full.
 //!
-//! An app that wants a slot on a full node joins a queue. Slots come from dynos that end, from idle dynos, and from apps
-//! that have more dynos than the waiting one: such an app gives a dyno up after its request, even if it has more
+//! An app that wants a slot on a full node joins a queue. Slots come from dynos that end, from idle dynos, and from
+//! apps that have more dynos than the waiting one: such an app gives a dyno up after its request, even if it has more
 //! requests waiting. Apps that want many dynos therefore end up with the same number each. If there are more apps than
 //! slots, each gets one in turn.
 
@@ -19,7 +19,8 @@ const UNUSED: Duration = Duration::from_secs(1);
 /// Time that an app without dynos waits before another app gives up its last one.
 const LAST_DYNO: Duration = Duration::from_millis(100);
 
-/// A slot for one dyno. Return it with [`SlotAdmission::release`] rather than by dropping it, so that waiting apps get it.
+/// A slot for one dyno. Return it with [`SlotAdmission::release`] rather than by dropping it, so that waiting apps get
+/// it.
 pub(super) type DynoSlot = Reservation;
 
 /// An app as the admission sees it: a holder of dynos that may want more.

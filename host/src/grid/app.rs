@@ -300,8 +300,8 @@ impl GridApp {
         });
     }
 
-    /// Removes a dyno that has ended, and lets the next request in the queue start one. Its slot goes to `next_owner`, if
-    /// there is one.
+    /// Removes a dyno that has ended, and lets the next request in the queue start one. Its slot goes to `next_owner`,
+    /// if there is one.
     pub(super) fn remove_dyno(
         self: Arc<Self>,
         number: u32,

@@ -4,14 +4,15 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
-/// Failures in a row that open the circuit. A single failure proves little: a request that crashes its dyno is rarely all
-/// of an app's traffic, and successful requests in between reset the count.
+/// Failures in a row that open the circuit. A single failure proves little: a request that crashes its dyno is rarely
+/// all of an app's traffic, and successful requests in between reset the count.
 const FAILURES: u32 = 10;
 /// Failures that a dyno counts as which does not even start.
 const START_FAILURES: u32 = 2;
 /// The first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause, within which the grid notices that an app works again. A deploy or a restart does not wait for it.
+/// The longest pause, within which the grid notices that an app works again. A deploy or a restart does not wait for
+/// it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Time after which another attempt is made beside one that has not ended.
 const ATTEMPT: Duration = Duration::from_secs(5);

@@ -106,8 +106,8 @@ impl Lease {
 
     /// Ends the lease and its dyno in a task of its own, because emptying a memory takes as long as filling it.
     ///
-    /// The task is spawned on the current thread's runtime, where it runs after the response has been written. A task on
-    /// another thread might run earlier on the same core.
+    /// The task is spawned on the current thread's runtime, where it runs after the response has been written. A task
+    /// on another thread might run earlier on the same core.
     pub(super) fn retire(self) {
         if self.dyno.is_none() {
             return;

@@ -10,7 +10,8 @@ use crate::os::TmpLimits;
 pub struct GridLimits {
     /// Dynos on the node; the engine has as many slots.
     pub dynos: u32,
-    /// Requests of one app that wait for a dyno. Further requests fail at once (H11), because they would time out anyway.
+    /// Requests of one app that wait for a dyno. Further requests fail at once (H11), because they would time out
+    /// anyway.
     pub backlog: usize,
     /// Time that a request waits for a dyno (H20). Heroku's boot timeout.
     pub queue: Duration,

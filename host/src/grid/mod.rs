@@ -5,9 +5,9 @@
 //! decides when an app that only crashes is tried again. `dispatch` takes a request through a dyno; [`limits`] holds
 //! every limit with its reason.
 //!
-//! A request begins on the thread that brought it, where most requests also end. One that waits or computes longer moves
-//! to threads of lower priority, so that computing dynos share the processor by the kernel's rules and the router stays
-//! responsive.
+//! A request begins on the thread that brought it, where most requests also end. One that waits or computes longer
+//! moves to threads of lower priority, so that computing dynos share the processor by the kernel's rules and the router
+//! stays responsive.
 
 mod admission;
 mod app;

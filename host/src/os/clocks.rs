@@ -7,8 +7,8 @@ use rustix::time::{ClockId, clock_gettime};
 use wasi_common::WasiClocks;
 use wasi_common::clocks::{WasiMonotonicClock, WasiMonotonicOffsetClock, WasiSystemClock};
 
-/// Returns `CLOCK_MONOTONIC` in nanoseconds. Guests see the same clock, so that its time continues from the boot of their
-/// image instead of restarting at zero.
+/// Returns `CLOCK_MONOTONIC` in nanoseconds. Guests see the same clock, so that its time continues from the boot of
+/// their image instead of restarting at zero.
 pub(crate) fn monotonic_now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()

@@ -1,9 +1,10 @@
 //! The virtual operating system: everything a dyno sees, in memory.
 //!
 //! [`Filesystem`] is one dyno's file tree: the pack's root filesystem with `/app` (the slug), `/tmp`, `/proc/self` and
-//! `/dev` mounted in it, behind the directory and file traits of `wasi-common`. No host path is ever opened for a guest,
-//! so a guest cannot escape through the host's filesystem, and no operation blocks a worker thread. The standard streams
-//! are not files of this tree but in [`crate::stdio`]. Future capabilities (`/dyno/net`) become entries of this tree.
+//! `/dev` mounted in it, behind the directory and file traits of `wasi-common`. No host path is ever opened for a
+//! guest, so a guest cannot escape through the host's filesystem, and no operation blocks a worker thread. The standard
+//! streams are not files of this tree but in [`crate::stdio`]. Future capabilities (`/dyno/net`) become entries of this
+//! tree.
 
 mod clocks;
 mod directory;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-/// Process number of the next dyno of this node, never 0 or 1. Each dyno gets a new one, for libraries that detect a fork
-/// by comparing process numbers.
+/// Process number of the next dyno of this node, never 0 or 1. Each dyno gets a new one, for libraries that detect a
+/// fork by comparing process numbers.
 static NEXT_PID: AtomicU32 = AtomicU32::new(2);
 
 /// Arguments, environment and number of a dyno's process.
@@ -88,7 +88,8 @@ impl GuestProcess {
             .collect()
     }
 
-    /// Returns the content of `/proc/self/stat`: number, command name and state. The other fields of proc(5) are missing.
+    /// Returns the content of `/proc/self/stat`: number, command name and state. The other fields of proc(5) are
+    /// missing.
     pub(super) fn stat_file(&self) -> Vec<u8> {
         format!("{} (dyno) R\n", self.pid).into_bytes()
     }

@@ -58,8 +58,8 @@ pub enum OpenStep<'a> {
 impl Pack {
     /// Opens a prepared pack.
     ///
-    /// Results of earlier compilations are loaded in milliseconds. If one is missing, damaged or of another version, the
-    /// module is compiled and the result kept in the pack's directory.
+    /// Results of earlier compilations are loaded in milliseconds. If one is missing, damaged or of another version,
+    /// the module is compiled and the result kept in the pack's directory.
     ///
     /// # Errors
     ///
@@ -118,7 +118,8 @@ impl Pack {
         let mut dyno =
             Dyno::instantiate(engine, self, self.base(), Arc::new(filesystem), log).await?;
         dyno.initialize().await?;
-        // A stale image may be in the way. Two nodes of a machine may also get here at once; then either result will do.
+        // A stale image may be in the way. Two nodes of a machine may also get here at once; then either result will
+        // do.
         let _ = fs::remove_dir_all(path);
         let description = ImageDescription {
             interrupt: dyno.interrupt_address().await?,

@@ -149,7 +149,8 @@ impl Output {
         let Some(stream) = response.stream else {
             return;
         };
-        // If the channel is full, closing it without this item would look like a complete body, so a task waits for room.
+        // If the channel is full, closing it without this item would look like a complete body, so a task waits for
+        // room.
         if let Err(mpsc::error::TrySendError::Full(item)) = stream.try_send(Err(BodyInterrupted)) {
             tokio::spawn(async move { stream.send(item).await });
         }
