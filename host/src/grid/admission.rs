@@ -33,7 +33,7 @@ pub(super) trait Tenant: Sized {
     fn end_longest_idle(self: &Arc<Self>);
     /// Returns whether a waiting request may start a dyno.
     fn wants_dyno(&self) -> bool;
-    /// Lets the first waiting request start a dyno in `slot`. Returns the slot if none waits any more.
+    /// Lets the first waiting request start a dyno in `slot`. Returns the slot if no request waits any more.
     fn grant(self: &Arc<Self>, slot: DynoSlot) -> Result<(), DynoSlot>;
 }
 
@@ -87,7 +87,7 @@ impl<A: Tenant> SlotAdmission<A> {
         })
     }
 
-    /// Ends an idle dyno of the app that has most, among apps that have more than `held` or leave a dyno unused.
+    /// Ends an idle dyno of the app with the most dynos, among apps that have more than `held` or an unused dyno.
     fn end_an_idle_dyno(&self, held: usize) -> bool {
         let idle = self.apps.all().into_iter().filter_map(|app| {
             let (since, live) = app.longest_idle()?;
@@ -187,5 +187,94 @@ impl<A: Tenant> SlotAdmission<A> {
         let index = queue.iter().position(wanted)?;
         self.waiters.fetch_sub(1, Ordering::SeqCst);
         queue.remove(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An app that takes `wanted` more slots and holds them.
+    #[derive(Default)]
+    struct TestTenant {
+        wanted: AtomicUsize,
+        slots: Mutex<Vec<DynoSlot>>,
+    }
+
+    impl TestTenant {
+        fn wanting(wanted: usize) -> Arc<Self> {
+            Arc::new(Self {
+                wanted: AtomicUsize::new(wanted),
+                ..Self::default()
+            })
+        }
+    }
+
+    impl Tenant for TestTenant {
+        fn live(&self) -> usize {
+            self.slots.lock().unwrap().len()
+        }
+
+        fn longest_idle(&self) -> Option<(Instant, usize)> {
+            None
+        }
+
+        fn end_longest_idle(self: &Arc<Self>) {}
+
+        fn wants_dyno(&self) -> bool {
+            self.wanted.load(Ordering::SeqCst) > 0
+        }
+
+        fn grant(self: &Arc<Self>, slot: DynoSlot) -> Result<(), DynoSlot> {
+            if !self.wants_dyno() {
+                return Err(slot);
+            }
+            self.wanted.fetch_sub(1, Ordering::SeqCst);
+            self.slots.lock().unwrap().push(slot);
+            Ok(())
+        }
+    }
+
+    fn admission(slots: usize) -> SlotAdmission<TestTenant> {
+        SlotAdmission::new(Arc::new(AppRegistry::new()), slots)
+    }
+
+    #[test]
+    fn released_slots_go_to_waiting_apps_in_turn() {
+        let admission = admission(2);
+        let held: Vec<_> = (0..2).filter_map(|_| admission.reserve(0)).collect();
+        assert!(admission.reserve(2).is_none());
+        let (first, second) = (TestTenant::wanting(2), TestTenant::wanting(1));
+        admission.wait(&first);
+        admission.wait(&second);
+        assert_eq!((first.live(), second.live(), admission.live()), (0, 0, 2));
+        for slot in held {
+            admission.release(slot, None);
+        }
+        assert_eq!((first.live(), second.live()), (1, 1));
+        assert!(admission.has_waiters(), "the first app wants another slot");
+    }
+
+    #[test]
+    fn next_owner_has_fewer_dynos_and_gets_the_slot() {
+        let admission = admission(2);
+        let (holder, waiting) = (TestTenant::wanting(2), TestTenant::wanting(1));
+        admission.wait(&holder);
+        assert_eq!(holder.live(), 2);
+        admission.wait(&waiting);
+        assert!(admission.next_owner(&holder, 1, Demand::Waiting).is_none());
+        let next = admission.next_owner(&holder, 2, Demand::Waiting).unwrap();
+        assert!(Arc::ptr_eq(&next, &waiting) && !admission.has_waiters());
+        let slot = holder.slots.lock().unwrap().pop().unwrap();
+        admission.release(slot, Some(next));
+        assert_eq!((holder.live(), waiting.live(), admission.live()), (1, 1, 2));
+    }
+
+    #[test]
+    fn unwanted_slot_is_free_again() {
+        let admission = admission(1);
+        let slot = admission.reserve(0).unwrap();
+        admission.release(slot, Some(TestTenant::wanting(0)));
+        assert_eq!(admission.live(), 0);
     }
 }

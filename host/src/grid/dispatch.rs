@@ -177,7 +177,7 @@ impl InvocationEnd {
     }
 }
 
-/// One request in a dyno, and what its watcher needs to know.
+/// One request in a dyno, shared by the task that drives it and the deadlines that watch it.
 #[derive(Clone)]
 struct Invocation {
     context: Arc<GridContext>,

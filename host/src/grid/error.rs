@@ -23,7 +23,7 @@ pub enum DispatchError {
     /// A dyno did not start.
     #[error("cannot start a dyno: {0}")]
     Crashed(String),
-    /// The app's dynos only crash, and none is started for this long.
+    /// The app's dynos only crash, and the grid starts none for this long.
     #[error("all dynos crash: the next attempt is in {} s", .0.as_secs())]
     Crashing(Duration),
     /// The dyno ended before it had answered.
