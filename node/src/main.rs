@@ -4,6 +4,7 @@
 
 mod cli;
 mod sandbox;
+mod server;
 
 use std::process::ExitCode;
 

@@ -468,8 +468,8 @@ fn invalid_api_requests_get_a_json_error_with_the_reason() {
         "{answer}"
     );
     let proxied = "x-corundum-client: cli\r\nx-forwarded-for: 1.2.3.4\r\n";
-    assert_eq!(node.api("POST /v1/login", "", proxied, b"").0, 403);
-    assert_eq!(node.api("POST /v1/login", "", "", b"").0, 403);
+    assert_eq!(node.api("POST /v1/login", "", proxied, b"").0, 401);
+    assert_eq!(node.api("POST /v1/login", "", "", b"").0, 401);
     // Commands that cannot be run.
     for command in ["[]", "[\"\"]", "[\"a\\u0000b\"]"] {
         let body = format!("{{\"command\": {command}}}");

@@ -1,21 +1,51 @@
 //! The control plane of a node: everything that changes what the node serves, and the view of it that the router reads.
+//!
+//! The crate is a set of capabilities. Each is a folder or a file with a type that owns its state and holds the parts it
+//! needs; no type holds the whole node. The binary's `server` module, the composition root, makes the types and connects
+//! them. Records and SQLite are in `corundum-store`, the build process in `corundum-build`.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`data_dir`] | the paths and the lock of the data directory |
+//! | [`packs`] | the open packs, and the move to better ones |
+//! | [`builds`] | building an app with the right pack |
+//! | [`releases`] | making, loading, replacing and sweeping releases; config var changes and rollbacks |
+//! | [`apps`] | creating, scaling, configuring and destroying apps; locks by app |
+//! | [`domains`], [`certs`], [`acme`] | host names and their certificates |
+//! | [`git`] | repositories, the smart HTTP protocol, the hook, pushes |
+//! | [`logs`], [`drains`] | log lines in memory, and forwarding them |
+//! | [`routing`] | the router's view of apps: virtual hosts, static files, error pages, the grid |
+//! | [`metrics`], [`admin`] | the page of metrics, and the listener of metrics and health checks |
+//! | [`api`] | the HTTP API: one file of handlers for each resource |
+//! | [`lifecycle`] | listeners, start, takeover and end of the process |
+//!
+//! # Where new capabilities go
+//!
+//! - **Services** (add-ons): a folder `services` beside [`drains`], with a file for each service; their records and their
+//!   attachments to apps in `corundum-store`. Attaching one changes config vars, so it makes a release by
+//!   [`releases::changes`].
+//! - **Processes** (workers, release phase, clock): [`apps::formation`] scales by process type, and the grid runs the types.
+//! - **Several nodes**: another implementation of `corundum_store::Store`, and a folder `cluster` that tells nodes of each
+//!   other's releases. [`data_dir`] and [`releases`] are the only modules that read slugs and images from disk.
+//! - **A dashboard**: a folder `dashboard` beside [`api`], served on the same listener with the same tokens.
 
 #![forbid(unsafe_code)]
 
 pub mod acme;
-mod admin;
-mod api;
-mod apps;
+pub mod admin;
+pub mod api;
+pub mod app_urls;
+pub mod apps;
+pub mod builds;
 pub mod certs;
-pub mod config;
-mod domains;
+pub mod data_dir;
+pub mod domains;
 pub mod drains;
 pub mod git;
-mod lifecycle;
-mod logs;
-mod metrics;
+pub mod lifecycle;
+pub mod logs;
+pub mod metrics;
 pub mod packs;
-mod platform;
-mod routing;
+pub mod releases;
+pub mod routing;
 mod secret;
-pub mod server;

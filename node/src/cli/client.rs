@@ -1,6 +1,7 @@
 //! The node's API as the commands use it.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -40,15 +41,35 @@ impl Client {
         host.rsplit_once(':').map_or(host, |(name, _)| name)
     }
 
-    /// Gets a token from the node on this machine and keeps it.
+    /// Gets a token from the node on this machine and keeps it. The node issues it over a socket in its data directory, where
+    /// the kernel tells it which user has connected.
     pub(crate) fn login(&self) -> anyhow::Result<()> {
-        let request = self
-            .agent
-            .post(format!("{}/v1/login", self.base))
-            .header("x-corundum-client", "cli");
-        let value = self.value(request.send_empty())?;
-        let token = value["token"].as_str().context("the node gave no token")?;
-        netrc::set_token(self.machine(), token)
+        let request = self.agent.get(format!("{}/v1/login", self.base));
+        let answer = self.value(request.call())?;
+        let socket = answer["socket"]
+            .as_str()
+            .context("the node has no socket for logins")?;
+        let mut node = UnixStream::connect(socket).context(
+            "A first token is given only on the node's own machine, to the user that runs the node",
+        )?;
+        node.write_all(format!("{}\n", self.authority()).as_bytes())?;
+        let answer: Value = serde_json::from_reader(node).context("the node gave no token")?;
+        match (
+            answer["token"].as_str(),
+            answer["error"]["message"].as_str(),
+        ) {
+            (Some(token), _) => netrc::set_token(self.machine(), token),
+            (None, message) => bail!("{}", message.unwrap_or("the node gave no token")),
+        }
+    }
+
+    /// Host and port of the API.
+    fn authority(&self) -> String {
+        let rest = self
+            .base
+            .split_once("://")
+            .map_or(self.base.as_str(), |(_, rest)| rest);
+        rest.split('/').next().unwrap_or(rest).to_owned()
     }
 
     /// Sends a request and returns what the node answers. A first one on the node's own machine gets a token first.

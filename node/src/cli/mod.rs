@@ -89,6 +89,9 @@ enum Command {
     /// SIGHUP replaces the process by a new one of the same program and arguments, without a refused connection or a failed
     /// request; so does a second `corundum server --takeover` on the same data directory.
     ///
+    /// With systemd's socket activation, the node uses the sockets that are named http, https, api or admin by
+    /// FileDescriptorName=; unnamed sockets are used in the order http, api, admin, https. It opens the others itself.
+    ///
     /// Each setting may also stand in corundum.toml, as in: domain = "apps.example"
     Server(Box<server::Arguments>),
     /// Create an app, and the git remote `corundum` in this repository

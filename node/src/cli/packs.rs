@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::table;
-use corundum_control::packs::open::{self as packs, Step};
+use corundum_control::packs::open::{self as packs, PackStep};
 
 /// Steps of opening a pack that count in a bar, beside those of making it: split, write, compile, start.
 const STEPS: usize = 4;
@@ -83,20 +83,20 @@ pub(super) fn make(edition: Edition) -> anyhow::Result<ExitCode> {
     };
     let engine = Engine::new(EngineConfig::on_demand())?;
     let opened = packs::open(&engine, edition, &super::cache()?, |step| match step {
-        Step::Prepare(PrepareStep::Fetch) => {
+        PackStep::Prepare(PrepareStep::Fetch) => {
             first = 1;
             bar.set_length((first + STEPS) as u64);
             say(0, "fetching from npm".to_owned());
         }
-        Step::Prepare(PrepareStep::Build(progress)) => {
+        PackStep::Prepare(PrepareStep::Build(progress)) => {
             first = progress.total;
             bar.set_length((first + STEPS) as u64);
             say(progress.done, progress.activity);
         }
-        Step::Prepare(PrepareStep::Split) => say(first, "parting code and memory".to_owned()),
-        Step::Prepare(PrepareStep::Write) => say(first + 1, "writing".to_owned()),
-        Step::Open(OpenStep::Compile(module)) => say(first + 2, format!("compiling {module}")),
-        Step::Open(OpenStep::Start) => say(first + 3, "starting Ruby once".to_owned()),
+        PackStep::Prepare(PrepareStep::Split) => say(first, "parting code and memory".to_owned()),
+        PackStep::Prepare(PrepareStep::Write) => say(first + 1, "writing".to_owned()),
+        PackStep::Open(OpenStep::Compile(module)) => say(first + 2, format!("compiling {module}")),
+        PackStep::Open(OpenStep::Start) => say(first + 3, "starting Ruby once".to_owned()),
     });
     bar.finish_and_clear();
     let (directory, _) = opened?;

@@ -14,12 +14,14 @@ use corundum_compiler::gems::GemServerUrl;
 use corundum_router::cache::DEFAULT_CACHE_BYTES;
 use serde::Deserialize;
 
-use corundum_control::acme::{Acme, LETS_ENCRYPT};
-use corundum_control::certs::default_cert::Files as CertFiles;
-use corundum_control::config::{NodeConfig, Start};
-use corundum_control::drains::Private as DrainPrivate;
+use corundum_control::acme::{AcmeSettings, LETS_ENCRYPT};
+use corundum_control::certs::default_cert::DefaultCertFiles;
+use corundum_control::drains::PrivateTargets;
 use corundum_control::git::http_backend::MAX_PUSH;
-use corundum_control::server;
+use corundum_control::lifecycle::listeners::ListenAddresses;
+use corundum_control::packs::upgrade::SourceBuilds;
+
+use crate::server::{self, NodeSettings, StartMode};
 
 /// The file that is read if no other is named.
 const FILE: &str = "corundum.toml";
@@ -161,7 +163,7 @@ impl Arguments {
         }
     }
 
-    fn settings(self, cache: PathBuf) -> anyhow::Result<NodeConfig> {
+    fn settings(self, cache: PathBuf) -> anyhow::Result<NodeSettings> {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let domain = self.domain.unwrap_or_else(|| "localhost".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
@@ -177,7 +179,7 @@ impl Arguments {
             );
         }
         let https_cert = match (self.https_cert, self.https_key) {
-            (Some(certificate), Some(key)) => Some(CertFiles { certificate, key }),
+            (Some(certificate), Some(key)) => Some(DefaultCertFiles { certificate, key }),
             (None, None) => None,
             _ => anyhow::bail!("--https-cert and --https-key belong together: give both"),
         };
@@ -185,7 +187,7 @@ impl Arguments {
             https_cert.is_none() || self.https.is_some(),
             "--https-cert is shown at an https listener: give its address with --https"
         );
-        let acme = Acme {
+        let acme = AcmeSettings {
             directory: self
                 .acme_directory
                 .unwrap_or_else(|| LETS_ENCRYPT.to_owned()),
@@ -217,35 +219,40 @@ impl Arguments {
         let megabytes = |set: NonZeroU32| u64::from(set.get()) << 20;
         let seconds = |set: NonZeroU32| Duration::from_secs(set.get().into());
         let build = BuildLimits::default();
-        Ok(NodeConfig {
+        Ok(NodeSettings {
             cache_size: self
                 .cache_size
                 .map_or(DEFAULT_CACHE_BYTES, |set| u64::from(set) << 20),
-            push: self.push_limit.map_or(MAX_PUSH, megabytes),
-            build: BuildLimits {
+            max_push: self.push_limit.map_or(MAX_PUSH, megabytes),
+            build_limits: BuildLimits {
                 boot: self.boot_timeout.map_or(build.boot, seconds),
                 slug: self.slug_limit.map_or(build.slug, megabytes),
             },
-            build_ruby: self.build_ruby.unwrap_or(true),
+            source_builds: match self.build_ruby {
+                Some(false) => SourceBuilds::Disabled,
+                _ => SourceBuilds::Enabled,
+            },
             drain_private: match self.drain_private {
-                Some(true) => DrainPrivate::Allowed,
-                _ => DrainPrivate::Refused,
+                Some(true) => PrivateTargets::Allowed,
+                _ => PrivateTargets::Refused,
             },
             drain_ca: self.drain_ca,
             start: match self.takeover {
-                true => Start::TakeOver,
-                false => Start::Alone,
+                true => StartMode::TakeOver,
+                false => StartMode::Alone,
             },
             data: data.canonicalize()?,
-            cache,
-            http: self.http.unwrap_or(loopback(8080)),
-            https: self.https,
+            packs: cache,
+            listen: ListenAddresses {
+                http: self.http.unwrap_or(loopback(8080)),
+                https: self.https,
+                api: self.api.unwrap_or(loopback(8081)),
+                admin: self.admin.unwrap_or(loopback(8082)),
+            },
             https_cert,
             acme,
-            api: self.api.unwrap_or(loopback(8081)),
-            admin: self.admin.unwrap_or(loopback(8082)),
-            gems: self.gems,
-            gem_sources,
+            gem_directories: self.gems,
+            gem_servers: gem_sources,
             domain: domain.to_ascii_lowercase(),
         })
     }
@@ -285,12 +292,15 @@ mod tests {
             .settings("cache".into())
             .unwrap();
         assert!(settings.data.ends_with("data") && settings.data.is_absolute());
-        assert_eq!(settings.http.port(), 2);
-        assert_eq!(settings.api.port(), 8081);
+        assert_eq!(settings.listen.http.port(), 2);
+        assert_eq!(settings.listen.api.port(), 8081);
         assert_eq!(settings.domain, "apps.example");
-        assert_eq!(settings.build.boot, Duration::from_secs(5));
-        assert_eq!((settings.build.slug, settings.push), (7 << 20, 1 << 30));
-        assert_eq!(settings.gem_sources[0].as_str(), "https://gems.example/");
+        assert_eq!(settings.build_limits.boot, Duration::from_secs(5));
+        assert_eq!(
+            (settings.build_limits.slug, settings.max_push),
+            (7 << 20, 1 << 30)
+        );
+        assert_eq!(settings.gem_servers[0].as_str(), "https://gems.example/");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The HTTP client that ACME servers are asked with: the one that the node has anyway, on a thread that may wait.
+//! The HTTP client for ACME servers: `ureq`, which the node links anyway, on threads that may block.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -11,26 +11,26 @@ use http_body_util::{BodyExt, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// For one request, all of it.
+/// The time for one request and its response.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of one answer: a chain of certificates is the longest.
-const LONGEST: u64 = 1 << 20;
+/// Bytes of one response. A chain of certificates is the longest.
+const MAX_RESPONSE: u64 = 1 << 20;
 
-/// A client for https, and nothing else.
-pub(crate) struct Client(ureq::Agent);
+/// A client that speaks only HTTPS.
+pub(super) struct AcmeHttpClient(ureq::Agent);
 
-impl Client {
-    /// A client that trusts the public authorities, or the one in this file alone.
+impl AcmeHttpClient {
+    /// Creates a client that trusts the public authorities, or only the one in the file `root`.
     ///
     /// # Errors
     ///
-    /// What is wrong with the file.
+    /// The file cannot be read or is not PEM.
     pub(crate) fn new(root: Option<&Path>) -> Result<Self, String> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = root {
-            let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let pem = std::fs::read(path).map_err(|error| said(&error))?;
-            let root = Certificate::from_pem(&pem).map_err(|error| said(&error))?;
+            let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+            let root = Certificate::from_pem(&pem).map_err(|error| failed(&error))?;
             tls = tls.root_certs(RootCerts::Specific(Arc::new(vec![root])));
         }
         let agent = ureq::Agent::config_builder()
@@ -43,7 +43,7 @@ impl Client {
     }
 }
 
-impl HttpClient for Client {
+impl HttpClient for AcmeHttpClient {
     fn request(
         &self,
         request: Request<BodyWrapper<Bytes>>,
@@ -56,16 +56,16 @@ impl HttpClient for Client {
                 Err(never) => match never {},
             };
             let request = Request::from_parts(parts, body);
-            let asked = tokio::task::spawn_blocking(move || ask(&agent, request)).await;
-            let response = asked.map_err(|error| Error::Other(Box::new(error)))?;
+            let sent = tokio::task::spawn_blocking(move || send(&agent, request)).await;
+            let response = sent.map_err(|error| Error::Other(Box::new(error)))?;
             response.map_err(|error| Error::Other(Box::new(error)))
         })
     }
 }
 
-fn ask(agent: &ureq::Agent, request: Request<Vec<u8>>) -> Result<BytesResponse, ureq::Error> {
+fn send(agent: &ureq::Agent, request: Request<Vec<u8>>) -> Result<BytesResponse, ureq::Error> {
     let (parts, body) = agent.run(request)?.into_parts();
-    let body = body.into_with_config().limit(LONGEST).read_to_vec()?;
+    let body = body.into_with_config().limit(MAX_RESPONSE).read_to_vec()?;
     let response = http::Response::from_parts(parts, Full::new(Bytes::from(body)));
     Ok(response.into())
 }

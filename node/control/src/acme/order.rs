@@ -1,9 +1,12 @@
-//! One order: a certificate for one host.
+//! One ACME order: a certificate for one host.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corundum_router::tls::certificates::Certificate;
+use corundum_router::acme_http01::Http01Challenges;
+use corundum_router::tls::certificates::{Certificate, Certificates};
+use corundum_store::{PrivateKey, Store, StoreError};
 use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Error, Identifier, KeyAuthorization, NewAccount,
     NewOrder, Order, OrderStatus, RetryPolicy,
@@ -11,54 +14,70 @@ use instant_acme::{
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 
-use super::client::Client;
-use super::{Acme, Proofs};
-use crate::certs::chain::CertError;
-use crate::platform::Platform;
-use corundum_store::PrivateKey;
-use corundum_store::StoreError;
+use super::client::AcmeHttpClient;
+use crate::certs::chain::ChainError;
 
-/// How the server is asked whether it is done.
-const PATIENCE: RetryPolicy = RetryPolicy::new()
+/// The ACME server that the node uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcmeSettings {
+    /// The URL of its directory.
+    pub directory: String,
+    /// The mail address that the server may write to.
+    pub contact: Option<String>,
+    /// A certificate authority in PEM that the node trusts for the server itself, instead of the public ones.
+    pub root: Option<PathBuf>,
+}
+
+/// The parts of the router that answer ACME challenges. Cheap to clone.
+#[derive(Clone)]
+pub struct ChallengeResponders {
+    /// HTTP-01, on every listener.
+    pub http: Arc<Http01Challenges>,
+    /// TLS-ALPN-01, on the TLS listener.
+    pub tls: Arc<Certificates>,
+}
+
+/// The intervals at which the node polls an order.
+const POLLING: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(250))
     .backoff(1.5)
     .timeout(Duration::from_secs(60));
 
-/// What a server says that has never heard of the account, or has forgotten it (RFC 8555 section 6.7).
+/// The error type of a server that does not know the account (RFC 8555 section 6.7).
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
-/// Why there is no certificate.
+/// A failed order.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AcmeError {
-    /// The server did not accept a proof, or the order.
+pub(super) enum AcmeError {
+    /// The server refused a challenge or the order.
     #[error("{0}")]
     Refused(String),
-    /// It could not be asked, or did not answer as it should.
+    /// The server could not be reached, or sent an invalid response.
     #[error("the ACME server: {0}")]
     Server(Error),
-    /// It took too long.
+    /// The order took too long.
     #[error("the ACME server took too long")]
     Timeout,
-    /// It offers no proof that the node can give.
+    /// The server offers no challenge that the node can answer.
     #[error("the ACME server offers neither HTTP-01 nor TLS-ALPN-01 for this host")]
     Unoffered,
-    /// The extra root's file.
+    /// The file of the additional root is invalid.
     #[error("--acme-root {0}")]
     Root(String),
-    /// A key or a request could not be made.
+    /// A key or a certificate request cannot be made.
     #[error("a certificate request could not be made: {0}")]
     Request(#[from] rcgen::Error),
-    /// A proof's certificate could not be made.
+    /// The certificate of a TLS-ALPN-01 challenge cannot be made.
     #[error("a challenge's certificate could not be made: {0}")]
     Tls(#[from] rustls::Error),
-    /// What the server gave is of no use.
-    #[error("what the ACME server gave cannot be used: {0}")]
-    Useless(#[from] CertError),
-    /// The store's own.
+    /// The issued certificate is invalid.
+    #[error("the ACME server issued an invalid certificate: {0}")]
+    Invalid(#[from] ChainError),
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Credentials that another version wrote.
-    #[error("the account's credentials are not understood: {0}")]
+    /// Another version wrote the account's credentials.
+    #[error("the account's credentials cannot be read: {0}")]
     Credentials(#[from] serde_json::Error),
 }
 
@@ -75,37 +94,37 @@ impl From<Error> for AcmeError {
 }
 
 impl AcmeError {
-    /// Whether the server has looked and said no, which public ones count.
+    /// Returns whether the server has validated and refused, which public servers count.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Unoffered | Self::Useless(_))
+        matches!(self, Self::Refused(_) | Self::Unoffered | Self::Invalid(_))
     }
 }
 
-/// A chain and its key, in PEM.
-pub(crate) struct Issued {
+/// An issued chain and its key, in PEM.
+pub(super) struct IssuedCert {
     pub(crate) chain: String,
     pub(crate) key: String,
 }
 
-/// Gets a certificate for `host`: with HTTP-01, or else with TLS-ALPN-01, since only one of the ports may be reachable.
-pub(crate) async fn obtain(
-    platform: &Platform,
-    proofs: &Proofs,
+/// Gets a certificate for `host`, with HTTP-01 or else with TLS-ALPN-01, since the server may reach only one of the ports.
+pub(super) async fn obtain(
+    store: &dyn Store,
+    settings: &AcmeSettings,
+    responders: &ChallengeResponders,
     host: &str,
-) -> Result<Issued, AcmeError> {
-    let account = account(platform).await?;
-    let first = order(&account, proofs, host, ChallengeType::Http01).await;
+) -> Result<IssuedCert, AcmeError> {
+    let account = account(store, settings).await?;
+    let first = order(&account, responders, host, ChallengeType::Http01).await;
     let first = match first {
         Err(AcmeError::Server(Error::Api(_))) => {
-            // The server has forgotten the account: the next attempt makes a new one.
-            let directory = &platform.settings().acme.directory;
-            platform.store().set_acme_account(directory, None)?;
+            // The server does not know the account any longer: the next attempt creates a new one.
+            store.set_acme_account(&settings.directory, None)?;
             return first;
         }
         Err(error) if error.is_refusal() => error,
         other => return other,
     };
-    let second = order(&account, proofs, host, ChallengeType::TlsAlpn01).await;
+    let second = order(&account, responders, host, ChallengeType::TlsAlpn01).await;
     second.map_err(|second| match second {
         AcmeError::Refused(second) => {
             AcmeError::Refused(format!("HTTP-01: {first}; TLS-ALPN-01: {second}"))
@@ -115,17 +134,17 @@ pub(crate) async fn obtain(
     })
 }
 
-/// The node's account, made when it is first needed.
-async fn account(platform: &Platform) -> Result<Account, AcmeError> {
-    let Acme {
+/// Returns the node's account, which the first order creates.
+async fn account(store: &dyn Store, settings: &AcmeSettings) -> Result<Account, AcmeError> {
+    let AcmeSettings {
         directory,
         contact,
         root,
-    } = &platform.settings().acme;
-    let client = Client::new(root.as_deref()).map_err(AcmeError::Root)?;
+    } = settings;
+    let client = AcmeHttpClient::new(root.as_deref()).map_err(AcmeError::Root)?;
     let builder = Account::builder_with_http(Box::new(client));
-    if let Some(kept) = platform.store().acme_account(directory)? {
-        let credentials = serde_json::from_str(kept.expose())?;
+    if let Some(stored) = store.acme_account(directory)? {
+        let credentials = serde_json::from_str(stored.expose())?;
         return Ok(builder.from_credentials(credentials).await?);
     }
     let contact = contact.as_ref().map(|mail| format!("mailto:{mail}"));
@@ -136,22 +155,22 @@ async fn account(platform: &Platform) -> Result<Account, AcmeError> {
         only_return_existing: false,
     };
     let (account, credentials) = builder.create(&new, directory.clone(), None).await?;
-    let kept = PrivateKey::new(serde_json::to_string(&credentials)?);
-    platform.store().set_acme_account(directory, Some(&kept))?;
+    let credentials = PrivateKey::new(serde_json::to_string(&credentials)?);
+    store.set_acme_account(directory, Some(&credentials))?;
     Ok(account)
 }
 
 async fn order(
     account: &Account,
-    proofs: &Proofs,
+    responders: &ChallengeResponders,
     host: &str,
     kind: ChallengeType,
-) -> Result<Issued, AcmeError> {
+) -> Result<IssuedCert, AcmeError> {
     let identifiers = [Identifier::Dns(host.to_owned())];
     let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
-    let shown = prove(&mut order, proofs, host, kind).await?;
-    let ready = order.poll_ready(&PATIENCE).await;
-    drop(shown);
+    let answers = answer(&mut order, responders, host, kind).await?;
+    let ready = order.poll_ready(&POLLING).await;
+    drop(answers);
     if !matches!(ready, Ok(OrderStatus::Ready)) {
         let reason = reason(&mut order).await;
         return Err(match (ready, reason) {
@@ -167,40 +186,40 @@ async fn order(
     request.distinguished_name = DistinguishedName::new();
     let request = request.serialize_request(&key)?;
     order.finalize_csr(request.der()).await?;
-    Ok(Issued {
-        chain: order.poll_certificate(&PATIENCE).await?,
+    Ok(IssuedCert {
+        chain: order.poll_certificate(&POLLING).await?,
         key: key.serialize_pem(),
     })
 }
 
-/// Shows a proof, and tells the server to look.
-async fn prove(
+/// Answers the order's challenges and asks the server to validate them.
+async fn answer(
     order: &mut Order,
-    proofs: &Proofs,
+    responders: &ChallengeResponders,
     host: &str,
     kind: ChallengeType,
-) -> Result<Vec<Proof>, AcmeError> {
-    let mut shown = Vec::new();
+) -> Result<Vec<ChallengeAnswer>, AcmeError> {
+    let mut answers = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
-        // The server may still know a proof of before.
+        // The server may remember an earlier validation.
         if authorization.status == AuthorizationStatus::Valid {
             continue;
         }
         let challenge = authorization.challenge(kind.clone());
         let mut challenge = challenge.ok_or(AcmeError::Unoffered)?;
-        let answer = challenge.key_authorization();
-        shown.push(match kind {
-            ChallengeType::TlsAlpn01 => Proof::tls(proofs, host, &answer)?,
-            _ => Proof::http(proofs, host, &challenge.token, &answer),
+        let key = challenge.key_authorization();
+        answers.push(match kind {
+            ChallengeType::TlsAlpn01 => ChallengeAnswer::tls(responders, host, &key)?,
+            _ => ChallengeAnswer::http(responders, host, &challenge.token, &key),
         });
         challenge.set_ready().await?;
     }
-    Ok(shown)
+    Ok(answers)
 }
 
-/// What the server says of a proof that it did not accept.
+/// Returns the server's reason for refusing a challenge.
 async fn reason(order: &mut Order) -> Option<String> {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -214,31 +233,40 @@ async fn reason(order: &mut Order) -> Option<String> {
     None
 }
 
-/// A proof that is shown as long as this lives.
-enum Proof {
+/// An answer to a challenge, which the router gives until this is dropped.
+enum ChallengeAnswer {
     Http {
-        challenges: Arc<corundum_router::acme_http01::Http01Challenges>,
+        challenges: Arc<Http01Challenges>,
         host: String,
         token: String,
     },
     Tls {
-        certificates: Arc<corundum_router::tls::certificates::Certificates>,
+        certificates: Arc<Certificates>,
         host: String,
     },
 }
 
-impl Proof {
-    fn http(proofs: &Proofs, host: &str, token: &str, answer: &KeyAuthorization) -> Self {
-        proofs.http.add(host, token, answer.as_str());
+impl ChallengeAnswer {
+    fn http(
+        responders: &ChallengeResponders,
+        host: &str,
+        token: &str,
+        answer: &KeyAuthorization,
+    ) -> Self {
+        responders.http.add(host, token, answer.as_str());
         Self::Http {
-            challenges: proofs.http.clone(),
+            challenges: responders.http.clone(),
             host: host.to_owned(),
             token: token.to_owned(),
         }
     }
 
-    /// A certificate of its own making for the host, with the answer's digest in it (RFC 8737 section 3).
-    fn tls(proofs: &Proofs, host: &str, answer: &KeyAuthorization) -> Result<Self, AcmeError> {
+    /// Serves a self-signed certificate for the host that contains the digest of the key authorization (RFC 8737 section 3).
+    fn tls(
+        responders: &ChallengeResponders,
+        host: &str,
+        answer: &KeyAuthorization,
+    ) -> Result<Self, AcmeError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![host.to_owned()])?;
         let digest = answer.digest();
@@ -246,15 +274,15 @@ impl Proof {
         let made = params.self_signed(&key)?;
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let certificate = Certificate::of_challenge(made.der().clone(), key)?;
-        proofs.tls.add_challenge(host, &certificate);
+        responders.tls.add_challenge(host, &certificate);
         Ok(Self::Tls {
-            certificates: proofs.tls.clone(),
+            certificates: responders.tls.clone(),
             host: host.to_owned(),
         })
     }
 }
 
-impl Drop for Proof {
+impl Drop for ChallengeAnswer {
     fn drop(&mut self) {
         match self {
             Self::Http {

@@ -1,20 +1,18 @@
-//! The operator's listener: `/metrics`, `/healthz` and `/readyz`.
+//! The admin listener: `/metrics`, `/healthz` and `/readyz`.
 //!
-//! It must answer when nothing else does, so it shares nothing with the router that could be used up: it has a thread and
-//! a runtime of its own, places of its own for connections, and descriptors that it has put by. It asks no token, since it
-//! changes nothing; what it shows is for those who can reach its address, which is this machine's own unless the operator
-//! says otherwise.
+//! It must answer when nothing else does, so it shares nothing with the router that can be exhausted: it has its own thread
+//! and runtime, its own connection limit, and reserved file descriptors. The endpoints are unauthenticated, since they
+//! change nothing; they list app names, so the address is that of the loopback interface unless the operator sets another.
 
 mod reserved_fds;
 
+use std::io;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use bytes::Bytes;
-use corundum_router::metrics::RouterMetrics;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -24,18 +22,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
-use self::reserved_fds::Spare;
-use crate::metrics;
-use crate::platform::Platform;
+use self::reserved_fds::ReservedFds;
+use crate::metrics::{self, NodeMetrics};
 
-/// Connections at once: a scraper or two, a supervisor's checks, and somebody who looks.
+/// The most connections at once: a scraper or two, a supervisor's checks, and a person.
 const CONNECTIONS: usize = 32;
-/// A connection has one request, and this long for all of it: whoever is slower gives their place to the next.
+/// The time for a connection, which has one request. A slower client loses its place to the next.
 const CONNECTION: Duration = Duration::from_secs(10);
 
-/// Whether the node should be sent requests.
+/// Whether a load balancer should send the node requests.
 #[derive(Debug, Default)]
-pub(crate) struct Readiness(AtomicU8);
+pub struct Readiness(AtomicU8);
 
 impl Readiness {
     const STATES: [(StatusCode, &'static str); 3] = [
@@ -44,16 +41,16 @@ impl Readiness {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
     ];
 
-    /// Every app is loaded.
-    pub(crate) fn set_ready(&self) {
-        // A node that is told to stop while it starts stays stopping.
+    /// Reports that every app is loaded.
+    pub fn set_ready(&self) {
+        // A node that is stopped while it starts stays stopping.
         let _ = self
             .0
             .compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// Running requests end, and there will be no others.
-    pub(crate) fn set_stopping(&self) {
+    /// Reports that the node serves its last requests.
+    pub fn set_stopping(&self) {
         self.0.store(2, Ordering::SeqCst);
     }
 
@@ -62,64 +59,67 @@ impl Readiness {
     }
 }
 
-/// What the listener tells of.
-pub(crate) struct Admin {
-    pub(crate) platform: Arc<Platform>,
-    pub(crate) router: Arc<RouterMetrics>,
-    pub(crate) readiness: Arc<Readiness>,
-    /// Connections that the router takes at once.
-    pub(crate) connections: usize,
-    /// Told when another process serves the listener.
-    pub(crate) replaced: Arc<Notify>,
+/// The state that the listener reports.
+pub struct AdminState {
+    /// The sources of `/metrics`.
+    pub metrics: NodeMetrics,
+    /// The state of `/readyz`.
+    pub readiness: Arc<Readiness>,
+    /// Notified when another process serves the listener.
+    pub replaced: Arc<Notify>,
 }
 
-/// Starts the listener's thread, which lives as long as the process, or until another serves it.
-pub(crate) fn start(listener: StdListener, admin: Admin) -> anyhow::Result<()> {
+/// Starts the listener's thread, which runs until the process ends or another process serves the listener.
+///
+/// # Errors
+///
+/// The thread, its runtime or the reserved descriptors cannot be created.
+pub fn start(listener: StdListener, state: AdminState) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let spare = Spare::new()?;
+    let reserved = ReservedFds::new()?;
     let thread = std::thread::Builder::new().name("admin".to_owned());
-    let served = thread.spawn(move || {
+    let started = thread.spawn(move || {
         runtime.block_on(async move {
             match TcpListener::from_std(listener) {
-                Ok(listener) => serve(listener, Arc::new(admin), spare).await,
-                Err(error) => tracing::error!(%error, "the admin listener"),
+                Ok(listener) => serve(listener, Arc::new(state), reserved).await,
+                Err(error) => tracing::error!(%error, "could not serve the admin listener"),
             }
         });
     });
-    served.map(drop).context("the admin listener's thread")
+    started.map(drop)
 }
 
-async fn serve(listener: TcpListener, admin: Arc<Admin>, spare: Spare) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+async fn serve(listener: TcpListener, state: Arc<AdminState>, reserved: ReservedFds) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
+        let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = admin.replaced.notified() => return,
+            () = state.replaced.notified() => return,
         };
-        let (stream, used) = match accepted {
+        let (stream, lent) = match accepted {
             Ok((stream, _)) => (stream, None),
-            // Out of descriptors: one of those that were put by takes the connection.
-            Err(error) => match spare.take() {
-                Some(used) => match listener.accept().await {
-                    Ok((stream, _)) => (stream, Some(used)),
+            // The process is out of descriptors: a reserved one takes the connection.
+            Err(error) => match reserved.take() {
+                Some(lent) => match listener.accept().await {
+                    Ok((stream, _)) => (stream, Some(lent)),
                     Err(_) => continue,
                 },
                 None => {
-                    tracing::warn!(%error, "accept");
+                    tracing::warn!(%error, "could not accept an admin connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             },
         };
-        let admin = admin.clone();
+        let state = state.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = answer(&admin, &request);
+                let response = answer(&state, &request);
                 async move { Ok::<_, std::convert::Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
@@ -127,13 +127,13 @@ async fn serve(listener: TcpListener, admin: Arc<Admin>, spare: Spare) {
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
             let _ = tokio::time::timeout(CONNECTION, connection).await;
-            // In this order: the connection's descriptor is free by now.
-            drop((used, place));
+            // The order matters: the connection's descriptor is free by now.
+            drop((lent, permit));
         });
     }
 }
 
-fn answer(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(state: &AdminState, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return plain(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -142,14 +142,14 @@ fn answer(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     }
     match request.uri().path() {
         "/metrics" => {
-            let mut response = plain(StatusCode::OK, metrics::page(admin));
+            let mut response = plain(StatusCode::OK, metrics::page(&state.metrics));
             let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
         "/healthz" => plain(StatusCode::OK, "alive\n".to_owned()),
         "/readyz" => {
-            let (status, word) = admin.readiness.answer();
+            let (status, word) = state.readiness.answer();
             plain(status, word.to_owned())
         }
         _ => plain(
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_ready_between_its_start_and_its_end() {
+    fn node_is_ready_between_loading_and_stopping() {
         let readiness = Readiness::default();
         assert_eq!(readiness.answer().0, StatusCode::SERVICE_UNAVAILABLE);
         readiness.set_ready();

@@ -1,41 +1,41 @@
-//! Descriptors that are put by for when the process has no others left.
+//! Reserved file descriptors, for connections to the admin listener when the process has no others left.
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// As many connections are taken in need.
+/// The number of reserved descriptors.
 const COUNT: usize = 8;
 
-/// Descriptors that are put by.
+/// A pool of descriptors that are kept open.
 #[derive(Clone)]
-pub(crate) struct Spare(Arc<Mutex<Vec<File>>>);
+pub(crate) struct ReservedFds(Arc<Mutex<Vec<File>>>);
 
-/// A descriptor that was set free. It is put by again when this is dropped, if there is one to be had by then.
-pub(crate) struct Used(Spare);
+/// A descriptor that was closed so that a connection can have it. Dropping this reserves one again, if the process has one.
+pub(crate) struct LentFd(ReservedFds);
 
-impl Spare {
+impl ReservedFds {
     pub(crate) fn new() -> std::io::Result<Self> {
-        let files: Result<_, _> = (0..COUNT).map(|_| nothing()).collect();
+        let files: Result<_, _> = (0..COUNT).map(|_| placeholder()).collect();
         Ok(Self(Arc::new(Mutex::new(files?))))
     }
 
-    /// Sets one free, if there is one.
-    pub(crate) fn take(&self) -> Option<Used> {
+    /// Closes a descriptor of the pool, if there is one.
+    pub(crate) fn take(&self) -> Option<LentFd> {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.pop().map(|_| Used(self.clone()))
+        files.pop().map(|_| LentFd(self.clone()))
     }
 }
 
-impl Drop for Used {
+impl Drop for LentFd {
     fn drop(&mut self) {
-        if let Ok(file) = nothing() {
+        if let Ok(file) = placeholder() {
             let mut files = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
             files.push(file);
         }
     }
 }
 
-fn nothing() -> std::io::Result<File> {
+fn placeholder() -> std::io::Result<File> {
     File::open("/dev/null")
 }
 
@@ -44,12 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_used_is_put_by_again() {
-        let spare = Spare::new().unwrap();
-        let all = || std::iter::from_fn(|| spare.take()).collect::<Vec<_>>();
-        let used = all();
-        assert_eq!(used.len(), COUNT);
-        drop(used);
+    fn lent_descriptors_are_reserved_again() {
+        let reserved = ReservedFds::new().unwrap();
+        let all = || std::iter::from_fn(|| reserved.take()).collect::<Vec<_>>();
+        let lent = all();
+        assert_eq!(lent.len(), COUNT);
+        drop(lent);
         assert_eq!(all().len(), COUNT);
     }
 }

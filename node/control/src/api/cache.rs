@@ -7,10 +7,10 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Refusal, invalid, no_such_endpoint, ok, read};
-use crate::platform::Platform;
+use super::error::ApiError;
+use super::response::{ApiResult, ok, read};
 
-/// What is to be purged: a URL, a tag, or all.
+/// The responses to purge: those of a URL, of a tag, or all.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Purge {
@@ -18,41 +18,41 @@ struct Purge {
     tag: Option<String>,
 }
 
-/// Serves what lies below an app's `cache`.
-pub(crate) async fn serve(
-    platform: &Platform,
+/// Serves the endpoints below an app's `cache`.
+pub(super) async fn serve(
+    cache: &Cache,
     method: &Method,
     app: &AppName,
     rest: &[&str],
     request: Request<Incoming>,
-) -> Answer {
+) -> ApiResult {
     match (method, rest) {
-        (&Method::GET, []) => ok(&of_app(platform.cache(), app)),
+        (&Method::GET, []) => ok(&of_app(cache, app)),
         (&Method::POST, ["purge"]) => {
             let scope = scope(read(request).await?)?;
-            let purged = platform.cache().purge(app, &scope);
+            let purged = cache.purge(app, &scope);
             ok(&json!({"purged": purged}))
         }
-        _ => Err(no_such_endpoint()),
+        _ => Err(ApiError::no_endpoint()),
     }
 }
 
-fn scope(purge: Purge) -> Result<PurgeScope, Refusal> {
+fn scope(purge: Purge) -> Result<PurgeScope, ApiError> {
     match (purge.url, purge.tag) {
         (None, None) => Ok(PurgeScope::App),
         (None, Some(tag)) => Ok(PurgeScope::Tag(tag.into())),
         (Some(url), None) => by_url(&url),
-        (Some(_), Some(_)) => Err(invalid("Name a URL or a tag, not both")),
+        (Some(_), Some(_)) => Err(ApiError::invalid("Name a URL or a tag, not both")),
     }
 }
 
-fn by_url(url: &str) -> Result<PurgeScope, Refusal> {
+fn by_url(url: &str) -> Result<PurgeScope, ApiError> {
     let uri: Option<Uri> = url.parse().ok();
     let host = uri.as_ref().and_then(Uri::host);
     let (Some(uri), Some(host)) = (&uri, host) else {
         let message =
             format!("\"{url}\" is not a URL: write it whole, as in http://myapp.localhost/about");
-        return Err(invalid(message));
+        return Err(ApiError::invalid(message));
     };
     Ok(PurgeScope::Url {
         host: host.to_ascii_lowercase(),
@@ -63,13 +63,13 @@ fn by_url(url: &str) -> Result<PurgeScope, Refusal> {
     })
 }
 
-/// What is counted of an app's use of the cache.
-pub(crate) fn of_app(cache: &Cache, app: &AppName) -> Value {
+/// Returns an app's cache statistics.
+pub(super) fn of_app(cache: &Cache, app: &AppName) -> Value {
     stats(&cache.stats(app))
 }
 
-/// The node's cache, and what is counted of each app.
-pub(crate) fn of_all(cache: &Cache) -> Value {
+/// Returns the size of the node's cache and the statistics of each app.
+pub(super) fn of_all(cache: &Cache) -> Value {
     let size = cache.size();
     let apps = cache.all_stats().into_iter().map(|(app, counted)| {
         let mut row = stats(&counted);

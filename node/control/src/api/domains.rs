@@ -1,53 +1,41 @@
 //! Endpoints of domains.
 
-use std::sync::Arc;
-
 use corundum_abi::names::AppName;
 use http::{Method, Request};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Refusal, invalid, no_such_endpoint, ok, read};
-use crate::domains;
-use crate::domains::DomainError;
-use crate::platform::Platform;
+use super::error::ApiError;
+use super::response::{ApiResult, ok, read};
+use crate::domains::Domains;
 
 #[derive(Deserialize)]
-struct Add {
+struct AddDomain {
     hostname: String,
 }
 
-impl From<DomainError> for Refusal {
-    fn from(error: DomainError) -> Self {
-        match error {
-            DomainError::Store(error) => error.into(),
-            error => invalid(error),
-        }
-    }
-}
-
-/// Serves what lies below an app's `domains`.
-pub(crate) async fn serve(
-    platform: &Arc<Platform>,
+/// Serves the endpoints below an app's `domains`.
+pub(super) async fn serve(
+    domains: &Domains,
     method: &Method,
     app: &AppName,
     rest: &[&str],
     request: Request<Incoming>,
-) -> Answer {
+) -> ApiResult {
     match (method, rest) {
         (&Method::GET, []) => ok(&json!({
-            "own": platform.own_host(app),
-            "domains": platform.store().domains(app)?,
+            "own": domains.own(app),
+            "domains": domains.list(app)?,
         })),
         (&Method::POST, []) => {
-            let add: Add = read(request).await?;
-            ok(&json!(domains::add(platform, app, &add.hostname)?))
+            let add: AddDomain = read(request).await?;
+            ok(&json!(domains.add(app, &add.hostname)?))
         }
         (&Method::DELETE, [host]) => {
-            domains::remove(platform, app, host)?;
+            domains.remove(app, host)?;
             ok(&json!({"hostname": host}))
         }
-        _ => Err(no_such_endpoint()),
+        _ => Err(ApiError::no_endpoint()),
     }
 }

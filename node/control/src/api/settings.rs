@@ -1,36 +1,35 @@
 //! Endpoints of settings.
 
-use std::sync::Arc;
-
 use corundum_abi::names::AppName;
 use http::{Method, Request};
 use hyper::body::Incoming;
+use serde_json::{Value, json};
 
-use super::{Answer, Refusal, invalid, no_such_endpoint, ok, read};
-use crate::apps::settings;
-use crate::apps::settings::SettingError;
-use crate::platform::Platform;
-
-impl From<SettingError> for Refusal {
-    fn from(error: SettingError) -> Self {
-        match error {
-            SettingError::Store(error) => error.into(),
-            error => invalid(error),
-        }
-    }
-}
+use super::error::ApiError;
+use super::response::{ApiResult, ok, read};
+use crate::apps::settings::{AppSettings, SettingListing};
 
 /// Serves an app's `settings`.
-pub(crate) async fn serve(
-    platform: &Arc<Platform>,
+pub(super) async fn serve(
+    settings: &AppSettings,
     method: &Method,
     app: &AppName,
     request: Request<Incoming>,
-) -> Answer {
+) -> ApiResult {
     match *method {
         Method::GET => {}
-        Method::PATCH => settings::change(platform, app, read(request).await?)?,
-        _ => return Err(no_such_endpoint()),
+        Method::PATCH => settings.change(app, read(request).await?)?,
+        _ => return Err(ApiError::no_endpoint()),
     }
-    ok(&settings::list(&platform.store().settings(app)?))
+    ok(&settings.list(app)?.iter().map(setting_json).collect())
+}
+
+fn setting_json(listing: &SettingListing) -> Value {
+    let setting = listing.setting;
+    json!({
+        "name": setting.name,
+        "value": listing.value.as_deref().unwrap_or(setting.default),
+        "set": listing.value.is_some(),
+        "about": setting.about,
+    })
 }

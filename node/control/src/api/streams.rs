@@ -1,22 +1,23 @@
-//! Answers that go on: a log that is followed, a command that runs.
+//! Streaming responses: followed logs and running commands.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use corundum_abi::names::AppName;
 use corundum_abi::run_stream::{output_head, status_frame};
-use corundum_host::grid::RunIo;
+use corundum_host::grid::{DynoGrid, RunIo};
 use futures_util::StreamExt;
 use http::Response;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::ApiBody;
-use crate::platform::Platform;
+use super::response::ApiBody;
+use crate::logs::Logs;
 
-/// The last lines as text, and with `tail=1` those to come.
-pub(crate) fn logs(platform: &Platform, app: &AppName, query: &str) -> Response<ApiBody> {
+/// Returns the last lines as text, and with `tail=1` also later ones.
+pub(super) fn logs(logs: &Logs, app: &AppName, query: &str) -> Response<ApiBody> {
     let option = |name: &str| {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         pairs
@@ -27,7 +28,7 @@ pub(crate) fn logs(platform: &Platform, app: &AppName, query: &str) -> Response<
     let count = option("num")
         .and_then(|text| text.parse().ok())
         .unwrap_or(100);
-    let (lines, followed) = platform.logs().follow(app, count);
+    let (lines, followed) = logs.follow(app, count);
     let frame = |line: String| Ok(Frame::data(Bytes::from(line + "\n")));
     let first = futures_util::stream::iter(lines.into_iter().map(move |line| frame(line.text())));
     let body = if option("tail").is_some() {
@@ -49,22 +50,21 @@ pub(crate) fn logs(platform: &Platform, app: &AppName, query: &str) -> Response<
     Response::new(body)
 }
 
-/// Runs a command; its output follows as it comes, then its exit status, in the frames of [`corundum_abi::run_stream`].
-pub(crate) fn run(
-    platform: &Arc<Platform>,
-    app: &AppName,
-    command: Vec<String>,
-) -> Response<ApiBody> {
+/// The body of a request to run a command.
+#[derive(Deserialize)]
+pub(super) struct Run {
+    pub(super) command: Vec<String>,
+}
+
+/// Runs a command and returns its output as it comes, then its exit status, in the frames of [`corundum_abi::run_stream`].
+pub(super) fn run(grid: DynoGrid, app: &AppName, command: Vec<String>) -> Response<ApiBody> {
     let (output, received) = mpsc::channel(4);
-    let platform = platform.clone();
     let app = app.clone();
     let (status, ended) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         let input = futures_util::stream::empty().boxed();
         let gone = output.clone();
-        let running = platform
-            .grid()
-            .run(&app, Arc::from(command), RunIo { input, output });
+        let running = grid.run(&app, Arc::from(command), RunIo { input, output });
         let result = tokio::select! {
             result = running => result,
             () = gone.closed() => return,
@@ -72,21 +72,21 @@ pub(crate) fn run(
         let _ = status.send(match result {
             Ok(status) => status_frame(status).to_vec(),
             Err(error) => {
-                let words = format!(" !     {error}\n").into_bytes();
-                [frame(&words), status_frame(1).to_vec()].concat()
+                let text = format!(" !     {error}\n").into_bytes();
+                [frame(&text), status_frame(1).to_vec()].concat()
             }
         });
     });
-    let pieces = tokio_stream(received).map(|bytes| Bytes::from(frame(&bytes)));
-    let pieces = pieces.chain(futures_util::stream::once(async move {
+    let chunks = tokio_stream(received).map(|bytes| Bytes::from(frame(&bytes)));
+    let chunks = chunks.chain(futures_util::stream::once(async move {
         Bytes::from(ended.await.unwrap_or_else(|_| status_frame(1).to_vec()))
     }));
     Response::new(BodyExt::boxed_unsync(StreamBody::new(
-        pieces.map(|bytes| Ok(Frame::data(bytes))),
+        chunks.map(|bytes| Ok(Frame::data(bytes))),
     )))
 }
 
-/// A frame of output. The grid hands it over in pieces of some kilobytes.
+/// Returns a frame of output. The grid passes output in chunks of some kilobytes.
 fn frame(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&output_head(length)[..], bytes].concat()

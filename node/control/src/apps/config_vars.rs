@@ -4,35 +4,38 @@ use std::collections::BTreeMap;
 
 use corundum_store::ConfigVars;
 
-/// Bytes of all of an app's config vars, as Heroku has it.
+/// Bytes of all of an app's config vars together, as on Heroku.
 const MAX_BYTES: usize = 64 << 10;
 
-/// New values by name; none unsets a variable.
-pub(crate) type Changes = BTreeMap<String, Option<String>>;
+/// New values by name. `None` unsets a variable.
+pub(crate) type ConfigVarChanges = BTreeMap<String, Option<String>>;
 
 /// ConfigVars vars that cannot be set. The user's to mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ConfigError {
-    /// A name that no shell would take.
+pub(crate) enum ConfigVarError {
+    /// The name is not a valid shell variable.
     #[error("\"{0}\" is not a config var's name: use letters, digits and underscores")]
     Name(String),
-    /// A NUL byte.
+    /// The value has a NUL byte.
     #[error("the value of {0} has a NUL byte, which no environment can hold")]
     Nul(String),
-    /// Too much.
-    #[error("config vars may have {MAX_BYTES} bytes together, and these have {0}")]
+    /// The config vars are too large.
+    #[error("config vars may have {MAX_BYTES} bytes together; these have {0}")]
     Size(usize),
-    /// Nothing.
+    /// The change is empty.
     #[error("no config vars were given: write NAME=VALUE")]
     Nothing,
 }
 
-/// Changes `config`, and says what was changed as releases describe it.
+/// Changes `config` and returns the description of the change for its release.
 ///
 /// # Errors
 ///
-/// [`ConfigError`]; `config` is then good for nothing.
-pub(crate) fn change(config: &mut ConfigVars, changes: Changes) -> Result<String, ConfigError> {
+/// [`ConfigVarError`]; `config` may then be changed in part.
+pub(crate) fn change(
+    config: &mut ConfigVars,
+    changes: ConfigVarChanges,
+) -> Result<String, ConfigVarError> {
     let mut set = Vec::new();
     let mut unset = Vec::new();
     for (name, value) in changes {
@@ -49,26 +52,26 @@ pub(crate) fn change(config: &mut ConfigVars, changes: Changes) -> Result<String
     }
     check(config)?;
     match (set.is_empty(), unset.is_empty()) {
-        (true, true) => Err(ConfigError::Nothing),
+        (true, true) => Err(ConfigVarError::Nothing),
         (false, _) => Ok(format!("Set {} config vars", set.join(", "))),
         (true, false) => Ok(format!("Unset {} config vars", unset.join(", "))),
     }
 }
 
-/// Checks names, values and the size of all.
+/// Checks the names, the values and the total size.
 ///
 /// # Errors
 ///
-/// [`ConfigError`].
-pub(crate) fn check(config: &ConfigVars) -> Result<(), ConfigError> {
+/// [`ConfigVarError`].
+pub(crate) fn check(config: &ConfigVars) -> Result<(), ConfigVarError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     for (name, value) in config {
         let starts_well = name.starts_with(|c: char| !c.is_ascii_digit());
         if !starts_well || !name.chars().all(plain) {
-            return Err(ConfigError::Name(name.chars().take(80).collect()));
+            return Err(ConfigVarError::Name(name.chars().take(80).collect()));
         }
         if value.contains('\0') {
-            return Err(ConfigError::Nul(name.clone()));
+            return Err(ConfigVarError::Nul(name.clone()));
         }
     }
     let size = config
@@ -76,7 +79,7 @@ pub(crate) fn check(config: &ConfigVars) -> Result<(), ConfigError> {
         .map(|(name, value)| name.len() + value.len())
         .sum();
     if size > MAX_BYTES {
-        return Err(ConfigError::Size(size));
+        return Err(ConfigVarError::Size(size));
     }
     Ok(())
 }
@@ -85,38 +88,38 @@ pub(crate) fn check(config: &ConfigVars) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
 
-    fn set(name: &str, value: &str) -> Result<String, ConfigError> {
-        let changes = Changes::from([(name.to_owned(), Some(value.to_owned()))]);
+    fn set(name: &str, value: &str) -> Result<String, ConfigVarError> {
+        let changes = ConfigVarChanges::from([(name.to_owned(), Some(value.to_owned()))]);
         change(&mut ConfigVars::new(), changes)
     }
 
     #[test]
-    fn a_change_is_described() {
+    fn change_is_described() {
         let mut config = ConfigVars::from([("B".to_owned(), String::new())]);
-        let changes = Changes::from([
+        let changes = ConfigVarChanges::from([
             ("A".to_owned(), Some("1".to_owned())),
             ("B".to_owned(), None),
         ]);
         assert_eq!(change(&mut config, changes).unwrap(), "Set A config vars");
         assert_eq!(config, ConfigVars::from([("A".to_owned(), "1".to_owned())]));
-        let changes = Changes::from([("A".to_owned(), None)]);
+        let changes = ConfigVarChanges::from([("A".to_owned(), None)]);
         assert_eq!(change(&mut config, changes).unwrap(), "Unset A config vars");
     }
 
     #[test]
-    fn what_no_environment_holds_is_refused() {
+    fn invalid_names_and_values_are_rejected() {
         for name in ["", "1A", "A-B", "A=B", "Ä"] {
             assert!(
-                matches!(set(name, "x"), Err(ConfigError::Name(_))),
+                matches!(set(name, "x"), Err(ConfigVarError::Name(_))),
                 "{name}"
             );
         }
-        assert_eq!(set("A", "x\0y"), Err(ConfigError::Nul("A".to_owned())));
+        assert_eq!(set("A", "x\0y"), Err(ConfigVarError::Nul("A".to_owned())));
         let long = "x".repeat(MAX_BYTES);
-        assert!(matches!(set("A", &long), Err(ConfigError::Size(_))));
+        assert!(matches!(set("A", &long), Err(ConfigVarError::Size(_))));
         assert_eq!(
-            change(&mut ConfigVars::new(), Changes::new()),
-            Err(ConfigError::Nothing)
+            change(&mut ConfigVars::new(), ConfigVarChanges::new()),
+            Err(ConfigVarError::Nothing)
         );
     }
 }

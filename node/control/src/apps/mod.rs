@@ -1,6 +1,135 @@
-//! Apps and their owners' choices.
+//! Apps: created, scaled, configured and destroyed.
+//!
+//! [`locks`] tells which apps are being built or pushed to; [`formation`] and [`autoscale`] set how many dynos an app may
+//! have; [`config_vars`], [`settings`] and [`domains`](crate::domains) are its owner's choices. Process types beside web
+//! belong into [`formation`].
 
-pub(crate) mod autoscale;
+pub mod autoscale;
 pub(crate) mod config_vars;
+pub mod formation;
+pub mod locks;
 pub(crate) mod names;
-pub(crate) mod settings;
+pub mod settings;
+
+use std::fs;
+use std::sync::Arc;
+
+use corundum_abi::names::AppName;
+use corundum_host::grid::DynoGrid;
+use corundum_router::cache::Cache;
+use corundum_router::metrics::MetricsRegistry;
+use corundum_store::{AppRecord, Fault, HasFault, Store, StoreError};
+
+use self::autoscale::Autoscaler;
+use self::formation::DEFAULT_WEB;
+use self::locks::AppLocks;
+use crate::data_dir::DataDir;
+use crate::drains::LogDrains;
+use crate::git::repository::{self, RepositoryError};
+use crate::logs::Logs;
+use crate::releases::Releases;
+use crate::routing::view::RouterView;
+
+/// An app that cannot be created or destroyed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppError {
+    /// The store failed, has the name already, or does not have the app.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The repository cannot be made.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A build, change or deletion of the app is in progress.
+    #[error("The app is being built: wait for it, then try again")]
+    Busy,
+}
+
+impl HasFault for AppError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) => error.fault(),
+            Self::Repository(_) => Fault::Node,
+            Self::Busy => Fault::Conflict,
+        }
+    }
+}
+
+/// The parts of a node that hold something of an app.
+pub struct AppParts {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The data directory.
+    pub data: Arc<DataDir>,
+    /// The grid.
+    pub grid: DynoGrid,
+    /// The router's view of apps.
+    pub view: Arc<RouterView>,
+    /// The locks by app.
+    pub locks: Arc<AppLocks>,
+    /// The releases.
+    pub releases: Arc<Releases>,
+    /// The apps' logs.
+    pub logs: Arc<Logs>,
+    /// The apps' metrics.
+    pub metrics: Arc<MetricsRegistry>,
+    /// The HTTP cache.
+    pub cache: Arc<Cache>,
+    /// The log drains.
+    pub drains: Arc<LogDrains>,
+    /// The autoscaler.
+    pub autoscaler: Arc<Autoscaler>,
+}
+
+/// Creates and destroys apps.
+pub struct Apps(AppParts);
+
+impl Apps {
+    /// Creates the type from its parts.
+    pub fn new(parts: AppParts) -> Self {
+        Self(parts)
+    }
+
+    /// Creates an app and its repository. Without a name, one is made up.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Taken`] if the name is in use; [`AppError`].
+    pub(crate) async fn create(&self, name: Option<AppName>) -> Result<AppRecord, AppError> {
+        let parts = &self.0;
+        let name = name.unwrap_or_else(names::random);
+        let app = parts.store.create_app(&name, DEFAULT_WEB)?;
+        if let Err(error) = repository::init(&parts.data, &name).await {
+            parts.store.delete_app(&name)?;
+            return Err(error.into());
+        }
+        parts.logs.open(&name);
+        parts.grid.set_formation(&name, DEFAULT_WEB);
+        parts.view.refresh(&name);
+        tracing::info!(app = %name, "app created");
+        Ok(app)
+    }
+
+    /// Destroys an app with everything that belongs to it.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Busy`] while the app is being built; the store fails.
+    pub(crate) fn destroy(&self, name: &AppName) -> Result<(), AppError> {
+        let parts = &self.0;
+        let _building = parts.locks.begin_build(name).ok_or(AppError::Busy)?;
+        let drains = parts.store.drains(name)?;
+        parts.releases.delete_app(name, || {
+            drains.iter().for_each(|drain| parts.drains.stop(drain.id));
+            parts.view.refresh(name);
+            parts.grid.remove(name);
+            parts.view.set_static_files(name, None);
+            parts.logs.remove(name);
+            parts.metrics.remove(name);
+            parts.cache.remove_app(name);
+            parts.autoscaler.forget(name);
+            let _ = fs::remove_dir_all(parts.data.repository(name));
+        })?;
+        tracing::info!(app = %name, "app destroyed");
+        Ok(())
+    }
+}

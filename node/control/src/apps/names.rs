@@ -1,8 +1,8 @@
-//! Names for apps that were given none.
+//! Random names for apps that are created without one.
 
 use corundum_abi::names::AppName;
 
-/// A name as Heroku makes them: two words and a number.
+/// Returns a name of two words and a number, in the style of Heroku.
 pub(crate) fn random() -> AppName {
     const FIRST: [&str; 12] = [
         "amber", "brisk", "calm", "deep", "early", "fair", "golden", "hidden", "keen", "lucid",

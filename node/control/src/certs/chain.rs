@@ -1,7 +1,7 @@
-//! A chain of certificates and its private key, read and checked.
+//! Reads and validates a chain of certificates and its private key.
 
-use corundum_abi::names::AppName;
 use corundum_router::tls::certificates::Certificate;
+use corundum_store::PrivateKey;
 use jiff::Timestamp;
 use rustls::InconsistentKeys;
 use rustls::pki_types::pem::PemObject;
@@ -11,101 +11,79 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use corundum_store::PrivateKey;
-use corundum_store::StoreError;
+/// The most certificates in a chain. Real chains have two or three.
+const MAX_CHAIN: usize = 10;
 
-/// Certificates of one chain: real ones have two or three.
-const LONGEST_CHAIN: usize = 10;
+/// The most host names of one certificate. Public authorities issue at most 100.
+const MAX_NAMES: usize = 1000;
 
-/// Host names of one certificate: public authorities give at most 100.
-const MOST_NAMES: usize = 1000;
-
-/// A certificate that cannot be used. Its owner's to mend.
+/// A chain or key that cannot be served. Its owner is at fault.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CertError {
-    /// No certificate in the first file.
+pub(crate) enum ChainError {
+    /// The first file has no certificate.
     #[error(
         "the certificate's file has no certificate in it: it must be PEM, with -----BEGIN CERTIFICATE----- in it (for DER: openssl x509 -inform der -in FILE)"
     )]
     NoCertificate,
-    /// Too many.
-    #[error("the chain has more than {LONGEST_CHAIN} certificates: leave out what is not of it")]
+    /// The chain has too many certificates.
+    #[error(
+        "the chain has more than {MAX_CHAIN} certificates: leave out those that are not part of it"
+    )]
     Long,
-    /// Not X.509.
+    /// A certificate is not valid X.509.
     #[error("certificate {0} of the chain is damaged: {1}")]
     Damaged(usize, String),
-    /// An encrypted key.
+    /// The key is encrypted.
     #[error("the private key is encrypted: decrypt it first, with openssl pkey -in KEY -out PLAIN")]
     Encrypted,
-    /// No key in the second file.
+    /// The second file has no key.
     #[error(
         "the key's file has no private key in it: it must be PEM, with -----BEGIN PRIVATE KEY----- in it, or EC or RSA before PRIVATE"
     )]
     NoKey,
-    /// A key that TLS has no use for.
+    /// TLS does not support the key.
     #[error(
         "the private key cannot be used ({0}): take an RSA key of 2048 to 8192 bits, or one of P-256, P-384 or Ed25519"
     )]
     Key(String),
-    /// Another certificate's key.
+    /// The key belongs to another certificate.
     #[error(
         "the private key is not that of the certificate (the first of the file): their public keys differ"
     )]
     Mismatch,
-    /// What follows does not sign what goes before.
+    /// A certificate is not signed by the next one.
     #[error(
         "the chain is out of order: certificate {0} (of {1}) was issued by {2}, but the next is of {3}"
     )]
     Order(usize, String, String, String),
-    /// Over.
+    /// The certificate has expired.
     #[error("the certificate has expired: it was valid until {0}")]
     Expired(Timestamp),
-    /// Not begun.
+    /// The certificate is not valid yet.
     #[error("the certificate is not valid yet: it will be from {0}; is the node's clock right?")]
     Early(Timestamp),
-    /// For other purposes.
+    /// The certificate is for other purposes.
     #[error("the certificate is not for servers: its extended key usage lacks serverAuth")]
     Usage,
-    /// No names.
+    /// The certificate names no host.
     #[error(
         "the certificate names no host: browsers want it in subjectAltName, its common name is not enough"
     )]
     NoNames,
-    /// Names that are not the app's.
-    #[error(
-        "the certificate is for {0}, and none of that is a domain of {1}: first corundum domains:add it"
-    )]
-    Domains(String, AppName),
-    /// Not a certificate's name.
-    #[error(
-        "\"{0}\" is not a certificate's name: use letters, digits, dots, dashes and underscores, at most 100"
-    )]
-    Name(String),
-    /// Too many.
-    #[error("an app has at most {0} certificates: remove one first")]
-    Many(usize),
-    /// Several, and none was named.
-    #[error(
-        "the app has several certificates: say which with --name, as corundum certs lists them"
-    )]
-    Which,
-    /// The store's own.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
-/// A chain with its key.
-pub(crate) struct Checked {
-    /// Ready for handshakes.
+/// A validated chain with its key.
+pub(crate) struct CertChain {
+    /// The form that handshakes need.
     pub(crate) certificate: Certificate,
-    /// The hosts that it is for, in lower case.
+    /// The hosts that the leaf names, in lower case.
     pub(crate) names: Vec<String>,
-    pub(crate) facts: Facts,
+    pub(crate) facts: CertFacts,
 }
 
-/// What a certificate says of itself.
+/// The fields of a leaf certificate that listings show.
 #[derive(Debug, Clone)]
-pub(crate) struct Facts {
+pub(crate) struct CertFacts {
     pub(crate) subject: String,
     pub(crate) issuer: String,
     pub(crate) self_signed: bool,
@@ -120,83 +98,84 @@ pub(crate) struct Facts {
 ///
 /// # Errors
 ///
-/// [`CertError`].
-pub(crate) fn check(chain: &str, key: &PrivateKey) -> Result<Checked, CertError> {
-    let checked = read(chain, key)?;
+/// [`ChainError`].
+pub(crate) fn validate(chain: &str, key: &PrivateKey) -> Result<CertChain, ChainError> {
+    let read = read(chain, key)?;
     let now = Timestamp::now();
-    if checked.facts.ends < now {
-        return Err(CertError::Expired(checked.facts.ends));
+    if read.facts.ends < now {
+        return Err(ChainError::Expired(read.facts.ends));
     }
-    if checked.facts.starts > now {
-        return Err(CertError::Early(checked.facts.starts));
+    if read.facts.starts > now {
+        return Err(ChainError::Early(read.facts.starts));
     }
-    Ok(checked)
+    Ok(read)
 }
 
-/// Reads a chain and its key, whatever the time is.
+/// Reads a chain and its key, even if it has expired.
 ///
 /// # Errors
 ///
-/// [`CertError`].
-pub(crate) fn read(chain: &str, key: &PrivateKey) -> Result<Checked, CertError> {
+/// [`ChainError`].
+pub(crate) fn read(chain: &str, key: &PrivateKey) -> Result<CertChain, ChainError> {
     let chain = certificates(chain)?;
-    let first = chain.first().ok_or(CertError::NoCertificate)?;
+    let first = chain.first().ok_or(ChainError::NoCertificate)?;
     let leaf = parse(1, first)?;
     check_order(&chain)?;
     check_usage(&leaf)?;
     let names = names(&leaf);
     if names.is_empty() {
-        return Err(CertError::NoNames);
+        return Err(ChainError::NoNames);
     }
     let facts = facts(&leaf, first);
     let key = private_key(key)?;
     let certificate = Certificate::new(chain, key).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertError::Mismatch,
-        rustls::Error::InvalidCertificate(error) => CertError::Damaged(1, error.to_string()),
-        other => CertError::Key(other.to_string()),
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => ChainError::Mismatch,
+        rustls::Error::InvalidCertificate(error) => ChainError::Damaged(1, error.to_string()),
+        other => ChainError::Key(other.to_string()),
     })?;
-    Ok(Checked {
+    Ok(CertChain {
         certificate,
         names,
         facts,
     })
 }
 
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertError> {
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, ChainError> {
     let found = CertificateDer::pem_slice_iter(pem.as_bytes());
-    let found: Result<Vec<_>, _> = found.take(LONGEST_CHAIN + 1).collect();
-    let found = found.map_err(|_| CertError::NoCertificate)?;
-    if found.len() > LONGEST_CHAIN {
-        return Err(CertError::Long);
+    let found: Result<Vec<_>, _> = found.take(MAX_CHAIN + 1).collect();
+    let found = found.map_err(|_| ChainError::NoCertificate)?;
+    if found.len() > MAX_CHAIN {
+        return Err(ChainError::Long);
     }
     Ok(found)
 }
 
-fn private_key(key: &PrivateKey) -> Result<PrivateKeyDer<'static>, CertError> {
+fn private_key(key: &PrivateKey) -> Result<PrivateKeyDer<'static>, ChainError> {
     let pem = key.expose();
     if pem.contains("ENCRYPTED") {
-        return Err(CertError::Encrypted);
+        return Err(ChainError::Encrypted);
     }
-    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| CertError::NoKey)
+    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| ChainError::NoKey)
 }
 
 fn parse<'a>(
     number: usize,
     der: &'a CertificateDer<'static>,
-) -> Result<X509Certificate<'a>, CertError> {
+) -> Result<X509Certificate<'a>, ChainError> {
     match X509Certificate::from_der(der) {
         Ok((_, certificate)) => Ok(certificate),
-        Err(error) => Err(CertError::Damaged(number, error.to_string())),
+        Err(error) => Err(ChainError::Damaged(number, error.to_string())),
     }
 }
 
-/// Each certificate is issued by the next (RFC 5246 section 7.4.2). TLS 1.3 allows other orders, and old clients do not.
-fn check_order(chain: &[CertificateDer<'static>]) -> Result<(), CertError> {
+/// Checks that each certificate is issued by the next (RFC 5246 section 7.4.2). TLS 1.3 allows other orders, but old clients
+/// do not.
+fn check_order(chain: &[CertificateDer<'static>]) -> Result<(), ChainError> {
     for (number, pair) in (1..).zip(chain.windows(2)) {
         let (one, next) = (parse(number, &pair[0])?, parse(number + 1, &pair[1])?);
         if one.issuer() != next.subject() {
             let [of, by, other] = [one.subject(), one.issuer(), next.subject()];
-            return Err(CertError::Order(
+            return Err(ChainError::Order(
                 number,
                 of.to_string(),
                 by.to_string(),
@@ -207,9 +186,9 @@ fn check_order(chain: &[CertificateDer<'static>]) -> Result<(), CertError> {
     Ok(())
 }
 
-fn check_usage(leaf: &X509Certificate<'_>) -> Result<(), CertError> {
+fn check_usage(leaf: &X509Certificate<'_>) -> Result<(), ChainError> {
     match leaf.extended_key_usage() {
-        Ok(Some(usage)) if !usage.value.server_auth && !usage.value.any => Err(CertError::Usage),
+        Ok(Some(usage)) if !usage.value.server_auth && !usage.value.any => Err(ChainError::Usage),
         _ => Ok(()),
     }
 }
@@ -223,13 +202,13 @@ fn names(leaf: &X509Certificate<'_>) -> Vec<String> {
         GeneralName::DNSName(host) => Some(host.to_ascii_lowercase()),
         _ => None,
     });
-    hosts.take(MOST_NAMES).collect()
+    hosts.take(MAX_NAMES).collect()
 }
 
-fn facts(leaf: &X509Certificate<'_>, der: &CertificateDer<'_>) -> Facts {
+fn facts(leaf: &X509Certificate<'_>, der: &CertificateDer<'_>) -> CertFacts {
     let time = |seconds: i64| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
     let validity = leaf.validity();
-    Facts {
+    CertFacts {
         subject: leaf.subject().to_string(),
         issuer: leaf.issuer().to_string(),
         self_signed: leaf.subject() == leaf.issuer(),

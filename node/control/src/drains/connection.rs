@@ -1,6 +1,7 @@
-//! Connections to where drains lead: which addresses may be asked, and whose certificates are believed.
+//! Connections to drains' targets: the addresses that are allowed, and the certificates that are trusted.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,48 +13,79 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::target::{Protocol, Target};
+use super::target::{DrainProtocol, DrainTarget};
 
-/// For a connection to be there, its TLS included.
+/// The time for a connection to be established, including TLS.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// What the operator lets drains do.
+/// The operator's rules for all drains.
 #[derive(Clone)]
-pub(crate) struct Policy {
-    private: Private,
+pub struct DrainPolicy {
+    private: PrivateTargets,
     tls: Arc<ClientConfig>,
 }
 
-/// Whether drains may lead to addresses that the world cannot reach: the node itself and its neighbours, where a drain
-/// could be pointed at what trusts the node.
+/// Whether drains may connect to addresses that are not public: the node itself and its neighbours, which may trust
+/// connections from the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Private {
-    /// They may.
+pub enum PrivateTargets {
+    /// Drains may connect to any address.
     Allowed,
-    /// They may not.
+    /// Drains connect to public addresses only.
     Refused,
 }
 
-impl Policy {
-    /// Believes the public certificate authorities, and those in the PEM file `ca`.
+/// The certificate authorities for drains cannot be used. The operator is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum DrainPolicyError {
+    /// The file cannot be read.
+    #[error("--drain-ca {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The file is not valid PEM.
+    #[error("--drain-ca {}: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The file has no certificate.
+    #[error("{} holds no certificate in PEM", .0.display())]
+    Empty(PathBuf),
+    /// A certificate is invalid, or TLS cannot be set up.
+    #[error("--drain-ca: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl DrainPolicy {
+    /// Creates a policy that trusts the public certificate authorities and those in the PEM file `ca`.
     ///
     /// # Errors
     ///
     /// The file cannot be read or holds no certificate.
-    pub(crate) fn new(private: Private, ca: Option<&std::path::Path>) -> anyhow::Result<Self> {
+    pub fn new(private: PrivateTargets, ca: Option<&Path>) -> Result<Self, DrainPolicyError> {
         let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = ca {
-            let named = || format!("--drain-ca {}", path.display());
-            let pem = std::fs::read(path).with_context(named)?;
+            let pem = std::fs::read(path).map_err(|source| DrainPolicyError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
             let certificates = rustls::pki_types::CertificateDer::pem_slice_iter(&pem);
-            let certificates = certificates
-                .collect::<Result<Vec<_>, _>>()
-                .with_context(named)?;
+            let certificates = certificates.collect::<Result<Vec<_>, _>>();
+            let certificates = certificates.map_err(|source| DrainPolicyError::Pem {
+                path: path.to_owned(),
+                source,
+            })?;
             if certificates.is_empty() {
-                bail!("{} holds no certificate in PEM", path.display());
+                return Err(DrainPolicyError::Empty(path.to_owned()));
             }
             for certificate in certificates {
-                roots.add(certificate).with_context(named)?;
+                roots.add(certificate)?;
             }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -67,25 +99,30 @@ impl Policy {
         })
     }
 
-    pub(crate) async fn connect(&self, target: &Target) -> anyhow::Result<Box<dyn Stream>> {
+    /// Connects to a target, with TLS if its protocol asks for it.
+    pub(super) async fn connect(
+        &self,
+        target: &DrainTarget,
+    ) -> anyhow::Result<Box<dyn DrainStream>> {
         tokio::time::timeout(CONNECT, self.open(target))
             .await
-            .context("it does not answer")?
+            .context("the target does not answer")?
     }
 
-    async fn open(&self, target: &Target) -> anyhow::Result<Box<dyn Stream>> {
+    async fn open(&self, target: &DrainTarget) -> anyhow::Result<Box<dyn DrainStream>> {
         let addresses = tokio::net::lookup_host((target.host.as_str(), target.port)).await?;
-        // The addresses that were looked at are the ones that are asked: a second look could find others.
-        let allowed =
-            |address: &SocketAddr| self.private == Private::Allowed || is_public(address.ip());
+        // The node connects to the addresses that it has checked: a second lookup could return others.
+        let allowed = |address: &SocketAddr| {
+            self.private == PrivateTargets::Allowed || is_public(address.ip())
+        };
         let addresses: Vec<SocketAddr> = addresses.filter(allowed).collect();
         if addresses.is_empty() {
             bail!(
-                "it has only private addresses, which this node lets no drain lead to (--drain-private)"
+                "the target has only private addresses, which this node does not let drains connect to (--drain-private)"
             );
         }
         let stream = TcpStream::connect(addresses.as_slice()).await?;
-        if target.protocol == Protocol::Syslog {
+        if target.protocol == DrainProtocol::Syslog {
             return Ok(Box::new(stream));
         }
         let name = ServerName::try_from(target.host.clone())?;
@@ -96,12 +133,12 @@ impl Policy {
     }
 }
 
-/// A connection.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+/// A connection to a target.
+pub(super) trait DrainStream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> DrainStream for T {}
 
-/// Whether an address is one of the world's, by the registries of special-purpose addresses (RFC 6890).
+/// Returns whether an address is public, by the registries of special-purpose addresses (RFC 6890).
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
@@ -120,7 +157,7 @@ fn is_public(address: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => {
             let first = v6.segments()[0];
-            // Of what is global unicast (2000::/3), the tunnels that may end anywhere are left out.
+            // Global unicast (2000::/3) without 6to4 and Teredo, whose tunnels may end at any address.
             (first & 0xe000) == 0x2000
                 && first != 0x2002
                 && !(first == 0x2001 && v6.segments()[1] < 0x200)
@@ -133,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_addresses_are_told_from_public_ones() {
+    fn private_and_public_addresses_are_distinguished() {
         for address in [
             "127.0.0.1",
             "10.1.2.3",

@@ -1,4 +1,4 @@
-//! How lines travel: as frames on a connection that stays, or as batches that are posted.
+//! Sends batches of lines: as frames on a persistent connection (syslog), or as HTTP requests.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,34 +11,34 @@ use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
-use super::connection::{Policy, Stream};
-use super::message::Message;
-use super::target::{Protocol, Target};
+use super::connection::{DrainPolicy, DrainStream};
+use super::message::SyslogMessage;
+use super::target::{DrainProtocol, DrainTarget};
 
-/// For a batch to be taken.
+/// The time for a batch to be delivered.
 const DELIVER: Duration = Duration::from_secs(30);
 
-/// Sends batches to where a drain leads.
-pub(crate) struct Delivery {
-    target: Target,
-    policy: Policy,
-    /// `d.UUID`, by which a receiver knows the drain.
+/// Sends the batches of one drain.
+pub(super) struct Delivery {
+    target: DrainTarget,
+    policy: DrainPolicy,
+    /// The name by which the receiver knows the drain, `d.UUID`.
     token: String,
-    /// The connection of syslog, from batch to batch.
-    open: Option<Box<dyn Stream>>,
+    /// The connection of a syslog drain, kept between batches.
+    open: Option<Box<dyn DrainStream>>,
 }
 
-/// A batch that did not arrive.
+/// A batch that was not delivered.
 #[derive(Debug)]
-pub(crate) enum Undelivered {
-    /// The receiver wants it not, now nor later.
+pub(super) enum Undelivered {
+    /// The receiver refuses the batch for good.
     Refused(StatusCode),
-    /// It may arrive later.
+    /// A later attempt may succeed.
     Failed(anyhow::Error),
 }
 
 impl Delivery {
-    pub(crate) fn new(target: Target, policy: Policy, token: String) -> Self {
+    pub(super) fn new(target: DrainTarget, policy: DrainPolicy, token: String) -> Self {
         Self {
             target,
             policy,
@@ -47,24 +47,26 @@ impl Delivery {
         }
     }
 
-    /// Sends a batch. One that failed in the middle may arrive twice, when it is sent again.
-    pub(crate) async fn send(&mut self, batch: &[Message]) -> Result<(), Undelivered> {
+    /// Sends a batch. A batch that failed halfway may arrive twice when it is sent again.
+    pub(super) async fn send(&mut self, batch: &[SyslogMessage]) -> Result<(), Undelivered> {
         let sent = tokio::time::timeout(DELIVER, async {
             match self.target.protocol {
-                Protocol::Https => self.post(batch).await,
+                DrainProtocol::Https => self.post(batch).await,
                 _ => self.write(batch).await.map_err(Undelivered::Failed),
             }
         });
-        let sent = sent
-            .await
-            .unwrap_or_else(|_| Err(Undelivered::Failed(anyhow::anyhow!("it takes nothing"))));
+        let sent = sent.await.unwrap_or_else(|_| {
+            Err(Undelivered::Failed(anyhow::anyhow!(
+                "the target accepts no data"
+            )))
+        });
         if sent.is_err() {
             self.open = None;
         }
         sent
     }
 
-    async fn write(&mut self, batch: &[Message]) -> anyhow::Result<()> {
+    async fn write(&mut self, batch: &[SyslogMessage]) -> anyhow::Result<()> {
         let open = match self.open.take() {
             Some(mut stream) => (!has_ended(&mut *stream).await).then_some(stream),
             None => None,
@@ -83,7 +85,7 @@ impl Delivery {
         Ok(())
     }
 
-    async fn post(&self, batch: &[Message]) -> Result<(), Undelivered> {
+    async fn post(&self, batch: &[SyslogMessage]) -> Result<(), Undelivered> {
         let status = self.posted(batch).await.map_err(Undelivered::Failed)?;
         let later = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
         if status.is_success() {
@@ -91,11 +93,13 @@ impl Delivery {
         } else if status.is_client_error() && !later.contains(&status) {
             Err(Undelivered::Refused(status))
         } else {
-            Err(Undelivered::Failed(anyhow::anyhow!("it answers {status}")))
+            Err(Undelivered::Failed(anyhow::anyhow!(
+                "the target responded with {status}"
+            )))
         }
     }
 
-    async fn posted(&self, batch: &[Message]) -> anyhow::Result<StatusCode> {
+    async fn posted(&self, batch: &[SyslogMessage]) -> anyhow::Result<StatusCode> {
         let stream = self.policy.connect(&self.target).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -103,13 +107,13 @@ impl Delivery {
         let sent = sender.send_request(self.request(batch)?).await;
         let status = match sent {
             Ok(response) => Ok(response.status()),
-            Err(error) => Err(error).context("the request"),
+            Err(error) => Err(error).context("request failed"),
         };
         connection.abort();
         status
     }
 
-    fn request(&self, batch: &[Message]) -> anyhow::Result<Request<Full<Bytes>>> {
+    fn request(&self, batch: &[SyslogMessage]) -> anyhow::Result<Request<Full<Bytes>>> {
         let frames: String = batch.iter().map(|message| message.framed("host")).collect();
         let mut request = Request::post(&self.target.path)
             .header(HOST, self.target.authority())
@@ -128,8 +132,8 @@ impl Delivery {
     }
 }
 
-/// Whether the receiver has closed a connection: what is written to it then seems to arrive, and does not.
-async fn has_ended(stream: &mut dyn Stream) -> bool {
+/// Returns whether the receiver has closed a connection. A write to it would succeed and be lost.
+async fn has_ended(stream: &mut dyn DrainStream) -> bool {
     use tokio::io::AsyncReadExt;
     let mut nothing = [0; 64];
     let read = tokio::time::timeout(Duration::ZERO, stream.read(&mut nothing)).await;

@@ -1,15 +1,15 @@
-//! A line of a log as a syslog message: RFC 5424 as logplex writes it, without structured data, in octet-counted frames
-//! (RFC 6587 section 3.4.1).
+//! Log lines as syslog messages: RFC 5424 as logplex writes it, without structured data, in octet-counted frames (RFC 6587
+//! section 3.4.1).
 
-/// Facility and severity of what apps write (local7.info), of what the platform writes (local3.info), and of what is
-/// missing (local5.warning).
+/// Facility and severity of lines of apps (local7.info), of the platform (local3.info), and of reports of lost lines
+/// (local5.warning).
 const OF_APP: u8 = 190;
 const OF_PLATFORM: u8 = 158;
 const OF_OVERFLOW: u8 = 172;
 
-/// A message.
+/// A syslog message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Message {
+pub(super) struct SyslogMessage {
     priority: u8,
     time: String,
     app: String,
@@ -17,9 +17,9 @@ pub(crate) struct Message {
     text: String,
 }
 
-impl Message {
-    /// A line as the log has it: `TIME app[web.1]: text`.
-    pub(crate) fn of_line(line: &str) -> Self {
+impl SyslogMessage {
+    /// Parses a line of the log: `TIME app[web.1]: text`.
+    pub(super) fn of_line(line: &str) -> Self {
         let (time, rest) = line.split_once(' ').unwrap_or(("-", line));
         let (source, text) = rest.split_once(": ").unwrap_or(("app[]", rest));
         let (app, process) = source.split_once('[').unwrap_or((source, "-"));
@@ -29,13 +29,13 @@ impl Message {
             time: time.to_owned(),
             app: field(app),
             process: field(process),
-            // A line break would end the message for those that read by lines.
+            // A line break would end the message for receivers that read by lines.
             text: text.replace(['\n', '\r'], " "),
         }
     }
 
-    /// That messages were dropped, in logplex's words.
-    pub(crate) fn overflow(count: u64, since: jiff::Timestamp) -> Self {
+    /// Returns the report that messages were dropped, in logplex's words.
+    pub(super) fn overflow(count: u64, since: jiff::Timestamp) -> Self {
         let form = "%Y-%m-%dT%H:%M:%S%.6f+00:00";
         let (now, since) = (jiff::Timestamp::now().strftime(form), since.strftime(form));
         Self {
@@ -49,8 +49,8 @@ impl Message {
         }
     }
 
-    /// The message in its frame, sent by `host`.
-    pub(crate) fn framed(&self, host: &str) -> String {
+    /// Returns the message in its frame, as sent by `host`.
+    pub(super) fn framed(&self, host: &str) -> String {
         let Self {
             priority,
             time,
@@ -63,7 +63,7 @@ impl Message {
     }
 }
 
-/// A field of the header, which holds no spaces and is never empty.
+/// Returns a field of the header, which has no spaces and is never empty.
 fn field(text: &str) -> String {
     let text: String = text
         .chars()
@@ -82,16 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_framed_as_logplex_frames_it() {
+    fn line_is_framed_as_by_logplex() {
         let line = "2026-11-25T14:00:00.123456+00:00 app[web.1]: caf\u{e9}: \"two\"";
-        let framed = Message::of_line(line).framed("d.1");
+        let framed = SyslogMessage::of_line(line).framed("d.1");
         assert_eq!(
             framed,
             "69 <190>1 2026-11-25T14:00:00.123456+00:00 d.1 app web.1 - caf\u{e9}: \"two\"\n"
         );
         let (length, message) = framed.split_once(' ').unwrap();
         assert_eq!(length.parse::<usize>().unwrap(), message.len());
-        let router = Message::of_line("2026-11-25T14:00:00.1+00:00 corundum[router]: at=info a\nb");
+        let router =
+            SyslogMessage::of_line("2026-11-25T14:00:00.1+00:00 corundum[router]: at=info a\nb");
         assert!(
             router
                 .framed("h")

@@ -1,4 +1,4 @@
-//! Where a drain leads: `syslog://HOST:PORT`, `syslog+tls://HOST:PORT` or `https://…`.
+//! Targets of drains: `syslog://HOST:PORT`, `syslog+tls://HOST:PORT` or `https://…`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,21 +6,21 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// How lines travel.
+/// The protocol of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub(crate) enum DrainProtocol {
     /// Octet-counted frames over TCP (RFC 6587).
     Syslog,
     /// The same over TLS (RFC 5425).
     SyslogTls,
-    /// Batches that are posted.
+    /// Batches as HTTP requests.
     Https,
 }
 
-/// A drain's URL. Printing it shows no secret.
+/// A drain's parsed URL. Printing it leaves secrets out.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) protocol: Protocol,
+pub(crate) struct DrainTarget {
+    pub(crate) protocol: DrainProtocol,
     pub(crate) host: String,
     pub(crate) port: u16,
     /// Path and query.
@@ -29,26 +29,28 @@ pub(crate) struct Target {
     credentials: Option<String>,
 }
 
-/// A URL that no drain can have. The user's to mend.
+/// An invalid URL of a drain. The user is at fault.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a drain's URL is syslog://HOST:PORT, syslog+tls://HOST:PORT or https://HOST/PATH: {0}")]
-pub(crate) struct BadTarget(&'static str);
+pub(crate) struct InvalidDrainUrl(&'static str);
 
-impl FromStr for Target {
-    type Err = BadTarget;
+impl FromStr for DrainTarget {
+    type Err = InvalidDrainUrl;
 
-    fn from_str(text: &str) -> Result<Self, BadTarget> {
+    fn from_str(text: &str) -> Result<Self, InvalidDrainUrl> {
         if text.len() > 2048 {
-            return Err(BadTarget("this one is longer than 2048 bytes"));
+            return Err(InvalidDrainUrl("this one is longer than 2048 bytes"));
         }
-        let uri: http::Uri = text.parse().map_err(|_| BadTarget("this is no URL"))?;
+        let uri: http::Uri = text
+            .parse()
+            .map_err(|_| InvalidDrainUrl("this is not a URL"))?;
         let protocol = match uri.scheme_str() {
-            Some("syslog") => Protocol::Syslog,
-            Some("syslog+tls") => Protocol::SyslogTls,
-            Some("https") => Protocol::Https,
-            _ => return Err(BadTarget("its scheme is none of these")),
+            Some("syslog") => DrainProtocol::Syslog,
+            Some("syslog+tls") => DrainProtocol::SyslogTls,
+            Some("https") => DrainProtocol::Https,
+            _ => return Err(InvalidDrainUrl("its scheme is not one of these")),
         };
-        let authority = uri.authority().ok_or(BadTarget("it names no host"))?;
+        let authority = uri.authority().ok_or(InvalidDrainUrl("it has no host"))?;
         let credentials = authority
             .as_str()
             .rsplit_once('@')
@@ -59,16 +61,17 @@ impl FromStr for Target {
             .trim_end_matches(']')
             .to_ascii_lowercase();
         if host.is_empty() {
-            return Err(BadTarget("it names no host"));
+            return Err(InvalidDrainUrl("it has no host"));
         }
         let port = match (authority.port_u16(), protocol) {
             (Some(port), _) if port > 0 => port,
-            (None, Protocol::Https) => 443,
-            _ => return Err(BadTarget("it names no port")),
+            (None, DrainProtocol::Https) => 443,
+            _ => return Err(InvalidDrainUrl("it has no port")),
         };
-        if protocol != Protocol::Https && (credentials.is_some() || !matches!(uri.path(), "" | "/"))
+        if protocol != DrainProtocol::Https
+            && (credentials.is_some() || !matches!(uri.path(), "" | "/"))
         {
-            return Err(BadTarget("syslog has neither users nor paths"));
+            return Err(InvalidDrainUrl("syslog has neither users nor paths"));
         }
         let path = uri
             .path_and_query()
@@ -84,21 +87,21 @@ impl FromStr for Target {
     }
 }
 
-impl Target {
-    /// The value of `Authorization`, if the URL has a user.
+impl DrainTarget {
+    /// Returns the value of `Authorization`, if the URL has credentials.
     pub(crate) fn authorization(&self) -> Option<String> {
         let credentials = self.credentials.as_deref().map(percent_decoded)?;
         Some(format!("Basic {}", STANDARD.encode(credentials)))
     }
 
-    /// Host and port as a `Host` header has them.
+    /// Returns host and port in the form of a `Host` header.
     pub(crate) fn authority(&self) -> String {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)
         } else {
             self.host.clone()
         };
-        if (self.protocol, self.port) == (Protocol::Https, 443) {
+        if (self.protocol, self.port) == (DrainProtocol::Https, 443) {
             host
         } else {
             format!("{host}:{}", self.port)
@@ -128,13 +131,13 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-/// Users, and queries, which often hold keys, are left out.
-impl fmt::Display for Target {
+/// Leaves out credentials and queries, which often hold keys.
+impl fmt::Display for DrainTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.protocol {
-            Protocol::Syslog => "syslog",
-            Protocol::SyslogTls => "syslog+tls",
-            Protocol::Https => "https",
+            DrainProtocol::Syslog => "syslog",
+            DrainProtocol::SyslogTls => "syslog+tls",
+            DrainProtocol::Https => "https",
         };
         let hidden = if self.credentials.is_some() {
             "***@"
@@ -142,7 +145,7 @@ impl fmt::Display for Target {
             ""
         };
         write!(f, "{scheme}://{hidden}{}", self.authority())?;
-        if self.protocol != Protocol::Https {
+        if self.protocol != DrainProtocol::Https {
             return Ok(());
         }
         match self.path.split_once('?') {
@@ -152,7 +155,7 @@ impl fmt::Display for Target {
     }
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for DrainTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -162,12 +165,12 @@ impl fmt::Debug for Target {
 mod tests {
     use super::*;
 
-    fn target(text: &str) -> Target {
+    fn target(text: &str) -> DrainTarget {
         text.parse().unwrap()
     }
 
     #[test]
-    fn what_is_shown_of_a_url_holds_no_secret() {
+    fn printed_url_holds_no_secret() {
         for (url, shown) in [
             ("syslog://logs.example:514", "syslog://logs.example:514"),
             (
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_no_drain_can_have_is_refused() {
+    fn invalid_urls_are_rejected() {
         for url in [
             "",
             "logs.example:514",
@@ -200,7 +203,7 @@ mod tests {
             "ftp://logs.example:21/",
             "syslog://logs.example:0",
         ] {
-            assert!(url.parse::<Target>().is_err(), "{url}");
+            assert!(url.parse::<DrainTarget>().is_err(), "{url}");
         }
     }
 }

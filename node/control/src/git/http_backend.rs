@@ -1,213 +1,191 @@
-//! Repositories, and git's smart HTTP protocol by git's own `http-backend`.
+//! Git's smart HTTP protocol, served by git's own `http-backend` (gitprotocol-http(5), RFC 3875).
 
-use std::path::Path;
+use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use bytes::BytesMut;
-use corundum_abi::cgi::take_head;
+use corundum_abi::cgi::{ResponseHead, ResponseHeadError, take_head};
 use corundum_abi::names::AppName;
+use corundum_store::{Fault, HasFault, Store, StoreError};
 use futures_util::TryStreamExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-use crate::api::{ApiBody, text};
-use crate::git::hook;
-use crate::platform::{Platform, Receiving};
+use super::hook;
+use super::repository;
+use crate::api::response::{ApiBody, text};
+use crate::apps::locks::{AppLocks, ReceiveGuard};
+use crate::data_dir::DataDir;
 
 /// Bytes of a response that are read at once.
-const PIECE: usize = 16 << 10;
-/// git may take this long after its last word.
+const CHUNK: usize = 16 << 10;
+/// The time that git has to end after the end of its output.
 const LAST_STEPS: Duration = Duration::from_secs(10);
-/// How often it is looked whether killed processes have ended, every 10 ms.
-const CLEANING: u32 = 500;
-/// Bytes of one push, if the operator says nothing else.
+/// The number of checks, 10 ms apart, for the end of killed processes.
+const KILL_CHECKS: u32 = 500;
+/// The default limit of one push, in bytes.
 pub const MAX_PUSH: u64 = 1 << 30;
 
-/// Makes an app's bare repository, and the hook that all repositories share.
-pub(crate) async fn init(repository: &Path, data: &Path) -> anyhow::Result<()> {
-    let hooks = data.join("hooks");
-    std::fs::create_dir_all(&hooks)?;
-    let program = std::env::current_exe()?;
-    let script = format!(
-        "#!/bin/sh\nexec \"{}\" git-hook pre-receive\n",
-        program.display()
-    );
-    let place = hooks.join("pre-receive");
-    // Under another name first: a hook that runs meanwhile must find one whole.
-    let new = tempfile::NamedTempFile::new_in(&hooks)?;
-    std::fs::write(new.path(), script)?;
-    std::fs::set_permissions(
-        new.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o700),
-    )?;
-    new.persist(place)?;
-    git(
-        &["init", "--quiet", "--bare", "--initial-branch=main"],
-        repository,
-    )
-    .await?;
-    for (name, value) in [
-        ("http.receivepack", "true"),
-        ("transfer.fsckObjects", "true"),
-        ("receive.denyDeletes", "true"),
-        ("gc.auto", "0"),
-        // Nor its frame, whose lock would stay when a client hangs up right after a push.
-        ("receive.autogc", "false"),
-    ] {
-        git(&["config", name, value], repository).await?;
-    }
-    let hooks = hooks.to_string_lossy();
-    git(&["config", "core.hooksPath", &hooks], repository).await
+/// A request that git could not serve. The node is at fault.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GitHttpError {
+    /// Git cannot be started, or its pipes fail.
+    #[error("git cannot be run: {0}")]
+    Io(#[from] io::Error),
+    /// The backend ended before the head of its response.
+    #[error("git http-backend ended without a response")]
+    NoResponse,
+    /// The head of the response is invalid.
+    #[error("git http-backend: {0}")]
+    Head(#[from] ResponseHeadError),
+    /// A header of the response is invalid.
+    #[error("git http-backend: {0}")]
+    Http(#[from] http::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-/// Removes the objects of pushes that were under way when the node was killed.
-pub(crate) fn sweep(repository: &Path) {
-    let entries = std::fs::read_dir(repository.join("objects"));
-    for entry in entries.into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_string_lossy().contains("incoming-") {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
+/// Serves the repositories of apps.
+pub struct GitBackend {
+    store: Arc<dyn Store>,
+    data: Arc<DataDir>,
+    locks: Arc<AppLocks>,
+    /// Bytes of one push.
+    max_push: u64,
 }
 
-/// git, with no settings but a repository's own: neither the machine's nor the node's user's.
-pub(crate) fn command() -> Command {
-    let mut git = Command::new("git");
-    git.env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("GIT_CONFIG_NOSYSTEM", "1");
-    git
-}
-
-async fn git(arguments: &[&str], repository: &Path) -> anyhow::Result<()> {
-    let (command, rest) = arguments.split_first().context("no command")?;
-    let mut git = self::command();
-    if *command == "init" {
-        git.arg("init").args(rest).arg(repository);
-    } else {
-        git.arg("-C").arg(repository).args(arguments);
-    }
-    let output = git
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .context("git cannot be run: is it installed?")?;
-    if !output.status.success() {
-        bail!(
-            "git {command}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(())
-}
-
-/// The app and the rest of a path such as `/myapp.git/info/refs`.
+/// Returns the app and the rest of a path such as `/myapp.git/info/refs`.
 pub(crate) fn repository_of(path: &str) -> Option<(AppName, &str)> {
     let (name, rest) = path.strip_prefix('/')?.split_once(".git/")?;
     Some((name.parse().ok()?, rest))
 }
 
-/// Serves one request of the git protocol.
-pub(crate) async fn serve(
-    platform: &Arc<Platform>,
-    app: &AppName,
-    rest: &str,
-    request: Request<Incoming>,
-) -> anyhow::Result<Response<ApiBody>> {
-    if platform.store().app(app).is_err() {
-        return Ok(text(
-            StatusCode::NOT_FOUND,
-            &format!("Couldn't find that app: {app}\n"),
-        ));
+impl GitBackend {
+    /// Creates a backend for the repositories in `data` that takes pushes of at most `max_push` bytes.
+    pub fn new(
+        store: Arc<dyn Store>,
+        data: Arc<DataDir>,
+        locks: Arc<AppLocks>,
+        max_push: u64,
+    ) -> Self {
+        Self {
+            store,
+            data,
+            locks,
+            max_push,
+        }
     }
-    let (parts, body) = request.into_parts();
-    let header = |name: &str| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
-    let settings = platform.settings();
-    let receiving = platform.begin_receiving(app);
-    let mut child = command()
-        .arg("http-backend")
-        .env("GIT_CONFIG_COUNT", "1")
-        .env("GIT_CONFIG_KEY_0", "receive.maxInputSize")
-        .env("GIT_CONFIG_VALUE_0", settings.push.to_string())
-        .env("GIT_PROJECT_ROOT", settings.data.join("repos"))
-        .env("GIT_HTTP_EXPORT_ALL", "1")
-        .env("REMOTE_USER", "corundum")
-        .env("PATH_INFO", format!("/{app}.git/{rest}"))
-        .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
-        .env("REQUEST_METHOD", parts.method.as_str())
-        .env("CONTENT_TYPE", header("content-type"))
-        // No CONTENT_LENGTH: told of one, http-backend waits for that many bytes without end when they do not come. The
-        // body ends when its pipe is closed.
-        .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
-        .env("GIT_PROTOCOL", header("git-protocol"))
-        .env(hook::SOCKET, hook::socket_path(&settings.data))
-        .env(hook::APP, app.as_str())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .context("git cannot be run")?;
-    let mut input = child.stdin.take().context("no input")?;
-    let mut output = child.stdout.take().context("no output")?;
-    let backend = Backend(Some((child, receiving)));
-    let mut frames = body.into_data_stream();
-    tokio::spawn(async move {
-        while let Ok(Some(bytes)) = frames.try_next().await {
-            if input.write_all(&bytes).await.is_err() {
-                return;
+
+    /// Serves one request of the git protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`GitHttpError`].
+    pub(crate) async fn serve(
+        &self,
+        app: &AppName,
+        rest: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<ApiBody>, GitHttpError> {
+        match self.store.app(app) {
+            Ok(_) => {}
+            Err(error) if error.fault() == Fault::NotFound => {
+                return Ok(text(StatusCode::NOT_FOUND, &format!("{error}\n")));
             }
+            Err(error) => return Err(error.into()),
         }
-    });
-    let mut buffer = BytesMut::new();
-    let head = loop {
-        if let Some(head) = take_head_with_status(&mut buffer)? {
-            break head;
-        }
-        if output.read_buf(&mut buffer).await? == 0 {
-            bail!("git http-backend ended without an answer");
-        }
-    };
-    let mut response = Response::builder().status(head.status);
-    for (name, value) in &head.headers {
-        response = response.header(name.as_ref(), value.as_ref());
-    }
-    let first = buffer.freeze();
-    // The processes live in the body: when the client goes away it is dropped, and they are ended.
-    let rest =
-        futures_util::stream::try_unfold((output, backend), |(mut output, mut backend)| async {
-            let mut bytes = BytesMut::with_capacity(PIECE);
-            if output.read_buf(&mut bytes).await? == 0 {
-                backend.finish().await;
-                return Ok(None);
+        let (parts, body) = request.into_parts();
+        let receiving = self.locks.begin_receiving(app, self.data.repository(app));
+        let mut child = self.start(app, rest, &parts)?;
+        let no_pipe = || io::Error::other("the process has no pipe");
+        let mut input = child.stdin.take().ok_or_else(no_pipe)?;
+        let mut output = child.stdout.take().ok_or_else(no_pipe)?;
+        let backend = BackendProcess(Some((child, receiving)));
+        let mut frames = body.into_data_stream();
+        tokio::spawn(async move {
+            while let Ok(Some(bytes)) = frames.try_next().await {
+                if input.write_all(&bytes).await.is_err() {
+                    return;
+                }
             }
-            Ok(Some((Frame::data(bytes.freeze()), (output, backend))))
         });
-    let first = futures_util::stream::iter([Ok(Frame::data(first))]);
-    let body = BodyExt::boxed_unsync(StreamBody::new(futures_util::StreamExt::chain(first, rest)));
-    Ok(response.body(body)?)
+        let mut buffer = BytesMut::new();
+        let head = loop {
+            if let Some(head) = take_head_with_status(&mut buffer)? {
+                break head;
+            }
+            if output.read_buf(&mut buffer).await? == 0 {
+                return Err(GitHttpError::NoResponse);
+            }
+        };
+        let mut response = Response::builder().status(head.status);
+        for (name, value) in &head.headers {
+            response = response.header(name.as_ref(), value.as_ref());
+        }
+        let first = buffer.freeze();
+        // The body owns the processes: when the client disconnects, hyper drops the body, which ends them.
+        let rest = futures_util::stream::try_unfold(
+            (output, backend),
+            |(mut output, mut backend)| async {
+                let mut bytes = BytesMut::with_capacity(CHUNK);
+                if output.read_buf(&mut bytes).await? == 0 {
+                    backend.finish().await;
+                    return Ok(None);
+                }
+                Ok(Some((Frame::data(bytes.freeze()), (output, backend))))
+            },
+        );
+        let first = futures_util::stream::iter([Ok(Frame::data(first))]);
+        let body =
+            BodyExt::boxed_unsync(StreamBody::new(futures_util::StreamExt::chain(first, rest)));
+        Ok(response.body(body)?)
+    }
+
+    /// Starts `git http-backend` in a process group of its own.
+    fn start(&self, app: &AppName, rest: &str, parts: &http::request::Parts) -> io::Result<Child> {
+        let header = |name: &str| {
+            let value = parts.headers.get(name);
+            value.and_then(|value| value.to_str().ok()).unwrap_or("")
+        };
+        repository::command()
+            .arg("http-backend")
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "receive.maxInputSize")
+            .env("GIT_CONFIG_VALUE_0", self.max_push.to_string())
+            .env("GIT_PROJECT_ROOT", self.data.repositories())
+            .env("GIT_HTTP_EXPORT_ALL", "1")
+            .env("REMOTE_USER", "corundum")
+            .env("PATH_INFO", format!("/{app}.git/{rest}"))
+            .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
+            .env("REQUEST_METHOD", parts.method.as_str())
+            .env("CONTENT_TYPE", header("content-type"))
+            // CONTENT_LENGTH is not set: http-backend would wait for that many bytes for ever when fewer arrive. Without
+            // it, the body ends when its pipe is closed.
+            .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
+            .env("GIT_PROTOCOL", header("git-protocol"))
+            .env(hook::SOCKET, hook::socket_path(self.data.path()))
+            .env(hook::APP, app.as_str())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+    }
 }
 
-/// git's process and those it has started: `receive-pack`, and the hook, which would wait for a build that nobody
-/// wants any more.
-struct Backend(Option<(Child, Receiving)>);
+/// Git's process and those that it has started: `receive-pack`, and the hook, which may wait for a build. Dropping this kills
+/// them all.
+struct BackendProcess(Option<(Child, ReceiveGuard)>);
 
-impl Backend {
-    /// Waits for the end of a process that has written everything.
+impl BackendProcess {
+    /// Waits for the end of a process that has written all of its output.
     async fn finish(&mut self) {
         if let Some((child, _)) = &mut self.0
             && tokio::time::timeout(LAST_STEPS, child.wait()).await.is_ok()
@@ -217,7 +195,7 @@ impl Backend {
     }
 }
 
-impl Drop for Backend {
+impl Drop for BackendProcess {
     fn drop(&mut self) {
         let Some((mut child, receiving)) = self.0.take() else {
             return;
@@ -230,22 +208,20 @@ impl Drop for Backend {
         };
         runtime.spawn(async move {
             let _ = child.wait().await;
-            for _ in 0..CLEANING {
+            for _ in 0..KILL_CHECKS {
                 if test_kill_process_group(group).is_err() {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            // git leaves the objects that it had in quarantine when it is ended; with the last of an app's pushes they go.
+            // A killed git leaves its quarantined objects; the guard of the app's last push removes them.
             drop(receiving);
         });
     }
 }
 
-/// A CGI head in which `Status` may be missing, which means 200 (RFC 3875 section 6.3.3).
-fn take_head_with_status(
-    buffer: &mut BytesMut,
-) -> anyhow::Result<Option<corundum_abi::cgi::ResponseHead>> {
+/// Takes a CGI head in which `Status` may be absent, which means 200 (RFC 3875 section 6.3.3).
+fn take_head_with_status(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, ResponseHeadError> {
     let ended = buffer.windows(4).any(|part| part == b"\r\n\r\n")
         || buffer.windows(2).any(|part| part == b"\n\n");
     if !ended {
@@ -256,5 +232,5 @@ fn take_head_with_status(
         buffer.extend_from_slice(b"Status: 200\r\n");
         buffer.extend_from_slice(&rest);
     }
-    Ok(take_head(buffer)?)
+    take_head(buffer)
 }

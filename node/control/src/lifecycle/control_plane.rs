@@ -1,68 +1,96 @@
-//! The ways by which something of a node can be changed: its API, git's hooks, and what it does by itself in the
-//! background. They are closed and opened together, since another process may have the data directory meanwhile.
+//! The tasks that can change something on a node: the API, git's hooks, logins, and the background work.
+//!
+//! They start and end together, since another process may own the data directory in between; see
+//! [`takeover`](super::takeover).
 
 use std::sync::Arc;
 
+use corundum_router::metrics::{MetricsRegistry, TICK};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use corundum_router::metrics::TICK;
+use super::listeners::Listeners;
+use crate::acme::{AcmeManager, ChallengeResponders};
+use crate::api::login::{self, Login};
+use crate::api::router::Api;
+use crate::api::server;
+use crate::apps::autoscale::Autoscaler;
+use crate::data_dir::DataDir;
+use crate::git::hook_server;
+use crate::git::push::Pushes;
+use crate::packs::upgrade::PackUpgrade;
 
-use crate::acme;
-use crate::acme::Proofs;
-use crate::api;
-use crate::apps::autoscale;
-use crate::git::hook;
-use crate::lifecycle::listeners::Listeners;
-use crate::packs::upgrade;
-use crate::platform::Platform;
+/// The parts of the control plane.
+pub struct ControlPlane {
+    /// The runtime of the tasks.
+    pub runtime: Handle,
+    /// The data directory.
+    pub data: Arc<DataDir>,
+    /// The HTTP API.
+    pub api: Arc<Api>,
+    /// The issuer of first tokens.
+    pub login: Arc<Login>,
+    /// The deployment of pushes.
+    pub pushes: Arc<Pushes>,
+    /// The move to better packs.
+    pub upgrade: Arc<PackUpgrade>,
+    /// The automatic certificates.
+    pub acme: Arc<AcmeManager>,
+    /// The answers to ACME challenges.
+    pub responders: ChallengeResponders,
+    /// The autoscaler.
+    pub autoscaler: Arc<Autoscaler>,
+    /// The apps' metrics.
+    pub metrics: Arc<MetricsRegistry>,
+}
 
-/// The open doors. They close when this is dropped; requests that are inside go on.
-pub(crate) struct Doors(Vec<JoinHandle<()>>);
+/// The running tasks of the control plane. Dropping this ends them; requests in progress go on.
+pub(crate) struct RunningControlPlane(Vec<JoinHandle<()>>);
 
-impl Doors {
-    /// Opens them on `runtime`.
+impl ControlPlane {
+    /// Starts the tasks.
     ///
     /// # Errors
     ///
-    /// The hooks' socket cannot be made.
-    pub(crate) fn open(
-        runtime: &Handle,
-        platform: &Arc<Platform>,
-        listeners: &Listeners,
-        proofs: &Proofs,
-    ) -> anyhow::Result<Self> {
-        let (api, hook) = {
+    /// A socket in the data directory cannot be created.
+    pub(crate) fn start(&self, listeners: &Listeners) -> std::io::Result<RunningControlPlane> {
+        let runtime = &self.runtime;
+        let (api, hooks, logins) = {
             let _entered = runtime.enter();
-            let api = TcpListener::from_std(listeners.again()?.api)?;
-            (api, hook::listen(platform)?)
+            let api = TcpListener::from_std(listeners.try_clone()?.api)?;
+            (
+                api,
+                hook_server::listen(&self.data)?,
+                login::listen(&self.data)?,
+            )
         };
-        Ok(Self(vec![
-            runtime.spawn(api::serve(api, platform.clone())),
-            runtime.spawn(hook::serve(hook, platform.clone())),
-            runtime.spawn(upgrade::run(platform.clone())),
-            runtime.spawn(acme::run(platform.clone(), proofs.clone())),
-            runtime.spawn(tick(platform.clone())),
+        Ok(RunningControlPlane(vec![
+            runtime.spawn(server::serve(api, self.api.clone())),
+            runtime.spawn(self.login.clone().serve(logins)),
+            runtime.spawn(hook_server::serve(hooks, self.pushes.clone())),
+            runtime.spawn(self.upgrade.clone().run()),
+            runtime.spawn(self.acme.clone().run(self.responders.clone())),
+            runtime.spawn(tick(self.metrics.clone(), self.autoscaler.clone())),
         ]))
     }
 }
 
-impl Drop for Doors {
+impl Drop for RunningControlPlane {
     fn drop(&mut self) {
         self.0.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// Moves the figures' windows on, and scales what is to be scaled by them.
-async fn tick(platform: Arc<Platform>) {
+/// Advances the windows of the metrics, and scales apps by them.
+async fn tick(metrics: Arc<MetricsRegistry>, autoscaler: Arc<Autoscaler>) {
     let mut interval = tokio::time::interval(TICK);
-    // Ticks that were missed have no figures of their own.
+    // A missed tick has no metrics of its own.
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        platform.metrics().tick();
-        autoscale::step(&platform);
+        metrics.tick();
+        autoscaler.step();
     }
 }

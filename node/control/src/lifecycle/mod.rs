@@ -1,74 +1,89 @@
-//! A node that runs, until it is told to stop or another process has taken over.
+//! A node's life as a process: listeners, start, takeover by another process, and end.
 
-pub(crate) mod control_plane;
-pub(crate) mod listeners;
-pub(crate) mod startup;
-pub(crate) mod supervisor;
-pub(crate) mod takeover;
+pub mod control_plane;
+pub mod listeners;
+pub mod startup;
+pub mod supervisor;
+pub mod takeover;
 
+use std::io;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::acme::Proofs;
-use crate::lifecycle::control_plane::Doors;
-use crate::lifecycle::listeners::Listeners;
-use crate::lifecycle::takeover::{QUIET, Successor};
-use crate::platform::Platform;
+use self::control_plane::{ControlPlane, RunningControlPlane};
+use self::listeners::Listeners;
+use self::takeover::{QUIET, Successor};
+use crate::apps::locks::AppLocks;
+use crate::data_dir::DataDir;
 
-/// For the data directory to be free again, when the process that was to take over has died.
+/// The time for the data directory to be free again when the process that was to take over has died.
 const FREED: Duration = Duration::from_secs(10);
 
-/// A node that runs.
-pub(crate) struct Running {
-    platform: Arc<Platform>,
+/// A node that serves.
+pub struct NodeLifecycle {
+    data: Arc<DataDir>,
+    locks: Arc<AppLocks>,
     listeners: Listeners,
-    proofs: Proofs,
-    control: Handle,
-    /// None while another process has the data directory.
-    doors: Option<Doors>,
+    control_plane: ControlPlane,
+    /// `None` while another process owns the data directory.
+    running: Option<RunningControlPlane>,
     successors: UnixListener,
 }
 
-/// Why a node ends.
+/// The reason why a node ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It was told to.
+pub enum NodeEnd {
+    /// A signal has stopped it.
     Stopped,
     /// Another process serves in its place.
     Replaced,
 }
 
-impl Running {
-    /// Opens a node's doors.
+/// A failure that ends the node.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// A socket cannot be created or used.
+    #[error("node: {0}")]
+    Io(#[from] io::Error),
+    /// The process that was to take over died, and another one owns the data directory.
+    #[error("another process keeps the data directory")]
+    DataDirLost,
+}
+
+impl NodeLifecycle {
+    /// Starts the control plane.
     ///
     /// # Errors
     ///
-    /// A socket in the data directory cannot be made.
-    pub(crate) fn new(
-        platform: Arc<Platform>,
+    /// A socket in the data directory cannot be created.
+    pub fn start(
+        data: Arc<DataDir>,
+        locks: Arc<AppLocks>,
         listeners: Listeners,
-        proofs: Proofs,
-        control: Handle,
-    ) -> anyhow::Result<Self> {
-        let doors = Doors::open(&control, &platform, &listeners, &proofs)?;
-        let successors = takeover::listen(&platform.settings().data)?;
+        control_plane: ControlPlane,
+    ) -> Result<Self, LifecycleError> {
+        let running = control_plane.start(&listeners)?;
+        let successors = takeover::listen(data.path())?;
         Ok(Self {
-            platform,
+            data,
+            locks,
             listeners,
-            proofs,
-            control,
-            doors: Some(doors),
+            control_plane,
+            running: Some(running),
             successors,
         })
     }
 
-    /// Waits for the node's end.
-    pub(crate) async fn until_end(&mut self, signals: &mut Signals) -> anyhow::Result<End> {
+    /// Waits for the node's end: a signal, or a process that has taken over.
+    ///
+    /// # Errors
+    ///
+    /// [`LifecycleError`].
+    pub async fn until_end(&mut self, signals: &mut Signals) -> Result<NodeEnd, LifecycleError> {
         loop {
             let Signals {
                 terminate,
@@ -76,60 +91,76 @@ impl Running {
                 hangup,
             } = signals;
             tokio::select! {
-                _ = terminate.recv() => return Ok(End::Stopped),
-                _ = interrupt.recv() => return Ok(End::Stopped),
-                _ = hangup.recv() => succeed(),
+                _ = terminate.recv() => return Ok(NodeEnd::Stopped),
+                _ = interrupt.recv() => return Ok(NodeEnd::Stopped),
+                _ = hangup.recv() => start_successor(),
                 successor = Successor::arrival(&self.successors) => {
-                    // A second process that asks meanwhile waits.
+                    // A second process that asks meanwhile waits in the socket's backlog.
                     if self.hand_over(successor?).await? {
-                        return Ok(End::Replaced);
+                        return Ok(NodeEnd::Replaced);
                     }
                 }
             }
         }
     }
 
-    fn open(&self) -> anyhow::Result<Doors> {
-        Doors::open(&self.control, &self.platform, &self.listeners, &self.proofs)
-    }
-
-    /// Gives the node to another process; whether that serves now.
-    async fn hand_over(&mut self, successor: Successor) -> anyhow::Result<bool> {
-        self.doors = None;
-        if self.platform.give_up_data(QUIET).await {
-            let listeners = self.listeners.again()?;
+    /// Hands the node over to another process and returns whether that process serves now. If not, this one goes on.
+    async fn hand_over(&mut self, successor: Successor) -> Result<bool, LifecycleError> {
+        self.running = None;
+        if release_data(&self.data, &self.locks).await {
+            let listeners = self.listeners.try_clone()?;
             let given = tokio::task::spawn_blocking(move || successor.hand_over(&listeners));
-            if matches!(given.await?, Ok(true)) {
+            if matches!(given.await, Ok(Ok(true))) {
                 return Ok(true);
             }
-            tracing::error!(
-                "the process that was to take over has ended before it served: this one goes on"
-            );
-            let back = async {
-                while !self.platform.take_data_back() {
+            tracing::error!("takeover failed: the new process ended before it served");
+            let reclaimed = async {
+                while !self.data.lock_again() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
-            let back = tokio::time::timeout(FREED, back).await;
-            anyhow::ensure!(back.is_ok(), "another process keeps the data directory");
+            let reclaimed = tokio::time::timeout(FREED, reclaimed).await;
+            reclaimed.map_err(|_| LifecycleError::DataDirLost)?;
         } else {
             successor.refuse();
         }
-        self.doors = Some(self.open()?);
-        self.successors = takeover::listen(&self.platform.settings().data)?;
+        self.running = Some(self.control_plane.start(&self.listeners)?);
+        self.successors = takeover::listen(self.data.path())?;
         Ok(false)
     }
 }
 
-/// The signals that a node listens to.
-pub(crate) struct Signals {
+/// Unlocks the data directory once no build and no push is in progress, and returns whether that was in time. From then on
+/// this process changes nothing and serves the apps that it has.
+async fn release_data(data: &DataDir, locks: &AppLocks) -> bool {
+    data.begin_hand_over();
+    let idle = async {
+        while !locks.are_idle() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let idle = tokio::time::timeout(QUIET, idle).await.is_ok();
+    let released = idle && data.unlock();
+    if !released {
+        data.cancel_hand_over();
+    }
+    released
+}
+
+/// The signals that a node handles.
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    pub(crate) fn new() -> std::io::Result<Self> {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    ///
+    /// A handler cannot be installed.
+    pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -137,8 +168,8 @@ impl Signals {
         })
     }
 
-    /// Waits for one that ends the node.
-    pub(crate) async fn stop(&mut self) {
+    /// Waits for a signal that stops the node.
+    pub async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -146,12 +177,12 @@ impl Signals {
     }
 }
 
-/// Starts the program that is now where this one was started from, with the same arguments, to take over.
-fn succeed() {
+/// Starts the program that is now at this process's path, with the same arguments, so that it takes over.
+fn start_successor() {
     const TAKEOVER: &str = "--takeover";
     let start = || {
         let program = std::env::current_exe()?;
-        // That is what the kernel calls a file that was replaced.
+        // The kernel appends this to the path of a file that was replaced.
         let program = program.to_string_lossy();
         let program = program.strip_suffix(" (deleted)").unwrap_or(&program);
         let arguments = std::env::args_os().skip(1);
@@ -164,9 +195,9 @@ fn succeed() {
     };
     match start() {
         Ok(mut child) => {
-            // If it fails, it says why by itself; somebody must take its status all the same.
+            // A failed successor prints the reason itself, but this process must collect its exit status.
             std::thread::spawn(move || child.wait());
         }
-        Err(error) => tracing::error!(%error, "no successor can be started: this process goes on"),
+        Err(error) => tracing::error!(%error, "could not start a successor"),
     }
 }

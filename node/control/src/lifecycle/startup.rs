@@ -1,92 +1,127 @@
-//! Making the apps live when the node starts. The node listens before: requests for an app whose image is still being
-//! loaded wait in its queue, and such an app is loaded before those that nobody asks for.
+//! Loads all apps when the node starts.
+//!
+//! The node listens before: requests for an app whose image is still being loaded wait in its queue, and such apps are
+//! loaded before those without requests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use corundum_host::grid::DynoGrid;
+use corundum_store::{AppRecord, ReleaseRecord, Store};
 use tokio::task::JoinSet;
 
-use crate::platform::Platform;
-use corundum_store::{AppRecord, ReleaseRecord};
+use crate::apps::autoscale::Autoscaler;
+use crate::apps::locks::AppLocks;
+use crate::data_dir::DataDir;
+use crate::git::repository;
+use crate::logs::Logs;
+use crate::releases::Releases;
+use crate::routing::view::RouterView;
+
+/// The parts of a node that know its apps from the start.
+pub struct Startup {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The data directory.
+    pub data: Arc<DataDir>,
+    /// The grid.
+    pub grid: DynoGrid,
+    /// The router's view of apps.
+    pub view: Arc<RouterView>,
+    /// The apps' logs.
+    pub logs: Arc<Logs>,
+    /// The locks by app.
+    pub locks: Arc<AppLocks>,
+    /// The autoscaler.
+    pub autoscaler: Arc<Autoscaler>,
+    /// The releases.
+    pub releases: Arc<Releases>,
+}
 
 /// An app and the release that it is to run.
-pub(crate) struct Expected {
+pub struct ExpectedApp {
     app: AppRecord,
     release: ReleaseRecord,
 }
 
-/// Makes all apps known, and their requests wait; returns those that are to be loaded.
-pub(crate) fn announce(platform: &Platform) -> Vec<Expected> {
-    let apps = match platform.store().apps() {
-        Ok(apps) => apps,
-        Err(error) => {
-            tracing::error!(%error, "the store");
-            return Vec::new();
+impl Startup {
+    /// Announces all apps, whose requests then wait, and returns those that must be loaded.
+    pub fn announce(&self) -> Vec<ExpectedApp> {
+        match self.store.apps() {
+            Ok(apps) => apps
+                .into_iter()
+                .filter_map(|app| self.expect(app))
+                .collect(),
+            Err(error) => {
+                tracing::error!(%error, "could not list the apps");
+                Vec::new()
+            }
         }
-    };
-    let announced = apps.into_iter().filter_map(|app| {
-        platform.logs().open(&app.name);
-        crate::git::http_backend::sweep(&platform.repository(&app.name));
-        platform.grid().set_formation(&app.name, app.formation);
-        crate::apps::autoscale::load(platform, &app.name);
-        let release = platform.store().current_release(&app.name);
-        let release = release.unwrap_or_else(|error| {
-            tracing::error!(app = %app.name, %error, "the app's releases");
+    }
+
+    fn expect(&self, app: AppRecord) -> Option<ExpectedApp> {
+        let name = &app.name;
+        self.logs.open(name);
+        repository::remove_quarantine(&self.data.repository(name));
+        self.grid.set_formation(name, app.formation);
+        self.autoscaler.load(name);
+        let release = self.store.current_release(name).unwrap_or_else(|error| {
+            tracing::error!(app = %name, %error, "could not read an app's releases");
             None
         });
         if let Some(release) = &release {
-            platform.grid().expect(&app.name);
-            if let Err(error) = platform.announce_files(&app.name, release) {
-                tracing::warn!(app = %app.name, error = format!("{error:#}"), "no static files yet");
+            self.grid.expect(name);
+            if let Err(error) = self.releases.announce_static_files(name, release) {
+                tracing::warn!(app = %name, %error, "could not announce static files");
             }
         }
-        platform.refresh(&app.name);
-        Some(Expected {
-            app,
+        self.view.refresh(name);
+        Some(ExpectedApp {
             release: release?,
+            app,
         })
-    });
-    announced.collect()
-}
+    }
 
-/// Loads the announced apps, a few at once, then removes what no release names.
-pub(crate) async fn run(platform: &Arc<Platform>, mut expected: Vec<Expected>) {
-    // Most of a load is reading and checking an image, on a thread of its own.
-    let at_once = std::thread::available_parallelism().map_or(2, usize::from);
-    let mut loads = JoinSet::new();
-    loop {
-        while loads.len() < at_once {
-            let asked = |one: &Expected| {
-                let status = platform.grid().app(&one.app.name);
-                status.is_some_and(|status| status.waiting > 0)
-            };
-            let index = expected.iter().position(asked).unwrap_or(0);
-            if index >= expected.len() {
+    /// Loads the announced apps, a few at once, then removes slugs and images that no release names.
+    pub async fn load(self: Arc<Self>, mut expected: Vec<ExpectedApp>) {
+        // Loading is mostly reading and checking an image, each on a thread of its own.
+        let at_once = std::thread::available_parallelism().map_or(2, usize::from);
+        let mut loads = JoinSet::new();
+        loop {
+            while loads.len() < at_once {
+                let has_waiting_requests = |one: &ExpectedApp| {
+                    let status = self.grid.app(&one.app.name);
+                    status.is_some_and(|status| status.waiting > 0)
+                };
+                let index = expected.iter().position(has_waiting_requests).unwrap_or(0);
+                if index >= expected.len() {
+                    break;
+                }
+                loads.spawn(self.clone().load_one(expected.swap_remove(index)));
+            }
+            if loads.join_next().await.is_none() {
                 break;
             }
-            loads.spawn(load(platform.clone(), expected.swap_remove(index)));
         }
-        if loads.join_next().await.is_none() {
-            break;
-        }
+        self.releases.sweep();
     }
-    platform.sweep();
-}
 
-async fn load(platform: Arc<Platform>, Expected { app, release }: Expected) {
-    // A push that comes meanwhile would be undone by the older release.
-    let _building = loop {
-        match platform.begin_build(&app.name) {
-            Some(building) => break building,
-            None => tokio::time::sleep(Duration::from_millis(20)).await,
+    async fn load_one(self: Arc<Self>, ExpectedApp { app, release }: ExpectedApp) {
+        let name = &app.name;
+        // Without the lock, a push that comes meanwhile would be replaced by the older release.
+        let _building = loop {
+            match self.locks.begin_build(name) {
+                Some(building) => break building,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        if self.grid.release(name).is_some() {
+            return;
         }
-    };
-    if platform.grid().release(&app.name).is_some() {
-        return;
+        if let Err(error) = self.releases.load(name, release).await {
+            tracing::error!(app = %name, %error, "could not load an app");
+            self.grid.give_up(name);
+        }
+        self.view.refresh(name);
     }
-    if let Err(error) = platform.load(&app.name, release).await {
-        tracing::error!(app = %app.name, error = format!("{error:#}"), "cannot be served");
-        platform.grid().give_up(&app.name);
-    }
-    platform.refresh(&app.name);
 }

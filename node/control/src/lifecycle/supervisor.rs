@@ -1,42 +1,48 @@
-//! What the node tells systemd, by the protocol of sd_notify(3): that it is ready, and which process it is now, since a
-//! takeover changes that.
+//! Notifications to systemd by the protocol of sd_notify(3).
 
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use sd_notify::NotifyState;
 
-/// Says that this process is the node, and serves. Does nothing where nobody asked to be told.
-pub(crate) fn ready() {
-    let Ok(path) = std::env::var("NOTIFY_SOCKET") else {
-        return;
-    };
-    if let Err(error) = tell(&path) {
-        tracing::warn!(%error, "the supervisor cannot be told that the node is ready");
+/// Reports that this process serves, and that it is the service's main process, which a takeover changes. Does nothing
+/// without a supervisor.
+pub fn notify_ready() {
+    let states = [NotifyState::Ready, NotifyState::MainPid(std::process::id())];
+    if let Err(error) = sd_notify::notify(&states) {
+        tracing::warn!(%error, "could not notify the supervisor");
     }
-}
-
-fn tell(path: &str) -> std::io::Result<()> {
-    let address = match path.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(path)?,
-    };
-    let words = format!("READY=1\nMAINPID={}\n", std::process::id());
-    let sent = UnixDatagram::unbound()?.send_to_addr(words.as_bytes(), &address);
-    sent.map(drop)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::process::Command;
+
     use super::*;
 
+    /// Runs in a process of its own, whose environment names the supervisor.
     #[test]
-    fn the_supervisor_learns_which_process_is_the_node() {
+    #[ignore = "supervisor_learns_the_main_process runs it"]
+    fn child_of_the_supervisor() {
+        notify_ready();
+    }
+
+    #[test]
+    fn supervisor_learns_the_main_process() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        tell(path.to_str().unwrap()).unwrap();
-        let mut words = [0; 100];
-        let length = socket.recv(&mut words).unwrap();
-        let words = std::str::from_utf8(&words[..length]).unwrap();
-        assert_eq!(words, format!("READY=1\nMAINPID={}\n", std::process::id()));
+        let child = "lifecycle::supervisor::tests::child_of_the_supervisor";
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", child, "--ignored"])
+            .env("NOTIFY_SOCKET", &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let timeout = std::time::Duration::from_secs(30);
+        socket.set_read_timeout(Some(timeout)).unwrap();
+        let mut message = [0; 100];
+        let length = socket.recv(&mut message).unwrap();
+        let message = std::str::from_utf8(&message[..length]).unwrap();
+        assert_eq!(message, format!("READY=1\nMAINPID={}\n", child.id()));
+        assert!(child.wait().unwrap().success());
     }
 }

@@ -1,12 +1,15 @@
-//! A restart without a dropped connection: the new process takes the listening sockets over from the old one.
+//! A restart without a refused connection: a new process takes the listening sockets over from the old one.
 //!
-//! The new process asks over a socket in the data directory, which nobody else can reach. The old one first lets builds and
-//! pushes end and takes no new ones, then gives up the data directory and sends its sockets; it goes on serving apps from
-//! memory. When the new process has loaded all apps and accepts, it says so, and the old one lets its connections end.
-//! Should the new process die before, the old one takes everything back and goes on as if nothing had been. Connections
-//! that are not accepted yet wait in the kernel for whoever accepts next: the sockets are the same.
+//! 1. The new process connects to a socket in the data directory, which only its owner can reach.
+//! 2. The old process accepts no further builds and pushes, waits for those in progress, unlocks the data directory and sends
+//!    its listening sockets. It serves apps from memory meanwhile.
+//! 3. The new process loads all apps, accepts connections, and says so.
+//! 4. The old process closes its connections and ends.
+//!
+//! If the new process dies before step 3, the old one locks the data directory again and goes on. Connections that are not
+//! accepted yet wait in the kernel, since both processes share the sockets.
 
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,60 +17,76 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use tokio::net::UnixListener;
 
-use crate::lifecycle::listeners::Listeners;
+use super::listeners::Listeners;
 
-/// Sockets that are sent at most.
-const SOCKETS: usize = 4;
-/// For builds and pushes to end before a node is given up.
-pub(crate) const QUIET: Duration = Duration::from_secs(60);
-/// For the new process to load all apps. Images that must be made anew take seconds each.
+/// The most sockets in a message.
+const MAX_SOCKETS: usize = 4;
+/// The time for builds and pushes to end before a takeover.
+pub(super) const QUIET: Duration = Duration::from_secs(60);
+/// The time for the new process to load all apps. Images that must be made again take seconds each.
 const LOADING: Duration = Duration::from_secs(600);
-/// The new process's word that it serves.
+/// The new process's message that it serves.
 const SERVING: &[u8] = b"serving\n";
 
-/// What is sent in place of sockets by a node that cannot be taken over now.
+/// The message in place of sockets of a node that cannot be taken over now.
 const BUSY: &[u8] = b"busy";
 
 fn path(data: &Path) -> PathBuf {
     data.join("takeover.sock")
 }
 
-/// The new process's side: it has the sockets, and is waited for.
-pub(crate) struct Taken(UnixStream);
+/// A takeover that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeoverError {
+    /// The running node does not answer.
+    #[error("the node that runs does not answer: stop it, then start this one ({0})")]
+    NoAnswer(io::Error),
+    /// The running node has builds or pushes in progress.
+    #[error("the node that runs is being pushed to: try again when that is done")]
+    Busy,
+    /// The running node sent no socket for a listener.
+    #[error("the node that runs has sent no socket for {0}")]
+    NoSocket(&'static str),
+    /// The connection to the running node failed.
+    #[error("takeover: {0}")]
+    Io(#[from] io::Error),
+}
 
-impl Taken {
-    /// Takes the sockets over from the node that uses `data`, if one does. Blocks until it has let builds end.
+/// The new process's side of a takeover: the old process waits for [`serving`](Self::serving).
+pub struct Takeover(UnixStream);
+
+impl Takeover {
+    /// Takes the sockets over from the node that uses the data directory `data`, if one does. Blocks until that node has
+    /// finished its builds.
     ///
     /// # Errors
     ///
-    /// The node does not give itself up.
-    pub(crate) fn from_node(data: &Path) -> anyhow::Result<Option<(Listeners, Self)>> {
+    /// [`TakeoverError`].
+    pub fn from_node(data: &Path) -> Result<Option<(Listeners, Self)>, TakeoverError> {
         let Ok(mut stream) = UnixStream::connect(path(data)) else {
             return Ok(None);
         };
         stream.set_read_timeout(Some(QUIET + Duration::from_secs(10)))?;
-        // A busy node may have answered and hung up before it was asked: then its answer can be read all the same.
+        // A busy node may have answered and closed the connection already; its answer can still be read.
         let _ = stream.write_all(b"?");
-        let (words, sockets) = receive(&stream)
-            .context("the node that runs does not answer: stop it, then start this one")?;
-        if words == BUSY {
-            bail!("the node that runs is being pushed to: try again when that is done");
+        let (names, sockets) = receive(&stream).map_err(TakeoverError::NoAnswer)?;
+        if names == BUSY {
+            return Err(TakeoverError::Busy);
         }
-        let names = String::from_utf8(words)?;
+        let names = String::from_utf8_lossy(&names).into_owned();
         let mut named = names
             .split(' ')
             .zip(sockets.into_iter().map(TcpListener::from));
-        let mut socket = |name: &str| {
+        let mut socket = |name: &'static str| {
             let next = named.next().filter(|(sent, _)| *sent == name);
             next.map(|(_, socket)| socket)
-                .with_context(|| format!("the node that runs has sent no socket for {name}"))
+                .ok_or(TakeoverError::NoSocket(name))
         };
         let listeners = Listeners {
             http: socket("http")?,
@@ -78,25 +97,29 @@ impl Taken {
         Ok(Some((listeners, Self(stream))))
     }
 
-    /// Says that this process serves: the other one ends.
-    pub(crate) fn serving(mut self) -> std::io::Result<()> {
+    /// Reports that this process serves. The old process ends.
+    ///
+    /// # Errors
+    ///
+    /// The old process has died.
+    pub fn serving(mut self) -> io::Result<()> {
         self.0.write_all(SERVING)
     }
 }
 
 /// Listens for a process that wants to take over. To be called within a runtime.
-pub(crate) fn listen(data: &Path) -> anyhow::Result<UnixListener> {
+pub(super) fn listen(data: &Path) -> io::Result<UnixListener> {
     let path = path(data);
     let _ = std::fs::remove_file(&path);
-    UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))
+    UnixListener::bind(&path)
 }
 
 /// A process that wants to take over.
-pub(crate) struct Successor(UnixStream);
+pub(super) struct Successor(UnixStream);
 
 impl Successor {
-    /// Waits for one.
-    pub(crate) async fn arrival(listener: &UnixListener) -> std::io::Result<Self> {
+    /// Waits for a process.
+    pub(super) async fn arrival(listener: &UnixListener) -> io::Result<Self> {
         let (stream, _) = listener.accept().await?;
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
@@ -104,13 +127,13 @@ impl Successor {
         Ok(Self(stream))
     }
 
-    /// Says that it must wait.
-    pub(crate) fn refuse(mut self) {
+    /// Tells the process to try again later.
+    pub(super) fn refuse(mut self) {
         let _ = self.0.write_all(BUSY);
     }
 
-    /// Sends the sockets and waits until the process serves with them; whether it does. Blocks.
-    pub(crate) fn hand_over(mut self, listeners: &Listeners) -> std::io::Result<bool> {
+    /// Sends the sockets, waits until the process serves with them, and returns whether it does. Blocks.
+    pub(super) fn hand_over(mut self, listeners: &Listeners) -> io::Result<bool> {
         let mut names = vec!["http", "api", "admin"];
         let mut sockets = vec![
             listeners.http.as_fd(),
@@ -121,26 +144,27 @@ impl Successor {
             names.push("https");
             sockets.push(https.as_fd());
         }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&sockets));
-        let words = names.join(" ");
-        let words = [IoSlice::new(words.as_bytes())];
-        sendmsg(&self.0, &words, &mut ancillary, SendFlags::empty())?;
-        let mut said = [0; 1 + SERVING.len()];
-        // The process's question is still unread.
-        self.0.read_exact(&mut said)?;
-        Ok(said.ends_with(SERVING))
+        let text = names.join(" ");
+        let text = [IoSlice::new(text.as_bytes())];
+        sendmsg(&self.0, &text, &mut ancillary, SendFlags::empty())?;
+        let mut reply = [0; 1 + SERVING.len()];
+        // The process's request is still unread.
+        self.0.read_exact(&mut reply)?;
+        Ok(reply.ends_with(SERVING))
     }
 }
 
-fn receive(stream: &UnixStream) -> anyhow::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut words = [0; 256];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS))];
+/// Receives a message with its sockets.
+fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut text = [0; 256];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = recvmsg(
         stream,
-        &mut [IoSliceMut::new(&mut words)],
+        &mut [IoSliceMut::new(&mut text)],
         &mut ancillary,
         RecvFlags::CMSG_CLOEXEC,
     )?;
@@ -149,8 +173,10 @@ fn receive(stream: &UnixStream) -> anyhow::Result<(Vec<u8>, Vec<OwnedFd>)> {
         _ => None,
     });
     let sockets = sockets.flatten().collect();
-    anyhow::ensure!(received.bytes > 0, "it closed the connection");
-    Ok((words[..received.bytes].to_vec(), sockets))
+    if received.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((text[..received.bytes].to_vec(), sockets))
 }
 
 #[cfg(test)]
@@ -168,16 +194,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sockets_change_hands_and_the_old_process_hears_of_it() {
+    async fn sockets_are_handed_over_and_the_old_process_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().to_owned();
-        assert!(Taken::from_node(&data).unwrap().is_none(), "nobody there");
+        assert!(Takeover::from_node(&data).unwrap().is_none(), "no node");
         let listening = listen(&data).unwrap();
         let old = listeners();
         let address = old.https.as_ref().unwrap().local_addr().unwrap();
         let taking = std::thread::spawn(move || {
-            let (new, taken) = Taken::from_node(&data).unwrap().unwrap();
-            taken.serving().unwrap();
+            let (new, takeover) = Takeover::from_node(&data).unwrap().unwrap();
+            takeover.serving().unwrap();
             new.https.unwrap().local_addr().unwrap()
         });
         let successor = Successor::arrival(&listening).await.unwrap();
@@ -187,19 +213,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_dies_before_it_serves_is_noticed_and_a_busy_node_says_so() {
+    async fn dead_successor_is_noticed_and_busy_node_refuses() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().to_owned();
         let listening = listen(&data).unwrap();
         let path = data.clone();
-        let dying = std::thread::spawn(move || drop(Taken::from_node(&path).unwrap()));
+        let dying = std::thread::spawn(move || drop(Takeover::from_node(&path).unwrap()));
         let successor = Successor::arrival(&listening).await.unwrap();
         let done = tokio::task::spawn_blocking(move || successor.hand_over(&listeners()));
         assert!(done.await.unwrap().is_err());
         dying.join().unwrap();
-        let refused = std::thread::spawn(move || Taken::from_node(&data).err().unwrap());
+        let refused = std::thread::spawn(move || Takeover::from_node(&data).err().unwrap());
         Successor::arrival(&listening).await.unwrap().refuse();
-        let words = refused.join().unwrap().to_string();
-        assert!(words.contains("is being pushed to"), "{words}");
+        let text = refused.join().unwrap().to_string();
+        assert!(text.contains("is being pushed to"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! A line of a log. One of the router's is written when it is read, which few are.
+//! A line of a log. A line of the router is formatted when somebody reads it, which is rare.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,69 +6,70 @@ use std::fmt;
 use corundum_router::log_line;
 use jiff::Timestamp;
 
-/// Bytes of one line, its end cut off: a request can bring a header of 128 KB into the router's line.
-pub(crate) const LONGEST: usize = 12_000;
+/// Bytes after which a line is cut. A request can bring a header of 128 KB into the router's line.
+pub(super) const MAX_LENGTH: usize = 12_000;
 
 /// The source of the router's lines.
 const ROUTER: &str = "corundum[router]";
 
-/// A line.
+/// A line of a log.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct LogEntry {
     at: Timestamp,
-    content: Content,
+    content: LogContent,
 }
 
 #[derive(Debug)]
-enum Content {
-    /// Who says what: `app[web.1]`, `corundum[api]` and the like.
-    Said(Cow<'static, str>, Box<str>),
-    Routed(Box<log_line::RouterLogLine>),
+enum LogContent {
+    /// The source, such as `app[web.1]` or `corundum[api]`, and its text.
+    Text(Cow<'static, str>, Box<str>),
+    Access(Box<log_line::RouterLogLine>),
 }
 
-impl Line {
-    /// What `source` says now.
-    pub(crate) fn said(source: Cow<'static, str>, text: &str) -> Self {
-        let text = &text[..text.floor_char_boundary(LONGEST)];
-        Self::now(Content::Said(source, text.into()))
+impl LogEntry {
+    /// Creates a line of `source` with the current time.
+    pub(crate) fn new(source: Cow<'static, str>, text: &str) -> Self {
+        let text = &text[..text.floor_char_boundary(MAX_LENGTH)];
+        Self::now(LogContent::Text(source, text.into()))
     }
 
-    /// What the router says now. A long line is written at once, so that what is not shown of it is not kept either.
-    pub(crate) fn routed(line: log_line::RouterLogLine) -> Self {
-        if line.weight() > LONGEST {
-            return Self::said(ROUTER.into(), &line.to_string());
+    /// Creates a line of the router's access log with the current time. A long line is formatted at once, so that only the
+    /// part that is shown is kept.
+    pub(crate) fn of_access(line: log_line::RouterLogLine) -> Self {
+        if line.weight() > MAX_LENGTH {
+            return Self::new(ROUTER.into(), &line.to_string());
         }
-        Self::now(Content::Routed(line.into()))
+        Self::now(LogContent::Access(line.into()))
     }
 
-    fn now(content: Content) -> Self {
+    fn now(content: LogContent) -> Self {
         let at = Timestamp::now();
         Self { at, content }
     }
 
-    /// Bytes that it takes in memory.
+    /// Returns the bytes that the line takes in memory.
     pub(crate) fn weight(&self) -> usize {
         let beside = match &self.content {
-            Content::Said(source, text) => source.len() + text.len(),
-            Content::Routed(line) => line.weight(),
+            LogContent::Text(source, text) => source.len() + text.len(),
+            LogContent::Access(line) => line.weight(),
         };
         size_of::<Self>() + beside
     }
 
-    /// As logs show it, without an end of line.
+    /// Returns the line as logs show it, without a line break.
     pub(crate) fn text(&self) -> String {
         let mut text = self.to_string();
-        text.truncate(text.floor_char_boundary(LONGEST));
+        text.truncate(text.floor_char_boundary(MAX_LENGTH));
         text
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for LogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = self.at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00");
         match &self.content {
-            Content::Said(source, text) => write!(f, "{time} {source}: {text}"),
-            Content::Routed(line) => write!(f, "{time} {ROUTER}: {line}"),
+            LogContent::Text(source, text) => write!(f, "{time} {source}: {text}"),
+            LogContent::Access(line) => write!(f, "{time} {ROUTER}: {line}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Logs: per app a bounded ring in memory, and whoever follows it.
+//! Logs: a bounded ring in memory for each app, and its followers.
 
 mod line;
 
@@ -11,25 +11,25 @@ use corundum_host::grid::GridLog;
 use corundum_router::log_line;
 use tokio::sync::broadcast;
 
-pub(crate) use line::Line;
+pub(crate) use line::LogEntry;
 
-/// Lines kept of an app, as Heroku keeps them.
-const KEPT: usize = 1500;
-/// Bytes kept of an app: 1,500 long lines would be 15 MB.
-const KEPT_BYTES: usize = 2 << 20;
-/// Lines that a follower may be behind before it misses some.
-const FOLLOWER: usize = 1024;
+/// Lines kept of an app, as on Heroku.
+const MAX_LINES: usize = 1500;
+/// Bytes kept of an app. 1,500 long lines would be 15 MB.
+const MAX_BYTES: usize = 2 << 20;
+/// Lines that a follower may lag behind before it misses some.
+const MAX_LAG: usize = 1024;
 
-/// The logs of all apps. Each has a lock of its own: an app that floods its log must not hold up those of others.
+/// The logs of all apps. Each has a lock of its own, so that an app that floods its log does not delay others.
 #[derive(Default)]
-pub(crate) struct Logs {
+pub struct Logs {
     apps: RwLock<HashMap<AppName, Arc<Mutex<AppLog>>>>,
 }
 
 struct AppLog {
-    lines: VecDeque<Arc<Line>>,
+    lines: VecDeque<Arc<LogEntry>>,
     bytes: usize,
-    followers: broadcast::Sender<Arc<Line>>,
+    followers: broadcast::Sender<Arc<LogEntry>>,
 }
 
 impl Default for AppLog {
@@ -37,13 +37,13 @@ impl Default for AppLog {
         Self {
             lines: VecDeque::new(),
             bytes: 0,
-            followers: broadcast::channel(FOLLOWER).0,
+            followers: broadcast::channel(MAX_LAG).0,
         }
     }
 }
 
 impl Logs {
-    /// Begins the log of an app.
+    /// Creates the log of an app.
     pub(crate) fn open(&self, app: &AppName) {
         let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
         apps.entry(app.clone()).or_default();
@@ -54,18 +54,18 @@ impl Logs {
         apps.get(app).cloned()
     }
 
-    /// Adds what `source` says: `app[web.1]`, `corundum[api]` and the like.
+    /// Adds a line of `source`, such as `app[web.1]` or `corundum[api]`.
     pub(crate) fn add(&self, app: &AppName, source: impl Into<Cow<'static, str>>, text: &str) {
-        self.keep(app, Line::said(source.into(), text));
+        self.keep(app, LogEntry::new(source.into(), text));
     }
 
-    /// Adds what the router says.
+    /// Adds a line of the router's access log.
     pub(crate) fn add_routed(&self, app: &AppName, line: log_line::RouterLogLine) {
-        self.keep(app, Line::routed(line));
+        self.keep(app, LogEntry::of_access(line));
     }
 
-    /// Keeps a line; one of an app that has no log is dropped, as of a dyno that outlives its app.
-    fn keep(&self, app: &AppName, line: Line) {
+    /// Keeps a line. Lines of an app without a log are dropped: a dyno may outlive its app.
+    fn keep(&self, app: &AppName, line: LogEntry) {
         let Some(log) = self.of(app) else { return };
         let line = Arc::new(line);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,7 @@ impl Logs {
         }
         log.bytes += line.weight();
         log.lines.push_back(line);
-        while log.lines.len() > KEPT || log.bytes > KEPT_BYTES {
+        while log.lines.len() > MAX_LINES || log.bytes > MAX_BYTES {
             let Some(line) = log.lines.pop_front() else {
                 break;
             };
@@ -82,12 +82,12 @@ impl Logs {
         }
     }
 
-    /// The last `count` lines, and those to come.
+    /// Returns the last `count` lines and a receiver of later ones.
     pub(crate) fn follow(
         &self,
         app: &AppName,
         count: usize,
-    ) -> (Vec<Arc<Line>>, broadcast::Receiver<Arc<Line>>) {
+    ) -> (Vec<Arc<LogEntry>>, broadcast::Receiver<Arc<LogEntry>>) {
         let log = self.of(app).unwrap_or_default();
         let log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let skip = log.lines.len().saturating_sub(count);
@@ -97,7 +97,7 @@ impl Logs {
         )
     }
 
-    /// Forgets an app's lines.
+    /// Removes an app's log.
     pub(crate) fn remove(&self, app: &AppName) {
         let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
         apps.remove(app);
@@ -116,11 +116,11 @@ impl GridLog for Logs {
 
 #[cfg(test)]
 mod tests {
-    use super::line::LONGEST;
+    use super::line::MAX_LENGTH;
     use super::*;
 
     #[test]
-    fn a_log_is_bounded_in_lines_and_bytes() {
+    fn log_is_bounded_in_lines_and_bytes() {
         let logs = Logs::default();
         let app: AppName = "one-app".parse().unwrap();
         logs.open(&app);
@@ -128,24 +128,24 @@ mod tests {
             logs.add(&app, "app[web.1]", &index.to_string());
         }
         let (lines, _) = logs.follow(&app, 10_000);
-        assert_eq!(lines.len(), KEPT);
+        assert_eq!(lines.len(), MAX_LINES);
         assert!(
-            lines[KEPT - 1].text().ends_with(" app[web.1]: 2999"),
+            lines[MAX_LINES - 1].text().ends_with(" app[web.1]: 2999"),
             "{}",
-            lines[KEPT - 1].text()
+            lines[MAX_LINES - 1].text()
         );
         for _ in 0..1000 {
             logs.add(&app, "app[web.1]", &"x".repeat(10_000));
         }
         let (lines, _) = logs.follow(&app, 10_000);
-        assert!(lines.iter().map(|line| line.weight()).sum::<usize>() <= KEPT_BYTES);
+        assert!(lines.iter().map(|line| line.weight()).sum::<usize>() <= MAX_BYTES);
         logs.add(&app, "corundum[router]", &"ä".repeat(100_000));
         let (lines, _) = logs.follow(&app, 1);
-        assert!((LONGEST - 1..=LONGEST).contains(&lines[0].text().len()));
+        assert!((MAX_LENGTH - 1..=MAX_LENGTH).contains(&lines[0].text().len()));
     }
 
     #[test]
-    fn followers_that_are_behind_keep_no_more_of_a_routers_line_than_is_shown() {
+    fn long_access_line_is_cut_before_followers_keep_it() {
         let logs = Logs::default();
         let app: AppName = "one-app".parse().unwrap();
         logs.open(&app);
@@ -159,13 +159,13 @@ mod tests {
             let begins = format!(" corundum[router]: {whole}")[..90].to_owned();
             logs.add_routed(&app, whole);
             let line = follower.try_recv().unwrap();
-            assert!(line.weight() <= LONGEST + 200, "{}", line.weight());
+            assert!(line.weight() <= MAX_LENGTH + 200, "{}", line.weight());
             assert!(line.text().contains(&begins), "{}", line.text());
         }
     }
 
     #[test]
-    fn a_line_that_comes_after_its_app_has_gone_makes_no_log_of_its_own() {
+    fn late_line_of_a_removed_app_creates_no_log() {
         let logs = Logs::default();
         let app: AppName = "one-app".parse().unwrap();
         logs.open(&app);

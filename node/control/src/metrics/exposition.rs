@@ -1,4 +1,4 @@
-//! Prometheus's text format, version 0.0.4: families of samples, each under its help and its type.
+//! Prometheus's text exposition format, version 0.0.4: families of samples, each after its help and type.
 
 use std::fmt::{Display, Write};
 
@@ -7,56 +7,61 @@ use corundum_router::metrics::HistogramSnapshot;
 /// The format's media type.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Bounds of histograms, as powers of two of microseconds: from a quarter of a millisecond to 67 seconds.
+/// Bounds of histogram buckets, as powers of two in microseconds: from 256 µs to 67 s.
 const BOUNDS: (u32, u32) = (8, 26);
 
-/// What a family's samples are.
+/// The type of a family.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
+pub(super) enum MetricKind {
     Counter,
     Gauge,
     Histogram,
 }
 
-/// A page that is being written.
+/// A page under construction.
 #[derive(Default)]
-pub(crate) struct Page(String);
+pub(super) struct MetricsPage(String);
 
-impl Page {
-    /// Begins a family. Its samples must all follow before the next begins.
-    pub(crate) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
+impl MetricsPage {
+    /// Starts a family. All of its samples must be added before the next family.
+    pub(super) fn family(
+        &mut self,
+        name: &'static str,
+        kind: MetricKind,
+        help: &str,
+    ) -> MetricFamily<'_> {
         let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        Family { page: self, name }
+        MetricFamily { page: self, name }
     }
 
-    pub(crate) fn finish(self) -> String {
+    pub(super) fn finish(self) -> String {
         self.0
     }
 }
 
 /// A family of samples.
-pub(crate) struct Family<'a> {
-    page: &'a mut Page,
+pub(super) struct MetricFamily<'a> {
+    page: &'a mut MetricsPage,
     name: &'static str,
 }
 
-/// Labels of a sample. Their values are names of apps, states and codes, none of which needs escaping.
-pub(crate) type Labels<'a> = &'a [(&'static str, &'a str)];
+/// Labels of a sample. Their values are app names, states and codes, which need no escaping.
+pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
-impl Family<'_> {
-    /// A sample.
-    pub(crate) fn value(&mut self, labels: Labels<'_>, value: impl Display) -> &mut Self {
+impl MetricFamily<'_> {
+    /// Adds a sample.
+    pub(super) fn value(&mut self, labels: Labels<'_>, value: impl Display) -> &mut Self {
         self.sample("", labels, None, value);
         self
     }
 
-    /// A histogram's samples.
-    pub(crate) fn distribution(&mut self, labels: Labels<'_>, all: &HistogramSnapshot) {
+    /// Adds the samples of a histogram.
+    pub(super) fn histogram(&mut self, labels: Labels<'_>, all: &HistogramSnapshot) {
         for (bound, below) in all.cumulative(BOUNDS.0, BOUNDS.1) {
             let bound = bound.as_secs_f64().to_string();
             self.sample("_bucket", labels, Some(&bound), below);
@@ -94,13 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_as_the_format_has_it() {
-        let mut page = Page::default();
-        page.family("a_total", Kind::Counter, "Some help.")
+    fn page_follows_the_format() {
+        let mut page = MetricsPage::default();
+        page.family("a_total", MetricKind::Counter, "Some help.")
             .value(&[("app", "x"), ("status", "2xx")], 3)
             .value(&[], 0.5);
-        page.family("b_seconds", Kind::Histogram, "Times.")
-            .distribution(&[("app", "x")], &HistogramSnapshot::default());
+        page.family("b_seconds", MetricKind::Histogram, "Times.")
+            .histogram(&[("app", "x")], &HistogramSnapshot::default());
         let text = page.finish();
         let begin = "# HELP a_total Some help.\n# TYPE a_total counter\na_total{app=\"x\",status=\"2xx\"} 3\na_total 0.5\n";
         assert!(text.starts_with(begin), "{text}");

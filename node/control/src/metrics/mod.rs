@@ -1,5 +1,5 @@
-//! What `/metrics` shows. Its size is bounded by the number of apps: statuses are classes, codes a fixed list, and
-//! neither hosts nor paths, dynos or clients are labels.
+//! The page `/metrics`. Its size is bounded by the number of apps: statuses are classes, codes are a fixed list, and no
+//! host, path, dyno or client is a label.
 
 mod exposition;
 mod process;
@@ -7,76 +7,90 @@ mod process;
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
-use corundum_host::grid::AppStatus;
-use corundum_router::metrics::AppMetrics;
+use corundum_host::grid::{AppStatus, DynoGrid};
+use corundum_router::metrics::{AppMetrics, MetricsRegistry, RouterMetrics};
 
 pub(crate) use self::exposition::CONTENT_TYPE;
-use self::exposition::{Kind, Page};
-use crate::admin::Admin;
+use self::exposition::{MetricKind, MetricsPage};
 
-type Counted = Vec<(AppName, Arc<AppMetrics>)>;
+type CountedApps = Vec<(AppName, Arc<AppMetrics>)>;
 
-/// The whole page.
-pub(crate) fn page(admin: &Admin) -> String {
-    let mut page = Page::default();
-    node(&mut page, admin);
+/// The sources of a node's metrics.
+pub struct NodeMetrics {
+    /// The grid.
+    pub grid: DynoGrid,
+    /// The apps' metrics.
+    pub apps: Arc<MetricsRegistry>,
+    /// The router's metrics.
+    pub router: Arc<RouterMetrics>,
+    /// The most connections that the router accepts at once.
+    pub connections: usize,
+}
+
+/// Returns the whole page.
+pub(crate) fn page(metrics: &NodeMetrics) -> String {
+    let mut page = MetricsPage::default();
+    node(&mut page, metrics);
     process::write(&mut page);
-    let grid = admin.platform.grid().apps();
-    dynos(&mut page, &grid);
-    // An app that has not been asked for anything has nothing to show but its dynos.
-    let mut apps = admin.platform.metrics().all();
-    apps.retain(|(_, figures)| figures.statuses().any(|(_, count)| count > 0));
+    dynos(&mut page, &metrics.grid.apps());
+    // An app without requests has nothing to show but its dynos.
+    let mut apps = metrics.apps.all();
+    apps.retain(|(_, metrics)| metrics.statuses().any(|(_, count)| count > 0));
     requests(&mut page, &apps);
     times(&mut page, &apps);
     page.finish()
 }
 
-fn node(page: &mut Page, admin: &Admin) {
+fn node(page: &mut MetricsPage, metrics: &NodeMetrics) {
     let version = env!("CARGO_PKG_VERSION");
-    page.family("corundum_build_info", Kind::Gauge, "The version that runs.")
-        .value(&[("version", version)], 1);
-    let router = &admin.router;
+    page.family(
+        "corundum_build_info",
+        MetricKind::Gauge,
+        "Version of the node.",
+    )
+    .value(&[("version", version)], 1);
+    let router = &metrics.router;
     page.family(
         "corundum_connections",
-        Kind::Gauge,
-        "Clients' connections that are open.",
+        MetricKind::Gauge,
+        "Open client connections.",
     )
     .value(&[], router.open());
     page.family(
         "corundum_connections_total",
-        Kind::Counter,
-        "Clients' connections so far.",
+        MetricKind::Counter,
+        "Accepted client connections.",
     )
     .value(&[], router.accepted());
     page.family(
         "corundum_connections_limit",
-        Kind::Gauge,
-        "Connections that are taken at once.",
+        MetricKind::Gauge,
+        "Most client connections at once.",
     )
-    .value(&[], admin.connections);
+    .value(&[], metrics.connections);
     page.family(
         "corundum_unrouted_requests_total",
-        Kind::Counter,
-        "Requests whose host is no app's.",
+        MetricKind::Counter,
+        "Requests for a host that no app has.",
     )
     .value(&[], router.unrouted());
-    let grid = admin.platform.grid();
+    let grid = &metrics.grid;
     page.family(
         "corundum_live_dynos",
-        Kind::Gauge,
-        "Dynos of all apps, one-off dynos among them.",
+        MetricKind::Gauge,
+        "Live dynos of all apps, including one-off dynos.",
     )
     .value(&[], grid.live());
     page.family(
         "corundum_live_dynos_limit",
-        Kind::Gauge,
-        "Dynos that the node has room for.",
+        MetricKind::Gauge,
+        "Most live dynos at once.",
     )
     .value(&[], grid.capacity());
 }
 
-fn dynos(page: &mut Page, apps: &[AppStatus]) {
-    let mut family = page.family("corundum_dynos", Kind::Gauge, "Web dynos, by what they do.");
+fn dynos(page: &mut MetricsPage, apps: &[AppStatus]) {
+    let mut family = page.family("corundum_dynos", MetricKind::Gauge, "Web dynos by state.");
     for app in apps {
         let name = app.name.as_str();
         family
@@ -84,38 +98,36 @@ fn dynos(page: &mut Page, apps: &[AppStatus]) {
             .value(&[("app", name), ("state", "idle")], app.idle);
     }
     let mut gauge = |name, help, value: fn(&AppStatus) -> u64| {
-        let mut family = page.family(name, Kind::Gauge, help);
+        let mut family = page.family(name, MetricKind::Gauge, help);
         for app in apps {
             family.value(&[("app", app.name.as_str())], value(app));
         }
     };
-    gauge(
-        "corundum_formation",
-        "Web dynos that an app may have.",
-        |app| app.formation.into(),
-    );
+    gauge("corundum_formation", "Most web dynos of an app.", |app| {
+        app.formation.into()
+    });
     gauge(
         "corundum_queue_length",
-        "Requests that wait for a dyno.",
+        "Requests waiting for a dyno.",
         |app| app.waiting as u64,
     );
     gauge(
         "corundum_circuit_open",
-        "Whether an app's requests are refused, since its dynos only crash.",
+        "1 while requests of an app are refused because its dynos crash.",
         |app| app.circuit_open.into(),
     );
     gauge(
         "corundum_dyno_memory_bytes",
-        "Memory of the dynos that are up, as of their last request.",
+        "Memory of live dynos after their last request.",
         |app| app.memory as u64,
     );
 }
 
-fn requests(page: &mut Page, apps: &Counted) {
+fn requests(page: &mut MetricsPage, apps: &CountedApps) {
     let mut by = |name, help, label, values: fn(&AppMetrics) -> Vec<(&'static str, u64)>| {
-        let mut family = page.family(name, Kind::Counter, help);
-        for (app, figures) in apps {
-            let seen = values(figures).into_iter().filter(|(_, count)| *count > 0);
+        let mut family = page.family(name, MetricKind::Counter, help);
+        for (app, metrics) in apps {
+            let seen = values(metrics).into_iter().filter(|(_, count)| *count > 0);
             for (value, count) in seen {
                 family.value(&[("app", app.as_str()), (label, value)], count);
             }
@@ -123,49 +135,53 @@ fn requests(page: &mut Page, apps: &Counted) {
     };
     by(
         "corundum_requests_total",
-        "Requests, by class of status.",
+        "Requests by status class.",
         "status",
-        |figures| figures.statuses().collect(),
+        |metrics| metrics.statuses().collect(),
     );
     by(
         "corundum_request_failures_total",
-        "Requests that the router answered itself, by code.",
+        "Requests that the router failed, by error code.",
         "code",
-        |figures| figures.codes().collect(),
+        |metrics| metrics.codes().collect(),
     );
     by(
         "corundum_cache_requests_total",
-        "Requests, by what the cache did for them.",
+        "Requests by cache result.",
         "result",
-        |figures| figures.cache().collect(),
+        |metrics| metrics.cache().collect(),
     );
 }
 
-fn times(page: &mut Page, apps: &Counted) {
+fn times(page: &mut MetricsPage, apps: &CountedApps) {
     let mut sent = page.family(
         "corundum_response_bytes_total",
-        Kind::Counter,
-        "Bytes of bodies sent.",
+        MetricKind::Counter,
+        "Bytes of response bodies.",
     );
-    for (app, figures) in apps {
-        sent.value(&[("app", app.as_str())], figures.bytes());
+    for (app, metrics) in apps {
+        sent.value(&[("app", app.as_str())], metrics.bytes());
     }
     let mut cpu = page.family(
         "corundum_dyno_cpu_seconds_total",
-        Kind::Counter,
-        "Time that dynos computed.",
+        MetricKind::Counter,
+        "Processor time of dynos.",
     );
-    for (app, figures) in apps {
-        cpu.value(&[("app", app.as_str())], figures.cpu().as_secs_f64());
+    for (app, metrics) in apps {
+        cpu.value(&[("app", app.as_str())], metrics.cpu().as_secs_f64());
     }
-    let help = "From a dyno's having a request to the end of its response.";
-    let mut service = page.family("corundum_request_duration_seconds", Kind::Histogram, help);
-    for (app, figures) in apps {
-        service.distribution(&[("app", app.as_str())], &figures.service());
+    let help = "Time from dispatch to a dyno to the end of the response.";
+    let mut service = page.family(
+        "corundum_request_duration_seconds",
+        MetricKind::Histogram,
+        help,
+    );
+    for (app, metrics) in apps {
+        service.histogram(&[("app", app.as_str())], &metrics.service());
     }
-    let help = "How long requests waited for a dyno.";
-    let mut queue = page.family("corundum_queue_wait_seconds", Kind::Histogram, help);
-    for (app, figures) in apps {
-        queue.distribution(&[("app", app.as_str())], &figures.queue());
+    let help = "Time that requests waited for a dyno.";
+    let mut queue = page.family("corundum_queue_wait_seconds", MetricKind::Histogram, help);
+    for (app, metrics) in apps {
+        queue.histogram(&[("app", app.as_str())], &metrics.queue());
     }
 }

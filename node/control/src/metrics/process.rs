@@ -1,15 +1,16 @@
-//! What the kernel says of this process, by the names that Prometheus's own libraries use.
+//! Metrics of this process from proc(5), under the names that Prometheus's own libraries use.
 
-use super::exposition::{Kind, Page};
+use super::exposition::{MetricKind, MetricsPage};
 
-/// Ticks of the kernel's clock to a second, which are 100 for programs on every Linux.
+/// Clock ticks per second, which Linux reports to all programs as 100.
 const TICKS: f64 = 100.0;
 /// Bytes of a page on x86-64.
 const PAGE: f64 = 4096.0;
 
-pub(crate) fn write(page: &mut Page) {
+/// Adds the metrics of this process to a page.
+pub(super) fn write(page: &mut MetricsPage) {
     let stat = read("/proc/self/stat");
-    // The name in brackets may hold anything; the third field comes after it.
+    // The name in parentheses may contain anything; the third field follows it.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split(' ').collect();
     let field = |number: usize| {
         let text = fields.get(number - 2);
@@ -25,39 +26,44 @@ pub(crate) fn write(page: &mut Page) {
         .map(|(user, system)| (user + system) / TICKS);
     one(
         "process_cpu_seconds_total",
-        Kind::Counter,
-        "Time the node's process computed.",
+        MetricKind::Counter,
+        "Processor time of the node.",
         cpu,
     );
     let resident = field(24).map(|pages| pages * PAGE);
     one(
         "process_resident_memory_bytes",
-        Kind::Gauge,
-        "Memory the node's process has.",
+        MetricKind::Gauge,
+        "Resident memory of the node.",
         resident,
     );
     let virtual_memory = field(23);
     one(
         "process_virtual_memory_bytes",
-        Kind::Gauge,
-        "Address space it has reserved.",
+        MetricKind::Gauge,
+        "Virtual memory of the node.",
         virtual_memory,
     );
-    one("process_threads", Kind::Gauge, "Its threads.", field(20));
+    one(
+        "process_threads",
+        MetricKind::Gauge,
+        "Threads of the node.",
+        field(20),
+    );
     let open = std::fs::read_dir("/proc/self/fd")
         .ok()
         .map(|files| files.count() as f64);
     one(
         "process_open_fds",
-        Kind::Gauge,
-        "Its open files and connections.",
+        MetricKind::Gauge,
+        "Open file descriptors.",
         open,
     );
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     one(
         "process_max_fds",
-        Kind::Gauge,
-        "How many it may have open.",
+        MetricKind::Gauge,
+        "Most open file descriptors.",
         limit.map(|limit| limit as f64),
     );
     let boot = read("/proc/stat")
@@ -68,8 +74,8 @@ pub(crate) fn write(page: &mut Page) {
         .map(|(boot, ticks)| boot + ticks / TICKS);
     one(
         "process_start_time_seconds",
-        Kind::Gauge,
-        "When it was started, since 1970.",
+        MetricKind::Gauge,
+        "Start time in seconds of Unix time.",
         started,
     );
 }
@@ -83,8 +89,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_is_understood() {
-        let mut page = Page::default();
+    fn process_metrics_are_read() {
+        let mut page = MetricsPage::default();
         write(&mut page);
         let text = page.finish();
         let value = |name: &str| -> f64 {

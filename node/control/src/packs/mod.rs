@@ -1,4 +1,5 @@
-//! Packs: prepared once on a machine, opened once by a process.
+//! Packs: prepared once on a machine, opened once by a process, replaced by better ones while the node serves.
 
+pub mod cache;
 pub mod open;
-pub(crate) mod upgrade;
+pub mod upgrade;

@@ -1,5 +1,7 @@
-//! Packs made ready on this machine: prepared, compiled, started once; what is damaged is made anew.
+//! Opens a pack: prepares it if this machine has not done so yet, compiles its code, and runs its start code once. A
+//! damaged pack is prepared again.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,63 +9,87 @@ use corundum_host::engine::Engine;
 use corundum_host::log::LogSink;
 use corundum_host::pack::{OpenStep, Pack, PackError};
 use corundum_pack::PackDir;
-use corundum_pack::ruby::{Edition, PrepareStep, prepare};
+use corundum_pack::ruby::{Edition, PrepareError, PrepareStep, prepare};
 
-/// A step of making a pack ready, for whoever shows progress.
-pub enum Step<'a> {
-    /// Its files are being made.
+/// A pack that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PackOpenError {
+    /// The pack cannot be prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The engine cannot open the pack.
+    #[error(transparent)]
+    Open(#[from] PackError),
+    /// The pack's start code failed and wrote output.
+    #[error("{output}: {source}")]
+    Start {
+        /// The first lines that the runtime wrote.
+        output: String,
+        /// The failure.
+        source: PackError,
+    },
+    /// A damaged pack cannot be removed, or no thread can be started.
+    #[error("pack: {0}")]
+    Io(#[from] io::Error),
+    /// The node is shutting down.
+    #[error("pack: opening it was interrupted")]
+    Interrupted,
+}
+
+/// A step of opening a pack, for progress displays.
+pub enum PackStep<'a> {
+    /// The pack's files are being made.
     Prepare(PrepareStep),
-    /// Its code is being made ready for the engine.
+    /// The pack's code is being compiled and started.
     Open(OpenStep<'a>),
 }
 
-/// Makes the pack of `edition` ready below `cache`: from npm, that takes a minute the first time; from source, several; later,
-/// milliseconds. Blocks.
+/// Opens the pack of `edition` below `cache`, and prepares it first if it is not there: a minute from npm, several minutes
+/// from source. Blocks.
 ///
 /// # Errors
 ///
-/// It cannot be fetched, written or compiled.
+/// [`PackOpenError`].
 pub fn open(
     engine: &Engine,
     edition: Edition,
     cache: &Path,
-    mut progress: impl FnMut(Step<'_>) + Send,
-) -> anyhow::Result<(PackDir, Pack)> {
+    mut progress: impl FnMut(PackStep<'_>) + Send,
+) -> Result<(PackDir, Pack), PackOpenError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let mut again = true;
+    let mut may_repair = true;
     loop {
-        let directory = prepare(edition, cache, |step| progress(Step::Prepare(step)))?;
-        let said = Arc::new(Said::default());
-        let opened = Pack::open(engine, &directory, said.clone(), |step| {
-            progress(Step::Open(step));
+        let directory = prepare(edition, cache, |step| progress(PackStep::Prepare(step)))?;
+        let log = Arc::new(StartLog::default());
+        let opened = Pack::open(engine, &directory, log.clone(), |step| {
+            progress(PackStep::Open(step));
         });
         match runtime.block_on(opened) {
             Ok(pack) => return Ok((directory, pack)),
-            Err(PackError::Damaged { path, reason }) if again => {
-                tracing::warn!(path = %path.display(), reason, "the pack is made anew");
+            Err(PackError::Damaged { path, reason }) if may_repair => {
+                tracing::warn!(path = %path.display(), reason, "preparing a damaged pack again");
                 std::fs::remove_dir_all(path)?;
-                again = false;
+                may_repair = false;
             }
-            Err(error) => {
-                let error = anyhow::Error::from(error);
-                let said = said.text();
-                return Err(if said.is_empty() {
-                    error
+            Err(source) => {
+                let output = log.text();
+                return Err(if output.is_empty() {
+                    source.into()
                 } else {
-                    error.context(said)
+                    PackOpenError::Start { output, source }
                 });
             }
         }
     }
 }
 
-/// What a pack's runtime says while it is started: the reason, where it does not start.
+/// The first lines that a pack's runtime writes while it starts: they explain a failed start.
 #[derive(Default)]
-struct Said(Mutex<Vec<String>>);
+struct StartLog(Mutex<Vec<String>>);
 
-impl Said {
+impl StartLog {
     const LINES: usize = 20;
 
     fn text(&self) -> String {
@@ -72,7 +98,7 @@ impl Said {
     }
 }
 
-impl LogSink for Said {
+impl LogSink for StartLog {
     fn line(&self, line: &[u8]) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() < Self::LINES {

@@ -1,33 +1,37 @@
-//! The router's view of the platform: hosts are apps, and the grid's answers are the router's.
+//! The grid behind the router's interface: hosts are apps, and the grid's failures are the router's.
 
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
 use corundum_abi::scgi::RequestHead;
 use corundum_exchange::RequestBody;
-use corundum_host::grid::DispatchError;
+use corundum_host::grid::{self, DispatchError};
 use corundum_host::request::DynoRequest;
 use corundum_router::failure::Failure;
 use corundum_router::grid::{Dispatched, Grid};
 use corundum_router::log_line::RouterLogLine;
 use corundum_router::virtual_host::VirtualHost;
 
-use crate::platform::Platform;
+use super::view::RouterView;
+use crate::logs::Logs;
 
-/// The platform as the router's grid.
-pub(crate) struct Front {
-    platform: Arc<Platform>,
+/// Routes and dispatches requests for the router.
+pub struct GridAdapter {
+    view: Arc<RouterView>,
+    grid: grid::DynoGrid,
+    logs: Arc<Logs>,
 }
 
-impl Front {
-    pub(crate) fn new(platform: Arc<Platform>) -> Self {
-        Self { platform }
+impl GridAdapter {
+    /// Creates an adapter that routes by `view`, dispatches to `grid` and writes access lines to `logs`.
+    pub fn new(view: Arc<RouterView>, grid: grid::DynoGrid, logs: Arc<Logs>) -> Self {
+        Self { view, grid, logs }
     }
 }
 
-impl Grid for Front {
+impl Grid for GridAdapter {
     fn route(&self, host: &str) -> Option<Arc<VirtualHost>> {
-        self.platform.sites().route(host)
+        self.view.route(host)
     }
 
     async fn dispatch(
@@ -36,12 +40,8 @@ impl Grid for Front {
         head: RequestHead,
         body: RequestBody,
     ) -> Result<Dispatched, Failure> {
-        let served = self
-            .platform
-            .grid()
-            .dispatch(app, DynoRequest { head, body })
-            .await
-            .map_err(failure)?;
+        let served = self.grid.dispatch(app, DynoRequest { head, body }).await;
+        let served = served.map_err(failure)?;
         Ok(Dispatched {
             head: served.response.head,
             body: served.response.body,
@@ -53,7 +53,7 @@ impl Grid for Front {
     }
 
     fn log(&self, app: &AppName, line: RouterLogLine) {
-        self.platform.logs().add_routed(app, line);
+        self.logs.add_routed(app, line);
     }
 }
 

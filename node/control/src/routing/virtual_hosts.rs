@@ -1,42 +1,43 @@
-//! The apps by the host names that they are served at, as the router looks them up.
+//! Apps by the host names at which they are served, as the router looks them up.
 //!
-//! A table is made anew when something changes, and swapped in whole: a request reads it without a lock, and none is ever
-//! routed by half a change. [`build`] is the one place where an app's release and settings become the router's [`VirtualHost`].
+//! Every change builds a new table and swaps it in whole. A request reads the table without a lock and never sees half a
+//! change.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use corundum_abi::names::AppName;
 use corundum_router::virtual_host::VirtualHost;
 
-use crate::apps::settings;
-use crate::platform::Platform;
-use crate::routing::pages;
-use corundum_store::StoreError;
-
 /// All apps by host name.
 #[derive(Default)]
-pub(crate) struct Sites {
-    table: ArcSwap<Table>,
-    /// Held while a table is made, so that none is made from what was true before another's change.
+pub(crate) struct VirtualHosts {
+    table: ArcSwap<HostTable>,
+    /// Held while a table is built, so that no table misses a concurrent change.
     changing: Mutex<()>,
 }
 
 #[derive(Clone, Default)]
-struct Table {
+struct HostTable {
     exact: HashMap<Arc<str>, Arc<VirtualHost>>,
-    /// By what stands below `*.`.
+    /// Keyed by the part after `*.`.
     wildcards: HashMap<Arc<str>, Arc<VirtualHost>>,
 }
 
-impl Table {
+/// An app and the host names at which it is served.
+pub(crate) struct HostedApp {
+    pub(crate) host: VirtualHost,
+    /// Host names and wildcards.
+    pub(crate) names: Vec<String>,
+}
+
+impl HostTable {
     fn without(&self, app: &AppName) -> Self {
         let of_others = |hosts: &HashMap<Arc<str>, Arc<VirtualHost>>| {
-            let others = hosts.iter().filter(|(_, site)| site.app != *app);
+            let others = hosts.iter().filter(|(_, host)| host.app != *app);
             others
-                .map(|(host, site)| (host.clone(), site.clone()))
+                .map(|(name, host)| (name.clone(), host.clone()))
                 .collect()
         };
         Self {
@@ -45,23 +46,21 @@ impl Table {
         }
     }
 
-    fn add(&mut self, platform: &Platform, app: &AppName) -> Result<(), StoreError> {
-        let site = Arc::new(build(platform, app)?);
-        for domain in platform.store().domains(app)? {
-            let (hosts, name) = match domain.hostname.wildcard() {
-                None => (&mut self.exact, domain.hostname.as_str()),
+    fn add(&mut self, app: HostedApp) {
+        let host = Arc::new(app.host);
+        for name in app.names {
+            let (hosts, name) = match name.strip_prefix("*.") {
+                None => (&mut self.exact, name.as_str()),
                 Some(below) => (&mut self.wildcards, below),
             };
-            hosts.insert(name.into(), site.clone());
+            hosts.insert(name.into(), host.clone());
         }
-        self.exact.insert(platform.own_host(app).into(), site);
-        Ok(())
     }
 }
 
-impl Sites {
-    /// The app that serves a host name (lower case, without a port). An exact name prevails over a wildcard, which stands
-    /// for one label.
+impl VirtualHosts {
+    /// Returns the app that serves a host name (lower case, without a port). An exact name prevails over a wildcard, which
+    /// stands for one label.
     pub(crate) fn route(&self, host: &str) -> Option<Arc<VirtualHost>> {
         let host = host.strip_suffix('.').unwrap_or(host);
         let table = self.table.load();
@@ -69,47 +68,58 @@ impl Sites {
         table.exact.get(host).or_else(wild).cloned()
     }
 
-    /// Serves an app as the store and the grid have it now, or no more if the store has it no more.
-    pub(crate) fn refresh(&self, platform: &Platform, app: &AppName) {
+    /// Replaces an app by what `current` returns; `None` removes it. If `current` fails, the app is served as before.
+    ///
+    /// # Errors
+    ///
+    /// The error of `current`.
+    pub(crate) fn update<E>(
+        &self,
+        app: &AppName,
+        current: impl FnOnce() -> Result<Option<HostedApp>, E>,
+    ) -> Result<(), E> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = self.table.load().without(app);
-        match table.add(platform, app) {
-            Ok(()) | Err(StoreError::NoApp(_)) => self.table.store(Arc::new(table)),
-            // It is served as before: better late than wrong.
-            Err(error) => tracing::error!(%app, %error, "the app's settings"),
+        if let Some(app) = current()? {
+            table.add(app);
         }
+        self.table.store(Arc::new(table));
+        Ok(())
     }
 }
 
-/// What the router needs to know of an app: its release, and its settings where they are set.
-fn build(platform: &Platform, app: &AppName) -> Result<VirtualHost, StoreError> {
-    platform.store().app(app)?;
-    let mut site = VirtualHost::counted(app.clone(), platform.metrics().of(app));
-    site.release = platform.grid().release(app).map(|release| release.version);
-    site.content_version = content_version(platform, app)?;
-    site.files = platform.files().of(app);
-    site.pages = pages::of(&platform.store().config(app)?, site.files.as_deref());
-    settings::apply(
-        &platform.store().settings(app)?,
-        platform.settings(),
-        &mut site,
-    );
-    Ok(site)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What the release's responses are stored under: the same for releases of the same slug and config vars, so that a
-/// rollback finds its responses again. It is told to nobody, and another in each run of the node.
-fn content_version(platform: &Platform, app: &AppName) -> Result<Option<u64>, StoreError> {
-    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    let running = platform.grid().release(app).map(|release| release.version);
-    let Some(version) = running else {
-        return Ok(None);
-    };
-    let releases = platform.store().releases(app)?;
-    let release = releases.iter().find(|release| release.version == version);
-    let Some(release) = release else {
-        return Ok(None);
-    };
-    let config = platform.store().release_config(app, version)?;
-    Ok(Some(KEYS.hash_one((release.slug.as_str(), config))))
+    fn hosted(app: &AppName, names: &[&str]) -> Result<Option<HostedApp>, ()> {
+        Ok(Some(HostedApp {
+            host: VirtualHost::new(app.clone()),
+            names: names.iter().map(ToString::to_string).collect(),
+        }))
+    }
+
+    #[test]
+    fn exact_name_prevails_over_a_wildcard_of_one_label() {
+        let hosts = VirtualHosts::default();
+        let [one, other]: [AppName; 2] = ["one-app", "other-app"].map(|name| name.parse().unwrap());
+        let update = |app: &AppName, names: &[&str]| hosts.update(app, || hosted(app, names));
+        update(&one, &["*.example.com"]).unwrap();
+        update(&other, &["a.example.com"]).unwrap();
+        let app = |name: &str| hosts.route(name).map(|host| host.app.clone());
+        assert_eq!(app("a.example.com."), Some(other));
+        assert_eq!(app("b.example.com"), Some(one.clone()));
+        assert_eq!(app("a.b.example.com"), None);
+        hosts.update::<()>(&one, || Ok(None)).unwrap();
+        assert_eq!(app("b.example.com"), None);
+    }
+
+    #[test]
+    fn failed_update_keeps_the_app() {
+        let hosts = VirtualHosts::default();
+        let app: AppName = "one-app".parse().unwrap();
+        hosts.update(&app, || hosted(&app, &["a.example"])).unwrap();
+        hosts.update(&app, || Err("store")).unwrap_err();
+        assert!(hosts.route("a.example").is_some());
+    }
 }

@@ -1,52 +1,25 @@
-//! What the apps' slugs have in `public/`, made ready for the router: bytes of the mapped slug, and no copies of them.
+//! The files of an app's `public/` folder, prepared for the router as slices of the mapped slug, without copies.
 
 mod vite;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use corundum_abi::names::AppName;
 use corundum_compiler::assets::{ENCODED, PUBLIC, StaticFileMode, StaticFileOptions};
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
 use corundum_router::files::{PathMatching, StaticFileSettings, StaticFileSource, StaticFiles};
 use corundum_router::semantics::accept_encoding::ContentCoding;
 
-use self::vite::Listed;
+use self::vite::ViteManifests;
 
-/// Links followed from one to the next.
+/// The most symbolic links that are followed in a row.
 const MAX_LINKS: usize = 8;
 
-/// The one folder with a dot whose files are served (RFC 8615).
+/// The only folder with a leading dot whose files are served (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
 
-/// The files of each app's current release.
-#[derive(Default)]
-pub(crate) struct Files {
-    by_app: Mutex<HashMap<AppName, Arc<StaticFiles>>>,
-}
-
-impl Files {
-    /// An app's files, if it has any.
-    pub(crate) fn of(&self, app: &AppName) -> Option<Arc<StaticFiles>> {
-        self.by_app().get(app).cloned()
-    }
-
-    /// Notes those of the release that is about to be served.
-    pub(crate) fn set(&self, app: &AppName, files: Option<Arc<StaticFiles>>) {
-        match files {
-            Some(files) => self.by_app().insert(app.clone(), files),
-            None => self.by_app().remove(app),
-        };
-    }
-
-    fn by_app(&self) -> MutexGuard<'_, HashMap<AppName, Arc<StaticFiles>>> {
-        self.by_app.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The files of a slug that are to be served without a dyno; none if there are none.
+/// Returns the files of a slug that the router serves without a dyno, if it has any.
 pub(crate) fn of_slug(
     slug: &Arc<Archive>,
     serving: StaticFileOptions,
@@ -62,19 +35,19 @@ pub(crate) fn of_slug(
         max_age: Duration::from_secs(serving.max_age.into()),
         paths,
     };
-    let files = Folder::new(slug).sources();
+    let files = PublicFolder::new(slug).sources();
     (!files.is_empty()).then(|| Arc::new(StaticFiles::new(files, &settings)))
 }
 
 /// A slug's public folder.
-struct Folder<'a> {
+struct PublicFolder<'a> {
     slug: &'a Archive,
-    /// All of the slug: what is served are slices of it.
+    /// The whole slug, of which served files are slices.
     bytes: Bytes,
-    listed: Listed,
+    listed: ViteManifests,
 }
 
-impl<'a> Folder<'a> {
+impl<'a> PublicFolder<'a> {
     fn new(slug: &'a Arc<Archive>) -> Self {
         struct Whole(Arc<Archive>);
         impl AsRef<[u8]> for Whole {
@@ -85,7 +58,7 @@ impl<'a> Folder<'a> {
         Self {
             slug,
             bytes: Bytes::from_owner(Whole(slug.clone())),
-            listed: Listed::default(),
+            listed: ViteManifests::default(),
         }
     }
 
@@ -134,8 +107,8 @@ impl<'a> Folder<'a> {
         })
     }
 
-    /// The file that links lead to, and its path, if that is a public one too: a link shows no more of the app than its
-    /// public folder does.
+    /// Follows symbolic links and returns the file with its path. A link out of the public folder is not followed, so that
+    /// it exposes no other file of the app.
     fn follow(&self, mut node: NodeId, mut path: String) -> Option<(NodeId, String)> {
         for _ in 0..MAX_LINKS {
             let ArchiveNode::Symlink { target } = self.slug.node(node) else {
@@ -155,7 +128,7 @@ impl<'a> Folder<'a> {
     }
 }
 
-/// Where a link at `path` to `target` leads within the folder; none if it leaves it or ends at something hidden.
+/// Returns the path of a link's target within the folder, unless it leaves the folder or is hidden.
 fn joined(path: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = path.split('/').skip(1).collect();
     parts.pop();
@@ -181,13 +154,13 @@ mod tests {
 
     use super::*;
 
-    enum Entry {
+    enum TestEntry {
         File(&'static str),
         Link(&'static str),
     }
-    use Entry::{File, Link};
+    use TestEntry::{File, Link};
 
-    fn sources(entries: &[(&str, Entry)]) -> Vec<StaticFileSource> {
+    fn sources(entries: &[(&str, TestEntry)]) -> Vec<StaticFileSource> {
         let mut writer = ArchiveWriter::new(Vec::new());
         for (path, entry) in entries {
             match entry {
@@ -201,7 +174,7 @@ mod tests {
             }
         }
         let slug = Arc::new(Archive::new(writer.finish().unwrap().output).unwrap());
-        let mut sources = Folder::new(&slug).sources();
+        let mut sources = PublicFolder::new(&slug).sources();
         sources.sort_by(|a, b| a.path.cmp(&b.path));
         sources
     }
@@ -211,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_public_and_not_hidden_is_served() {
+    fn hidden_and_private_files_are_not_served() {
         let sources = sources(&[
             ("config.ru", File("secret")),
             ("public/.env", File("secret")),
@@ -229,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_leads_to_public_files_alone() {
+    fn links_are_followed_to_public_files_only() {
         let sources = sources(&[
             ("public/a/current.css", Link("../b/v2.css")),
             ("public/a/hidden", Link("../.env")),
@@ -248,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn encoded_forms_are_found_and_files_that_vite_lists_never_change() {
+    fn encoded_variants_are_found_and_files_of_vite_manifests_are_immutable() {
         let manifest = r#"{"app.js": {"file": "assets/index-BvXy12_k.js", "css": ["assets/settings-settings.css"]}}"#;
         let sources = sources(&[
             (

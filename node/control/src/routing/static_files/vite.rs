@@ -1,28 +1,28 @@
-//! Vite's manifests: which files have a digest in their names, which is in base64 and could pass for a word.
+//! Vite's manifests: the files that have a digest in their names. The digest is base64, so a name alone does not show it.
 
 use std::collections::{BTreeMap, HashSet};
 
 use corundum_pack::archive::{Archive, NodeId};
 use serde::Deserialize;
 
-/// Where Vite writes what it has built, beside its files.
+/// The manifest files that Vite writes into `.vite`.
 const MANIFESTS: [&str; 2] = ["manifest.json", "manifest-assets.json"];
 
-/// Bytes of a manifest: that of a large app has some hundred kilobytes.
+/// Bytes of a manifest. The manifest of a large app has some hundred kilobytes.
 const MAX_MANIFEST: usize = 4 << 20;
 
 /// Characters of the digest in a name.
 const DIGEST: usize = 8;
 
-/// Files whose content never changes under their names.
+/// The files that manifests list, whose content never changes under their names.
 #[derive(Default)]
-pub(crate) struct Listed {
+pub(crate) struct ViteManifests {
     paths: HashSet<String>,
 }
 
-/// What is built of one source.
+/// The output files of one source.
 #[derive(Deserialize)]
-struct Chunk {
+struct ViteChunk {
     file: String,
     #[serde(default)]
     css: Vec<String>,
@@ -30,8 +30,8 @@ struct Chunk {
     assets: Vec<String>,
 }
 
-impl Listed {
-    /// Reads the manifests of a folder at `path`, if it has any. One that is not understood lists nothing.
+impl ViteManifests {
+    /// Reads the manifests of a folder at `path`, if it has any. An invalid manifest lists no files.
     pub(crate) fn read(&mut self, slug: &Archive, folder: NodeId, path: &str) {
         let Some(vite) = slug.child(folder, ".vite") else {
             return;
@@ -44,7 +44,7 @@ impl Listed {
             if content.len() > MAX_MANIFEST {
                 continue;
             }
-            let chunks: BTreeMap<String, Chunk> =
+            let chunks: BTreeMap<String, ViteChunk> =
                 serde_json::from_slice(content).unwrap_or_default();
             let files = chunks.into_values().flat_map(|chunk| {
                 std::iter::once(chunk.file)
@@ -62,7 +62,7 @@ impl Listed {
     }
 }
 
-/// Whether a listed name has a digest: an app may have told Vite to leave it out.
+/// Returns whether a listed name has a digest, which an app can tell Vite to leave out.
 fn has_digest(file: &str) -> bool {
     let name = file.rsplit_once('/').map_or(file, |(_, name)| name);
     let Some((stem, _)) = name.rsplit_once('.') else {

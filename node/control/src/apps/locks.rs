@@ -1,0 +1,145 @@
+//! Locks by app: builds, pushes that git is about to finish, and open git connections.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use corundum_abi::names::AppName;
+
+use crate::git::repository;
+
+/// A branch of an app's repository and the commit that it is about to point to.
+pub(crate) struct MovingBranch {
+    pub(crate) reference: String,
+    pub(crate) commit: String,
+}
+
+/// The operations that are in progress, by app.
+#[derive(Default)]
+pub struct AppLocks {
+    /// Apps that are being built, changed or deleted.
+    building: Mutex<HashSet<AppName>>,
+    /// Branches that git is about to move for accepted pushes.
+    moving: Mutex<HashMap<AppName, MovingBranch>>,
+    /// Open connections of git's protocol.
+    receiving: Mutex<HashMap<AppName, usize>>,
+}
+
+impl AppLocks {
+    /// Locks an app for a build. Returns `None` while another build of the app is in progress.
+    pub(crate) fn begin_build(self: &Arc<Self>, app: &AppName) -> Option<BuildGuard> {
+        let new = self.building().insert(app.clone());
+        new.then(|| BuildGuard {
+            locks: self.clone(),
+            app: app.clone(),
+        })
+    }
+
+    /// Notes that git is about to move a branch for a push that has its release.
+    pub(crate) fn set_moving(&self, app: &AppName, branch: MovingBranch) {
+        self.moving().insert(app.clone(), branch);
+    }
+
+    /// Takes the branch that the last accepted push of an app moves.
+    pub(crate) fn take_moving(&self, app: &AppName) -> Option<MovingBranch> {
+        self.moving().remove(app)
+    }
+
+    /// Notes that a git client is connected to the app's `repository`, until the guard is dropped.
+    pub(crate) fn begin_receiving(
+        self: &Arc<Self>,
+        app: &AppName,
+        repository: PathBuf,
+    ) -> ReceiveGuard {
+        *self.receiving().entry(app.clone()).or_default() += 1;
+        ReceiveGuard {
+            locks: self.clone(),
+            app: app.clone(),
+            repository,
+        }
+    }
+
+    /// Returns whether no build and no git connection is in progress.
+    pub(crate) fn are_idle(&self) -> bool {
+        self.building().is_empty() && self.receiving().is_empty()
+    }
+
+    fn building(&self) -> MutexGuard<'_, HashSet<AppName>> {
+        self.building.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moving(&self) -> MutexGuard<'_, HashMap<AppName, MovingBranch>> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn receiving(&self) -> MutexGuard<'_, HashMap<AppName, usize>> {
+        self.receiving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lock of an app that is being built.
+pub(crate) struct BuildGuard {
+    locks: Arc<AppLocks>,
+    app: AppName,
+}
+
+impl Drop for BuildGuard {
+    fn drop(&mut self) {
+        self.locks.building().remove(&self.app);
+    }
+}
+
+/// A connected git client. When an app's last one ends, the objects that killed pushes have left are removed.
+pub(crate) struct ReceiveGuard {
+    locks: Arc<AppLocks>,
+    app: AppName,
+    repository: PathBuf,
+}
+
+impl Drop for ReceiveGuard {
+    fn drop(&mut self) {
+        let mut receiving = self.locks.receiving();
+        let left = receiving.get(&self.app).map_or(0, |count| count - 1);
+        if left > 0 {
+            receiving.insert(self.app.clone(), left);
+            return;
+        }
+        receiving.remove(&self.app);
+        // The lock is still held: a push that begins now must keep its objects.
+        repository::remove_quarantine(&self.repository);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_build_of_an_app_waits_for_the_first() {
+        let locks = Arc::new(AppLocks::default());
+        let [one, other] = ["one-app", "other-app"].map(|name| name.parse().unwrap());
+        let first = locks.begin_build(&one);
+        assert!(first.is_some() && locks.begin_build(&one).is_none());
+        assert!(locks.begin_build(&other).is_some());
+        assert!(!locks.are_idle());
+        drop(first);
+        assert!(locks.begin_build(&one).is_some() && locks.are_idle());
+    }
+
+    #[test]
+    fn last_git_client_removes_quarantined_objects() {
+        let directory = tempfile::tempdir().unwrap();
+        let quarantine = directory.path().join("objects/incoming-1");
+        std::fs::create_dir_all(&quarantine).unwrap();
+        let locks = Arc::new(AppLocks::default());
+        let app: AppName = "one-app".parse().unwrap();
+        let clients = [(), ()].map(|()| locks.begin_receiving(&app, directory.path().to_owned()));
+        let [one, other] = clients;
+        drop(one);
+        assert!(quarantine.exists() && !locks.are_idle());
+        drop(other);
+        assert!(!quarantine.exists() && locks.are_idle());
+    }
+}

@@ -1,0 +1,87 @@
+//! Builds of apps: chooses the pack and starts a build process for it.
+//!
+//! The process boundary (child, limits, protocol) is in `corundum-build`.
+
+use std::sync::Arc;
+
+use corundum_abi::names::AppName;
+use corundum_build::{BuildJob, BuildProcessError, BuildSettings, BuildSource, FinishedBuild};
+use corundum_pack::ruby::Series;
+use corundum_store::{ConfigVars, Fault, HasFault};
+
+use crate::app_urls::AppUrls;
+use crate::packs::cache::PackCache;
+use crate::packs::open::PackOpenError;
+
+/// A build without a result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    /// The build process failed, or rejected the app.
+    #[error(transparent)]
+    Process(#[from] BuildProcessError),
+    /// The pack cannot be opened.
+    #[error(transparent)]
+    Pack(#[from] PackOpenError),
+}
+
+impl BuildError {
+    /// Returns whether the build has told the pusher itself why it failed.
+    pub(crate) fn is_rejection(&self) -> bool {
+        matches!(self, Self::Process(BuildProcessError::Rejected))
+    }
+}
+
+impl HasFault for BuildError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Process(
+                BuildProcessError::Rejected
+                | BuildProcessError::Timeout
+                | BuildProcessError::Signal(_),
+            ) => Fault::Client,
+            Self::Process(_) | Self::Pack(_) => Fault::Node,
+        }
+    }
+}
+
+/// Builds apps.
+pub struct Builder {
+    settings: BuildSettings,
+    packs: Arc<PackCache>,
+    urls: AppUrls,
+}
+
+impl Builder {
+    /// Creates a builder that builds with `settings` and the packs of `packs`.
+    pub fn new(settings: BuildSettings, packs: Arc<PackCache>, urls: AppUrls) -> Self {
+        Self {
+            settings,
+            packs,
+            urls,
+        }
+    }
+
+    /// Compiles and boots an app in a child process. `report` gets each line for the pusher.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`].
+    pub(crate) async fn build(
+        &self,
+        app: &AppName,
+        series: Series,
+        source: BuildSource,
+        config: &ConfigVars,
+        report: impl FnMut(&str) + Send,
+    ) -> Result<FinishedBuild, BuildError> {
+        let ready = self.packs.get(self.packs.edition(series)).await?;
+        let job = BuildJob {
+            app,
+            pack: ready.directory.path(),
+            source,
+            host: self.urls.authority(app),
+            config: config.clone().into_iter().collect(),
+        };
+        Ok(corundum_build::parent::run(&self.settings, job, report).await?)
+    }
+}

@@ -1,0 +1,184 @@
+//! The data directory: where a node keeps everything, and the lock that lets one process at a time write to it.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use corundum_abi::names::{AppName, SlugDigest};
+
+/// A data directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// A folder cannot be created.
+    #[error("data directory {}: {source}", path.display())]
+    Create {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The lock file cannot be created.
+    #[error("data directory: cannot create its lock: {0}")]
+    Lock(io::Error),
+    /// Another process has locked the directory.
+    #[error(
+        "another corundum server uses {}: stop it, or choose another --data-dir", .0.display()
+    )]
+    InUse(PathBuf),
+}
+
+/// The data directory of a node, which this process has locked.
+///
+/// A takeover unlocks the directory for the new process while this one still serves apps from memory; see
+/// [`takeover`](crate::lifecycle::takeover).
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Locked while this process may write to the directory.
+    lock: File,
+    handed_over: AtomicBool,
+}
+
+impl DataDir {
+    /// Locks the directory, creates what is missing, and removes what killed builds have left. Only the owner can read it.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError`].
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        for folder in ["", "slugs", "images", "repos", "gems"] {
+            create(&path.join(folder))?;
+        }
+        let lock = File::create(path.join("lock")).map_err(DataDirError::Lock)?;
+        if lock.try_lock().is_err() {
+            return Err(DataDirError::InUse(path.to_owned()));
+        }
+        let directory = Self {
+            path: path.to_owned(),
+            lock,
+            handed_over: AtomicBool::new(false),
+        };
+        let _ = fs::remove_dir_all(directory.work());
+        create(&directory.work())?;
+        Ok(directory)
+    }
+
+    /// Returns the path of the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the path of the store's file.
+    pub fn store_file(&self) -> PathBuf {
+        self.path.join("corundum.sqlite")
+    }
+
+    /// Returns the folder of the apps' repositories.
+    pub(crate) fn repositories(&self) -> PathBuf {
+        self.path.join("repos")
+    }
+
+    /// Returns the path of an app's bare repository.
+    pub(crate) fn repository(&self, app: &AppName) -> PathBuf {
+        self.repositories().join(format!("{app}.git"))
+    }
+
+    /// Returns the folder of git's hooks, which all repositories share.
+    pub(crate) fn hooks(&self) -> PathBuf {
+        self.path.join("hooks")
+    }
+
+    /// Returns the folder of the images.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.path.join("images")
+    }
+
+    /// Returns the directory of an image.
+    pub(crate) fn image(&self, name: &str) -> PathBuf {
+        self.images().join(name)
+    }
+
+    /// Returns the folder of the slugs.
+    pub(crate) fn slugs(&self) -> PathBuf {
+        self.path.join("slugs")
+    }
+
+    /// Returns the path of a slug.
+    pub(crate) fn slug(&self, digest: &SlugDigest) -> PathBuf {
+        self.slugs().join(slug_file(digest))
+    }
+
+    /// Returns the folder in which builds work. It is on the file system of the slugs and images, so that a finished build
+    /// is renamed into place.
+    pub fn work(&self) -> PathBuf {
+        self.path.join("work")
+    }
+
+    /// Returns the cache of fetched gems.
+    pub fn gems(&self) -> PathBuf {
+        self.path.join("gems")
+    }
+
+    /// Returns whether another process has the directory, or is about to get it. This process must then change nothing.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::SeqCst)
+    }
+
+    /// Announces that another process will get the directory. Requests that change something are refused from now on.
+    pub(crate) fn begin_hand_over(&self) {
+        self.handed_over.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends an announced hand-over: this process keeps the directory.
+    pub(crate) fn cancel_hand_over(&self) {
+        self.handed_over.store(false, Ordering::SeqCst);
+    }
+
+    /// Unlocks the directory for another process and returns whether that succeeded.
+    pub(crate) fn unlock(&self) -> bool {
+        self.lock.unlock().is_ok()
+    }
+
+    /// Locks the directory again and returns whether no other process has it.
+    pub(crate) fn lock_again(&self) -> bool {
+        let locked = self.lock.try_lock().is_ok();
+        if locked {
+            self.cancel_hand_over();
+        }
+        locked
+    }
+}
+
+/// Returns the file name of a slug.
+pub(crate) fn slug_file(digest: &SlugDigest) -> String {
+    format!("{digest}.tar")
+}
+
+fn create(path: &Path) -> Result<(), DataDirError> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|source| DataDirError::Create {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_process_is_refused_until_the_first_unlocks() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DataDir::open(directory.path()).unwrap();
+        let second = DataDir::open(directory.path());
+        assert!(matches!(second, Err(DataDirError::InUse(_))));
+        first.begin_hand_over();
+        assert!(first.is_handed_over() && first.unlock());
+        let second = DataDir::open(directory.path()).unwrap();
+        assert!(!first.lock_again() && first.is_handed_over());
+        drop(second);
+        assert!(first.lock_again() && !first.is_handed_over());
+    }
+}

@@ -1,0 +1,88 @@
+//! The node's side of the pre-receive hook: a socket in the data directory, which only its owner can reach.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+
+use super::hook::{self, ACCEPTED};
+use super::push::Pushes;
+use super::pushed_commit::Push;
+use crate::data_dir::DataDir;
+
+/// Bytes of one update.
+const MAX_UPDATE: u64 = 1 << 20;
+
+/// Listens for hooks.
+///
+/// # Errors
+///
+/// The socket cannot be created.
+pub(crate) fn listen(data: &DataDir) -> io::Result<UnixListener> {
+    let path = hook::socket_path(data.path());
+    let _ = std::fs::remove_file(&path);
+    UnixListener::bind(&path)
+}
+
+/// Serves hooks until the task is aborted.
+pub(crate) async fn serve(listener: UnixListener, pushes: Arc<Pushes>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let pushes = pushes.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = answer(stream, pushes).await {
+                        tracing::warn!(%error, "could not answer a hook");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a hook");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, pushes: Arc<Pushes>) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = String::new();
+    (&mut reader).take(MAX_UPDATE).read_line(&mut line).await?;
+    let push: Push = serde_json::from_str(&line)?;
+    // The build must not wait for the reader of its output, so the channel has no bound of its own. A build's output is
+    // limited by its process.
+    let (lines, mut output) = mpsc::unbounded_channel::<String>();
+    let relay = async {
+        while let Some(line) = output.recv().await {
+            writer.write_all(format!("{line}\n").as_bytes()).await?;
+        }
+        Ok::<_, io::Error>(())
+    };
+    let work = async {
+        match pushes.deploy(&push, &lines).await {
+            Ok(()) => drop(lines.send(ACCEPTED.to_owned())),
+            // The build has written the reason itself.
+            Err(error) if error.is_rejection() => {}
+            Err(error) => {
+                let text = error.to_string().replace('\n', "\n !     ");
+                let _ = lines.send(format!(" !\n !     {text}\n !"));
+            }
+        }
+        drop(lines);
+    };
+    let gone = async {
+        // The hook sends nothing more, so a read returns when the hook has ended.
+        let mut byte = [0];
+        let _ = reader.read(&mut byte).await;
+    };
+    tokio::select! {
+        (result, ()) = async { tokio::join!(relay, work) } => result,
+        () = gone => {
+            tracing::warn!(app = %push.app, commit = push.commit, "push aborted: the pusher disconnected");
+            Ok(())
+        }
+    }
+}

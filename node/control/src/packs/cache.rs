@@ -1,0 +1,79 @@
+//! The packs that this process has opened.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use corundum_host::engine::Engine;
+use corundum_host::pack::Pack;
+use corundum_pack::PackDir;
+use corundum_pack::ruby::{self, Edition, Series};
+use tokio::sync::OnceCell;
+
+use super::open::{PackOpenError, open};
+
+/// A pack that is ready: its directory for compile processes, and its code for the grid.
+pub(crate) struct ReadyPack {
+    pub(crate) directory: PackDir,
+    pub(crate) pack: Arc<Pack>,
+}
+
+/// Opens each pack once. Opening one does not wait for another.
+pub struct PackCache {
+    engine: Engine,
+    /// The folder of prepared packs, which all nodes of a machine share.
+    directory: PathBuf,
+    packs: Mutex<HashMap<Edition, Arc<OnceCell<Arc<ReadyPack>>>>>,
+}
+
+impl PackCache {
+    /// Creates a cache of the packs below `directory`.
+    pub fn new(engine: Engine, directory: PathBuf) -> Self {
+        Self {
+            engine,
+            directory,
+            packs: Mutex::default(),
+        }
+    }
+
+    /// Returns the engine that runs the packs.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Returns the folder of prepared packs.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Returns the edition of `series` with which new images are made.
+    pub(crate) fn edition(&self, series: Series) -> Edition {
+        ruby::usable(series, &self.directory)
+    }
+
+    /// Returns a pack, after preparing it if this machine has not done so yet.
+    ///
+    /// # Errors
+    ///
+    /// The pack cannot be prepared or opened; the next call tries again.
+    pub(crate) async fn get(&self, edition: Edition) -> Result<Arc<ReadyPack>, PackOpenError> {
+        let cell = {
+            let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+            packs.entry(edition).or_default().clone()
+        };
+        let ready = cell.get_or_try_init(|| self.open(edition)).await?;
+        Ok(ready.clone())
+    }
+
+    async fn open(&self, edition: Edition) -> Result<Arc<ReadyPack>, PackOpenError> {
+        let (engine, directory) = (self.engine.clone(), self.directory.clone());
+        // Compiling a pack keeps a processor busy for a while, so it runs on a thread that does not serve.
+        let opened =
+            tokio::task::spawn_blocking(move || open(&engine, edition, &directory, |_| {}));
+        let (directory, pack) = opened.await.map_err(|_| PackOpenError::Interrupted)??;
+        Ok(Arc::new(ReadyPack {
+            directory,
+            pack: Arc::new(pack),
+        }))
+    }
+}

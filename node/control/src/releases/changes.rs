@@ -1,0 +1,118 @@
+//! New releases of existing slugs: changed config vars and rollbacks.
+
+use std::sync::Arc;
+
+use corundum_abi::names::{AppName, ReleaseVersion};
+use corundum_build::BuildSource;
+use corundum_store::{ConfigVars, ReleaseRecord, Store};
+
+use super::error::ReleaseError;
+use super::{NewRelease, Releases};
+use crate::apps::config_vars::{self, ConfigVarChanges};
+use crate::apps::locks::AppLocks;
+use crate::builds::Builder;
+use crate::data_dir::DataDir;
+
+/// Changes config vars and rolls apps back.
+pub struct ReleaseChanges {
+    store: Arc<dyn Store>,
+    data: Arc<DataDir>,
+    locks: Arc<AppLocks>,
+    builder: Arc<Builder>,
+    releases: Arc<Releases>,
+}
+
+impl ReleaseChanges {
+    /// Creates the type that releases again what `builder` boots.
+    pub fn new(
+        store: Arc<dyn Store>,
+        data: Arc<DataDir>,
+        locks: Arc<AppLocks>,
+        builder: Arc<Builder>,
+        releases: Arc<Releases>,
+    ) -> Self {
+        Self {
+            store,
+            data,
+            locks,
+            builder,
+            releases,
+        }
+    }
+
+    /// Changes an app's config vars. Returns them, and the release that has them if the app has any release.
+    ///
+    /// # Errors
+    ///
+    /// [`ReleaseError`]; nothing is changed then.
+    pub(crate) async fn set_config(
+        &self,
+        app: &AppName,
+        changes: ConfigVarChanges,
+    ) -> Result<(ConfigVars, Option<ReleaseVersion>), ReleaseError> {
+        // Locked before the config vars are read: a concurrent change must not be lost.
+        let _building = self.locks.begin_build(app).ok_or(ReleaseError::Busy)?;
+        let mut config = self.store.config(app)?;
+        let description = config_vars::change(&mut config, changes)?;
+        let Some(current) = self.store.current_release(app)? else {
+            self.store.set_config(app, &config)?;
+            return Ok((config, None));
+        };
+        let release = self
+            .release_again(app, &current, &config, description)
+            .await?;
+        Ok((config, Some(release.version)))
+    }
+
+    /// Releases the slug and config vars of an earlier release again. Without a version, that is the release before the
+    /// current one.
+    ///
+    /// # Errors
+    ///
+    /// [`ReleaseError::NoTarget`] if there is no such release; [`ReleaseError`].
+    pub(crate) async fn roll_back(
+        &self,
+        app: &AppName,
+        to: Option<ReleaseVersion>,
+    ) -> Result<ReleaseRecord, ReleaseError> {
+        let releases = self.store.releases(app)?;
+        let target = match to {
+            Some(version) => releases.iter().find(|release| release.version == version),
+            None => releases.get(1),
+        };
+        let target = target.ok_or(ReleaseError::NoTarget)?;
+        let config = self.store.release_config(app, target.version)?;
+        let _building = self.locks.begin_build(app).ok_or(ReleaseError::Busy)?;
+        let description = format!("Rollback to {}", target.version);
+        self.release_again(app, target, &config, description).await
+    }
+
+    /// Boots the slug of a release with `config` and releases the result.
+    async fn release_again(
+        &self,
+        app: &AppName,
+        of: &ReleaseRecord,
+        config: &ConfigVars,
+        description: String,
+    ) -> Result<ReleaseRecord, ReleaseError> {
+        let mut output = Vec::new();
+        let source = BuildSource::Slug(self.data.slug(&of.slug));
+        let report = |line: &str| output.push(line.to_owned());
+        let built = self
+            .builder
+            .build(app, of.about.ruby, source, config, report)
+            .await;
+        let build = built.map_err(|source| ReleaseError::Build {
+            output: output.join("\n"),
+            source,
+        })?;
+        let new = NewRelease {
+            build,
+            slug: of.slug.clone(),
+            commit: &of.commit,
+            description,
+            config,
+        };
+        self.releases.add(app, new).await
+    }
+}

@@ -1,0 +1,415 @@
+//! Releases: made of a finished build, named, loaded, made live, and replaced by newer ones.
+//!
+//! A release consists of a record in the store, a slug and an image on disk, and what the grid and the router serve.
+//! [`Releases`] keeps these in step. [`changes`] makes new releases of existing slugs.
+
+pub mod changes;
+pub(crate) mod error;
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
+use corundum_build::{BuildSource, FinishedBuild};
+use corundum_compiler::process::{environ, split_command};
+use corundum_host::grid::{DynoGrid, GridRelease};
+use corundum_host::image::Image;
+use corundum_host::slug;
+use corundum_pack::ruby;
+use corundum_router::files::StaticFiles;
+use corundum_store::{ConfigVars, ReleaseRecord, Store, StoreError, now};
+
+use self::error::ReleaseError;
+use crate::apps::locks::AppLocks;
+use crate::builds::Builder;
+use crate::data_dir::{DataDir, slug_file};
+use crate::logs::Logs;
+use crate::packs::cache::PackCache;
+use crate::routing::static_files;
+use crate::routing::view::RouterView;
+
+/// Makes releases and keeps store, disk, grid and router in step with them.
+pub struct Releases {
+    store: Arc<dyn Store>,
+    data: Arc<DataDir>,
+    packs: Arc<PackCache>,
+    builder: Arc<Builder>,
+    grid: DynoGrid,
+    view: Arc<RouterView>,
+    locks: Arc<AppLocks>,
+    logs: Arc<Logs>,
+    /// Held while slugs and images get or lose their names, so that none is removed that a release is about to name.
+    naming: Mutex<()>,
+}
+
+/// The parts of a node that [`Releases`] works with.
+pub struct ReleaseParts {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The data directory.
+    pub data: Arc<DataDir>,
+    /// The open packs.
+    pub packs: Arc<PackCache>,
+    /// The builder of images.
+    pub builder: Arc<Builder>,
+    /// The grid that runs the releases.
+    pub grid: DynoGrid,
+    /// The router's view of apps.
+    pub view: Arc<RouterView>,
+    /// The locks by app.
+    pub locks: Arc<AppLocks>,
+    /// The apps' logs.
+    pub logs: Arc<Logs>,
+}
+
+/// A finished build that is to become a release.
+pub(crate) struct NewRelease<'a> {
+    pub(crate) build: FinishedBuild,
+    /// The slug of the release, which the build made or started from.
+    pub(crate) slug: SlugDigest,
+    pub(crate) commit: &'a str,
+    pub(crate) description: String,
+    pub(crate) config: &'a ConfigVars,
+}
+
+impl Releases {
+    /// Creates the type from its parts.
+    pub fn new(parts: ReleaseParts) -> Self {
+        let ReleaseParts {
+            store,
+            data,
+            packs,
+            builder,
+            grid,
+            view,
+            locks,
+            logs,
+        } = parts;
+        Self {
+            store,
+            data,
+            packs,
+            builder,
+            grid,
+            view,
+            locks,
+            logs,
+            naming: Mutex::new(()),
+        }
+    }
+
+    /// Adds a release of a finished build and makes it live.
+    ///
+    /// The release is loaded before the store records it, so that nothing can fail between the two.
+    ///
+    /// # Errors
+    ///
+    /// [`ReleaseError`]; the running release then stays.
+    pub(crate) async fn add(
+        &self,
+        app: &AppName,
+        new: NewRelease<'_>,
+    ) -> Result<ReleaseRecord, ReleaseError> {
+        let record = ReleaseRecord {
+            id: uuid::Uuid::nil(),
+            version: ReleaseVersion(0),
+            description: new.description,
+            created_at: now(),
+            commit: new.commit.to_owned(),
+            slug: new.slug,
+            image: new_image(),
+            about: new.build.description.clone(),
+        };
+        let slug = new.build.slug_path();
+        let slug = slug.unwrap_or_else(|| self.data.slug(&record.slug));
+        let files = (new.build.image_path(), slug);
+        let (mut loaded, static_files) = self
+            .load_files(app, &record, new.config.clone(), files)
+            .await?;
+        let old = self.store.current_release(app)?;
+        let record = self.name(app, &new.build, record, new.config)?;
+        loaded.version = record.version;
+        self.deploy(loaded, static_files);
+        let line = format!("Release {} created: {}", record.version, record.description);
+        self.logs.add(app, "corundum[api]", &line);
+        tracing::Span::current().record("release", tracing::field::display(record.version));
+        tracing::info!(%app, release = %record.version, "release created");
+        // Running dynos keep their mapping of the old image after its files are gone.
+        if let Some(old) = old {
+            let _ = fs::remove_dir_all(self.data.image(&old.image));
+        }
+        Ok(record)
+    }
+
+    /// Makes a release of the store live. Its image is made again if it is damaged or belongs to another pack.
+    ///
+    /// # Errors
+    ///
+    /// [`ReleaseError`].
+    pub(crate) async fn load(
+        &self,
+        app: &AppName,
+        release: ReleaseRecord,
+    ) -> Result<(), ReleaseError> {
+        if let Err(error) = self.activate(app, &release).await {
+            tracing::warn!(%app, %error, "making the image again");
+            self.remake(app, release).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the images again that do not belong to their series' best pack, one after another.
+    ///
+    /// Each app serves from its old image until the new one is there, and keeps it if it does not boot on the new pack. An
+    /// app that is being built is waited for.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot list the apps.
+    pub(crate) async fn upgrade_all(&self) -> Result<(), StoreError> {
+        for app in self.store.apps()? {
+            let _building = loop {
+                match self.locks.begin_build(&app.name) {
+                    Some(building) => break building,
+                    None => tokio::time::sleep(Duration::from_secs(1)).await,
+                }
+            };
+            let current = self.store.current_release(&app.name);
+            if let Ok(Some(release)) = current
+                && self.is_outdated(&release)
+            {
+                self.upgrade(&app.name, release).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn upgrade(&self, app: &AppName, release: ReleaseRecord) {
+        let old = self.data.image(&release.image);
+        match self.remake(app, release).await {
+            Ok(()) => {
+                let _ = fs::remove_dir_all(old);
+            }
+            Err(error) => {
+                let line = format!("The app stays on the pack that it has: {error}");
+                self.logs.add(app, "corundum[pack]", &line);
+                tracing::warn!(%app, %error, "could not move an app to the new pack");
+            }
+        }
+    }
+
+    /// Serves an app's static files while its release is still being loaded. A dyno, for which other requests wait until
+    /// then, would not know these files. The slug's digest is checked later, with the rest of the release.
+    ///
+    /// # Errors
+    ///
+    /// [`ReleaseError`].
+    pub(crate) fn announce_static_files(
+        &self,
+        app: &AppName,
+        release: &ReleaseRecord,
+    ) -> Result<(), ReleaseError> {
+        let slug = Arc::new(slug::open(&self.data.slug(&release.slug), None)?);
+        let since = self.served_since(app, release)?;
+        let files = static_files::of_slug(&slug, release.about.static_files, since);
+        self.view.set_static_files(app, files);
+        Ok(())
+    }
+
+    /// Deletes an app's records, then calls `stop`, then removes the app's images and those slugs that no other app uses.
+    ///
+    /// # Errors
+    ///
+    /// The store fails or does not have the app.
+    pub(crate) fn delete_app(&self, app: &AppName, stop: impl FnOnce()) -> Result<(), StoreError> {
+        let _naming = self.naming();
+        let releases = self.store.releases(app)?;
+        self.store.delete_app(app)?;
+        stop();
+        for release in releases {
+            let _ = fs::remove_dir_all(self.data.image(&release.image));
+            if !self.store.names_slug(&release.slug)? {
+                let _ = fs::remove_file(self.data.slug(&release.slug));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the slugs and images that no release names. Does nothing if the store cannot list them all.
+    pub(crate) fn sweep(&self) {
+        let _naming = self.naming();
+        let Ok((images, slugs)) = self.named_files() else {
+            return;
+        };
+        remove_others(&self.data.images(), &images);
+        remove_others(&self.data.slugs(), &slugs);
+    }
+
+    /// Returns the names of all images and slugs in use.
+    fn named_files(&self) -> Result<(HashSet<String>, HashSet<String>), StoreError> {
+        let (mut images, mut slugs) = (HashSet::new(), HashSet::new());
+        for app in self.store.apps()? {
+            let releases = self.store.releases(&app.name)?;
+            slugs.extend(releases.iter().map(|release| slug_file(&release.slug)));
+            images.extend(releases.into_iter().next().map(|current| current.image));
+        }
+        Ok((images, slugs))
+    }
+
+    /// Boots a release of the store again and makes it live with the new image.
+    async fn remake(&self, app: &AppName, release: ReleaseRecord) -> Result<(), ReleaseError> {
+        let config = self.store.release_config(app, release.version)?;
+        let source = BuildSource::Slug(self.data.slug(&release.slug));
+        let series = release.about.ruby;
+        let build = self
+            .builder
+            .build(app, series, source, &config, |_| {})
+            .await?;
+        let image = new_image();
+        {
+            let _naming = self.naming();
+            fs::rename(build.image_path(), self.data.image(&image))?;
+            self.store.set_image(app, release.version, &image)?;
+        }
+        self.activate(app, &ReleaseRecord { image, ..release })
+            .await
+    }
+
+    /// Returns whether a release's image belongs to another pack than a new image would.
+    fn is_outdated(&self, release: &ReleaseRecord) -> bool {
+        let wanted = ruby::digest(self.packs.edition(release.about.ruby));
+        let described = Image::read_description(&self.data.image(&release.image));
+        described.is_none_or(|description| description.pack != wanted)
+    }
+
+    /// Gives a build's slug and image their names and adds the release that names them: all of it or nothing.
+    fn name(
+        &self,
+        app: &AppName,
+        build: &FinishedBuild,
+        release: ReleaseRecord,
+        config: &ConfigVars,
+    ) -> Result<ReleaseRecord, ReleaseError> {
+        let _naming = self.naming();
+        let (slug, image) = (
+            self.data.slug(&release.slug),
+            self.data.image(&release.image),
+        );
+        let digest = release.slug.clone();
+        let added = || {
+            if let Some(path) = build.slug_path() {
+                fs::rename(path, &slug)?;
+            }
+            fs::rename(build.image_path(), &image)?;
+            Ok(self.store.add_release(app, release, config)?)
+        };
+        added().inspect_err(|_: &ReleaseError| {
+            let _ = fs::remove_dir_all(&image);
+            if !self.store.names_slug(&digest).unwrap_or(true) {
+                let _ = fs::remove_file(&slug);
+            }
+        })
+    }
+
+    fn naming(&self) -> MutexGuard<'_, ()> {
+        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads a release of the store and serves it.
+    async fn activate(&self, app: &AppName, release: &ReleaseRecord) -> Result<(), ReleaseError> {
+        let config = self.store.release_config(app, release.version)?;
+        let files = (
+            self.data.image(&release.image),
+            self.data.slug(&release.slug),
+        );
+        let (loaded, static_files) = self.load_files(app, release, config, files).await?;
+        self.deploy(loaded, static_files);
+        Ok(())
+    }
+
+    /// Serves new requests with a loaded release.
+    fn deploy(&self, release: GridRelease, files: Option<Arc<StaticFiles>>) {
+        let app = release.app.clone();
+        self.view.set_static_files(&app, files);
+        self.grid.deploy(release);
+        self.view.refresh(&app);
+    }
+
+    /// Returns the time since which an app has served the slug of a release. Releases that only changed config vars do not
+    /// count.
+    fn served_since(
+        &self,
+        app: &AppName,
+        release: &ReleaseRecord,
+    ) -> Result<SystemTime, ReleaseError> {
+        let version = release.version;
+        let earlier = self.store.releases(app)?.into_iter();
+        let earlier = earlier.skip_while(|other| version.0 != 0 && other.version >= version);
+        let since = earlier
+            .take_while(|other| other.slug == release.slug)
+            .last();
+        let since = since.map_or_else(|| release.created_at.clone(), |first| first.created_at);
+        Ok(since.parse::<jiff::Timestamp>()?.into())
+    }
+
+    /// Loads a release from its image's directory and its slug's file.
+    async fn load_files(
+        &self,
+        app: &AppName,
+        release: &ReleaseRecord,
+        config: ConfigVars,
+        (image, slug): (PathBuf, PathBuf),
+    ) -> Result<(GridRelease, Option<Arc<StaticFiles>>), ReleaseError> {
+        // An image that was made before the best pack was there, or that does not boot on it, runs on its own pack.
+        let quickest = release.about.ruby.quickest();
+        let made = Image::read_description(&image).map(|description| description.pack);
+        let edition = if made == Some(ruby::digest(quickest)) {
+            quickest
+        } else {
+            self.packs.edition(release.about.ruby)
+        };
+        let pack = self.packs.get(edition).await?.pack.clone();
+        let (engine, of, digest) = (
+            self.packs.engine().clone(),
+            pack.clone(),
+            release.slug.clone(),
+        );
+        let (options, modified) = (release.about.static_files, self.served_since(app, release)?);
+        // Both files are read to their last byte to be checked, so this runs on a thread that does not serve.
+        let loaded = tokio::task::spawn_blocking(move || {
+            let image = Image::load(&engine, &image, &of.manifest().digest)?;
+            let slug = Arc::new(slug::open(&slug, Some(&digest))?);
+            let files = static_files::of_slug(&slug, options, modified);
+            Ok::<_, ReleaseError>((image, slug, files))
+        });
+        let (image, slug, files) = loaded.await.map_err(|_| ReleaseError::Interrupted)??;
+        let release = GridRelease {
+            app: app.clone(),
+            version: release.version,
+            pack,
+            image: Arc::new(image),
+            slug,
+            arguments: split_command(release.about.web_command())?,
+            environ: environ(config),
+            isolation: release.about.isolation,
+        };
+        Ok((release, files))
+    }
+}
+
+/// Returns a new name for an image's directory.
+fn new_image() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// Removes the entries of a directory that `keep` does not name.
+fn remove_others(directory: &Path, keep: &HashSet<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !keep.contains(entry.file_name().to_string_lossy().as_ref()) {
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+    }
+}

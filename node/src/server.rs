@@ -1,0 +1,455 @@
+//! The composition root of a node: the only place that knows all of its parts. It makes them, connects them, starts the
+//! listeners, and waits for the node's end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corundum_build::BuildSettings;
+use corundum_build::limits::BACKGROUND_NICENESS;
+use corundum_compiler::gems::GemServerUrl;
+use corundum_control::acme::wake::AcmeWake;
+use corundum_control::acme::{AcmeManager, AcmeSettings, ChallengeResponders};
+use corundum_control::admin::{self, AdminState, Readiness};
+use corundum_control::api::login::Login;
+use corundum_control::api::router::{Api, ApiParts};
+use corundum_control::app_urls::AppUrls;
+use corundum_control::apps::autoscale::Autoscaler;
+use corundum_control::apps::formation::Formations;
+use corundum_control::apps::locks::AppLocks;
+use corundum_control::apps::settings::AppSettings;
+use corundum_control::apps::{AppParts, Apps};
+use corundum_control::builds::Builder;
+use corundum_control::certs::AppCerts;
+use corundum_control::certs::default_cert::{self, DefaultCertFiles};
+use corundum_control::certs::resolver::CertResolver;
+use corundum_control::data_dir::DataDir;
+use corundum_control::domains::Domains;
+use corundum_control::drains::{DrainPolicy, LogDrains, PrivateTargets};
+use corundum_control::git::http_backend::GitBackend;
+use corundum_control::git::push::{PushParts, Pushes};
+use corundum_control::lifecycle::control_plane::ControlPlane;
+use corundum_control::lifecycle::listeners::{ListenAddresses, Listeners, SystemdSockets};
+use corundum_control::lifecycle::startup::Startup;
+use corundum_control::lifecycle::takeover::Takeover;
+use corundum_control::lifecycle::{NodeEnd, NodeLifecycle, Signals, supervisor};
+use corundum_control::logs::Logs;
+use corundum_control::metrics::NodeMetrics;
+use corundum_control::packs::cache::PackCache;
+use corundum_control::packs::upgrade::{PackUpgrade, SourceBuilds};
+use corundum_control::releases::changes::ReleaseChanges;
+use corundum_control::releases::{ReleaseParts, Releases};
+use corundum_control::routing::grid_adapter::GridAdapter;
+use corundum_control::routing::view::RouterView;
+use corundum_host::engine::{Engine, EngineConfig};
+use corundum_host::grid::{DynoGrid, GridLimits};
+use corundum_router::cache::Cache;
+use corundum_router::metrics::MetricsRegistry;
+use corundum_router::router::Router;
+use corundum_router::server::{ServerLimits, run as run_router, run_tls};
+use corundum_store::{SqliteStore, Store};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+/// File descriptors that the node keeps for itself, its builds and its API. Connections get the rest.
+const RESERVED_FILES: usize = 500;
+
+/// The time for running requests to end when the node stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The way in which a node gets its listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartMode {
+    /// The node opens them, or gets them from systemd.
+    Alone,
+    /// The node takes those of the node that runs on the same data directory, if one does.
+    TakeOver,
+}
+
+/// A node's settings.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeSettings {
+    /// The way in which the node gets its listeners.
+    pub(crate) start: StartMode,
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    /// The folder of prepared packs, which all nodes of a machine share.
+    pub(crate) packs: PathBuf,
+    /// The addresses of the listeners.
+    pub(crate) listen: ListenAddresses,
+    /// The files of a certificate for all apps under the domain.
+    pub(crate) https_cert: Option<DefaultCertFiles>,
+    /// The ACME server.
+    pub(crate) acme: AcmeSettings,
+    /// Directories from which builds take gems.
+    pub(crate) gem_directories: Vec<PathBuf>,
+    /// Gem servers from which builds may fetch.
+    pub(crate) gem_servers: Vec<GemServerUrl>,
+    /// Apps are served at `NAME.domain`.
+    pub(crate) domain: String,
+    /// Bytes of the HTTP cache.
+    pub(crate) cache_size: u64,
+    /// Whether log drains may connect to private addresses.
+    pub(crate) drain_private: PrivateTargets,
+    /// Further certificate authorities that log drains trust, in PEM.
+    pub(crate) drain_ca: Option<PathBuf>,
+    /// Bytes of one push.
+    pub(crate) max_push: u64,
+    /// Limits of builds.
+    pub(crate) build_limits: corundum_build::BuildLimits,
+    /// Whether the node builds Ruby from source by itself.
+    pub(crate) source_builds: SourceBuilds,
+}
+
+/// The runtimes of a node beside the router's.
+struct Runtimes {
+    /// The API, builds and background work. A flood of requests must not lock the operator out, nor a build delay requests.
+    control: Handle,
+    /// Dynos, with a lower priority, so that the router stays responsive.
+    compute: Handle,
+}
+
+/// Runs a node until it is stopped or replaced.
+pub(crate) fn run(settings: NodeSettings) -> anyhow::Result<()> {
+    // Before any thread starts, since it reads and changes the environment.
+    let sockets = SystemdSockets::from_env()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("router")
+        .build()?;
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .thread_name("control")
+        .build()?;
+    let compute = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("dyno")
+        .on_thread_start(|| {
+            let _ = rustix::process::nice(BACKGROUND_NICENESS);
+        })
+        .build()?;
+    let runtimes = Runtimes {
+        control: control.handle().clone(),
+        compute: compute.handle().clone(),
+    };
+    let result = runtime.block_on(serve(settings, sockets, runtimes));
+    control.shutdown_background();
+    compute.shutdown_background();
+    result
+}
+
+async fn serve(
+    settings: NodeSettings,
+    sockets: SystemdSockets,
+    runtimes: Runtimes,
+) -> anyhow::Result<()> {
+    let descriptors = raise_open_files().saturating_sub(RESERVED_FILES);
+    let mut signals = Signals::new()?;
+    let takeover = match settings.start {
+        StartMode::TakeOver => Takeover::from_node(&settings.data)?,
+        StartMode::Alone => None,
+    };
+    let (listeners, takeover) = match takeover {
+        Some((listeners, takeover)) => (listeners, Some(takeover)),
+        None => (Listeners::open(settings.listen, sockets).await?, None),
+    };
+    let addresses = listeners.addresses()?;
+    let node = Node::new(&settings, addresses, &runtimes)?;
+    // Each listener has its share of the descriptors, so that a flood of one does not exhaust the other.
+    let apps_listeners = 1 + usize::from(addresses.https.is_some());
+    let limits = ServerLimits {
+        connections: ServerLimits::default()
+            .connections
+            .min(descriptors / apps_listeners),
+        drain: DRAIN,
+        ..ServerLimits::default()
+    };
+    if let Some(files) = &settings.https_cert {
+        default_cert::load(&node.certs, &settings.domain, files)?;
+        let watch = default_cert::watch(node.certs.clone(), settings.domain.clone(), files.clone());
+        runtimes.control.spawn(watch);
+    }
+    let readiness = Arc::new(Readiness::default());
+    let expected = node.startup.announce();
+    {
+        let _entered = runtimes.control.enter();
+        node.drains.start_all();
+    }
+    let mut loading = {
+        let (load, readiness) = (node.startup.clone().load(expected), readiness.clone());
+        runtimes.control.spawn(async move {
+            load.await;
+            readiness.set_ready();
+        })
+    };
+    if takeover.is_some() {
+        // The old process serves until this one has loaded all apps.
+        let _ = (&mut loading).await;
+    }
+    let own = listeners.try_clone()?;
+    let replaced = Arc::new(Notify::new());
+    let admin = AdminState {
+        metrics: node.metrics(limits.connections * apps_listeners),
+        readiness: readiness.clone(),
+        replaced: replaced.clone(),
+    };
+    admin::start(own.admin, admin)?;
+    let stop = Arc::new(Notify::new());
+    let stopped = |stop: Arc<Notify>| async move { stop.notified().await };
+    let https = own.https.map(TcpListener::from_std).transpose()?;
+    let https = https.map(|https| {
+        let certificates = node.certs.certificates().clone();
+        let (router, limits) = (node.router.clone(), limits.clone());
+        run_tls(https, certificates, router, limits, stopped(stop.clone()))
+    });
+    let http = TcpListener::from_std(own.http)?;
+    let http = run_router(http, node.router.clone(), limits, stopped(stop.clone()));
+    let serving = tokio::spawn(async move {
+        match https {
+            Some(https) => drop(tokio::join!(http, https)),
+            None => http.await,
+        }
+    });
+    let mut lifecycle = NodeLifecycle::start(node.data, node.locks, listeners, node.control_plane)?;
+    print_addresses(&settings.domain, addresses);
+    if let Some(takeover) = takeover {
+        takeover.serving()?;
+    }
+    supervisor::notify_ready();
+    match lifecycle.until_end(&mut signals).await? {
+        NodeEnd::Stopped => println!("corundum: stopping"),
+        NodeEnd::Replaced => println!("corundum: another process has taken over"),
+    }
+    readiness.set_stopping();
+    replaced.notify_one();
+    stop.notify_waiters();
+    tokio::select! {
+        _ = serving => {}
+        // A second signal does not wait for running requests.
+        () = signals.stop() => {}
+    }
+    Ok(())
+}
+
+/// The parts of a node that its listeners and its life need.
+struct Node {
+    data: Arc<DataDir>,
+    locks: Arc<AppLocks>,
+    grid: DynoGrid,
+    apps_metrics: Arc<MetricsRegistry>,
+    certs: Arc<CertResolver>,
+    drains: Arc<LogDrains>,
+    startup: Arc<Startup>,
+    router: Arc<Router<GridAdapter>>,
+    control_plane: ControlPlane,
+}
+
+impl Node {
+    /// Opens the data directory and makes all parts. From bottom to top: each takes only parts above it.
+    fn new(
+        settings: &NodeSettings,
+        addresses: ListenAddresses,
+        runtimes: &Runtimes,
+    ) -> anyhow::Result<Self> {
+        let data = Arc::new(DataDir::open(&settings.data)?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.store_file())?);
+        let urls = AppUrls {
+            domain: settings.domain.clone(),
+            http: addresses.http.port(),
+            https: addresses.https.map(|https| https.port()),
+            api: addresses.api,
+        };
+        let logs = Arc::new(Logs::default());
+        let locks = Arc::new(AppLocks::default());
+        let metrics = Arc::new(MetricsRegistry::default());
+        let cache = Arc::new(Cache::new(settings.cache_size));
+        let wake = Arc::new(AcmeWake::default());
+
+        let engine = Engine::new(EngineConfig::default())?;
+        let grid = DynoGrid::new(
+            engine.clone(),
+            GridLimits::default(),
+            logs.clone(),
+            runtimes.compute.clone(),
+        );
+        let packs = Arc::new(PackCache::new(engine, settings.packs.clone()));
+        let build_settings = BuildSettings {
+            work: data.work(),
+            gem_cache: data.gems(),
+            gem_directories: settings.gem_directories.clone(),
+            gem_servers: settings.gem_servers.clone(),
+            limits: settings.build_limits,
+        };
+        let builder = Arc::new(Builder::new(build_settings, packs.clone(), urls.clone()));
+
+        let certs = Arc::new(CertResolver::new()?);
+        let view = Arc::new(RouterView::new(
+            store.clone(),
+            grid.clone(),
+            urls.clone(),
+            metrics.clone(),
+            certs.clone(),
+        ));
+        let adapter = Arc::new(GridAdapter::new(view.clone(), grid.clone(), logs.clone()));
+        let router = Arc::new(Router::new(adapter).with_cache(cache.clone()));
+
+        let policy = DrainPolicy::new(settings.drain_private, settings.drain_ca.as_deref())?;
+        let drains = Arc::new(LogDrains::new(store.clone(), logs.clone(), policy));
+        let releases = Arc::new(Releases::new(ReleaseParts {
+            store: store.clone(),
+            data: data.clone(),
+            packs: packs.clone(),
+            builder: builder.clone(),
+            grid: grid.clone(),
+            view: view.clone(),
+            locks: locks.clone(),
+            logs: logs.clone(),
+        }));
+        let formations = Formations::new(store.clone(), grid.clone(), view.clone());
+        let formations = Arc::new(formations);
+        let autoscaler = Arc::new(Autoscaler::new(
+            store.clone(),
+            grid.clone(),
+            metrics.clone(),
+            formations.clone(),
+            logs.clone(),
+        ));
+        let acme = Arc::new(AcmeManager::new(
+            settings.acme.clone(),
+            store.clone(),
+            urls.clone(),
+            certs.clone(),
+            view.clone(),
+            logs.clone(),
+            wake.clone(),
+        ));
+        let startup = Arc::new(Startup {
+            store: store.clone(),
+            data: data.clone(),
+            grid: grid.clone(),
+            view: view.clone(),
+            logs: logs.clone(),
+            locks: locks.clone(),
+            autoscaler: autoscaler.clone(),
+            releases: releases.clone(),
+        });
+
+        let api = Api::new(ApiParts {
+            store: store.clone(),
+            data: data.clone(),
+            grid: grid.clone(),
+            view: view.clone(),
+            urls: urls.clone(),
+            logs: logs.clone(),
+            metrics: metrics.clone(),
+            cache: cache.clone(),
+            git: GitBackend::new(
+                store.clone(),
+                data.clone(),
+                locks.clone(),
+                settings.max_push,
+            ),
+            apps: Apps::new(AppParts {
+                store: store.clone(),
+                data: data.clone(),
+                grid: grid.clone(),
+                view: view.clone(),
+                locks: locks.clone(),
+                releases: releases.clone(),
+                logs: logs.clone(),
+                metrics: metrics.clone(),
+                cache,
+                drains: drains.clone(),
+                autoscaler: autoscaler.clone(),
+            }),
+            formations: formations.clone(),
+            autoscaler: autoscaler.clone(),
+            changes: ReleaseChanges::new(
+                store.clone(),
+                data.clone(),
+                locks.clone(),
+                builder.clone(),
+                releases.clone(),
+            ),
+            domains: Domains::new(
+                store.clone(),
+                urls.clone(),
+                view.clone(),
+                logs.clone(),
+                wake.clone(),
+            ),
+            certs: AppCerts::new(store.clone(), urls.clone(), view.clone(), logs.clone()),
+            acme: acme.clone(),
+            settings: AppSettings::new(store.clone(), view.clone(), logs, wake, urls.https),
+            drains: drains.clone(),
+        });
+        let control_plane = ControlPlane {
+            runtime: runtimes.control.clone(),
+            data: data.clone(),
+            api: Arc::new(api),
+            login: Arc::new(Login::new(store.clone(), addresses.api)),
+            pushes: Arc::new(Pushes::new(PushParts {
+                store,
+                locks: locks.clone(),
+                builder,
+                releases: releases.clone(),
+                formations,
+                view,
+            })),
+            upgrade: Arc::new(PackUpgrade::new(settings.source_builds, packs, releases)),
+            acme,
+            responders: ChallengeResponders {
+                http: router.http01_challenges().clone(),
+                tls: certs.certificates().clone(),
+            },
+            autoscaler,
+            metrics: metrics.clone(),
+        };
+        Ok(Self {
+            data,
+            locks,
+            grid,
+            apps_metrics: metrics,
+            certs,
+            drains,
+            startup,
+            router,
+            control_plane,
+        })
+    }
+
+    /// Returns the sources of the page of metrics.
+    fn metrics(&self, connections: usize) -> NodeMetrics {
+        NodeMetrics {
+            grid: self.grid.clone(),
+            apps: self.apps_metrics.clone(),
+            router: self.router.metrics().clone(),
+            connections,
+        }
+    }
+}
+
+/// Prints the addresses of the listeners.
+fn print_addresses(domain: &str, addresses: ListenAddresses) {
+    println!(
+        "corundum: apps at http://NAME.{domain}:{}",
+        addresses.http.port()
+    );
+    if let Some(https) = addresses.https {
+        println!("corundum: apps at https://{https}, with the certificates of corundum certs");
+    }
+    println!("corundum: metrics and health at http://{}", addresses.admin);
+    println!("corundum: API and git at http://{}", addresses.api);
+}
+
+/// Raises the limit of open files as far as the node may, and returns it.
+fn raise_open_files() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    let raised = getrlimit(Resource::Nofile).current;
+    raised.map_or(usize::MAX, |files| files.try_into().unwrap_or(usize::MAX))
+}
