@@ -1,9 +1,9 @@
 /*
- * The dyno ABI, spoken by MRI itself: takes the place of MRI's main.c.
+ * Implements the dyno ABI in MRI; replaces MRI's main.c.
  *
- * What an app sees of a dyno is written in Ruby (sdk/ruby/lib), and the same for every build of MRI. Here stands what is
- * faster or only possible in C: the exports, reading a request's head into a Rack env, reading and writing the streams
- * without an IO in between, and closing malloc's holes before the memory is kept.
+ * Ruby code (sdk/ruby/lib), which is the same for every build of MRI, implements the environment that an app sees. This
+ * file contains the parts that are faster or only possible in C: the exports, parsing a request's head into a Rack env,
+ * unbuffered reading and writing of the streams, and filling malloc's free blocks before the memory is saved.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -20,20 +20,20 @@
 
 #define EXPORT(name) __attribute__((export_name(#name))) name
 
-/* What the host calls a failure that its log explains: EX_SOFTWARE of sysexits.h. */
+/* Result of a failed call; the log has the reason. EX_SOFTWARE of sysexits.h. */
 #define FAILED 70
 
-/* Bytes read at once; most heads need no second read. */
+/* Bytes of the first read, which suffice for most heads. */
 #define HEAD_SIZE (1 << 14)
-/* A head beyond this is the router's mistake. */
+/* Maximum size of a head; the router sends no larger one. */
 #define HEAD_LIMIT (1 << 20)
 /*
- * Bytes of C's stack that recursion may use, before it raises SystemStackError. The engine's own stack traps when it is used
- * up, and C keeps most of its variables there: `inspect` of nested arrays uses sixteen times as much of it, and the host
- * gives it thirty-two times as much.
+ * Bytes of C's stack that recursion may use before MRI raises SystemStackError. An overflow of the engine's own stack
+ * would trap, and most variables of C live there: `inspect` of nested arrays uses sixteen times as much of it as of this
+ * stack. The host provides thirty-two times as much.
  */
 #define STACK_SPACE (512 << 10)
-/* Header names that are remembered as frozen strings; a power of two, several times the names that occur. */
+/* Size of the cache of header names; a power of two, several times the number of names that occur. */
 #define NAMES 512
 
 void __wasm_call_ctors(void);
@@ -57,7 +57,7 @@ log_exception(void)
     rb_set_errinfo(Qnil);
     VALUE text = rb_protect(full_message, error, &state);
     if (state || !RB_TYPE_P(text, T_STRING)) {
-        /* Too early, or too late, for a message. */
+        /* The interpreter cannot format a message at this time. */
         rb_set_errinfo(Qnil);
         dprintf(2, "%s\n", rb_obj_classname(error));
         return;
@@ -69,7 +69,7 @@ log_exception(void)
 
 /* -- streams ------------------------------------------------------------------------------------------------------- */
 
-/* INPUT.sysread(length, buffer = nil): as IO's, without its buffer, encodings and locks. */
+/* INPUT.sysread(length, buffer = nil): same as IO#sysread, but without IO's buffer, encodings and locks. */
 static VALUE
 input_sysread(int argc, VALUE *argv, VALUE self)
 {
@@ -96,7 +96,7 @@ input_sysread(int argc, VALUE *argv, VALUE self)
     return buffer;
 }
 
-/* OUTPUT.syswrite(string): writes all of it. */
+/* OUTPUT.syswrite(string): writes the whole string. */
 static VALUE
 output_syswrite(VALUE self, VALUE string)
 {
@@ -117,12 +117,15 @@ output_syswrite(VALUE self, VALUE string)
     return LONG2NUM(RSTRING_LEN(string));
 }
 
-/* -- a request's head ---------------------------------------------------------------------------------------------- */
+/* -- head of a request --------------------------------------------------------------------------------------------- */
 
 static char head_buffer[HEAD_SIZE];
 static VALUE names[NAMES];
 
-/* The frozen string of a header's name: the one that literals in apps are, so that looking one up compares pointers. */
+/*
+ * Returns a header's name as an interned string. String literals in apps are the same objects, so a lookup in the env
+ * compares pointers.
+ */
 static VALUE
 name_of(const char *bytes, size_t length)
 {
@@ -138,7 +141,7 @@ name_of(const char *bytes, size_t length)
     return name;
 }
 
-/* Reads on from descriptor 0; what has ended is no head. */
+/* Reads more bytes from descriptor 0; raises EOFError at the end. */
 static size_t
 read_more(char *buffer, size_t size)
 {
@@ -157,7 +160,7 @@ struct head {
     VALUE env;
 };
 
-/* Reads a netstring of names and values (the SCGI specification, "Request Format") into the Hash. */
+/* Reads a netstring of names and values (SCGI specification, "Request Format") into the Hash. */
 static VALUE
 read_head(VALUE argument)
 {
@@ -169,7 +172,7 @@ read_head(VALUE argument)
         if (at == head->have) head->have += read_more(head->bytes + at, head->size - at);
         char c = head->bytes[at++];
         if (c == ':') break;
-        if (c < '0' || c > '9' || length > HEAD_LIMIT) rb_raise(rb_eIOError, "the request is no netstring");
+        if (c < '0' || c > '9' || length > HEAD_LIMIT) rb_raise(rb_eIOError, "the request is not a netstring");
         length = length * 10 + (c - '0');
     }
     size_t finish = at + length;
@@ -204,7 +207,10 @@ free_head(VALUE argument)
     return Qnil;
 }
 
-/* Native.read_head(env): adds the next request's fields to env; what of its body has come with them. */
+/*
+ * Native.read_head(env): adds the next request's fields to env, and returns the bytes of its body that arrived with the
+ * head.
+ */
 static VALUE
 native_read_head(VALUE self, VALUE env)
 {
@@ -214,9 +220,9 @@ native_read_head(VALUE self, VALUE env)
 
 /* -- time ---------------------------------------------------------------------------------------------------------- */
 
-/* When `Timeout.expired` is to be called, in seconds of the monotonic clock; 0 for never. */
+/* Time at which to call `Timeout.expired`, in seconds of the monotonic clock; 0 for never. */
 static double deadline;
-/* Of our patch to thread.c. */
+/* Defined by mri/patches/timer.patch. */
 extern void (*rb_slice_ended)(void);
 static ID id_expired;
 
@@ -228,7 +234,7 @@ native_set_deadline(VALUE self, VALUE seconds)
     return seconds;
 }
 
-/* Called by the interpreter, at a place where it may raise, after the host has ended a time slice. */
+/* The interpreter calls this after the host has ended a time slice, at a point where an exception is allowed. */
 static void
 slice_ended(void)
 {
@@ -244,12 +250,12 @@ slice_ended(void)
 /* -- malloc -------------------------------------------------------------------------------------------------------- */
 
 /*
- * Plugs the holes that malloc has among its blocks, from large to small, so that what requests allocate lies together at
- * the heap's end instead of on every page, each of which would become private to the dyno. A block larger than any hole
- * tells where the end is.
+ * Fills malloc's free blocks, from large to small, so that the allocations of requests lie together at the heap's end. A
+ * request that allocated in free blocks all over the heap would make each of their pages private to the dyno. The address
+ * of a block that is larger than any free one marks the heap's end.
  */
 static void
-plug(void)
+fill_free_blocks(void)
 {
     char *end = malloc(1 << 20);
     int left = 1000000;
@@ -310,7 +316,7 @@ EXPORT(_initialize)(void)
             abort();
         }
         GET_EC()->machine.stack_maxsize = STACK_SPACE;
-        /* Loads RubyGems and sets encodings; the program itself does nothing and is not run. */
+        /* Loads RubyGems and sets the encodings. The script does nothing, and is not run. */
         ruby_options(argc, argv);
         define_native();
         id_boot = rb_intern("boot");
@@ -350,7 +356,7 @@ int
 EXPORT(dyno_boot)(void)
 {
     int status = status_of(id_boot);
-    if (status == 0) plug();
+    if (status == 0) fill_free_blocks();
     return status;
 }
 
@@ -372,7 +378,10 @@ EXPORT(dyno_run)(void)
     return status_of(id_run);
 }
 
-/* Where the host sets the lowest bit when a time slice has ended: the interpreter's own flag of pending interrupts. */
+/*
+ * Returns the address of the interpreter's flags of pending interrupts. The host sets the lowest bit at the end of a time
+ * slice.
+ */
 void *
 EXPORT(dyno_interrupt)(void)
 {

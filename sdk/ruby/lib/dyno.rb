@@ -1,12 +1,13 @@
 # frozen_string_literal: true
 
-# The guest side of the dyno ABI for Ruby. Loaded once, when the pack is prepared; what it defines is in every image.
+# Implements the guest side of the dyno ABI for Ruby. The host loads this file once, when it prepares a pack, so every
+# image contains the definitions.
 #
-# The host calls Dyno.boot once a release, Dyno.restore once in each new dyno, Dyno.handle once a request, and Dyno.run
-# instead of it for other process types. Each returns an Integer, 0 for success, and raises nothing.
+# The host calls Dyno.boot once per release, Dyno.restore once in each new dyno, and then Dyno.handle once per request,
+# or Dyno.run for process types other than web. Each method returns an Integer, 0 for success, and raises no exceptions.
 
 module Dyno
-  # The request comes in here, and the response goes out there. Apps get other objects: what an app prints is log.
+  # Streams of requests and responses. Apps get other objects, because the output of an app belongs in the log.
   INPUT = IO.for_fd(0, "rb", autoclose: false)
   OUTPUT = IO.for_fd(1, "wb", autoclose: false)
   OUTPUT.sync = true
@@ -22,7 +23,7 @@ end
 require "json"
 require_relative "dyno/process"
 require_relative "dyno/output"
-# The npm builds' own lose memory; see there.
+# MRI's implementations leak memory in the npm builds; see that file.
 require_relative "dyno/catch" unless defined?(Dyno::Native)
 require_relative "dyno/timeout"
 require_relative "dyno/thread"
@@ -40,11 +41,11 @@ require_relative "dyno/gemfile"
 require_relative "dyno/command"
 
 module Dyno
-  NO_GEMS = "If that is a gem: name it in a Gemfile, run `bundle lock`, and commit Gemfile and Gemfile.lock.\n"
+  NO_GEMS = "If the file belongs to a gem: add the gem to a Gemfile, run `bundle lock`, and commit Gemfile and Gemfile.lock.\n"
   private_constant :NO_GEMS
 
   class << self
-    # Loads the app, so that its memory can be kept as an image.
+    # Loads the app, so that the host can save its memory as an image.
     def boot
       Self.refresh
       Dir.chdir("/app")
@@ -58,13 +59,13 @@ module Dyno
     rescue SystemExit => exit
       LOG.write("the app called exit(#{exit.status}) while it was loading\n")
       1
-    rescue Exception => error # rubocop:disable Lint/RescueException -- whatever it is, the pusher must read it
+    rescue Exception => error # rubocop:disable Lint/RescueException -- the author of the push must see any error
       report(error)
       LOG.write(NO_GEMS) if error.is_a?(LoadError) && Bundle.gems.empty?
       1
     end
 
-    # Wakes a copy of the image.
+    # Initializes a new dyno, which starts as a copy of the image.
     def restore
       Self.wake
       Random.reseed
@@ -80,7 +81,7 @@ module Dyno
       Server.serve
     end
 
-    # Runs a command to its end.
+    # Runs a command to completion.
     def run
       Self.refresh
       Random.reseed
@@ -93,7 +94,7 @@ module Dyno
       1
     end
 
-    # Writes an exception to the log, without the frames of this library below the app's own.
+    # Writes an exception to the log; omits this library's frames from the backtrace.
     def report(error)
       trace = error.backtrace&.reject { |line| line.start_with?("/usr/lib/corundum/") }
       return LOG.write(error.detailed_message(highlight: false).chomp, "\n") if trace.nil? || trace.empty?

@@ -1,8 +1,8 @@
-;; The dyno ABI over the exports of an npm build of MRI.
+;; Implements the dyno ABI with the exports of an npm build of MRI.
 ;;
-;; The build is a component's core module: strings go in as (pointer, length) that cabi_realloc made, end in NUL and
-;; count it; tuples come back as a pointer to a static area, which the next call overwrites. Handles are plain VALUEs,
-;; because stubs.wat makes the component's handle table the identity.
+;; The build is the core module of a component. Strings are passed as (pointer, length) in memory from cabi_realloc; they
+;; end in a NUL, which the length includes. Tuples are returned as a pointer to a static area, which the next call
+;; overwrites. Handles are plain VALUEs, because the stubs (sdk/pack/src/ruby/npm.rs) map each handle to itself.
 (module
   (import "image" "memory" (memory 1))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
@@ -19,7 +19,7 @@
   (import "code" "rstring-ptr: func(value: handle<rb-abi-value>) -> string"
     (func $rstring (param i32) (result i32)))
 
-  ;; What the image remembers: the Dyno module and its methods' names.
+  ;; State in the image: the Dyno module and the names of its methods.
   (global $dyno (mut i32) (i32.const 0))
   (global $boot (mut i32) (i32.const 0))
   (global $restore (mut i32) (i32.const 0))
@@ -93,7 +93,7 @@
     (memory.init $name_run (local.get $text) (i32.const 0) (i32.const 4))
     (global.set $run (call $intern (local.get $text) (i32.const 4))))
 
-  ;; Calls a method of Dyno without arguments. Its result is a small Integer, whose VALUE is twice that and one.
+  ;; Calls a method of Dyno without arguments. The result is a small Integer n, whose VALUE is 2n + 1.
   (func $call (param $method i32) (result i32)
     (local $result i32)
     (local.set $result
@@ -102,10 +102,11 @@
       (then (call $log_exception) (return (i32.const 70))))
     (i32.shr_s (i32.load (local.get $result)) (i32.const 1)))
 
-  ;; Plugs the holes that malloc has among its blocks, from large to small, so that what requests allocate lies
-  ;; together at the heap's end instead of on every page, each of which would become private to the dyno. A block larger
-  ;; than any hole tells where the end is; cabi_realloc cannot free, but it can shrink.
-  (func $plug
+  ;; Fills malloc's free blocks, from large to small, so that the allocations of requests lie together at the heap's end.
+  ;; A request that allocated in free blocks all over the heap would make each of their pages private to the dyno. The
+  ;; address of a block that is larger than any free one marks the heap's end. cabi_realloc cannot free a block, but it
+  ;; can shrink one.
+  (func $fill_free_blocks
     (local $end i32) (local $block i32) (local $size i32) (local $left i32)
     (local.set $end (call $realloc (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 1048576)))
     (drop (call $realloc (local.get $end) (i32.const 1048576) (i32.const 16) (i32.const 8)))
@@ -126,7 +127,7 @@
   (func (export "dyno_boot") (result i32)
     (local $status i32)
     (local.set $status (call $call (global.get $boot)))
-    (if (i32.eqz (local.get $status)) (then (call $plug)))
+    (if (i32.eqz (local.get $status)) (then (call $fill_free_blocks)))
     (local.get $status))
   (func (export "dyno_restore") (result i32) (call $call (global.get $restore)))
   (func (export "dyno_handle") (result i32) (call $call (global.get $handle)))

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-# Runs the assertions of one file of MRI's bootstraptest. Each is a program of its own, so it gets a dyno of its own.
-# Arguments: the file, and the number of an assertion; without it, how many there are is printed. A third argument turns
-# GC.stress on.
+# Runs an assertion of one file of MRI's bootstraptest. Each assertion is a program of its own, so it runs in a dyno of its
+# own. Arguments: the file, and the number of the assertion; without a number, the script prints how many assertions there
+# are. A third argument turns on GC.stress.
 
 require "stringio"
 
@@ -12,7 +12,7 @@ ARGV.clear
 TEST_LOG = Dyno::LOG
 CASES = []
 
-# As the suite's: what an assertion checks of what its program prints.
+# Replaces the suite's assertions, which check the output of a program.
 module Assertions
   Case = Struct.new(:line, :source, :check)
 
@@ -32,12 +32,12 @@ module Assertions
   def target_platform = RUBY_PLATFORM
 end
 
-# What the files ask at their top.
+# Defines the method that the files call at their start.
 module BT
   def self.ruby = "ruby"
 end
 
-# Raised by assertions that do not apply.
+# Raised by assertions that do not apply to this platform.
 class BT_Skip < Exception; end # rubocop:disable Lint/InheritException, Naming/ClassAndModuleCamelCase
 
 include Assertions # rubocop:disable Style/MixinUsage
@@ -54,26 +54,26 @@ TEST_LOG.write("test\tstart\t#{name}\n")
 Dir.chdir("/tmp")
 real = $stdout
 $stdout = StringIO.new
-said = nil
+message = nil
 begin
   Object.define_method(:skip) { |message = ""| raise BT_Skip, message.to_s }
   GC.stress = true if stress
   value = eval(test.source, TOPLEVEL_BINDING, name)
   print(value)
 rescue BT_Skip => error
-  said = error.message
-rescue SystemExit # rubocop:disable Lint/SuppressedException -- as good an end as any
+  message = error.message
+rescue SystemExit # rubocop:disable Lint/SuppressedException -- exiting is a valid end of a program
 rescue Exception => error # rubocop:disable Lint/RescueException
-  said = "#{error.class}: #{error.message}".scrub.gsub(/\s+/, " ")[0, 300]
+  message = "#{error.class}: #{error.message}".scrub.gsub(/\s+/, " ")[0, 300]
 ensure
   GC.stress = false
 end
 printed = $stdout.string
 $stdout = real
-# What a dyno does not have.
+# Errors for features that a dyno lacks.
 absent = [BT_Skip, NotImplementedError, Errno::ENOTSUP, Errno::ENOSYS, FiberError, Dyno::Parked]
-absent = absent.include?(error.class) || said&.include?("a dyno runs no programs") || said&.include?("has no fibers")
+absent = absent.include?(error.class) || message&.include?("a dyno runs no programs") || message&.include?("has no fibers")
 result = absent ? "skip" : "fail"
 result = "pass" if result == "fail" && test.check.call(printed)
-said ||= "it printed #{printed[0, 100].inspect}" if result == "fail"
-TEST_LOG.write("test\tend\t#{name}\t#{result}\t#{said}\n")
+message ||= "it printed #{printed[0, 100].inspect}" if result == "fail"
+TEST_LOG.write("test\tend\t#{name}\t#{result}\t#{message}\n")

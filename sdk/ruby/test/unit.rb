@@ -1,25 +1,25 @@
 # frozen_string_literal: true
 
-# Runs one file of MRI's test/ruby, and says of each test how it ended: a line in the log for its start and one for its end,
-# so that whoever reads knows which test has ended the dyno. Arguments: the file, then tests to leave out.
+# Runs one file of MRI's test/ruby, and logs a line at the start and one at the end of each test, so that the reader can
+# tell which test has ended the dyno. Arguments: the file, then the tests to skip.
 #
-# What a test wants of another process (assert_separately and the like run their code in a Ruby of their own) is not to be
-# had in a dyno: such a test is left out, with that reason.
+# Tests that need another process are skipped with that reason: assert_separately and similar methods run their code in a
+# separate Ruby, and a dyno has no processes.
 
 $LOAD_PATH.unshift("/app/tool/lib", "/app/test/lib")
 $VERBOSE = nil
-file, *left_out = ARGV
+file, *skipped = ARGV
 ARGV.clear
 ENV["HOME"] ||= "/tmp"
 TEST_LOG = Dyno::LOG
 require "envutil"
 require "test/unit"
-# What MRI's own runner has loaded by the time a test runs.
+# Libraries that MRI's own runner loads before the tests.
 require "delegate"
 require "tempfile"
 require "tmpdir"
 
-# As the suite's, where there are no processes.
+# Replaces methods of the suite that start processes.
 module EnvUtil
   def invoke_ruby(*, **) = raise(Test::Unit::PendedError, "needs another process")
   module_function :invoke_ruby
@@ -27,30 +27,30 @@ module EnvUtil
   module_function :rubybin
 end
 
-# As the suite's: it measures another process.
+# Replaces an assertion of the suite that measures another process.
 module Test::Unit::CoreAssertions
   def assert_no_memory_leak(*, **) = raise(Test::Unit::PendedError, "needs another process")
 end
 
-# What a dyno does not have: other processes, pipes and copies of descriptors, fibers, threads that run beside each other. A
-# test that runs into one of these does not apply.
+# Errors for features that a dyno lacks: other processes, pipes, duplicated descriptors, fibers, concurrent threads. A
+# test that raises one of these does not apply.
 ABSENT = [
   Test::Unit::PendedError, NotImplementedError, Errno::ENOTSUP, Errno::ENOSYS, FiberError, Dyno::Parked,
   ->(error) { error.is_a?(Errno::ENOENT) && error.message.include?("a dyno runs no programs") }
 ].freeze
 
-# Neither are there continuations.
+# A dyno lacks continuations, too.
 module Kernel
   def callcc = raise(Test::Unit::PendedError, "needs continuations")
 end
 $LOADED_FEATURES << "continuation.so"
 
-# What a test asks of whoever runs it.
+# Collects the result of a test, through the interface that tests expect of their runner.
 class Report
-  attr_reader :said
+  attr_reader :message
 
   def puke(_suite, _test, error)
-    @said ||= "#{error.class}: #{error.message}".scrub.gsub(/\s+/, " ")[0, 300]
+    @message ||= "#{error.class}: #{error.message}".scrub.gsub(/\s+/, " ")[0, 300]
     @result = ABSENT.any? { |absent| absent === error } ? "skip" : "fail" unless @result == "fail"
     @result
   end
@@ -68,7 +68,7 @@ end
 Test::Unit::TestCase.test_suites.each do |suite|
   suite.test_methods.sort.each do |method|
     name = "#{suite}##{method}"
-    next if left_out.include?(name)
+    next if skipped.include?(name)
 
     TEST_LOG.write("test\tstart\t#{name}\n")
     report = Report.new
@@ -79,6 +79,6 @@ Test::Unit::TestCase.test_suites.each do |suite|
         report.puke(suite, method, error)
       end
     result = "pass" unless %w[skip fail].include?(result)
-    TEST_LOG.write("test\tend\t#{name}\t#{result}\t#{report.said}\n")
+    TEST_LOG.write("test\tend\t#{name}\t#{result}\t#{report.message}\n")
   end
 end

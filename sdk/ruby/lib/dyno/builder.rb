@@ -1,19 +1,21 @@
 # frozen_string_literal: true
 
 module Dyno
-  # Loads a rackup file: by the bundle's own Rack, or, where there is none, by this builder of the same few words.
+  # Loads a rackup file with the bundle's Rack, or with this builder, which has the same methods, if the bundle lacks
+  # Rack.
   class Builder
     class << self
-      # The app of the rackup file at `path`.
+      # Returns the app of the rackup file at `path`.
       def load(path)
         unless File.exist?(path)
-          raise LoadError, "#{path} does not exist: a web process needs a rackup file (config.ru)"
+          raise LoadError, "#{path} does not exist: add a rackup file (config.ru), which a web process needs"
         end
 
         source = File.read(path).split(/^__END__$/, 2).first.to_s
         return with_rack(source, path) if Bundle.include?("rack")
 
-        # At the top level, where the file's constants belong, and from its first line, which may be a magic comment.
+        # Evaluates the file at the top level, where its constants belong, and from the first line, which may be a magic
+        # comment.
         binding, builder = TOPLEVEL_BINDING.eval("Dyno::Builder.new.instance_eval { [binding, self] }")
         eval(source, binding, path)
         builder.to_app
@@ -24,13 +26,13 @@ module Dyno
       def with_rack(source, path)
         require "rack"
         require "rack/builder"
-        require "rack/utils" # and URI with it, which the Lint of Rack 2 takes for loaded
+        require "rack/utils" # loads URI, which Rack 2's Lint uses without requiring it
         app = ::Rack::Builder.new_from_string(source, path)
         app.is_a?(Array) ? app.first : app
       end
     end
 
-    # `default` answers what neither `run` nor `map` does.
+    # `default` is the app for requests that neither `run` nor `map` handles.
     def initialize(default = nil, &block)
       @use = []
       @map = nil
@@ -65,7 +67,7 @@ module Dyno
     end
 
     def to_app
-      raise ArgumentError, "the rackup file says neither `run` nor `map`" unless @complete
+      raise ArgumentError, "the rackup file calls neither `run` nor `map`" unless @complete
 
       use_map
       app = @use.reverse.inject(frozen(@run)) { |inner, wrap| frozen(wrap.call(inner)) }
@@ -75,7 +77,7 @@ module Dyno
 
     private
 
-    # What was mapped comes after the middleware that was used before it, and before what was used after it.
+    # Inserts the mapped apps into the chain of middleware, at the position of their `map` calls.
     def use_map
       return unless @map
 
@@ -86,7 +88,7 @@ module Dyno
 
     def frozen(app) = @freeze ? app.freeze : app
 
-    # Sends a request to the app whose path it is under, the longest first.
+    # Forwards a request to the app with the longest matching path prefix.
     class Paths
       def initialize(apps, default)
         paths = apps.sort_by { |path, _| -path.length }

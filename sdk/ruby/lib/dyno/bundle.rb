@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 module Dyno
-  # The app's gems, as the compiler laid them into the slug. It stands in for Bundler, which would resolve again, slowly,
-  # what is decided already.
+  # The app's gems, as the compiler has put them into the slug. This module replaces Bundler, which would slowly resolve
+  # the versions that the lockfile already determines.
   module Bundle
-    # One gem of the bundle; `path` is nil when the pack carries it.
+    # A gem of the bundle; `path` is nil if the pack includes the gem.
     Locked = Struct.new(:name, :version, :path, :require_paths, :groups, :autorequire, keyword_init: true)
 
     @gems = {}
@@ -12,7 +12,7 @@ module Dyno
     class << self
       attr_reader :gems
 
-      # Puts the gems that the file lists on the load path.
+      # Adds the gems that the file lists to the load path.
       def load(file)
         return unless File.exist?(file)
 
@@ -24,7 +24,7 @@ module Dyno
         @gems.each_value { |gem| activate(gem) }
       end
 
-      # Requires the gems of `groups`, as Bundler.require does.
+      # Requires the gems of `groups`, like Bundler.require.
       def require_groups(groups)
         groups = groups.empty? ? [:default] : groups.map(&:to_sym)
         @gems.each_value do |gem|
@@ -34,7 +34,7 @@ module Dyno
         end
       end
 
-      # Whether the bundle has a gem of this name.
+      # Tells whether the bundle has a gem of this name.
       def include?(name) = @gems.key?(name)
 
       private
@@ -47,7 +47,7 @@ module Dyno
         )
       end
 
-      # Tells RubyGems of it, for code that asks for a gem's version.
+      # Registers the gem with RubyGems, for code that asks for the version of a gem.
       def activate(gem)
         return unless defined?(Gem::Specification)
 
@@ -72,7 +72,7 @@ module Dyno
           begin
             Kernel.require(gem.name.tr("-", "/"))
           rescue LoadError
-            nil # a gem need not have a file of its own name
+            nil # some gems have no file of their own name
           end
         end
       end
@@ -80,12 +80,12 @@ module Dyno
   end
 end
 
-# What apps call of Bundler.
+# Defines the methods of Bundler that apps call.
 module Bundler
-  # As Bundler's.
+  # Same as in Bundler.
   class BundlerError < StandardError; end
 
-  # As Bundler's.
+  # Same as in Bundler.
   class GemNotFound < BundlerError; end
 
   class << self
@@ -103,7 +103,7 @@ $LOADED_FEATURES << "bundler.rb" << "bundler/setup.rb"
 module Kernel
   private
 
-  # Nothing to activate: the bundle is on the load path as a whole, and the pack's own libraries are too. RubyGems calls
-  # this for every default gem that is required.
+  # Does nothing, because the whole bundle and the pack's own libraries are on the load path already. RubyGems calls
+  # this method for every required default gem.
   def gem(*) = true
 end

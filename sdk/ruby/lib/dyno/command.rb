@@ -1,16 +1,16 @@
 # frozen_string_literal: true
 
 module Dyno
-  # The commands of a Procfile and of `run`, as far as a sandbox without processes has them.
+  # The commands of a Procfile and of `corundum run` that a sandbox without processes supports.
   module Command
     class << self
-      # The rackup file that a web command names, or the usual one.
+      # Returns the rackup file in the arguments of a web command [default: config.ru].
       def rackup_file(arguments)
         named = arguments.find { |argument| argument.end_with?(".ru") }
         File.expand_path(named || "config.ru", "/app")
       end
 
-      # Runs a command; its exit status.
+      # Runs a command, and returns its exit status.
       def run(arguments)
         arguments = arguments.drop(2) if arguments.first(2) == %w[bundle exec]
         command, *rest = arguments
@@ -39,7 +39,7 @@ module Dyno
           when /\A-r(.+)/ then require($1)
           when /\A-I(.+)/ then $LOAD_PATH.unshift(File.expand_path($1, "/app"))
           when "-w", "-W0", "--" then next
-          when /\A-/ then return complain("ruby: the option #{option} is not available in a dyno", 2)
+          when /\A-/ then return complain("ruby: option #{option} is not available in a dyno", 2)
           else return script(option, arguments)
           end
         end

@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module Dyno
-  # Evaluates a Gemfile, for the compiler to check against its lockfile.
+  # Evaluates a Gemfile. The compiler compares the result with the lockfile.
   class Gemfile
-    # What the Gemfile at `path` says, as the hash that the compiler reads.
+    # Evaluates the Gemfile at `path`, and returns its contents as a hash for the compiler.
     def self.evaluate(path)
       gemfile = new
       gemfile.instance_eval(File.read(path), path)

@@ -1,21 +1,22 @@
 # frozen_string_literal: true
 
 module Dyno
-  # Lays the heap out for copies of it. After a boot, free slots lie strewn among the app's objects; a request's few
-  # thousand objects would go there, and every page that they write to is from then on private to the dyno. So the holes
-  # are plugged with objects that stay, and whole free pages are left for what requests allocate.
+  # Prepares the heap for copy-on-write. After a boot, free slots are scattered among the app's objects. A request would
+  # allocate its few thousand objects there, and every page that it writes to becomes private to the dyno. Therefore
+  # this module fills the free slots with permanent objects, and leaves whole free pages for the allocations of
+  # requests.
   module Heap
-    # Free pages left of each slot size, for what some requests allocate before the heap has to grow.
+    # Free pages per slot size, which suffice for some requests before the heap has to grow.
     FREE_PAGES = 2
-    # After so many collections objects are old, and short collections pass them over.
+    # Number of collections after which objects are old, so that minor collections skip them.
     OLD_AGE = 3
-    # A string has so many bytes in its slot beside its text: flags, class, length and the final NUL, in 32 bits.
+    # Bytes of a string's slot besides its text on a 32-bit machine: flags, class, length and the final NUL.
     STRING_HEADER = 13
 
     @plugs = []
 
     class << self
-      # Called when the app is loaded, before its memory is kept.
+      # Fills the free slots, after the app is loaded and before its memory is saved.
       def settle
         GC.start
         GC.disable
@@ -33,7 +34,7 @@ module Dyno
         Array.new(count) { |heap| GC.stat_heap(heap, :slot_size) }
       end
 
-      # Plugs the holes of one slot size, and returns what stands in the pages that are to become free.
+      # Fills the free slots of one size, and returns the objects in the pages that shall become free.
       def plug(heap, length)
         before = pages(heap)
         most = GC.stat_heap(heap, :heap_eden_slots) + GC::INTERNAL_CONSTANTS[:HEAP_PAGE_OBJ_LIMIT] * (FREE_PAGES + 1)

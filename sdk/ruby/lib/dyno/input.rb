@@ -1,26 +1,27 @@
 # frozen_string_literal: true
 
 module Dyno
-  # rack.input: the request's body, read from descriptor 0 as the app reads it.
+  # rack.input: the request's body, which is read from descriptor 0 when the app reads it.
   #
-  # What was read is kept up to a bound, so that it can be read again after `rewind`; a larger body can be read once.
+  # The bytes are kept up to a limit, so that the app can read them again after `rewind`. A larger body can be read
+  # once.
   class Input
-    # Bytes kept in memory: forms fit, and a dyno's memory is not filled by an upload that nobody reads twice.
+    # Bytes kept in memory. Forms fit, and an upload, which apps rarely read twice, does not fill a dyno's memory.
     KEPT = 1 << 20
     CHUNK = 1 << 16
-    # What `gets` reads at once; what it has read too far, it reads again.
+    # Bytes that `gets` reads at once. It puts back the bytes after the line.
     LINE = 1 << 12
-    # More than a dyno's memory can hold.
+    # Length for reading everything; more than a dyno's memory can hold.
     ALL = (1 << 30) - 1
     NONE = ""
     RECEIVED = "".b
 
     class << self
-      # Whether a body that is too large for memory is kept in a file: Rack 2 asks for it.
+      # True to keep a body that is too large for memory in a file, as Rack 2 requires.
       attr_accessor :spills
     end
 
-    # `length` is the body's, nil if nobody knows it; `first` are those of its bytes that came with the head.
+    # `length` is the body's length, nil if it is unknown; `first` holds the bytes that arrived with the head.
     def initialize(length, first)
       @left = length && length - first.bytesize
       @kept = first
@@ -30,7 +31,7 @@ module Dyno
       @rewound = false
     end
 
-    # As IO#read.
+    # Same as IO#read.
     def read(length = nil, buffer = nil)
       raise ArgumentError, "negative length #{length} given" if length&.negative?
 
@@ -46,7 +47,7 @@ module Dyno
       part.empty? && length&.positive? ? nil : part
     end
 
-    # As IO#readpartial: what there is, without waiting for more.
+    # Same as IO#readpartial: returns the available bytes without waiting for more.
     def readpartial(length, buffer = nil)
       part = again(length)
       part << receive(length) if part.empty?
@@ -55,7 +56,7 @@ module Dyno
       buffer ? buffer.replace(part) : part
     end
 
-    # The next line, nil at the end.
+    # Returns the next line, nil at the end.
     def gets(separator = "\n")
       line = "".b
       from = 0
@@ -72,7 +73,7 @@ module Dyno
       line.byteslice(0, finish)
     end
 
-    # Yields line after line.
+    # Yields each line.
     def each
       return to_enum unless block_given?
 
@@ -82,24 +83,24 @@ module Dyno
       self
     end
 
-    # Goes back to the start. Rack 2 does so after every form, whether or not anybody reads it again: so where the start
-    # is kept no longer, it is the next read that fails.
+    # Returns to the start. Rack 2 rewinds after every form, even if the app does not read it again. Therefore rewinding
+    # never fails; if the start is not kept any more, the next read fails.
     def rewind
       @rewound = @kept.nil?
       @position = 0
     end
 
-    # The app needs no more of it.
+    # Does nothing; the host discards the rest of a body.
     def close = nil
 
-    # The request is served.
+    # Releases the file of a large body after the request.
     def discard
       @kept.close if @kept.is_a?(Spill)
     end
 
     private
 
-    # Bytes that were read before; empty where there are none ahead.
+    # Returns kept bytes from the current position; an empty string if there are none.
     def again(length)
       raise IOError, "the request's body was too large to be kept: it can be read only once" if @rewound
       return ahead(length) unless @kept
@@ -125,8 +126,8 @@ module Dyno
       end
     end
 
-    # New bytes, empty at the end; the string is used again. Where the length is known, the end is too, and needs no
-    # EOFError.
+    # Reads new bytes into a string that later calls reuse; returns an empty string at the end. If the length is known,
+    # the end is found without an EOFError.
     def receive(length)
       length = CHUNK if length > CHUNK
       length = @left if @left && @left < length
@@ -162,10 +163,10 @@ module Dyno
     end
   end
 
-  # A body in a file, as far as Input needs a String's methods of it.
+  # A body in a file, with the methods of String that Input needs.
   class Spill
-    # Half of what a dyno may keep in /tmp: the other half is for the file that the app makes of the same upload. A larger
-    # upload leaves all of it to the app.
+    # Half of a dyno's space in /tmp; the other half is for the file that the app writes for the same upload. A larger
+    # upload is not kept, so that the app can use all space.
     LIMIT = 32 << 20
     PATH = "/tmp/.corundum-body"
 
@@ -192,7 +193,7 @@ module Dyno
     def close = @file.close
   end
 
-  # rack.input of a request without a body; it has no state, so one serves all.
+  # rack.input of requests without a body. It has no state, so all requests share one object.
   class EmptyInput
     def read(length = nil, buffer = nil)
       raise ArgumentError, "negative length #{length} given" if length&.negative?

@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module Dyno
-  # What an app prints goes to the log: the real descriptor 1 carries responses.
+  # Redirects the output of an app to the log, because descriptor 1 carries responses.
   module Output
-    # Put before the methods of STDOUT through which everything is written.
+    # Overrides the methods of STDOUT to which all others delegate.
     module ToLog
       def write(*strings) = LOG.write(*strings)
       def syswrite(string) = LOG.write(string)
@@ -11,7 +11,7 @@ module Dyno
       def flush = self
     end
 
-    # A logger that is closed must not take the log with it.
+    # Keeps the log open when an app closes its logger.
     module StaysOpen
       def close = nil
     end
@@ -20,7 +20,7 @@ module Dyno
     LOG.singleton_class.prepend(StaysOpen)
     $stdout = STDOUT
 
-    # For commands, whose output is what they print.
+    # Restores the real streams, for commands whose output the user sees.
     def self.real
       $stdout = OUTPUT
       $stdin = INPUT

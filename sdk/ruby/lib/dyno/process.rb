@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
 module Dyno
-  # What the platform tells a dyno of itself: in the files of proc(5), and when it wakes, on descriptor 0.
+  # A dyno's process number, arguments and environment. The host passes them in the files of proc(5), and to a restored
+  # dyno on descriptor 0.
   module Self
     CHUNK = 1 << 12
 
@@ -11,15 +12,15 @@ module Dyno
     class << self
       attr_reader :pid, :arguments
 
-      # Reads environment, arguments and process number.
+      # Reads the environment, arguments and process number from /proc.
       def refresh
         replace_environ(File.binread("/proc/self/environ"))
         @arguments = File.binread("/proc/self/cmdline").split("\0")
         @pid = File.binread("/proc/self/stat").to_i
       end
 
-      # Reads process number and environment of a copy. Its environment is the image's but for the variable that comes
-      # first, the dyno's name.
+      # Reads the process number and environment of a restored dyno from descriptor 0. The environment normally differs
+      # from the image's in the first variable alone, which is the dyno's name.
       def wake
         record = INPUT.sysread(CHUNK)
         record << INPUT.sysread(CHUNK) until record.end_with?("\0\0")
@@ -31,7 +32,7 @@ module Dyno
         ENV.store(*name.split("=", 2))
       end
 
-      # Restoring is like a fork: libraries that hold connections drop them in their own fork hooks.
+      # Calls the fork hooks. A restored dyno is like a forked process: libraries that hold connections must drop them.
       def forked
         Process._fork if Process.method(:_fork).owner != HOOK_BASE
       rescue NotImplementedError
@@ -47,7 +48,7 @@ module Dyno
       end
     end
 
-    # Answers Process._fork where nobody has hooked it.
+    # Defines Process._fork for the case that no library overrides it.
     module Hook
       def _fork = 0
     end
@@ -58,7 +59,7 @@ end
 
 module Process
   class << self
-    # The number that getpid would give is the same in every dyno.
+    # Replaces getpid, whose result is the same in every dyno.
     def pid = Dyno::Self.pid
   end
 end

@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
 module Dyno
-  # No two dynos of an image may produce the same random number.
+  # Gives random number generators a new state in each dyno, so that no two dynos of an image produce the same numbers.
   module Random
-    # Generators made without a seed before the snapshot; those with one repeat themselves by intent.
+    # Generators that were created without a seed before the snapshot. Those with a seed are repeatable on purpose.
     @unseeded = []
 
-    # Notes generators that nobody gave a seed.
+    # Records generators that are created without a seed.
     module Unseeded
       def new(*seed)
         super.tap { |random| Random.note(random) if seed.empty? }
@@ -14,20 +14,20 @@ module Dyno
     end
 
     class << self
-      # Only what is made before the snapshot is in other dynos too.
+      # Records a generator that is created before the snapshot and therefore exists in all dynos.
       def note(random) = @unseeded&.push(random)
 
-      # Has OpenSSL set its generator up, which takes a millisecond, before the snapshot.
+      # Makes OpenSSL initialize its generator before the snapshot, because that takes a millisecond.
       def prepare
         ::OpenSSL::Random.random_bytes(1) if defined?(::OpenSSL::Random)
       end
 
-      # Gives every generator a new state.
+      # Gives every recorded generator a new state.
       def reseed
         ::Random.srand
         @unseeded&.each { |random| random.send(:initialize) }
         @unseeded = nil
-        # OpenSSL's takes up what it is given and draws a new state from it.
+        # OpenSSL mixes the seed into its generator and derives a new state.
         ::OpenSSL::Random.seed(::Random.urandom(48)) if defined?(::OpenSSL::Random)
       end
     end

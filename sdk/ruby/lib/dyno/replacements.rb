@@ -1,20 +1,20 @@
 # frozen_string_literal: true
 
-# What a dyno has no use for, or cannot have.
+# Replaces methods that cannot work in a dyno, and libraries that a dyno does not need.
 
-# IO#wait_readable and the like are Ruby's own by now.
+# IO#wait_readable and related methods are part of Ruby's core.
 $LOADED_FEATURES << "io/wait.rb"
 
 module Dyno
-  # Raises what Ruby raises on a machine that has no such program: here it has none. MRI's own say in this build that the
-  # program ran well, or fall over their error's message.
+  # Raises the error that Ruby raises for a missing program, since a dyno cannot run programs. In this build, MRI's own
+  # methods report success instead, or fail while they build the error's message.
   def self.no_program(command)
     command = command.first if command.is_a?(Array)
     raise Errno::ENOENT, "#{command.to_s.split.first}: a dyno runs no programs"
   end
 end
 
-# Kernel's methods that run programs.
+# Overrides the methods that run programs.
 module Kernel
   def system(*command, exception: false, **)
     command.shift if command.first.is_a?(Hash)
@@ -31,12 +31,12 @@ module Kernel
   module_function :system, :`, :spawn
 end
 
-# As Kernel's.
+# Overrides the method that runs programs.
 module Process
   def self.spawn(...) = Kernel.spawn(...)
 end
 
-# As Kernel's.
+# Overrides the method that runs programs.
 class IO
   def self.popen(*command, **)
     command.shift if command.first.is_a?(Hash)

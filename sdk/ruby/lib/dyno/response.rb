@@ -1,19 +1,19 @@
 # frozen_string_literal: true
 
 module Dyno
-  # Writes an app's response as CGI has it: head and body, in as few writes as the body allows.
+  # Writes an app's response in CGI's format, a head and a body, with as few writes as the body allows.
   module Response
-    # Bytes of a file that are read at once, and of an array's strings that are put together.
+    # Bytes of a file that are read at once, and of an array's strings that are joined.
     CHUNK = 1 << 16
 
     class << self
-      # Whether some of the response has been written: then no other can take its place.
+      # True if a part of the response has been written, so that no other response can replace it.
       attr_accessor :begun
 
-      # `method` is the request's; `input` is handed to streaming bodies.
+      # `method` is the request's method; `input` is for streaming bodies.
       def write(status, headers, body, method, input)
         status = status.to_i
-        raise "the app answered with status #{status}, which is none" unless status.between?(100, 999)
+        raise "the app returned an invalid status: #{status}" unless status.between?(100, 999)
 
         out = "Status: #{status}\r\n".b
         hijack = headers.is_a?(Hash) ? append_hash(out, headers) : append_pairs(out, headers)
@@ -35,7 +35,7 @@ module Dyno
         OUTPUT.syswrite(bytes)
       end
 
-      # Adds the header lines; returns the callable of a partial hijack. A block would cost more than this loop.
+      # Appends the header lines, and returns the callable of a partial hijack. A block would cost more than this loop.
       def append_hash(out, headers)
         hijack = nil
         names = headers.keys
@@ -53,7 +53,7 @@ module Dyno
         hijack
       end
 
-      # Rack 2 asks of headers only that they yield names and values.
+      # Same for other objects: Rack 2 only requires that headers yield names and values.
       def append_pairs(out, headers)
         hijack = nil
         headers.each do |name, value|
@@ -66,12 +66,12 @@ module Dyno
         hijack
       end
 
-      # A repeated header is an array in Rack 3, and lines of one string in Rack 2. Each line gets the name before it, so
-      # no value can bring a header of its own.
+      # Appends a header. A repeated header is an array in Rack 3, and a string with several lines in Rack 2. The name
+      # is written before each line, so that a value cannot inject another header.
       def append_header(out, name, value)
         return value.each { |item| append_header(out, name, item) } if value.is_a?(Array)
         if name.include?("\n") || (name.length == 6 && name.casecmp("status").zero?)
-          raise "the app answered with a header named #{name.inspect}"
+          raise "the app returned an invalid header name: #{name.inspect}"
         end
         return if value.nil?
 
@@ -99,7 +99,7 @@ module Dyno
         end
       end
 
-      # Small strings go out with the head, in one write; a large one is not copied.
+      # Writes small strings together with the head in one write, and large ones without a copy.
       def write_array(out, body)
         index = 0
         while index < body.length

@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
 module Dyno
-  # Serves requests: SCGI in, Rack in between, CGI out.
+  # Serves requests: reads SCGI, calls the Rack app, and writes CGI.
   module Server
     CHUNK = 1 << 16
     EMPTY = EmptyInput.new
-    # What every request's env has in Rack 3. Of a connection, an app can take over the response alone.
+    # Constant part of the env in Rack 3. An app can hijack the response, but not the whole connection.
     RACK_3 = { "rack.errors" => LOG, "rack.hijack?" => true }.freeze
-    # The same in Rack 2, where `rack.hijack?` would promise the whole connection.
+    # Constant part of the env in Rack 2, where `rack.hijack?` would promise a hijack of the whole connection.
     RACK_2 = {
       "rack.version" => [1, 3].freeze,
       "rack.errors" => LOG,
@@ -17,19 +17,19 @@ module Dyno
     }.freeze
 
     class << self
-      # Takes the app and, for all its requests, the version of Rack that it has loaded.
+      # Sets the app, and adapts to the version of Rack that the app has loaded.
       def app=(app)
         @app = app
         rack_2 = defined?(::Rack::RELEASE) && ::Rack::RELEASE.to_i < 3
         @environment = rack_2 ? RACK_2 : RACK_3
-        # The path of `OPTIONS *`, which Rack 2 does not know.
+        # Path of `OPTIONS *`, which Rack 2 does not support.
         @asterisk = rack_2 ? "" : "*"
-        # Where the app leaves what is to be done after the response.
+        # Key of the callables that the app wants to be called after the response.
         @afterwards = rack_2 ? "rack.after_reply" : "rack.response_finished"
         Input.spills = rack_2
       end
 
-      # Serves one request; 0 when it was answered.
+      # Serves one request, and returns 0 if the dyno can serve another one.
       def serve
         env = read_env
         input = env["rack.input"]
@@ -48,8 +48,8 @@ module Dyno
         result
       end
 
-      # Serves sample requests that the host offers while a release is made, at most so many; whether the dyno is as
-      # good as before.
+      # Serves at most `most` sample requests, which the host sends while it makes a release. Returns false if a request
+      # has damaged the dyno.
       def warm_up(most = 100)
         most.times { return false unless serve.zero? }
         true
@@ -59,22 +59,23 @@ module Dyno
 
       private
 
-      # The Rack env of the next request.
+      # Reads the Rack env of the next request.
       def read_env
         env = @environment.dup
         first = read_head(env)
-        # CGI decodes the path; Rack's apps do so themselves.
+        # The CGI path is decoded, but Rack apps expect an encoded one and decode it themselves.
         uri = env["REQUEST_URI"]
         env["PATH_INFO"] = uri[/\A[^?]*/] if uri&.include?("%")
         env["PATH_INFO"] = @asterisk if uri == "*"
-        # What Rack 2 calls it; also, a header named Version must not pass for it.
+        # Rack 2's name for SERVER_PROTOCOL. This also overwrites a request header called Version.
         env["HTTP_VERSION"] = env["SERVER_PROTOCOL"]
         env["rack.input"] = input(env, first)
         env[@afterwards] = []
         env
       end
 
-      # Adds the fields of the next request's head to `env`; returns what of its body has come with them.
+      # Adds the fields of the next request's head to `env`, and returns the bytes of its body that arrived with the
+      # head.
       if defined?(Native)
         def read_head(env) = Native.read_head(env)
       else
@@ -103,42 +104,42 @@ module Dyno
         end
         return Input.new(length.to_i, first) unless length == "-1"
 
-        # A body of unknown length; frameworks look for this header before they read it.
+        # The length is unknown. Frameworks read such a body only if this header is present.
         env.delete("CONTENT_LENGTH")
         env["HTTP_TRANSFER_ENCODING"] = "chunked"
         Input.new(nil, first)
       end
 
-      # Calls what the app has left to be done after the response.
+      # Calls the callables that the app registered for the time after the response.
       def finished(env, status, headers, error)
         finished = env["rack.response_finished"]
         after = env["rack.after_reply"]
         return unless (finished && !finished.empty?) || (after && !after.empty?)
 
-        # Waiting, if only for nothing, lets the host send the response first.
+        # This wait with a timeout of zero makes the host send the response first.
         IO.select(nil, [OUTPUT], nil, 0)
         finished&.reverse_each { |callable| guarded { callable.call(env, status, headers, error) } }
         after&.each { |callable| guarded { callable.call } }
       end
 
-      # For the app's code that runs when its response is decided.
+      # Runs code of the app that must not change the response, and logs its exceptions.
       def guarded
         yield
       rescue Exception => error # rubocop:disable Lint/RescueException
         Dyno.report(error)
       end
 
-      # What becomes of a request whose app raised.
+      # Handles an exception of the app, and returns the result of the request.
       def failed(error)
         case error
         when SystemExit
           LOG.write("the app called exit(#{error.status})\n")
           return 1
         when Errno::EPIPE
-          return 0 if Response.begun # the client has gone; the dyno is as good as before
+          return 0 if Response.begun # the client has disconnected; the dyno is intact
         end
         Dyno.report(error)
-        # Half a response must not pass for a whole one: with its dyno, its connection ends.
+        # An incomplete response must not look complete: the host ends the dyno, and the router closes the connection.
         return 1 if Response.begun || error.is_a?(NoMemoryError)
 
         OUTPUT.syswrite("Status: 500\r\ncontent-type: text/plain\r\n\r\nInternal Server Error\n")

@@ -1,11 +1,12 @@
 # frozen_string_literal: true
 
-# As much of the socket library as others need to be loaded: a dyno opens no connections, and says so when it should.
+# Defines as much of the socket library as other libraries need for loading. A dyno cannot open connections; attempts
+# raise an error that says so.
 
-# As the standard library's.
+# Same as in the standard library.
 class SocketError < StandardError; end
 
-# As the standard library's.
+# Same as in the standard library.
 class BasicSocket < IO
   class << self
     def new(*target, **)
@@ -17,29 +18,29 @@ class BasicSocket < IO
   end
 end
 
-# As the standard library's.
+# Same as in the standard library.
 class IPSocket < BasicSocket
   def self.getaddress(host) = raise(SocketError, "#{host}: a dyno resolves no names")
 end
 
-# As the standard library's.
+# Same as in the standard library.
 class TCPSocket < IPSocket; end
 
-# As the standard library's.
+# Same as in the standard library.
 class TCPServer < TCPSocket; end
 
-# As the standard library's.
+# Same as in the standard library.
 class UDPSocket < IPSocket; end
 
-# As the standard library's.
+# Same as in the standard library.
 class UNIXSocket < BasicSocket; end
 
-# As the standard library's.
+# Same as in the standard library.
 class UNIXServer < UNIXSocket; end
 
-# As the standard library's.
+# Same as in the standard library.
 class Socket < BasicSocket
-  # The numbers are Linux's; libraries use them as names.
+  # Values of Linux. Libraries only need the names.
   module Constants
     AF_UNSPEC = PF_UNSPEC = 0
     AF_UNIX = PF_UNIX = 1
@@ -56,7 +57,7 @@ class Socket < BasicSocket
   Constants.constants.each { |name| const_set(name, Constants.const_get(name)) }
 
   class << self
-    # The dyno's name, as a container's host has its own.
+    # Returns the dyno's name.
     def gethostname = ENV.fetch("DYNO", "dyno")
 
     def tcp(host, port, *, **) = new(host, port)

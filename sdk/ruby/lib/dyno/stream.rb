@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Dyno
-  # What a streaming body (Rack 3) and a partial hijack read from and write to.
+  # The stream of a streaming body (Rack 3) and of a partial hijack.
   class Stream
     def initialize(input)
       @input = input
@@ -33,7 +33,7 @@ module Dyno
       self
     end
 
-    # The host sends what there is whenever the app waits or has used its time slice.
+    # Does nothing: the host sends written bytes whenever the app waits or has used its time slice.
     def flush = self
 
     def close(*)

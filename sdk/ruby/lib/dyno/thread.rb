@@ -1,23 +1,23 @@
 # frozen_string_literal: true
 
 module Dyno
-  # Where a block that Thread.new was given begins to wait for what only another thread could do, it ends.
+  # Ends the block of a thread when the block starts to wait for an action of another thread.
   class Parked < Exception; end # rubocop:disable Lint/InheritException
 
-  # What Thread.new returns: there are no threads, so its block runs at once, to its end, before the caller goes on. That is
-  # all that code wants which starts a thread to have something done, and asks for its value.
+  # The result of Thread.new. A dyno has no threads, so Thread.new runs its block to completion before it returns. This
+  # is sufficient for code that starts a thread for a piece of work and asks for its value.
   #
-  # A block that loops in the background forever cannot run. It is stopped where it begins to wait: at an empty queue, or
-  # when it has slept for a second in all.
+  # A block that loops in the background forever cannot run. It is stopped when it starts to wait: at an empty queue, or
+  # after it has slept for a second in total.
   class FinishedThread
-    # Seconds that a block may sleep.
+    # Seconds that a block may sleep in total.
     PATIENCE = 1.0
 
     class << self
-      # The one whose block runs, innermost last.
+      # Returns the threads whose blocks are running, the innermost last.
       def running = @running ||= []
 
-      # Notes that the running block sleeps for so long; raises Parked when it does nothing else.
+      # Records that the running block sleeps, and raises Parked if it would sleep too long or forever.
       def sleeps(seconds)
         thread = running.last or return
 
@@ -39,7 +39,7 @@ module Dyno
         @value = block.call(*arguments)
       rescue Parked
         @parked = true
-        LOG.write("a thread was stopped where it began to wait: a dyno runs nothing in the background\n")
+        LOG.write("a thread was stopped when it started to wait: a dyno cannot run threads in the background\n")
       rescue StandardError, ScriptError => error
         @error = error
       ensure
@@ -52,7 +52,7 @@ module Dyno
       @value
     end
 
-    # Raises what the block has raised.
+    # Raises the exception of the block, if there is one.
     def join(_limit = nil)
       Kernel.raise @error if @error
 
@@ -84,7 +84,7 @@ module Dyno
     alias kind_of? is_a?
   end
 
-  # Thread.new and the like.
+  # Overrides the methods that start threads.
   module Threads
     def new(...) = FinishedThread.new(...)
     def start(...) = FinishedThread.new(...)
@@ -92,7 +92,7 @@ module Dyno
     def ===(object) = FinishedThread === object || super
   end
 
-  # A queue that nobody will fill.
+  # Overrides the methods that wait for an empty queue, to which no other thread can add.
   module EmptyQueues
     def pop(non_block = false, timeout: nil)
       FinishedThread.sleeps(timeout) if empty? && !non_block && !closed?
@@ -107,7 +107,7 @@ module Dyno
   Thread::SizedQueue.prepend(EmptyQueues)
 end
 
-# As MRI's, but for blocks that run as threads or have a deadline.
+# Overrides sleep for blocks that run as threads or have a deadline.
 module Kernel
   alias dyno_sleep sleep
   private :dyno_sleep

@@ -1,20 +1,20 @@
 # frozen_string_literal: true
 
-# As the standard library's, which needs a thread for it. The host ends time slices; where MRI is of our own build, it looks
-# at the deadline each time (Native.deadline), so a block is interrupted in the middle of what it computes, and `sleep`
-# ends in time. In the npm builds nothing can interrupt a block: the error is raised afterwards, as soon as it can be known.
+# Replaces the standard library's module, which needs a thread. In the build from source, MRI checks the deadline
+# (Native.deadline) whenever the host ends a time slice, so that a computing block is interrupted; `sleep` ends in time,
+# too. In the npm builds nothing can interrupt a block, so the error is raised when the block ends.
 module Timeout
-  # As the standard library's.
+  # Same as in the standard library.
   class ExitException < Exception; end # rubocop:disable Lint/InheritException
 
-  # As the standard library's.
+  # Same as in the standard library.
   class Error < RuntimeError
     def self.handle_timeout(message) = raise(self, message)
   end
 
   VERSION = "0.4.1"
 
-  # Deadlines of the blocks that run, the innermost last: each is a time of the monotonic clock.
+  # Deadlines of the running blocks, the innermost last, as times of the monotonic clock.
   Deadline = Struct.new(:at, :error, :message)
   @deadlines = []
 
@@ -26,25 +26,26 @@ module Timeout
       deadline = Deadline.new(now + seconds, error, message || "execution expired")
       catch(deadline) do
         result = guard(deadline) { yield(seconds) }
-        # An error that the app named, and rescued in the block, has had its effect.
+        # The app may have rescued the error class that it passed within the block; then the timeout is over.
         return result if error ? deadline.at.negative? || deadline.at >= now : deadline.at >= now
       end
       raise(error || Error, deadline.message)
     end
 
-    # Seconds that are left, of a sleep too; nil when no block has a deadline.
+    # Returns the seconds until the first deadline, or nil if no block has one.
     def left
       first = @deadlines.min_by(&:at)
       first && [first.at - now, 0].max
     end
 
-    # Leaves the outermost block whose time is over. Called when a time slice has ended after the first deadline.
+    # Leaves the outermost block whose deadline has passed. MRI calls it when a time slice ends after the first
+    # deadline.
     def expired
       over = @deadlines.find { |deadline| deadline.at <= now }
       return arm unless over
 
       over.at = -1.0
-      # What the app named, it may rescue inside of the block; nothing else can.
+      # The app may rescue its own error class within the block; code within the block cannot rescue a throw.
       over.error ? raise(over.error, over.message) : throw(over)
     end
 

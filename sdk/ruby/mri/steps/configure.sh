@@ -1,11 +1,11 @@
 mkdir -p "$WORK/build"
 cd "$WORK/build"
-# What is not listed cannot exist without threads, processes, sockets or a dynamic linker.
+# The other extensions need threads, processes, sockets or a dynamic linker.
 extensions=bigdecimal,cgi/escape,coverage,date,digest,digest/bubblebabble,digest/md5,digest/rmd160,digest/sha1,digest/sha2
 extensions=$extensions,erb/escape,etc,fcntl,io/console,io/nonblock,io/wait,json,json/generator,json/parser,monitor,nkf
 extensions=$extensions,objspace,openssl,pathname,psych,rbconfig/sizeof,ripper,stringio,strscan,zlib$(cat "$WORK/extensions")
-# Data_Wrap_Struct, which older gems use, asks more of __builtin_choose_expr than this Clang gives it.
-# `true` stands for Binaryen, whose Asyncify pass this build does not need.
+# This Clang's __builtin_choose_expr does not support the macro Data_Wrap_Struct, which older gems use.
+# `true` replaces Binaryen, whose Asyncify pass this build does not need.
 WASI_SDK_PATH=none WASMOPT=true \
   CC=wasm-cc LD=wasm-cc AR=wasm-ar RANLIB=wasm-ranlib \
   optflags=-O3 debugflags=-g0 warnflags=-w CPPFLAGS=-DRB_WASM_EXCEPTIONS XCFLAGS=-DRB_WASM_EXCEPTIONS \

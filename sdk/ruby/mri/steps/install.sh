@@ -1,12 +1,13 @@
 cd "$WORK/build"
 rm -rf "$WORK/root"
 make HAVE_BASERUBY=no DESTDIR="$WORK/root" do-install-nodoc
-# Debian's Ruby, which does the installing, has its gems elsewhere.
+# Debian's Ruby, which runs the installation, uses another directory for gems.
 gems=$WORK/root/usr/lib/ruby/gems
 if [ ! -d "$gems/3.3.0/specifications" ]; then
   mkdir -p "$gems"
   cp -R "$WORK"/root/var/lib/gems/3.3.0 "$gems/"
 fi
 cd "$gems/3.3.0"
-# A debugger and type checkers need a terminal, and native parts that this build lacks. racc is linked, its Ruby part in lib.
+# Debuggers and type checkers need a terminal, and native extensions that this build lacks. racc's extension is linked
+# into MRI, and its Ruby files are in lib.
 rm -rf {gems,specifications}/{debug,rbs,typeprof,racc}-* cache doc extensions build_info

@@ -1,5 +1,5 @@
-# Digests, ciphers, keys and certificates. TLS is the host's, so what only handshakes need is left out, with what no web
-# app has asked for in ten years.
+# Builds digests, ciphers, keys and certificates. The host terminates TLS, so the build omits the parts that only
+# handshakes need, and algorithms that web apps have not used in ten years.
 unpack "$SOURCES"/openssl_*.orig.tar.gz openssl
 cd "$WORK/openssl"
 CC=wasm-cc AR=wasm-ar RANLIB=wasm-ranlib perl ./Configure gcc \

@@ -1,4 +1,4 @@
-# MRI's source, our changes to it, and the gems that are linked into it.
+# Unpacks MRI's source, applies the patches, and adds the gems that are linked into MRI.
 unpack "$SOURCES"/ruby3.3_*.orig.tar.xz source
 cd "$WORK/source"
 for patch in "$RECIPE"/patches/*.patch; do
@@ -6,7 +6,7 @@ for patch in "$RECIPE"/patches/*.patch; do
 done
 cp "$RECIPE"/wasm/* wasm/
 cp "$RECIPE/dyno.c" main.c
-link() { # directory of a gem, path of its extension in it, where the extension belongs
+link() { # gem's directory, path of the extension in it, target directory below ext
   mkdir -p "ext/$3" "$(dirname "ext/$3")"
   cp -R "$1/$2/." "ext/$3/"
   cp -R "$1"/lib/. lib/

@@ -1,8 +1,8 @@
-# The compiler, wrapped: every tool of the later steps finds it under one name.
+# Unpacks the compiler, and wraps it so that the tools of later steps can call it by a single name.
 mkdir -p "$TOOLS/bin"
 python3 -m zipfile -e "$SOURCES/$ZIG_WHEEL" "$TOOLS"
 chmod +x "$TOOLS/ziglang/zig"
-# LLVM lowers setjmp to exceptions of WebAssembly; undefined behaviour is not trapped on, as MRI has some.
+# LLVM lowers setjmp to WebAssembly's exceptions. The sanitizer is off, because MRI has undefined behaviour.
 cat >"$TOOLS/bin/wasm-cc" <<END
 #!/bin/sh
 exec "$TOOLS/ziglang/zig" cc -target wasm32-wasi -mcpu=generic+exception_handling -fno-sanitize=undefined \\
@@ -12,6 +12,6 @@ for tool in ar ranlib; do
   printf '#!/bin/sh\nexec "%s/ziglang/zig" %s "$@"\n' "$TOOLS" "$tool" >"$TOOLS/bin/wasm-$tool"
 done
 chmod +x "$TOOLS"/bin/*
-# The first use builds the C library.
+# The first call of the compiler builds the C library.
 echo 'int main(void) { return 0; }' >"$WORK/first.c"
 "$TOOLS/bin/wasm-cc" -O2 -c "$WORK/first.c" -o "$WORK/first.o"

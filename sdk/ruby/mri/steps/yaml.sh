@@ -1,4 +1,4 @@
-# Its configure script is not in the archive; these are the definitions that it would make.
+# The archive lacks the configure script, so these are the definitions that the script would generate.
 unpack "$SOURCES"/libyaml_*.orig.tar.gz yaml
 cd "$WORK/yaml/src"
 for file in *.c; do

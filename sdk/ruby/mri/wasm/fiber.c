@@ -1,3 +1,7 @@
+/*
+ * Replaces MRI's fibers, which need Asyncify. MRI raises FiberError before it creates a fiber
+ * (patches/fibers.patch), so rb_wasm_swapcontext is never called.
+ */
 #include <stdlib.h>
 #include "wasm/fiber.h"
 void

@@ -1,3 +1,7 @@
+/*
+ * Replaces MRI's stack scanner, which saves locals by Asyncify. The spill pass (sdk/pack/src/spill) stores pointers in
+ * frames on the stack in linear memory, which MRI scans anyway, so there are no locals to scan.
+ */
 #include <stdlib.h>
 #include "wasm/machine.h"
 

@@ -1,3 +1,7 @@
+/*
+ * Replaces MRI's start of the program, which runs it under Asyncify. Defines the functions for terminals that wasi-libc
+ * lacks and io/console needs; no descriptor of a dyno is a terminal.
+ */
 #include <errno.h>
 #include <termios.h>
 
