@@ -255,6 +255,8 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let data = Arc::new(DataDir::open(&settings.data)?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.store_file())?);
+        // The data directory is this process's alone: builds that the store calls pending were killed with an earlier one.
+        store.fail_pending_builds()?;
         let urls = AppUrls {
             domain: settings.domain.clone(),
             http: addresses.http.port(),

@@ -61,7 +61,7 @@ fn responses_are_cached_until_they_are_purged_or_another_release_serves() {
     let stats = node.cli(&["cache:stats", "--json"]);
     let stats: serde_json::Value = serde_json::from_str(&stats.text).unwrap();
     assert_eq!(
-        (&stats["apps"][0]["app"], stats["capacity"].as_u64()),
+        (&stats["apps"][0]["app"]["name"], stats["capacity"].as_u64()),
         (&"news".into(), Some(8 << 20))
     );
     assert!(stats["apps"][0]["hits"].as_u64() >= Some(1));

@@ -387,35 +387,35 @@ fn invalid_api_requests_get_a_json_error_with_the_reason() {
         ),
         (
             "PATCH",
-            of_app("config"),
+            of_app("config-vars"),
             value.as_bytes(),
             422,
             "65536 bytes together",
         ),
         (
             "PATCH",
-            of_app("config"),
+            of_app("config-vars"),
             b"{\"A=B\": \"1\"}",
             422,
             "is not a config var's name",
         ),
         (
             "PATCH",
-            of_app("config"),
+            of_app("config-vars"),
             b"{\"A\": \"x\\u0000y\"}",
             422,
             "NUL byte",
         ),
         (
             "PATCH",
-            of_app("config"),
+            of_app("config-vars"),
             b"{\"A\": 1}",
             422,
             "expected a string",
         ),
         (
             "PATCH",
-            of_app("config"),
+            of_app("config-vars"),
             b"{}",
             422,
             "no config vars were given",
@@ -423,28 +423,28 @@ fn invalid_api_requests_get_a_json_error_with_the_reason() {
         (
             "PATCH",
             of_app("formation"),
-            b"{\"web\": -1}",
+            b"{\"updates\": [{\"type\": \"web\", \"quantity\": -1}]}",
             422,
             "invalid value",
         ),
         (
             "PATCH",
             of_app("formation"),
-            b"{\"web\": 4294967296}",
+            b"{\"updates\": [{\"type\": \"web\", \"quantity\": 4294967296}]}",
             422,
             "invalid value",
         ),
         (
             "PATCH",
             of_app("formation"),
-            b"{\"web\": 10001}",
+            b"{\"updates\": [{\"type\": \"web\", \"quantity\": 10001}]}",
             422,
             "at most 10000",
         ),
         (
             "POST",
-            of_app("rollback"),
-            b"{\"version\": 99}",
+            of_app("releases"),
+            b"{\"release\": 99}",
             404,
             "no such release",
         ),
@@ -456,7 +456,7 @@ fn invalid_api_requests_get_a_json_error_with_the_reason() {
         let shown: String = answer.chars().take(400).collect();
         assert_eq!(got, status, "{line}: {shown}");
         let json: serde_json::Value = serde_json::from_str(&answer).unwrap();
-        let message = json["error"]["message"].as_str().unwrap();
+        let message = json["message"].as_str().unwrap();
         assert!(
             message.contains(words) && message.len() < 1000,
             "{line}: {shown}"
@@ -540,7 +540,7 @@ fn equal_trees_of_different_apps_share_a_slug() {
     let slug = |name: &str| {
         let list = node.cli(&["releases", "-a", name, "--json"]).text;
         let list: serde_json::Value = serde_json::from_str(&list).unwrap();
-        list[0]["slug"].as_str().unwrap().to_owned()
+        list[0]["slug"]["id"].as_str().unwrap().to_owned()
     };
     for name in ["one-app", "two-app"] {
         let app = node.create(name);

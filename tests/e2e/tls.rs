@@ -38,7 +38,7 @@ fn an_app_is_served_over_https_with_its_added_certificate() {
     let added = app.cli(&node, &["certs:add", "one.pem", "one.key", "--name", "one"]);
     assert!(added.success, "{}", added.text);
     assert!(
-        added.text.contains("Shown For:       www.example.com\n"),
+        added.text.contains("Shown for:       www.example.com\n"),
         "{}",
         added.text
     );

@@ -50,7 +50,7 @@ pub struct AppResource {
     pub released_at: Option<Timestamp>,
     /// Bytes of the repository; `null` if unknown.
     pub repo_size: Option<u64>,
-    /// Bytes of the current slug; `null` without a release.
+    /// Bytes of the current slug; `null` if unknown.
     pub slug_size: Option<u64>,
     /// Always `null`: a node has no private spaces.
     pub space: Option<NamedRef>,

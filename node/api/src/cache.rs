@@ -6,7 +6,7 @@ use crate::reference::AppRef;
 
 /// Counts of one app's use of the cache since the node was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct CacheStats {
+pub struct CacheStatsResource {
     /// Requests answered from the cache.
     pub hits: u64,
     /// Requests that a dyno answered for want of a stored response.
@@ -36,7 +36,7 @@ pub struct AppCacheStats {
     pub app: AppRef,
     /// The app's counts.
     #[serde(flatten)]
-    pub stats: CacheStats,
+    pub stats: CacheStatsResource,
 }
 
 /// The node's cache.

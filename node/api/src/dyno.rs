@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::metrics::DynoMetrics;
+use crate::metrics::DynoWindowMetrics;
 use crate::reference::{AppRef, ReleaseRef};
 
 /// The current work of a dyno.
@@ -66,5 +66,5 @@ pub struct DynoResource {
     /// Bytes of the dyno's memory when it was last idle, including the image that all dynos of a release share.
     pub memory_bytes: u64,
     /// The dyno's requests in the last five minutes; `null` before its first.
-    pub metrics: Option<DynoMetrics>,
+    pub metrics: Option<DynoWindowMetrics>,
 }

@@ -16,8 +16,6 @@ pub enum ErrorId {
     InvalidParams,
     /// The app, the resource or the path does not exist (404).
     NotFound,
-    /// The app did not become a release: it does not build or does not boot (422).
-    ReleaseFailed,
     /// Another process takes the node over (503).
     Restarting,
     /// The request's body exceeds the limit (413).

@@ -30,6 +30,7 @@ pub mod identity;
 pub mod lenient;
 pub mod log_drain;
 pub mod log_session;
+pub mod login;
 pub mod metrics;
 pub mod one_off;
 pub mod patch;

@@ -50,7 +50,7 @@ pub struct WindowMetrics {
 
 /// A dyno's requests in the last five minutes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct DynoMetrics {
+pub struct DynoWindowMetrics {
     /// Requests.
     pub requests: u64,
     /// Requests that ended in an error (5xx).

@@ -36,6 +36,7 @@ pub mod admin;
 pub mod api;
 pub mod app_urls;
 pub mod apps;
+mod build_record;
 pub mod builds;
 pub mod certs;
 pub mod data_dir;

@@ -1,22 +1,24 @@
-//! The packs of this machine: listed, and prepared ahead of the first push.
+//! `packs` and `packs:prepare`: the packs of this machine, listed, and prepared ahead of the first push.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use corundum_cli::output::{OutputOption, print_json};
+use corundum_cli::table::Table;
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::pack::OpenStep;
 use corundum_pack::ruby::{self, Edition, PrepareStep, Series};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::table;
 use corundum_control::packs::open::{self as packs, PackStep};
 
-/// Steps of opening a pack that count in a bar, beside those of making it: split, write, compile, start.
+/// Steps of opening a pack that the progress bar counts, beside those of building it: split, write, compile, start.
 const STEPS: usize = 4;
 
+/// A pack, as `packs --json` prints it.
 #[derive(Serialize)]
-struct Listed {
+struct PackInfo {
     name: String,
     origin: String,
     version: Option<String>,
@@ -25,12 +27,12 @@ struct Listed {
     path: String,
 }
 
-/// Lists all editions.
-pub(super) fn list(json: bool) -> anyhow::Result<ExitCode> {
+/// Lists the packs of all series from all origins.
+pub(super) fn list(output: OutputOption) -> anyhow::Result<ExitCode> {
     let cache = super::cache()?;
     let listed = Edition::ALL.into_iter().map(|edition| {
         let pack = ruby::prepared(edition, &cache);
-        Listed {
+        PackInfo {
             name: format!("ruby {}", edition.series),
             origin: edition.origin.to_string(),
             version: pack.as_ref().map(|pack| pack.manifest().version.clone()),
@@ -39,9 +41,9 @@ pub(super) fn list(json: bool) -> anyhow::Result<ExitCode> {
             path: ruby::pack_path(edition, &cache).display().to_string(),
         }
     });
-    let listed: Vec<Listed> = listed.collect();
-    if json {
-        println!("{}", serde_json::to_string_pretty(&listed)?);
+    let listed: Vec<PackInfo> = listed.collect();
+    if output.json {
+        print_json(&listed)?;
         return Ok(ExitCode::SUCCESS);
     }
     let rows = listed.into_iter().map(|pack| {
@@ -50,7 +52,7 @@ pub(super) fn list(json: bool) -> anyhow::Result<ExitCode> {
             (false, "source") => "corundum pack build ruby",
             (false, _) => "on first use",
         };
-        vec![
+        [
             pack.name,
             pack.origin,
             pack.version.unwrap_or_default(),
@@ -58,17 +60,17 @@ pub(super) fn list(json: bool) -> anyhow::Result<ExitCode> {
             if pack.default { "default" } else { "" }.to_owned(),
         ]
     });
-    let rows: Vec<Vec<String>> = rows.collect();
-    table::print(&["PACK", "FROM", "VERSION", "STATE", ""], &rows)?;
+    let headings = ["Pack", "From", "Version", "State", ""];
+    Table::new(headings).with_rows(rows).print()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prepares the quickest pack of `series` in the cache that all nodes of the machine share, unless the best is there.
+/// Prepares the fastest usable pack of `series` in the cache that all nodes of the machine share.
 pub(super) fn prepare(series: Series) -> anyhow::Result<ExitCode> {
     make(ruby::usable(series, &super::cache()?))
 }
 
-/// Makes a pack ready, with its progress shown.
+/// Builds, splits and compiles a pack as far as that is not done yet, and shows the progress.
 pub(super) fn make(edition: Edition) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let bar = ProgressBar::new(STEPS as u64);
@@ -93,7 +95,9 @@ pub(super) fn make(edition: Edition) -> anyhow::Result<ExitCode> {
             bar.set_length((first + STEPS) as u64);
             say(progress.done, progress.activity);
         }
-        PackStep::Prepare(PrepareStep::Split) => say(first, "parting code and memory".to_owned()),
+        PackStep::Prepare(PrepareStep::Split) => {
+            say(first, "separating code and memory".to_owned())
+        }
         PackStep::Prepare(PrepareStep::Write) => say(first + 1, "writing".to_owned()),
         PackStep::Open(OpenStep::Compile(module)) => say(first + 2, format!("compiling {module}")),
         PackStep::Open(OpenStep::Start) => say(first + 3, "starting Ruby once".to_owned()),

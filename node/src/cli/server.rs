@@ -1,6 +1,5 @@
-//! `corundum server`: its settings, from the command line, from `corundum.toml`, or their defaults, in this order.
+//! `corundum server`: its options, from the command line, from `corundum.toml`, or their defaults, in this order.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -11,106 +10,108 @@ use anyhow::Context;
 use clap::Args;
 use corundum_build::BuildLimits;
 use corundum_compiler::gems::GemServerUrl;
-use corundum_router::cache::DEFAULT_CACHE_BYTES;
-use serde::Deserialize;
-
 use corundum_control::acme::{AcmeSettings, LETS_ENCRYPT};
 use corundum_control::certs::default_cert::DefaultCertFiles;
 use corundum_control::drains::PrivateTargets;
 use corundum_control::git::http_backend::MAX_PUSH;
 use corundum_control::lifecycle::listeners::ListenAddresses;
 use corundum_control::packs::upgrade::SourceBuilds;
+use corundum_router::cache::DEFAULT_CACHE_BYTES;
+use serde::Deserialize;
 
+use super::logging::{self, LogFormat};
 use crate::server::{self, NodeSettings, StartMode};
 
-/// The file that is read if no other is named.
+/// The file that is read unless --config names another.
 const FILE: &str = "corundum.toml";
 
-/// The settings of a node. The file has the same names.
+/// The options of a node. The file has the same names.
 #[derive(Args, Deserialize, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Arguments {
-    /// Read settings from this file [default: corundum.toml, if it is there]
+pub(super) struct ServerArguments {
+    /// Read options from this file [default: corundum.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
-    /// Take the listeners over from the node that runs on the same data directory, if one does, and let it end: no
-    /// connection is refused meanwhile. The listeners' own options are then those of that node
+    /// Take the listeners over from the node that runs on the same data directory, and let that node end. No connection is
+    /// refused meanwhile. The listeners keep the addresses that they have there
     #[arg(long)]
     #[serde(skip)]
     takeover: bool,
-    /// Where the node keeps apps, releases and logs [default: corundum-data]
+    /// Keep apps, releases and logs in this directory [default: corundum-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where apps are served [default: 127.0.0.1:8080]
+    /// Serve apps on this address [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
-    /// Where apps are served over TLS; nowhere if it is not given
+    /// Serve apps over TLS on this address [default: disabled]
     #[arg(long, value_name = "ADDRESS")]
     https: Option<SocketAddr>,
-    /// A certificate in PEM for all apps under the domain, as for *.DOMAIN; read again when it changes
+    /// Present this certificate (PEM) for all apps under the domain, as for *.DOMAIN. The node reloads it when it changes
+    /// [default: none]
     #[arg(long, value_name = "FILE", requires = "https_key")]
     https_cert: Option<PathBuf>,
-    /// Its private key in PEM
+    /// Use this private key (PEM) for --https-cert [default: none]
     #[arg(long, value_name = "FILE", requires = "https_cert")]
     https_key: Option<PathBuf>,
-    /// The ACME server that gives certificates for certs:auto [default: Let's Encrypt]
+    /// Request the certificates of certs:auto from this ACME server [default: Let's Encrypt]
     #[arg(long, value_name = "URL")]
     acme_directory: Option<String>,
-    /// A mail address that the ACME server may write to
+    /// Give the ACME server this mail address to write to [default: none]
     #[arg(long, value_name = "MAIL")]
     acme_contact: Option<String>,
-    /// A file with the certificate authority of the ACME server itself, in the place of the public ones
+    /// Trust this certificate authority (PEM) for the ACME server itself [default: the public ones]
     #[arg(long, value_name = "FILE")]
     acme_root: Option<PathBuf>,
-    /// Where the API and git are served [default: 127.0.0.1:8081]
+    /// Serve the API and git on this address [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
-    /// Where /metrics, /healthz and /readyz are served, without a token [default: 127.0.0.1:8082]
+    /// Serve /metrics, /healthz and /readyz on this address, without authentication [default: 127.0.0.1:8082]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
-    /// Apps are served at NAME.DOMAIN [default: localhost]
+    /// Serve apps at NAME.DOMAIN [default: localhost]
     #[arg(long)]
     domain: Option<String>,
-    /// A directory that builds take gems from (with specifications/ and gems/ in it); may be given again
+    /// Let builds take gems from this directory, which has specifications/ and gems/ in it; repeatable [default: none]
     #[arg(long = "gems", value_name = "DIR")]
     #[serde(default)]
     gems: Vec<PathBuf>,
-    /// A gem server that builds may fetch from, if a Gemfile.lock names it; may be given again
-    /// [default: https://rubygems.org/]
+    /// Let builds fetch from this gem server if a Gemfile.lock names it; repeatable [default: https://rubygems.org/]
     #[arg(long, value_name = "URL")]
     #[serde(default)]
     gem_source: Vec<GemServerUrl>,
-    /// Seconds that an app may take to load when it is pushed [default: 60]
+    /// Give a pushed app this many seconds to load [default: 60]
     #[arg(long, value_name = "SECONDS")]
     boot_timeout: Option<NonZeroU32>,
-    /// Megabytes of a slug [default: 500]
+    /// Limit slugs to this many MB [default: 500]
     #[arg(long, value_name = "MB")]
     slug_limit: Option<NonZeroU32>,
-    /// Megabytes of memory for the HTTP cache of all apps; 0 turns it off [default: 64]
+    /// Use this many MB of memory for the HTTP cache of all apps; 0 disables it [default: 64]
     #[arg(long, value_name = "MB")]
     cache_size: Option<u32>,
-    /// Megabytes that one push may send [default: 1024]
+    /// Limit pushes to this many MB [default: 1024]
     #[arg(long, value_name = "MB")]
     push_limit: Option<NonZeroU32>,
-    /// Whether the node builds its Ruby from source in the background, where `corundum pack build ruby` has not done so
-    /// yet [default: true]
+    /// Build the node's Ruby from source in the background, unless `corundum pack build ruby` has built it [default: true]
     #[arg(long, value_name = "BOOL")]
     build_ruby: Option<bool>,
-    /// Whether log drains may lead to loopback and private addresses [default: false]
+    /// Let log drains connect to loopback and private addresses [default: false]
     #[arg(long, value_name = "BOOL")]
     drain_private: Option<bool>,
-    /// Certificate authorities that log drains believe beside the public ones, in PEM
+    /// Trust these certificate authorities (PEM) for log drains, beside the public ones [default: none]
     #[arg(long, value_name = "FILE")]
     drain_ca: Option<PathBuf>,
+    /// Write the node's own log, on standard error, in this format [default: text]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
 }
 
-impl Arguments {
-    /// The settings of a file. Paths in it are relative to where it is.
+impl ServerArguments {
+    /// Reads options from a file. Paths in it are relative to the file's directory.
     fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let mut file: Self = toml::from_str(&text)
-            .with_context(|| format!("{} is not understood", path.display()))?;
+            .with_context(|| format!("{}: invalid options", path.display()))?;
         let base = path.parent().unwrap_or(Path::new(""));
         file.data_dir = file.data_dir.map(|directory| base.join(directory));
         file.drain_ca = file.drain_ca.map(|path| base.join(path));
@@ -123,7 +124,7 @@ impl Arguments {
         Ok(file)
     }
 
-    /// These settings, and those of `file` where they say nothing.
+    /// Returns these options, with those of `file` where these are absent.
     fn or(self, file: Self) -> Self {
         fn first<T>(own: Vec<T>, other: Vec<T>) -> Vec<T> {
             if own.is_empty() { other } else { own }
@@ -151,9 +152,11 @@ impl Arguments {
             build_ruby: self.build_ruby.or(file.build_ruby),
             drain_private: self.drain_private.or(file.drain_private),
             drain_ca: self.drain_ca.or(file.drain_ca),
+            log_format: self.log_format.or(file.log_format),
         }
     }
 
+    /// Adds the options of the file.
     fn with_file(self) -> anyhow::Result<Self> {
         let named = self.config.clone();
         let path = named.or_else(|| Some(PathBuf::from(FILE)).filter(|path| path.exists()));
@@ -163,86 +166,49 @@ impl Arguments {
         }
     }
 
-    fn settings(self, cache: PathBuf) -> anyhow::Result<NodeSettings> {
+    /// Checks the options and makes a node's settings of them.
+    fn settings(self, packs: PathBuf) -> anyhow::Result<NodeSettings> {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let domain = self.domain.unwrap_or_else(|| "localhost".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         anyhow::ensure!(
             domain.starts_with(|c: char| c.is_ascii_alphanumeric()) && domain.chars().all(plain),
-            "\"{domain}\" is not a domain: write a host name, as in --domain apps.example"
+            "--domain {domain}: not a domain; write a host name, as in --domain apps.example"
         );
         for gems in &self.gems {
             anyhow::ensure!(
                 gems.join("specifications").is_dir(),
-                "{} is no gem directory: it has no specifications/ in it",
+                "--gems {}: not a gem directory; it must contain specifications/",
                 gems.display()
             );
         }
         let https_cert = match (self.https_cert, self.https_key) {
             (Some(certificate), Some(key)) => Some(DefaultCertFiles { certificate, key }),
             (None, None) => None,
-            _ => anyhow::bail!("--https-cert and --https-key belong together: give both"),
+            _ => anyhow::bail!("--https-cert and --https-key: one is missing; give both"),
         };
         anyhow::ensure!(
             https_cert.is_none() || self.https.is_some(),
-            "--https-cert is shown at an https listener: give its address with --https"
+            "--https-cert: the node has no https listener; give its address with --https"
         );
-        let acme = AcmeSettings {
-            directory: self
-                .acme_directory
-                .unwrap_or_else(|| LETS_ENCRYPT.to_owned()),
-            contact: self.acme_contact,
-            root: self.acme_root,
-        };
-        anyhow::ensure!(
-            acme.directory.starts_with("https://"),
-            "--acme-directory {}: write the URL of an ACME directory, which begins with https://",
-            acme.directory
-        );
-        if let Some(contact) = &acme.contact {
-            anyhow::ensure!(
-                contact.contains('@') && !contact.contains(':'),
-                "--acme-contact {contact}: write a mail address, as in admin@example.com"
-            );
-        }
-        if let Some(root) = &acme.root {
-            std::fs::metadata(root).with_context(|| format!("--acme-root {}", root.display()))?;
-        }
-        let gem_sources = if self.gem_source.is_empty() {
+        let gem_servers = if self.gem_source.is_empty() {
             vec![GemServerUrl::rubygems()]
         } else {
             self.gem_source
         };
         let data = self.data_dir.unwrap_or_else(|| "corundum-data".into());
         std::fs::create_dir_all(&data)
-            .with_context(|| format!("the data directory {}", data.display()))?;
+            .with_context(|| format!("data directory {}", data.display()))?;
         let megabytes = |set: NonZeroU32| u64::from(set.get()) << 20;
         let seconds = |set: NonZeroU32| Duration::from_secs(set.get().into());
-        let build = BuildLimits::default();
+        let limits = BuildLimits::default();
         Ok(NodeSettings {
-            cache_size: self
-                .cache_size
-                .map_or(DEFAULT_CACHE_BYTES, |set| u64::from(set) << 20),
-            max_push: self.push_limit.map_or(MAX_PUSH, megabytes),
-            build_limits: BuildLimits {
-                boot: self.boot_timeout.map_or(build.boot, seconds),
-                slug: self.slug_limit.map_or(build.slug, megabytes),
-            },
-            source_builds: match self.build_ruby {
-                Some(false) => SourceBuilds::Disabled,
-                _ => SourceBuilds::Enabled,
-            },
-            drain_private: match self.drain_private {
-                Some(true) => PrivateTargets::Allowed,
-                _ => PrivateTargets::Refused,
-            },
-            drain_ca: self.drain_ca,
             start: match self.takeover {
                 true => StartMode::TakeOver,
                 false => StartMode::Alone,
             },
             data: data.canonicalize()?,
-            packs: cache,
+            packs,
             listen: ListenAddresses {
                 http: self.http.unwrap_or(loopback(8080)),
                 https: self.https,
@@ -250,24 +216,63 @@ impl Arguments {
                 admin: self.admin.unwrap_or(loopback(8082)),
             },
             https_cert,
-            acme,
+            acme: acme(self.acme_directory, self.acme_contact, self.acme_root)?,
             gem_directories: self.gems,
-            gem_servers: gem_sources,
+            gem_servers,
             domain: domain.to_ascii_lowercase(),
+            cache_size: self
+                .cache_size
+                .map_or(DEFAULT_CACHE_BYTES, |set| u64::from(set) << 20),
+            drain_private: match self.drain_private {
+                Some(true) => PrivateTargets::Allowed,
+                _ => PrivateTargets::Refused,
+            },
+            drain_ca: self.drain_ca,
+            max_push: self.push_limit.map_or(MAX_PUSH, megabytes),
+            build_limits: BuildLimits {
+                boot: self.boot_timeout.map_or(limits.boot, seconds),
+                slug: self.slug_limit.map_or(limits.slug, megabytes),
+            },
+            source_builds: match self.build_ruby {
+                Some(false) => SourceBuilds::Disabled,
+                _ => SourceBuilds::Enabled,
+            },
         })
     }
 }
 
-/// Runs a node until it is told to stop.
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CORUNDUM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    server::run(arguments.with_file()?.settings(super::cache()?)?)?;
+/// Checks the options of the ACME server.
+fn acme(
+    directory: Option<String>,
+    contact: Option<String>,
+    root: Option<PathBuf>,
+) -> anyhow::Result<AcmeSettings> {
+    let directory = directory.unwrap_or_else(|| LETS_ENCRYPT.to_owned());
+    anyhow::ensure!(
+        directory.starts_with("https://"),
+        "--acme-directory {directory}: not the URL of an ACME directory, which begins with https://"
+    );
+    if let Some(contact) = &contact {
+        anyhow::ensure!(
+            contact.contains('@') && !contact.contains(':'),
+            "--acme-contact {contact}: not a mail address; write one, as in admin@example.com"
+        );
+    }
+    if let Some(root) = &root {
+        std::fs::metadata(root).with_context(|| format!("--acme-root {}", root.display()))?;
+    }
+    Ok(AcmeSettings {
+        directory,
+        contact,
+        root,
+    })
+}
+
+/// Runs a node until it is stopped.
+pub(super) fn run(arguments: ServerArguments) -> anyhow::Result<ExitCode> {
+    let arguments = arguments.with_file()?;
+    logging::start(arguments.log_format.unwrap_or_default())?;
+    server::run(arguments.settings(super::cache()?)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -276,15 +281,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_prevails_over_the_file_and_the_file_over_defaults() {
+    fn command_line_takes_precedence_over_file_and_file_over_defaults() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
         let text = "data-dir = \"data\"\nhttp = \"127.0.0.1:1\"\ndomain = \"Apps.Example\"\ngem-source = [\"https://gems.example\"]\nboot-timeout = 5\nslug-limit = 7\n";
         std::fs::write(&path, text).unwrap();
-        let arguments = Arguments {
+        let arguments = ServerArguments {
             config: Some(path),
             http: Some("127.0.0.1:2".parse().unwrap()),
-            ..Arguments::default()
+            ..ServerArguments::default()
         };
         let settings = arguments
             .with_file()
@@ -304,16 +309,16 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_does_not_exist_is_named() {
+    fn unknown_option_in_the_file_is_named_in_the_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("other.toml");
         std::fs::write(&path, "datadir = \"x\"\n").unwrap();
-        let error = Arguments::read(&path).unwrap_err();
+        let error = ServerArguments::read(&path).unwrap_err();
         let text = format!("{error:#}");
         assert!(
-            text.contains("other.toml is not understood") && text.contains("datadir"),
+            text.contains("other.toml: invalid options") && text.contains("datadir"),
             "{text}"
         );
-        assert!(Arguments::read(&directory.path().join("none.toml")).is_err());
+        assert!(ServerArguments::read(&directory.path().join("none.toml")).is_err());
     }
 }

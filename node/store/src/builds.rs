@@ -68,7 +68,7 @@ pub struct BuildResult {
 
 /// Reads and writes builds.
 pub trait BuildStore {
-    /// Adds a build that begins now.
+    /// Adds a build that begins now. The store keeps an app's last 100 builds.
     ///
     /// # Errors
     ///

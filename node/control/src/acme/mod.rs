@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_abi::names::AppName;
+use corundum_api::acm::{AcmHost, AcmResource};
 use corundum_store::{AcmeAttempts, CertOrigin, PrivateKey, Store, StoreError};
 
 use self::order::AcmeError;
@@ -55,26 +56,6 @@ pub struct AcmeManager {
     logs: Arc<Logs>,
     schedule: Schedule,
     wake: Arc<AcmeWake>,
-}
-
-/// The state of automatic certificates of an app.
-pub(crate) struct AcmeStatus {
-    pub(crate) enabled: bool,
-    /// The URL of the ACME server's directory.
-    pub(crate) directory: String,
-    pub(crate) hosts: Vec<AcmeHostStatus>,
-}
-
-/// The state of one host.
-pub(crate) struct AcmeHostStatus {
-    pub(crate) hostname: String,
-    pub(crate) status: String,
-    /// RFC 3339.
-    pub(crate) expires_at: Option<String>,
-    pub(crate) failures: u32,
-    /// RFC 3339.
-    pub(crate) next_attempt_at: Option<String>,
-    pub(crate) message: Option<String>,
 }
 
 impl AcmeManager {
@@ -121,9 +102,9 @@ impl AcmeManager {
     /// # Errors
     ///
     /// The store cannot be read.
-    pub(crate) fn status(&self, app: &AppName) -> Result<AcmeStatus, StoreError> {
+    pub(crate) fn status(&self, app: &AppName) -> Result<AcmResource, StoreError> {
         let hosts = self.schedule.hosts(app)?.into_iter().map(status_of);
-        Ok(AcmeStatus {
+        Ok(AcmResource {
             enabled: self.schedule.is_enabled(app)?,
             directory: self.settings.directory.clone(),
             hosts: hosts.collect(),
@@ -225,7 +206,7 @@ impl AcmeManager {
     }
 }
 
-fn status_of(host: AcmeHost) -> AcmeHostStatus {
+fn status_of(host: AcmeHost) -> AcmHost {
     let status = match &host.state {
         HostState::Covered(by) => format!("Covered by {by}"),
         HostState::Wildcard => "A wildcard: add a certificate with certs:add".to_owned(),
@@ -237,12 +218,12 @@ fn status_of(host: AcmeHost) -> AcmeHostStatus {
         HostState::Waits(at) => jiff::Timestamp::from_second(at).ok(),
         _ => None,
     };
-    AcmeHostStatus {
+    AcmHost {
         hostname: host.name,
         status,
-        expires_at: host.expires.map(|at| at.to_string()),
+        expires_at: host.expires,
         failures: host.failures,
-        next_attempt_at: next_attempt_at.map(|at| at.to_string()),
+        next_attempt_at,
         message: host.message,
     }
 }

@@ -1,68 +1,57 @@
 //! Endpoints of apps.
 
-use corundum_abi::names::AppName;
-use corundum_store::{Store, StoreError};
-use http::Request;
+use corundum_api::app::{AppCreate, AppUpdate};
+use corundum_store::AppRecord;
+use http::{Method, Request};
 use hyper::body::Incoming;
-use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::response::{ApiResult, ok, read};
-use crate::app_urls::AppUrls;
+use super::resources::AppResources;
+use super::response::{ApiResult, created, ok, read};
 use crate::apps::Apps;
-use crate::apps::autoscale::Autoscaler;
-use crate::routing::view::RouterView;
+use crate::apps::settings::AppSettings;
+use crate::apps::settings::catalog::MAINTENANCE;
 
-/// The parts of a node that know something of an app as listings show it.
-pub(super) struct AppListing<'a> {
-    pub(super) store: &'a dyn Store,
-    pub(super) view: &'a RouterView,
-    pub(super) urls: &'a AppUrls,
-    pub(super) autoscaler: &'a Autoscaler,
-}
-
-#[derive(Deserialize)]
-struct Create {
-    name: Option<String>,
-}
-
-/// Lists all apps.
-pub(super) fn list(listing: &AppListing<'_>) -> ApiResult {
-    let apps = listing.store.apps()?;
-    let apps: Result<Vec<Value>, StoreError> =
-        apps.iter().map(|app| listing.one(&app.name)).collect();
-    ok(&json!(apps?))
-}
-
-/// Creates an app.
-pub(super) async fn create(
+/// Serves `apps`.
+pub(super) async fn serve_all(
     apps: &Apps,
-    listing: &AppListing<'_>,
+    resources: &AppResources<'_>,
+    method: &Method,
     request: Request<Incoming>,
 ) -> ApiResult {
-    let body: Create = read(request).await?;
-    let name = body
-        .name
-        .map(|name| name.parse().map_err(ApiError::invalid));
-    let app = apps.create(name.transpose()?).await?;
-    ok(&listing.one(&app.name)?)
+    match *method {
+        Method::GET => ok(&resources.all()?),
+        Method::POST => {
+            let body: AppCreate = read(request).await?;
+            created(&resources.of(&apps.create(body.name).await?)?)
+        }
+        _ => Err(ApiError::no_endpoint()),
+    }
 }
 
-impl AppListing<'_> {
-    /// Returns an app as JSON.
-    pub(super) fn one(&self, name: &AppName) -> Result<Value, StoreError> {
-        let app = self.store.app(name)?;
-        let release = self.store.current_release(name)?;
-        Ok(json!({
-            "name": app.name,
-            "created_at": app.created_at,
-            "formation": {"web": app.formation},
-            "autoscale": self.autoscaler.rule(name),
-            "web_url": self.view.web_url(name),
-            "git_url": self.urls.git(name),
-            "release": release.as_ref().map(|release| release.version.to_string()),
-            "ruby": release.as_ref().map(|release| release.about.ruby),
-        }))
+/// Serves an app.
+pub(super) async fn serve(
+    apps: &Apps,
+    settings: &AppSettings,
+    resources: &AppResources<'_>,
+    method: &Method,
+    app: &AppRecord,
+    request: Request<Incoming>,
+) -> ApiResult {
+    match *method {
+        Method::GET => ok(&resources.of(app)?),
+        Method::PATCH => {
+            let body: AppUpdate = read(request).await?;
+            if let Some(maintenance) = body.maintenance.value() {
+                settings.switch(&app.name, &MAINTENANCE, maintenance)?;
+            }
+            ok(&resources.of(app)?)
+        }
+        Method::DELETE => {
+            let resource = resources.of(app)?;
+            apps.destroy(&app.name)?;
+            ok(&resource)
+        }
+        _ => Err(ApiError::no_endpoint()),
     }
 }

@@ -1,31 +1,34 @@
 //! Endpoints of autoscaling.
 
-use corundum_abi::names::AppName;
+use corundum_api::autoscale::AutoscaleRule;
+use corundum_store::AppRecord;
 use http::{Method, Request};
 use hyper::body::Incoming;
-use serde_json::json;
 
 use super::error::ApiError;
-use super::response::{ApiResult, ok, read};
-use crate::apps::autoscale::{AutoscaleRule, Autoscaler};
+use super::resources::AppResources;
+use super::response::{ApiResult, drain, ok, read};
+use crate::apps::autoscale::{Autoscaler, validate};
 
 /// Serves an app's `autoscale`.
 pub(super) async fn serve(
     autoscaler: &Autoscaler,
+    resources: &AppResources<'_>,
     method: &Method,
-    app: &AppName,
+    app: &AppRecord,
     request: Request<Incoming>,
 ) -> ApiResult {
-    match *method {
+    let rule = match *method {
         Method::PUT => {
             let rule: AutoscaleRule = read(request).await?;
-            autoscaler.set(app, Some(rule.validate()?))?;
-            ok(&json!(rule))
+            Some(validate(rule)?)
         }
         Method::DELETE => {
-            autoscaler.set(app, None)?;
-            ok(&json!({}))
+            drain(request).await;
+            None
         }
-        _ => Err(ApiError::no_endpoint()),
-    }
+        _ => return Err(ApiError::no_endpoint()),
+    };
+    autoscaler.set(&app.name, rule)?;
+    ok(&resources.of(app)?)
 }

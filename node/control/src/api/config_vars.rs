@@ -1,19 +1,29 @@
 //! Endpoints of config vars.
 
-use corundum_abi::names::AppName;
-use http::Request;
+use corundum_api::config_vars::ConfigVarsUpdate;
+use corundum_store::{AppRecord, Store};
+use http::{Method, Request};
 use hyper::body::Incoming;
-use serde_json::json;
 
+use super::error::ApiError;
 use super::response::{ApiResult, ok, read};
 use crate::releases::changes::ReleaseChanges;
 
-/// Changes an app's config vars.
-pub(super) async fn change(
+/// Serves an app's `config-vars`. The response to a change waits for the release that it makes.
+pub(super) async fn serve(
+    store: &dyn Store,
     changes: &ReleaseChanges,
-    app: &AppName,
+    method: &Method,
+    app: &AppRecord,
     request: Request<Incoming>,
 ) -> ApiResult {
-    let (config, release) = changes.set_config(app, read(request).await?).await?;
-    ok(&json!({"config": config, "release": release}))
+    match *method {
+        Method::GET => ok(&store.config(&app.name)?),
+        Method::PATCH => {
+            let update: ConfigVarsUpdate = read(request).await?;
+            let (config, _) = changes.set_config(&app.name, update).await?;
+            ok(&config)
+        }
+        _ => Err(ApiError::no_endpoint()),
+    }
 }

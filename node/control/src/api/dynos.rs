@@ -1,62 +1,92 @@
-//! Endpoints of dynos and formations.
+//! Endpoints of dynos.
 
-use corundum_abi::names::AppName;
-use corundum_host::grid::{DynoGrid, DynoStatus};
-use corundum_router::metrics::{AppMetrics, MetricsRegistry, SummaryPeriod};
-use http::Request;
+use corundum_api::dyno::{DynoActivity, DynoResource};
+use corundum_api::reference::ReleaseRef;
+use corundum_host::grid::{DynoGrid, DynoState, DynoStatus};
+use corundum_router::metrics::{AppMetrics, MetricsRegistry};
+use corundum_store::{AppRecord, ReleaseRecord, Store};
+use http::{Method, Request};
 use hyper::body::Incoming;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use jiff::Timestamp;
 
 use super::error::ApiError;
-use super::metrics::percentiles;
-use super::response::{ApiResult, ok, read};
-use crate::apps::formation::{Formations, MAX_WEB};
+use super::metrics;
+use super::resources::{self, DYNO_SIZE};
+use super::response::{ApiResult, accepted, drain, ok};
 
-#[derive(Deserialize)]
-struct FormationUpdate {
-    web: u32,
+/// The parts of a node that know something of dynos.
+pub(super) struct DynoParts<'a> {
+    pub(super) grid: &'a DynoGrid,
+    pub(super) metrics: &'a MetricsRegistry,
+    pub(super) store: &'a dyn Store,
 }
 
-/// Scales an app.
-pub(super) async fn scale(
-    formations: &Formations,
-    app: &AppName,
+/// Serves an app's `dynos`.
+pub(super) async fn serve(
+    parts: DynoParts<'_>,
+    method: &Method,
+    app: &AppRecord,
+    rest: &[&str],
     request: Request<Incoming>,
 ) -> ApiResult {
-    let body: FormationUpdate = read(request).await?;
-    if body.web > MAX_WEB {
-        return Err(ApiError::invalid(format!(
-            "an app has at most {MAX_WEB} web dynos"
-        )));
+    match (method, rest) {
+        (&Method::GET, []) => ok(&list(&parts, app)?),
+        (&Method::DELETE, []) => {
+            drain(request).await;
+            parts.grid.restart(&app.name);
+            accepted()
+        }
+        _ => Err(ApiError::no_endpoint()),
     }
-    formations.scale(app, body.web)?;
-    ok(&json!({"web": body.web}))
 }
 
-/// Returns an app's dynos, each with its metrics of the last five minutes.
-pub(super) fn list(grid: &DynoGrid, metrics: &MetricsRegistry, app: &AppName) -> Value {
-    let metrics = metrics.of(app);
-    let dynos = grid.dynos(app);
-    dynos.iter().map(|dyno| dyno_json(&metrics, dyno)).collect()
+fn list(parts: &DynoParts<'_>, app: &AppRecord) -> Result<Vec<DynoResource>, ApiError> {
+    let releases = parts.store.releases(&app.name)?;
+    let metrics = parts.metrics.of(&app.name);
+    let dynos = parts.grid.dynos(&app.name).into_iter();
+    // A release that the app was just deleted with is in no listing; neither are its dynos.
+    let known = dynos.filter_map(|dyno| {
+        let mut releases = releases.iter();
+        let release = releases.find(|release| release.version == dyno.release)?;
+        Some(resource(app, dyno, release, &metrics))
+    });
+    known.collect()
 }
 
-fn dyno_json(metrics: &AppMetrics, dyno: &DynoStatus) -> Value {
-    let used = metrics.dyno(dyno.name.number);
-    let recent = used.map(|used| used.over(SummaryPeriod::FiveMinutes));
-    json!({
-        "name": dyno.name,
-        "state": dyno.state.as_str(),
-        "release": dyno.release.to_string(),
-        "age_seconds": dyno.age.as_secs(),
-        "served": dyno.served,
-        "memory_bytes": dyno.memory,
-        "5m": recent.map(|recent| json!({
-            "requests": recent.requests,
-            "errors": recent.errors,
-            "bytes": recent.bytes,
-            "cpu_seconds": recent.cpu.as_secs_f64(),
-            "service_ms": percentiles(&recent.service),
-        })),
+fn resource(
+    app: &AppRecord,
+    dyno: DynoStatus,
+    release: &ReleaseRecord,
+    metrics: &AppMetrics,
+) -> Result<DynoResource, ApiError> {
+    let age_seconds = dyno.age.as_secs();
+    let age = i64::try_from(age_seconds).unwrap_or_default();
+    let created_at = Timestamp::from_second(Timestamp::now().as_second() - age).unwrap_or_default();
+    let name = dyno.name.to_string();
+    Ok(DynoResource {
+        id: resources::derived_id(&["dyno", &release.id.to_string(), &name]),
+        app: resources::app_ref(app),
+        attach_url: None,
+        command: resources::command(release, &dyno.name.process),
+        created_at,
+        release: ReleaseRef {
+            id: release.id,
+            version: release.version,
+        },
+        size: DYNO_SIZE.to_owned(),
+        state: "up".to_owned(),
+        process_type: dyno.name.process.clone(),
+        updated_at: created_at,
+        activity: match dyno.state {
+            DynoState::Busy => DynoActivity::Busy,
+            DynoState::Idle => DynoActivity::Idle,
+        },
+        age_seconds,
+        served: dyno.served,
+        memory_bytes: dyno.memory as u64,
+        metrics: metrics
+            .dyno(dyno.name.number)
+            .map(|dyno| metrics::of_dyno(&dyno)),
+        name: dyno.name,
     })
 }

@@ -1,7 +1,7 @@
 //! The first token: issued over a socket in the data directory, to the user that runs the node.
 //!
 //! A client asks `GET /v1/login` for the path of the socket, connects to it, writes the address of the API and a line break,
-//! and reads one line of JSON with a token or an error. The kernel tells the node which user has connected (`SO_PEERCRED`,
+//! and reads one line of JSON, a [`LoginResponse`]. The kernel tells the node which user has connected (`SO_PEERCRED`,
 //! unix(7)). The address guards against another program that poses as the API: a client must not send it this node's token.
 
 use std::io;
@@ -10,14 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use corundum_api::authorization::AuthorizationCreate;
+use corundum_api::login::{LoginResource, LoginResponse};
+use corundum_api::{ErrorId, ErrorResource};
 use corundum_store::Store;
-use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::auth;
+use super::authorizations;
+use super::response::{ApiResult, ok};
 use crate::data_dir::DataDir;
-use crate::secret;
 
 /// The time for one login.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,35 +82,37 @@ impl Login {
         BufReader::new(reader.take(MAX_ADDRESS))
             .read_line(&mut address)
             .await?;
-        let answer = self.issue(user, address.trim());
+        let answer = serde_json::to_string(&self.issue(user, address.trim()))?;
         stream.write_all(format!("{answer}\n").as_bytes()).await
     }
 
-    fn issue(&self, user: u32, address: &str) -> Value {
+    fn issue(&self, user: u32, address: &str) -> LoginResponse {
         if user != rustix::process::getuid().as_raw() {
-            return refusal("A first token is given only to the user that runs the node");
+            return refused("A first token is given only to the user that runs the node");
         }
         if !is_own_address(self.api, address) {
-            return refusal("This node's API does not listen on that address");
+            return refused("This node's API does not listen on that address");
         }
-        let issued = secret::random_hex().map_err(|error| error.to_string());
-        let issued = issued.and_then(|token| {
-            let record = auth::record_of(&token, "corundum login");
-            let added = self.store.add_token(&record);
-            added.map(|_| token).map_err(|error| error.to_string())
-        });
-        match issued {
-            Ok(token) => json!({"token": token}),
-            Err(message) => {
-                tracing::error!(error = message, "could not issue a token");
-                json!({"error": {"id": "internal", "message": message}})
-            }
+        let request = AuthorizationCreate {
+            description: Some("corundum login".to_owned()),
+            ..AuthorizationCreate::default()
+        };
+        match authorizations::issue(&*self.store, request) {
+            Ok(authorization) => LoginResponse::Issued(Box::new(authorization)),
+            Err(error) => LoginResponse::Refused(error.into_resource()),
         }
     }
 }
 
-fn refusal(message: &str) -> Value {
-    json!({"error": {"id": "forbidden", "message": message}})
+/// Answers the path of the socket in a data directory.
+pub(super) fn resource(data: &Path) -> ApiResult {
+    ok(&LoginResource {
+        socket: socket_path(data).display().to_string(),
+    })
+}
+
+fn refused(message: &str) -> LoginResponse {
+    LoginResponse::Refused(ErrorResource::new(ErrorId::Forbidden, message))
 }
 
 /// Returns whether `address` (`localhost` or a loopback address, with a port) reaches an API that listens on `api`.
@@ -132,6 +136,7 @@ fn is_own_address(api: SocketAddr, address: &str) -> bool {
 mod tests {
     use corundum_store::SqliteStore;
 
+    use super::super::auth;
     use super::*;
 
     #[test]
@@ -156,6 +161,10 @@ mod tests {
         }
     }
 
+    fn is_forbidden(answer: &LoginResponse) -> bool {
+        matches!(answer, LoginResponse::Refused(error) if error.id == ErrorId::Forbidden)
+    }
+
     #[tokio::test]
     async fn user_of_the_node_gets_a_token() {
         let directory = tempfile::tempdir().unwrap();
@@ -170,14 +179,17 @@ mod tests {
             stream.write_all(line.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
-            serde_json::from_str::<Value>(&answer).unwrap()
+            serde_json::from_str::<LoginResponse>(&answer).unwrap()
         };
         let answer = ask("127.0.0.1:8081").await;
         let mut headers = http::HeaderMap::new();
-        let bearer = format!("Bearer {}", answer["token"].as_str().unwrap());
+        let LoginResponse::Issued(authorization) = answer else {
+            panic!("{answer:?}");
+        };
+        let bearer = format!("Bearer {}", authorization.access_token.unwrap().token);
         headers.insert(http::header::AUTHORIZATION, bearer.parse().unwrap());
         assert!(auth::is_authorized(&*store, &headers));
-        assert_eq!(ask("127.0.0.1:1").await["error"]["id"], "forbidden");
+        assert!(is_forbidden(&ask("127.0.0.1:1").await));
         serving.abort();
     }
 
@@ -188,6 +200,6 @@ mod tests {
         let login = Login::new(Arc::new(store), "127.0.0.1:8081".parse().unwrap());
         let other = rustix::process::getuid().as_raw() + 1;
         let answer = login.issue(other, "127.0.0.1:8081");
-        assert_eq!(answer["error"]["id"], "forbidden");
+        assert!(is_forbidden(&answer));
     }
 }

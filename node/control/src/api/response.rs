@@ -1,64 +1,90 @@
 //! Responses of the API, and the bodies of requests.
 
 use bytes::Bytes;
+use corundum_api::ErrorId;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 
-/// The body of a response.
+/// A response's body.
 pub(crate) type ApiBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
-/// The result of a handler.
+/// The result of an endpoint.
 pub(crate) type ApiResult = Result<Response<ApiBody>, ApiError>;
 
-/// Bytes of a request's body, except for git's requests.
+/// Most bytes of a request's body, those of git excepted.
 const MAX_BODY: usize = 4 << 20;
 
-/// Reads a request's JSON body.
-pub(crate) async fn read<T: serde::de::DeserializeOwned>(
-    request: Request<Incoming>,
-) -> Result<T, ApiError> {
-    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
-    let bytes = match body {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return Err(ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                format!("a request may have {} MB", MAX_BODY >> 20),
-            ));
-        }
-        Err(_) => return Err(ApiError::invalid("the request's body was cut off")),
-    };
-    serde_json::from_slice(&bytes).map_err(ApiError::invalid)
+/// Reads a request's body; an empty one is an empty object.
+pub(crate) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, ApiError> {
+    let bytes = read_bytes(request).await?;
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    serde_json::from_slice(text).map_err(|error| {
+        let message = error.to_string();
+        // A position helps to find an error of the syntax, not a wrong value.
+        let value = message.rsplit_once(" at line ").map(|(value, _)| value);
+        ApiError::invalid(match (error.is_data(), value) {
+            (true, Some(value)) => value,
+            _ => &message,
+        })
+    })
 }
 
 /// Reads and drops a request's body. A body that stays unread may still be in transit, and would cost the client its
 /// connection.
 pub(crate) async fn drain(request: Request<Incoming>) {
-    let _ = Limited::new(request.into_body(), MAX_BODY).collect().await;
+    let _ = read_bytes(request).await;
 }
 
-/// Returns a successful JSON response.
-pub(crate) fn ok(value: &Value) -> ApiResult {
-    Ok(json_response(StatusCode::OK, value))
+async fn read_bytes(request: Request<Incoming>) -> Result<Bytes, ApiError> {
+    match Limited::new(request.into_body(), MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
+            ErrorId::TooLarge,
+            format!("request body: larger than {} MB", MAX_BODY >> 20),
+        )),
+        Err(_) => Err(ApiError::invalid("request body: cut off")),
+    }
 }
 
-/// Returns a JSON response.
-pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response<ApiBody> {
-    let mut response = text(status, &format!("{value}\n"));
+/// Answers a resource.
+pub(crate) fn ok(resource: &impl Serialize) -> ApiResult {
+    Ok(json_response(StatusCode::OK, resource))
+}
+
+/// Answers a resource that the request created.
+pub(crate) fn created(resource: &impl Serialize) -> ApiResult {
+    Ok(json_response(StatusCode::CREATED, resource))
+}
+
+/// Answers an action that goes on behind the response.
+pub(crate) fn accepted() -> ApiResult {
+    #[derive(Serialize)]
+    struct Nothing {}
+    Ok(json_response(StatusCode::ACCEPTED, &Nothing {}))
+}
+
+/// Makes a JSON response.
+pub(crate) fn json_response(status: StatusCode, resource: &impl Serialize) -> Response<ApiBody> {
+    let (status, mut body) = match serde_json::to_string(resource) {
+        Ok(body) => (status, body),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
+    body.push('\n');
+    let mut response = text(status, &body);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// Returns a plain text response.
+/// Makes a plain response.
 pub(crate) fn text(status: StatusCode, text: &str) -> Response<ApiBody> {
     let body = Full::new(Bytes::from(text.to_owned())).map_err(|never| match never {});
     let mut response = Response::new(BodyExt::boxed_unsync(body));

@@ -3,21 +3,23 @@
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
+use corundum_api::{ErrorId, Identity};
 use corundum_host::grid::DynoGrid;
 use corundum_router::cache::Cache;
 use corundum_router::metrics::MetricsRegistry;
-use corundum_store::Store;
+use corundum_store::{AppRecord, Store};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serde_json::json;
+use percent_encoding::percent_decode_str;
 
-use super::apps::AppListing;
+use super::dynos::DynoParts;
 use super::error::ApiError;
-use super::response::{ApiBody, ApiResult, drain, json_response, ok, read, text};
+use super::resources::AppResources;
+use super::response::{ApiBody, ApiResult, text};
 use super::{
-    acme, apps, auth, autoscale, cache, certs, config_vars, domains, drains, dynos, login, metrics,
-    releases, settings, streams,
+    account, acm, apps, auth, authorizations, autoscale, builds, cache, config_vars, domains,
+    dynos, formation, log_drains, login, logs, metrics, releases, run, settings, sni_endpoints,
 };
 use crate::acme::AcmeManager;
 use crate::app_urls::AppUrls;
@@ -90,10 +92,7 @@ impl Api {
             return self.git(&app, rest, request).await;
         }
         let result = self.endpoint(request, &path).await;
-        result.unwrap_or_else(|error| {
-            let value = json!({"error": {"id": error.id, "message": error.message}});
-            json_response(error.status, &value)
-        })
+        result.unwrap_or_else(ApiError::into_response)
     }
 
     async fn git(
@@ -120,107 +119,152 @@ impl Api {
 
     async fn endpoint(&self, request: Request<Incoming>, path: &str) -> ApiResult {
         let parts = &self.0;
-        if parts.data.is_handed_over() && request.method() != Method::GET {
-            return Err(ApiError::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "restarting",
-                "The node is being restarted: try again",
-            ));
-        }
-        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let method = request.method().clone();
+        if parts.data.is_handed_over() && method != Method::GET {
+            let message = "The node is being restarted: try again";
+            return Err(ApiError::new(ErrorId::Restarting, message));
+        }
+        let segments = segments(path)?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         if segments == ["v1", "login"] && method == Method::GET {
-            return ok(&json!({"socket": login::socket_path(parts.data.path())}));
+            return login::resource(parts.data.path());
         }
         if !auth::is_authorized(&*parts.store, request.headers()) {
-            return Err(ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "A valid token is needed: corundum login",
-            ));
+            let message = "A valid token is needed: corundum login";
+            return Err(ApiError::new(ErrorId::Unauthorized, message));
         }
-        match (&method, segments.as_slice()) {
-            (&Method::GET, ["v1", "apps"]) => apps::list(&self.listing()),
-            (&Method::POST, ["v1", "apps"]) => {
-                apps::create(&parts.apps, &self.listing(), request).await
+        match segments.as_slice() {
+            ["v1", "account"] if method == Method::GET => account::get(&*parts.store),
+            ["v1", "oauth", "authorizations", rest @ ..] => {
+                authorizations::serve(&*parts.store, &method, rest, request).await
             }
-            (&Method::GET, ["v1", "cache"]) => ok(&cache::of_all(&parts.cache)),
-            (_, ["v1", "apps", name, rest @ ..]) => {
-                let app: AppName = name.parse().map_err(ApiError::invalid)?;
-                parts.store.app(&app)?;
+            ["v1", "cache"] if method == Method::GET => cache::of_node(&parts.cache, &*parts.store),
+            ["v1", "apps"] => {
+                apps::serve_all(&parts.apps, &self.resources(), &method, request).await
+            }
+            ["v1", "apps", identity, rest @ ..] => {
+                let app = self.find_app(identity)?;
                 self.app_endpoint(&method, &app, rest, request).await
             }
             _ => Err(ApiError::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
+                ErrorId::NotFound,
                 format!("{method} {path} is not served"),
             )),
         }
     }
 
+    /// Finds an app by its key or its name.
+    fn find_app(&self, identity: &str) -> Result<AppRecord, ApiError> {
+        let app = match identity.parse().map_err(ApiError::invalid)? {
+            Identity::Id(id) => self.0.store.app_by_id(id),
+            Identity::Name(name) => self.0.store.app(&name),
+        };
+        Ok(app?)
+    }
+
     async fn app_endpoint(
         &self,
         method: &Method,
-        app: &AppName,
+        app: &AppRecord,
         rest: &[&str],
         request: Request<Incoming>,
     ) -> ApiResult {
         let parts = &self.0;
-        match (method, rest) {
-            (&Method::GET, []) => {
-                let mut info = self.listing().one(app)?;
-                info["figures"] = metrics::of_app(&parts.metrics, app);
-                info["cache"] = cache::of_app(&parts.cache, app);
-                ok(&info)
+        let (store, resources) = (&*parts.store, self.resources());
+        match rest {
+            [] => {
+                apps::serve(
+                    &parts.apps,
+                    &parts.settings,
+                    &resources,
+                    method,
+                    app,
+                    request,
+                )
+                .await
             }
-            (&Method::DELETE, []) => {
-                parts.apps.destroy(app)?;
-                ok(&json!({"name": app}))
+            ["acm"] => {
+                let (acme, settings) = (&parts.acme, &parts.settings);
+                acm::serve(acme, settings, &resources, method, app, request).await
             }
-            (&Method::GET, ["config"]) => ok(&json!(parts.store.config(app)?)),
-            (&Method::PATCH, ["config"]) => config_vars::change(&parts.changes, app, request).await,
-            (&Method::GET, ["releases"]) => ok(&json!(parts.store.releases(app)?)),
-            (&Method::POST, ["rollback"]) => {
-                releases::roll_back(&parts.changes, app, request).await
+            ["autoscale"] => {
+                autoscale::serve(&parts.autoscaler, &resources, method, app, request).await
             }
-            (_, ["drains"]) => drains::serve(&parts.drains, method, app, request).await,
-            (_, ["domains", rest @ ..]) => {
+            ["builds", rest @ ..] => builds::serve(store, &parts.urls, method, app, rest),
+            ["cache", rest @ ..] => cache::serve(&parts.cache, method, app, rest, request).await,
+            ["config-vars"] => {
+                config_vars::serve(store, &parts.changes, method, app, request).await
+            }
+            ["domains", rest @ ..] => {
                 domains::serve(&parts.domains, method, app, rest, request).await
             }
-            (_, ["cache", rest @ ..]) => {
-                cache::serve(&parts.cache, method, app, rest, request).await
+            ["dynos", rest @ ..] => {
+                let dynos = DynoParts {
+                    grid: &parts.grid,
+                    metrics: &parts.metrics,
+                    store,
+                };
+                dynos::serve(dynos, method, app, rest, request).await
             }
-            (_, ["certs", rest @ ..]) => {
-                certs::serve(&parts.certs, method, app, rest, request).await
+            ["formation", rest @ ..] => {
+                formation::serve(store, &parts.formations, method, app, rest, request).await
             }
-            (_, ["certs-auto", rest @ ..]) => acme::serve(&parts.acme, method, app, rest),
-            (_, ["settings"]) => settings::serve(&parts.settings, method, app, request).await,
-            (&Method::GET, ["dynos"]) => ok(&dynos::list(&parts.grid, &parts.metrics, app)),
-            (&Method::POST, ["restart"]) => {
-                drain(request).await;
-                parts.grid.restart(app);
-                ok(&json!({}))
+            ["log-drains", rest @ ..] => {
+                log_drains::serve(&parts.drains, method, app, rest, request).await
             }
-            (&Method::PATCH, ["formation"]) => dynos::scale(&parts.formations, app, request).await,
-            (_, ["autoscale"]) => autoscale::serve(&parts.autoscaler, method, app, request).await,
-            (&Method::GET, ["logs"]) => {
-                let query = request.uri().query().unwrap_or_default();
-                Ok(streams::logs(&parts.logs, app, query))
+            ["logs"] if method == Method::GET => Ok(logs::stream(&parts.logs, app, &request)),
+            ["metrics"] if method == Method::GET => metrics::of_app(&parts.metrics, app),
+            ["releases", rest @ ..] => {
+                releases::serve(store, &parts.changes, method, app, rest, request).await
             }
-            (&Method::POST, ["run"]) => {
-                let run: streams::Run = read(request).await?;
-                Ok(streams::run(parts.grid.clone(), app, run.command))
+            ["run"] if method == Method::POST => run::stream(&parts.grid, app, request).await,
+            ["settings"] => settings::serve(&parts.settings, method, app, request).await,
+            ["sni-endpoints", rest @ ..] => {
+                sni_endpoints::serve(store, &parts.certs, method, app, rest, request).await
             }
             _ => Err(ApiError::no_endpoint()),
         }
     }
 
-    fn listing(&self) -> AppListing<'_> {
-        AppListing {
+    fn resources(&self) -> AppResources<'_> {
+        AppResources {
             store: &*self.0.store,
             view: &self.0.view,
             urls: &self.0.urls,
             autoscaler: &self.0.autoscaler,
         }
+    }
+}
+
+/// Splits a path at its slashes and decodes each segment after that, so that a segment may hold a URL.
+fn segments(path: &str) -> Result<Vec<String>, ApiError> {
+    let decoded = path
+        .trim_matches('/')
+        .split('/')
+        .map(|segment| percent_decode_str(segment).decode_utf8());
+    let segments: Result<Vec<String>, _> = decoded
+        .map(|segment| segment.map(|text| text.into_owned()))
+        .collect();
+    segments.map_err(|_| ApiError::new(ErrorId::NotFound, "path: not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segments;
+
+    #[test]
+    fn a_path_is_split_before_it_is_decoded() {
+        let path = "/v1/apps/demo/log-drains/syslog%2Btls%3A%2F%2Flogs.example%3A6514";
+        assert_eq!(
+            segments(path).unwrap(),
+            [
+                "v1",
+                "apps",
+                "demo",
+                "log-drains",
+                "syslog+tls://logs.example:6514"
+            ]
+        );
+        assert!(segments("/%ff").is_err());
     }
 }

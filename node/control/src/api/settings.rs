@@ -1,9 +1,9 @@
 //! Endpoints of settings.
 
-use corundum_abi::names::AppName;
+use corundum_api::settings::{SettingResource, SettingsUpdate};
+use corundum_store::AppRecord;
 use http::{Method, Request};
 use hyper::body::Incoming;
-use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::response::{ApiResult, ok, read};
@@ -13,23 +13,27 @@ use crate::apps::settings::{AppSettings, SettingListing};
 pub(super) async fn serve(
     settings: &AppSettings,
     method: &Method,
-    app: &AppName,
+    app: &AppRecord,
     request: Request<Incoming>,
 ) -> ApiResult {
     match *method {
         Method::GET => {}
-        Method::PATCH => settings.change(app, read(request).await?)?,
+        Method::PATCH => {
+            let changes: SettingsUpdate = read(request).await?;
+            settings.change(&app.name, changes)?;
+        }
         _ => return Err(ApiError::no_endpoint()),
     }
-    ok(&settings.list(app)?.iter().map(setting_json).collect())
+    let listed = settings.list(&app.name)?.into_iter().map(resource);
+    ok(&listed.collect::<Vec<SettingResource>>())
 }
 
-fn setting_json(listing: &SettingListing) -> Value {
+fn resource(listing: SettingListing) -> SettingResource {
     let setting = listing.setting;
-    json!({
-        "name": setting.name,
-        "value": listing.value.as_deref().unwrap_or(setting.default),
-        "set": listing.value.is_some(),
-        "about": setting.about,
-    })
+    SettingResource {
+        name: setting.name.to_owned(),
+        set: listing.value.is_some(),
+        value: listing.value.unwrap_or_else(|| setting.default.to_owned()),
+        about: setting.about.to_owned(),
+    }
 }

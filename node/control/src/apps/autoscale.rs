@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use corundum_abi::names::AppName;
+use corundum_api::autoscale::AutoscaleRule;
 use corundum_host::grid::DynoGrid;
 use corundum_router::metrics::{MetricsRegistry, SummaryPeriod};
 use corundum_store::{Fault, HasFault, Store, StoreError};
-use serde::{Deserialize, Serialize};
 
 use super::formation::{Formations, MAX_WEB};
 use crate::logs::Logs;
@@ -23,22 +23,6 @@ const SETTING: &str = "autoscale";
 const CALM: u32 = 18;
 /// Ticks between two steps down: a minute, in which unused dynos end.
 const STEP: u32 = 6;
-
-/// An app owner's rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AutoscaleRule {
-    /// The fewest web dynos.
-    pub(crate) min: u32,
-    /// The most web dynos.
-    pub(crate) max: u32,
-    /// The target for the 95th percentile of the queue time, in milliseconds.
-    #[serde(default = "default_wait")]
-    pub(crate) p95_queue_ms: u32,
-}
-
-fn default_wait() -> u32 {
-    100
-}
 
 /// An invalid rule. The user is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,16 +41,18 @@ impl HasFault for InvalidAutoscaleRule {
     }
 }
 
-impl AutoscaleRule {
-    /// Returns the rule if it is valid.
-    pub(crate) fn validate(self) -> Result<Self, InvalidAutoscaleRule> {
-        if self.min < 1 || self.min > self.max || self.max > MAX_WEB {
-            Err(InvalidAutoscaleRule::Bounds)
-        } else if !(1..=60_000).contains(&self.p95_queue_ms) {
-            Err(InvalidAutoscaleRule::Wait)
-        } else {
-            Ok(self)
-        }
+/// Returns an app owner's rule if it is valid.
+///
+/// # Errors
+///
+/// [`InvalidAutoscaleRule`].
+pub(crate) fn validate(rule: AutoscaleRule) -> Result<AutoscaleRule, InvalidAutoscaleRule> {
+    if rule.min < 1 || rule.min > rule.max || rule.max > MAX_WEB {
+        Err(InvalidAutoscaleRule::Bounds)
+    } else if !(1..=60_000).contains(&rule.p95_queue_ms) {
+        Err(InvalidAutoscaleRule::Wait)
+    } else {
+        Ok(rule)
     }
 }
 
@@ -154,10 +140,7 @@ impl Autoscaler {
     pub(crate) fn load(&self, app: &AppName) {
         let rule = self.store.settings(app).map(|settings| {
             let text = settings.get(SETTING)?;
-            serde_json::from_str::<AutoscaleRule>(text)
-                .ok()?
-                .validate()
-                .ok()
+            validate(serde_json::from_str(text).ok()?).ok()
         });
         match rule {
             Ok(rule) => self.put(app, rule),
@@ -313,12 +296,11 @@ mod tests {
     #[test]
     fn invalid_rules_are_rejected() {
         let rule = |min, max, p95_queue_ms| {
-            AutoscaleRule {
+            validate(AutoscaleRule {
                 min,
                 max,
                 p95_queue_ms,
-            }
-            .validate()
+            })
         };
         assert!(rule(1, 1, 1).is_ok());
         for (min, max) in [(0, 1), (3, 2), (1, MAX_WEB + 1)] {

@@ -126,12 +126,12 @@ impl LogDrains {
         Ok(record)
     }
 
-    /// Removes a drain, given its URL (in full or as listings show it), its token or its key.
+    /// Returns a drain, given its URL (in full or as listings show it), its token or its key.
     ///
     /// # Errors
     ///
     /// [`DrainError`].
-    pub(crate) fn remove(&self, app: &AppName, which: &str) -> Result<DrainRecord, DrainError> {
+    pub(crate) fn find(&self, app: &AppName, which: &str) -> Result<DrainRecord, DrainError> {
         let is = |drain: &DrainRecord| {
             [&drain.url, &drain.token].iter().any(|name| *name == which)
                 || drain.id.to_string() == which
@@ -146,6 +146,16 @@ impl LogDrains {
         if found.next().is_some() {
             return Err(DrainError::Ambiguous);
         }
+        Ok(record)
+    }
+
+    /// Removes a drain, named as for [`find`](Self::find).
+    ///
+    /// # Errors
+    ///
+    /// [`DrainError`].
+    pub(crate) fn remove(&self, app: &AppName, which: &str) -> Result<DrainRecord, DrainError> {
+        let record = self.find(app, which)?;
         self.store.remove_drain(app, record.id)?;
         self.stop(record.id);
         let line = format!("Remove drain {}", redacted_url(&record));

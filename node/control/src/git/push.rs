@@ -15,6 +15,7 @@ use super::pushed_commit::{CommitError, Push};
 use crate::apps::config_vars::{self, ConfigVarError};
 use crate::apps::formation::{Formations, MAX_WEB};
 use crate::apps::locks::{AppLocks, MovingBranch};
+use crate::build_record::RunningBuild;
 use crate::builds::{BuildError, Builder};
 use crate::releases::error::ReleaseError;
 use crate::releases::{NewRelease, Releases};
@@ -133,11 +134,15 @@ impl Pushes {
         push: &Push,
         lines: &mpsc::UnboundedSender<String>,
     ) -> Result<(), PushError> {
-        let report = |line: &str| drop(lines.send(line.to_owned()));
         let (app, parts) = (&push.app, &self.0);
         let _building = parts.locks.begin_build(app).ok_or(PushError::Busy)?;
         self.await_earlier(push).await?;
         push.validate().await?;
+        let record = RunningBuild::begin(&parts.store, app, &push.commit)?;
+        let report = |line: &str| {
+            record.add_line(line);
+            drop(lines.send(line.to_owned()));
+        };
         let files = VersionFiles {
             lockfile: push.file("Gemfile.lock").await?,
             gemfile: push.file("Gemfile").await?,
@@ -166,6 +171,7 @@ impl Pushes {
             config: &config,
         };
         let release = parts.releases.add(app, new).await?;
+        record.succeed(release.slug.clone(), release.version);
         let branch = MovingBranch {
             reference: push.reference.clone(),
             commit: push.commit.clone(),

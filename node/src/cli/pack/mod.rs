@@ -19,7 +19,7 @@ pub(crate) enum Language {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum PackCommand {
     /// Build a language from its source
     ///
     /// Fetches MRI's source from Debian's archive and a compiler from the Python index, each by its digest, and builds Ruby
@@ -78,9 +78,9 @@ pub(crate) enum Command {
     },
 }
 
-pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
+pub(super) fn run(command: PackCommand) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Build {
+        PackCommand::Build {
             language: Language::Ruby,
             nice,
         } => {
@@ -89,17 +89,17 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             packs::make(Series::DEFAULT.best())
         }
-        Command::Export {
+        PackCommand::Export {
             language: Language::Ruby,
             file,
         } => transfer::export(Series::DEFAULT.best(), &file),
-        Command::Test {
+        PackCommand::Test {
             language: Language::Ruby,
             short,
             only,
             write,
         } => test::run(short, only.as_deref(), write.as_deref()),
-        Command::Import { file, sha256 } => {
+        PackCommand::Import { file, sha256 } => {
             transfer::import(Series::DEFAULT.best(), &file, sha256.as_deref())
         }
     }

@@ -9,6 +9,9 @@ use crate::builds::{BuildRecord, BuildResult, BuildState, BuildStore};
 use crate::error::StoreError;
 use crate::time::now;
 
+/// Builds of an app that the store keeps: their output would otherwise grow without end.
+const MAX_BUILDS: u32 = 100;
+
 impl BuildStore for SqliteStore {
     fn add_build(&self, app: &AppName, commit: &str) -> Result<BuildRecord, StoreError> {
         let now = now();
@@ -21,7 +24,8 @@ impl BuildStore for SqliteStore {
             created_at: now.clone(),
             updated_at: now,
         };
-        self.connection().execute(
+        let connection = self.connection();
+        connection.execute(
             "insert into builds (id, app, status, git_commit, created_at, updated_at, output) \
              values (?1, ?2, ?3, ?4, ?5, ?5, '')",
             params![
@@ -31,6 +35,11 @@ impl BuildStore for SqliteStore {
                 commit,
                 record.created_at
             ],
+        )?;
+        connection.execute(
+            "delete from builds where app = ?1 and rowid not in \
+             (select rowid from builds where app = ?1 order by rowid desc limit ?2)",
+            params![app.as_str(), MAX_BUILDS],
         )?;
         Ok(record)
     }

@@ -51,7 +51,7 @@ const BODY_LIMIT: Setting = Setting {
     validate: megabytes,
 };
 
-const MAINTENANCE: Setting = Setting {
+pub(crate) const MAINTENANCE: Setting = Setting {
     name: "maintenance",
     default: "off",
     about: "whether every request gets the page of maintenance (H80)",

@@ -114,6 +114,24 @@ impl AppSettings {
         Ok(())
     }
 
+    /// Turns one of an app's settings on or off.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError`].
+    pub(crate) fn switch(
+        &self,
+        app: &AppName,
+        setting: &Setting,
+        on: bool,
+    ) -> Result<(), SettingError> {
+        let value = if on { "on" } else { "off" };
+        self.change(
+            app,
+            [(setting.name.to_owned(), Some(value.to_owned()))].into(),
+        )
+    }
+
     /// Returns all settings with an app's values.
     ///
     /// # Errors
