@@ -172,7 +172,7 @@ fn tree_becomes_a_slug_and_an_image() {
 -----> Installing dependencies
 -----> Discovering process types
        Procfile declares types -> web
------> Compressing... done, 6.5K
+-----> Compressing... done, 5.5K
        hello from the app
 -----> Booting... done (7 ms)
 "
