@@ -187,7 +187,7 @@ impl<G: Grid> ConnectionHandler<G> {
             () = reached(stop, ShutdownPhase::Closing) => {}
         }
         connection.as_mut().graceful_shutdown();
-        // A client that neither closes the connection nor sends a request would keep it open for ever.
+        // A client that neither closes the connection nor sends a request would keep it open forever.
         tokio::select! {
             result = &mut connection => Ok(result?),
             () = state.aborted() => Ok(()),

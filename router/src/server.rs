@@ -19,8 +19,8 @@ use crate::router::Router;
 use crate::tls;
 use crate::tls::certificates::Certificates;
 
-/// Milliseconds that sent bytes may stay unacknowledged before the kernel closes the connection (`TCP_USER_TIMEOUT`).
-/// The dyno is free long before; without this bound a client could keep the connection open for ever.
+/// Milliseconds after which the kernel closes a connection whose client neither acknowledges nor reads what was sent
+/// (`TCP_USER_TIMEOUT`). The dyno is free long before; without this bound a client could keep the connection open forever.
 const UNACKNOWLEDGED_TIMEOUT: u32 = 60_000;
 
 /// Serves the connections of `listener` until `stop` resolves, then lets requests in flight finish.
@@ -112,7 +112,7 @@ async fn serve<G: Grid>(
             }
             drop((permit, open));
         };
-        // A span is part of its task: while nobody listens to it, idle connections do not pay for it.
+        // A span is stored in its task. While it is disabled, idle connections do not pay for it.
         if tracing::enabled!(tracing::Level::DEBUG) {
             let protocol = field::Empty;
             let span = debug_span!("connection", %peer, tls = encrypted, protocol);

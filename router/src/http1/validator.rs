@@ -69,7 +69,7 @@ enum ReadMode {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
-    /// Validates `stream`. A head has `patience` to arrive and may have `fields` header fields.
+    /// Validates `stream`. A head has `head_timeout` to arrive and may have `fields` header fields.
     pub(crate) fn new(
         stream: S,
         state: Arc<ConnectionState>,
