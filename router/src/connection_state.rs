@@ -64,7 +64,7 @@ impl ConnectionState {
     /// Waits until the connection has been idle for `most`, or up to twice as long: no request in flight, no unflushed
     /// bytes.
     pub(crate) async fn idle_for(&self, most: Duration) {
-        // Not a possible count, so that two looks are needed at least.
+        // No count has this value, so that the first check never ends the wait.
         let mut seen = u64::MAX;
         loop {
             tokio::time::sleep(most).await;
@@ -87,7 +87,7 @@ pub(crate) struct RequestHandle {
 }
 
 impl RequestHandle {
-    /// The failure to answer with, if the validator rejected this request.
+    /// Returns the failure to answer with, if the validator rejected this request.
     pub(crate) fn refusal(&self) -> Option<&Failure> {
         let (number, failure) = self.state.refused.get()?;
         (*number == self.number).then_some(failure)
@@ -113,7 +113,7 @@ impl InFlightGuard {
     pub(crate) fn track<B>(self, body: B) -> TrackedBody<B> {
         TrackedBody {
             body,
-            _under_way: self,
+            _in_flight: self,
         }
     }
 }
@@ -127,7 +127,7 @@ impl Drop for InFlightGuard {
 /// A response's body that keeps its request in flight.
 pub(crate) struct TrackedBody<B> {
     body: B,
-    _under_way: InFlightGuard,
+    _in_flight: InFlightGuard,
 }
 
 impl<B: Body + Unpin> Body for TrackedBody<B> {

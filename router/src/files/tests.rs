@@ -30,7 +30,7 @@ fn files(sources: Vec<StaticFileSource>, paths: PathMatching) -> StaticFiles {
     StaticFiles::new(sources, &settings)
 }
 
-fn site() -> StaticFiles {
+fn sample_files() -> StaticFiles {
     let mut css = source("/assets/app-3f2a91bc.css", "body { color: black }");
     css.encoded = vec![
         (ContentCoding::Gzip, Bytes::from_static(b"gzip-ten-b")),
@@ -55,7 +55,9 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Parts {
 }
 
 fn get(path: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
-    site().answer(&request("GET", path, headers)).unwrap()
+    sample_files()
+        .answer(&request("GET", path, headers))
+        .unwrap()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
@@ -237,7 +239,7 @@ fn several_ranges_get_a_multipart_body() {
 #[test]
 fn head_request_ignores_range_and_has_the_full_length() {
     let headers = [("range", "bytes=2-4")];
-    let response = site()
+    let response = sample_files()
         .answer(&request("HEAD", "/robots.txt", &headers))
         .unwrap();
     assert_eq!(
@@ -268,7 +270,7 @@ fn other_paths_and_methods_go_to_a_dyno() {
         "/..%2frobots.txt",
     ] {
         assert!(
-            site().answer(&request("GET", path, &[])).is_none(),
+            sample_files().answer(&request("GET", path, &[])).is_none(),
             "{path}"
         );
     }
@@ -276,7 +278,7 @@ fn other_paths_and_methods_go_to_a_dyno() {
         "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PURGE",
     ] {
         assert!(
-            site()
+            sample_files()
                 .answer(&request(method, "/robots.txt", &[]))
                 .is_none(),
             "{method}"
@@ -325,7 +327,7 @@ proptest! {
     #[test]
     fn only_its_own_path_finds_a_file(path in "/[a-z./%0-9]{0,20}") {
         let Ok(uri) = path.parse::<http::Uri>() else { return Ok(()) };
-        let files = site();
+        let files = sample_files();
         let found = files.find(uri.path()).is_some();
         let decoded = path::decode(uri.path()).unwrap_or_default();
         prop_assert_eq!(found, files.by_path.contains_key(&*decoded));
