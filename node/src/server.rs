@@ -17,7 +17,7 @@ use corundum_control::app_urls::AppUrls;
 use corundum_control::apps::autoscale::Autoscaler;
 use corundum_control::apps::formation::Formations;
 use corundum_control::apps::locks::AppLocks;
-use corundum_control::apps::settings::AppSettings;
+use corundum_control::apps::settings::SettingsManager;
 use corundum_control::apps::{AppParts, Apps};
 use corundum_control::builds::Builder;
 use corundum_control::certs::AppCerts;
@@ -90,7 +90,7 @@ pub(crate) struct NodeSettings {
     pub(crate) domain: String,
     /// Bytes of the HTTP cache.
     pub(crate) cache_size: u64,
-    /// Whether log drains may connect to private addresses.
+    /// The rule for log drains to private addresses.
     pub(crate) drain_private: PrivateTargets,
     /// Further certificate authorities that log drains trust, in PEM.
     pub(crate) drain_ca: Option<PathBuf>,
@@ -98,7 +98,7 @@ pub(crate) struct NodeSettings {
     pub(crate) max_push: u64,
     /// Limits of builds.
     pub(crate) build_limits: corundum_build::BuildLimits,
-    /// Whether the node builds Ruby from source by itself.
+    /// The rule for builds of Ruby from source by the node itself.
     pub(crate) source_builds: SourceBuilds,
 }
 
@@ -384,7 +384,7 @@ impl Node {
             ),
             certs: AppCerts::new(store.clone(), urls.clone(), view.clone(), logs.clone()),
             acme: acme.clone(),
-            settings: AppSettings::new(store.clone(), view.clone(), logs, wake, urls.https),
+            settings: SettingsManager::new(store.clone(), view.clone(), logs, wake, urls.https),
             drains: drains.clone(),
         });
         let control_plane = ControlPlane {

@@ -15,7 +15,7 @@ use crate::packs::open::PackOpenError;
 
 /// A build without a result.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BuildError {
+pub(crate) enum AppBuildError {
     /// The build process failed, or rejected the app.
     #[error(transparent)]
     Process(#[from] BuildProcessError),
@@ -24,14 +24,14 @@ pub(crate) enum BuildError {
     Pack(#[from] PackOpenError),
 }
 
-impl BuildError {
+impl AppBuildError {
     /// Returns whether the build has told the pusher itself why it failed.
     pub(crate) fn is_rejection(&self) -> bool {
         matches!(self, Self::Process(BuildProcessError::Rejected))
     }
 }
 
-impl HasFault for BuildError {
+impl HasFault for AppBuildError {
     fn fault(&self) -> Fault {
         match self {
             Self::Process(
@@ -65,7 +65,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`].
+    /// [`AppBuildError`].
     pub(crate) async fn build(
         &self,
         app: &AppName,
@@ -73,7 +73,7 @@ impl Builder {
         source: BuildSource,
         config: &ConfigVars,
         report: impl FnMut(&str) + Send,
-    ) -> Result<FinishedBuild, BuildError> {
+    ) -> Result<FinishedBuild, AppBuildError> {
         let ready = self.packs.get(self.packs.edition(series)).await?;
         let job = BuildJob {
             app,

@@ -30,7 +30,7 @@ const CONNECTIONS: usize = 32;
 /// The time for a connection, which has one request. A slower client loses its place to the next.
 const CONNECTION: Duration = Duration::from_secs(10);
 
-/// Whether a load balancer should send the node requests.
+/// The answer of `/readyz`: a load balancer sends requests to a ready node only.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicU8);
 

@@ -8,13 +8,13 @@ use super::error::ApiError;
 use super::resources::AppResources;
 use super::response::{ApiResult, drain, ok};
 use crate::acme::AcmeManager;
-use crate::apps::settings::AppSettings;
+use crate::apps::settings::SettingsManager;
 use crate::apps::settings::catalog::CERTS_AUTO;
 
 /// Serves an app's `acm`: POST turns automatic certificates on, DELETE off, and PATCH tries failed ones again.
 pub(super) async fn serve(
     acme: &AcmeManager,
-    settings: &AppSettings,
+    settings: &SettingsManager,
     resources: &AppResources<'_>,
     method: &Method,
     app: &AppRecord,

@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::resources::AppResources;
 use super::response::{ApiResult, created, ok, read};
 use crate::apps::Apps;
-use crate::apps::settings::AppSettings;
+use crate::apps::settings::SettingsManager;
 use crate::apps::settings::catalog::MAINTENANCE;
 
 /// Serves `apps`.
@@ -32,7 +32,7 @@ pub(super) async fn serve_all(
 /// Serves an app.
 pub(super) async fn serve(
     apps: &Apps,
-    settings: &AppSettings,
+    settings: &SettingsManager,
     resources: &AppResources<'_>,
     method: &Method,
     app: &AppRecord,

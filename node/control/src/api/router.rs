@@ -26,7 +26,7 @@ use crate::app_urls::AppUrls;
 use crate::apps::Apps;
 use crate::apps::autoscale::Autoscaler;
 use crate::apps::formation::Formations;
-use crate::apps::settings::AppSettings;
+use crate::apps::settings::SettingsManager;
 use crate::certs::AppCerts;
 use crate::data_dir::DataDir;
 use crate::domains::Domains;
@@ -71,7 +71,7 @@ pub struct ApiParts {
     /// The automatic certificates.
     pub acme: Arc<AcmeManager>,
     /// The settings.
-    pub settings: AppSettings,
+    pub settings: SettingsManager,
     /// The log drains.
     pub drains: Arc<LogDrains>,
 }

@@ -7,11 +7,11 @@ use hyper::body::Incoming;
 
 use super::error::ApiError;
 use super::response::{ApiResult, ok, read};
-use crate::apps::settings::{AppSettings, SettingListing};
+use crate::apps::settings::{SettingListing, SettingsManager};
 
 /// Serves an app's `settings`.
 pub(super) async fn serve(
-    settings: &AppSettings,
+    settings: &SettingsManager,
     method: &Method,
     app: &AppRecord,
     request: Request<Incoming>,

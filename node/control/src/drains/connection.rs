@@ -25,8 +25,8 @@ pub struct DrainPolicy {
     tls: Arc<ClientConfig>,
 }
 
-/// Whether drains may connect to addresses that are not public: the node itself and its neighbours, which may trust
-/// connections from the node.
+/// The rule for addresses that are not public: those of the node itself and of its neighbours, which may trust connections
+/// from the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrivateTargets {
     /// Drains may connect to any address.

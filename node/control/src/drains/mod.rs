@@ -52,7 +52,7 @@ pub(crate) enum DrainError {
     #[error("There is no such drain: see corundum drains")]
     NotFound,
     /// Several drains look the same without their secrets.
-    #[error("several drains are shown so: name one by its token")]
+    #[error("several drains have this URL: name one by its token")]
     Ambiguous,
     /// The store failed.
     #[error(transparent)]

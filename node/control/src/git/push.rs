@@ -16,7 +16,7 @@ use crate::apps::config_vars::{self, ConfigVarError};
 use crate::apps::formation::{Formations, MAX_WEB};
 use crate::apps::locks::{AppLocks, MovingBranch};
 use crate::build_record::RunningBuild;
-use crate::builds::{BuildError, Builder};
+use crate::builds::{AppBuildError, Builder};
 use crate::releases::error::ReleaseError;
 use crate::releases::{NewRelease, Releases};
 use crate::routing::view::RouterView;
@@ -55,7 +55,7 @@ pub(crate) enum PushError {
     Random(#[from] getrandom::Error),
     /// The build failed.
     #[error(transparent)]
-    Build(#[from] BuildError),
+    Build(#[from] AppBuildError),
     /// The build succeeded but made no slug.
     #[error("the build made no slug")]
     NoSlug,

@@ -18,7 +18,7 @@ const RETRY: [Duration; 3] = [
     Duration::from_secs(3600),
 ];
 
-/// Whether the node builds Ruby from source by itself.
+/// The rule for builds of Ruby from source by the node itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceBuilds {
     /// It does, in the background, unless the pack is there.

@@ -6,7 +6,7 @@ use corundum_host::slug::OpenSlugError;
 use corundum_store::{Fault, HasFault, StoreError};
 
 use crate::apps::config_vars::ConfigVarError;
-use crate::builds::BuildError;
+use crate::builds::AppBuildError;
 use crate::packs::open::PackOpenError;
 
 /// A release that cannot be made or served.
@@ -18,7 +18,7 @@ pub(crate) enum ReleaseError {
         /// The lines for the pusher.
         output: String,
         /// The failure.
-        source: BuildError,
+        source: AppBuildError,
     },
     /// The config vars cannot be set.
     #[error(transparent)]
@@ -63,8 +63,8 @@ fn prefix(output: &str) -> String {
     }
 }
 
-impl From<BuildError> for ReleaseError {
-    fn from(source: BuildError) -> Self {
+impl From<AppBuildError> for ReleaseError {
+    fn from(source: AppBuildError) -> Self {
         Self::Build {
             output: String::new(),
             source,

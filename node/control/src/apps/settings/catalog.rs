@@ -5,7 +5,7 @@ use corundum_router::virtual_host::{Availability, VirtualHost};
 use corundum_store::SettingValues;
 use http::HeaderValue;
 
-/// Whether the node serves HTTPS, which some settings need.
+/// Presence of an HTTPS listener, which some settings need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HttpsListener {
     Present,
@@ -25,14 +25,14 @@ pub(crate) struct Setting {
 const HTTPS_REDIRECT: Setting = Setting {
     name: "https-redirect",
     default: "off",
-    about: "whether plain requests are sent to https",
+    about: "redirect plain requests to https",
     validate: needs_https,
 };
 
 const HSTS: Setting = Setting {
     name: "hsts",
     default: "off",
-    about: "how long browsers stay with https (Strict-Transport-Security)",
+    about: "tell browsers to use https only (Strict-Transport-Security)",
     validate: hsts,
 };
 
@@ -40,28 +40,28 @@ const HSTS: Setting = Setting {
 pub(crate) const CERTS_AUTO: Setting = Setting {
     name: "certs-auto",
     default: "off",
-    about: "whether the node gets certificates by itself (corundum certs:auto)",
+    about: "get certificates automatically (corundum certs:auto)",
     validate: needs_https,
 };
 
 const BODY_LIMIT: Setting = Setting {
     name: "body-limit",
     default: "1024",
-    about: "MB that the body of a request may have (413)",
+    about: "limit of a request body in MB (413)",
     validate: megabytes,
 };
 
 pub(crate) const MAINTENANCE: Setting = Setting {
     name: "maintenance",
     default: "off",
-    about: "whether every request gets the page of maintenance (H80)",
+    about: "answer every request with the maintenance page (H80)",
     validate: |value, _https| on_or_off(value),
 };
 
 const COMPRESSION: Setting = Setting {
     name: "compression",
     default: "on",
-    about: "whether text that dynos answer is compressed for clients that ask for it",
+    about: "compress text responses of dynos for clients that accept it",
     validate: |value, _https| on_or_off(value),
 };
 

@@ -52,7 +52,7 @@ pub(crate) struct SettingListing {
 }
 
 /// Changes and lists apps' settings.
-pub struct AppSettings {
+pub struct SettingsManager {
     store: Arc<dyn Store>,
     view: Arc<RouterView>,
     logs: Arc<Logs>,
@@ -60,7 +60,7 @@ pub struct AppSettings {
     https: HttpsListener,
 }
 
-impl AppSettings {
+impl SettingsManager {
     /// Creates the type that keeps settings in `store` and applies them through `view`. `https` is the port of HTTPS, if
     /// the node serves it.
     pub fn new(
