@@ -9,7 +9,7 @@ use super::directives::{Directives, MAX_SECONDS, delta_seconds};
 use super::policy::PolicySource;
 
 /// Seconds for which a stale response may stand in for an unreachable app, unless the app forbids it (RFC 9111 section
-/// 4.2.4). An operator notices the outage within an hour; content of last week is not served.
+/// 4.2.4). An hour is enough to notice the outage, and too short to serve content of last week.
 pub const DISCONNECTED: u64 = 3600;
 
 /// A stored response's times, in seconds.
@@ -167,7 +167,7 @@ fn lifetime(
     Some(lifetime.map_or(0, |lifetime| lifetime.as_secs().min(MAX_SECONDS)))
 }
 
-/// Returns whether a response has an explicit lifetime, be it 0.
+/// Returns whether a response has an explicit lifetime, even one of 0 seconds.
 pub(crate) fn is_explicit(
     headers: &HeaderMap,
     source: PolicySource,

@@ -34,7 +34,7 @@ thread_local! {
 pub(crate) enum Lookup {
     /// A stored response answers the request.
     Hit(Arc<CachedResponse>, CacheStatus),
-    /// A stale response answers the request, and is to be revalidated in the background.
+    /// A stale response answers the request, and must be revalidated in the background.
     StaleHit(Arc<CachedResponse>, CacheStatus, Miss),
     /// The request goes to the app. With a leader, other requests wait for its outcome.
     Fetch(Miss, Option<Leader>),
@@ -139,46 +139,38 @@ impl Cache {
 
     /// Looks at the store.
     pub(crate) fn find(&self, resource: &Resource<'_>, request: &HeaderMap, now: Instant) -> Found {
-        KEY.with_borrow_mut(|key| self.find_with(resource, request, key, now))
-    }
-
-    fn find_with(
-        &self,
-        resource: &Resource<'_>,
-        request: &HeaderMap,
-        key: &mut Vec<u8>,
-        now: Instant,
-    ) -> Found {
-        resource.encode(key);
-        let primary = key.len();
-        let mut slot = self.store.get(key);
-        let mut keyed = None;
-        if let Some(Slot::Varies(names)) = slot {
-            encode_variant(key, &names, request);
-            slot = self.store.get(key);
-            keyed = Some(names);
-        }
-        let miss = |state: KeyState, key: &[u8]| Miss {
-            primary: key[..primary].into(),
-            key: key.into(),
-            reason: match &state {
-                KeyState::Stale(_) => ForwardReason::Stale,
-                _ if keyed.is_some() => ForwardReason::VaryMiss,
-                _ => ForwardReason::UriMiss,
-            },
-            keyed: keyed.clone().unwrap_or_default(),
-            state,
-        };
-        match slot {
-            Some(Slot::Response(cached)) => usable(cached, request, now, |cached| {
-                miss(KeyState::Stale(cached), key)
-            }),
-            Some(Slot::Shareable) => Found::Miss(miss(KeyState::Shareable, key)),
-            Some(Slot::HitForPass(until)) if now < until => {
-                Found::Miss(miss(KeyState::HitForPass, key))
+        KEY.with_borrow_mut(|key| {
+            resource.encode(key);
+            let primary = key.len();
+            let mut slot = self.store.get(key);
+            let mut keyed = None;
+            if let Some(Slot::Varies(names)) = slot {
+                encode_variant(key, &names, request);
+                slot = self.store.get(key);
+                keyed = Some(names);
             }
-            _ => Found::Miss(miss(KeyState::Unknown, key)),
-        }
+            let miss = |state: KeyState, key: &[u8]| Miss {
+                primary: key[..primary].into(),
+                key: key.into(),
+                reason: match &state {
+                    KeyState::Stale(_) => ForwardReason::Stale,
+                    _ if keyed.is_some() => ForwardReason::VaryMiss,
+                    _ => ForwardReason::UriMiss,
+                },
+                keyed: keyed.clone().unwrap_or_default(),
+                state,
+            };
+            match slot {
+                Some(Slot::Response(cached)) => usable(cached, request, now, |cached| {
+                    miss(KeyState::Stale(cached), key)
+                }),
+                Some(Slot::Shareable) => Found::Miss(miss(KeyState::Shareable, key)),
+                Some(Slot::HitForPass(until)) if now < until => {
+                    Found::Miss(miss(KeyState::HitForPass, key))
+                }
+                _ => Found::Miss(miss(KeyState::Unknown, key)),
+            }
+        })
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct AccessLog {
 }
 
 impl AccessLog {
-    pub(crate) fn new(parts: &Parts, connection: &ClientInfo, handle: &RequestHandle) -> Self {
+    pub(crate) fn new(parts: &Parts, client: &ClientInfo, handle: &RequestHandle) -> Self {
         let target = parts
             .uri
             .path_and_query()
@@ -48,13 +48,13 @@ impl AccessLog {
         let entry = RequestRecord {
             method: parts.method.clone(),
             path: target.into(),
-            forwarded: connection.address.clone(),
+            forwarded: client.address.clone(),
             protocol: match parts.version {
                 Version::HTTP_10 => "http1.0",
                 Version::HTTP_2 => "http2",
                 _ => "http1.1",
             },
-            tls: connection.tls,
+            tls: client.tls,
             ..RequestRecord::default()
         };
         Self {

@@ -127,6 +127,7 @@ impl<G: Grid> UpstreamFetch<'_, G> {
         refusal: NotStored,
         leader: Option<Leader>,
     ) -> Result<Reply, Failure> {
+        tracing::debug!(reason = refusal.as_str(), "response not stored");
         let cache = self.context.cache();
         if let FetchMode::Revalidate(cached) = &mode {
             cache.remove(cached);

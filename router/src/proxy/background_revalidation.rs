@@ -28,7 +28,7 @@ pub(super) fn start<G: Grid>(context: &RequestContext<G>, request: &Parts, miss:
             host: context.host.clone(),
             request_id: context.request_id.clone(),
             protocol: "http1.1",
-            tls: context.connection.tls,
+            tls: context.client.tls,
             service: started.elapsed(),
             cache: "refresh",
             ..RequestRecord::default()

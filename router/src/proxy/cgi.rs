@@ -18,7 +18,7 @@ use crate::limits::Limits;
 pub(crate) fn scgi_head(
     parts: &Parts,
     host: &str,
-    connection: &ClientInfo,
+    client: &ClientInfo,
     length: Option<u64>,
 ) -> RequestHead {
     let mut head = RequestHeadWriter::new(Vec::with_capacity(1024), length);
@@ -37,13 +37,10 @@ pub(crate) fn scgi_head(
     head.pair(b"QUERY_STRING", query.as_bytes());
     head.pair(b"REQUEST_URI", target.as_bytes());
     head.pair(b"SERVER_NAME", host.as_bytes());
-    head.pair(
-        b"SERVER_PORT",
-        connection.local.port().to_string().as_bytes(),
-    );
+    head.pair(b"SERVER_PORT", client.local.port().to_string().as_bytes());
     head.pair(b"SERVER_PROTOCOL", protocol(parts.version).as_bytes());
-    head.pair(b"REMOTE_ADDR", connection.address.as_bytes());
-    head.pair(b"rack.url_scheme", connection.scheme().as_bytes());
+    head.pair(b"REMOTE_ADDR", client.address.as_bytes());
+    head.pair(b"rack.url_scheme", client.scheme().as_bytes());
     // The authority in the target takes precedence over `Host` (RFC 9112 section 3.2.2). HTTP/2 has only the authority.
     let authority = parts.uri.authority();
     if let Some(authority) = authority {
@@ -157,8 +154,8 @@ mod tests {
 
     fn fields(request: Request<()>) -> Vec<(String, String)> {
         let (peer, local) = ("10.0.0.1:5", "10.0.0.2:80");
-        let connection = ClientInfo::new(peer.parse().unwrap(), local.parse().unwrap());
-        let head = scgi_head(&request.into_parts().0, "a.example", &connection, Some(0));
+        let client = ClientInfo::new(peer.parse().unwrap(), local.parse().unwrap());
+        let head = scgi_head(&request.into_parts().0, "a.example", &client, Some(0));
         let text = String::from_utf8(head.as_bytes().to_vec()).unwrap();
         let fields: Vec<String> = text
             .split_once(':')

@@ -20,7 +20,7 @@ use crate::virtual_host::VirtualHost;
 pub(crate) struct RequestContext<G> {
     pub(crate) router: Arc<Router<G>>,
     pub(crate) virtual_host: Arc<VirtualHost>,
-    pub(crate) connection: ClientInfo,
+    pub(crate) client: ClientInfo,
     /// Host name that the request was routed by.
     pub(crate) host: Arc<str>,
     pub(crate) request_id: RequestId,
@@ -32,7 +32,7 @@ impl<G> Clone for RequestContext<G> {
         Self {
             router: self.router.clone(),
             virtual_host: self.virtual_host.clone(),
-            connection: self.connection.clone(),
+            client: self.client.clone(),
             host: self.host.clone(),
             request_id: self.request_id.clone(),
         }
@@ -58,7 +58,7 @@ impl<G> RequestContext<G> {
                 Some(content) => ContentVersion::Content(content),
                 None => ContentVersion::Release(release.map_or(0, |release| release.0)),
             },
-            scheme: self.connection.scheme(),
+            scheme: self.client.scheme(),
             authority: lookup::authority(&request.headers),
             target: lookup::target(request).as_bytes(),
         }

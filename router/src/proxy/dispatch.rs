@@ -32,8 +32,8 @@ impl<G: Grid> RequestContext<G> {
         length: Option<u64>,
         body: RequestBody,
     ) -> Result<UpstreamResponse, Failure> {
-        headers::add_forwarding(&mut request.headers, &self.connection, id);
-        let head = cgi::scgi_head(&request, &self.host, &self.connection, length);
+        headers::add_forwarding(&mut request.headers, &self.client, id);
+        let head = cgi::scgi_head(&request, &self.host, &self.client, length);
         let (grid, app) = (&self.router.grid, &self.virtual_host.app);
         let dispatched = grid.dispatch(app, head, body).await?;
         let mut response = cgi::response(&dispatched.head, &self.router.limits)?;

@@ -50,12 +50,12 @@ pub(crate) fn ready_response(response: Response<ResponseBody>) -> ServeFuture {
 /// Serves one request.
 pub(crate) fn serve<G: Grid>(
     router: &Arc<Router<G>>,
-    connection: &ClientInfo,
+    client: &ClientInfo,
     request: Request<Incoming>,
     handle: &RequestHandle,
 ) -> ServeFuture {
     let (parts, body) = request.into_parts();
-    let mut log = AccessLog::new(&parts, connection, handle);
+    let mut log = AccessLog::new(&parts, client, handle);
     let host = match validate::host(&parts) {
         Ok(host) => host,
         Err(failure) => return ready_response(log.error_page(&failure, &parts)),
@@ -80,32 +80,29 @@ pub(crate) fn serve<G: Grid>(
         request_id = %log.entry.request_id,
     );
     let span = log.span.clone();
-    if let Some(mut redirect) = virtual_host.https.redirect(connection, &parts, &host) {
+    if let Some(mut redirect) = virtual_host.https.redirect(client, &parts, &host) {
         log.entry.status = redirect.status().as_u16();
         log.finish(&*router.grid, None);
-        virtual_host.https.add_hsts(connection, &mut redirect);
+        virtual_host.https.add_hsts(client, &mut redirect);
         return ready_response(redirect);
     }
     let context = RequestContext {
         router: router.clone(),
         virtual_host,
-        connection: connection.clone(),
+        client: client.clone(),
         host,
         request_id: log.entry.request_id.clone(),
     };
     match span.in_scope(|| context.begin(log, parts, body)) {
         Begun::Answered(mut response) => {
-            context
-                .virtual_host
-                .https
-                .add_hsts(connection, &mut response);
+            context.virtual_host.https.add_hsts(client, &mut response);
             ready_response(response)
         }
         Begun::Pending(pending) => {
             let responded = async move {
                 let mut response = pending.respond(&context).await;
                 let https = &context.virtual_host.https;
-                https.add_hsts(&context.connection, &mut response);
+                https.add_hsts(&context.client, &mut response);
                 response
             };
             Either::Right(Box::pin(responded.instrument(span)))
@@ -137,7 +134,7 @@ impl<G: Grid> RequestContext<G> {
             Begun::Answered(log.refuse(&*router.grid, &failure, parts))
         };
         if let Err(failure) =
-            validate::validate_request(&parts, &self.host, virtual_host, &self.connection)
+            validate::validate_request(&parts, &self.host, virtual_host, &self.client)
         {
             return refuse(log, failure, &parts);
         }
@@ -156,7 +153,7 @@ impl<G: Grid> RequestContext<G> {
         if virtual_host.compression == Compression::On {
             compress::tag_translation::translate(&mut parts);
         }
-        log.entry.forwarded = headers::forwarded_for(&parts.headers, &self.connection);
+        log.entry.forwarded = headers::forwarded_for(&parts.headers, &self.client);
         let lookup = match virtual_host.release {
             Some(_) => {
                 let (resource, has_body) = (self.resource(&parts), !body.is_end_stream());

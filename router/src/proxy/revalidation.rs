@@ -49,9 +49,11 @@ impl<G: Grid> UpstreamFetch<'_, G> {
         if let Some(leader) = leader {
             leader.finish(FetchOutcome::Cached(cached.clone()));
         }
+        let ttl = cached.freshness.remaining(Instant::now());
+        tracing::debug!(ttl, "stale response served in place of an error");
         let status = CacheStatus::Stale {
             reason: StaleReason::IfError,
-            ttl: cached.freshness.remaining(Instant::now()),
+            ttl,
         };
         cached_reply(cached, status, self.request)
     }
