@@ -1,4 +1,4 @@
-//! `corundum pack`: packs built from source, carried between machines, tested.
+//! `pack build`, `pack export`, `pack test` and `pack import`: packs built from source.
 
 mod test;
 mod transfer;
@@ -11,73 +11,75 @@ use corundum_pack::ruby::Series;
 
 use super::packs;
 
-/// A language that packs are built of.
+/// A language that has a pack built from source.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Language {
-    /// MRI, the default series.
+    /// MRI of the default series
     Ruby,
 }
 
+/// Commands about packs built from source.
 #[derive(Subcommand)]
 pub(crate) enum PackCommand {
     /// Build a language from its source
     ///
-    /// Fetches MRI's source from Debian's archive and a compiler from the Python index, each by its digest, and builds Ruby
-    /// for dynos: some minutes, once a machine. A build that is interrupted goes on where it was when it is run again.
+    /// Fetches MRI's source from Debian's archive and a compiler from the Python index, checks their digests, and builds Ruby
+    /// for dynos, which takes some minutes once on each machine. An interrupted build resumes when the command runs again.
     ///
     /// Example: corundum pack build ruby
     Build {
-        /// Which language
+        /// Language of the pack
         language: Language,
-        /// Compute only when nothing else does
+        /// Run at the lowest priority
         #[arg(long)]
         nice: bool,
     },
-    /// Write a pack that was built into one file, for other machines
+    /// Write a built pack into one file for other machines
     ///
-    /// Prints the file's SHA-256, which `corundum pack import` can be given.
+    /// Prints the file's SHA-256, which `corundum pack import --sha256` checks.
     ///
     /// Example: corundum pack export ruby ruby.pack
     Export {
-        /// Which language
+        /// Language of the pack
         language: Language,
-        /// The file to write
+        /// File to write
         file: PathBuf,
     },
-    /// Run the language's own tests in dynos of the pack that was built
+    /// Run the language's own tests in dynos of the built pack
     ///
-    /// MRI's basictest, bootstraptest and test/ruby. Tests that are known not to pass are listed with their reasons in
-    /// sdk/ruby/test/known.txt; any other that fails, or one of them that passes, fails the run.
+    /// Runs MRI's basictest, bootstraptest and test/ruby. sdk/ruby/test/known.txt lists the tests that are known to fail with
+    /// their reasons. The run fails if any other test fails, or if one of these passes.
     ///
     /// Example: corundum pack test ruby --only test_array
     Test {
-        /// Which language
+        /// Language of the pack
         language: Language,
-        /// Only some files: what matters most, in a minute
+        /// Run only the most important files, which takes a minute
         #[arg(long)]
         short: bool,
-        /// Only files whose name contains this
+        /// Run only files whose name contains this text [default: all]
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
-        /// Write what did not pass to a file, in known.txt's form
+        /// Write the tests that failed to this file, in the form of known.txt
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
-    /// Take in a pack that another machine has built
+    /// Import a pack that another machine has built
     ///
-    /// The file must come from the same version of Corundum; its parts are checked by their digests. A node that runs picks
-    /// it up when it is started again.
+    /// The file must come from the same version of Corundum; the command checks the digests of its parts. A running node
+    /// uses the pack after a restart.
     ///
     /// Example: corundum pack import ruby.pack --sha256 1f2e...
     Import {
-        /// The file
+        /// File to read
         file: PathBuf,
-        /// What its SHA-256 must be, as `corundum pack export` printed it
+        /// Require this SHA-256 of the file, as `corundum pack export` printed it [default: any]
         #[arg(long, value_name = "DIGEST")]
         sha256: Option<String>,
     },
 }
 
+/// Runs a command about packs built from source.
 pub(super) fn run(command: PackCommand) -> anyhow::Result<ExitCode> {
     match command {
         PackCommand::Build {

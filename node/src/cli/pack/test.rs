@@ -1,7 +1,7 @@
-//! `corundum pack test ruby`: MRI's own tests, each file or assertion in a dyno of its own.
+//! `pack test`: MRI's own tests, each file or assertion in a dyno of its own.
 //!
-//! `known.txt` beside the guest's part names the tests that do not pass, each with its reason. It may only shrink: a test
-//! that passes must be taken off it, and fewer tests than it says must not run.
+//! `known.txt` beside the guest's test runners names the tests that fail, each with its reason. The list may only shrink: a
+//! test that passes must be removed from it, and at least as many tests must pass as it says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,20 +24,19 @@ use corundum_control::packs::open as packs;
 
 const UNIT: &str = include_str!("../../../../sdk/ruby/test/unit.rb");
 const BOOTSTRAP: &str = include_str!("../../../../sdk/ruby/test/bootstrap.rb");
-/// It writes files where it runs.
+/// The program of basictest, which writes files to its working directory.
 const BASIC: &str = "Dir.chdir('/tmp'); load '/app/basictest/test.rb'";
 const KNOWN: &str = include_str!("../../../../sdk/ruby/test/known.txt");
 
-/// How the reason of a test begins that is not even tried.
+/// Prefix of the reason of a test that the run skips, since it hangs.
 const HANGS: &str = "not run:";
-/// For a dyno that runs a file of tests.
+/// Timeout of a dyno that runs a file of tests.
 const FILE_TIMEOUT: Duration = Duration::from_secs(60);
-/// For one that runs a single assertion.
+/// Timeout of a dyno that runs a single assertion.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Dynos that one file may end before the rest of it is given up.
+/// Dynos that one file may crash before the run skips the rest of it.
 const ATTEMPTS: usize = 8;
-/// Files that do not apply as a whole: of threads that run beside each other, processes and compilers that a dyno does not
-/// have.
+/// Files that do not apply as a whole: they test parallel threads, processes and compilers, which a dyno does not have.
 const ABSENT: [&str; 22] = [
     "test_fiber.rb",
     "test_fork.rb",
@@ -62,7 +61,7 @@ const ABSENT: [&str; 22] = [
     "test_thread_queue.rb",
     "test_yjit_exit_locations.rb",
 ];
-/// Files of test/ruby that a short run takes: objects, exceptions, memory.
+/// Files of test/ruby in a short run: objects, exceptions, memory.
 const SHORT: [&str; 12] = [
     "test_array.rb",
     "test_enum.rb",
@@ -77,10 +76,10 @@ const SHORT: [&str; 12] = [
     "test_struct.rb",
     "test_weakmap.rb",
 ];
-/// Files of bootstraptest that run with a collection at every allocation.
+/// Files of bootstraptest that also run with a garbage collection at every allocation.
 const STRESSED: [&str; 3] = ["test_block.rb", "test_exception.rb", "test_jump.rb"];
 
-/// Runs the tests; `short` takes some files only.
+/// Runs the tests; a short run takes only some files.
 pub(super) fn run(
     short: bool,
     only: Option<&str>,
@@ -131,7 +130,7 @@ pub(super) fn run(
     results.judge(short || only.is_some())
 }
 
-/// The lines of known.txt: tests with their reasons.
+/// Returns the tests of known.txt with their reasons.
 fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
     let lines = KNOWN.lines();
     lines
@@ -139,7 +138,7 @@ fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
         .filter_map(|line| line.split_once('\t'))
 }
 
-/// How a test ended, and what is said of that.
+/// A test with its result and a message.
 struct Ended {
     name: String,
     result: String,
@@ -209,7 +208,7 @@ impl Results {
     }
 }
 
-/// The pack, and MRI's tests as an app's files.
+/// The pack, with MRI's tests as the files of an app.
 struct Bench {
     engine: Engine,
     pack: Pack,
@@ -244,7 +243,7 @@ impl Bench {
             .stderr(std::process::Stdio::null())
             .status()
             .context("tar")?;
-        // Not every version of the source has all of these folders; without tests the run fails below.
+        // Some versions of the source lack some of these folders, so the status is not checked. Without tests, the run fails below.
         tracing::debug!(%unpacked, "MRI's tests");
         let mut files = BTreeMap::from([
             (".unit.rb".to_owned(), UNIT.as_bytes().to_vec()),
@@ -265,7 +264,7 @@ impl Bench {
         })
     }
 
-    /// The files of a folder, by their names in it.
+    /// Returns the names of the files in a folder.
     fn files(&self, folder: &str) -> Vec<String> {
         let names = self
             .names
@@ -277,7 +276,7 @@ impl Bench {
             .collect()
     }
 
-    /// Runs a command in a dyno; what it logged, what it printed, and how it ended if not well.
+    /// Runs a command in a dyno. Returns its log, its output, and its error if it failed.
     fn ruby(&self, arguments: &[&str], timeout: Duration) -> (Vec<String>, String, Option<String>) {
         let log = Arc::new(Lines::default());
         let arguments = ["ruby"].iter().chain(arguments).map(ToString::to_string);
@@ -337,10 +336,10 @@ impl Bench {
         Ok(())
     }
 
-    /// A test that ends its dyno is noted, and the rest of the file run without it.
+    /// Runs a file of tests. A test that crashes its dyno counts as failed, and the rest of the file runs without it.
     fn unit(&self, file: &str, results: &mut Results) -> anyhow::Result<()> {
         let path = format!("/app/test/ruby/{file}");
-        // A test that is known to hang would take a minute each time.
+        // A test that is known to hang would take the whole timeout each time.
         let mut done: Vec<String> = known()
             .filter(|(_, reason)| reason.starts_with(HANGS))
             .map(|(name, _)| name.to_owned())
@@ -362,7 +361,7 @@ impl Bench {
     }
 }
 
-/// The tests that a log tells of. One that began and did not end has ended its dyno.
+/// Reads the results of tests in a log. A test that began and did not end has crashed its dyno.
 fn ended(lines: &[String], error: Option<&str>) -> Vec<Ended> {
     let mut found = Vec::new();
     let mut started = None;
@@ -391,7 +390,7 @@ fn ended(lines: &[String], error: Option<&str>) -> Vec<Ended> {
     found
 }
 
-/// All that a dyno logs.
+/// The log of a dyno.
 #[derive(Default)]
 struct Lines(Mutex<Vec<String>>);
 

@@ -1,7 +1,7 @@
-//! A pack in one file.
+//! `pack export` and `pack import`: a pack in one file.
 //!
-//! The file is an archive of the pack's manifest and the files that it names. What a machine compiles from them stays where
-//! it is: another may have another processor.
+//! The file is an archive of the pack's manifest and the files that it names. Compiled code is not part of it, since the
+//! other machine may have another processor.
 
 use std::fs;
 use std::io::BufWriter;
@@ -13,12 +13,13 @@ use corundum_compiler::checksum::Checksum;
 use corundum_pack::ruby::{self, Edition};
 use corundum_pack::transfer;
 
-/// Bytes of a pack: several times the largest.
-const LIMIT: u64 = 1 << 30;
+/// Most bytes of a pack file, several times the size of the largest pack.
+const MAX_FILE: u64 = 1 << 30;
 
+/// Writes a built pack into one file.
 pub(super) fn export(edition: Edition, path: &Path) -> anyhow::Result<ExitCode> {
     let pack = ruby::prepared(edition, &crate::cli::cache()?)
-        .with_context(|| format!("Ruby {edition} is not built yet: corundum pack build ruby"))?;
+        .with_context(|| format!("Ruby {edition}: not built yet; run corundum pack build ruby"))?;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
@@ -37,6 +38,7 @@ pub(super) fn export(edition: Edition, path: &Path) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// Imports a pack from a file.
 pub(super) fn import(
     edition: Edition,
     path: &Path,
@@ -46,8 +48,8 @@ pub(super) fn import(
         .with_context(|| path.display().to_string())?
         .len();
     anyhow::ensure!(
-        length <= LIMIT,
-        "{} is too large for a pack",
+        length <= MAX_FILE,
+        "{}: too large for a pack",
         path.display()
     );
     let bytes = fs::read(path).with_context(|| path.display().to_string())?;
@@ -55,7 +57,7 @@ pub(super) fn import(
         let found = Checksum::of(&bytes).to_string();
         if !found.eq_ignore_ascii_case(expected.trim()) {
             bail!(
-                "{} has the SHA-256 {found}, not the expected one: it was not used",
+                "{}: the SHA-256 is {found}, not the expected one; the file was not imported",
                 path.display()
             );
         }
@@ -63,7 +65,7 @@ pub(super) fn import(
     let cache = crate::cli::cache()?;
     let place = ruby::pack_path(edition, &cache);
     if ruby::prepared(edition, &cache).is_some() {
-        println!("Ruby {edition} is here already: {}", place.display());
+        println!("Ruby {edition} is already imported: {}", place.display());
         return Ok(ExitCode::SUCCESS);
     }
     let packs = cache.join("packs");
@@ -72,16 +74,16 @@ pub(super) fn import(
         .prefix(".importing-")
         .tempdir_in(&packs)?;
     let pack = transfer::import_pack(bytes, work.path())
-        .with_context(|| format!("{} is no pack, or damaged", path.display()))?;
+        .with_context(|| format!("{}: not a pack, or damaged", path.display()))?;
     if pack.manifest().digest != ruby::digest(edition) {
         bail!(
-            "{} is Ruby {}, made by another version of Corundum: this one would not use it",
+            "{}: Ruby {} of another version of Corundum, which this one cannot use; export it with this version",
             path.display(),
             pack.manifest().version
         );
     }
     let _ = fs::remove_dir_all(&place);
     fs::rename(work.keep(), &place).with_context(|| place.display().to_string())?;
-    println!("Ruby {edition} is here: a node compiles it when it starts");
+    println!("Ruby {edition} is imported: a node compiles it when it starts");
     Ok(ExitCode::SUCCESS)
 }
