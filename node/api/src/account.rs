@@ -15,9 +15,9 @@ pub struct AccountResource {
     pub email: String,
     /// The person's name.
     pub name: Option<String>,
-    /// Whether third parties may track the account: never.
+    /// Always false: the node lets no third party track the account.
     pub allow_tracking: bool,
-    /// Whether the account takes part in beta features: never.
+    /// Always false: the node has no beta features.
     pub beta: bool,
     /// The country of the account's owner.
     pub country_of_residence: Option<String>,
@@ -29,7 +29,7 @@ pub struct AccountResource {
     pub default_team: Option<NamedRef>,
     /// Always `null`: a node bills nobody.
     pub delinquent_at: Option<Timestamp>,
-    /// Whether an identity provider manages the account: never.
+    /// Always false: no identity provider manages the account.
     pub federated: bool,
     /// Always `null`: a node has no identity providers.
     pub identity_provider: Option<NamedRef>,
@@ -39,10 +39,10 @@ pub struct AccountResource {
     pub sms_number: Option<String>,
     /// When the account was suspended.
     pub suspended_at: Option<Timestamp>,
-    /// Whether logins need a second factor: never.
+    /// Always false: logins need no second factor.
     pub two_factor_authentication: bool,
     /// When the account was last changed.
     pub updated_at: Timestamp,
-    /// Whether the account is verified: always.
+    /// Always true: the node verifies no e-mail addresses.
     pub verified: bool,
 }

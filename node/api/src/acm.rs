@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The state of an app's automatic certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcmResource {
-    /// Whether the node gets certificates for the app.
+    /// True if the node gets certificates for the app.
     pub enabled: bool,
     /// The URL of the ACME server's directory.
     pub directory: String,

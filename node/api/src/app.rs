@@ -20,7 +20,7 @@ pub struct AppResource {
     pub id: Uuid,
     /// The app's name, a label of its host name.
     pub name: AppName,
-    /// Whether the node gets certificates for the app's domains.
+    /// True if the node gets certificates for the app's domains.
     pub acm: bool,
     /// Always `null`: apps are not archived.
     pub archived_at: Option<Timestamp>,
@@ -36,9 +36,9 @@ pub struct AppResource {
     pub generation: NamedRef,
     /// The URL of the app's git repository.
     pub git_url: String,
-    /// Whether only a private network reaches the app: never.
+    /// Always `null`: a node has no private networks.
     pub internal_routing: Option<bool>,
-    /// Whether every request gets the maintenance page.
+    /// True if every request gets the maintenance page.
     pub maintenance: bool,
     /// Always `null`: a node has no organizations.
     pub organization: Option<NamedRef>,
@@ -83,7 +83,7 @@ pub struct AppCreate {
 /// A request to change an app.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppUpdate {
-    /// Whether every request gets the maintenance page.
+    /// True if every request gets the maintenance page.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     pub maintenance: Patch<bool>,
 }

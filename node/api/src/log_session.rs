@@ -34,7 +34,7 @@ pub struct LogSessionCreate {
     /// The source: `app` or `heroku`.
     #[serde(default)]
     pub source: Option<String>,
-    /// Whether to go on with new lines.
+    /// True to continue with new lines.
     #[serde(default)]
     pub tail: Option<bool>,
     /// The process type.

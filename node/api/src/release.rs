@@ -35,11 +35,11 @@ pub struct ReleaseResource {
     pub artifacts: Vec<IdRef>,
     /// When the release was made.
     pub created_at: Timestamp,
-    /// Whether the app runs this release.
+    /// True if the app runs this release.
     pub current: bool,
     /// The change that made the release: `Deploy 1a2b3c4d`, `Set A config vars`.
     pub description: String,
-    /// Whether a rollback may choose this release. The current one cannot be chosen.
+    /// True if a rollback may choose this release: all but the current one.
     pub eligible_for_rollback: bool,
     /// Always `null`: releases run no command whose output could be read.
     pub output_stream_url: Option<String>,

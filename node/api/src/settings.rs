@@ -11,7 +11,7 @@ pub struct SettingResource {
     pub name: String,
     /// The value in force.
     pub value: String,
-    /// Whether the app's owner set the value; otherwise it is the default.
+    /// True if the app's owner set the value; otherwise it is the default.
     pub set: bool,
     /// The effect of the setting, for listings.
     pub about: String,

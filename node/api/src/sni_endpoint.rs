@@ -62,9 +62,9 @@ pub struct SniEndpointResource {
 pub struct SslCert {
     /// The certificate's key, the same as the endpoint's.
     pub id: Uuid,
-    /// Whether an ACME server issued the certificate for the node.
+    /// True if an ACME server issued the certificate for the node.
     pub acm: bool,
-    /// Whether another certificate signs this one. The question mark is v3's.
+    /// True if another certificate signs this one. The question mark is v3's.
     #[serde(rename = "ca_signed?")]
     pub ca_signed: bool,
     /// The hosts that the certificate names.
@@ -73,7 +73,7 @@ pub struct SslCert {
     pub expires_at: Timestamp,
     /// The issuer's distinguished name.
     pub issuer: String,
-    /// Whether the certificate signs itself: browsers do not trust it. The question mark is v3's.
+    /// True if the certificate signs itself, so that browsers do not trust it. The question mark is v3's.
     #[serde(rename = "self_signed?")]
     pub self_signed: bool,
     /// When the certificate becomes valid.
@@ -84,7 +84,7 @@ pub struct SslCert {
     pub serial: String,
     /// The SHA-256 of the certificate.
     pub fingerprint: String,
-    /// Whether the certificate has expired.
+    /// True if the certificate has expired.
     pub expired: bool,
 }
 
