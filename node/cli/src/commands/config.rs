@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Subcommand;
 use corundum_api::app::AppResource;
-use corundum_api::config_vars::{ConfigVars, ConfigVarsUpdate};
+use corundum_api::config_vars::{ConfigVarsResource, ConfigVarsUpdate};
 
 use super::apps::print_url;
 use crate::app_option::AppOption;
@@ -83,7 +83,7 @@ pub(super) fn pair_of(pair: &str) -> anyhow::Result<(String, Option<String>)> {
     Ok((name.to_owned(), Some(value.to_owned())))
 }
 
-fn config_vars(client: &ApiClient, app: &str) -> anyhow::Result<ConfigVars> {
+fn config_vars(client: &ApiClient, app: &str) -> anyhow::Result<ConfigVarsResource> {
     client.get(&app_path(app, "/config-vars"))
 }
 
@@ -100,7 +100,7 @@ fn list(client: &ApiClient, app: &str, output: OutputOption) -> anyhow::Result<(
 }
 
 fn change(client: &ApiClient, app: &str, changes: &ConfigVarsUpdate) -> anyhow::Result<()> {
-    let _: ConfigVars = client.patch(&app_path(app, "/config-vars"), changes)?;
+    let _: ConfigVarsResource = client.patch(&app_path(app, "/config-vars"), changes)?;
     // The response is the config alone; the release that it made is the app's current one.
     let info: AppResource = client.get(&app_path(app, ""))?;
     let release = info.release.map(|release| format!(", {}", release.version));
