@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod acme;
+mod api;
 mod cache;
 mod compression;
 mod domains;
