@@ -29,7 +29,7 @@ pub struct MetricsRegistry {
 }
 
 impl MetricsRegistry {
-    /// Returns the metrics of an app. The app's site holds them, so that requests need no lookup.
+    /// Returns the metrics of an app. The app's `VirtualHost` holds them, so that requests need no lookup.
     pub fn of(&self, app: &AppName) -> Arc<AppMetrics> {
         let known = |apps: &HashMap<AppName, Arc<AppMetrics>>| apps.get(app).cloned();
         let found = known(&self.apps.read().unwrap_or_else(PoisonError::into_inner));
