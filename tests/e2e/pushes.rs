@@ -260,7 +260,7 @@ fn invalid_configuration_files_are_rejected_with_the_reason() {
         (
             ".ruby-version",
             "1.8.7\n",
-            ".ruby-version asks for Ruby 1.8.7",
+            ".ruby-version: unsupported Ruby version 1.8.7",
         ),
     ] {
         app.write(file, text);
@@ -268,7 +268,7 @@ fn invalid_configuration_files_are_rejected_with_the_reason() {
         app.remove(file);
     }
     app.write_bytes("Procfile", b"web: \xff\xfe\n");
-    assert_rejected(&node, &["Procfile is not UTF-8 text"], || app.push("main"));
+    assert_rejected(&node, &["Procfile: not UTF-8 text"], || app.push("main"));
     app.write("Procfile", &format!("{} x\n", "y".repeat(100_000)));
     let mut length = 0;
     assert_rejected(&node, &["Procfile line 1"], || {
@@ -278,7 +278,7 @@ fn invalid_configuration_files_are_rejected_with_the_reason() {
     });
     assert!(length < 20_000, "{length}");
     app.write("Procfile", &"# a comment\n".repeat(100_000));
-    assert_rejected(&node, &["Procfile is larger than 1.0M"], || {
+    assert_rejected(&node, &["Procfile: larger than 1.0M"], || {
         app.push("main")
     });
     app.remove("Procfile");
