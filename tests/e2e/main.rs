@@ -256,7 +256,8 @@ fn pushes_without_an_app_of_an_unknown_ruby_and_of_another_branch_are_rejected()
     app.write(".ruby-version", "2.7.1\n");
     let push = app.push("main");
     assert!(
-        push.text.contains(".ruby-version: unsupported Ruby version 2.7.1"),
+        push.text
+            .contains(".ruby-version: unsupported Ruby version 2.7.1"),
         "{}",
         push.text
     );

@@ -278,9 +278,7 @@ fn invalid_configuration_files_are_rejected_with_the_reason() {
     });
     assert!(length < 20_000, "{length}");
     app.write("Procfile", &"# a comment\n".repeat(100_000));
-    assert_rejected(&node, &["Procfile: larger than 1.0M"], || {
-        app.push("main")
-    });
+    assert_rejected(&node, &["Procfile: larger than 1.0M"], || app.push("main"));
     app.remove("Procfile");
     app.write("Gemfile", "source 'https://rubygems.org'\n");
     for text in [
