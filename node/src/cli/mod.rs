@@ -113,6 +113,8 @@ enum CorundumCommand {
 pub(crate) fn run(line: CommandLine) -> ExitCode {
     report(match line.command {
         CorundumCommand::Compile => {
+            // The node that started this process has checked the filter already.
+            let _ = logging::start(logging::LogFormat::Text);
             return corundum_build::child::run(crate::sandbox::HostSandbox::open);
         }
         CorundumCommand::GitHook { .. } => return corundum_control::git::hook::pre_receive(),
