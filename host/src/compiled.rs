@@ -73,7 +73,7 @@ pub(crate) fn load(engine: &Engine, path: &Path) -> Result<Module, CompiledError
     }
     drop(bytes);
     native::load_module(engine.wasmtime(), path).map_err(|error| {
-        tracing::debug!(path = %path.display(), error = format!("{error:#}"), "rejected a compiled module");
+        tracing::debug!(path = %path.display(), error = format!("{error:#}"), "compiled module rejected");
         CompiledError::Damaged(path.to_owned())
     })
 }

@@ -291,7 +291,7 @@ impl GridApp {
             live.served = facts.served;
             live.memory = dyno.memory_bytes();
         }
-        tracing::trace!(served = facts.served, "dyno idle");
+        tracing::debug!(served = facts.served, "dyno became idle");
         formation.idle.push_back(IdleDyno {
             dyno,
             facts,
