@@ -150,6 +150,6 @@ impl<G: Grid> UpstreamFetch<'_, G> {
 
     /// Sends the request once more, with the client's own headers and for this client alone.
     async fn fetch_own(&self) -> Result<Reply, Failure> {
-        Box::pin(self.alone()).await
+        Box::pin(self.send(None)).await
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn start<G: Grid>(context: &RequestContext<G>, request: &Parts, miss:
     let revalidation = async move {
         let started = Instant::now();
         let fetch = UpstreamFetch::new(&context, &request, &miss);
-        let result = fetch.lead(leader).await;
+        let result = fetch.send(Some(leader)).await;
         let mut entry = RequestRecord {
             method: request.method.clone(),
             path: target(&request).into(),

@@ -50,14 +50,14 @@ pub(super) async fn follow<G: Grid>(
             }
             Lookup::Fetch(miss, Some(leader)) => {
                 return UpstreamFetch::new(context, request, &miss)
-                    .lead(leader)
+                    .send(Some(leader))
                     .await;
             }
             Lookup::Wait(again, next) => (miss, follower) = (again, next),
             _ => break,
         }
     }
-    UpstreamFetch::new(context, request, &miss).alone().await
+    UpstreamFetch::new(context, request, &miss).send(None).await
 }
 
 fn is_shareable(state: &KeyState) -> bool {

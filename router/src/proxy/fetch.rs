@@ -48,24 +48,9 @@ impl<'a, G: Grid> UpstreamFetch<'a, G> {
         }
     }
 
-    /// Fetches the response for all requests that wait for the key.
-    pub(super) async fn lead(&self, leader: Leader) -> Result<Reply, Failure> {
-        let mode = match &self.miss.state {
-            KeyState::Stale(cached) => FetchMode::Revalidate(cached.clone()),
-            KeyState::Shareable => FetchMode::Anonymous,
-            // Variants of the URL are stored: its responses may be shared, and the headers that select them are known.
-            KeyState::Unknown if !self.miss.keyed.is_empty() => FetchMode::Anonymous,
-            KeyState::Unknown | KeyState::HitForPass => FetchMode::Original,
-        };
-        self.send(mode, Some(leader)).await
-    }
-
-    /// Fetches the response for this request alone.
-    pub(super) async fn alone(&self) -> Result<Reply, Failure> {
-        self.send(FetchMode::Original, None).await
-    }
-
-    async fn send(&self, mode: FetchMode, leader: Option<Leader>) -> Result<Reply, Failure> {
+    /// Fetches the response: with a leader for all requests that wait for the key, else for this request alone.
+    pub(super) async fn send(&self, leader: Option<Leader>) -> Result<Reply, Failure> {
+        let mode = self.mode(leader.as_ref());
         let sent = self.outgoing(&mode);
         let purges = self.stats.purges();
         let sent_at = Instant::now();
@@ -103,6 +88,18 @@ impl<'a, G: Grid> UpstreamFetch<'a, G> {
             }
         }
         self.admit(mode, upstream, record, leader).await
+    }
+
+    /// Chooses the form of the request. A request for one client alone is sent unchanged.
+    fn mode(&self, leader: Option<&Leader>) -> FetchMode {
+        match &self.miss.state {
+            _ if leader.is_none() => FetchMode::Original,
+            KeyState::Stale(cached) => FetchMode::Revalidate(cached.clone()),
+            KeyState::Shareable => FetchMode::Anonymous,
+            // Variants of the URL are stored: its responses may be shared, and the headers that select them are known.
+            KeyState::Unknown if !self.miss.keyed.is_empty() => FetchMode::Anonymous,
+            KeyState::Unknown | KeyState::HitForPass => FetchMode::Original,
+        }
     }
 
     /// Builds the request as it is sent.

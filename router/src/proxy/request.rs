@@ -202,11 +202,7 @@ impl<G: Grid> PendingRequest<G> {
         let parts = &self.parts;
         let reply = match self.lookup {
             Lookup::Fetch(miss, leader) => {
-                let fetch = UpstreamFetch::new(context, parts, &miss);
-                match leader {
-                    Some(leader) => fetch.lead(leader).await,
-                    None => fetch.alone().await,
-                }
+                UpstreamFetch::new(context, parts, &miss).send(leader).await
             }
             Lookup::Wait(miss, follower) => {
                 collapsing::follow(context, parts, miss, follower).await
