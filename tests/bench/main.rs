@@ -227,7 +227,7 @@ fn push_all(node: &TestNode) -> PushedApps {
             app.write("app.json", about);
         }
         let push = app.push("main");
-        assert!(push.success, "{}", push.text);
+        push.assert_success();
         app
     };
     let image_of = |name: &str, from: &str, about: Option<&str>| {
@@ -409,7 +409,7 @@ fn push_to_live(node: &TestNode, app: &Repository, rounds: usize) -> Row {
         app.commit();
         let start = Instant::now();
         let push = app.push("main");
-        assert!(push.success, "{}", push.text);
+        push.assert_success();
         assert_eq!(node.get("sinatra", "/").1, body);
         times.push(start.elapsed());
     }
@@ -428,7 +428,7 @@ fn soak(node: &TestNode, count: usize) -> Row {
     let app = node.create("guestbook");
     app.copy_sample("guestbook");
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
     let mut client = RepeatingClient::connect(node.http(), "guestbook.localhost", "").unwrap();
     let mut memory = Vec::new();
     for request in 0..count {

@@ -135,7 +135,7 @@ impl AcmeSetup {
 
     fn enable(&self) {
         let enabled = self.node.cli(&["certs:auto:enable", "-a", "myapp"]);
-        assert!(enabled.success, "{}", enabled.text);
+        enabled.assert_success();
     }
 
     fn log(&self) -> String {
@@ -217,7 +217,7 @@ fn a_certificate_is_issued_by_tls_alpn_01_if_only_https_is_reachable() {
         "{listed}"
     );
     let disabled = setup.node.cli(&["certs:auto:disable", "-a", "myapp"]);
-    assert!(disabled.success, "{}", disabled.text);
+    disabled.assert_success();
     wait_until(
         "the handshake is refused without the certificate",
         Duration::from_secs(10),
@@ -252,7 +252,7 @@ fn a_failed_validation_is_reported_and_retried_on_request() {
         "{listed}"
     );
     let refresh = setup.node.cli(&["certs:auto:refresh", "-a", "myapp"]);
-    assert!(refresh.success, "{}", refresh.text);
+    refresh.assert_success();
     wait_until("a second attempt fails", Duration::from_secs(30), || {
         setup.log().matches("not issued").count() == 2
     });
@@ -352,11 +352,7 @@ fn automatic_certificates_require_an_https_listener() {
     let node = TestNode::start();
     node.create("myapp");
     let refused = node.cli(&["certs:auto:enable", "-a", "myapp"]);
-    assert!(
-        !refused.success && refused.text.contains("--https ADDRESS"),
-        "{}",
-        refused.text
-    );
+    refused.assert_failure("--https ADDRESS");
     let listed = node.cli(&["certs:auto", "-a", "myapp"]).text;
     assert!(listed.contains("are disabled on myapp"), "{listed}");
 }

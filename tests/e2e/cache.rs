@@ -18,7 +18,7 @@ fn responses_are_cached_until_they_are_purged_or_another_release_serves() {
     let app = node.create("news");
     app.copy_sample("news");
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
     let get = || node.raw("news", "GET /", "Connection: close\r\n", "");
     let first = get();
     assert_eq!(x_cache(&first), "MISS");
@@ -52,11 +52,7 @@ fn responses_are_cached_until_they_are_purged_or_another_release_serves() {
         assert_eq!(purge.text, done);
     }
     let bad = node.cli(&["cache:purge", "--app", "news", "--url", "/about"]);
-    assert!(
-        !bad.success && bad.text.contains("write it whole"),
-        "{}",
-        bad.text
-    );
+    bad.assert_failure("write it whole");
 
     let stats = node.cli(&["cache:stats", "--json"]);
     let stats: serde_json::Value = serde_json::from_str(&stats.text).unwrap();

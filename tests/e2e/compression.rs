@@ -49,7 +49,7 @@ fn pages_of_apps_and_of_the_cache_are_compressed_unless_the_setting_is_off() {
     let app = node.create("pages");
     app.write("config.ru", APP);
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
     let page: String = (1..=500)
         .map(|n| format!("<li>{n} of many</li>\n"))
         .collect();
@@ -67,7 +67,7 @@ fn pages_of_apps_and_of_the_cache_are_compressed_unless_the_setting_is_off() {
         assert!(head.contains(&format!("x-cache: {cache}")), "{head}");
     }
     let set = node.cli(&["settings:set", "compression=off", "--app", "pages"]);
-    assert!(set.success, "{}", set.text);
+    set.assert_success();
     for path in ["/", "/cached"] {
         let (text, size, head) = curl(&node, HTTP_1, path);
         assert!(text == page && size == page.len(), "{size}: {head}");

@@ -17,7 +17,7 @@ fn an_app_is_served_at_its_domains_until_they_are_removed() {
     assert_eq!(at(&node, "www.example.com").0, 404);
     for domain in ["WWW.example.com.", "*.example.org"] {
         let added = node.cli(&["domains:add", domain, "-a", "myapp"]);
-        assert!(added.success, "{}", added.text);
+        added.assert_success();
     }
     node.kill_and_restart();
     for host in ["www.example.com", "a.example.org", "myapp.localhost"] {

@@ -499,14 +499,10 @@ fn settings_of_app_json_apply_to_the_app() {
     let code = "$seen = 0\nrun ->(e) { [200, {}, [[$seen += 1, ENV['SECRET'], ENV['PLAIN'], ENV['NEEDED']].join(' ')]] }\n";
     app.write("config.ru", code);
     let push = app.push("main");
-    assert!(
-        !push.success && push.text.contains("config:set --app myapp NEEDED=..."),
-        "{}",
-        push.text
-    );
+    push.assert_failure("config:set --app myapp NEEDED=...");
     assert!(node.cli(&["config:set", "NEEDED=n", "-a", "myapp"]).success);
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
     let first = node.get("myapp", "/").1;
     for _ in 0..5 {
         assert_eq!(
@@ -556,7 +552,7 @@ fn equal_trees_of_different_apps_share_a_slug() {
             0
         }));
         let push = app.push("main");
-        assert!(push.success, "{}", push.text);
+        push.assert_success();
         assert_eq!(node.get(name, "/").1, "[]");
     }
     assert_eq!(slug("one-app"), slug("two-app"));

@@ -17,7 +17,7 @@ fn static_files_are_served_without_a_dyno() {
     app.write("public/app-3f2a91bc.js", "hello()\n");
     app.write("public/.secret", "no");
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
     assert!(
         push.text
             .contains("Compressing static files... done, 1 of 3"),
@@ -103,11 +103,7 @@ fn app_json_configures_static_files() {
     assert_eq!(node.get("myapp", "/index.html").1, "dyno GET");
     app.write("app.json", "{\"static\": {\"serve\": \"some\"}}");
     let push = app.push("main");
-    assert!(
-        !push.success && push.text.contains("app.json: invalid"),
-        "{}",
-        push.text
-    );
+    push.assert_failure("app.json: invalid");
 }
 
 #[test]
@@ -142,7 +138,7 @@ fn maintenance_mode_and_failures_serve_the_custom_pages_of_the_app() {
         "-a",
         "myapp",
     ]);
-    assert!(set.success, "{}", set.text);
+    set.assert_success();
     let page = node.get("myapp", "/").1;
     assert!(
         page.contains("<iframe src=\"https://status.example/?a&amp;b\""),

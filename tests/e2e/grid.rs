@@ -176,7 +176,7 @@ fn a_crash_looping_app_opens_its_circuit_breaker_until_the_next_release() {
     assert!((1..=4).contains(&changes), "{log}");
 
     let changed = node.cli(&["config:set", "A=1", "--app", "broken"]);
-    assert!(changed.success, "{}", changed.text);
+    changed.assert_success();
     // A new release closes the circuit.
     assert!(node.get("broken", "/").1.contains("H13"));
 }
@@ -196,11 +196,7 @@ fn autoscaling_adds_dynos_while_requests_queue() {
         "-a",
         "waited",
     ]);
-    assert!(
-        !wrong.success && wrong.text.contains("--min is not above --max"),
-        "{}",
-        wrong.text
-    );
+    wrong.assert_failure("--min is not above --max");
     let on = [
         "ps:autoscale",
         "web",

@@ -229,20 +229,12 @@ fn trees_with_escaping_links_or_colliding_names_are_rejected() {
     app.write("config.ru", HELLO);
     app.link("out", "../../etc/passwd");
     let push = app.push("main");
-    assert!(
-        !push.success && push.text.contains("the link \"out\" leads out of the app"),
-        "{}",
-        push.text
-    );
+    push.assert_failure("the link \"out\" leads out of the app");
     app.remove("out");
     app.write("Lib/a.rb", "");
     app.write("lib/a.rb", "");
     let push = app.push("main");
-    assert!(
-        !push.success && push.text.contains("differ only in case"),
-        "{}",
-        push.text
-    );
+    push.assert_failure("differ only in case");
 }
 
 #[test]
@@ -263,11 +255,7 @@ fn pushes_without_an_app_of_an_unknown_ruby_and_of_another_branch_are_rejected()
     );
     app.write(".ruby-version", "3.4\n");
     let push = app.push_ref("main", "feature");
-    assert!(
-        !push.success && push.text.contains("Only main and master are deployed"),
-        "{}",
-        push.text
-    );
+    push.assert_failure("Only main and master are deployed");
     assert!(app.push("main").success);
 }
 
@@ -299,7 +287,7 @@ fn a_sinatra_app_is_deployed_and_keeps_sessions() {
     let app = node.create("guestbook");
     app.copy_sample("guestbook");
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
     assert!(
         push.text.contains("Installing sinatra 3.0.5 from"),
         "{}",
@@ -386,9 +374,5 @@ fn requests_to_the_api_without_a_token_are_unauthorized() {
 fn a_second_server_on_a_data_directory_is_refused() {
     let node = TestNode::start();
     let second = node.second_server();
-    assert!(
-        !second.success && second.text.contains("another corundum server uses"),
-        "{}",
-        second.text
-    );
+    second.assert_failure("another corundum server uses");
 }

@@ -46,13 +46,13 @@ fn damaged_files_of_a_pack_are_replaced() {
     flip_byte(&base);
     flip_byte(&entry);
     let again = prepare(cache.path());
-    assert!(again.success, "{}", again.text);
+    again.assert_success();
     assert_eq!(std::fs::read(&entry).unwrap(), before);
 
     // If a file of the pack itself is damaged, the whole pack is downloaded again.
     flip_byte(&pack.join("root.tar"));
     let again = prepare(cache.path());
-    assert!(again.success, "{}", again.text);
+    again.assert_success();
     let root = |pack: &Path| blake3::hash(&std::fs::read(pack.join("root.tar")).unwrap());
     assert_eq!(root(&pack), root(&machine));
 }

@@ -328,7 +328,7 @@ fn an_app_that_fails_to_boot_is_rejected_with_its_own_output() {
     let loud = format!("2000.times {{ puts 'x' * 5000 }}\n{LIVE}");
     app.write("config.ru", &loud);
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
 }
 
 #[test]

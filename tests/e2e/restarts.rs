@@ -148,7 +148,7 @@ fn deploy(app: &Repository, word: &str) {
         ),
     );
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn settings_are_set_unset_and_kept_across_a_restart() {
     };
     assert_eq!(value(&node, "hsts"), "off");
     let set = node.cli(&["settings:set", "hsts=31536000", "-a", "myapp"]);
-    assert!(set.success, "{}", set.text);
+    set.assert_success();
     node.kill_and_restart();
     assert_eq!(value(&node, "hsts"), "max-age=31536000");
     let log = node.cli(&["settings", "-a", "myapp"]).text;
@@ -71,7 +71,7 @@ fn a_body_over_the_limit_of_the_app_gets_413_and_is_logged() {
     // The app has no release (H81), but the body limit is checked first.
     assert!(post(2 << 20).contains("H81"));
     let set = node.cli(&["settings:set", "body-limit=1", "-a", "myapp"]);
-    assert!(set.success, "{}", set.text);
+    set.assert_success();
     assert!(post(2 << 20).starts_with("HTTP/1.1 413 "));
     assert!(post(1 << 20).contains("H81"));
     let log = node.cli(&["logs", "-a", "myapp"]).text;

@@ -22,7 +22,7 @@ pub(crate) fn deployed(node: &TestNode, name: &str, domains: &[&str]) -> Reposit
     let app = node.deploy(name, HELLO);
     for domain in domains {
         let added = node.cli(&["domains:add", domain, "-a", name]);
-        assert!(added.success, "{}", added.text);
+        added.assert_success();
     }
     app
 }
@@ -36,7 +36,7 @@ fn an_app_is_served_over_https_with_its_added_certificate() {
     // curl exits with 35 if the server refuses the handshake.
     assert_eq!(authority.curl(port, "www.example.com", &[]).0, 35);
     let added = app.cli(&node, &["certs:add", "one.pem", "one.key", "--name", "one"]);
-    assert!(added.success, "{}", added.text);
+    added.assert_success();
     assert!(
         added.text.contains("Shown for:       www.example.com\n"),
         "{}",
@@ -54,7 +54,7 @@ fn an_app_is_served_over_https_with_its_added_certificate() {
     // The certificate covers this name, but it is not a domain of the app.
     assert_eq!(authority.curl(port, "other.example.com", &[]).0, 35);
     let removed = app.cli(&node, &["certs:remove"]);
-    assert!(removed.success, "{}", removed.text);
+    removed.assert_success();
     assert_eq!(authority.curl(port, "www.example.com", &[]).0, 35);
 }
 
@@ -169,7 +169,7 @@ fn a_certificate_update_fails_no_request() {
             let files = [format!("{file}.pem"), format!("{file}.key")];
             let before = served.load(Ordering::Relaxed);
             let updated = app.cli(&node, &["certs:update", &files[0], &files[1]]);
-            assert!(updated.success, "{}", updated.text);
+            updated.assert_success();
             wait_until(
                 "requests are served after an update",
                 Duration::from_secs(10),

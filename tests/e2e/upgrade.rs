@@ -32,7 +32,7 @@ fn apps_move_to_the_pack_built_from_source_without_a_failed_request() {
     let app = node.create("moving");
     app.write("config.ru", APP);
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
     assert_eq!(node.get("moving", "/"), (200, "npm".to_owned()));
     assert!(
         node.cli(&["packs"])

@@ -33,7 +33,7 @@ pub(crate) fn rows(node: &TestNode, rounds: usize) -> Vec<Row> {
         app.write(path, &"0123456789abcde\n".repeat(kibibytes * 64));
     }
     let push = app.push("main");
-    assert!(push.success, "{}", push.text);
+    push.assert_success();
     let origin = on_core(LOAD, || {
         PeerServer::start(ServerKind::Thin, Path::new(PAGES), 9321)
     });

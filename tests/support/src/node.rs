@@ -105,6 +105,28 @@ impl ProcessOutput {
             text: String::from_utf8_lossy(&text).into_owned(),
         }
     }
+
+    /// Asserts that the command succeeded.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the output if the command failed.
+    pub fn assert_success(&self) {
+        assert!(self.success, "{}", self.text);
+    }
+
+    /// Asserts that the command failed with `reason` in its output.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the output if the command succeeded, or failed for another reason.
+    pub fn assert_failure(&self, reason: &str) {
+        assert!(
+            !self.success && self.text.contains(reason),
+            "{reason:?} is not the reason: {}",
+            self.text
+        );
+    }
 }
 
 /// A running node with its own home directory. It is killed when the value is dropped.
@@ -466,7 +488,7 @@ impl TestNode {
                 .args(["create", name])
                 .current_dir(&repository.path),
         );
-        assert!(created.success, "{}", created.text);
+        created.assert_success();
         repository
     }
 
@@ -714,7 +736,7 @@ impl Repository {
     /// Panics with the output of the push if the push fails.
     pub fn assert_pushed(&self) -> ProcessOutput {
         let push = self.push("main");
-        assert!(push.success, "{}", push.text);
+        push.assert_success();
         push
     }
 
