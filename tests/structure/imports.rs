@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::goals::assert_rule;
 use crate::modules::ModuleTree;
 use crate::tree;
 
@@ -42,7 +41,26 @@ fn import_circles_are_small() {
             }
         }
     }
-    assert_rule(failures.is_empty(), "import circles");
+    assert!(
+        failures.is_empty(),
+        "import circles:\n{}",
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn modules_are_not_included_by_path() {
+    let files = tree::files(&[".rs"]);
+    let has_path = |text: &str| {
+        text.lines()
+            .any(|line| line.trim_start().starts_with("#[path"))
+    };
+    let included = files.iter().filter(|file| has_path(&file.text));
+    let included: Vec<&str> = included.map(|file| file.path.as_str()).collect();
+    assert!(
+        included.is_empty(),
+        "share a module through a crate in place of #[path]: {included:?}"
+    );
 }
 
 /// Returns the directories of all packages with a `src` directory.

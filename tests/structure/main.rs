@@ -6,7 +6,6 @@
 
 mod comments;
 mod docs;
-mod goals;
 mod imports;
 mod layers;
 mod lexer;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::goals::assert_rule;
 use crate::tree;
 
 /// Names that may be defined in more than one file.
@@ -25,7 +24,10 @@ fn type_names_are_unique() {
         text.push_str(&format!("\n  {name}: {}", files.join(", ")));
     }
     println!("{text}");
-    assert_rule(definitions.len() <= ALLOWED, "type names");
+    assert!(
+        definitions.len() <= ALLOWED,
+        "at most {ALLOWED} type names may be defined in more than one file:{text}"
+    );
 }
 
 /// Returns the type that a line defines.

@@ -34,7 +34,7 @@ pub(super) async fn serve(
 }
 
 /// Answers the node's cache with the counts of each app.
-pub(super) fn of_node(cache: &Cache, store: &dyn Store) -> ApiResult {
+pub(super) fn of_all_apps(cache: &Cache, store: &dyn Store) -> ApiResult {
     let size = cache.size();
     let mut apps = Vec::new();
     for (name, counted) in cache.all_stats() {

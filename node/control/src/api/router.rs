@@ -138,7 +138,9 @@ impl Api {
             ["v1", "oauth", "authorizations", rest @ ..] => {
                 authorizations::serve(&*parts.store, &method, rest, request).await
             }
-            ["v1", "cache"] if method == Method::GET => cache::of_node(&parts.cache, &*parts.store),
+            ["v1", "cache"] if method == Method::GET => {
+                cache::of_all_apps(&parts.cache, &*parts.store)
+            }
             ["v1", "apps"] => {
                 apps::serve_all(&parts.apps, &self.resources(), &method, request).await
             }
