@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use corundum_build::BuildSettings;
 use corundum_build::limits::BACKGROUND_NICENESS;
 use corundum_compiler::gems::GemServerUrl;
@@ -167,7 +168,10 @@ async fn serve(
         ..ServerLimits::default()
     };
     if let Some(files) = &settings.https_cert {
-        default_cert::load(&node.certs, &settings.domain, files)?;
+        default_cert::load(&node.certs, &settings.domain, files).with_context(|| {
+            let [certificate, key] = [files.certificate.display(), files.key.display()];
+            format!("--https-cert {certificate} --https-key {key}")
+        })?;
         let watch = default_cert::watch(node.certs.clone(), settings.domain.clone(), files.clone());
         runtimes.control.spawn(watch);
     }

@@ -12,12 +12,12 @@ use corundum_abi::names::{AppName, SlugDigest};
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// A folder cannot be created.
-    #[error("data directory {}: {source}", path.display())]
+    #[error("data directory {}: {cause}", path.display())]
     Create {
         /// The folder.
         path: PathBuf,
         /// The cause.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The lock file cannot be created.
     #[error("data directory: cannot create its lock: {0}")]
@@ -158,9 +158,9 @@ pub(crate) fn slug_file(digest: &SlugDigest) -> String {
 
 fn create(path: &Path) -> Result<(), DataDirError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    created.map_err(|source| DataDirError::Create {
+    created.map_err(|cause| DataDirError::Create {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 

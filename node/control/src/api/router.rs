@@ -255,7 +255,7 @@ mod tests {
     use super::segments;
 
     #[test]
-    fn a_path_is_split_before_it_is_decoded() {
+    fn path_is_split_before_it_is_decoded() {
         let path = "/v1/apps/demo/log-drains/syslog%2Btls%3A%2F%2Flogs.example%3A6514";
         assert_eq!(
             segments(path).unwrap(),

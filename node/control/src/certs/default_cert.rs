@@ -22,12 +22,12 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum DefaultCertError {
     /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file is too long.
     #[error("{} is too long to be a certificate", .0.display())]
@@ -69,9 +69,9 @@ impl DefaultCertFiles {
 }
 
 fn read(path: &Path) -> Result<String, DefaultCertError> {
-    let failed = |source| DefaultCertError::Read {
+    let failed = |cause| DefaultCertError::Read {
         path: path.to_owned(),
-        source,
+        cause,
     };
     if std::fs::metadata(path).map_err(failed)?.len() > MAX_BYTES {
         return Err(DefaultCertError::Long(path.to_owned()));

@@ -39,20 +39,20 @@ pub enum PrivateTargets {
 #[derive(Debug, thiserror::Error)]
 pub enum DrainPolicyError {
     /// The file cannot be read.
-    #[error("--drain-ca {}: {source}", path.display())]
+    #[error("--drain-ca {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file is not valid PEM.
-    #[error("--drain-ca {}: {source}", path.display())]
+    #[error("--drain-ca {}: {cause}", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: rustls::pki_types::pem::Error,
+        cause: rustls::pki_types::pem::Error,
     },
     /// The file has no certificate.
     #[error("{} holds no certificate in PEM", .0.display())]
@@ -71,15 +71,15 @@ impl DrainPolicy {
     pub fn new(private: PrivateTargets, ca: Option<&Path>) -> Result<Self, DrainPolicyError> {
         let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = ca {
-            let pem = std::fs::read(path).map_err(|source| DrainPolicyError::Read {
+            let pem = std::fs::read(path).map_err(|cause| DrainPolicyError::Read {
                 path: path.to_owned(),
-                source,
+                cause,
             })?;
             let certificates = rustls::pki_types::CertificateDer::pem_slice_iter(&pem);
             let certificates = certificates.collect::<Result<Vec<_>, _>>();
-            let certificates = certificates.map_err(|source| DrainPolicyError::Pem {
+            let certificates = certificates.map_err(|cause| DrainPolicyError::Pem {
                 path: path.to_owned(),
-                source,
+                cause,
             })?;
             if certificates.is_empty() {
                 return Err(DrainPolicyError::Empty(path.to_owned()));

@@ -45,22 +45,22 @@ impl ListenerName {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address cannot be bound.
-    #[error("cannot listen on {address} (choose another with --{option}): {source}")]
+    #[error("cannot listen on {address} (choose another with --{option}): {cause}")]
     Bind {
         /// The address.
         address: SocketAddr,
         /// The option that sets it.
         option: &'static str,
         /// The cause.
-        source: io::Error,
+        cause: io::Error,
     },
     /// systemd passed a socket that is not a TCP listener.
-    #[error("socket {index} of systemd: {source}")]
+    #[error("socket {index} of systemd: {cause}")]
     Socket {
         /// Its index, from 0.
         index: usize,
         /// The cause.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -106,7 +106,7 @@ impl SystemdSockets {
                 }
                 Ok(socket)
             });
-            let socket = taken.map_err(|source| ListenError::Socket { index, source })?;
+            let socket = taken.map_err(|cause| ListenError::Socket { index, cause })?;
             *sockets.slot(name) = socket;
         }
         Ok(sockets)
@@ -216,10 +216,10 @@ async fn open(address: SocketAddr, name: ListenerName) -> Result<StdListener, Li
         rustix::net::listen(&listener, BACKLOG)?;
         Ok(listener)
     };
-    bound.await.map_err(|source| ListenError::Bind {
+    bound.await.map_err(|cause| ListenError::Bind {
         address,
         option: name.as_str(),
-        source,
+        cause,
     })
 }
 

@@ -21,12 +21,12 @@ pub enum PackOpenError {
     #[error(transparent)]
     Open(#[from] PackError),
     /// The pack's start code failed and wrote output.
-    #[error("{output}: {source}")]
+    #[error("{output}: {cause}")]
     Start {
         /// The first lines that the runtime wrote.
         output: String,
         /// The failure.
-        source: PackError,
+        cause: PackError,
     },
     /// A damaged pack cannot be removed, or no thread can be started.
     #[error("pack: {0}")]
@@ -78,7 +78,10 @@ pub fn open(
                 return Err(if output.is_empty() {
                     source.into()
                 } else {
-                    PackOpenError::Start { output, source }
+                    PackOpenError::Start {
+                        output,
+                        cause: source,
+                    }
                 });
             }
         }

@@ -111,6 +111,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::apps::AppStore;
+    use crate::releases::ReleaseStore;
+    use crate::sqlite::SqliteStore;
+    use crate::tokens::TokenStore;
 
     /// The tables of the first released version, as it wrote them to a file.
     const FIRST_VERSION: &str = "create table apps (name text primary key, created_at text not null, formation integer not null) strict;
@@ -150,6 +154,26 @@ mod tests {
             ids.len() == 2 && ids.iter().all(|id| id.get_version_num() == 4),
             "{ids:?}"
         );
+    }
+
+    #[test]
+    fn file_of_the_first_version_opens_with_its_apps_config_vars_and_tokens() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("corundum.sqlite");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(FIRST_VERSION).unwrap();
+        let records = "pragma user_version = 1;
+             insert into apps values ('one-app', '2025-01-02T03:04:05Z', 3);
+             insert into config values ('one-app', 'A', '1');
+             insert into tokens values ('hash', '2025-01-02T03:04:05Z');";
+        connection.execute_batch(records).unwrap();
+        drop(connection);
+        let store = SqliteStore::open(&path).unwrap();
+        let name = "one-app".parse().unwrap();
+        assert_eq!(store.app(&name).unwrap().formation, 3);
+        assert_eq!(store.config(&name).unwrap()["A"], "1");
+        assert!(store.has_token("hash").unwrap());
+        assert!(!store.has_token("other").unwrap());
     }
 
     #[test]
