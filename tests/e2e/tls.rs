@@ -117,7 +117,7 @@ fn unusable_certificates_are_refused_with_the_reason() {
         (
             "foreign.pem",
             "foreign.key",
-            "none of that is a domain of myapp",
+            "none of these is a domain of myapp",
         ),
         ("good.key", "good.pem", "no certificate in it"),
         ("good.pem", "good.pem", "no private key in it"),
