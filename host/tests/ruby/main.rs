@@ -367,7 +367,7 @@ async fn app_that_does_not_load_reports_its_backtrace() {
         "{error}"
     );
     assert!(error.contains("/app/config.ru:1"), "{error}");
-    assert!(error.contains("name it in a Gemfile"), "{error}");
+    assert!(error.contains("add the gem to a Gemfile"), "{error}");
     let error = TestApp::boot_error("run ->(e) { [200, {}, [] }")
         .await
         .unwrap();
