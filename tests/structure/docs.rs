@@ -1,4 +1,4 @@
-//! Documents: links lead somewhere, commands and options exist, error codes are explained.
+//! Documents: links lead somewhere, commands and options exist, options of the server and error codes are explained.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -272,6 +272,27 @@ fn code(text: &str) -> Vec<String> {
         }
     }
     code
+}
+
+#[test]
+fn options_of_the_server_are_documented() {
+    let path = tree::root().join("docs/configuration.md");
+    let reference = code(&std::fs::read_to_string(path).unwrap());
+    let words = reference.iter().flat_map(|code| code.split_whitespace());
+    let documented: BTreeSet<String> = words.filter_map(option).collect();
+    let mut commands = Commands::new();
+    add_commands(&["server".to_owned()], &mut commands);
+    let options = &commands["server"];
+    println!("{} options of corundum server", options.len());
+    assert!(options.len() > 20, "{options:?}");
+    let missing: Vec<&String> = options
+        .iter()
+        .filter(|option| *option != "--help" && !documented.contains(*option))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/configuration.md does not list {missing:?}"
+    );
 }
 
 #[test]
