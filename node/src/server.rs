@@ -99,6 +99,8 @@ pub(crate) struct NodeSettings {
     pub(crate) max_push: u64,
     /// Limits of builds.
     pub(crate) build_limits: corundum_build::BuildLimits,
+    /// Arguments of build processes: the form of their log.
+    pub(crate) build_arguments: Vec<String>,
     /// The rule for builds of Ruby from source by the node itself.
     pub(crate) source_builds: SourceBuilds,
 }
@@ -287,6 +289,7 @@ impl Node {
             gem_directories: settings.gem_directories.clone(),
             gem_servers: settings.gem_servers.clone(),
             limits: settings.build_limits,
+            arguments: settings.build_arguments.clone(),
         };
         let builder = Arc::new(Builder::new(build_settings, packs.clone(), urls.clone()));
 

@@ -51,6 +51,8 @@ pub struct BuildSettings {
     pub gem_servers: Vec<GemServerUrl>,
     /// Limits of one build.
     pub limits: BuildLimits,
+    /// Further arguments of the command `compile`, which the binary defines: the form of its log.
+    pub arguments: Vec<String>,
 }
 
 /// One build.
@@ -208,7 +210,7 @@ async fn build(
         child: None,
         directory: Some(directory),
     };
-    let child = guard.child.insert(start(&path)?);
+    let child = guard.child.insert(start(&path, &settings.arguments)?);
     let no_pipe = || io::Error::other("the build process has no pipe");
     let input = child.stdin.take().ok_or_else(no_pipe)?;
     let output = child.stdout.take().ok_or_else(no_pipe)?;
@@ -236,13 +238,14 @@ async fn build(
 }
 
 /// Starts this program's hidden command `compile`, in a process group and an environment of its own.
-fn start(directory: &Path) -> Result<Child, BuildProcessError> {
+fn start(directory: &Path, arguments: &[String]) -> Result<Child, BuildProcessError> {
     let program = std::env::current_exe().map_err(BuildProcessError::Start)?;
     let inherited = INHERITED_VARIABLES
         .iter()
         .filter_map(|name| Some((name, std::env::var_os(name)?)));
     Command::new(program)
         .arg("compile")
+        .args(arguments)
         .env_clear()
         .envs(inherited)
         .env("TMPDIR", directory)

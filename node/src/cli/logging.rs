@@ -22,6 +22,15 @@ pub(super) enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// Returns the arguments that choose this form for another process of this program.
+    pub(super) fn arguments(self) -> Vec<String> {
+        let value = self.to_possible_value();
+        let name = value.map(|value| value.get_name().to_owned());
+        name.map_or_else(Vec::new, |name| vec!["--log-format".to_owned(), name])
+    }
+}
+
 /// Starts the log.
 ///
 /// # Errors

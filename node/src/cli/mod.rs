@@ -101,7 +101,11 @@ enum CorundumCommand {
         shell: clap_complete::Shell,
     },
     #[command(hide = true)]
-    Compile,
+    Compile {
+        /// Form of the log on standard error
+        #[arg(long, value_enum, default_value_t)]
+        log_format: logging::LogFormat,
+    },
     #[command(hide = true, name = "git-hook")]
     GitHook {
         /// Name of the hook
@@ -112,9 +116,9 @@ enum CorundumCommand {
 /// Runs a command and returns the exit status of the process.
 pub(crate) fn run(line: CommandLine) -> ExitCode {
     report(match line.command {
-        CorundumCommand::Compile => {
+        CorundumCommand::Compile { log_format } => {
             // The node that started this process has checked the filter already.
-            let _ = logging::start(logging::LogFormat::Text);
+            let _ = logging::start(log_format);
             return corundum_build::child::run(crate::sandbox::HostSandbox::open);
         }
         CorundumCommand::GitHook { .. } => return corundum_control::git::hook::pre_receive(),
@@ -155,5 +159,17 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn build_process_gets_the_form_of_the_nodes_log() {
+        for format in [logging::LogFormat::Text, logging::LogFormat::Json] {
+            let mut line = vec!["corundum".to_owned(), "compile".to_owned()];
+            line.extend(format.arguments());
+            let command = CommandLine::try_parse_from(line).unwrap().command;
+            assert!(
+                matches!(command, CorundumCommand::Compile { log_format } if log_format == format)
+            );
+        }
     }
 }

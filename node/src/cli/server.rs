@@ -233,6 +233,7 @@ impl ServerArguments {
                 boot: self.boot_timeout.map_or(limits.boot, seconds),
                 slug: self.slug_limit.map_or(limits.slug, megabytes),
             },
+            build_arguments: self.log_format.unwrap_or_default().arguments(),
             source_builds: match self.build_ruby {
                 Some(false) => SourceBuilds::Disabled,
                 _ => SourceBuilds::Enabled,
