@@ -13,13 +13,13 @@ use crate::failure::Failure;
 use crate::log_line::RequestRecord;
 
 /// Failure codes with a counter of their own; all others share the last one.
-const CODES: [&str; 23] = [
-    "H10", "H11", "H12", "H13", "H14", "H15", "H17", "H18", "H20", "H22", "H23", "H25", "H26",
-    "H27", "H28", "H31", "H80", "H81", "H82", "H83", "H98", "H99", "other",
+const CODES: [&str; 18] = [
+    "H10", "H11", "H12", "H13", "H14", "H15", "H17", "H18", "H20", "H22", "H25", "H26", "H27",
+    "H28", "H31", "H80", "H81", "other",
 ];
 
 /// Codes of requests that reached no dyno. Their time is not service time.
-const NOT_SERVED: [&str; 8] = ["H10", "H11", "H14", "H20", "H22", "H80", "H81", "H99"];
+const NOT_SERVED: [&str; 7] = ["H10", "H11", "H14", "H20", "H22", "H80", "H81"];
 
 /// Results of the cache.
 const CACHE_RESULTS: [&str; 5] = ["hit", "stale", "revalidated", "miss", "bypass"];
