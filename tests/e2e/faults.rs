@@ -446,7 +446,7 @@ fn invalid_api_requests_get_a_json_error_with_the_reason() {
             of_app("releases"),
             b"{\"release\": 99}",
             404,
-            "no such release",
+            "no release to roll back to",
         ),
         ("POST", of_app("nothing"), b"", 404, "no such endpoint"),
         ("GET", "/v2".to_owned(), b"", 404, "is not served"),

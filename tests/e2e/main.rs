@@ -197,7 +197,7 @@ fn the_second_of_two_concurrent_pushes_is_rejected() {
     assert!(
         second
             .text
-            .contains("Another push to this app is being built"),
+            .contains("another push to this app is being built"),
         "{}",
         second.text
     );
@@ -255,7 +255,7 @@ fn pushes_without_an_app_of_an_unknown_ruby_and_of_another_branch_are_rejected()
     );
     app.write(".ruby-version", "3.4\n");
     let push = app.push_ref("main", "feature");
-    push.assert_failure("Only main and master are deployed");
+    push.assert_failure("only main and master deploy");
     assert!(app.push("main").success);
 }
 

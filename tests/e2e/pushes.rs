@@ -160,7 +160,7 @@ fn pushes_of_a_tag_and_from_an_outdated_branch_are_rejected() {
     let first = app.git_text(&["rev-parse", "HEAD"], b"");
     app.git_output(&["tag", "--annotate", "v1", "--message", "One"], b"");
     let tag = app.git_text(&["rev-parse", "v1"], b"");
-    assert_rejected(&node, &["this is a tag", "TAG^{}:main"], || {
+    assert_rejected(&node, &["not a tag", "TAG^{}:main"], || {
         app.push_object(&tag, "main")
     });
     app.write("config.ru", &format!("{LIVE}# 2\n"));

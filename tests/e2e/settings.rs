@@ -32,7 +32,7 @@ fn invalid_settings_are_refused_and_change_nothing() {
     let node = TestNode::start();
     node.create("myapp");
     for (pair, reason) in [
-        ("colour=red", "There is no setting \"colour\""),
+        ("colour=red", "unknown setting \"colour\""),
         ("hsts=forever", "write off, or seconds"),
         ("https-redirect=maybe", "write on or off"),
         ("https-redirect=on", "--https ADDRESS"),

@@ -40,7 +40,7 @@ pub(crate) enum AppError {
     #[error(transparent)]
     Repository(#[from] RepositoryError),
     /// A build, change or deletion of the app is in progress.
-    #[error("The app is being built: wait for it, then try again")]
+    #[error("the app is being built: wait for the build, then try again")]
     Busy,
 }
 

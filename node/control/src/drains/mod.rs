@@ -49,7 +49,7 @@ pub(crate) enum DrainError {
     #[error("{0} is a drain of {1} already")]
     Exists(DrainTarget, AppName),
     /// The app does not have the drain.
-    #[error("There is no such drain: see corundum drains")]
+    #[error("unknown drain: see corundum drains")]
     NotFound,
     /// Several drains look the same without their secrets.
     #[error("several drains have this URL: name one by its token")]

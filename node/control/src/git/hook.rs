@@ -53,7 +53,7 @@ fn request() -> anyhow::Result<bool> {
     }
     if !BRANCHES.contains(&reference) {
         bail!(
-            "Only main and master are deployed, and this is {reference}.\n !     To deploy it: git push corundum {}:main",
+            "only main and master deploy, not {reference}.\n !     To deploy it: git push corundum {}:main",
             reference.trim_start_matches("refs/heads/")
         );
     }

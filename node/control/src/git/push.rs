@@ -26,7 +26,7 @@ use crate::secret;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PushError {
     /// Another push to the app is being built.
-    #[error("Another push to this app is being built: wait for it, then push again")]
+    #[error("another push to this app is being built: wait for it, then push again")]
     Busy,
     /// The commit cannot be read or may not be deployed.
     #[error(transparent)]

@@ -42,7 +42,7 @@ pub(crate) struct Push {
 pub(crate) enum CommitError {
     /// The pushed object is not a commit.
     #[error(
-        "A branch is a commit, and this is a {kind}. To push the commit of a tag: git push corundum TAG^{{}}:{branch}"
+        "a branch must point to a commit, not a {kind}. To push the commit of a tag: git push corundum TAG^{{}}:{branch}"
     )]
     NotACommit {
         /// The kind of the object.
@@ -51,7 +51,7 @@ pub(crate) enum CommitError {
         branch: String,
     },
     /// Another push has moved the branch.
-    #[error("Another push has changed the branch meanwhile: push again")]
+    #[error("another push has moved the branch meanwhile: push again")]
     Moved,
     /// A file is too large.
     #[error("{path} is larger than {} MB", MAX_BLOB >> 20)]

@@ -24,10 +24,10 @@ pub(crate) enum ReleaseError {
     #[error(transparent)]
     Config(#[from] ConfigVarError),
     /// The app has no release to roll back to.
-    #[error("There is no such release to roll back to: see corundum releases")]
+    #[error("no release to roll back to: see corundum releases")]
     NoTarget,
     /// A build, change or deletion of the app is in progress.
-    #[error("The app is being built: wait for it, then try again")]
+    #[error("the app is being built: wait for the build, then try again")]
     Busy,
     /// The store failed or does not have the app.
     #[error(transparent)]

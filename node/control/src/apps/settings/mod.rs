@@ -22,7 +22,7 @@ pub(crate) type SettingChanges = BTreeMap<String, Option<String>>;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingError {
     /// The setting does not exist.
-    #[error("There is no setting \"{0}\": see corundum settings")]
+    #[error("unknown setting \"{0}\": see corundum settings")]
     Unknown(String),
     /// The value is invalid.
     #[error("{0} cannot be \"{1}\": {2}")]
