@@ -35,6 +35,7 @@ use corundum_control::lifecycle::startup::Startup;
 use corundum_control::lifecycle::takeover::Takeover;
 use corundum_control::lifecycle::{NodeEnd, NodeLifecycle, Signals, supervisor};
 use corundum_control::logs::Logs;
+use corundum_control::logs::sessions::LogSessions;
 use corundum_control::metrics::NodeMetrics;
 use corundum_control::packs::cache::PackCache;
 use corundum_control::packs::upgrade::{PackUpgrade, SourceBuilds};
@@ -352,6 +353,7 @@ impl Node {
             view: view.clone(),
             urls: urls.clone(),
             logs: logs.clone(),
+            log_sessions: LogSessions::default(),
             metrics: metrics.clone(),
             cache: cache.clone(),
             git: GitBackend::new(

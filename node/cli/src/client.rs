@@ -94,9 +94,17 @@ impl ApiClient {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> anyhow::Result<BodyReader<'static>> {
-        let response = self.send(method, path, body)?;
-        let body = response.into_body().into_with_config();
-        Ok(body.limit(u64::MAX).reader())
+        Ok(unlimited(self.send(method, path, body)?))
+    }
+
+    /// Reads a URL that the node gave out, without the token: the URL itself is the permission.
+    pub(crate) fn stream_url(&self, url: &str) -> anyhow::Result<BodyReader<'static>> {
+        let response = self.agent.get(url).call();
+        let response = response.map_err(|error| self.unreachable(&error))?;
+        if !response.status().is_success() {
+            return Err(refusal(response));
+        }
+        Ok(unlimited(response))
     }
 
     /// Gets a token over the Unix socket of the node on this machine and stores it.
@@ -238,6 +246,12 @@ fn is_loopback(host: &str) -> bool {
         || address
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
+}
+
+/// Returns a body to be read as it arrives, however long.
+fn unlimited(response: ApiResponse) -> BodyReader<'static> {
+    let body = response.into_body().into_with_config();
+    body.limit(u64::MAX).reader()
 }
 
 /// Makes an error of a response with an error status.

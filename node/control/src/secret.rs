@@ -1,4 +1,4 @@
-//! Random secrets: access tokens, and config vars that `app.json` asks the node to generate.
+//! Random secrets: access tokens, URLs of log sessions, and config vars that `app.json` asks the node to generate.
 
 /// Returns 256 bits from the kernel's random number generator, in hexadecimal.
 ///

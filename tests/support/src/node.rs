@@ -465,6 +465,21 @@ impl TestNode {
         http1::open(self.api, &head)
     }
 
+    /// Sends a request without a token to the API. The caller reads the response.
+    pub fn open_public_api(&self, line: &str) -> TcpStream {
+        let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        http1::open(self.api, &head)
+    }
+
+    /// Sends a request without a token to the API. Returns the status and the body.
+    pub fn public_api(&self, line: &str) -> (u16, String) {
+        let mut response = Vec::new();
+        self.open_public_api(line)
+            .read_to_end(&mut response)
+            .unwrap();
+        http1::status_and_body(&String::from_utf8_lossy(&http1::join_chunks(response)))
+    }
+
     /// Runs a command of the CLI outside of any repository.
     pub fn cli(&self, arguments: &[&str]) -> ProcessOutput {
         ProcessOutput::of(

@@ -1,6 +1,7 @@
 //! `logs`.
 
 use clap::Args;
+use corundum_api::log_session::{LogSessionCreate, LogSessionResource};
 
 use crate::app_option::AppOption;
 use crate::client::{ApiClient, app_path};
@@ -26,9 +27,14 @@ pub struct LogsArguments {
 /// Runs `logs`.
 pub(super) fn run(arguments: LogsArguments, client: &ApiClient) -> anyhow::Result<()> {
     let LogsArguments { tail, num, app } = arguments;
-    let tail = if tail { "&tail=1" } else { "" };
-    let path = app_path(&app.name()?, &format!("/logs?num={num}{tail}"));
-    let mut lines = client.stream("GET", &path, None::<&()>)?;
+    let session = LogSessionCreate {
+        lines: Some(u32::try_from(num).unwrap_or(u32::MAX)),
+        tail: Some(tail),
+        ..LogSessionCreate::default()
+    };
+    let path = app_path(&app.name()?, "/log-sessions");
+    let session: LogSessionResource = client.post(&path, &session)?;
+    let mut lines = client.stream_url(&session.logplex_url)?;
     std::io::copy(&mut lines, &mut std::io::stdout())?;
     Ok(())
 }

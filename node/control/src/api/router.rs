@@ -19,7 +19,8 @@ use super::resources::AppResources;
 use super::response::{ApiBody, ApiResult, text};
 use super::{
     account, acm, apps, auth, authorizations, autoscale, builds, cache, config_vars, domains,
-    dynos, formation, log_drains, login, logs, metrics, releases, run, settings, sni_endpoints,
+    dynos, formation, log_drains, log_sessions, login, metrics, releases, run, settings,
+    sni_endpoints,
 };
 use crate::acme::AcmeManager;
 use crate::app_urls::AppUrls;
@@ -33,6 +34,7 @@ use crate::domains::Domains;
 use crate::drains::LogDrains;
 use crate::git::http_backend::{GitBackend, repository_of};
 use crate::logs::Logs;
+use crate::logs::sessions::LogSessions;
 use crate::releases::changes::ReleaseChanges;
 use crate::routing::view::RouterView;
 
@@ -50,6 +52,8 @@ pub struct ApiParts {
     pub urls: AppUrls,
     /// The apps' logs.
     pub logs: Arc<Logs>,
+    /// The log sessions.
+    pub log_sessions: LogSessions,
     /// The apps' metrics.
     pub metrics: Arc<MetricsRegistry>,
     /// The HTTP cache.
@@ -120,14 +124,21 @@ impl Api {
     async fn endpoint(&self, request: Request<Incoming>, path: &str) -> ApiResult {
         let parts = &self.0;
         let method = request.method().clone();
-        if parts.data.is_handed_over() && method != Method::GET {
+        let segments = segments(path)?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        // A log session changes nothing in the data directory.
+        let is_read =
+            method == Method::GET || matches!(segments[..], ["v1", "apps", _, "log-sessions"]);
+        if parts.data.is_handed_over() && !is_read {
             let message = "The node is being restarted: try again";
             return Err(ApiError::new(ErrorId::Restarting, message));
         }
-        let segments = segments(path)?;
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         if segments == ["v1", "login"] && method == Method::GET {
             return login::resource(parts.data.path());
+        }
+        // The secret takes the token's place.
+        if let (&Method::GET, ["v1", "log-sessions", secret]) = (&method, &segments[..]) {
+            return log_sessions::stream(&parts.log_sessions, &parts.logs, &*parts.store, secret);
         }
         if !auth::is_authorized(&*parts.store, request.headers()) {
             let message = "A valid token is needed: corundum login";
@@ -214,7 +225,9 @@ impl Api {
             ["log-drains", rest @ ..] => {
                 log_drains::serve(&parts.drains, method, app, rest, request).await
             }
-            ["logs"] if method == Method::GET => Ok(logs::stream(&parts.logs, app, &request)),
+            ["log-sessions"] if method == Method::POST => {
+                log_sessions::create(&parts.log_sessions, &parts.urls, app, request).await
+            }
             ["metrics"] if method == Method::GET => metrics::of_app(&parts.metrics, app),
             ["releases", rest @ ..] => {
                 releases::serve(store, &parts.changes, method, app, rest, request).await

@@ -56,6 +56,14 @@ impl LogEntry {
         size_of::<Self>() + beside
     }
 
+    /// Returns the line's source, such as `app[web.1]` or `corundum[api]`.
+    pub(crate) fn source(&self) -> &str {
+        match &self.content {
+            LogContent::Text(source, _) => source,
+            LogContent::Access(_) => ROUTER,
+        }
+    }
+
     /// Returns the line as logs show it, without a line break.
     pub(crate) fn text(&self) -> String {
         let mut text = self.to_string();
@@ -67,9 +75,10 @@ impl LogEntry {
 impl fmt::Display for LogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = self.at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00");
+        let source = self.source();
         match &self.content {
-            LogContent::Text(source, text) => write!(f, "{time} {source}: {text}"),
-            LogContent::Access(line) => write!(f, "{time} {ROUTER}: {line}"),
+            LogContent::Text(_, text) => write!(f, "{time} {source}: {text}"),
+            LogContent::Access(line) => write!(f, "{time} {source}: {line}"),
         }
     }
 }

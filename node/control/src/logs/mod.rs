@@ -1,6 +1,10 @@
 //! Logs: a bounded ring in memory for each app, and its followers.
+//!
+//! [`sessions`] gives out secrets that permit reading a log, of which [`filter`] selects lines.
 
+pub(crate) mod filter;
 mod line;
+pub mod sessions;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
