@@ -3,8 +3,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
-use corundum_test_support::node::{ProcessOutput, TestNode, corundum};
+use corundum_test_support::http1;
+use corundum_test_support::node::{ProcessOutput, TestNode, corundum, pack_cache};
+use corundum_test_support::ports::free_address;
+use corundum_test_support::process::ChildProcess;
+use corundum_test_support::wait::wait_until;
 use serde_json::Value;
 
 use super::HELLO;
@@ -165,7 +170,8 @@ fn log_session_is_read_without_a_token_until_its_app_is_destroyed() {
     }
     let destroyed = node.api("DELETE /v1/apps/myapp", &token, "", b"");
     assert_eq!(destroyed.0, 200, "{}", destroyed.1);
-    node.create("myapp");
+    let again = node.api("POST /v1/apps", &token, "", b"{\"name\": \"myapp\"}");
+    assert_eq!(again.0, 201, "{}", again.1);
     let unknown = format!("GET /v1/log-sessions/{}", "0".repeat(64));
     for session in [&session, &unknown] {
         let (status, body) = node.public_api(session);
@@ -214,6 +220,58 @@ fn log_session_with_tail_streams_selected_lines_until_its_app_is_destroyed() {
     stream.read_to_string(&mut seen).unwrap();
     assert!(seen.ends_with("0\r\n\r\n"), "{seen}");
     assert!(!seen.contains("corundum["), "{seen}");
+}
+
+#[test]
+fn secret_of_a_log_session_is_not_in_the_log_of_the_node() {
+    let home = tempfile::tempdir().unwrap();
+    let [data, log] = ["data", "log"].map(|name| home.path().join(name));
+    std::fs::create_dir(&data).unwrap();
+    let [http, api, admin] = [(); 3].map(|()| free_address());
+    let mut server = Command::new(corundum());
+    server.args(["server", "--build-ruby", "false", "--data-dir"]);
+    server.arg(&data).args(["--http", &http.to_string()]);
+    server.args(["--api", &api.to_string(), "--admin", &admin.to_string()]);
+    server.env("CORUNDUM_CACHE", pack_cache());
+    server.env("CORUNDUM_LOG", "trace");
+    server.stderr(std::fs::File::create(&log).unwrap());
+    let server = ChildProcess::spawn_server(&mut server, api);
+    let socket = data.join("login.sock");
+    wait_until("the node answers logins", Duration::from_secs(10), || {
+        socket.exists()
+    });
+    let mut login = Command::new(corundum());
+    login.args(["login", "--data-dir"]).arg(&data);
+    login.env("HOME", home.path());
+    login.env("CORUNDUM_API", format!("http://{api}"));
+    let login = ProcessOutput::of(&mut login);
+    assert!(login.success, "{}", login.text);
+    let netrc = std::fs::read_to_string(home.path().join(".netrc")).unwrap();
+    let token = netrc.split_whitespace().last().unwrap();
+    let post = |path: &str, body: &str| {
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        let (status, body) = http1::status_and_body(&http1::exchange(api.port(), &request));
+        assert_eq!(status, 201, "{body}");
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    post("/v1/apps", "{\"name\": \"myapp\"}");
+    let session = post("/v1/apps/myapp/log-sessions", "{}");
+    let url = session["logplex_url"].as_str().unwrap();
+    let path = url.strip_prefix(&format!("http://{api}")).unwrap();
+    for (path, expected) in [(path.to_owned(), 200), (format!("{path}0"), 404)] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n");
+        let (status, body) = http1::status_and_body(&http1::exchange(api.port(), &request));
+        assert_eq!(status, expected, "{body}");
+    }
+    drop(server);
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("app created"), "{log}");
+    let secret = path.rsplit('/').next().unwrap();
+    assert!(!log.contains(secret), "{log}");
 }
 
 /// Reads the head and the body of a request, writes `response`, and returns the head.

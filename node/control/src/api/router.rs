@@ -126,7 +126,7 @@ impl Api {
         let method = request.method().clone();
         let segments = segments(path)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        // A log session changes nothing in the data directory.
+        // A log session changes nothing in the data directory, and the command line opens it on the same connection.
         let is_read =
             method == Method::GET || matches!(segments[..], ["v1", "apps", _, "log-sessions"]);
         if parts.data.is_handed_over() && !is_read {

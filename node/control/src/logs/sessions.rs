@@ -163,7 +163,7 @@ mod tests {
         let reader = table.open("read", start).unwrap();
         assert_eq!(*reader.selection(), selection(1));
         drop(table.open("read", start + 2 * LIFETIME).unwrap());
-        // A new session makes room, but not by the one that is read.
+        // Expired sessions are removed when one is added, but not one that a client reads.
         table.add("new".to_owned(), selection(1), start + 2 * LIFETIME);
         drop(reader);
         let end = Instant::now();
