@@ -1,0 +1,5 @@
+//! Attacks on a real node: hostile pushes, apps, clients and disks. Each test names the defence that it checks.
+//!
+//! Tests that take minutes are ignored by default; `script/attack` runs all of them.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
