@@ -321,6 +321,64 @@ fn a_redirect_is_followed() {
 }
 
 #[test]
+fn redirect_to_a_server_that_is_not_allowed_is_refused() {
+    let (server, mut build) = published();
+    let internal = GemServer::start();
+    internal.set("/stored", GemResponse::Bytes(greeting()));
+    let port = internal.url().rsplit(':').next().unwrap().to_owned();
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "2130706433",
+        "0x7f.1",
+        "127.0.0.1.",
+    ] {
+        let location = format!("http://{host}:{port}stored");
+        for path in ["/info/greeting", "/gems/greeting-1.0.gem"] {
+            let (server, mut build) = published();
+            server.set(path, GemResponse::Redirect(location.clone()));
+            let error = build.server_error();
+            assert!(
+                matches!(error, GemServerError::Redirected { .. }),
+                "{error:?}"
+            );
+        }
+    }
+    // The second hop is checked like the first.
+    let first = GemResponse::Redirect("/moved".to_owned());
+    let second = GemResponse::Redirect(format!("{}stored", internal.url()));
+    server.set("/gems/greeting-1.0.gem", first);
+    server.set("/moved", second);
+    let error = build.server_error().to_string();
+    assert!(error.contains("--gem-source http://127.0.0.1:"), "{error}");
+    assert!(!error.contains("stored"), "{error}");
+    assert_eq!(internal.requested(), Vec::<String>::new());
+
+    build.sources.push(internal.url());
+    build.install().unwrap();
+    assert_eq!(internal.requested(), ["/stored"]);
+}
+
+#[test]
+fn name_of_an_allowed_server_leads_to_the_node_as_localhost_only() {
+    let (server, _) = published();
+    let port = server.url().rsplit(':').next().unwrap().to_owned();
+    let local = format!("http://localhost:{port}");
+    let mut build = GemBuild::of(&[&local], "");
+    build.install().unwrap();
+    // The system resolves these names to 127.0.0.1.
+    for name in ["2130706433", "127.1", "0"] {
+        server.requested();
+        let mut build = GemBuild::of(&[&format!("http://{name}:{port}")], "");
+        let error = build.server_error();
+        assert!(matches!(error, GemServerError::Address(_)), "{error:?}");
+        assert_eq!(server.requested(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn responses_are_limited_in_size_and_time() {
     let (server, mut build) = published();
     build.limits.index = 1000;

@@ -4,6 +4,7 @@
 //! lockfile. Gems in the node's cache are not fetched again. If the lockfile has a checksum for each gem and the cache
 //! has them all, a build needs no network.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::cache::GemCache;
 use super::fetch_error::{ChecksumMismatch, FetchError};
 use super::index::{self, IndexEntry, IndexError};
 use super::package::MAX_GEM_BYTES;
-use super::server_client::{GemServerClient, GemServerError};
+use super::server_client::{GemHttp, GemServerClient, GemServerError};
 use super::server_url::GemServerUrl;
 use crate::checksum::Checksum;
 use crate::lockfile::LockedGem;
@@ -74,8 +75,11 @@ pub(super) struct GemRequest<'a> {
 impl GemFetcher {
     /// Creates a fetcher for the servers that the operator allows.
     pub fn new(servers: impl IntoIterator<Item = GemServerUrl>, cache: GemCache) -> Self {
+        let allowed: Vec<GemServerUrl> = servers.into_iter().collect();
+        let http = Arc::new(GemHttp::new(allowed.clone()));
+        let client = |url| GemServerClient::new(url, http.clone());
         Self {
-            servers: servers.into_iter().map(GemServerClient::new).collect(),
+            servers: allowed.into_iter().map(client).collect(),
             cache,
             limits: FetchLimits::default(),
             started: Instant::now(),

@@ -1,11 +1,16 @@
 //! HTTP client of one gem server: bounded GET requests and their errors.
 
 use std::io::{self, ErrorKind};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use ureq::{Agent, Proxy, Timeout};
+use ureq::http::Uri;
+use ureq::http::header::LOCATION;
+use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, Body, Proxy, Timeout};
 
+use super::guarded_resolver::{GuardedResolver, RefusedAddress};
+use super::redirect::{self, RefusedRedirect};
 use super::server_url::GemServerUrl;
 
 /// Time for a connection to a server.
@@ -80,6 +85,21 @@ pub enum GemServerError {
         "{0}: redirected from https to http, which a build does not follow; ask the gem server's operator"
     )]
     Insecure(String),
+    /// The server redirected the request to one that the operator does not allow.
+    #[error(
+        "{url}: redirected to {server}, which this node does not fetch from; put the gem into vendor/cache (bundle cache does so), or ask the node's operator to allow it with --gem-source {server}/"
+    )]
+    Redirected {
+        /// Requested URL.
+        url: String,
+        /// Server of the redirect, without path and query.
+        server: String,
+    },
+    /// The server's name leads to the node itself or to a place that builds must not reach.
+    #[error(
+        "gem server {0}: its name has no address that a build may connect to; ask the node's operator to name the server by its address with --gem-source"
+    )]
+    Address(String),
     /// The response is not valid HTTP.
     #[error("{url}: invalid response ({reason}); ask the gem server's operator")]
     Protocol {
@@ -90,34 +110,62 @@ pub enum GemServerError {
     },
 }
 
+/// HTTP connections of a build, to the servers that the operator allows.
+pub(super) struct GemHttp {
+    allowed: Vec<GemServerUrl>,
+    direct: Agent,
+    /// Agent that uses the proxy of the environment.
+    proxied: Agent,
+}
+
+impl GemHttp {
+    /// Creates the connections' state.
+    pub(super) fn new(allowed: Vec<GemServerUrl>) -> Self {
+        // All requests resolve a name to the same addresses.
+        let resolver = GuardedResolver::new();
+        let agent = |proxy| {
+            let config = Agent::config_builder()
+                // `request` follows redirects itself, because it checks each.
+                .max_redirects(0)
+                .http_status_as_error(false)
+                .timeout_connect(Some(CONNECT_TIMEOUT))
+                .user_agent(concat!("corundum/", env!("CARGO_PKG_VERSION")))
+                .proxy(proxy)
+                .build();
+            Agent::with_parts(config, DefaultConnector::default(), resolver.clone())
+        };
+        Self {
+            allowed,
+            direct: agent(None),
+            proxied: agent(Proxy::try_from_env()),
+        }
+    }
+
+    /// Returns the agent for a URL: requests to this machine use no proxy.
+    fn agent(&self, url: &Uri) -> &Agent {
+        let host = url.host().unwrap_or_default();
+        let of_host = |server: &&GemServerUrl| server.host().eq_ignore_ascii_case(host);
+        match self.allowed.iter().find(of_host) {
+            Some(server) if server.is_loopback() => &self.direct,
+            _ => &self.proxied,
+        }
+    }
+}
+
 /// Client of one gem server that the operator allows.
 pub(super) struct GemServerClient {
     url: GemServerUrl,
-    agent: Agent,
+    http: Arc<GemHttp>,
     /// Error of the first failed connection. The build's other gems fail with it at once instead of waiting too.
     unreachable: OnceLock<GemServerError>,
 }
 
 impl GemServerClient {
-    /// Creates a client that uses the proxy of the environment, except towards this machine.
-    pub(super) fn new(url: GemServerUrl) -> Self {
-        let proxy = if url.is_loopback() {
-            None
-        } else {
-            Proxy::try_from_env()
-        };
-        let agent = Agent::config_builder()
-            .https_only(url.is_https())
-            .max_redirects(MAX_REDIRECTS)
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .user_agent(concat!("corundum/", env!("CARGO_PKG_VERSION")))
-            .proxy(proxy)
-            .build()
-            .into();
+    /// Creates a client of the server at `url`.
+    pub(super) fn new(url: GemServerUrl, http: Arc<GemHttp>) -> Self {
         Self {
             url,
-            agent,
+            http,
             unreachable: OnceLock::new(),
         }
     }
@@ -149,9 +197,7 @@ impl GemServerClient {
 
     fn request(&self, url: &str, limit: u64, timeout: Duration) -> Result<Vec<u8>, GemServerError> {
         let failed = |error| self.server_error(url, limit, timeout, error);
-        let request = self.agent.get(url).config();
-        let request = request.timeout_global(Some(timeout)).build();
-        let response = request.call().map_err(failed)?;
+        let response = self.response(url, timeout, &failed)?;
         let status = response.status().as_u16();
         let known = url.to_owned();
         match status {
@@ -166,6 +212,35 @@ impl GemServerClient {
         }
         let body = body.into_with_config().limit(limit);
         body.read_to_vec().map_err(failed)
+    }
+
+    /// Gets a response, after at most [`MAX_REDIRECTS`] redirects to allowed servers.
+    fn response(
+        &self,
+        url: &str,
+        timeout: Duration,
+        failed: &impl Fn(ureq::Error) -> GemServerError,
+    ) -> Result<ureq::http::Response<Body>, GemServerError> {
+        let invalid = |_| GemServerError::Protocol {
+            url: url.to_owned(),
+            reason: "invalid address".to_owned(),
+        };
+        let deadline = Instant::now() + timeout;
+        let mut at: Uri = url.parse().map_err(invalid)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let request = self.http.agent(&at).get(&at).config();
+            let request = request.timeout_global(Some(left)).build();
+            let response = request.call().map_err(failed)?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
+            }
+            let location = response.headers().get(LOCATION);
+            let location = location.and_then(|value| value.to_str().ok());
+            let next = redirect::target(&at, location.unwrap_or_default(), &self.http.allowed);
+            at = next.map_err(|refused| refused_redirect(url, refused))?;
+        }
+        Err(GemServerError::Redirects(url.to_owned()))
     }
 
     /// Translates an error for the pusher. It names no URL that a server has redirected to, which may hold keys.
@@ -194,10 +269,9 @@ impl GemServerClient {
                 url,
                 limit: crate::report::human_size(limit),
             },
-            ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed => {
-                GemServerError::Redirects(url)
+            ureq::Error::Other(error) if error.is::<RefusedAddress>() => {
+                GemServerError::Address(self.url.to_string())
             }
-            ureq::Error::RequireHttpsOnly(_) => GemServerError::Insecure(url),
             ureq::Error::HostNotFound => unreachable("unknown host name".to_owned()),
             ureq::Error::Io(error) => self.io_error(url, &error),
             ureq::Error::ConnectionFailed
@@ -229,18 +303,15 @@ impl GemServerClient {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn https_server_cannot_redirect_to_http() {
-        let server = GemServerClient::new(GemServerUrl::rubygems());
-        // Each redirect goes through the same check before any connection.
-        let answer = server.request("http://127.0.0.1:9/x", 1, Duration::from_secs(5));
-        assert!(
-            matches!(answer, Err(GemServerError::Insecure(_))),
-            "{answer:?}"
-        );
+/// Translates a refused redirect for the pusher.
+fn refused_redirect(url: &str, refused: RefusedRedirect) -> GemServerError {
+    let url = url.to_owned();
+    match refused {
+        RefusedRedirect::Insecure => GemServerError::Insecure(url),
+        RefusedRedirect::NotAllowed(server) => GemServerError::Redirected { url, server },
+        RefusedRedirect::Invalid => GemServerError::Protocol {
+            url,
+            reason: "invalid address in a redirect".to_owned(),
+        },
     }
 }

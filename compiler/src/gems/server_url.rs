@@ -45,13 +45,27 @@ impl GemServerUrl {
         self.0.starts_with("https://")
     }
 
+    /// Returns the URL up to its path: scheme, host, and the port if it is not the default one.
+    pub(super) fn origin(&self) -> &str {
+        let start = self.0.find("://").map_or(0, |at| at + 3);
+        let end = self.0[start..]
+            .find('/')
+            .map_or(self.0.len(), |at| start + at);
+        &self.0[..end]
+    }
+
+    /// Returns the host without its port.
+    pub(super) fn host(&self) -> &str {
+        let authority = self.origin().split_once("://").map_or("", |(_, rest)| rest);
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => authority,
+        }
+    }
+
     /// Returns whether the server is on this machine, so that requests to it need no proxy.
     pub(super) fn is_loopback(&self) -> bool {
-        let host = self.0.split_once("://").map_or("", |(_, rest)| rest);
-        let host = host.split('/').next().unwrap_or(host);
-        ["127.0.0.1", "localhost", "[::1]"]
-            .iter()
-            .any(|own| host == *own || host.strip_prefix(own).is_some_and(|r| r.starts_with(':')))
+        ["127.0.0.1", "localhost", "[::1]"].contains(&self.host())
     }
 }
 
@@ -148,6 +162,23 @@ mod tests {
             ("https://rubygems.org/#x", GemServerUrlError::Query),
         ] {
             assert_eq!(text.parse::<GemServerUrl>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn url_is_split_into_origin_and_host() {
+        for (url, origin, host) in [
+            (
+                "https://rubygems.org",
+                "https://rubygems.org",
+                "rubygems.org",
+            ),
+            ("http://a:81/b/c", "http://a:81", "a"),
+            ("http://[::1]:81/", "http://[::1]:81", "[::1]"),
+            ("http://[::1]/b", "http://[::1]", "[::1]"),
+        ] {
+            let url = source(url);
+            assert_eq!((url.origin(), url.host()), (origin, host));
         }
     }
 
