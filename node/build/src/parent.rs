@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use corundum_abi::names::{AppName, SlugDigest};
+use corundum_abi::terminal_text::{AllowedControls, TerminalText};
 use corundum_compiler::gems::GemServerUrl;
 use corundum_compiler::pipeline::{IMAGE_DIRECTORY, SLUG_FILE};
 use corundum_compiler::slug::SlugDescription;
@@ -23,6 +24,12 @@ const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Bytes of output that the pusher gets.
 const MAX_OUTPUT_BYTES: u64 = 4 << 20;
+
+/// Control characters that the output of a build keeps.
+const SHOWN: AllowedControls = AllowedControls {
+    colours: true,
+    carriage_returns: false,
+};
 
 /// Variables of the node's environment that the build process gets: the log filter, and the proxies towards gem
 /// servers.
@@ -288,7 +295,8 @@ async fn relay(
 ) -> io::Result<()> {
     let mut lines = BufReader::new(output.take(MAX_OUTPUT_BYTES)).split(b'\n');
     while let Some(line) = lines.next_segment().await? {
-        report(&String::from_utf8_lossy(&line));
+        // An app's lines are among them, and the pusher's terminal shows them.
+        report(&TerminalText::line(SHOWN, &line));
     }
     Ok(())
 }

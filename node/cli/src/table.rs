@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::output::Printer;
+
 /// Spaces between two columns.
 const GAP: &str = "  ";
 
@@ -47,7 +49,7 @@ impl Table {
     ///
     /// Standard output is closed.
     pub fn print(&self) -> std::io::Result<()> {
-        std::io::stdout().lock().write_all(self.render().as_bytes())
+        Printer::of_values().write_all(self.render().as_bytes())
     }
 
     fn render(&self) -> String {

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use corundum_abi::terminal_text::{AllowedControls, TerminalText};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -14,6 +16,9 @@ use crate::data_dir::DataDir;
 
 /// Bytes of one update.
 const MAX_UPDATE: u64 = 1 << 20;
+
+/// The time for a hook to describe its update, which it does at once.
+const UPDATE: Duration = Duration::from_secs(10);
 
 /// Listens for hooks.
 ///
@@ -40,7 +45,7 @@ pub(crate) async fn serve(listener: UnixListener, pushes: Arc<Pushes>) {
             }
             Err(error) => {
                 tracing::warn!(%error, "could not accept a hook");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
@@ -50,7 +55,8 @@ async fn answer(stream: UnixStream, pushes: Arc<Pushes>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = String::new();
-    (&mut reader).take(MAX_UPDATE).read_line(&mut line).await?;
+    let read = async { (&mut reader).take(MAX_UPDATE).read_line(&mut line).await };
+    tokio::time::timeout(UPDATE, read).await??;
     let push: Push = serde_json::from_str(&line)?;
     // The build must not wait for the reader of its output, so the channel has no bound of its own. A build's output is
     // limited by its process.
@@ -67,7 +73,10 @@ async fn answer(stream: UnixStream, pushes: Arc<Pushes>) -> io::Result<()> {
             // The build has written the reason itself.
             Err(error) if error.is_rejection() => {}
             Err(error) => {
-                let text = error.to_string().replace('\n', "\n !     ");
+                // The text may quote the pushed tree.
+                let text =
+                    TerminalText::line(AllowedControls::default(), error.to_string().as_bytes());
+                let text = text.replace('\n', "\n !     ");
                 let _ = lines.send(format!(" !\n !     {text}\n !"));
             }
         }
