@@ -3,3 +3,5 @@
 //! Tests that take minutes are ignored by default; `script/attack` runs all of them.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod control;

@@ -16,6 +16,8 @@ pub enum ErrorId {
     InvalidParams,
     /// The app, the resource or the path does not exist (404).
     NotFound,
+    /// The client has too many requests or connections open (429).
+    RateLimit,
     /// Another process takes the node over (503).
     Restarting,
     /// The request's body exceeds the limit (413).

@@ -4,9 +4,9 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use corundum_abi::names::{AppName, SlugDigest};
+use tokio::sync::watch;
 
 /// A data directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub struct DataDir {
     path: PathBuf,
     /// Locked while this process may write to the directory.
     lock: File,
-    handed_over: AtomicBool,
+    handed_over: watch::Sender<bool>,
 }
 
 impl DataDir {
@@ -58,7 +58,7 @@ impl DataDir {
         let directory = Self {
             path: path.to_owned(),
             lock,
-            handed_over: AtomicBool::new(false),
+            handed_over: watch::Sender::new(false),
         };
         let _ = fs::remove_dir_all(directory.work());
         create(&directory.work())?;
@@ -123,17 +123,24 @@ impl DataDir {
 
     /// Returns whether another process has the directory, or is about to get it. This process must then change nothing.
     pub fn is_handed_over(&self) -> bool {
-        self.handed_over.load(Ordering::SeqCst)
+        *self.handed_over.borrow()
+    }
+
+    /// Waits until another process has the directory, or is about to get it.
+    pub(crate) async fn handed_over(&self) {
+        let mut handed_over = self.handed_over.subscribe();
+        // The sender lives as long as this value.
+        let _ = handed_over.wait_for(|is_handed_over| *is_handed_over).await;
     }
 
     /// Announces that another process will get the directory. Requests that change something are refused from now on.
     pub(crate) fn begin_hand_over(&self) {
-        self.handed_over.store(true, Ordering::SeqCst);
+        self.handed_over.send_replace(true);
     }
 
     /// Ends an announced hand-over: this process keeps the directory.
     pub(crate) fn cancel_hand_over(&self) {
-        self.handed_over.store(false, Ordering::SeqCst);
+        self.handed_over.send_replace(false);
     }
 
     /// Unlocks the directory for another process and returns whether that succeeded.

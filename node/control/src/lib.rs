@@ -17,6 +17,7 @@
 //! | [`routing`] | the router's view of apps: virtual hosts, static files, error pages, the grid |
 //! | [`metrics`], [`admin`] | the page of metrics, and the listener of metrics and health checks |
 //! | [`api`] | the HTTP API: one file of handlers for each resource |
+//! | `connections` | bounds of the control plane's connections: places, deadlines |
 //! | [`lifecycle`] | listeners, start, takeover and end of the process |
 //!
 //! # Where new capabilities go
@@ -39,6 +40,7 @@ pub mod apps;
 mod build_record;
 pub mod builds;
 pub mod certs;
+mod connections;
 pub mod data_dir;
 pub mod domains;
 pub mod drains;

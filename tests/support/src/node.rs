@@ -349,6 +349,16 @@ impl TestNode {
         self.http
     }
 
+    /// Returns the port of the API.
+    pub fn api_port(&self) -> u16 {
+        self.api
+    }
+
+    /// Returns the port of the admin listener.
+    pub fn admin_port(&self) -> u16 {
+        self.admin
+    }
+
     /// Requests `path` from the admin listener. Returns the status and the body.
     pub fn admin(&self, path: &str) -> (u16, String) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -20,9 +20,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use self::reserved_fds::ReservedFds;
+use crate::connections::places::{ConnectionPlaces, PlaceLimits};
 use crate::metrics::{self, NodeMetrics};
 
 /// The most connections at once: a scraper or two, a supervisor's checks, and a person.
@@ -92,11 +93,13 @@ pub fn start(listener: StdListener, state: AdminState) -> io::Result<()> {
 }
 
 async fn serve(listener: TcpListener, state: Arc<AdminState>, reserved: ReservedFds) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    // Nobody shows a token here, so the oldest connection of too many ends.
+    let places = ConnectionPlaces::new(PlaceLimits {
+        newcomers: CONNECTIONS,
+        clients: 0,
+        of_one_client: 0,
+    });
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = state.replaced.notified() => return,
@@ -116,7 +119,7 @@ async fn serve(listener: TcpListener, state: Arc<AdminState>, reserved: Reserved
                 }
             },
         };
-        let state = state.clone();
+        let (state, place) = (state.clone(), places.enter());
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let response = answer(&state, &request);
@@ -126,9 +129,12 @@ async fn serve(listener: TcpListener, state: Arc<AdminState>, reserved: Reserved
                 .timer(TokioTimer::new())
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            let _ = tokio::time::timeout(CONNECTION, connection).await;
+            tokio::select! {
+                _ = tokio::time::timeout(CONNECTION, connection) => {}
+                () = place.evicted() => {}
+            }
             // The order matters: the connection's descriptor is free by now.
-            drop((lent, permit));
+            drop((lent, place));
         });
     }
 }

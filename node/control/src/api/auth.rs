@@ -31,15 +31,15 @@ fn abridged(token: &str) -> String {
     format!("{first}**********{last}")
 }
 
-/// Returns whether a request carries a valid token, as a bearer token or as the password that git sends.
-pub(super) fn is_authorized(store: &(impl TokenStore + ?Sized), headers: &HeaderMap) -> bool {
-    let Some(token) = token_of(headers) else {
-        return false;
-    };
-    store.has_token(&hash(&token)).unwrap_or_else(|error| {
+/// Returns the client whose valid token a request carries, as a bearer token or as the password that git sends. The name of
+/// a client is the hash of its token.
+pub(super) fn client(store: &(impl TokenStore + ?Sized), headers: &HeaderMap) -> Option<String> {
+    let hash = hash(&token_of(headers)?);
+    let is_valid = store.has_token(&hash).unwrap_or_else(|error| {
         tracing::error!(%error, "could not check a token");
         false
-    })
+    });
+    is_valid.then_some(hash)
 }
 
 fn token_of(headers: &HeaderMap) -> Option<String> {

@@ -40,6 +40,7 @@ impl ApiError {
             ErrorId::Forbidden => StatusCode::FORBIDDEN,
             ErrorId::InvalidParams => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorId::NotFound => StatusCode::NOT_FOUND,
+            ErrorId::RateLimit => StatusCode::TOO_MANY_REQUESTS,
             ErrorId::Restarting => StatusCode::SERVICE_UNAVAILABLE,
             ErrorId::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorId::Unauthorized => StatusCode::UNAUTHORIZED,

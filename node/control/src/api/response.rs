@@ -1,16 +1,20 @@
 //! Responses of the API, and the bodies of requests.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use corundum_api::ErrorId;
+use futures_util::TryStreamExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use crate::connections::body_deadline::{self, BodyDeadlines};
 
 /// A response's body.
 pub(crate) type ApiBody = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -20,6 +24,12 @@ pub(crate) type ApiResult = Result<Response<ApiBody>, ApiError>;
 
 /// Most bytes of a request's body, those of git excepted.
 const MAX_BODY: usize = 4 << 20;
+
+/// Deadlines of a request's body, those of git excepted.
+const BODY: BodyDeadlines = BodyDeadlines {
+    idle: Duration::from_secs(15),
+    total: Duration::from_secs(60),
+};
 
 /// Reads a request's body; an empty one is an empty object.
 pub(crate) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, ApiError> {
@@ -43,13 +53,22 @@ pub(crate) async fn drain(request: Request<Incoming>) {
 }
 
 async fn read_bytes(request: Request<Incoming>) -> Result<Bytes, ApiError> {
-    match Limited::new(request.into_body(), MAX_BODY).collect().await {
+    let body = std::pin::pin!(body_deadline::within(request.into_body(), BODY));
+    let body = StreamBody::new(body.map_ok(Frame::data));
+    match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
             ErrorId::TooLarge,
             format!("request body: larger than {} MB", MAX_BODY >> 20),
         )),
-        Err(_) => Err(ApiError::invalid("request body: cut off")),
+        Err(error) => Err(ApiError::invalid(
+            match error.downcast_ref::<std::io::Error>() {
+                Some(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                    "request body: not received in time; send it again"
+                }
+                _ => "request body: cut off",
+            },
+        )),
     }
 }
 

@@ -9,7 +9,7 @@ use corundum_router::cache::Cache;
 use corundum_router::metrics::MetricsRegistry;
 use corundum_store::{AppRecord, Store};
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
@@ -29,6 +29,7 @@ use crate::apps::autoscale::Autoscaler;
 use crate::apps::formation::Formations;
 use crate::apps::settings::SettingsManager;
 use crate::certs::AppCerts;
+use crate::connections::places::{NoPlace, Place};
 use crate::data_dir::DataDir;
 use crate::domains::Domains;
 use crate::drains::LogDrains;
@@ -89,14 +90,37 @@ impl Api {
         Self(parts)
     }
 
-    /// Answers a request.
-    pub(crate) async fn respond(&self, request: Request<Incoming>) -> Response<ApiBody> {
+    /// Answers a request of the connection at `place`.
+    pub(crate) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        place: &Arc<Place>,
+    ) -> Response<ApiBody> {
         let path = request.uri().path().to_owned();
         if let Some((app, rest)) = repository_of(&path) {
-            return self.git(&app, rest, request).await;
+            return self.git(&app, rest, request, place).await;
         }
-        let result = self.endpoint(request, &path).await;
+        let result = self.endpoint(request, &path, place).await;
         result.unwrap_or_else(ApiError::into_response)
+    }
+
+    /// Returns whether another process takes the node over.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.0.data.is_handed_over()
+    }
+
+    /// Waits until another process takes the node over.
+    pub(crate) async fn handed_over(&self) {
+        self.0.data.handed_over().await;
+    }
+
+    /// Checks a request's token and gives its connection the place of a client.
+    fn authorize(&self, headers: &HeaderMap, place: &Place) -> Result<(), ApiError> {
+        let client = auth::client(&*self.0.store, headers).ok_or_else(|| {
+            let message = "A valid token is needed: corundum login";
+            ApiError::new(ErrorId::Unauthorized, message)
+        })?;
+        admit(place, &client)
     }
 
     async fn git(
@@ -104,8 +128,9 @@ impl Api {
         app: &AppName,
         rest: &str,
         request: Request<Incoming>,
+        place: &Arc<Place>,
     ) -> Response<ApiBody> {
-        if !auth::is_authorized(&*self.0.store, request.headers()) {
+        let Some(client) = auth::client(&*self.0.store, request.headers()) else {
             let mut response = text(
                 StatusCode::UNAUTHORIZED,
                 "A token is needed: corundum login\n",
@@ -113,15 +138,18 @@ impl Api {
             let challenge = HeaderValue::from_static("Basic realm=\"corundum\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             return response;
+        };
+        if let Err(error) = admit(place, &client) {
+            return error.into_response();
         }
-        let served = self.0.git.serve(app, rest, request).await;
+        let served = self.0.git.serve(app, rest, request, place.clone()).await;
         served.unwrap_or_else(|error| {
             tracing::warn!(%app, %error, "could not serve git");
             text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n"))
         })
     }
 
-    async fn endpoint(&self, request: Request<Incoming>, path: &str) -> ApiResult {
+    async fn endpoint(&self, request: Request<Incoming>, path: &str, place: &Place) -> ApiResult {
         let parts = &self.0;
         let method = request.method().clone();
         let segments = segments(path)?;
@@ -138,12 +166,11 @@ impl Api {
         }
         // The secret takes the token's place.
         if let (&Method::GET, ["v1", "log-sessions", secret]) = (&method, &segments[..]) {
-            return log_sessions::stream(&parts.log_sessions, &parts.logs, &*parts.store, secret);
+            let log = log_sessions::stream(&parts.log_sessions, &parts.logs, &*parts.store, secret);
+            // The places of all sessions together are those of one client.
+            return log.and_then(|log| admit(place, "log session").map(|()| log));
         }
-        if !auth::is_authorized(&*parts.store, request.headers()) {
-            let message = "A valid token is needed: corundum login";
-            return Err(ApiError::new(ErrorId::Unauthorized, message));
-        }
+        self.authorize(request.headers(), place)?;
         match segments.as_slice() {
             ["v1", "account"] if method == Method::GET => account::get(&*parts.store),
             ["v1", "oauth", "authorizations", rest @ ..] => {
@@ -249,6 +276,14 @@ impl Api {
             autoscaler: &self.0.autoscaler,
         }
     }
+}
+
+/// Gives a connection the place of a client.
+fn admit(place: &Place, client: &str) -> Result<(), ApiError> {
+    place.admit(client).map_err(|NoPlace| {
+        let message = "Too many connections are open: close some, or try again later";
+        ApiError::new(ErrorId::RateLimit, message)
+    })
 }
 
 /// Splits a path at its slashes and decodes each segment after that, so that a segment may hold a URL.

@@ -56,6 +56,7 @@ impl AppLocks {
             locks: self.clone(),
             app: app.clone(),
             repository,
+            is_cancelled: false,
         }
     }
 
@@ -96,6 +97,14 @@ pub(crate) struct ReceiveGuard {
     locks: Arc<AppLocks>,
     app: AppName,
     repository: PathBuf,
+    is_cancelled: bool,
+}
+
+impl ReceiveGuard {
+    /// Ends the guard without a change of the repository, which another process may own by now.
+    pub(crate) fn cancel(mut self) {
+        self.is_cancelled = true;
+    }
 }
 
 impl Drop for ReceiveGuard {
@@ -107,8 +116,10 @@ impl Drop for ReceiveGuard {
             return;
         }
         receiving.remove(&self.app);
-        // The lock is still held: a push that begins now must keep its objects.
-        repository::remove_quarantine(&self.repository);
+        if !self.is_cancelled {
+            // The lock is still held: a push that begins now must keep its objects.
+            repository::remove_quarantine(&self.repository);
+        }
     }
 }
 
@@ -141,5 +152,9 @@ mod tests {
         assert!(quarantine.exists() && !locks.are_idle());
         drop(other);
         assert!(!quarantine.exists() && locks.are_idle());
+        std::fs::create_dir_all(&quarantine).unwrap();
+        let late = locks.begin_receiving(&app, directory.path().to_owned());
+        late.cancel();
+        assert!(quarantine.exists() && locks.are_idle());
     }
 }

@@ -1,6 +1,7 @@
 //! Git's smart HTTP protocol, served by git's own `http-backend` (gitprotocol-http(5), RFC 3875).
 
 use std::io;
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use super::hook;
 use super::repository;
 use crate::api::response::{ApiBody, text};
 use crate::apps::locks::{AppLocks, ReceiveGuard};
+use crate::connections::body_deadline::{self, BodyDeadlines};
+use crate::connections::places::Place;
 use crate::data_dir::DataDir;
 
 /// Bytes of a response that are read at once.
@@ -29,6 +32,14 @@ const CHUNK: usize = 16 << 10;
 const LAST_STEPS: Duration = Duration::from_secs(10);
 /// The number of checks, 10 ms apart, for the end of killed processes.
 const KILL_CHECKS: u32 = 500;
+/// The rest of the path of a push.
+const RECEIVE: &str = "git-receive-pack";
+/// Deadlines of a request's body. A client may compute for a while between two parts of a pack, and a pack of
+/// [`MAX_PUSH`] takes twenty minutes at 1 MB/s.
+const BODY: BodyDeadlines = BodyDeadlines {
+    idle: Duration::from_secs(60),
+    total: Duration::from_secs(60 * 60),
+};
 /// The default limit of one push, in bytes.
 pub const MAX_PUSH: u64 = 1 << 30;
 
@@ -93,6 +104,7 @@ impl GitBackend {
         app: &AppName,
         rest: &str,
         request: Request<Incoming>,
+        place: Arc<Place>,
     ) -> Result<Response<ApiBody>, GitHttpError> {
         match self.store.app(app) {
             Ok(_) => {}
@@ -103,16 +115,31 @@ impl GitBackend {
         }
         let (parts, body) = request.into_parts();
         let receiving = self.locks.begin_receiving(app, self.data.repository(app));
+        // The order matters: a takeover announces itself before it looks for open connections.
+        if self.data.is_handed_over() {
+            receiving.cancel();
+            let message = "The node is being restarted: try again in a few seconds\n";
+            return Ok(text(StatusCode::SERVICE_UNAVAILABLE, message));
+        }
+        // A takeover waits for a push that it may have to build, but not for a client that sends or reads slowly.
+        place.set_dispensable(true);
+        let is_push = rest == RECEIVE;
         let mut child = self.start(app, rest, &parts)?;
         let no_pipe = || io::Error::other("the process has no pipe");
         let mut input = child.stdin.take().ok_or_else(no_pipe)?;
         let mut output = child.stdout.take().ok_or_else(no_pipe)?;
         let backend = BackendProcess(Some((child, receiving)));
-        let mut frames = body.into_data_stream();
         tokio::spawn(async move {
-            while let Ok(Some(bytes)) = frames.try_next().await {
-                if input.write_all(&bytes).await.is_err() {
-                    return;
+            let mut pieces = pin!(body_deadline::within(body, BODY));
+            loop {
+                match pieces.try_next().await {
+                    Ok(Some(bytes)) if input.write_all(&bytes).await.is_ok() => {}
+                    Ok(None) if is_push => {
+                        place.set_dispensable(false);
+                        return;
+                    }
+                    // Git gets the end of its input and rejects what is incomplete.
+                    _ => return,
                 }
             }
         });

@@ -47,7 +47,12 @@ pub struct ControlPlane {
 }
 
 /// The running tasks of the control plane. Dropping this ends them; requests in progress go on.
-pub(crate) struct RunningControlPlane(Vec<JoinHandle<()>>);
+pub(crate) struct RunningControlPlane {
+    /// The API and the hooks of pushes.
+    serving: Vec<JoinHandle<()>>,
+    /// Tasks that change something by themselves.
+    working: Vec<JoinHandle<()>>,
+}
 
 impl ControlPlane {
     /// Starts the tasks.
@@ -66,20 +71,32 @@ impl ControlPlane {
                 login::listen(&self.data)?,
             )
         };
-        Ok(RunningControlPlane(vec![
-            runtime.spawn(server::serve(api, self.api.clone())),
-            runtime.spawn(self.login.clone().serve(logins)),
-            runtime.spawn(hook_server::serve(hooks, self.pushes.clone())),
-            runtime.spawn(self.upgrade.clone().run()),
-            runtime.spawn(self.acme.clone().run(self.responders.clone())),
-            runtime.spawn(tick(self.metrics.clone(), self.autoscaler.clone())),
-        ]))
+        Ok(RunningControlPlane {
+            serving: vec![
+                runtime.spawn(server::serve(api, self.api.clone())),
+                runtime.spawn(hook_server::serve(hooks, self.pushes.clone())),
+            ],
+            working: vec![
+                runtime.spawn(self.login.clone().serve(logins)),
+                runtime.spawn(self.upgrade.clone().run()),
+                runtime.spawn(self.acme.clone().run(self.responders.clone())),
+                runtime.spawn(tick(self.metrics.clone(), self.autoscaler.clone())),
+            ],
+        })
+    }
+}
+
+impl RunningControlPlane {
+    /// Ends the tasks that change something by themselves. The API goes on to answer, and pushes in progress to end.
+    pub(crate) fn stop_working(&self) {
+        self.working.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Drop for RunningControlPlane {
     fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
+        self.stop_working();
+        self.serving.iter().for_each(JoinHandle::abort);
     }
 }
 

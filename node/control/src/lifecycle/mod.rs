@@ -96,22 +96,45 @@ impl NodeLifecycle {
                 _ = hangup.recv() => start_successor(),
                 successor = Successor::arrival(&self.successors) => {
                     // A second process that asks meanwhile waits in the socket's backlog.
-                    if self.hand_over(successor?).await? {
-                        return Ok(NodeEnd::Replaced);
+                    if let Some(end) = self.hand_over(successor?, signals).await? {
+                        return Ok(end);
                     }
                 }
             }
         }
     }
 
-    /// Hands the node over to another process and returns whether that process serves now. If not, this one goes on.
-    async fn hand_over(&mut self, successor: Successor) -> Result<bool, LifecycleError> {
+    /// Hands the node over to another process. Returns the reason why this one ends, or `None` if it goes on.
+    async fn hand_over(
+        &mut self,
+        successor: Successor,
+        signals: &mut Signals,
+    ) -> Result<Option<NodeEnd>, LifecycleError> {
+        if let Some(running) = &self.running {
+            running.stop_working();
+        }
+        let released = tokio::select! {
+            released = release_data(&self.data, &self.locks) => released,
+            () = signals.stop() => {
+                successor.refuse();
+                return Ok(Some(NodeEnd::Stopped));
+            }
+        };
         self.running = None;
-        if release_data(&self.data, &self.locks).await {
+        if released {
             let listeners = self.listeners.try_clone()?;
+            let disconnect = successor.disconnect()?;
             let given = tokio::task::spawn_blocking(move || successor.hand_over(&listeners));
-            if matches!(given.await, Ok(Ok(true))) {
-                return Ok(true);
+            let given = tokio::select! {
+                given = given => given,
+                () = signals.stop() => {
+                    // The other process learns that it was not meant to serve, and this one need not wait for it.
+                    disconnect.now();
+                    return Ok(Some(NodeEnd::Stopped));
+                }
+            };
+            if matches!(given, Ok(Ok(true))) {
+                return Ok(Some(NodeEnd::Replaced));
             }
             tracing::error!("takeover failed: the new process ended before it served");
             let reclaimed = async {
@@ -119,14 +142,18 @@ impl NodeLifecycle {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
-            let reclaimed = tokio::time::timeout(FREED, reclaimed).await;
-            reclaimed.map_err(|_| LifecycleError::DataDirLost)?;
+            tokio::select! {
+                reclaimed = tokio::time::timeout(FREED, reclaimed) => {
+                    reclaimed.map_err(|_| LifecycleError::DataDirLost)?;
+                }
+                () = signals.stop() => return Ok(Some(NodeEnd::Stopped)),
+            }
         } else {
             successor.refuse();
         }
         self.running = Some(self.control_plane.start(&self.listeners)?);
         self.successors = takeover::listen(self.data.path())?;
-        Ok(false)
+        Ok(None)
     }
 }
 

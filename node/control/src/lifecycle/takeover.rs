@@ -2,7 +2,7 @@
 //!
 //! 1. The new process connects to a socket in the data directory, which only its owner can reach.
 //! 2. The old process accepts no further builds and pushes, waits for those in progress, unlocks the data directory and sends
-//!    its listening sockets. It serves apps from memory meanwhile.
+//!    its listening sockets. It serves apps from memory meanwhile, and its API answers until the directory is unlocked.
 //! 3. The new process loads all apps, accepts connections, and says so.
 //! 4. The old process closes its connections and ends.
 //!
@@ -11,7 +11,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -127,6 +127,11 @@ impl Successor {
         Ok(Self(stream))
     }
 
+    /// Returns a handle that ends the connection while [`hand_over`](Self::hand_over) waits.
+    pub(super) fn disconnect(&self) -> io::Result<Disconnect> {
+        self.0.try_clone().map(Disconnect)
+    }
+
     /// Tells the process to try again later.
     pub(super) fn refuse(mut self) {
         let _ = self.0.write_all(BUSY);
@@ -154,6 +159,16 @@ impl Successor {
         // The process's request is still unread.
         self.0.read_exact(&mut reply)?;
         Ok(reply.ends_with(SERVING))
+    }
+}
+
+/// A handle that ends the connection to a successor.
+pub(super) struct Disconnect(UnixStream);
+
+impl Disconnect {
+    /// Ends the connection: the process cannot take over any more.
+    pub(super) fn now(self) {
+        let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
