@@ -2,7 +2,7 @@
 //! listeners, and waits for the node's end.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -43,6 +43,7 @@ use corundum_control::releases::changes::ReleaseChanges;
 use corundum_control::releases::{ReleaseParts, Releases};
 use corundum_control::routing::grid_adapter::GridAdapter;
 use corundum_control::routing::view::RouterView;
+use corundum_control::storage::live_files::LiveFiles;
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::grid::{DynoGrid, GridLimits};
 use corundum_router::cache::Cache;
@@ -98,6 +99,8 @@ pub(crate) struct NodeSettings {
     pub(crate) drain_ca: Option<PathBuf>,
     /// Bytes of one push.
     pub(crate) max_push: u64,
+    /// The time for which files that nothing names stay in the trash.
+    pub(crate) trash_grace: Duration,
     /// Limits of builds.
     pub(crate) build_limits: corundum_build::BuildLimits,
     /// Arguments of build processes: the form of their log.
@@ -187,13 +190,20 @@ async fn serve(
     let mut loading = {
         let (load, readiness) = (node.startup.clone().load(expected), readiness.clone());
         runtimes.control.spawn(async move {
-            load.await;
-            readiness.set_ready();
+            let errors = load.await;
+            readiness.set_loaded(errors.clone());
+            errors
         })
     };
     if takeover.is_some() {
-        // The old process serves until this one has loaded all apps.
-        let _ = (&mut loading).await;
+        // The old process serves until this one has loaded all apps. If the store is damaged, it goes on serving them from
+        // memory.
+        let errors = (&mut loading).await?;
+        anyhow::ensure!(
+            errors.is_empty(),
+            "takeover: the store has errors, and the node that runs goes on:\n{}",
+            errors.join("\n")
+        );
     }
     let own = listeners.try_clone()?;
     let replaced = Arc::new(Notify::new());
@@ -307,6 +317,12 @@ impl Node {
 
         let policy = DrainPolicy::new(settings.drain_private, settings.drain_ca.as_deref())?;
         let drains = Arc::new(LogDrains::new(store.clone(), logs.clone(), policy));
+        let files = Arc::new(LiveFiles::new(
+            store.clone(),
+            data.clone(),
+            locks.clone(),
+            settings.trash_grace,
+        ));
         let releases = Arc::new(Releases::new(ReleaseParts {
             store: store.clone(),
             data: data.clone(),
@@ -316,6 +332,7 @@ impl Node {
             view: view.clone(),
             locks: locks.clone(),
             logs: logs.clone(),
+            files: files.clone(),
         }));
         let formations = Formations::new(store.clone(), grid.clone(), view.clone());
         let formations = Arc::new(formations);
@@ -344,6 +361,8 @@ impl Node {
             locks: locks.clone(),
             autoscaler: autoscaler.clone(),
             releases: releases.clone(),
+            files: files.clone(),
+            errors: Mutex::default(),
         });
 
         let api = Api::new(ApiParts {
@@ -369,6 +388,7 @@ impl Node {
                 view: view.clone(),
                 locks: locks.clone(),
                 releases: releases.clone(),
+                files: files.clone(),
                 logs: logs.clone(),
                 metrics: metrics.clone(),
                 cache,

@@ -5,3 +5,4 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod control;
+mod disk;

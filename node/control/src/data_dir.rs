@@ -6,7 +6,33 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use corundum_abi::names::{AppName, SlugDigest};
+use corundum_store::ImageName;
 use tokio::sync::watch;
+
+/// A kind of files, which is the name of their folder in the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// Slugs, one file each.
+    Slug,
+    /// Images, one directory each.
+    Image,
+    /// Repositories, one directory each.
+    Repository,
+}
+
+impl FileKind {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 3] = [Self::Slug, Self::Image, Self::Repository];
+
+    /// Returns the name of the folder.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Slug => "slugs",
+            Self::Image => "images",
+            Self::Repository => "repos",
+        }
+    }
+}
 
 /// A data directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +74,7 @@ impl DataDir {
     ///
     /// [`DataDirError`].
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        for folder in ["", "slugs", "images", "repos", "gems"] {
+        for folder in ["", "slugs", "images", "repos", "gems", "trash"] {
             create(&path.join(folder))?;
         }
         let lock = File::create(path.join("lock")).map_err(DataDirError::Lock)?;
@@ -75,14 +101,24 @@ impl DataDir {
         self.path.join("corundum.sqlite")
     }
 
+    /// Returns the folder of a kind of files.
+    pub(crate) fn folder(&self, kind: FileKind) -> PathBuf {
+        self.path.join(kind.folder())
+    }
+
     /// Returns the folder of the apps' repositories.
     pub(crate) fn repositories(&self) -> PathBuf {
-        self.path.join("repos")
+        self.folder(FileKind::Repository)
     }
 
     /// Returns the path of an app's bare repository.
     pub(crate) fn repository(&self, app: &AppName) -> PathBuf {
-        self.repositories().join(format!("{app}.git"))
+        self.repositories().join(repository_name(app))
+    }
+
+    /// Returns the folder of files that nothing names any more.
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.path.join("trash")
     }
 
     /// Returns the folder of git's hooks, which all repositories share.
@@ -90,24 +126,14 @@ impl DataDir {
         self.path.join("hooks")
     }
 
-    /// Returns the folder of the images.
-    pub(crate) fn images(&self) -> PathBuf {
-        self.path.join("images")
-    }
-
     /// Returns the directory of an image.
-    pub(crate) fn image(&self, name: &str) -> PathBuf {
-        self.images().join(name)
-    }
-
-    /// Returns the folder of the slugs.
-    pub(crate) fn slugs(&self) -> PathBuf {
-        self.path.join("slugs")
+    pub(crate) fn image(&self, name: &ImageName) -> PathBuf {
+        self.folder(FileKind::Image).join(name.to_string())
     }
 
     /// Returns the path of a slug.
     pub(crate) fn slug(&self, digest: &SlugDigest) -> PathBuf {
-        self.slugs().join(slug_file(digest))
+        self.folder(FileKind::Slug).join(slug_file(digest))
     }
 
     /// Returns the folder in which builds work. It is on the file system of the slugs and images, so that a finished build
@@ -156,6 +182,11 @@ impl DataDir {
         }
         locked
     }
+}
+
+/// Returns the directory name of an app's repository.
+pub(crate) fn repository_name(app: &AppName) -> String {
+    format!("{app}.git")
 }
 
 /// Returns the file name of a slug.

@@ -9,7 +9,8 @@
 //! | [`data_dir`] | the paths and the lock of the data directory |
 //! | [`packs`] | the open packs, and the move to better ones |
 //! | [`builds`] | building an app with the right pack |
-//! | [`releases`] | making, loading, replacing and sweeping releases; config var changes and rollbacks |
+//! | [`releases`] | making, loading and replacing releases; config var changes and rollbacks |
+//! | [`storage`] | which files are in use, the sweep and the trash |
 //! | [`apps`] | creating, scaling, configuring and destroying apps; locks by app |
 //! | [`domains`], [`certs`], [`acme`] | host names and their certificates |
 //! | [`git`] | repositories, the smart HTTP protocol, the hook, pushes |
@@ -52,3 +53,4 @@ pub mod packs;
 pub mod releases;
 pub mod routing;
 mod secret;
+pub mod storage;

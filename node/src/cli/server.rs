@@ -16,6 +16,7 @@ use corundum_control::drains::PrivateTargets;
 use corundum_control::git::http_backend::MAX_PUSH;
 use corundum_control::lifecycle::listeners::ListenAddresses;
 use corundum_control::packs::upgrade::SourceBuilds;
+use corundum_control::storage::trash::DEFAULT_GRACE;
 use corundum_router::cache::DEFAULT_CACHE_BYTES;
 use serde::Deserialize;
 
@@ -92,6 +93,9 @@ pub(super) struct ServerArguments {
     /// Limit pushes to this many MB [default: 1024]
     #[arg(long, value_name = "MB")]
     push_limit: Option<NonZeroU32>,
+    /// Keep files that nothing names any more in the trash for this many hours [default: 24]
+    #[arg(long, value_name = "HOURS")]
+    trash_hours: Option<u32>,
     /// Build the node's Ruby from source in the background, unless `corundum pack build ruby` has built it [default: true]
     #[arg(long, value_name = "BOOL")]
     build_ruby: Option<bool>,
@@ -149,6 +153,7 @@ impl ServerArguments {
             slug_limit: self.slug_limit.or(file.slug_limit),
             cache_size: self.cache_size.or(file.cache_size),
             push_limit: self.push_limit.or(file.push_limit),
+            trash_hours: self.trash_hours.or(file.trash_hours),
             build_ruby: self.build_ruby.or(file.build_ruby),
             drain_private: self.drain_private.or(file.drain_private),
             drain_ca: self.drain_ca.or(file.drain_ca),
@@ -229,6 +234,9 @@ impl ServerArguments {
             },
             drain_ca: self.drain_ca,
             max_push: self.push_limit.map_or(MAX_PUSH, megabytes),
+            trash_grace: self.trash_hours.map_or(DEFAULT_GRACE, |hours| {
+                Duration::from_secs(u64::from(hours) * 60 * 60)
+            }),
             build_limits: BuildLimits {
                 boot: self.boot_timeout.map_or(limits.boot, seconds),
                 slug: self.slug_limit.map_or(limits.slug, megabytes),

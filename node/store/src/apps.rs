@@ -18,6 +18,15 @@ pub struct AppRecord {
     pub formation: u32,
 }
 
+/// The apps whose records can be read, and the errors of those whose cannot.
+#[derive(Debug, Default)]
+pub struct ReadableApps {
+    /// The readable apps, by name.
+    pub apps: Vec<AppRecord>,
+    /// One error for each damaged record, or one for the whole table.
+    pub errors: Vec<StoreError>,
+}
+
 /// Reads and writes apps.
 pub trait AppStore {
     /// Adds an app that may have `formation` web dynos.
@@ -27,12 +36,9 @@ pub trait AppStore {
     /// [`StoreError::Taken`] if the name is in use.
     fn create_app(&self, name: &AppName, formation: u32) -> Result<AppRecord, StoreError>;
 
-    /// Returns all apps, by name.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    fn apps(&self) -> Result<Vec<AppRecord>, StoreError>;
+    /// Returns all apps that can be read, by name: a damaged record must not take the other apps down. The caller must not
+    /// conclude from an app's absence that nothing belongs to it; [`LiveStore`](crate::LiveStore) tells that.
+    fn apps(&self) -> ReadableApps;
 
     /// Returns an app.
     ///

@@ -42,6 +42,33 @@ pub enum StoreError {
     /// A later version of corundum has migrated the store.
     #[error("store: written by a newer version of corundum; run that version")]
     Newer,
+    /// A table contradicts itself.
+    #[error(
+        "store: damaged: {0}; stop the node and restore a backup (corundum restore), or repair corundum.sqlite with sqlite3 and .recover"
+    )]
+    Damaged(String),
+    /// The record of an app is damaged.
+    #[error(
+        "store: the record of app \"{app}\" cannot be read: {cause}; restore a backup (corundum restore), or repair corundum.sqlite with sqlite3"
+    )]
+    UnreadableApp {
+        /// The app's name, as far as it can be read.
+        app: String,
+        /// The cause.
+        cause: rusqlite::Error,
+    },
+    /// The record of a release is damaged.
+    #[error(
+        "store: the record of release {version} of app \"{app}\" cannot be read: {cause}; push the app again, then remove the record with: corundum storage:prune --app {app} --keep 1"
+    )]
+    UnreadableRelease {
+        /// The app's name, as far as it can be read.
+        app: String,
+        /// The release.
+        version: ReleaseVersion,
+        /// The cause.
+        cause: rusqlite::Error,
+    },
     /// Another app has the name.
     #[error("Name {0} is already taken")]
     Taken(AppName),
@@ -83,9 +110,14 @@ impl HasFault for StoreError {
             | Self::NoCert(_)
             | Self::NoToken(_) => Fault::NotFound,
             Self::Taken(_) | Self::DomainTaken(..) | Self::CertTaken(_) => Fault::Client,
-            Self::Sqlite(_) | Self::Migration(_) | Self::File(_) | Self::Value(_) | Self::Newer => {
-                Fault::Node
-            }
+            Self::Sqlite(_)
+            | Self::Migration(_)
+            | Self::File(_)
+            | Self::Value(_)
+            | Self::Damaged(_)
+            | Self::UnreadableApp { .. }
+            | Self::UnreadableRelease { .. }
+            | Self::Newer => Fault::Node,
         }
     }
 }

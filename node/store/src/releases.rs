@@ -1,6 +1,8 @@
 //! Releases and the config vars that they run with.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
 use corundum_compiler::slug::SlugDescription;
@@ -11,6 +13,32 @@ use crate::error::StoreError;
 
 /// Config vars by name.
 pub type ConfigVars = BTreeMap<String, String>;
+
+/// The name of an image's directory. It is always a UUID, so that a damaged record never names another place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ImageName(Uuid);
+
+impl ImageName {
+    /// Makes up a name.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Ok(Self(Uuid::try_parse(text)?))
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A release.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,7 +56,7 @@ pub struct ReleaseRecord {
     /// The slug that the release runs.
     pub slug: SlugDigest,
     /// The directory name of the image.
-    pub image: String,
+    pub image: ImageName,
     /// The slug's own description: Ruby series, process types, isolation.
     pub about: SlugDescription,
 }
@@ -66,14 +94,25 @@ pub trait ReleaseStore {
     ///
     /// # Errors
     ///
-    /// The store cannot be read.
+    /// [`StoreError::UnreadableRelease`] if one of the records is damaged; the store cannot be read.
     fn releases(&self, app: &AppName) -> Result<Vec<ReleaseRecord>, StoreError>;
+
+    /// Returns a release of an app, if the app has it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnreadableRelease`] if its record is damaged; the store cannot be read.
+    fn release(
+        &self,
+        app: &AppName,
+        version: ReleaseVersion,
+    ) -> Result<Option<ReleaseRecord>, StoreError>;
 
     /// Returns the release that an app runs, if it has one.
     ///
     /// # Errors
     ///
-    /// The store cannot be read.
+    /// [`StoreError::UnreadableRelease`] if its record is damaged; the store cannot be read.
     fn current_release(&self, app: &AppName) -> Result<Option<ReleaseRecord>, StoreError>;
 
     /// Returns whether a release of any app uses a slug.
@@ -103,6 +142,6 @@ pub trait ReleaseStore {
         &self,
         app: &AppName,
         version: ReleaseVersion,
-        image: &str,
+        image: &ImageName,
     ) -> Result<(), StoreError>;
 }

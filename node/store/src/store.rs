@@ -7,6 +7,7 @@ use crate::builds::BuildStore;
 use crate::certs::CertStore;
 use crate::domains::DomainStore;
 use crate::drains::DrainStore;
+use crate::live::LiveStore;
 use crate::releases::ReleaseStore;
 use crate::settings::SettingStore;
 use crate::tokens::TokenStore;
@@ -20,6 +21,7 @@ pub trait Store:
     + CertStore
     + DomainStore
     + DrainStore
+    + LiveStore
     + ReleaseStore
     + SettingStore
     + TokenStore
@@ -36,6 +38,7 @@ impl<T> Store for T where
         + CertStore
         + DomainStore
         + DrainStore
+        + LiveStore
         + ReleaseStore
         + SettingStore
         + TokenStore

@@ -127,7 +127,7 @@ impl AcmeManager {
     /// Handles all due hosts, one after another, and returns the time until the next one is due.
     async fn round(&self, responders: &ChallengeResponders) -> Result<Duration, StoreError> {
         let mut next = i64::MAX;
-        for app in self.store.apps()? {
+        for app in self.store.apps().apps {
             let hosts = self.schedule.hosts(&app.name)?;
             if !hosts.is_empty() {
                 // The preferred one of two certificates changes with time.

@@ -8,8 +8,7 @@ mod reserved_fds;
 
 use std::io;
 use std::net::TcpListener as StdListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,33 +30,69 @@ const CONNECTIONS: usize = 32;
 /// The time for a connection, which has one request. A slower client loses its place to the next.
 const CONNECTION: Duration = Duration::from_secs(10);
 
+/// Reasons that `/readyz` prints; the log has all of them.
+const MAX_REASONS: usize = 20;
+
 /// The answer of `/readyz`: a load balancer sends requests to a ready node only.
 #[derive(Debug, Default)]
-pub struct Readiness(AtomicU8);
+pub struct Readiness(Mutex<NodeState>);
+
+/// A node's state, as `/readyz` reports it.
+#[derive(Debug, Default)]
+enum NodeState {
+    #[default]
+    Starting,
+    Ready,
+    /// The node serves what it could load.
+    Failed(Vec<String>),
+    Stopping,
+}
 
 impl Readiness {
-    const STATES: [(StatusCode, &'static str); 3] = [
-        (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        (StatusCode::OK, "ready\n"),
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-    ];
-
-    /// Reports that every app is loaded.
-    pub fn set_ready(&self) {
+    /// Reports the end of loading, with the store's errors. Without errors, every app is loaded and the node is ready.
+    pub fn set_loaded(&self, errors: Vec<String>) {
+        let mut state = self.state();
         // A node that is stopped while it starts stays stopping.
-        let _ = self
-            .0
-            .compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
+        if matches!(*state, NodeState::Starting) {
+            *state = if errors.is_empty() {
+                NodeState::Ready
+            } else {
+                NodeState::Failed(errors)
+            };
+        }
     }
 
     /// Reports that the node serves its last requests.
     pub fn set_stopping(&self) {
-        self.0.store(2, Ordering::SeqCst);
+        *self.state() = NodeState::Stopping;
     }
 
-    fn answer(&self) -> (StatusCode, &'static str) {
-        Self::STATES[usize::from(self.0.load(Ordering::SeqCst)).min(2)]
+    fn answer(&self) -> (StatusCode, Bytes) {
+        match &*self.state() {
+            NodeState::Starting => unavailable("starting\n"),
+            NodeState::Ready => (StatusCode::OK, Bytes::from_static(b"ready\n")),
+            NodeState::Failed(reasons) => {
+                let mut text = String::from("not ready: the store has errors\n");
+                for reason in reasons.iter().take(MAX_REASONS) {
+                    text.push_str(reason);
+                    text.push('\n');
+                }
+                (StatusCode::SERVICE_UNAVAILABLE, text.into())
+            }
+            NodeState::Stopping => unavailable("stopping\n"),
+        }
     }
+
+    fn state(&self) -> MutexGuard<'_, NodeState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unavailable(text: &'static str) -> (StatusCode, Bytes) {
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        Bytes::from_static(text.as_bytes()),
+    )
 }
 
 /// The state that the listener reports.
@@ -141,10 +176,7 @@ async fn serve(listener: TcpListener, state: Arc<AdminState>, reserved: Reserved
 
 fn answer(state: &AdminState, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return plain(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "Only GET is served here.\n".to_owned(),
-        );
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET is served here.\n");
     }
     match request.uri().path() {
         "/metrics" => {
@@ -153,20 +185,20 @@ fn answer(state: &AdminState, request: &Request<Incoming>) -> Response<Full<Byte
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
-        "/healthz" => plain(StatusCode::OK, "alive\n".to_owned()),
+        "/healthz" => plain(StatusCode::OK, "alive\n"),
         "/readyz" => {
-            let (status, word) = state.readiness.answer();
-            plain(status, word.to_owned())
+            let (status, text) = state.readiness.answer();
+            plain(status, text)
         }
         _ => plain(
             StatusCode::NOT_FOUND,
-            "There are /metrics, /healthz and /readyz here.\n".to_owned(),
+            "There are /metrics, /healthz and /readyz here.\n",
         ),
     }
 }
 
-fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(
@@ -185,10 +217,20 @@ mod tests {
     fn node_is_ready_between_loading_and_stopping() {
         let readiness = Readiness::default();
         assert_eq!(readiness.answer().0, StatusCode::SERVICE_UNAVAILABLE);
-        readiness.set_ready();
-        assert_eq!(readiness.answer(), (StatusCode::OK, "ready\n"));
+        readiness.set_loaded(Vec::new());
+        assert_eq!(readiness.answer(), (StatusCode::OK, "ready\n".into()));
         readiness.set_stopping();
-        readiness.set_ready();
+        readiness.set_loaded(Vec::new());
         assert_eq!(readiness.answer().1, "stopping\n");
+    }
+
+    #[test]
+    fn node_with_errors_of_its_store_is_not_ready_and_says_why() {
+        let readiness = Readiness::default();
+        readiness.set_loaded(vec!["store: damaged: x".to_owned()]);
+        let (status, text) = readiness.answer();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(text.contains("\nstore: damaged: x\n"), "{text}");
     }
 }

@@ -6,7 +6,7 @@ use corundum_api::app::AppResource;
 use corundum_api::formation::FormationResource;
 use corundum_api::reference::{AppRef, NamedRef, ReleaseRef, SlugRef, UserRef};
 use corundum_api::release::{ReleaseResource, ReleaseStatus};
-use corundum_store::{AccountRecord, AppRecord, ReleaseRecord, Store};
+use corundum_store::{AccountRecord, AppRecord, ReleaseRecord, Store, StoreError};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -109,13 +109,25 @@ pub(super) struct AppResources<'a> {
 impl AppResources<'_> {
     /// Makes the resources of all apps.
     pub(super) fn all(&self) -> Result<Vec<AppResource>, ApiError> {
-        let apps = self.store.apps()?;
-        apps.iter().map(|app| self.of(app)).collect()
+        let apps = self.store.apps().apps;
+        let mut resources = Vec::with_capacity(apps.len());
+        for app in &apps {
+            match self.of(app) {
+                Ok(resource) => resources.push(resource),
+                // The listing of the other apps must not depend on a damaged record; readiness reports it.
+                Err(error) => tracing::error!(app = %app.name, ?error, "could not list an app"),
+            }
+        }
+        Ok(resources)
     }
 
     /// Makes the resource of an app.
     pub(super) fn of(&self, app: &AppRecord) -> Result<AppResource, ApiError> {
-        let release = self.store.current_release(&app.name)?;
+        // An app whose release cannot be read is listed, so that its owner can push it again or destroy it.
+        let release = match self.store.current_release(&app.name) {
+            Err(StoreError::UnreadableRelease { .. }) => None,
+            release => release?,
+        };
         let settings = self.store.settings(&app.name)?;
         let created_at = time(&app.created_at)?;
         let released_at = release.as_ref().map(|release| time(&release.created_at));

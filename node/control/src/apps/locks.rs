@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_abi::names::AppName;
@@ -23,6 +24,8 @@ pub struct AppLocks {
     moving: Mutex<HashMap<AppName, MovingBranch>>,
     /// Open connections of git's protocol.
     receiving: Mutex<HashMap<AppName, usize>>,
+    /// Sweeps, collections of repositories and backups.
+    maintenance: AtomicUsize,
 }
 
 impl AppLocks {
@@ -60,9 +63,17 @@ impl AppLocks {
         }
     }
 
-    /// Returns whether no build and no git connection is in progress.
+    /// Notes that work on the data directory is in progress, which a takeover waits for, until the guard is dropped.
+    pub(crate) fn begin_maintenance(self: &Arc<Self>) -> MaintenanceGuard {
+        self.maintenance.fetch_add(1, Ordering::SeqCst);
+        MaintenanceGuard(self.clone())
+    }
+
+    /// Returns whether no build, no git connection and no maintenance is in progress.
     pub(crate) fn are_idle(&self) -> bool {
-        self.building().is_empty() && self.receiving().is_empty()
+        self.building().is_empty()
+            && self.receiving().is_empty()
+            && self.maintenance.load(Ordering::SeqCst) == 0
     }
 
     fn building(&self) -> MutexGuard<'_, HashSet<AppName>> {
@@ -77,6 +88,15 @@ impl AppLocks {
         self.receiving
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Work on the data directory.
+pub(crate) struct MaintenanceGuard(Arc<AppLocks>);
+
+impl Drop for MaintenanceGuard {
+    fn drop(&mut self) {
+        self.0.maintenance.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -11,7 +11,6 @@ pub mod locks;
 pub(crate) mod names;
 pub mod settings;
 
-use std::fs;
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
@@ -23,12 +22,13 @@ use corundum_store::{AppRecord, Fault, HasFault, Store, StoreError};
 use self::autoscale::Autoscaler;
 use self::formation::DEFAULT_WEB;
 use self::locks::AppLocks;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, FileKind};
 use crate::drains::LogDrains;
 use crate::git::repository::{self, RepositoryError};
 use crate::logs::Logs;
 use crate::releases::Releases;
 use crate::routing::view::RouterView;
+use crate::storage::live_files::LiveFiles;
 
 /// An app that cannot be created or destroyed.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,8 @@ pub struct AppParts {
     pub locks: Arc<AppLocks>,
     /// The releases.
     pub releases: Arc<Releases>,
+    /// The files in use.
+    pub files: Arc<LiveFiles>,
     /// The apps' logs.
     pub logs: Arc<Logs>,
     /// The apps' metrics.
@@ -97,11 +99,20 @@ impl Apps {
     pub(crate) async fn create(&self, name: Option<AppName>) -> Result<AppRecord, AppError> {
         let parts = &self.0;
         let name = name.unwrap_or_else(names::random);
-        let app = parts.store.create_app(&name, DEFAULT_WEB)?;
-        if let Err(error) = repository::init(&parts.data, &name).await {
-            parts.store.delete_app(&name)?;
-            return Err(error.into());
+        let _building = parts.locks.begin_build(&name).ok_or(AppError::Busy)?;
+        match parts.store.app(&name) {
+            Ok(_) => return Err(StoreError::Taken(name).into()),
+            Err(error) if error.fault() == Fault::NotFound => {}
+            Err(error) => return Err(error.into()),
         }
+        // The repository is first: an app without one would be half an app, and the sweep finds a repository without an app.
+        let leftover = parts.data.repository(&name);
+        if leftover.exists() {
+            // A node that was killed while it destroyed an app of this name.
+            parts.files.discard(FileKind::Repository, &leftover);
+        }
+        repository::init(&parts.data, &name).await?;
+        let app = parts.store.create_app(&name, DEFAULT_WEB)?;
         parts.logs.open(&name);
         parts.grid.set_formation(&name, DEFAULT_WEB);
         parts.view.refresh(&name);
@@ -127,7 +138,6 @@ impl Apps {
             parts.metrics.remove(name);
             parts.cache.remove_app(name);
             parts.autoscaler.forget(name);
-            let _ = fs::remove_dir_all(parts.data.repository(name));
         })?;
         tracing::info!(app = %name, "app destroyed");
         Ok(())

@@ -91,11 +91,7 @@ impl LogDrains {
 
     /// Starts the drains of all apps, on the runtime of the caller.
     pub fn start_all(&self) {
-        let apps = match self.store.apps() {
-            Ok(apps) => apps,
-            Err(error) => return tracing::error!(%error, "could not start log drains"),
-        };
-        for app in apps {
+        for app in self.store.apps().apps {
             match self.store.drains(&app.name) {
                 Ok(drains) => drains.iter().for_each(|drain| self.start(&app.name, drain)),
                 Err(error) => {

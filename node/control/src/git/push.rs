@@ -154,7 +154,8 @@ impl Pushes {
             Some(text) => AppJson::parse(&text)?,
             None => AppJson::default(),
         };
-        let first = parts.store.current_release(app)?.is_none();
+        // A damaged record of a release is one: this push replaces it.
+        let first = matches!(parts.store.current_release(app), Ok(None));
         let mut config = parts.store.config(app)?;
         add_defaults(&mut config, &app_json, app)?;
         let source = BuildSource::Tree(tree);

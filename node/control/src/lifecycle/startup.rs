@@ -3,11 +3,11 @@
 //! The node listens before: requests for an app whose image is still being loaded wait in its queue, and such apps are
 //! loaded before those without requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use corundum_host::grid::DynoGrid;
-use corundum_store::{AppRecord, ReleaseRecord, Store};
+use corundum_store::{AppRecord, ReleaseRecord, Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::apps::autoscale::Autoscaler;
@@ -16,7 +16,9 @@ use crate::data_dir::DataDir;
 use crate::git::repository;
 use crate::logs::Logs;
 use crate::releases::Releases;
+use crate::releases::error::ReleaseError;
 use crate::routing::view::RouterView;
+use crate::storage::live_files::{LiveFiles, SweepError};
 
 /// The parts of a node that know its apps from the start.
 pub struct Startup {
@@ -36,6 +38,10 @@ pub struct Startup {
     pub autoscaler: Arc<Autoscaler>,
     /// The releases.
     pub releases: Arc<Releases>,
+    /// The files in use.
+    pub files: Arc<LiveFiles>,
+    /// Errors of the store so far, for readiness.
+    pub errors: Mutex<Vec<String>>,
 }
 
 /// An app and the release that it is to run.
@@ -47,16 +53,12 @@ pub struct ExpectedApp {
 impl Startup {
     /// Announces all apps, whose requests then wait, and returns those that must be loaded.
     pub fn announce(&self) -> Vec<ExpectedApp> {
-        match self.store.apps() {
-            Ok(apps) => apps
-                .into_iter()
-                .filter_map(|app| self.expect(app))
-                .collect(),
-            Err(error) => {
-                tracing::error!(%error, "could not list the apps");
-                Vec::new()
-            }
+        let found = self.store.apps();
+        for error in found.errors {
+            self.add_error(&error);
         }
+        let apps = found.apps.into_iter();
+        apps.filter_map(|app| self.expect(app)).collect()
     }
 
     fn expect(&self, app: AppRecord) -> Option<ExpectedApp> {
@@ -66,7 +68,7 @@ impl Startup {
         self.grid.set_formation(name, app.formation);
         self.autoscaler.load(name);
         let release = self.store.current_release(name).unwrap_or_else(|error| {
-            tracing::error!(app = %name, %error, "could not read an app's releases");
+            self.add_error(&error);
             None
         });
         if let Some(release) = &release {
@@ -82,8 +84,8 @@ impl Startup {
         })
     }
 
-    /// Loads the announced apps, a few at once, then removes slugs and images that no release names.
-    pub async fn load(self: Arc<Self>, mut expected: Vec<ExpectedApp>) {
+    /// Loads the announced apps, a few at once, then sweeps the data directory. Returns the store's errors since the start.
+    pub async fn load(self: Arc<Self>, mut expected: Vec<ExpectedApp>) -> Vec<String> {
         // Loading is mostly reading and checking an image, each on a thread of its own.
         let at_once = std::thread::available_parallelism().map_or(2, usize::from);
         let mut loads = JoinSet::new();
@@ -103,7 +105,23 @@ impl Startup {
                 break;
             }
         }
-        self.releases.sweep();
+        let files = self.files.clone();
+        let swept = tokio::task::spawn_blocking(move || files.sweep()).await;
+        match swept {
+            Ok(Ok(_)) | Err(_) => {}
+            Ok(Err(SweepError::Store(error))) => self.add_error(&error),
+            Ok(Err(error)) => tracing::error!(%error, "could not sweep the data directory"),
+        }
+        std::mem::take(&mut *self.errors())
+    }
+
+    fn add_error(&self, error: &StoreError) {
+        tracing::error!(%error, "the store has an error");
+        self.errors().push(error.to_string());
+    }
+
+    fn errors(&self) -> MutexGuard<'_, Vec<String>> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn load_one(self: Arc<Self>, ExpectedApp { app, release }: ExpectedApp) {
@@ -119,6 +137,9 @@ impl Startup {
             return;
         }
         if let Err(error) = self.releases.load(name, release).await {
+            if let ReleaseError::Store(error) = &error {
+                self.add_error(error);
+            }
             tracing::error!(app = %name, %error, "could not load an app");
             self.grid.give_up(name);
         }

@@ -68,9 +68,7 @@ impl PackUpgrade {
             );
             tokio::time::sleep(wait).await;
         }
-        if let Err(error) = self.releases.upgrade_all().await {
-            tracing::error!(%error, "could not move apps to the new pack");
-        }
+        self.releases.upgrade_all().await;
     }
 
     /// Builds Ruby in a child process, which computes only when nothing else does.

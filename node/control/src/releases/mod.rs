@@ -6,10 +6,10 @@
 pub mod changes;
 pub(crate) mod error;
 
-use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
@@ -20,16 +20,17 @@ use corundum_host::image::Image;
 use corundum_host::slug;
 use corundum_pack::ruby;
 use corundum_router::files::StaticFiles;
-use corundum_store::{ConfigVars, ReleaseRecord, Store, StoreError, now};
+use corundum_store::{ConfigVars, ImageName, ReleaseRecord, Store, StoreError, now};
 
 use self::error::ReleaseError;
 use crate::apps::locks::AppLocks;
 use crate::builds::Builder;
-use crate::data_dir::{DataDir, slug_file};
+use crate::data_dir::{DataDir, FileKind};
 use crate::logs::Logs;
 use crate::packs::cache::PackCache;
 use crate::routing::static_files;
 use crate::routing::view::RouterView;
+use crate::storage::live_files::LiveFiles;
 
 /// Makes releases and keeps store, disk, grid and router in step with them.
 pub struct Releases {
@@ -41,8 +42,7 @@ pub struct Releases {
     view: Arc<RouterView>,
     locks: Arc<AppLocks>,
     logs: Arc<Logs>,
-    /// Held while slugs and images get or lose their names, so that none is removed that a release is about to name.
-    naming: Mutex<()>,
+    files: Arc<LiveFiles>,
 }
 
 /// The parts of a node that [`Releases`] works with.
@@ -63,6 +63,8 @@ pub struct ReleaseParts {
     pub locks: Arc<AppLocks>,
     /// The apps' logs.
     pub logs: Arc<Logs>,
+    /// The files in use.
+    pub files: Arc<LiveFiles>,
 }
 
 /// A finished build that is to become a release.
@@ -87,6 +89,7 @@ impl Releases {
             view,
             locks,
             logs,
+            files,
         } = parts;
         Self {
             store,
@@ -97,7 +100,7 @@ impl Releases {
             view,
             locks,
             logs,
-            naming: Mutex::new(()),
+            files,
         }
     }
 
@@ -120,7 +123,7 @@ impl Releases {
             created_at: now(),
             commit: new.commit.to_owned(),
             slug: new.slug,
-            image: new_image(),
+            image: ImageName::random(),
             about: new.build.description.clone(),
         };
         let slug = new.build.slug_path();
@@ -129,7 +132,11 @@ impl Releases {
         let (mut loaded, static_files) = self
             .load_files(app, &record, new.config.clone(), files)
             .await?;
-        let old = self.store.current_release(app)?;
+        // Its record may be damaged; the new release then replaces it, and the sweep finds its image.
+        let old = self.store.current_release(app).unwrap_or_else(|error| {
+            tracing::warn!(%app, %error, "could not read the replaced release");
+            None
+        });
         let record = self.name(app, &new.build, record, new.config)?;
         loaded.version = record.version;
         self.deploy(loaded, static_files);
@@ -139,7 +146,7 @@ impl Releases {
         tracing::info!(%app, release = %record.version, "release created");
         // Running dynos keep their mapping of the old image after its files are gone.
         if let Some(old) = old {
-            let _ = fs::remove_dir_all(self.data.image(&old.image));
+            self.files.remove_image(&old.image);
         }
         Ok(record)
     }
@@ -166,11 +173,9 @@ impl Releases {
     /// Each app serves from its old image until the new one is there, and keeps it if it does not boot on the new pack. An
     /// app that is being built is waited for.
     ///
-    /// # Errors
-    ///
-    /// The store cannot list the apps.
-    pub(crate) async fn upgrade_all(&self) -> Result<(), StoreError> {
-        for app in self.store.apps()? {
+    /// App by app: one whose record is damaged does not keep the others from moving.
+    pub(crate) async fn upgrade_all(&self) {
+        for app in self.store.apps().apps {
             let _building = loop {
                 match self.locks.begin_build(&app.name) {
                     Some(building) => break building,
@@ -184,15 +189,12 @@ impl Releases {
                 self.upgrade(&app.name, release).await;
             }
         }
-        Ok(())
     }
 
     async fn upgrade(&self, app: &AppName, release: ReleaseRecord) {
-        let old = self.data.image(&release.image);
+        let old = release.image;
         match self.remake(app, release).await {
-            Ok(()) => {
-                let _ = fs::remove_dir_all(old);
-            }
+            Ok(()) => self.files.remove_image(&old),
             Err(error) => {
                 let line = format!("The app stays on the pack that it has: {error}");
                 self.logs.add(app, "corundum[pack]", &line);
@@ -212,6 +214,7 @@ impl Releases {
         app: &AppName,
         release: &ReleaseRecord,
     ) -> Result<(), ReleaseError> {
+        self.files.recover_slug(&release.slug);
         let slug = Arc::new(slug::open(&self.data.slug(&release.slug), None)?);
         let since = self.served_since(app, release)?;
         let files = static_files::of_slug(&slug, release.about.static_files, since);
@@ -219,44 +222,28 @@ impl Releases {
         Ok(())
     }
 
-    /// Deletes an app's records, then calls `stop`, then removes the app's images and those slugs that no other app uses.
+    /// Deletes an app's records, then calls `stop`, then moves the app's repository, its images and those slugs that no other
+    /// app uses to the trash.
     ///
     /// # Errors
     ///
     /// The store fails or does not have the app.
     pub(crate) fn delete_app(&self, app: &AppName, stop: impl FnOnce()) -> Result<(), StoreError> {
-        let _naming = self.naming();
-        let releases = self.store.releases(app)?;
+        let _naming = self.files.naming();
+        // Deleting an app with a damaged record must be possible. The sweep finds the files that the record names.
+        let releases = self.store.releases(app).unwrap_or_else(|error| {
+            tracing::warn!(%app, %error, "the sweep will find the files of an app that is deleted");
+            Vec::new()
+        });
         self.store.delete_app(app)?;
         stop();
+        self.files
+            .discard(FileKind::Repository, &self.data.repository(app));
         for release in releases {
-            let _ = fs::remove_dir_all(self.data.image(&release.image));
-            if !self.store.names_slug(&release.slug)? {
-                let _ = fs::remove_file(self.data.slug(&release.slug));
-            }
+            self.files.remove_image(&release.image);
+            self.files.discard_slug(&release.slug);
         }
         Ok(())
-    }
-
-    /// Removes the slugs and images that no release names. Does nothing if the store cannot list them all.
-    pub(crate) fn sweep(&self) {
-        let _naming = self.naming();
-        let Ok((images, slugs)) = self.named_files() else {
-            return;
-        };
-        remove_others(&self.data.images(), &images);
-        remove_others(&self.data.slugs(), &slugs);
-    }
-
-    /// Returns the names of all images and slugs in use.
-    fn named_files(&self) -> Result<(HashSet<String>, HashSet<String>), StoreError> {
-        let (mut images, mut slugs) = (HashSet::new(), HashSet::new());
-        for app in self.store.apps()? {
-            let releases = self.store.releases(&app.name)?;
-            slugs.extend(releases.iter().map(|release| slug_file(&release.slug)));
-            images.extend(releases.into_iter().next().map(|current| current.image));
-        }
-        Ok((images, slugs))
     }
 
     /// Boots a release of the store again and makes it live with the new image.
@@ -268,10 +255,10 @@ impl Releases {
             .builder
             .build(app, series, source, &config, |_| {})
             .await?;
-        let image = new_image();
+        let image = ImageName::random();
         {
-            let _naming = self.naming();
-            fs::rename(build.image_path(), self.data.image(&image))?;
+            let _naming = self.files.naming();
+            place(&build.image_path(), &self.data.image(&image))?;
             self.store.set_image(app, release.version, &image)?;
         }
         self.activate(app, &ReleaseRecord { image, ..release })
@@ -293,29 +280,23 @@ impl Releases {
         release: ReleaseRecord,
         config: &ConfigVars,
     ) -> Result<ReleaseRecord, ReleaseError> {
-        let _naming = self.naming();
+        let _naming = self.files.naming();
         let (slug, image) = (
             self.data.slug(&release.slug),
             self.data.image(&release.image),
         );
-        let digest = release.slug.clone();
+        let (digest, name) = (release.slug.clone(), release.image);
         let added = || {
             if let Some(path) = build.slug_path() {
-                fs::rename(path, &slug)?;
+                place(&path, &slug)?;
             }
-            fs::rename(build.image_path(), &image)?;
+            place(&build.image_path(), &image)?;
             Ok(self.store.add_release(app, release, config)?)
         };
         added().inspect_err(|_: &ReleaseError| {
-            let _ = fs::remove_dir_all(&image);
-            if !self.store.names_slug(&digest).unwrap_or(true) {
-                let _ = fs::remove_file(&slug);
-            }
+            self.files.remove_image(&name);
+            self.files.discard_slug(&digest);
         })
-    }
-
-    fn naming(&self) -> MutexGuard<'_, ()> {
-        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loads a release of the store and serves it.
@@ -346,7 +327,12 @@ impl Releases {
         release: &ReleaseRecord,
     ) -> Result<SystemTime, ReleaseError> {
         let version = release.version;
-        let earlier = self.store.releases(app)?.into_iter();
+        // An earlier record that is damaged does not keep this release from being served, with a later time.
+        let earlier = self.store.releases(app).unwrap_or_else(|error| {
+            tracing::warn!(%app, %error, "could not read earlier releases");
+            Vec::new()
+        });
+        let earlier = earlier.into_iter();
         let earlier = earlier.skip_while(|other| version.0 != 0 && other.version >= version);
         let since = earlier
             .take_while(|other| other.slug == release.slug)
@@ -400,16 +386,11 @@ impl Releases {
     }
 }
 
-/// Returns a new name for an image's directory.
-fn new_image() -> String {
-    uuid::Uuid::new_v4().to_string()
-}
-
-/// Removes the entries of a directory that `keep` does not name.
-fn remove_others(directory: &Path, keep: &HashSet<String>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if !keep.contains(entry.file_name().to_string_lossy().as_ref()) {
-            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
-        }
+/// Gives a file or directory its name, and waits until the name is on disk: a release's record must not outlive it.
+fn place(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    match to.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }

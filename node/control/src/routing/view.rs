@@ -106,11 +106,7 @@ impl RouterView {
         let Some(running) = self.grid.release(app) else {
             return Ok(None);
         };
-        let releases = self.store.releases(app)?;
-        let release = releases
-            .iter()
-            .find(|release| release.version == running.version);
-        let Some(release) = release else {
+        let Some(release) = self.store.release(app, running.version)? else {
             return Ok(None);
         };
         let config = self.store.release_config(app, release.version)?;

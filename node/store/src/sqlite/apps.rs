@@ -6,9 +6,13 @@ use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::{SqliteStore, uuid_at};
-use crate::apps::{AppRecord, AppStore};
+use crate::apps::{AppRecord, AppStore, ReadableApps};
 use crate::error::StoreError;
 use crate::time::now;
+
+/// The query of all apps.
+pub(super) const SELECT_ALL: &str =
+    "select id, name, created_at, formation from apps order by name";
 
 impl AppStore for SqliteStore {
     fn create_app(&self, name: &AppName, formation: u32) -> Result<AppRecord, StoreError> {
@@ -29,12 +33,24 @@ impl AppStore for SqliteStore {
         }
     }
 
-    fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {
+    fn apps(&self) -> ReadableApps {
+        let mut found = ReadableApps::default();
         let connection = self.connection();
-        let mut statement =
-            connection.prepare("select id, name, created_at, formation from apps order by name")?;
-        let rows = statement.query_map([], record)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let read = |found: &mut ReadableApps| -> rusqlite::Result<()> {
+            let mut statement = connection.prepare(SELECT_ALL)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                match record(row) {
+                    Ok(app) => found.apps.push(app),
+                    Err(cause) => found.errors.push(unreadable(row, cause)),
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = read(&mut found) {
+            found.errors.push(StoreError::Sqlite(error));
+        }
+        found
     }
 
     fn app(&self, name: &AppName) -> Result<AppRecord, StoreError> {
@@ -81,7 +97,17 @@ impl AppStore for SqliteStore {
     }
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<AppRecord> {
+/// Makes the error of a record that cannot be read, with as much of the app's name as can be.
+pub(super) fn unreadable(row: &Row<'_>, cause: rusqlite::Error) -> StoreError {
+    let name = row.get_ref(1).ok().and_then(|name| name.as_bytes().ok());
+    let app = name.map(|name| String::from_utf8_lossy(name).escape_debug().to_string());
+    StoreError::UnreadableApp {
+        app: app.unwrap_or_default(),
+        cause,
+    }
+}
+
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<AppRecord> {
     let name: AppName = row.get_ref(1)?.as_str()?.parse().map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error))
     })?;

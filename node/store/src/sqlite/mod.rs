@@ -10,13 +10,14 @@ mod builds;
 mod certs;
 mod domains;
 mod drains;
+mod live;
 mod migrations;
 mod releases;
 mod settings;
 mod tokens;
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::types::Type;
@@ -27,6 +28,7 @@ use crate::error::StoreError;
 
 /// A store in a SQLite file.
 pub struct SqliteStore {
+    path: PathBuf,
     connection: Mutex<Connection>,
 }
 
@@ -51,6 +53,7 @@ impl SqliteStore {
         )?;
         migrations::migrate(&mut connection)?;
         Ok(Self {
+            path: path.to_owned(),
             connection: Mutex::new(connection),
         })
     }

@@ -1,38 +1,80 @@
 //! Releases and config vars.
 
+use std::str::FromStr;
+
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::types::Type;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
 
 use super::{SqliteStore, uuid_at};
 use crate::error::StoreError;
-use crate::releases::{ConfigVars, ReleaseRecord, ReleaseStore};
+use crate::releases::{ConfigVars, ImageName, ReleaseRecord, ReleaseStore};
 
 impl SqliteStore {
     /// Returns at most `count` releases, newest first. A negative number means all.
     fn newest_releases(&self, app: &AppName, count: i64) -> Result<Vec<ReleaseRecord>, StoreError> {
         let connection = self.connection();
-        let mut statement = connection.prepare(
-            "select version, description, created_at, git_commit, slug, image, about, id from releases \
-             where app = ?1 order by version desc limit ?2",
-        )?;
+        let mut statement = connection.prepare(&format!(
+            "select {COLUMNS} from releases where app = ?1 order by version desc limit ?2"
+        ))?;
         let mut rows = statement.query(params![app.as_str(), count])?;
         let mut releases = Vec::new();
         while let Some(row) = rows.next()? {
-            let slug: String = row.get(4)?;
-            let Ok(slug) = slug.parse() else { continue };
-            releases.push(ReleaseRecord {
-                id: uuid_at(row, 7)?,
-                version: ReleaseVersion(row.get(0)?),
-                description: row.get(1)?,
-                created_at: row.get(2)?,
-                commit: row.get(3)?,
-                slug,
-                image: row.get(5)?,
-                about: serde_json::from_str(&row.get::<_, String>(6)?)?,
-            });
+            releases.push(release_record(row).map_err(|cause| of_app(app, row, cause))?);
         }
         Ok(releases)
+    }
+}
+
+/// The columns that [`release_record`] reads.
+pub(super) const COLUMNS: &str =
+    "version, description, created_at, git_commit, slug, image, about, id";
+
+/// Reads a release. A value that cannot be read is an error: without it, nobody would know what the release names.
+pub(super) fn release_record(row: &Row<'_>) -> rusqlite::Result<ReleaseRecord> {
+    let about = row.get_ref(6)?.as_str()?;
+    Ok(ReleaseRecord {
+        id: uuid_at(row, 7)?,
+        version: ReleaseVersion(row.get(0)?),
+        description: row.get(1)?,
+        created_at: row.get(2)?,
+        commit: row.get(3)?,
+        slug: parsed(row, 4)?,
+        image: parsed(row, 5)?,
+        about: serde_json::from_str(about).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(6, Type::Text, Box::new(error))
+        })?,
+    })
+}
+
+/// Reads a column whose text is parsed.
+fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|error: T::Err| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
+}
+
+/// Makes the error of a record that cannot be read. The column `app` has the app's name.
+pub(super) fn unreadable(row: &Row<'_>, app: usize, cause: rusqlite::Error) -> StoreError {
+    let name = row.get_ref(app).ok().and_then(|name| name.as_bytes().ok());
+    let name = name.map(|name| String::from_utf8_lossy(name).escape_debug().to_string());
+    StoreError::UnreadableRelease {
+        app: name.unwrap_or_default(),
+        version: ReleaseVersion(row.get(0).unwrap_or_default()),
+        cause,
+    }
+}
+
+fn of_app(app: &AppName, row: &Row<'_>, cause: rusqlite::Error) -> StoreError {
+    StoreError::UnreadableRelease {
+        app: app.to_string(),
+        version: ReleaseVersion(row.get(0).unwrap_or_default()),
+        cause,
     }
 }
 
@@ -76,7 +118,7 @@ impl ReleaseStore for SqliteStore {
                 release.created_at,
                 release.commit,
                 release.slug.as_str(),
-                release.image,
+                release.image.to_string(),
                 serde_json::to_string(&release.about)?,
                 serde_json::to_string(config)?,
                 release.id.to_string(),
@@ -89,6 +131,23 @@ impl ReleaseStore for SqliteStore {
 
     fn releases(&self, app: &AppName) -> Result<Vec<ReleaseRecord>, StoreError> {
         self.newest_releases(app, -1)
+    }
+
+    fn release(
+        &self,
+        app: &AppName,
+        version: ReleaseVersion,
+    ) -> Result<Option<ReleaseRecord>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(&format!(
+            "select {COLUMNS} from releases where app = ?1 and version = ?2"
+        ))?;
+        let mut rows = statement.query(params![app.as_str(), version.0])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let release = release_record(row).map_err(|cause| of_app(app, row, cause))?;
+        Ok(Some(release))
     }
 
     fn current_release(&self, app: &AppName) -> Result<Option<ReleaseRecord>, StoreError> {
@@ -127,11 +186,11 @@ impl ReleaseStore for SqliteStore {
         &self,
         app: &AppName,
         version: ReleaseVersion,
-        image: &str,
+        image: &ImageName,
     ) -> Result<(), StoreError> {
         self.connection().execute(
             "update releases set image = ?3 where app = ?1 and version = ?2",
-            params![app.as_str(), version.0, image],
+            params![app.as_str(), version.0, image.to_string()],
         )?;
         Ok(())
     }
@@ -153,7 +212,7 @@ fn write_config(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use corundum_compiler::slug::SlugDescription;
     use corundum_pack::ruby::Series;
 
@@ -161,7 +220,8 @@ mod tests {
     use crate::apps::AppStore;
     use crate::time::now;
 
-    fn release(slug: char) -> ReleaseRecord {
+    /// Makes a release of the slug whose digest is 64 times the same digit.
+    pub(in crate::sqlite) fn release(slug: char) -> ReleaseRecord {
         ReleaseRecord {
             id: Uuid::nil(),
             version: ReleaseVersion(0),
@@ -169,7 +229,7 @@ mod tests {
             created_at: now(),
             commit: String::new(),
             slug: slug.to_string().repeat(64).parse().unwrap(),
-            image: "i".into(),
+            image: ImageName::random(),
             about: SlugDescription {
                 abi: 1,
                 ruby: Series::DEFAULT,
