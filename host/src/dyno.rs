@@ -73,6 +73,8 @@ pub struct Dyno {
     hot_pages: Arc<[(usize, usize)]>,
     cpu: Arc<CpuTime>,
     restored_size: usize,
+    /// Head of the request whose call has failed.
+    failed_request: RequestHead,
 }
 
 impl Dyno {
@@ -128,6 +130,7 @@ impl Dyno {
             hot_pages: image.hot_pages(),
             cpu,
             restored_size,
+            failed_request: RequestHead::default(),
         })
     }
 
@@ -217,7 +220,7 @@ impl Dyno {
         usage.record(cpu, self.memory_bytes() as u64);
         let state = self.store.data_mut();
         state.log.end_line();
-        state.input.finish();
+        let head = state.input.finish();
         let ended = match result {
             Ok(0) => state.output.finish().await.map_err(CallError::from),
             Ok(status) => Err(CallError::Status(status)),
@@ -225,8 +228,14 @@ impl Dyno {
         };
         if ended.is_err() {
             state.output.abort();
+            self.failed_request = head;
         }
         ended
+    }
+
+    /// Returns the head of the request whose call has failed.
+    pub(crate) fn failed_request(&self) -> &RequestHead {
+        &self.failed_request
     }
 
     /// Runs a command to its end and returns its exit status.

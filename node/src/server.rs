@@ -30,6 +30,7 @@ use corundum_control::drains::{DrainPolicy, LogDrains, PrivateTargets};
 use corundum_control::git::http_backend::GitBackend;
 use corundum_control::git::push::{PushParts, Pushes};
 use corundum_control::lifecycle::control_plane::ControlPlane;
+use corundum_control::lifecycle::descriptors::DescriptorShares;
 use corundum_control::lifecycle::listeners::{ListenAddresses, Listeners, SystemdSockets};
 use corundum_control::lifecycle::startup::Startup;
 use corundum_control::lifecycle::takeover::Takeover;
@@ -54,9 +55,6 @@ use corundum_store::{SqliteStore, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-
-/// File descriptors that the node keeps for itself, its builds and its API. Connections get the rest.
-const RESERVED_FILES: usize = 500;
 
 /// The time for running requests to end when the node stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -152,7 +150,16 @@ async fn serve(
     sockets: SystemdSockets,
     runtimes: Runtimes,
 ) -> anyhow::Result<()> {
-    let descriptors = raise_open_files().saturating_sub(RESERVED_FILES);
+    // Before the node listens or takes another one over: it must not seem healthy and serve nobody.
+    let descriptors = DescriptorShares::of_process(1)?;
+    if descriptors.are_scarce() {
+        tracing::warn!(
+            open_files = descriptors.limit,
+            connections = descriptors.connections,
+            images = descriptors.images,
+            "few file descriptors: raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)"
+        );
+    }
     let mut signals = Signals::new()?;
     let takeover = match settings.start {
         StartMode::TakeOver => Takeover::from_node(&settings.data)?,
@@ -166,10 +173,11 @@ async fn serve(
     let node = Node::new(&settings, addresses, &runtimes)?;
     // Each listener has its share of the descriptors, so that a flood of one does not exhaust the other.
     let apps_listeners = 1 + usize::from(addresses.https.is_some());
+    let descriptors = DescriptorShares::of_process(apps_listeners)?;
     let limits = ServerLimits {
         connections: ServerLimits::default()
             .connections
-            .min(descriptors / apps_listeners),
+            .min(descriptors.connections),
         drain: DRAIN,
         ..ServerLimits::default()
     };
@@ -473,14 +481,4 @@ fn print_addresses(domain: &str, addresses: ListenAddresses) {
     }
     println!("corundum: metrics and health at http://{}", addresses.admin);
     println!("corundum: API and git at http://{}", addresses.api);
-}
-
-/// Raises the limit of open files as far as the node may, and returns it.
-fn raise_open_files() -> usize {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
-    let raised = getrlimit(Resource::Nofile).current;
-    raised.map_or(usize::MAX, |files| files.try_into().unwrap_or(usize::MAX))
 }

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use corundum_abi::names::{AppName, DynoName, ProcessType, ReleaseVersion};
+use corundum_abi::scgi::RequestHead;
 use tokio::sync::oneshot;
 
 use super::admission::{Demand, DynoSlot, SlotAdmission, Tenant};
-use super::breaker::{Breaker, Crash};
+use super::breaker::Breaker;
 use super::context::GridContext;
+use super::crashing_routes::{CrashingRoutes, Route, RouteLabel};
 use super::error::DispatchError;
 use super::lease::{DynoFacts, Lease};
 use super::release::GridRelease;
@@ -19,6 +21,10 @@ use crate::dyno::Dyno;
 
 /// Maximum number of dynos of an app that has not been scaled.
 const DEFAULT_FORMATION: u32 = 16;
+/// Dynos in a row that do not start before the grid stops starting them.
+const FAILED_STARTS: u32 = 5;
+/// Crashes since the last successes after which an app's dynos start and run at low priority.
+const MANY_CRASHES: u32 = 3;
 
 /// Answer to a request that asks for a dyno.
 pub(super) enum Acquisition {
@@ -33,6 +39,8 @@ pub(super) enum Acquisition {
 /// Result of waiting in the queue.
 pub(super) type Grant = Result<Lease, DispatchError>;
 
+type Waiting = VecDeque<oneshot::Sender<Grant>>;
+
 /// An app of the grid.
 pub(super) struct GridApp {
     name: AppName,
@@ -41,15 +49,19 @@ pub(super) struct GridApp {
     formation: Mutex<FormationState>,
     /// One-off dynos that run.
     pub(super) one_off_dynos: AtomicU32,
-    /// True if a dyno has crashed since the last response. Otherwise requests skip the breaker.
+    /// True if a request has crashed a dyno and its route is not forgotten. Otherwise requests skip the look-up.
     has_crashed: AtomicBool,
+    /// True if dynos crash so often that their starts would take the processor from other apps.
+    crashes_often: AtomicBool,
 }
 
 struct FormationState {
     release: Option<Arc<GridRelease>>,
     /// True if the app is about to get its first release.
     is_release_expected: bool,
+    /// The circuit of starts.
     breaker: Breaker,
+    routes: CrashingRoutes,
     /// Maximum number of dynos.
     size: u32,
     /// Number of restarts.
@@ -58,7 +70,7 @@ struct FormationState {
     idle: VecDeque<IdleDyno>,
     /// All dynos by number.
     live: BTreeMap<u32, LiveDyno>,
-    waiting: VecDeque<oneshot::Sender<Grant>>,
+    waiting: Waiting,
 }
 
 struct IdleDyno {
@@ -72,8 +84,29 @@ struct IdleDyno {
 struct LiveDyno {
     release: ReleaseVersion,
     started: Instant,
+    /// False while the dyno is being started.
+    is_ready: bool,
     served: u32,
     memory: usize,
+}
+
+impl FormationState {
+    /// Returns whether a dyno may be started now.
+    fn may_start(&self, now: Instant) -> bool {
+        self.live.len() < self.size as usize && self.breaker.pause(now).is_zero()
+    }
+
+    /// Returns the time for which nothing serves requests: no dyno is ready or being started, and none may be started.
+    fn hopeless_pause(&self, now: Instant) -> Option<Duration> {
+        let pause = self.breaker.pause(now);
+        (!pause.is_zero() && !self.live.values().any(|live| live.is_ready)).then_some(pause)
+    }
+
+    /// Takes the waiting requests if nothing serves them for a time, which is returned.
+    fn take_hopeless(&mut self, now: Instant) -> Option<(Waiting, Duration)> {
+        let pause = self.hopeless_pause(now)?;
+        Some((std::mem::take(&mut self.waiting), pause))
+    }
 }
 
 impl GridApp {
@@ -85,7 +118,8 @@ impl GridApp {
         let formation = FormationState {
             release: None,
             is_release_expected: false,
-            breaker: Breaker::default(),
+            breaker: Breaker::new(FAILED_STARTS),
+            routes: CrashingRoutes::default(),
             size: DEFAULT_FORMATION,
             generation: 0,
             idle: VecDeque::new(),
@@ -99,6 +133,7 @@ impl GridApp {
             formation: Mutex::new(formation),
             one_off_dynos: AtomicU32::new(0),
             has_crashed: AtomicBool::new(false),
+            crashes_often: AtomicBool::new(false),
         }
     }
 
@@ -136,8 +171,7 @@ impl GridApp {
             let mut formation = self.formation();
             let was_expected = std::mem::take(&mut formation.is_release_expected);
             formation.release = release;
-            formation.breaker = Breaker::default();
-            self.has_crashed.store(false, Ordering::Relaxed);
+            self.forget_crashes(&mut formation);
             let waiting = match formation.release {
                 Some(_) => VecDeque::new(),
                 None => std::mem::take(&mut formation.waiting),
@@ -160,10 +194,34 @@ impl GridApp {
         let old = {
             let mut formation = self.formation();
             formation.generation += 1;
-            formation.breaker = Breaker::default();
+            self.forget_crashes(&mut formation);
             std::mem::take(&mut formation.idle)
         };
         self.retire_all(old, "restart");
+    }
+
+    fn forget_crashes(&self, formation: &mut FormationState) {
+        formation.breaker = Breaker::new(FAILED_STARTS);
+        formation.routes = CrashingRoutes::default();
+        self.update_crash_flags(formation);
+    }
+
+    fn update_crash_flags(&self, formation: &FormationState) {
+        let crashes = formation.routes.crashes();
+        let failures = crashes.saturating_add(formation.breaker.failures());
+        self.has_crashed.store(crashes > 0, Ordering::Relaxed);
+        self.crashes_often
+            .store(failures >= MANY_CRASHES, Ordering::Relaxed);
+    }
+
+    /// Returns whether requests of the app have to look for crashes of their route.
+    pub(super) fn has_crashed(&self) -> bool {
+        self.has_crashed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether dynos crash so often that their starts would take the processor from other apps.
+    pub(super) fn crashes_often(&self) -> bool {
+        self.crashes_often.load(Ordering::Relaxed)
     }
 
     /// Sets the maximum number of dynos.
@@ -179,8 +237,11 @@ impl GridApp {
         self.start_for_waiting();
     }
 
-    /// Gives a request a dyno, a place in the queue, or a refusal.
-    pub(super) fn acquire(self: &Arc<Self>) -> Acquisition {
+    /// Gives a request a dyno, a place in the queue, or a refusal. `route` is given if the app
+    /// [has crashed](Self::has_crashed).
+    ///
+    /// Idle dynos serve even while the circuit of starts is open, because they did start.
+    pub(super) fn acquire(self: &Arc<Self>, route: Option<Route>) -> Acquisition {
         let mut formation = self.formation();
         let Some(release) = formation.release.clone() else {
             return match formation.is_release_expected {
@@ -191,26 +252,30 @@ impl GridApp {
         if formation.size == 0 {
             return Acquisition::Refused(DispatchError::NoProcesses);
         }
-        if formation.breaker.is_open()
-            && let Err(pause) = formation.breaker.try_pass(Instant::now())
+        if let Some(route) = route
+            && let Err(pause) = formation.routes.try_pass(route, Instant::now())
         {
             return Acquisition::Refused(DispatchError::Crashing(pause));
         }
-        let may_grow = formation.live.len() < formation.size as usize;
         // Requests are served in the order of their arrival, so a new one must not overtake those in the queue.
-        if formation.waiting.is_empty() {
-            if let Some(idle) = formation.idle.pop_back() {
-                return Acquisition::Lease(self.lease_idle(idle));
+        if formation.waiting.is_empty()
+            && let Some(idle) = formation.idle.pop_back()
+        {
+            return Acquisition::Lease(self.lease_idle(idle));
+        }
+        let now = Instant::now();
+        if let Some(pause) = formation.hopeless_pause(now) {
+            return Acquisition::Refused(DispatchError::Crashing(pause));
+        }
+        let may_grow = formation.may_start(now);
+        if may_grow && formation.waiting.is_empty() {
+            // The search for a slot visits all apps, so it must not hold this app's lock.
+            let held = formation.live.len();
+            drop(formation);
+            if let Some(slot) = self.admission.reserve(held) {
+                return Acquisition::Lease(self.lease_new(release, slot));
             }
-            if may_grow {
-                // The search for a slot visits all apps, so it must not hold this app's lock.
-                let held = formation.live.len();
-                drop(formation);
-                if let Some(slot) = self.admission.reserve(held) {
-                    return Acquisition::Lease(self.lease_new(release, slot));
-                }
-                formation = self.formation();
-            }
+            formation = self.formation();
         }
         let queued = self.enqueue(&mut formation);
         drop(formation);
@@ -308,40 +373,87 @@ impl GridApp {
         slot: DynoSlot,
         next_owner: Option<Arc<Self>>,
     ) {
-        self.formation().live.remove(&number);
+        let hopeless = {
+            let mut formation = self.formation();
+            formation.live.remove(&number);
+            formation.take_hopeless(Instant::now())
+        };
+        refuse(hopeless);
         self.admission.release(slot, next_owner);
         self.start_for_waiting();
     }
 
-    /// Records that a dyno has answered.
-    pub(super) fn record_success(&self, dyno: &DynoName) {
-        if !self.has_crashed.load(Ordering::Relaxed) {
-            return;
-        }
-        self.has_crashed.store(false, Ordering::Relaxed);
-        if self.formation().breaker.record_success() {
-            let line = "Circuit closed -> a dyno has answered: requests are served again";
+    /// Records that a dyno is ready for its first request.
+    pub(super) fn record_start(&self, dyno: &DynoName) {
+        let was_open = {
+            let mut formation = self.formation();
+            if let Some(live) = formation.live.get_mut(&dyno.number) {
+                live.is_ready = true;
+            }
+            let had_failures = formation.breaker.failures() > 0;
+            let was_open = formation.breaker.record_success();
+            if had_failures {
+                self.update_crash_flags(&formation);
+            }
+            was_open
+        };
+        if was_open {
+            let line = "Circuit closed -> a dyno has started: requests are served again";
             self.context.log.platform_line(&self.name, dyno, line);
         }
     }
 
-    /// Records that a dyno has ended without an answer. If this opens the circuit, requests in the queue fail.
-    pub(super) fn record_crash(&self, dyno: &DynoName, crash: Crash) {
-        let (pause, waiting) = {
-            let mut formation = self.formation();
-            let pause = formation.breaker.record_crash(crash, Instant::now());
-            self.has_crashed
-                .store(formation.breaker.has_failures(), Ordering::Relaxed);
-            let Some(pause) = pause else { return };
-            (pause, std::mem::take(&mut formation.waiting))
+    /// Records that a dyno did not start. If this opens the circuit and no other dyno can serve them, requests in the
+    /// queue fail.
+    pub(super) fn record_failed_start(&self, dyno: &DynoName) {
+        let (opened, hopeless) = {
+            let (mut formation, now) = (self.formation(), Instant::now());
+            let opened = formation.breaker.record_failure(now);
+            self.update_crash_flags(&formation);
+            (opened, formation.take_hopeless(now))
         };
-        let line = format!(
-            "Circuit opened -> dynos do nothing but crash: requests get H10 at once, and the next attempt is in {:.1} s",
-            pause.as_secs_f64()
-        );
-        self.context.log.platform_line(&self.name, dyno, &line);
-        for waiter in waiting {
-            let _ = waiter.send(Err(DispatchError::Crashing(pause)));
+        if let Some(pause) = opened {
+            let line = format!(
+                "Circuit opened -> dynos do not start: requests that need one get H10 at once, and the next attempt is in {:.1} s",
+                pause.as_secs_f64()
+            );
+            self.context.log.platform_line(&self.name, dyno, &line);
+        }
+        refuse(hopeless);
+    }
+
+    /// Records that a dyno has answered a request of `route`.
+    pub(super) fn record_answer(&self, dyno: &DynoName, route: Route) {
+        let was_open = {
+            let mut formation = self.formation();
+            let was_open = formation.routes.record_success(route, Instant::now());
+            self.update_crash_flags(&formation);
+            was_open
+        };
+        if was_open {
+            let line =
+                "Circuit closed -> a dyno has answered: requests of the route are served again";
+            self.context.log.platform_line(&self.name, dyno, line);
+        }
+    }
+
+    /// Records that a dyno has ended before it had answered a request with this head.
+    pub(super) fn record_crash(&self, dyno: &DynoName, head: &RequestHead) {
+        let pause = {
+            let mut formation = self.formation();
+            let pause = formation
+                .routes
+                .record_crash(Route::of(head), Instant::now());
+            self.update_crash_flags(&formation);
+            pause
+        };
+        if let Some(pause) = pause {
+            let line = format!(
+                "Circuit opened -> {} crashes its dynos: such requests get H10 at once, and the next attempt is in {:.1} s",
+                RouteLabel(head),
+                pause.as_secs_f64()
+            );
+            self.context.log.platform_line(&self.name, dyno, &line);
         }
     }
 
@@ -350,9 +462,9 @@ impl GridApp {
         let mut formation = self.formation();
         formation.waiting.retain(|waiter| !waiter.is_closed());
         let held = formation.live.len();
-        let may_grow = held < formation.size as usize;
+        let may_start = formation.may_start(Instant::now());
         let release = formation.release.clone()?;
-        (may_grow && !formation.waiting.is_empty()).then_some((release, held))
+        (may_start && !formation.waiting.is_empty()).then_some((release, held))
     }
 
     /// Lets waiting requests start dynos while the formation and the node have slots.
@@ -375,9 +487,12 @@ impl GridApp {
             .find(|number| !formation.live.contains_key(number))
             .unwrap_or(u32::MAX);
         let started = Instant::now();
+        // After a pause this is the attempt; the next one is made when it has ended or takes long.
+        let _ = formation.breaker.try_pass(started);
         let live = LiveDyno {
             release: release.version,
             started,
+            is_ready: false,
             served: 0,
             memory: 0,
         };
@@ -406,18 +521,23 @@ impl GridApp {
         }
     }
 
-    /// Ends dynos that have been idle for longer than `limit`.
-    pub(super) fn retire_idle(self: &Arc<Self>, limit: Duration) {
-        let old = {
+    /// Ends dynos that have been idle for longer than `limit`, and lets waiting requests start dynos that they could not
+    /// start when they arrived.
+    pub(super) fn tend(self: &Arc<Self>, limit: Duration) {
+        let (old, waits) = {
             let mut formation = self.formation();
+            let waits = !formation.waiting.is_empty();
             let count = formation
                 .idle
                 .iter()
                 .take_while(|idle| idle.since.elapsed() > limit)
                 .count();
-            formation.idle.drain(..count).collect()
+            (formation.idle.drain(..count).collect(), waits)
         };
         self.retire_all(old, "unused");
+        if waits {
+            self.start_for_waiting();
+        }
     }
 
     pub(super) fn status(&self) -> AppStatus {
@@ -430,7 +550,7 @@ impl GridApp {
             busy: u32::try_from(live.saturating_sub(idle)).unwrap_or(u32::MAX),
             idle: u32::try_from(idle).unwrap_or(u32::MAX),
             waiting: waiting.filter(|waiter| !waiter.is_closed()).count(),
-            circuit_open: formation.breaker.is_open(),
+            circuit_open: formation.breaker.is_open() || formation.routes.is_any_open(),
             memory: formation.live.values().map(|live| live.memory).sum(),
         }
     }
@@ -456,6 +576,15 @@ impl GridApp {
             memory: live.memory,
         };
         formation.live.iter().map(status).collect()
+    }
+}
+
+/// Fails waiting requests that nothing serves.
+fn refuse(hopeless: Option<(Waiting, Duration)>) {
+    if let Some((waiting, pause)) = hopeless {
+        for waiter in waiting {
+            let _ = waiter.send(Err(DispatchError::Crashing(pause)));
+        }
     }
 }
 

@@ -1,14 +1,13 @@
-//! Circuit breaking: the grid stops starting dynos of an app whose dynos only crash, because each start costs the node
-//! work. It tries again after pauses that grow, and one successful attempt closes the circuit.
+//! Circuit breaking: the grid stops a kind of work that only fails, because each attempt costs the node work. It tries
+//! again after pauses that grow, and one successful attempt closes the circuit.
+//!
+//! An app has one breaker for starts of dynos, and one for each of the routes whose requests crash dynos
+//! ([`crashing_routes`](super::crashing_routes)). A crash of a started dyno never counts as a failed start: one client
+//! that knows a request which crashes a dyno would otherwise take the app from all visitors.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
-/// Failures in a row that open the circuit. A single failure proves little: a request that crashes its dyno is rarely
-/// all of an app's traffic, and successful requests in between reset the count.
-const FAILURES: u32 = 10;
-/// Failures that a dyno counts as which does not even start.
-const START_FAILURES: u32 = 2;
 /// The first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause, within which the grid notices that an app works again. A deploy or a restart does not wait for
@@ -17,18 +16,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Time after which another attempt is made beside one that has not ended.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// The failure of a dyno.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Crash {
-    /// The dyno did not start.
-    Start,
-    /// The dyno ended before it had answered.
-    Request,
-}
-
-/// The circuit breaker of one app.
-#[derive(Debug, Default)]
+/// A circuit breaker.
+#[derive(Debug)]
 pub(super) struct Breaker {
+    /// Failures in a row that open the circuit.
+    limit: u32,
     /// Failures since the last success.
     failures: u32,
     open: Option<OpenCircuit>,
@@ -45,12 +37,28 @@ struct OpenCircuit {
 }
 
 impl Breaker {
-    /// Lets a request pass, or returns the time until the next attempt.
+    /// Creates a closed circuit that `limit` failures in a row open.
+    pub(super) fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            failures: 0,
+            open: None,
+        }
+    }
+
+    /// Returns the time until the next attempt; zero if an attempt may be made now.
+    pub(super) fn pause(&self, now: Instant) -> Duration {
+        self.open.as_ref().map_or(Duration::ZERO, |open| {
+            open.until.saturating_duration_since(now)
+        })
+    }
+
+    /// Lets an attempt pass, or returns the time until the next one.
     pub(super) fn try_pass(&mut self, now: Instant) -> Result<(), Duration> {
+        let left = self.pause(now);
         let Some(open) = &mut self.open else {
             return Ok(());
         };
-        let left = open.until.saturating_duration_since(now);
         if !left.is_zero() {
             return Err(left);
         }
@@ -59,16 +67,13 @@ impl Breaker {
         Ok(())
     }
 
-    /// Records a crash. Returns the pause if the crash has opened the circuit.
-    pub(super) fn record_crash(&mut self, crash: Crash, now: Instant) -> Option<Duration> {
-        self.failures += match crash {
-            Crash::Start => START_FAILURES,
-            Crash::Request => 1,
-        };
+    /// Records a failure. Returns the pause if the failure has opened the circuit.
+    pub(super) fn record_failure(&mut self, now: Instant) -> Option<Duration> {
+        self.failures = self.failures.saturating_add(1);
         let times = match &self.open {
-            None if self.failures < FAILURES => return None,
+            None if self.failures < self.limit => return None,
             None => 0,
-            // The crashed request had passed before the circuit opened.
+            // The failed attempt had passed before the circuit opened.
             Some(open) if !open.trying => return None,
             Some(open) => open.times,
         };
@@ -96,9 +101,9 @@ impl Breaker {
         self.open.is_some()
     }
 
-    /// Returns whether a dyno has crashed since the last success.
-    pub(super) fn has_failures(&self) -> bool {
-        self.failures > 0
+    /// Returns the failures since the last success.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
     }
 }
 
@@ -113,27 +118,27 @@ mod tests {
     use super::*;
 
     fn opened(now: Instant) -> Breaker {
-        let mut breaker = Breaker::default();
-        for _ in 1..FAILURES {
-            assert_eq!(breaker.record_crash(Crash::Request, now), None);
+        let mut breaker = Breaker::new(10);
+        for _ in 1..10 {
+            assert_eq!(breaker.record_failure(now), None);
         }
-        assert!(breaker.record_crash(Crash::Request, now).is_some());
+        assert!(breaker.record_failure(now).is_some());
         breaker
     }
 
     #[test]
-    fn success_between_crashes_keeps_the_circuit_closed() {
-        let mut breaker = Breaker::default();
+    fn success_between_failures_keeps_the_circuit_closed() {
+        let mut breaker = Breaker::new(2);
         let now = Instant::now();
         for _ in 0..100 {
-            assert_eq!(breaker.record_crash(Crash::Start, now), None);
+            assert_eq!(breaker.record_failure(now), None);
             assert!(!breaker.record_success());
             assert!(breaker.try_pass(now).is_ok());
         }
     }
 
     #[test]
-    fn pauses_grow_to_their_limit_and_one_request_passes_after_each() {
+    fn pauses_grow_to_their_limit_and_one_attempt_passes_after_each() {
         let mut now = Instant::now();
         let mut breaker = opened(now);
         let mut before = Duration::ZERO;
@@ -145,7 +150,7 @@ mod tests {
             now += left;
             assert!(breaker.try_pass(now).is_ok());
             assert!(breaker.try_pass(now).is_err(), "one at a time");
-            assert!(breaker.record_crash(Crash::Request, now).is_some());
+            assert!(breaker.record_failure(now).is_some());
         }
         now += LONGEST_PAUSE * 2;
         assert!(breaker.try_pass(now).is_ok());
@@ -154,11 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn crashes_of_earlier_requests_do_not_lengthen_the_pause() {
+    fn failures_of_earlier_attempts_do_not_lengthen_the_pause() {
         let now = Instant::now();
         let mut breaker = opened(now);
         let left = breaker.try_pass(now).unwrap_err();
-        assert_eq!(breaker.record_crash(Crash::Request, now), None);
+        assert_eq!(breaker.record_failure(now), None);
         assert_eq!(breaker.try_pass(now).unwrap_err(), left);
     }
 

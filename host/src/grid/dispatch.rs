@@ -13,12 +13,12 @@ use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::app::{Acquisition, GridApp};
-use super::breaker::Crash;
 use super::context::GridContext;
+use super::crashing_routes::Route;
 use super::error::DispatchError;
 use super::lease::Lease;
 use super::limits::GridLimits;
-use super::start::{self, LaunchError};
+use super::start::{self, FirstPoll, LaunchError};
 use crate::dyno::{CallError, Exit};
 use crate::memory::MemoryBound;
 use crate::os::monotonic_now;
@@ -46,7 +46,8 @@ pub(super) async fn dispatch(
     request: DynoRequest,
 ) -> Result<DispatchedRequest, DispatchError> {
     let arrived = Instant::now();
-    let mut lease = acquire(app).await?;
+    let route = app.has_crashed().then(|| Route::of(&request.head));
+    let mut lease = acquire(app, route).await?;
     if lease.dyno.is_none() {
         let span = lease.span();
         start_dyno(&mut lease).instrument(span).await?;
@@ -54,7 +55,7 @@ pub(super) async fn dispatch(
     let queue = arrived.elapsed();
     let (dyno, release) = (lease.facts.name(), lease.facts.release.version);
     let usage = Arc::new(RequestUsage::default());
-    let response = serve(lease, request, usage.clone()).await?;
+    let response = serve(lease, request, route, usage.clone()).await?;
     Ok(DispatchedRequest {
         response,
         dyno,
@@ -64,8 +65,8 @@ pub(super) async fn dispatch(
     })
 }
 
-async fn acquire(app: &Arc<GridApp>) -> Result<Lease, DispatchError> {
-    let granted = match app.acquire() {
+async fn acquire(app: &Arc<GridApp>, route: Option<Route>) -> Result<Lease, DispatchError> {
+    let granted = match app.acquire(route) {
         Acquisition::Lease(lease) => return Ok(lease),
         Acquisition::Refused(error) => return Err(error),
         Acquisition::Wait(granted) => granted,
@@ -86,11 +87,12 @@ async fn start_dyno(lease: &mut Lease) -> Result<(), DispatchError> {
     );
     let context = app.context();
     let began = Instant::now();
-    let started = start::start_for_request(context, &release, &name);
+    let started = start::start_for_request(context, &release, &name, first_poll(&app));
     match tokio::time::timeout(context.limits.queue, started).await {
         Ok(Ok(dyno)) => {
             tracing::debug!(elapsed = ?began.elapsed(), "dyno started");
             lease.dyno = Some(Box::new(dyno));
+            app.record_start(&name);
             Ok(())
         }
         Ok(Err(error)) => {
@@ -98,7 +100,7 @@ async fn start_dyno(lease: &mut Lease) -> Result<(), DispatchError> {
             let line = format!("Error H10 (App crashed) -> {error}");
             context.log.platform_line(app.name(), &name, &line);
             if !matches!(error, LaunchError::Stopped) {
-                app.record_crash(&name, Crash::Start);
+                app.record_failed_start(&name);
             }
             Err(DispatchError::Crashed(error.to_string()))
         }
@@ -106,9 +108,18 @@ async fn start_dyno(lease: &mut Lease) -> Result<(), DispatchError> {
             tracing::debug!(limit = ?context.limits.queue, "dyno did not start in time");
             let line = "Error R10 (Boot timeout)";
             context.log.platform_line(app.name(), &name, line);
-            app.record_crash(&name, Crash::Start);
+            app.record_failed_start(&name);
             Err(DispatchError::QueueTimeout)
         }
+    }
+}
+
+/// Returns the thread for the first part of a dyno's work. Starting dynos again and again must not take the time of the
+/// router's threads.
+fn first_poll(app: &GridApp) -> FirstPoll {
+    match app.crashes_often() {
+        true => FirstPoll::Compute,
+        false => FirstPoll::Here,
     }
 }
 
@@ -116,6 +127,7 @@ async fn start_dyno(lease: &mut Lease) -> Result<(), DispatchError> {
 async fn serve(
     lease: Lease,
     request: DynoRequest,
+    route: Option<Route>,
     usage: Arc<RequestUsage>,
 ) -> Result<DynoResponse, DispatchError> {
     let (answer, mut answered) = oneshot::channel();
@@ -123,8 +135,10 @@ async fn serve(
         context: lease.app().context().clone(),
         progress: Arc::default(),
         end: Arc::default(),
+        route,
         usage,
     };
+    let first = first_poll(lease.app());
     let end = invocation.end.clone();
     let error = || {
         end.get()
@@ -134,9 +148,16 @@ async fn serve(
     let work = invocation.clone().run(lease, request, answer);
     let mut work: Work = Box::pin(work.instrument(span));
     // Most requests end with the first poll, on the thread that brought them, without another task or timer.
-    let is_done = poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready())).await;
-    if is_done {
-        return answered.try_recv().map_err(|_| error());
+    match first {
+        FirstPoll::Here => {
+            let is_done =
+                poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready())).await;
+            if is_done {
+                return answered.try_recv().map_err(|_| error());
+            }
+        }
+        // The first deadline counts from here.
+        FirstPoll::Compute => invocation.progress.record_moved(),
     }
     let compute = invocation.context.compute.clone();
     let watched = compute.spawn(invocation.watch(work));
@@ -183,6 +204,8 @@ struct Invocation {
     context: Arc<GridContext>,
     progress: Arc<RequestProgress>,
     end: Arc<OnceLock<InvocationEnd>>,
+    /// Route of the request, if a request of the app has crashed a dyno.
+    route: Option<Route>,
     usage: Arc<RequestUsage>,
 }
 
@@ -201,11 +224,13 @@ impl Invocation {
             .handle(request, answer, self.progress.clone(), &self.usage)
             .await;
         lease.facts.served += 1;
-        match (&result, self.progress.answered()) {
-            (Err(_), None) => lease
-                .app()
-                .record_crash(&lease.facts.name(), Crash::Request),
-            _ => lease.app().record_success(&lease.facts.name()),
+        let (app, name) = (lease.app(), lease.facts.name());
+        if result.is_err() && self.progress.answered().is_none() {
+            if let Some(dyno) = &lease.dyno {
+                app.record_crash(&name, dyno.failed_request());
+            }
+        } else if let Some(route) = self.route {
+            app.record_answer(&name, route);
         }
         match result {
             Ok(()) => {

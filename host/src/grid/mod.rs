@@ -1,9 +1,9 @@
 //! The grid: all dynos of a node, their assignment to requests, and their replacement.
 //!
 //! [`DynoGrid`] is the node's handle. Each app has a formation (`app`): dynos that are idle or busy, and a first-in
-//! first-out queue of requests that wait for one. `admission` distributes the node's slots among apps, and `breaker`
-//! decides when an app that only crashes is tried again. `dispatch` takes a request through a dyno; [`limits`] holds
-//! every limit with its reason.
+//! first-out queue of requests that wait for one. `admission` distributes the node's slots among apps. `breaker` decides
+//! when an app whose dynos do not start is tried again, and `crashing_routes` does so for routes that crash dynos.
+//! `dispatch` takes a request through a dyno; [`limits`] holds every limit with its reason.
 //!
 //! A request begins on the thread that brought it, where most requests also end. One that waits or computes longer
 //! moves to threads of lower priority, so that computing dynos share the processor by the kernel's rules and the router
@@ -13,6 +13,7 @@ mod admission;
 mod app;
 mod breaker;
 mod context;
+mod crashing_routes;
 mod dispatch;
 mod error;
 mod lease;
@@ -206,7 +207,7 @@ async fn end_idle_dynos(grid: Weak<GridInner>) {
             return;
         };
         for app in grid.apps.all() {
-            app.retire_idle(grid.context.limits.idle);
+            app.tend(grid.context.limits.idle);
         }
         grid.admission.end_unused_dynos();
     }

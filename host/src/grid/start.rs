@@ -27,6 +27,15 @@ pub(super) enum LaunchError {
     Stopped,
 }
 
+/// The thread on which the work of a request begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FirstPoll {
+    /// The thread that brought the request.
+    Here,
+    /// A thread for computing dynos, of lower priority.
+    Compute,
+}
+
 /// Passes a dyno's log lines on to the grid's log.
 struct DynoLog {
     log: Arc<dyn GridLog>,
@@ -48,6 +57,7 @@ pub(super) async fn start_for_request(
     context: &Arc<GridContext>,
     release: &Arc<GridRelease>,
     name: &DynoName,
+    first_poll: FirstPoll,
 ) -> Result<Dyno, LaunchError> {
     let owned = (context.clone(), release.clone(), name.clone());
     let mut work = Box::pin(async move {
@@ -55,14 +65,16 @@ pub(super) async fn start_for_request(
         let arguments = release.arguments.clone();
         start(&context, &release, &name, arguments).await
     });
-    let first = poll_fn(|context| {
-        Poll::Ready(match work.as_mut().poll(context) {
-            Poll::Ready(started) => Some(started),
-            Poll::Pending => None,
-        })
-    });
-    if let Some(started) = first.await {
-        return started;
+    if first_poll == FirstPoll::Here {
+        let first = poll_fn(|context| {
+            Poll::Ready(match work.as_mut().poll(context) {
+                Poll::Ready(started) => Some(started),
+                Poll::Pending => None,
+            })
+        });
+        if let Some(started) = first.await {
+            return started;
+        }
     }
     // Dropping a set aborts its tasks.
     let mut rest = tokio::task::JoinSet::new();

@@ -53,7 +53,8 @@ pub struct AppStatus {
     pub idle: u32,
     /// Requests that wait for a dyno.
     pub waiting: usize,
-    /// True while the circuit is open: requests are refused because the app's dynos only crash.
+    /// True while a circuit is open: no dynos are started because they fail, or requests of a route are refused because
+    /// they crash their dynos.
     pub circuit_open: bool,
     /// Bytes of all dynos' memory, the image included in each, when each was last idle.
     pub memory: usize,

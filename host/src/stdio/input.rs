@@ -143,9 +143,9 @@ impl Input {
         self.chunk = chunk;
     }
 
-    /// Ends the input and drops its unread part.
-    pub(crate) fn finish(&mut self) {
-        *self = Self::empty();
+    /// Ends the input, drops its unread part and returns the head of its request.
+    pub(crate) fn finish(&mut self) -> RequestHead {
+        std::mem::replace(self, Self::empty()).head
     }
 }
 

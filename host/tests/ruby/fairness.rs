@@ -139,7 +139,7 @@ const CRASHING: &str = "
     run ->(e) { e['PATH_INFO'] == '/' && $broken ? exit!(1) : [200, {}, ['whole']] }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn crashing_app_opens_the_circuit() {
+async fn crashing_route_opens_its_own_circuit() {
     let app = TestApp::boot(CRASHING).await;
     let mut crashed = 0;
     let pause = loop {
@@ -165,13 +165,87 @@ async fn crashing_app_opens_the_circuit() {
             .count()
     };
     assert_eq!(exits(&app), 10);
-    // The first attempt succeeds, so the circuit closes and the next request passes at once.
+    // Other routes are served while the circuit is open.
+    assert_eq!(app.get("/well").await.unwrap().1, "whole");
+    // After the pause, one request is tried. It crashes again, so the next pause is longer.
     tokio::time::sleep(pause).await;
-    assert_eq!(app.get("/well").await.unwrap().1, "whole");
-    assert_eq!(app.get("/well").await.unwrap().1, "whole");
-    let circuit: Vec<String> = app.log_lines();
-    let circuit = circuit.iter().filter(|line| line.contains("Circuit "));
-    assert_eq!(circuit.count(), 2, "one line per change");
+    assert!(matches!(
+        app.get("/").await,
+        Err(DispatchError::NoResponse(_))
+    ));
+    assert!(matches!(
+        app.get("/").await,
+        Err(DispatchError::Crashing(longer)) if longer > pause
+    ));
+    let lines = app.log_lines();
+    let circuit: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("Circuit "))
+        .collect();
+    assert_eq!(circuit.len(), 2, "one line per change: {circuit:?}");
+    assert!(
+        circuit[0].contains("GET / crashes its dynos"),
+        "{circuit:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_a_crashing_url_take_nothing_from_visitors() {
+    let app = Arc::new(TestApp::boot(CRASHING).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    // Each client sends its own query, so that no circuit stops it.
+    let clients = (0..12).map(|client| {
+        let (app, stop) = (app.clone(), stop.clone());
+        tokio::spawn(async move {
+            for number in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let _ = app.get(&format!("/?{client}-{number}")).await;
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for _ in 0..50 {
+        assert_eq!(app.get("/well").await.unwrap().1, "whole");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
+/// An app of which only the first dyno starts.
+const STARTS_ONCE: &str = "
+    Process.singleton_class.prepend(Module.new do
+      def _fork = ENV.fetch('DYNO', 'web.1') == 'web.1' ? super : exit!(1)
+    end)
+    run ->(e) { sleep 0.3 if e['PATH_INFO'] == '/slow'; [200, {}, [ENV['DYNO']]] }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn started_dynos_serve_while_the_circuit_of_starts_is_open() {
+    let app = Arc::new(TestApp::boot(STARTS_ONCE).await);
+    assert_eq!(app.get("/").await.unwrap().1, "web.1");
+    let slow = app.clone();
+    let slow = tokio::spawn(async move { slow.get("/slow").await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // The only dyno is busy, so these requests start others, which fail.
+    let mut failed = 0;
+    while let Err(error) = app.get("/").await {
+        assert!(matches!(error, DispatchError::Crashed(_)), "{error}");
+        failed += 1;
+        assert!(failed < 100, "the circuit does not open");
+    }
+    assert_eq!(
+        failed, 5,
+        "the next request waits for the dyno that started"
+    );
+    assert_eq!(slow.await.unwrap().unwrap().1, "web.1");
+    for _ in 0..100 {
+        assert_eq!(app.get("/").await.unwrap().1, "web.1");
+    }
+    assert!(app.grid().app(app.name()).unwrap().circuit_open);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,13 +109,14 @@ async fn pack(edition: Edition) -> Arc<Pack> {
     PACKS[index.unwrap()].get_or_init(open).await.clone()
 }
 
-fn head(method: &str, path: &str, length: Option<u64>) -> RequestHead {
+fn head(method: &str, target: &str, length: Option<u64>) -> RequestHead {
     let mut head = RequestHeadWriter::new(Vec::new(), length);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     for (key, value) in [
         ("REQUEST_METHOD", method),
         ("SCRIPT_NAME", ""),
         ("PATH_INFO", path),
-        ("QUERY_STRING", ""),
+        ("QUERY_STRING", query),
         ("SERVER_NAME", "localhost"),
         ("SERVER_PORT", "80"),
         ("SERVER_PROTOCOL", "HTTP/1.1"),

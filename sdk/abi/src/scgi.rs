@@ -91,6 +91,19 @@ impl RequestHead {
         &self.buffer[self.start..]
     }
 
+    /// Returns the value of the first pair with the key `key`.
+    pub fn value(&self, key: &[u8]) -> Option<&[u8]> {
+        let netstring = self.as_bytes();
+        let start = netstring.iter().position(|byte| *byte == b':')? + 1;
+        let mut parts = netstring[start..].split(|byte| *byte == 0);
+        while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+            if name == key {
+                return Some(value);
+            }
+        }
+        None
+    }
+
     /// Returns the body's length in bytes, or `None` if it is unknown.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
@@ -112,6 +125,21 @@ mod tests {
             head.as_bytes(),
             b"70:CONTENT_LENGTH\x0027\0SCGI\x001\0REQUEST_METHOD\0POST\0REQUEST_URI\0/deepthought\0,"
         );
+    }
+
+    #[test]
+    fn values_are_found_by_their_keys() {
+        let mut writer = RequestHeadWriter::new(Vec::new(), Some(27));
+        writer.pair(b"REQUEST_METHOD", b"POST");
+        writer.pair(b"EMPTY", b"");
+        writer.pair(b"LAST", b"REQUEST_METHOD");
+        let head = writer.finish();
+        assert_eq!(head.value(b"CONTENT_LENGTH"), Some(&b"27"[..]));
+        assert_eq!(head.value(b"REQUEST_METHOD"), Some(&b"POST"[..]));
+        assert_eq!(head.value(b"EMPTY"), Some(&b""[..]));
+        assert_eq!(head.value(b"LAST"), Some(&b"REQUEST_METHOD"[..]));
+        assert_eq!(head.value(b"POST"), None, "values are not keys");
+        assert_eq!(RequestHead::default().value(b"SCGI"), None);
     }
 
     #[test]

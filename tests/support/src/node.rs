@@ -199,6 +199,28 @@ impl TestNode {
         node
     }
 
+    /// Starts a node that may open at most `open_files` files and has to exit. Returns its output.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the node still runs after 20 s.
+    pub fn failed_start_with_open_files(open_files: u32) -> ProcessOutput {
+        let mut node = Self::new(pack_cache(), &["--build-ruby", "false"]);
+        node.open_files = Some(open_files);
+        let mut server = node.server();
+        server.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut server = server.spawn().unwrap();
+        let ended = poll(Duration::from_secs(20), || server.try_wait().unwrap());
+        let _ = server.kill();
+        let output = server.wait_with_output().unwrap();
+        assert!(ended.is_some(), "the node runs with {open_files} files");
+        ProcessOutput {
+            success: output.status.success(),
+            status: output.status.code().unwrap_or(-1),
+            text: String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        }
+    }
+
     /// Starts a node with its own pack cache.
     pub fn start_with_cache(cache: PathBuf, arguments: &[&str]) -> Self {
         let mut node = Self::new(cache, arguments);

@@ -1,6 +1,7 @@
 //! A node's life as a process: listeners, start, takeover by another process, and end.
 
 pub mod control_plane;
+pub mod descriptors;
 pub mod listeners;
 pub mod startup;
 pub mod supervisor;

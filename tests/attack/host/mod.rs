@@ -1,0 +1,4 @@
+//! Apps that take what the node shares: descriptors, dynos, memory, kernel mappings.
+
+mod crashes;
+mod descriptors;
