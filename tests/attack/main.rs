@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod access;
 mod control;
 mod disk;
 mod host;

@@ -22,6 +22,9 @@ pub struct AuthorizationResource {
     pub description: String,
     /// Always `null`: the node grants no codes.
     pub grant: Option<IdRef>,
+    /// When the token was last used, to the hour; `null` if it was not. The API's own.
+    #[serde(default)]
+    pub last_used_at: Option<Timestamp>,
     /// Always `null`: tokens are not refreshed.
     pub refresh_token: Option<AccessToken>,
     /// The rights of the token: `global`.

@@ -301,6 +301,7 @@ fn an_account_and_its_tokens_have_all_fields_of_v3() {
     );
     let authorization = AuthorizationResource {
         id: ID,
+        last_used_at: None,
         access_token: Some(AccessToken {
             id: ID,
             token: String::new(),

@@ -17,6 +17,8 @@ pub struct TokenRecord {
     pub created_at: String,
     /// When the token expires, in RFC 3339 with whole seconds in UTC; none if it does not.
     pub expires_at: Option<String>,
+    /// When the token was last used, in RFC 3339; none if it was not. Not every use is noted.
+    pub last_used_at: Option<String>,
 }
 
 /// A token to be stored.
@@ -41,12 +43,19 @@ pub trait TokenStore {
     /// The store cannot be written.
     fn add_token(&self, token: &NewToken) -> Result<TokenRecord, StoreError>;
 
-    /// Returns whether a token with this hash was issued and has not expired.
+    /// Returns the token with this hash, if it was issued and has not expired.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
-    fn has_token(&self, hash: &str) -> Result<bool, StoreError>;
+    fn valid_token(&self, hash: &str) -> Result<Option<TokenRecord>, StoreError>;
+
+    /// Notes that a token is being used.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn note_token_use(&self, id: Uuid) -> Result<(), StoreError>;
 
     /// Returns all tokens, oldest first, with expired ones.
     ///

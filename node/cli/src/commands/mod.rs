@@ -5,6 +5,7 @@
     reason = "clap makes the help of comments, and flattened variants and fields have none of their own"
 )]
 
+mod access;
 mod apps;
 mod autoscale;
 mod cache;
@@ -35,6 +36,8 @@ use crate::client::ApiClient;
 pub enum ClientCommand {
     #[command(flatten)]
     Apps(apps::AppsCommand),
+    #[command(flatten)]
+    Access(access::AccessCommand),
     #[command(flatten)]
     Config(config::ConfigCommand),
     #[command(flatten)]
@@ -75,6 +78,7 @@ impl ClientCommand {
         let client = ApiClient::new();
         match self {
             Self::Apps(command) => apps::run(command, &client)?,
+            Self::Access(command) => access::run(command, &client)?,
             Self::Config(command) => config::run(command, &client)?,
             Self::Domains(command) => domains::run(command, &client)?,
             Self::Cache(command) => cache::run(command, &client)?,

@@ -1,10 +1,14 @@
 //! Access tokens: issued once, stored as hashes.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use corundum_store::{NewToken, TokenStore};
+use corundum_store::{NewToken, TokenRecord, TokenStore};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
+
+/// Time between two noted uses of a token.
+const NOTED_USES: SignedDuration = SignedDuration::from_hours(1);
 
 /// Returns the record of a new token, which keeps its hash.
 pub(super) fn record_of(token: &str, description: &str) -> NewToken {
@@ -31,15 +35,29 @@ fn abridged(token: &str) -> String {
     format!("{first}**********{last}")
 }
 
-/// Returns the client whose valid token a request carries, as a bearer token or as the password that git sends. The name of
-/// a client is the hash of its token.
-pub(super) fn client(store: &(impl TokenStore + ?Sized), headers: &HeaderMap) -> Option<String> {
-    let hash = hash(&token_of(headers)?);
-    let is_valid = store.has_token(&hash).unwrap_or_else(|error| {
+/// Returns the valid token that a request carries, as a bearer token or as the password that git sends.
+pub(super) fn valid_token(
+    store: &(impl TokenStore + ?Sized),
+    headers: &HeaderMap,
+) -> Option<TokenRecord> {
+    let found = store.valid_token(&hash(&token_of(headers)?));
+    found.unwrap_or_else(|error| {
         tracing::error!(%error, "could not check a token");
-        false
-    });
-    is_valid.then_some(hash)
+        None
+    })
+}
+
+/// Notes the use of a token, unless one of the last hour is noted: a write to the disk for each request would be slow.
+pub(super) fn note_use(store: &(impl TokenStore + ?Sized), token: &TokenRecord) {
+    let last = token.last_used_at.as_deref();
+    let last = last.and_then(|at| at.parse::<Timestamp>().ok());
+    let is_recent = |at: Timestamp| Timestamp::now().duration_since(at) < NOTED_USES;
+    if last.is_some_and(is_recent) {
+        return;
+    }
+    if let Err(error) = store.note_token_use(token.id) {
+        tracing::warn!(%error, "could not note the use of a token");
+    }
 }
 
 fn token_of(headers: &HeaderMap) -> Option<String> {

@@ -110,6 +110,7 @@ fn resource(
         created_at,
         description: record.description.clone(),
         grant: None,
+        last_used_at: record.last_used_at.as_deref().map(time).transpose()?,
         refresh_token: None,
         scope: vec!["global".to_owned()],
         session: None,

@@ -188,7 +188,7 @@ mod tests {
         };
         let bearer = format!("Bearer {}", authorization.access_token.unwrap().token);
         headers.insert(http::header::AUTHORIZATION, bearer.parse().unwrap());
-        assert!(auth::client(&*store, &headers).is_some());
+        assert!(auth::valid_token(&*store, &headers).is_some());
         assert!(is_forbidden(&ask("127.0.0.1:1").await));
         serving.abort();
     }

@@ -7,7 +7,7 @@ use corundum_api::{ErrorId, Identity};
 use corundum_host::grid::DynoGrid;
 use corundum_router::cache::Cache;
 use corundum_router::metrics::MetricsRegistry;
-use corundum_store::{AppRecord, Store};
+use corundum_store::{AppRecord, Store, TokenRecord};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -116,11 +116,21 @@ impl Api {
 
     /// Checks a request's token and gives its connection the place of a client.
     fn authorize(&self, headers: &HeaderMap, place: &Place) -> Result<(), ApiError> {
-        let client = auth::client(&*self.0.store, headers).ok_or_else(|| {
+        let token = auth::valid_token(&*self.0.store, headers).ok_or_else(|| {
             let message = "A valid token is needed: corundum login";
             ApiError::new(ErrorId::Unauthorized, message)
         })?;
-        admit(place, &client)
+        self.admit(place, &token)
+    }
+
+    /// Gives the connection of a token's owner the place of a client.
+    fn admit(&self, place: &Place, token: &TokenRecord) -> Result<(), ApiError> {
+        admit(place, &token.id.to_string())?;
+        // The store belongs to the other process after a hand-over.
+        if !self.0.data.is_handed_over() {
+            auth::note_use(&*self.0.store, token);
+        }
+        Ok(())
     }
 
     async fn git(
@@ -130,7 +140,7 @@ impl Api {
         request: Request<Incoming>,
         place: &Arc<Place>,
     ) -> Response<ApiBody> {
-        let Some(client) = auth::client(&*self.0.store, request.headers()) else {
+        let Some(token) = auth::valid_token(&*self.0.store, request.headers()) else {
             let mut response = text(
                 StatusCode::UNAUTHORIZED,
                 "A token is needed: corundum login\n",
@@ -139,7 +149,7 @@ impl Api {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             return response;
         };
-        if let Err(error) = admit(place, &client) {
+        if let Err(error) = self.admit(place, &token) {
             return error.into_response();
         }
         let served = self.0.git.serve(app, rest, request, place.clone()).await;

@@ -86,6 +86,7 @@ const STEPS: &[M<'_>] = &[
             created_at text not null, updated_at text not null, output text not null) strict;
          create index builds_of_app on builds (app);"
     )),
+    M::up("alter table tokens add column last_used_at text;"),
 ];
 
 /// Runs the migrations that the store has not seen, each in a transaction.
@@ -172,8 +173,9 @@ mod tests {
         let name = "one-app".parse().unwrap();
         assert_eq!(store.app(&name).unwrap().formation, 3);
         assert_eq!(store.config(&name).unwrap()["A"], "1");
-        assert!(store.has_token("hash").unwrap());
-        assert!(!store.has_token("other").unwrap());
+        let token = store.valid_token("hash").unwrap().unwrap();
+        assert_eq!(token.last_used_at, None);
+        assert_eq!(store.valid_token("other").unwrap(), None);
     }
 
     #[test]
