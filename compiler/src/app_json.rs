@@ -64,11 +64,17 @@ pub enum ConfigVarGenerator {
 }
 
 /// Number of dynos of a process type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct FormationQuantity {
     /// Number of dynos.
     pub quantity: u32,
+    /// Size of dynos on Heroku.
+    #[serde(default)]
+    pub size: Option<String>,
 }
+
+/// Sizes of dynos that have as much memory as any dyno here, or less.
+const AVAILABLE_SIZES: [&str; 6] = ["basic", "eco", "free", "hobby", "standard", "standard-1x"];
 
 /// Effect of a declaration on an app that has not set the variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +107,16 @@ impl AppJson {
     pub fn web_quantity(&self) -> Option<u32> {
         let web = self.formation.get(&ProcessType::web());
         web.map(|web| web.quantity)
+    }
+
+    /// Returns the size of web dynos that the file names, if such dynos have more memory than any dyno here.
+    pub fn unavailable_size(&self) -> Option<&str> {
+        let web = self.formation.get(&ProcessType::web())?;
+        let size = web.size.as_deref()?;
+        let is_available = AVAILABLE_SIZES
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(size));
+        (!is_available).then_some(size)
     }
 }
 
@@ -138,6 +154,7 @@ mod tests {
         assert_eq!(app.isolation, Isolation::Request);
         assert_eq!(app.warm_up, WarmUp::None);
         assert_eq!(app.web_quantity(), Some(3));
+        assert_eq!(app.unavailable_size(), None);
         let defaults: Vec<_> = app
             .env
             .values()
@@ -153,6 +170,21 @@ mod tests {
                 ConfigVarDefault::Value("5".into())
             ]
         );
+    }
+
+    #[test]
+    fn size_with_more_memory_is_unavailable() {
+        for (size, is_available) in [
+            ("Standard-1X", true),
+            ("eco", true),
+            ("standard-2x", false),
+            ("performance-l", false),
+        ] {
+            let text =
+                format!(r#"{{"formation": {{"web": {{"quantity": 1, "size": "{size}"}}}}}}"#);
+            let app = AppJson::parse(&text).unwrap();
+            assert_eq!(app.unavailable_size().is_none(), is_available, "{size}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn dynos() -> u32 {
 }
 
 /// Returns the machine's memory in bytes, or the limit of this process's control group if that is lower.
-pub(crate) fn memory_bytes() -> u64 {
+pub fn memory_bytes() -> u64 {
     let machine = total_bytes(&read("/proc/meminfo"));
     let group = number(&read("/sys/fs/cgroup/memory.max"));
     machine.into_iter().chain(group).min().unwrap_or(1 << 30)

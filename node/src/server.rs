@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use corundum_build::BuildSettings;
 use corundum_build::limits::BACKGROUND_NICENESS;
+use corundum_build::slots::BuildSlots;
+use corundum_build::{BuildLimits, BuildSettings};
 use corundum_compiler::gems::GemServerUrl;
 use corundum_control::acme::wake::AcmeWake;
 use corundum_control::acme::{AcmeManager, AcmeSettings, ChallengeResponders};
@@ -45,6 +46,7 @@ use corundum_control::releases::{ReleaseParts, Releases};
 use corundum_control::routing::grid_adapter::GridAdapter;
 use corundum_control::routing::view::RouterView;
 use corundum_control::storage::live_files::LiveFiles;
+use corundum_host::capacity;
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::grid::{DynoGrid, GridLimits};
 use corundum_router::cache::Cache;
@@ -100,7 +102,9 @@ pub(crate) struct NodeSettings {
     /// The time for which files that nothing names stay in the trash.
     pub(crate) trash_grace: Duration,
     /// Limits of builds.
-    pub(crate) build_limits: corundum_build::BuildLimits,
+    pub(crate) build_limits: BuildLimits,
+    /// Web dynos that the `app.json` of a tree may ask for.
+    pub(crate) formation_limit: u32,
     /// Arguments of build processes: the form of their log.
     pub(crate) build_arguments: Vec<String>,
     /// The rule for builds of Ruby from source by the node itself.
@@ -310,7 +314,9 @@ impl Node {
             limits: settings.build_limits,
             arguments: settings.build_arguments.clone(),
         };
-        let builder = Arc::new(Builder::new(build_settings, packs.clone(), urls.clone()));
+        let slots = BuildSlots::new(build_memory(), settings.build_limits.memory);
+        let builder = Builder::new(build_settings, packs.clone(), urls.clone(), slots);
+        let builder = Arc::new(builder);
 
         let certs = Arc::new(CertResolver::new()?);
         let view = Arc::new(RouterView::new(
@@ -403,6 +409,7 @@ impl Node {
                 drains: drains.clone(),
                 autoscaler: autoscaler.clone(),
             }),
+            builder: builder.clone(),
             formations: formations.clone(),
             autoscaler: autoscaler.clone(),
             changes: ReleaseChanges::new(
@@ -436,6 +443,7 @@ impl Node {
                 releases: releases.clone(),
                 formations,
                 view,
+                formation_limit: settings.formation_limit,
             })),
             upgrade: Arc::new(PackUpgrade::new(settings.source_builds, packs, releases)),
             acme,
@@ -468,6 +476,12 @@ impl Node {
             connections,
         }
     }
+}
+
+/// Returns the bytes of memory that all builds together may take: three eighths of the machine's. Half of the machine's is
+/// the dynos' reserve, and the rest is for images and for the node itself.
+pub(crate) fn build_memory() -> u64 {
+    capacity::memory_bytes() / 8 * 3
 }
 
 /// Prints the addresses of the listeners.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod access;
+mod builds;
 mod control;
 mod disk;
 mod host;

@@ -27,6 +27,9 @@ pub struct BuildResource {
     pub app: AppRef,
     /// The buildpacks: always empty, since the node's packs take their place.
     pub buildpacks: Vec<Buildpack>,
+    /// Builds that run or wait before this one, while it waits for memory; the API's own.
+    #[serde(default)]
+    pub builds_before: Option<usize>,
     /// When the build began.
     pub created_at: Timestamp,
     /// The generation of the platform, as a plain string here.

@@ -135,6 +135,7 @@ fn a_build_has_all_fields_of_v3() {
         id: ID,
         app: app(),
         buildpacks: vec![],
+        builds_before: None,
         created_at: time(),
         generation: "cedar".to_owned(),
         output_stream_url: String::new(),

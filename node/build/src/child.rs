@@ -77,7 +77,7 @@ fn compile<S: Sandbox>(
 ) -> Result<(), ChildError> {
     let mut input = io::stdin().lock();
     let request = BuildRequest::read(&mut input)?;
-    limits::apply(request.limits).map_err(ChildError::Limits)?;
+    limits::apply(request.limits, request.urgency).map_err(ChildError::Limits)?;
     let sandbox = open_sandbox(&request.pack, request.limits.boot).map_err(ChildError::Sandbox)?;
     let gem_cache = GemCache::new(&request.gem_cache, &request.directory);
     let fetcher = GemFetcher::new(request.gem_servers, gem_cache);

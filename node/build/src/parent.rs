@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use crate::limits::BuildLimits;
 use crate::protocol::{BuildOutcome, BuildRequest, ProtocolError, REJECTED_STATUS};
+use crate::slots::BuildSlot;
 
 /// Time for a build, as on Heroku.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -67,6 +68,8 @@ pub struct BuildSettings {
 pub struct BuildJob<'a> {
     /// The app, for the build's span.
     pub app: &'a AppName,
+    /// The slot that the build has until it ends.
+    pub slot: &'a BuildSlot,
     /// Directory of the prepared pack.
     pub pack: &'a Path,
     /// Input of the build.
@@ -206,6 +209,7 @@ async fn build(
         slug,
         directory: path.clone(),
         limits: settings.limits,
+        urgency: job.slot.urgency(),
         gem_directories: settings.gem_directories.clone(),
         gem_servers: settings.gem_servers.clone(),
         gem_cache: settings.gem_cache.clone(),

@@ -14,6 +14,7 @@ use corundum_compiler::slug::SlugDescription;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::BuildLimits;
+use crate::slots::BuildUrgency;
 
 /// Exit status of a child that rejected the app and told the pusher why.
 pub(crate) const REJECTED_STATUS: u8 = 1;
@@ -35,6 +36,8 @@ pub struct BuildRequest {
     pub directory: PathBuf,
     /// Limits of this build.
     pub limits: BuildLimits,
+    /// The parties that this build delays.
+    pub urgency: BuildUrgency,
     /// Gem directories of the node.
     pub gem_directories: Vec<PathBuf>,
     /// Gem servers that the build may fetch from.
@@ -136,6 +139,7 @@ mod tests {
             slug: None,
             directory: "/work".into(),
             limits: BuildLimits::default(),
+            urgency: BuildUrgency::Awaited,
             gem_directories: Vec::new(),
             gem_servers: Vec::new(),
             gem_cache: "/gems".into(),

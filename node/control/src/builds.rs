@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
+use corundum_build::slots::{BuildSlot, BuildSlots, BuildUrgency, NoBuildSlot};
 use corundum_build::{BuildJob, BuildProcessError, BuildSettings, BuildSource, FinishedBuild};
 use corundum_pack::ruby::Series;
 use corundum_store::{ConfigVars, Fault, HasFault};
@@ -22,6 +23,9 @@ pub(crate) enum AppBuildError {
     /// The pack cannot be opened.
     #[error(transparent)]
     Pack(#[from] PackOpenError),
+    /// Other builds take all memory for builds.
+    #[error(transparent)]
+    Slot(#[from] NoBuildSlot),
 }
 
 impl AppBuildError {
@@ -39,6 +43,7 @@ impl HasFault for AppBuildError {
                 | BuildProcessError::Timeout
                 | BuildProcessError::Signal(_),
             ) => Fault::Client,
+            Self::Slot(_) => Fault::Conflict,
             Self::Process(_) | Self::Pack(_) => Fault::Node,
         }
     }
@@ -49,16 +54,46 @@ pub struct Builder {
     settings: BuildSettings,
     packs: Arc<PackCache>,
     urls: AppUrls,
+    slots: Arc<BuildSlots>,
 }
 
 impl Builder {
-    /// Creates a builder that builds with `settings` and the packs of `packs`.
-    pub fn new(settings: BuildSettings, packs: Arc<PackCache>, urls: AppUrls) -> Self {
+    /// Creates a builder that builds with `settings` and the packs of `packs`, as many apps at once as there are `slots`.
+    pub fn new(
+        settings: BuildSettings,
+        packs: Arc<PackCache>,
+        urls: AppUrls,
+        slots: Arc<BuildSlots>,
+    ) -> Self {
         Self {
             settings,
             packs,
             urls,
+            slots,
         }
+    }
+
+    /// Waits until the node has memory for a build of an app. `report` gets each line for the pusher.
+    ///
+    /// # Errors
+    ///
+    /// [`AppBuildError::Slot`].
+    pub(crate) async fn slot(
+        &self,
+        app: &AppName,
+        urgency: BuildUrgency,
+        mut report: impl FnMut(&str) + Send,
+    ) -> Result<BuildSlot, AppBuildError> {
+        let waiting = |before: usize| match before {
+            1 => report("       Waiting for 1 build..."),
+            _ => report(&format!("       Waiting for {before} builds...")),
+        };
+        Ok(self.slots.acquire(app, urgency, waiting).await?)
+    }
+
+    /// Returns how many builds run or wait before that of an app, if that one waits.
+    pub(crate) fn builds_before(&self, app: &AppName) -> Option<usize> {
+        self.slots.builds_before(app)
     }
 
     /// Compiles and boots an app in a child process. `report` gets each line for the pusher.
@@ -68,6 +103,7 @@ impl Builder {
     /// [`AppBuildError`].
     pub(crate) async fn build(
         &self,
+        slot: &BuildSlot,
         app: &AppName,
         series: Series,
         source: BuildSource,
@@ -77,6 +113,7 @@ impl Builder {
         let ready = self.packs.get(self.packs.edition(series)).await?;
         let job = BuildJob {
             app,
+            slot,
             pack: ready.directory.path(),
             source,
             host: self.urls.authority(app),

@@ -26,6 +26,9 @@ use crate::server::{self, NodeSettings, StartMode};
 /// The file that is read unless --config names another.
 const FILE: &str = "corundum.toml";
 
+/// Web dynos that an `app.json` may ask for: four times those of an app that asks for none.
+const FORMATION_LIMIT: u32 = 64;
+
 /// The options of a node. The file has the same names.
 #[derive(Args, Deserialize, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -84,6 +87,13 @@ pub(super) struct ServerArguments {
     /// Give a pushed app this many seconds to load [default: 60]
     #[arg(long, value_name = "SECONDS")]
     boot_timeout: Option<NonZeroU32>,
+    /// Let a build take this many MB of memory. The node runs as many builds at once as fit into three eighths of its memory
+    /// [default: 3072, or all of that if it is less]
+    #[arg(long, value_name = "MB")]
+    build_memory: Option<NonZeroU32>,
+    /// Let the app.json of a first push ask for this many web dynos; ps:scale may set more [default: 64]
+    #[arg(long, value_name = "NUMBER")]
+    formation_limit: Option<NonZeroU32>,
     /// Limit slugs to this many MB [default: 500]
     #[arg(long, value_name = "MB")]
     slug_limit: Option<NonZeroU32>,
@@ -150,6 +160,8 @@ impl ServerArguments {
             gems: first(self.gems, file.gems),
             gem_source: first(self.gem_source, file.gem_source),
             boot_timeout: self.boot_timeout.or(file.boot_timeout),
+            build_memory: self.build_memory.or(file.build_memory),
+            formation_limit: self.formation_limit.or(file.formation_limit),
             slug_limit: self.slug_limit.or(file.slug_limit),
             cache_size: self.cache_size.or(file.cache_size),
             push_limit: self.push_limit.or(file.push_limit),
@@ -240,7 +252,13 @@ impl ServerArguments {
             build_limits: BuildLimits {
                 boot: self.boot_timeout.map_or(limits.boot, seconds),
                 slug: self.slug_limit.map_or(limits.slug, megabytes),
+                memory: self
+                    .build_memory
+                    .map_or(limits.memory.min(server::build_memory()), megabytes),
             },
+            formation_limit: self
+                .formation_limit
+                .map_or(FORMATION_LIMIT, NonZeroU32::get),
             build_arguments: self.log_format.unwrap_or_default().arguments(),
             source_builds: match self.build_ruby {
                 Some(false) => SourceBuilds::Disabled,

@@ -8,6 +8,7 @@
 mod access;
 mod apps;
 mod autoscale;
+mod builds;
 mod cache;
 mod certs;
 mod certs_auto;
@@ -58,6 +59,7 @@ pub enum ClientCommand {
     Ps(ps::PsCommand),
     #[command(flatten)]
     Autoscale(autoscale::AutoscaleCommand),
+    Builds(builds::BuildsArguments),
     Logs(logs::LogsArguments),
     Releases(releases::ReleasesArguments),
     Rollback(rollback::RollbackArguments),
@@ -89,6 +91,7 @@ impl ClientCommand {
             Self::Drains(command) => drains::run(command, &client)?,
             Self::Ps(command) => ps::run(command, &client)?,
             Self::Autoscale(command) => autoscale::run(command, &client)?,
+            Self::Builds(arguments) => builds::run(arguments, &client)?,
             Self::Logs(arguments) => logs::run(arguments, &client)?,
             Self::Releases(arguments) => releases::run(arguments, &client)?,
             Self::Rollback(arguments) => rollback::run(arguments, &client)?,

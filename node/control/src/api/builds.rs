@@ -9,11 +9,13 @@ use super::error::ApiError;
 use super::resources::{self, GENERATION, STACK, time};
 use super::response::{ApiResult, ok, text};
 use crate::app_urls::AppUrls;
+use crate::builds::Builder;
 
 /// Serves an app's `builds`.
 pub(super) fn serve(
     store: &dyn Store,
     urls: &AppUrls,
+    builder: &Builder,
     method: &Method,
     app: &AppRecord,
     rest: &[&str],
@@ -23,7 +25,12 @@ pub(super) fn serve(
     }
     let (builds, releases) = (store.builds(&app.name)?, store.releases(&app.name)?);
     let account = store.account()?;
-    let resource = |build: &BuildRecord| resource(urls, app, build, &releases, &account);
+    let before = builder.builds_before(&app.name);
+    let resource = |build: &BuildRecord| {
+        let mut resource = resource(urls, app, build, &releases, &account)?;
+        resource.builds_before = before.filter(|_| build.state == BuildState::Pending);
+        Ok::<_, ApiError>(resource)
+    };
     let find = |id: &str| {
         let build = builds.iter().find(|build| build.id.to_string() == id);
         build.ok_or_else(|| {
@@ -56,6 +63,7 @@ fn resource(
         id: build.id,
         app: resources::app_ref(app),
         buildpacks: Vec::new(),
+        builds_before: None,
         created_at: time(&build.created_at)?,
         generation: GENERATION.to_owned(),
         output_stream_url: format!(

@@ -28,6 +28,7 @@ use crate::apps::Apps;
 use crate::apps::autoscale::Autoscaler;
 use crate::apps::formation::Formations;
 use crate::apps::settings::SettingsManager;
+use crate::builds::Builder;
 use crate::certs::AppCerts;
 use crate::connections::places::{NoPlace, Place};
 use crate::data_dir::DataDir;
@@ -63,6 +64,8 @@ pub struct ApiParts {
     pub git: GitBackend,
     /// The apps.
     pub apps: Apps,
+    /// The builder.
+    pub builder: Arc<Builder>,
     /// The formations.
     pub formations: Arc<Formations>,
     /// The autoscaler.
@@ -240,7 +243,9 @@ impl Api {
             ["autoscale"] => {
                 autoscale::serve(&parts.autoscaler, &resources, method, app, request).await
             }
-            ["builds", rest @ ..] => builds::serve(store, &parts.urls, method, app, rest),
+            ["builds", rest @ ..] => {
+                builds::serve(store, &parts.urls, &parts.builder, method, app, rest)
+            }
             ["cache", rest @ ..] => cache::serve(&parts.cache, method, app, rest, request).await,
             ["config-vars"] => {
                 config_vars::serve(store, &parts.changes, method, app, request).await

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use corundum_abi::names::AppName;
 use corundum_build::BuildSource;
+use corundum_build::slots::BuildUrgency;
 use corundum_compiler::app_json::{AppJson, AppJsonError, ConfigVarDefault};
 use corundum_compiler::detect::{UnknownRuby, VersionFiles, choose_series};
 use corundum_store::{ConfigVars, Store, StoreError};
@@ -13,7 +14,7 @@ use tracing::Instrument;
 
 use super::pushed_commit::{CommitError, Push};
 use crate::apps::config_vars::{self, ConfigVarError};
-use crate::apps::formation::{Formations, MAX_WEB};
+use crate::apps::formation::Formations;
 use crate::apps::locks::{AppLocks, MovingBranch};
 use crate::build_record::RunningBuild;
 use crate::builds::{AppBuildError, Builder};
@@ -92,6 +93,8 @@ pub struct PushParts {
     pub formations: Arc<Formations>,
     /// The router's view of apps.
     pub view: Arc<RouterView>,
+    /// Web dynos that the `app.json` of a tree may ask for.
+    pub formation_limit: u32,
 }
 
 /// Deploys pushes.
@@ -149,7 +152,6 @@ impl Pushes {
             ruby_version: push.file(".ruby-version").await?,
         };
         let series = choose_series(&files)?;
-        let tree = push.tree().map_err(CommitError::from)?;
         let app_json = match push.file("app.json").await? {
             Some(text) => AppJson::parse(&text)?,
             None => AppJson::default(),
@@ -158,9 +160,17 @@ impl Pushes {
         let first = matches!(parts.store.current_release(app), Ok(None));
         let mut config = parts.store.config(app)?;
         add_defaults(&mut config, &app_json, app)?;
-        let source = BuildSource::Tree(tree);
-        let built = parts.builder.build(app, series, source, &config, report);
+        // Git begins to read the tree when the build may start.
+        let slot = parts
+            .builder
+            .slot(app, BuildUrgency::Awaited, report)
+            .await?;
+        let source = BuildSource::Tree(push.tree().map_err(CommitError::from)?);
+        let built = parts
+            .builder
+            .build(&slot, app, series, source, &config, report);
         let build = built.await?;
+        drop(slot);
         report("-----> Launching...");
         let slug = build.slug.clone().ok_or(PushError::NoSlug)?;
         let short = push.commit.get(..8).unwrap_or(&push.commit);
@@ -178,8 +188,19 @@ impl Pushes {
             commit: push.commit.clone(),
         };
         parts.locks.set_moving(app, branch);
-        if let Some(quantity) = app_json.web_quantity().filter(|_| first) {
-            parts.formations.scale(app, quantity.min(MAX_WEB))?;
+        if let Some(asked) = app_json.web_quantity().filter(|_| first) {
+            let quantity = asked.min(parts.formation_limit);
+            parts.formations.scale(app, quantity)?;
+            if quantity < asked {
+                report(&format!(
+                    "       app.json asks for {asked} web dynos, and gets {quantity}, this node's limit for app.json"
+                ));
+            }
+        }
+        if let Some(size) = app_json.unavailable_size() {
+            report(&format!(
+                "       app.json asks for dynos of the size {size:?}; every dyno of this node has 512 MB"
+            ));
         }
         report(&format!("       Released {}", release.version));
         let url = parts.view.web_url(app);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use corundum_abi::names::{AppName, ReleaseVersion};
 use corundum_build::BuildSource;
+use corundum_build::slots::BuildUrgency;
 use corundum_store::{ConfigVars, ReleaseRecord, Store};
 
 use super::error::ReleaseError;
@@ -98,11 +99,17 @@ impl ReleaseChanges {
         let mut output = Vec::new();
         let source = BuildSource::Slug(self.data.slug(&of.slug));
         let report = |line: &str| output.push(line.to_owned());
-        let built = self
-            .builder
-            .build(app, of.about.ruby, source, config, report)
-            .await;
-        let build = built.map_err(|source| ReleaseError::Build {
+        let built = async {
+            let slot = self
+                .builder
+                .slot(app, BuildUrgency::Awaited, |_| {})
+                .await?;
+            let series = of.about.ruby;
+            self.builder
+                .build(&slot, app, series, source, config, report)
+                .await
+        };
+        let build = built.await.map_err(|source| ReleaseError::Build {
             output: output.join("\n"),
             source,
         })?;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
+use corundum_build::slots::BuildUrgency;
 use corundum_build::{BuildSource, FinishedBuild};
 use corundum_compiler::process::{environ, split_command};
 use corundum_host::grid::{DynoGrid, GridRelease};
@@ -163,7 +164,7 @@ impl Releases {
     ) -> Result<(), ReleaseError> {
         if let Err(error) = self.activate(app, &release).await {
             tracing::warn!(%app, %error, "making the image again");
-            self.remake(app, release).await?;
+            self.remake(app, release, BuildUrgency::Awaited).await?;
         }
         Ok(())
     }
@@ -193,7 +194,7 @@ impl Releases {
 
     async fn upgrade(&self, app: &AppName, release: ReleaseRecord) {
         let old = release.image;
-        match self.remake(app, release).await {
+        match self.remake(app, release, BuildUrgency::Background).await {
             Ok(()) => self.files.remove_image(&old),
             Err(error) => {
                 let line = format!("The app stays on the pack that it has: {error}");
@@ -247,14 +248,21 @@ impl Releases {
     }
 
     /// Boots a release of the store again and makes it live with the new image.
-    async fn remake(&self, app: &AppName, release: ReleaseRecord) -> Result<(), ReleaseError> {
+    async fn remake(
+        &self,
+        app: &AppName,
+        release: ReleaseRecord,
+        urgency: BuildUrgency,
+    ) -> Result<(), ReleaseError> {
         let config = self.store.release_config(app, release.version)?;
         let source = BuildSource::Slug(self.data.slug(&release.slug));
         let series = release.about.ruby;
+        let slot = self.builder.slot(app, urgency, |_| {}).await?;
         let build = self
             .builder
-            .build(app, series, source, &config, |_| {})
+            .build(&slot, app, series, source, &config, |_| {})
             .await?;
+        drop(slot);
         let image = ImageName::random();
         {
             let _naming = self.files.naming();
