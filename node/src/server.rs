@@ -56,7 +56,7 @@ use corundum_router::server::{ServerLimits, run as run_router, run_tls};
 use corundum_store::{SqliteStore, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// The time for running requests to end when the node stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -225,16 +225,20 @@ async fn serve(
         replaced: replaced.clone(),
     };
     admin::start(own.admin, admin)?;
-    let stop = Arc::new(Notify::new());
-    let stopped = |stop: Arc<Notify>| async move { stop.notified().await };
+    // A listener may learn of the stop before it has looked for it once.
+    let stop = watch::Sender::new(false);
+    let stopped = || {
+        let mut stop = stop.subscribe();
+        async move { drop(stop.wait_for(|is_stopped| *is_stopped).await) }
+    };
     let https = own.https.map(TcpListener::from_std).transpose()?;
     let https = https.map(|https| {
         let certificates = node.certs.certificates().clone();
         let (router, limits) = (node.router.clone(), limits.clone());
-        run_tls(https, certificates, router, limits, stopped(stop.clone()))
+        run_tls(https, certificates, router, limits, stopped())
     });
     let http = TcpListener::from_std(own.http)?;
-    let http = run_router(http, node.router.clone(), limits, stopped(stop.clone()));
+    let http = run_router(http, node.router.clone(), limits, stopped());
     let serving = tokio::spawn(async move {
         match https {
             Some(https) => drop(tokio::join!(http, https)),
@@ -253,7 +257,7 @@ async fn serve(
     }
     readiness.set_stopping();
     replaced.notify_one();
-    stop.notify_waiters();
+    stop.send_replace(true);
     tokio::select! {
         _ = serving => {}
         // A second signal does not wait for running requests.
