@@ -7,6 +7,9 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 /// Name of the file.
 pub const FILE: &str = ".slugignore";
 
+/// Lines of the file. Each pattern becomes a part of one regular expression, which takes some kilobytes for it.
+const MAX_LINES: usize = 2000;
+
 /// A `.slugignore` that cannot be parsed. The app's author corrects it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(".slugignore line {line}: {text:?} is {reason}")]
@@ -37,6 +40,11 @@ impl Slugignore {
                 text: pattern.to_owned(),
                 reason,
             };
+            if line > MAX_LINES {
+                return Err(bad(format!(
+                    "a line too many; write at most {MAX_LINES}, for example directories in place of files"
+                )));
+            }
             if pattern.starts_with('!') {
                 let reason =
                     "a negation, which .slugignore does not support; name only files to exclude";
@@ -98,5 +106,19 @@ mod tests {
             "{error}"
         );
         assert!(Slugignore::parse("{a\n").is_err());
+    }
+
+    #[test]
+    fn number_of_lines_is_limited() {
+        let lines = |count| {
+            let lines = (0..count).map(|index| format!("/[a-c]x/*.{index}?\n"));
+            Slugignore::parse(&lines.collect::<String>())
+        };
+        assert!(lines(MAX_LINES).unwrap().excludes("bx/y.1999z"));
+        let error = lines(MAX_LINES + 1).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2001") && error.contains("a line too many"),
+            "{error}"
+        );
     }
 }

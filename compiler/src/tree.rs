@@ -2,6 +2,7 @@
 //!
 //! The reader rejects all paths and links that could leave the app or that only some file systems can hold.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -15,6 +16,9 @@ const RESERVED: &str = ".corundum";
 const MAX_TEXT_BYTES: u64 = 1 << 20;
 /// Bytes of one path, below `PATH_MAX`.
 const MAX_PATH_BYTES: usize = 1024;
+/// Bytes of the paths of all files and directories. Without a bound, a hundred thousand files below five hundred directories
+/// each would take 50 GB.
+const MAX_ALL_PATHS_BYTES: usize = 64 << 20;
 
 /// A tree that cannot be built. The pusher corrects it, unless a variant names another fault.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,12 @@ pub enum TreeError {
         "the app has more than {MAX_ENTRIES} files; list those that a running app does not need in .slugignore"
     )]
     Entries,
+    /// The paths are too long.
+    #[error(
+        "the paths of the app's files and directories are longer than {} together; use shorter names and fewer directories",
+        crate::report::human_size(MAX_ALL_PATHS_BYTES as u64)
+    )]
+    Paths,
     /// The tree is too large.
     #[error(
         "the pushed tree is larger than {0}; keep large files elsewhere, because a slug may have 500M"
@@ -98,7 +108,7 @@ impl Tree {
     pub fn read(tar: impl Read, limit: u64) -> Result<Self, TreeError> {
         let mut spool = tempfile::tempfile()?;
         let mut entries = BTreeMap::new();
-        let mut folded: HashMap<String, String> = HashMap::new();
+        let mut folded = FoldedPaths::default();
         let mut length = 0u64;
         let mut seen = 0;
         for entry in tar::Archive::new(tar).entries()? {
@@ -122,7 +132,7 @@ impl Tree {
             if path == RESERVED || path.starts_with(".corundum/") {
                 return Err(TreeError::Reserved(path.to_owned()));
             }
-            check_case(path, &mut folded)?;
+            folded.check(path)?;
             let new = match kind {
                 tar::EntryType::Directory => continue,
                 tar::EntryType::Regular => {
@@ -266,22 +276,39 @@ fn check(path: &str) -> Result<(), TreeError> {
     Ok(())
 }
 
-/// Rejects two paths, or directories above them, that differ only in case.
-fn check_case(path: &str, folded: &mut HashMap<String, String>) -> Result<(), TreeError> {
-    let ends = path
-        .match_indices('/')
-        .map(|(at, _)| at)
-        .chain([path.len()]);
-    for end in ends {
-        let part = &path[..end];
-        let known = folded
-            .entry(part.to_lowercase())
-            .or_insert_with(|| part.to_owned());
-        if known != part {
-            return Err(TreeError::Case(known.clone(), part.to_owned()));
+/// Paths of files and directories so far, by the same paths in lower case.
+#[derive(Default)]
+struct FoldedPaths {
+    known: HashMap<String, String>,
+    /// Bytes of the paths.
+    length: usize,
+}
+
+impl FoldedPaths {
+    /// Rejects a path that differs from an earlier one, or from a directory above that, only in case.
+    fn check(&mut self, path: &str) -> Result<(), TreeError> {
+        let ends = path
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .chain([path.len()]);
+        for end in ends {
+            let part = &path[..end];
+            match self.known.entry(part.to_lowercase()) {
+                Entry::Occupied(known) if known.get() != part => {
+                    return Err(TreeError::Case(known.get().clone(), part.to_owned()));
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(new) => {
+                    self.length += part.len();
+                    if self.length > MAX_ALL_PATHS_BYTES {
+                        return Err(TreeError::Paths);
+                    }
+                    new.insert(part.to_owned());
+                }
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Returns whether a link at `path` to `target` stays inside the tree.
@@ -398,6 +425,23 @@ mod tests {
             Tree::read(bytes.as_slice(), LIMIT),
             Err(TreeError::Case(..))
         ));
+    }
+
+    #[test]
+    fn paths_are_limited_together() {
+        let mut paths = FoldedPaths::default();
+        let deep = |index: usize| format!("{index}{}", "/a".repeat(500));
+        let refused = (0..1000).find_map(|index| paths.check(&deep(index)).err());
+        assert!(matches!(refused, Some(TreeError::Paths)));
+        let mut paths = FoldedPaths::default();
+        for index in 0..MAX_ENTRIES {
+            paths
+                .check(&format!(
+                    "node_modules/package-{}/lib/{index}.js",
+                    index / 10
+                ))
+                .unwrap();
+        }
     }
 
     #[test]

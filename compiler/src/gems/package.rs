@@ -167,7 +167,7 @@ mod tests {
             version: "1.0".to_owned(),
             platforms: Vec::new(),
             dependencies: Vec::new(),
-            origin: crate::lockfile::GemOrigin::Servers(Vec::new()),
+            origin: crate::lockfile::GemOrigin::Servers(std::sync::Arc::default()),
             checksum: None,
         }
     }

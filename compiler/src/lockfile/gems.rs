@@ -1,14 +1,16 @@
 //! Gems of a lockfile and their dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::checksum::Checksum;
 
 /// Origin of a gem, by the section that lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GemOrigin {
-    /// URLs of gem servers. Old Gemfiles may name several global sources; others name one.
-    Servers(Vec<String>),
+    /// URLs of gem servers, which the gems of a section share. Old Gemfiles may name several global sources; others name
+    /// one.
+    Servers(Arc<[String]>),
     /// URI of a git repository.
     Git(String),
     /// Folder of the app.

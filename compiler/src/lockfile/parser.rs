@@ -3,11 +3,18 @@
 //! Sections have titles in capitals. The sections `GEM`, `GIT`, `PATH` and `PLUGIN SOURCE` hold their settings indented
 //! by two spaces, gems by four (`name (version)`), and the dependencies of a gem by six.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::gems::{GemOrigin, LockedGem, Lockfile};
 use crate::checksum::Checksum;
 use crate::redact::without_credentials;
+
+/// Sources of one section. Bundler has written one for each section for years.
+const MAX_REMOTES: usize = 16;
+
+/// Bytes of a source, which each gem from a folder or a repository holds.
+const MAX_REMOTE_BYTES: usize = 1024;
 
 /// A lockfile that cannot be parsed. The app's author corrects it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +116,8 @@ struct LockfileParser {
     section: LockfileSection,
     /// Values of `remote:` in this section.
     remotes: Vec<String>,
+    /// The same, for the gems that come now.
+    servers: Arc<[String]>,
     /// Gem that the following dependencies belong to. None after a precompiled build whose plain form is locked too.
     current: Option<String>,
     /// Checksums by name and version, kept until the end because their section may come before the gems.
@@ -130,6 +139,7 @@ impl LockfileParser {
             (_, 0) => {
                 self.section = LockfileSection::from_title(words).ok_or_else(bad)?;
                 self.remotes.clear();
+                self.servers = Arc::default();
                 self.current = None;
             }
             (Gem | Git | Path | Plugin, 2) => self.setting(words).ok_or_else(bad)?,
@@ -157,7 +167,12 @@ impl LockfileParser {
     fn setting(&mut self, words: &str) -> Option<()> {
         let (key, value) = words.split_once(':')?;
         if key == "remote" {
-            self.remotes.push(value.trim().to_owned());
+            let value = value.trim();
+            if self.remotes.len() >= MAX_REMOTES || value.len() > MAX_REMOTE_BYTES {
+                return None;
+            }
+            self.remotes.push(value.to_owned());
+            self.servers = self.remotes.iter().cloned().collect();
         }
         is_plain(key).then_some(())
     }
@@ -202,7 +217,7 @@ impl LockfileParser {
             LockfileSection::Git => GemOrigin::Git(first()),
             LockfileSection::Path => GemOrigin::Path(first()),
             LockfileSection::Plugin => GemOrigin::Plugin(first()),
-            _ => GemOrigin::Servers(self.remotes.clone()),
+            _ => GemOrigin::Servers(self.servers.clone()),
         }
     }
 
@@ -213,10 +228,8 @@ impl LockfileParser {
             // The dependency belongs to a precompiled build, unless there is no gem before it at all.
             return (!self.lockfile.gems.is_empty()).then_some(());
         };
-        let dependencies = &mut self.lockfile.gems.get_mut(current)?.dependencies;
-        if !dependencies.iter().any(|known| known == name) {
-            dependencies.push(name.to_owned());
-        }
+        let gem = self.lockfile.gems.get_mut(current)?;
+        gem.dependencies.push(name.to_owned());
         Some(())
     }
 
@@ -240,6 +253,10 @@ impl LockfileParser {
     }
 
     fn finish(mut self) -> Lockfile {
+        for gem in self.lockfile.gems.values_mut() {
+            let mut seen = HashSet::new();
+            gem.dependencies.retain(|name| seen.insert(name.clone()));
+        }
         for (key, checksum) in self.checksums {
             // The version of a precompiled build contains its platform and so never equals a locked version.
             if let Some(gem) = self.lockfile.gems.get_mut(&key.0)
@@ -363,12 +380,12 @@ BUNDLED WITH
     fn gem_has_the_origin_of_its_section() {
         let lockfile = example();
         let both = ["https://rubygems.org/", "https://gems.example.com/"].map(str::to_owned);
-        let private = vec!["https://private.example.com/".to_owned()];
+        let private = ["https://private.example.com/".to_owned()].into();
         for (name, origin) in [
             ("x", GemOrigin::Git("https://example.com/x.git".to_owned())),
             ("shop", GemOrigin::Path("engines/shop".to_owned())),
             ("stored", GemOrigin::Plugin("s3://bucket".to_owned())),
-            ("rack", GemOrigin::Servers(both.to_vec())),
+            ("rack", GemOrigin::Servers(both.into())),
             ("secret", GemOrigin::Servers(private)),
         ] {
             assert_eq!(lockfile.gems[name].origin, origin);
@@ -441,6 +458,38 @@ BUNDLED WITH
             Lockfile::parse(twice),
             Err(LockfileError::Duplicate { line: 8, .. })
         ));
+    }
+
+    #[test]
+    fn gems_of_a_section_share_its_sources() {
+        let gems: String = (0..1000)
+            .map(|index| format!("    a{index} (1)\n"))
+            .collect();
+        let sources = |count: usize, length: usize| {
+            let remote = format!("  remote: https://{}\n", "a".repeat(length - 8));
+            Lockfile::parse(&format!("GEM\n{}  specs:\n{gems}", remote.repeat(count)))
+        };
+        let lockfile = sources(MAX_REMOTES, MAX_REMOTE_BYTES).unwrap();
+        let servers = |name: &str| match &lockfile.gems[name].origin {
+            GemOrigin::Servers(servers) => servers.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(servers("a0").len(), MAX_REMOTES);
+        assert!(Arc::ptr_eq(&servers("a0"), &servers("a999")));
+        for (count, length) in [(MAX_REMOTES + 1, 20), (1, MAX_REMOTE_BYTES + 1)] {
+            let refused = sources(count, length);
+            assert!(matches!(refused, Err(LockfileError::Line { .. })));
+        }
+    }
+
+    #[test]
+    fn repeated_dependencies_count_once_in_their_order() {
+        let names = (0..50_000).map(|index| format!("      a{index}\n      a{}\n", index / 2));
+        let text = format!("GEM\n  specs:\n    a (1)\n{}", names.collect::<String>());
+        let lockfile = Lockfile::parse(&text).unwrap();
+        let dependencies = &lockfile.gems["a"].dependencies;
+        assert_eq!(dependencies.len(), 50_000);
+        assert_eq!(dependencies[..3], ["a0", "a1", "a2"]);
     }
 
     #[test]
