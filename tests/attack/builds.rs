@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::Child;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use corundum_test_support::node::TestNode;
+use corundum_test_support::http1::RepeatingClient;
+use corundum_test_support::node::{StopOnDrop, TestNode};
 use corundum_test_support::wait::wait_until;
 
 /// An app that takes a while to load.
@@ -122,4 +124,39 @@ fn dynos_that_a_tree_asks_for_are_capped_and_the_push_says_so() {
     assert!(listed.contains("web: 20 dynos at most"), "{listed}");
     // The operator's users may ask for more.
     app.cli(&node, &["ps:scale", "web=30"]).assert_success();
+}
+
+#[test]
+#[ignore = "takes minutes; script/attack runs it"]
+fn config_change_is_quick_while_requests_saturate_the_processors() {
+    let node = &TestNode::start();
+    let code = "run ->(e) { [200, {'content-length' => '3'}, ['one']] }\n";
+    node.deploy("busy", code);
+    let app = &node.deploy("changed", code);
+    let change = |index: u32| {
+        let began = Instant::now();
+        app.cli(node, &["config:set", &format!("A={index}")])
+            .assert_success();
+        began.elapsed()
+    };
+    let quickest = |changes: std::ops::Range<u32>| changes.map(change).min().unwrap();
+    let alone = quickest(0..5);
+    let stop = AtomicBool::new(false);
+    let busy = std::thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut client =
+                    RepeatingClient::connect(node.http(), "busy.localhost", "").unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(client.get().unwrap().status, 200);
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        quickest(5..10)
+    });
+    println!("config:set takes {alone:?} alone, {busy:?} while requests saturate the processors");
+    // A quarter of a processor for the build, and the load takes its part of the rest.
+    assert!(busy < alone * 6 + Duration::from_secs(1), "{busy:?}");
 }
