@@ -1,6 +1,7 @@
 //! The composition root of a node: the only place that knows all of its parts. It makes them, connects them, starts the
 //! listeners, and waits for the node's end.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use corundum_control::acme::{AcmeManager, AcmeSettings, ChallengeResponders};
 use corundum_control::admin::{self, AdminState, Readiness};
 use corundum_control::api::login::Login;
 use corundum_control::api::router::{Api, ApiParts};
+use corundum_control::api::storage::StorageParts;
 use corundum_control::app_urls::AppUrls;
 use corundum_control::apps::autoscale::Autoscaler;
 use corundum_control::apps::formation::Formations;
@@ -45,8 +47,11 @@ use corundum_control::releases::changes::ReleaseChanges;
 use corundum_control::releases::{ReleaseParts, Releases};
 use corundum_control::routing::grid_adapter::GridAdapter;
 use corundum_control::routing::view::RouterView;
+use corundum_control::storage::housekeeping::Housekeeping;
 use corundum_control::storage::live_files::LiveFiles;
 use corundum_host::capacity;
+use corundum_control::storage::retention::Retention;
+use corundum_control::storage::usage::DiskUsage;
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::grid::{DynoGrid, GridLimits};
 use corundum_router::cache::Cache;
@@ -101,6 +106,10 @@ pub(crate) struct NodeSettings {
     pub(crate) max_push: u64,
     /// The time for which files that nothing names stay in the trash.
     pub(crate) trash_grace: Duration,
+    /// The releases that an app keeps.
+    pub(crate) keep_releases: NonZeroU32,
+    /// The bytes that an app may take on disk; 0 for any number.
+    pub(crate) app_quota: u64,
     /// Limits of builds.
     pub(crate) build_limits: BuildLimits,
     /// Web dynos that the `app.json` of a tree may ask for.
@@ -341,6 +350,13 @@ impl Node {
             locks.clone(),
             settings.trash_grace,
         ));
+        let retention = Arc::new(Retention::new(
+            store.clone(),
+            data.clone(),
+            files.clone(),
+            settings.keep_releases,
+        ));
+        let usage = DiskUsage::new(store.clone(), data.clone(), settings.app_quota);
         let releases = Arc::new(Releases::new(ReleaseParts {
             store: store.clone(),
             data: data.clone(),
@@ -351,6 +367,7 @@ impl Node {
             locks: locks.clone(),
             logs: logs.clone(),
             files: files.clone(),
+            retention: retention.clone(),
         }));
         let formations = Formations::new(store.clone(), grid.clone(), view.clone());
         let formations = Arc::new(formations);
@@ -434,7 +451,17 @@ impl Node {
             acme: acme.clone(),
             settings: SettingsManager::new(store.clone(), view.clone(), logs, wake, urls.https),
             drains: drains.clone(),
+            storage: StorageParts {
+                store: store.clone(),
+                data: data.clone(),
+                locks: locks.clone(),
+                files: files.clone(),
+                retention: retention.clone(),
+                usage: usage.clone(),
+            },
         });
+        let housekeeping =
+            Housekeeping::new(store.clone(), data.clone(), locks.clone(), files, retention);
         let control_plane = ControlPlane {
             runtime: runtimes.control.clone(),
             data: data.clone(),
@@ -448,7 +475,9 @@ impl Node {
                 formations,
                 view,
                 formation_limit: settings.formation_limit,
+                usage,
             })),
+            housekeeping: Arc::new(housekeeping),
             upgrade: Arc::new(PackUpgrade::new(settings.source_builds, packs, releases)),
             acme,
             responders: ChallengeResponders {

@@ -160,3 +160,145 @@ fn files_that_nothing_names_go_to_the_trash_first() {
     loaded(node);
     assert_eq!((files(node), trashed(node)), (before, 0));
 }
+
+/// Returns the numbers of an app's releases.
+fn releases(node: &TestNode, app: &str) -> Vec<u64> {
+    let listed = node.cli(&["releases", "--app", app, "--json"]).text;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let listed = listed.as_array().unwrap().iter();
+    listed
+        .map(|release| release["version"].as_u64().unwrap())
+        .collect()
+}
+
+/// Returns the node's disk, as `storage --json` prints it.
+fn storage(node: &TestNode) -> serde_json::Value {
+    serde_json::from_str(&node.cli(&["storage", "--json"]).text).unwrap()
+}
+
+#[test]
+fn releases_beyond_the_retention_go_with_their_slugs() {
+    let node = &mut TestNode::start_with(&["--build-ruby", "false", "--keep-releases", "3"]);
+    let app = node.deploy("myapp", HELLO);
+    for text in ["two", "three", "four"] {
+        app.deploy(&HELLO.replace("hello", text));
+    }
+    assert_eq!(releases(node, "myapp"), [4, 3, 2]);
+    assert_eq!(
+        files(node)
+            .iter()
+            .filter(|name| name.starts_with("slugs/"))
+            .count(),
+        3
+    );
+    assert_eq!(trashed(node), 1);
+    let gone = node.cli(&["rollback", "v1", "--app", "myapp"]);
+    gone.assert_failure("no release to roll back to");
+    node.cli(&["rollback", "v2", "--app", "myapp"])
+        .assert_success();
+    assert_eq!(node.get("myapp", "/").1, "two");
+    // v5 has the slug of v2, which therefore stays when v2 goes.
+    node.cli(&["storage:prune", "--app", "myapp", "--keep", "1"])
+        .assert_success();
+    assert_eq!(releases(node, "myapp"), [5]);
+    assert_eq!(
+        files(node)
+            .iter()
+            .filter(|name| name.starts_with("slugs/"))
+            .count(),
+        1
+    );
+    node.kill_and_restart();
+    loaded(node);
+    assert_eq!(node.get("myapp", "/").1, "two");
+    let before = storage(node);
+    assert_eq!(before["apps"][0]["releases"], 1, "{before}");
+    assert!(
+        before["trash"].as_u64() > Some(0) && before["problems"].as_array().unwrap().is_empty(),
+        "{before}"
+    );
+    node.cli(&["storage:prune", "--empty-trash"])
+        .assert_success();
+    assert_eq!(
+        (storage(node)["trash"].as_u64(), trashed(node)),
+        (Some(0), 0)
+    );
+    let table = node.cli(&["storage"]).text;
+    assert!(
+        table.starts_with("App ") && table.contains("myapp"),
+        "{table}"
+    );
+}
+
+#[test]
+fn push_beyond_the_quota_is_refused_and_pruning_makes_room() {
+    let node = &TestNode::start_with(&["--build-ruby", "false", "--app-quota", "26"]);
+    let app = node.create("myapp");
+    app.write("config.ru", HELLO);
+    // Two of them exceed the quota beside the image; random bytes do not shrink.
+    let mut noise = vec![0; 3 << 20];
+    let mut fill = |app: &corundum_test_support::node::Repository| {
+        getrandom(&mut noise);
+        app.write_bytes("noise", &noise);
+        app.push("main")
+    };
+    let first = fill(&app);
+    if !first.success {
+        return first.assert_failure("may take 26 MB");
+    }
+    let refused = (0..8).map(|_| fill(&app)).find(|push| !push.success);
+    refused
+        .unwrap()
+        .assert_failure("corundum storage:prune --app myapp --keep 3");
+    assert_eq!(node.get("myapp", "/").1, "hello");
+    node.cli(&["config:set", "A=1", "--app", "myapp"])
+        .assert_success();
+    let version = releases(node, "myapp")[0];
+    node.cli(&["storage:prune", "--app", "myapp", "--keep", "1"])
+        .assert_success();
+    assert_eq!(releases(node, "myapp"), [version]);
+}
+
+fn getrandom(bytes: &mut [u8]) {
+    use std::io::Read;
+    std::fs::File::open("/dev/urandom")
+        .unwrap()
+        .read_exact(bytes)
+        .unwrap();
+}
+
+#[test]
+fn repository_with_many_packs_is_collected_and_still_takes_pushes() {
+    let node = &TestNode::start();
+    let app = node.deploy("myapp", HELLO);
+    let repository = node.data().join("repos/myapp.git");
+    // Objects that no branch reaches, as many as pushes leave in years.
+    let objects = repository.join("objects");
+    for number in 0..600 {
+        let name = app.git_text(
+            &["hash-object", "-w", "--stdin"],
+            format!("{number}").as_bytes(),
+        );
+        let (folder, file) = name.split_at(2);
+        std::fs::create_dir_all(objects.join(folder)).unwrap();
+        let from = app.path().join(".git/objects").join(folder).join(file);
+        std::fs::copy(from, objects.join(folder).join(file)).unwrap();
+    }
+    let pruned = node.cli(&["storage:prune", "--app", "myapp", "--json"]);
+    assert!(
+        pruned.text.contains("\"repositories\": 1"),
+        "{}",
+        pruned.text
+    );
+    let packs = std::fs::read_dir(objects.join("pack")).unwrap();
+    let packs = packs.filter(|file| {
+        file.as_ref()
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|e| e == "pack")
+    });
+    assert!(packs.count() >= 1);
+    app.deploy(&HELLO.replace("hello", "again"));
+    assert_eq!(node.get("myapp", "/").1, "again");
+}

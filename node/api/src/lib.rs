@@ -2,7 +2,7 @@
 //!
 //! The server and the command line share these types, so a field that one side renames does not compile on the other.
 //! They follow Heroku's Platform API v3, and each resource has a file of its own. Resources that v3 does not have
-//! ([`autoscale`], [`cache`], [`metrics`], [`settings`]) and additional fields of v3's resources say so.
+//! ([`autoscale`], [`cache`], [`metrics`], [`settings`], [`storage`]) and additional fields of v3's resources say so.
 //!
 //! Rules that all of them keep:
 //!
@@ -38,6 +38,7 @@ pub mod reference;
 pub mod release;
 pub mod settings;
 pub mod sni_endpoint;
+pub mod storage;
 
 pub use error::{ErrorId, ErrorResource};
 pub use identity::Identity;

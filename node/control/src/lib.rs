@@ -10,7 +10,7 @@
 //! | [`packs`] | the open packs, and the move to better ones |
 //! | [`builds`] | building an app with the right pack |
 //! | [`releases`] | making, loading and replacing releases; config var changes and rollbacks |
-//! | [`storage`] | which files are in use, the sweep and the trash |
+//! | [`storage`] | which files are in use, the sweep and the trash, retention, quotas, background work |
 //! | [`apps`] | creating, scaling, configuring and destroying apps; locks by app |
 //! | [`domains`], [`certs`], [`acme`] | host names and their certificates |
 //! | [`git`] | repositories, the smart HTTP protocol, the hook, pushes |

@@ -16,7 +16,9 @@ use corundum_control::drains::PrivateTargets;
 use corundum_control::git::http_backend::MAX_PUSH;
 use corundum_control::lifecycle::listeners::ListenAddresses;
 use corundum_control::packs::upgrade::SourceBuilds;
+use corundum_control::storage::retention::DEFAULT_KEEP;
 use corundum_control::storage::trash::DEFAULT_GRACE;
+use corundum_control::storage::usage::DEFAULT_QUOTA;
 use corundum_router::cache::DEFAULT_CACHE_BYTES;
 use serde::Deserialize;
 
@@ -106,6 +108,12 @@ pub(super) struct ServerArguments {
     /// Keep files that nothing names any more in the trash for this many hours [default: 24]
     #[arg(long, value_name = "HOURS")]
     trash_hours: Option<u32>,
+    /// Keep this many releases of each app for rollbacks [default: 50]
+    #[arg(long, value_name = "NUMBER")]
+    keep_releases: Option<NonZeroU32>,
+    /// Refuse pushes to an app whose repository, slugs and image take more than this many MB; 0 for no limit [default: 10240]
+    #[arg(long, value_name = "MB")]
+    app_quota: Option<u32>,
     /// Build the node's Ruby from source in the background, unless `corundum pack build ruby` has built it [default: true]
     #[arg(long, value_name = "BOOL")]
     build_ruby: Option<bool>,
@@ -166,6 +174,8 @@ impl ServerArguments {
             cache_size: self.cache_size.or(file.cache_size),
             push_limit: self.push_limit.or(file.push_limit),
             trash_hours: self.trash_hours.or(file.trash_hours),
+            keep_releases: self.keep_releases.or(file.keep_releases),
+            app_quota: self.app_quota.or(file.app_quota),
             build_ruby: self.build_ruby.or(file.build_ruby),
             drain_private: self.drain_private.or(file.drain_private),
             drain_ca: self.drain_ca.or(file.drain_ca),
@@ -246,6 +256,10 @@ impl ServerArguments {
             },
             drain_ca: self.drain_ca,
             max_push: self.push_limit.map_or(MAX_PUSH, megabytes),
+            keep_releases: self.keep_releases.unwrap_or(DEFAULT_KEEP),
+            app_quota: self
+                .app_quota
+                .map_or(DEFAULT_QUOTA, |set| u64::from(set) << 20),
             trash_grace: self.trash_hours.map_or(DEFAULT_GRACE, |hours| {
                 Duration::from_secs(u64::from(hours) * 60 * 60)
             }),

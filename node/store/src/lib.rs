@@ -37,7 +37,7 @@ pub use domains::{DomainRecord, DomainStore};
 pub use drains::{DrainRecord, DrainStore};
 pub use error::{Fault, HasFault, StoreError};
 pub use live::{LiveRecords, LiveStore};
-pub use releases::{ConfigVars, ImageName, ReleaseRecord, ReleaseStore};
+pub use releases::{ConfigVars, ImageName, PrunedReleases, ReleaseRecord, ReleaseStore};
 pub use settings::{SettingStore, SettingValues};
 pub use sqlite::SqliteStore;
 pub use store::Store;

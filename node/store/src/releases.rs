@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
@@ -59,6 +60,17 @@ pub struct ReleaseRecord {
     pub image: ImageName,
     /// The slug's own description: Ruby series, process types, isolation.
     pub about: SlugDescription,
+}
+
+/// Releases that were removed, and what they named.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PrunedReleases {
+    /// The number of releases.
+    pub releases: u64,
+    /// Their slugs, which other releases may name, too.
+    pub slugs: Vec<SlugDigest>,
+    /// Their images.
+    pub images: Vec<ImageName>,
 }
 
 /// Reads and writes releases and config vars.
@@ -121,6 +133,15 @@ pub trait ReleaseStore {
     ///
     /// The store cannot be read.
     fn names_slug(&self, slug: &SlugDigest) -> Result<bool, StoreError>;
+
+    /// Removes an app's releases except the newest `keep`, and returns what they named. Names that cannot be read are left
+    /// out.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written; nothing is removed then.
+    fn prune_releases(&self, app: &AppName, keep: NonZeroU32)
+    -> Result<PrunedReleases, StoreError>;
 
     /// Returns the config vars that a release was made with.
     ///

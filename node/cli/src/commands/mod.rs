@@ -24,6 +24,7 @@ mod releases;
 mod rollback;
 mod run;
 mod settings;
+mod storage;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,8 @@ pub enum ClientCommand {
     Maintenance(maintenance::MaintenanceCommand),
     #[command(flatten)]
     Drains(drains::DrainsCommand),
+    #[command(flatten)]
+    Storage(storage::StorageCommand),
     #[command(flatten)]
     Ps(ps::PsCommand),
     #[command(flatten)]
@@ -89,6 +92,7 @@ impl ClientCommand {
             Self::Settings(command) => settings::run(command, &client)?,
             Self::Maintenance(command) => maintenance::run(command, &client)?,
             Self::Drains(command) => drains::run(command, &client)?,
+            Self::Storage(command) => storage::run(command, &client)?,
             Self::Ps(command) => ps::run(command, &client)?,
             Self::Autoscale(command) => autoscale::run(command, &client)?,
             Self::Builds(arguments) => builds::run(arguments, &client)?,

@@ -30,3 +30,4 @@ mod run;
 pub(crate) mod server;
 mod settings;
 mod sni_endpoints;
+pub mod storage;

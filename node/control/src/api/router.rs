@@ -17,10 +17,11 @@ use super::dynos::DynoParts;
 use super::error::ApiError;
 use super::resources::AppResources;
 use super::response::{ApiBody, ApiResult, text};
+use super::storage::StorageParts;
 use super::{
     account, acm, apps, auth, authorizations, autoscale, builds, cache, config_vars, domains,
     dynos, formation, log_drains, log_sessions, login, metrics, releases, run, settings,
-    sni_endpoints,
+    sni_endpoints, storage,
 };
 use crate::acme::AcmeManager;
 use crate::app_urls::AppUrls;
@@ -82,6 +83,8 @@ pub struct ApiParts {
     pub settings: SettingsManager,
     /// The log drains.
     pub drains: Arc<LogDrains>,
+    /// The disk.
+    pub storage: StorageParts,
 }
 
 /// Answers the API's requests.
@@ -191,6 +194,9 @@ impl Api {
             }
             ["v1", "cache"] if method == Method::GET => {
                 cache::of_all_apps(&parts.cache, &*parts.store)
+            }
+            ["v1", "storage", rest @ ..] => {
+                storage::serve(&parts.storage, &method, rest, request).await
             }
             ["v1", "apps"] => {
                 apps::serve_all(&parts.apps, &self.resources(), &method, request).await

@@ -1,11 +1,14 @@
 //! Locks by app: builds, pushes that git is about to finish, and open git connections.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use corundum_abi::names::AppName;
+use tokio::sync::Notify;
 
 use crate::git::repository;
 
@@ -24,6 +27,10 @@ pub struct AppLocks {
     moving: Mutex<HashMap<AppName, MovingBranch>>,
     /// Open connections of git's protocol.
     receiving: Mutex<HashMap<AppName, usize>>,
+    /// Apps whose repositories are being collected, and the signals that end it. Locked after `receiving`.
+    collecting: Mutex<HashMap<AppName, Arc<Notify>>>,
+    /// Apps that a git client was connected to since the last collection.
+    pushed: Mutex<HashSet<AppName>>,
     /// Sweeps, collections of repositories and backups.
     maintenance: AtomicUsize,
 }
@@ -54,13 +61,55 @@ impl AppLocks {
         app: &AppName,
         repository: PathBuf,
     ) -> ReceiveGuard {
-        *self.receiving().entry(app.clone()).or_default() += 1;
+        {
+            let mut receiving = self.receiving();
+            *receiving.entry(app.clone()).or_default() += 1;
+            if let Some(collection) = self.collecting().get(app) {
+                collection.notify_one();
+            }
+        }
         ReceiveGuard {
             locks: self.clone(),
             app: app.clone(),
             repository,
             is_cancelled: false,
         }
+    }
+
+    /// Notes that an app's repository is being collected. Returns `None` while a git client is connected, or the app is being
+    /// built or collected.
+    pub(crate) fn begin_collecting(self: &Arc<Self>, app: &AppName) -> Option<CollectionGuard> {
+        let receiving = self.receiving();
+        if receiving.contains_key(app) || self.building().contains(app) {
+            return None;
+        }
+        let signal = Arc::new(Notify::new());
+        match self.collecting().entry(app.clone()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(entry) => entry.insert(signal.clone()),
+        };
+        Some(CollectionGuard {
+            _maintenance: self.begin_maintenance(),
+            locks: self.clone(),
+            app: app.clone(),
+            signal,
+        })
+    }
+
+    /// Ends the collection of an app's repository, if one is in progress, and waits for it.
+    pub(crate) async fn end_collecting(&self, app: &AppName) {
+        loop {
+            match self.collecting().get(app) {
+                Some(collection) => collection.notify_one(),
+                None => return,
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Takes the apps that a git client was connected to.
+    pub(crate) fn take_pushed(&self) -> HashSet<AppName> {
+        std::mem::take(&mut *self.pushed())
     }
 
     /// Notes that work on the data directory is in progress, which a takeover waits for, until the guard is dropped.
@@ -76,6 +125,16 @@ impl AppLocks {
             && self.maintenance.load(Ordering::SeqCst) == 0
     }
 
+    fn collecting(&self) -> MutexGuard<'_, HashMap<AppName, Arc<Notify>>> {
+        self.collecting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pushed(&self) -> MutexGuard<'_, HashSet<AppName>> {
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn building(&self) -> MutexGuard<'_, HashSet<AppName>> {
         self.building.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,6 +147,27 @@ impl AppLocks {
         self.receiving
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A repository that is being collected.
+pub(crate) struct CollectionGuard {
+    _maintenance: MaintenanceGuard,
+    locks: Arc<AppLocks>,
+    app: AppName,
+    signal: Arc<Notify>,
+}
+
+impl CollectionGuard {
+    /// Waits until a git client needs the repository.
+    pub(crate) async fn interrupted(&self) {
+        self.signal.notified().await;
+    }
+}
+
+impl Drop for CollectionGuard {
+    fn drop(&mut self) {
+        self.locks.collecting().remove(&self.app);
     }
 }
 
@@ -136,6 +216,7 @@ impl Drop for ReceiveGuard {
             return;
         }
         receiving.remove(&self.app);
+        self.locks.pushed().insert(self.app.clone());
         if !self.is_cancelled {
             // The lock is still held: a push that begins now must keep its objects.
             repository::remove_quarantine(&self.repository);
@@ -157,6 +238,26 @@ mod tests {
         assert!(!locks.are_idle());
         drop(first);
         assert!(locks.begin_build(&one).is_some() && locks.are_idle());
+    }
+
+    #[tokio::test]
+    async fn git_client_ends_a_collection_and_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let locks = Arc::new(AppLocks::default());
+        let app: AppName = "one-app".parse().unwrap();
+        let collecting = locks.begin_collecting(&app).unwrap();
+        assert!(locks.begin_collecting(&app).is_none() && !locks.are_idle());
+        let ended = tokio::spawn(async move { collecting.interrupted().await });
+        locks.end_collecting(&app).await;
+        ended.await.unwrap();
+        let client = locks.begin_receiving(&app, directory.path().to_owned());
+        assert!(locks.begin_collecting(&app).is_none());
+        drop(client);
+        assert!(locks.take_pushed().contains(&app) && locks.take_pushed().is_empty());
+        let building = locks.begin_build(&app);
+        assert!(locks.begin_collecting(&app).is_none());
+        drop(building);
+        assert!(locks.begin_collecting(&app).is_some());
     }
 
     #[test]

@@ -114,6 +114,7 @@ impl GitBackend {
             Err(error) => return Err(error.into()),
         }
         let (parts, body) = request.into_parts();
+        self.locks.end_collecting(app).await;
         let receiving = self.locks.begin_receiving(app, self.data.repository(app));
         // The order matters: a takeover announces itself before it looks for open connections.
         if self.data.is_handed_over() {

@@ -4,6 +4,7 @@
 //! process that passes the update over a socket in the data directory to [`hook_server`], which deploys it by [`push`]. Git
 //! moves the branch only if the hook succeeds, so a failed build rejects the push.
 
+pub(crate) mod collection;
 pub mod hook;
 pub mod hook_server;
 pub mod http_backend;

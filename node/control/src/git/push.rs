@@ -22,6 +22,7 @@ use crate::releases::error::ReleaseError;
 use crate::releases::{NewRelease, Releases};
 use crate::routing::view::RouterView;
 use crate::secret;
+use crate::storage::usage::{DiskUsage, UsageError};
 
 /// A push that did not become a release.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,9 @@ pub(crate) enum PushError {
     /// The build succeeded but made no slug.
     #[error("the build made no slug")]
     NoSlug,
+    /// The app takes more disk than it may, or its disk cannot be measured.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     /// The release cannot be made.
     #[error(transparent)]
     Release(#[from] ReleaseError),
@@ -95,6 +99,8 @@ pub struct PushParts {
     pub view: Arc<RouterView>,
     /// Web dynos that the `app.json` of a tree may ask for.
     pub formation_limit: u32,
+    /// The disk of apps.
+    pub usage: DiskUsage,
 }
 
 /// Deploys pushes.
@@ -141,6 +147,8 @@ impl Pushes {
         let _building = parts.locks.begin_build(app).ok_or(PushError::Busy)?;
         self.await_earlier(push).await?;
         push.validate().await?;
+        // With the objects of this push, which are in the repository already.
+        parts.usage.check(app, 0).await?;
         let record = RunningBuild::begin(&parts.store, app, &push.commit)?;
         let report = |line: &str| {
             record.add_line(line);
@@ -171,6 +179,11 @@ impl Pushes {
             .build(&slot, app, series, source, &config, report);
         let build = built.await?;
         drop(slot);
+        let built = tokio::fs::metadata(build.slug_path().ok_or(PushError::NoSlug)?).await;
+        parts
+            .usage
+            .check(app, built.map_err(UsageError::from)?.len())
+            .await?;
         report("-----> Launching...");
         let slug = build.slug.clone().ok_or(PushError::NoSlug)?;
         let short = push.commit.get(..8).unwrap_or(&push.commit);

@@ -21,6 +21,7 @@ use crate::data_dir::DataDir;
 use crate::git::hook_server;
 use crate::git::push::Pushes;
 use crate::packs::upgrade::PackUpgrade;
+use crate::storage::housekeeping::Housekeeping;
 
 /// The parts of the control plane.
 pub struct ControlPlane {
@@ -36,6 +37,8 @@ pub struct ControlPlane {
     pub pushes: Arc<Pushes>,
     /// The move to better packs.
     pub upgrade: Arc<PackUpgrade>,
+    /// The background work on the data directory.
+    pub housekeeping: Arc<Housekeeping>,
     /// The automatic certificates.
     pub acme: Arc<AcmeManager>,
     /// The answers to ACME challenges.
@@ -79,6 +82,7 @@ impl ControlPlane {
             working: vec![
                 runtime.spawn(self.login.clone().serve(logins)),
                 runtime.spawn(self.upgrade.clone().run()),
+                runtime.spawn(self.housekeeping.clone().run()),
                 runtime.spawn(self.acme.clone().run(self.responders.clone())),
                 runtime.spawn(tick(self.metrics.clone(), self.autoscaler.clone())),
             ],

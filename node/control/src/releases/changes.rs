@@ -76,6 +76,8 @@ impl ReleaseChanges {
         app: &AppName,
         to: Option<ReleaseVersion>,
     ) -> Result<ReleaseRecord, ReleaseError> {
+        // Locked before the target is read: retention must not remove it meanwhile.
+        let _building = self.locks.begin_build(app).ok_or(ReleaseError::Busy)?;
         let releases = self.store.releases(app)?;
         let target = match to {
             Some(version) => releases.iter().find(|release| release.version == version),
@@ -83,7 +85,6 @@ impl ReleaseChanges {
         };
         let target = target.ok_or(ReleaseError::NoTarget)?;
         let config = self.store.release_config(app, target.version)?;
-        let _building = self.locks.begin_build(app).ok_or(ReleaseError::Busy)?;
         let description = format!("Rollback to {}", target.version);
         self.release_again(app, target, &config, description).await
     }

@@ -32,6 +32,7 @@ use crate::packs::cache::PackCache;
 use crate::routing::static_files;
 use crate::routing::view::RouterView;
 use crate::storage::live_files::LiveFiles;
+use crate::storage::retention::Retention;
 
 /// Makes releases and keeps store, disk, grid and router in step with them.
 pub struct Releases {
@@ -44,6 +45,7 @@ pub struct Releases {
     locks: Arc<AppLocks>,
     logs: Arc<Logs>,
     files: Arc<LiveFiles>,
+    retention: Arc<Retention>,
 }
 
 /// The parts of a node that [`Releases`] works with.
@@ -66,6 +68,8 @@ pub struct ReleaseParts {
     pub logs: Arc<Logs>,
     /// The files in use.
     pub files: Arc<LiveFiles>,
+    /// The retention of releases.
+    pub retention: Arc<Retention>,
 }
 
 /// A finished build that is to become a release.
@@ -91,6 +95,7 @@ impl Releases {
             locks,
             logs,
             files,
+            retention,
         } = parts;
         Self {
             store,
@@ -102,6 +107,7 @@ impl Releases {
             locks,
             logs,
             files,
+            retention,
         }
     }
 
@@ -148,6 +154,9 @@ impl Releases {
         // Running dynos keep their mapping of the old image after its files are gone.
         if let Some(old) = old {
             self.files.remove_image(&old.image);
+        }
+        if let Err(error) = self.retention.apply(app) {
+            tracing::warn!(%app, %error, "could not remove old releases");
         }
         Ok(record)
     }

@@ -153,6 +153,16 @@ impl LiveFiles {
         Ok(live)
     }
 
+    /// Checks that a sweep could know all files in use. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`SweepError`], for which a sweep would do nothing.
+    pub(crate) fn check(&self) -> Result<(), SweepError> {
+        self.store.check_integrity()?;
+        self.live_names().map(drop)
+    }
+
     /// Moves the slugs, images and repositories that nothing names to the trash, and deletes what has been there for the
     /// grace period. Does nothing without complete knowledge. Blocks.
     ///

@@ -4,5 +4,8 @@
 //! only on complete, error-free knowledge: every record of every app and release was read, and every file that they name
 //! exists. Files go to the [`trash`] first and are deleted after a grace period.
 
+pub mod housekeeping;
 pub mod live_files;
+pub mod retention;
 pub mod trash;
+pub mod usage;

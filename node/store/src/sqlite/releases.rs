@@ -1,5 +1,6 @@
 //! Releases and config vars.
 
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::{SqliteStore, uuid_at};
 use crate::error::StoreError;
-use crate::releases::{ConfigVars, ImageName, ReleaseRecord, ReleaseStore};
+use crate::releases::{ConfigVars, ImageName, PrunedReleases, ReleaseRecord, ReleaseStore};
 
 impl SqliteStore {
     /// Returns at most `count` releases, newest first. A negative number means all.
@@ -164,6 +165,32 @@ impl ReleaseStore for SqliteStore {
         Ok(found.optional()?.is_some())
     }
 
+    fn prune_releases(
+        &self,
+        app: &AppName,
+        keep: NonZeroU32,
+    ) -> Result<PrunedReleases, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let mut pruned = PrunedReleases::default();
+        {
+            let mut statement = transaction.prepare_cached(
+                "delete from releases where app = ?1 and version not in \
+                 (select version from releases where app = ?1 order by version desc limit ?2) \
+                 returning slug, image",
+            )?;
+            let mut rows = statement.query(params![app.as_str(), keep])?;
+            while let Some(row) = rows.next()? {
+                pruned.releases += 1;
+                // A damaged name leaves its file to the sweep.
+                pruned.slugs.extend(parsed::<SlugDigest>(row, 0));
+                pruned.images.extend(parsed::<ImageName>(row, 1));
+            }
+        }
+        transaction.commit()?;
+        Ok(pruned)
+    }
+
     fn release_config(
         &self,
         app: &AppName,
@@ -289,5 +316,36 @@ pub(super) mod tests {
         store.delete_app(&app).unwrap();
         assert!(store.releases(&app).unwrap().is_empty());
         assert!(matches!(store.app(&app), Err(StoreError::NoApp(_))));
+    }
+
+    #[test]
+    fn pruning_keeps_the_newest_releases_and_their_numbers() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("db")).unwrap();
+        let [app, other]: [AppName; 2] = ["one-app", "two-app"].map(|name| name.parse().unwrap());
+        for app in [&app, &other] {
+            store.create_app(app, 1).unwrap();
+            for slug in "abc".chars() {
+                store
+                    .add_release(app, release(slug), &ConfigVars::new())
+                    .unwrap();
+            }
+        }
+        let one = NonZeroU32::MIN;
+        let pruned = store.prune_releases(&app, one).unwrap();
+        assert_eq!(
+            (pruned.releases, pruned.slugs.len(), pruned.images.len()),
+            (2, 2, 2)
+        );
+        assert_eq!(
+            store.prune_releases(&app, one).unwrap(),
+            PrunedReleases::default()
+        );
+        assert_eq!(store.current_release(&app).unwrap().unwrap().version.0, 3);
+        assert_eq!(store.releases(&other).unwrap().len(), 3);
+        let next = store
+            .add_release(&app, release('d'), &ConfigVars::new())
+            .unwrap();
+        assert_eq!(next.version.0, 4);
     }
 }

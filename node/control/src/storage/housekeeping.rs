@@ -1,0 +1,79 @@
+//! Background work on the data directory: collection of repositories after pushes, retention, the sweep.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corundum_store::Store;
+
+use super::live_files::{LiveFiles, SweepError};
+use super::retention::Retention;
+use crate::apps::locks::AppLocks;
+use crate::data_dir::DataDir;
+use crate::git::collection;
+
+/// The time between two looks for repositories that were pushed to.
+const COLLECTION: Duration = Duration::from_secs(60);
+/// The time between two sweeps, in units of [`COLLECTION`].
+const ROUNDS: u32 = 60;
+
+/// The background work on a data directory.
+pub struct Housekeeping {
+    store: Arc<dyn Store>,
+    data: Arc<DataDir>,
+    locks: Arc<AppLocks>,
+    files: Arc<LiveFiles>,
+    retention: Arc<Retention>,
+}
+
+impl Housekeeping {
+    /// Creates the type; [`run`](Self::run) does the work.
+    pub fn new(
+        store: Arc<dyn Store>,
+        data: Arc<DataDir>,
+        locks: Arc<AppLocks>,
+        files: Arc<LiveFiles>,
+        retention: Arc<Retention>,
+    ) -> Self {
+        Self {
+            store,
+            data,
+            locks,
+            files,
+            retention,
+        }
+    }
+
+    /// Works until the task is aborted. The start of the node has swept already.
+    pub(crate) async fn run(self: Arc<Self>) {
+        self.apply_retention();
+        loop {
+            for _ in 0..ROUNDS {
+                tokio::time::sleep(COLLECTION).await;
+                for app in self.locks.take_pushed() {
+                    if let Err(error) = collection::collect(&self.data, &self.locks, &app).await {
+                        tracing::warn!(%app, %error, "could not collect a repository");
+                    }
+                }
+            }
+            self.apply_retention();
+            let files = self.files.clone();
+            match tokio::task::spawn_blocking(move || files.sweep()).await {
+                Ok(Ok(_)) | Err(_) | Ok(Err(SweepError::HandedOver)) => {}
+                Ok(Err(error)) => tracing::error!(%error, "could not sweep the data directory"),
+            }
+        }
+    }
+
+    /// Removes old releases of all apps: the number may have been lowered since the last start.
+    fn apply_retention(&self) {
+        for app in self.store.apps().apps {
+            // An app that is being built applies it by itself.
+            let Some(_building) = self.locks.begin_build(&app.name) else {
+                continue;
+            };
+            if let Err(error) = self.retention.apply(&app.name) {
+                tracing::warn!(app = %app.name, %error, "could not remove old releases");
+            }
+        }
+    }
+}
