@@ -302,3 +302,30 @@ fn repository_with_many_packs_is_collected_and_still_takes_pushes() {
     app.deploy(&HELLO.replace("hello", "again"));
     assert_eq!(node.get("myapp", "/").1, "again");
 }
+
+#[test]
+fn damaged_log_of_a_killed_node_is_reported_and_deletes_nothing() {
+    let node = &mut TestNode::start();
+    let app = node.deploy("myapp", HELLO);
+    app.deploy(&HELLO.replace("hello", "second"));
+    node.kill();
+    let before = files(node);
+    let log = node.data().join("corundum.sqlite-wal");
+    let mut bytes = std::fs::read(&log).unwrap();
+    // Behind the header and some frames of the schema.
+    let at = bytes.len() / 3;
+    bytes[at] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    node.restart();
+    let (status, reason) = loaded(node);
+    assert!(
+        status == 503 && reason.contains("store: its log was damaged"),
+        "{status} {reason}"
+    );
+    let now = files(node);
+    let slugs = |files: &BTreeSet<String>| -> Vec<String> {
+        let kept = files.iter().filter(|name| !name.starts_with("images/"));
+        kept.cloned().collect()
+    };
+    assert_eq!((slugs(&now), trashed(node)), (slugs(&before), 0));
+}

@@ -5,7 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod access;
+mod backup;
+mod bit_flips;
 mod builds;
 mod control;
+mod dice;
 mod disk;
 mod host;
+mod kills;

@@ -9,6 +9,13 @@ use corundum_abi::names::{AppName, SlugDigest};
 use corundum_store::ImageName;
 use tokio::sync::watch;
 
+/// The name of the store's file.
+pub(crate) const STORE_FILE: &str = "corundum.sqlite";
+/// The name of the trash.
+pub(crate) const TRASH: &str = "trash";
+/// The name of the folder of git's hooks.
+pub(crate) const HOOKS: &str = "hooks";
+
 /// A kind of files, which is the name of their folder in the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileKind {
@@ -74,7 +81,7 @@ impl DataDir {
     ///
     /// [`DataDirError`].
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        for folder in ["", "slugs", "images", "repos", "gems", "trash"] {
+        for folder in ["", "slugs", "images", "repos", "gems", TRASH] {
             create(&path.join(folder))?;
         }
         let lock = File::create(path.join("lock")).map_err(DataDirError::Lock)?;
@@ -98,7 +105,7 @@ impl DataDir {
 
     /// Returns the path of the store's file.
     pub fn store_file(&self) -> PathBuf {
-        self.path.join("corundum.sqlite")
+        self.path.join(STORE_FILE)
     }
 
     /// Returns the folder of a kind of files.
@@ -118,12 +125,12 @@ impl DataDir {
 
     /// Returns the folder of files that nothing names any more.
     pub(crate) fn trash(&self) -> PathBuf {
-        self.path.join("trash")
+        self.path.join(TRASH)
     }
 
     /// Returns the folder of git's hooks, which all repositories share.
     pub(crate) fn hooks(&self) -> PathBuf {
-        self.path.join("hooks")
+        self.path.join(HOOKS)
     }
 
     /// Returns the directory of an image.

@@ -1,6 +1,7 @@
 //! The command line of the binary: the commands that need an engine or the control plane, beside the client commands of
 //! [`corundum_cli`].
 
+mod backup;
 mod logging;
 mod pack;
 mod packs;
@@ -75,6 +76,21 @@ enum CorundumCommand {
     Server(Box<server::ServerArguments>),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Back a node up into one archive
+    ///
+    /// The archive holds the store, the slugs and the repositories as of one moment, whether the node runs or not. Images
+    /// are left out, since the node makes them again. Run this command as the user that runs the node. The archive
+    /// holds config vars and private keys: keep it as safe as the node.
+    ///
+    /// Example: corundum backup node.tar.zst --data-dir /var/lib/corundum
+    Backup(backup::BackupArguments),
+    /// Restore a backup into an empty directory
+    ///
+    /// Checks the digests of all files before the directory gets its name. Start the node on it afterwards; it boots the
+    /// apps again.
+    ///
+    /// Example: corundum restore node.tar.zst --data-dir /var/lib/corundum
+    Restore(backup::RestoreArguments),
     /// List the Ruby packs
     ///
     /// An app runs the version that its Gemfile.lock, Gemfile or .ruby-version asks for, otherwise the default. Packs built
@@ -124,6 +140,8 @@ pub(crate) fn run(line: CommandLine) -> ExitCode {
         CorundumCommand::GitHook { .. } => return corundum_control::git::hook::pre_receive(),
         CorundumCommand::Server(arguments) => server::run(*arguments),
         CorundumCommand::Client(command) => command.run(),
+        CorundumCommand::Backup(arguments) => backup::back_up(&arguments),
+        CorundumCommand::Restore(arguments) => backup::restore(&arguments),
         CorundumCommand::Packs(output) => packs::list(output),
         CorundumCommand::PacksPrepare { series } => packs::prepare(series),
         CorundumCommand::Pack(command) => pack::run(command),

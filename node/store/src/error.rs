@@ -39,6 +39,9 @@ pub enum StoreError {
     /// A JSON column holds a value that this version cannot read.
     #[error("store: unknown value in a column: {0}")]
     Value(#[from] serde_json::Error),
+    /// Another process keeps the store locked.
+    #[error("store: another process keeps it locked: try again")]
+    Locked,
     /// A later version of corundum has migrated the store.
     #[error("store: written by a newer version of corundum; run that version")]
     Newer,
@@ -47,6 +50,11 @@ pub enum StoreError {
         "store: damaged: {0}; stop the node and restore a backup (corundum restore), or repair corundum.sqlite with sqlite3 and .recover"
     )]
     Damaged(String),
+    /// The log of a killed process was damaged.
+    #[error(
+        "store: its log was damaged, and the last {0} changes before the node stopped are lost: compare the apps with a backup, then restart the node to go on without the changes"
+    )]
+    Dropped(u64),
     /// The record of an app is damaged.
     #[error(
         "store: the record of app \"{app}\" cannot be read: {cause}; restore a backup (corundum restore), or repair corundum.sqlite with sqlite3"
@@ -115,6 +123,8 @@ impl HasFault for StoreError {
             | Self::File(_)
             | Self::Value(_)
             | Self::Damaged(_)
+            | Self::Dropped(_)
+            | Self::Locked
             | Self::UnreadableApp { .. }
             | Self::UnreadableRelease { .. }
             | Self::Newer => Fault::Node,

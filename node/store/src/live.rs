@@ -25,7 +25,8 @@ pub trait LiveStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if they are damaged; the store cannot be read.
+    /// [`StoreError::Damaged`] if they are damaged; [`StoreError::Dropped`] if the log that a killed process has left was; the
+    /// store cannot be read.
     fn check_integrity(&self) -> Result<(), StoreError>;
 
     /// Returns what all records name. Parses every column of every app and release.

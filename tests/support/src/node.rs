@@ -297,6 +297,31 @@ impl TestNode {
         self.server = Some(server);
     }
 
+    /// Starts the server process and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the process has written to standard error if it does not start.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        let path = self.directory.path().join("stderr");
+        let errors = std::fs::File::create(&path).unwrap();
+        let mut command = self.server();
+        let mut server = command
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+        let listens = lines.any(|line| line.is_ok_and(|line| line.contains("API and git at")));
+        if listens {
+            std::thread::spawn(move || lines.for_each(drop));
+            self.server = Some(server);
+            return Ok(());
+        }
+        server.wait().unwrap();
+        Err(std::fs::read_to_string(path).unwrap())
+    }
+
     /// Starts a second process that takes the node over. Returns the exit status of the first.
     pub fn take_over(&mut self) -> std::process::ExitStatus {
         let mut old = self.server.take().unwrap();

@@ -56,7 +56,8 @@ pub(crate) async fn init(data: &DataDir, app: &AppName) -> Result<(), Repository
     Ok(())
 }
 
-fn write_hook(hooks: &Path) -> io::Result<()> {
+/// Writes the hook of all repositories into the folder `hooks`.
+pub(crate) fn write_hook(hooks: &Path) -> io::Result<()> {
     std::fs::create_dir_all(hooks)?;
     let program = std::env::current_exe()?;
     let script = format!(

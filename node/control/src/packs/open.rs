@@ -28,7 +28,7 @@ pub enum PackOpenError {
         /// The failure.
         cause: PackError,
     },
-    /// A damaged pack cannot be removed, or no thread can be started.
+    /// A damaged pack cannot be set aside, or no thread can be started.
     #[error("pack: {0}")]
     Io(#[from] io::Error),
     /// The node is shutting down.
@@ -70,7 +70,7 @@ pub fn open(
             Ok(pack) => return Ok((directory, pack)),
             Err(PackError::Damaged { path, reason }) if may_repair => {
                 tracing::warn!(path = %path.display(), reason, "preparing a damaged pack again");
-                std::fs::remove_dir_all(path)?;
+                set_aside(&path)?;
                 may_repair = false;
             }
             Err(source) => {
@@ -86,6 +86,18 @@ pub fn open(
             }
         }
     }
+}
+
+/// Moves a damaged pack out of the way. It is kept, and replaces the one that was set aside before: building it may have taken
+/// minutes, and only one of its files is damaged.
+fn set_aside(path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".damaged-{name}"));
+    match std::fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::rename(path, aside)
 }
 
 /// The first lines that a pack's runtime writes while it starts: they explain a failed start.

@@ -81,17 +81,23 @@ impl Trash {
     /// The trash cannot be read, or the entry cannot be moved.
     pub(crate) fn take_back(&self, kind: FileKind, path: &Path) -> io::Result<bool> {
         let name = path.file_name().and_then(|name| name.to_str());
-        let mut found: Option<Entry> = None;
-        for entry in self.entries()? {
-            let newer = found.as_ref().is_none_or(|found| found.since < entry.since);
-            if newer && entry.kind == kind && Some(entry.name.as_str()) == name {
-                found = Some(entry);
-            }
-        }
-        match found {
-            Some(entry) => fs::rename(entry.path, path).map(|()| true),
+        match Self::find(&self.folder, kind, name.unwrap_or_default())? {
+            Some(entry) => fs::rename(entry, path).map(|()| true),
             None => Ok(false),
         }
+    }
+
+    /// Returns the path of the entry in `folder` that was put last under a name.
+    ///
+    /// # Errors
+    ///
+    /// The trash cannot be read.
+    pub(super) fn find(folder: &Path, kind: FileKind, name: &str) -> io::Result<Option<PathBuf>> {
+        let entries = entries(folder)?.into_iter();
+        let found = entries.filter(|entry| entry.kind == kind && entry.name == name);
+        Ok(found
+            .max_by_key(|entry| entry.since)
+            .map(|entry| entry.path))
     }
 
     /// Deletes the entries whose grace period has passed.
@@ -119,7 +125,7 @@ impl Trash {
     /// The trash cannot be read.
     pub fn content(&self) -> io::Result<Freed> {
         let mut content = Freed::default();
-        for entry in self.entries()? {
+        for entry in entries(&self.folder)? {
             content.files += 1;
             content.bytes += disk_bytes(&entry.path)?;
         }
@@ -130,7 +136,7 @@ impl Trash {
         let now = seconds_of(SystemTime::now());
         let mut freed = Freed::default();
         let mut failed = None;
-        for entry in self.entries()? {
+        for entry in entries(&self.folder)? {
             if now.saturating_sub(entry.since) < age.as_secs() {
                 continue;
             }
@@ -141,19 +147,19 @@ impl Trash {
         }
         failed.map_or(Ok(freed), Err)
     }
+}
 
-    /// Returns the entries. Other files in the folder, which the node has not put there, are left alone.
-    fn entries(&self) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            entries.extend(Entry::parse(
-                entry.path(),
-                &entry.file_name().to_string_lossy(),
-            ));
-        }
-        Ok(entries)
+/// Returns the entries of a trash. Other files in the folder, which the node has not put there, are left alone.
+fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        entries.extend(Entry::parse(
+            entry.path(),
+            &entry.file_name().to_string_lossy(),
+        ));
     }
+    Ok(entries)
 }
 
 /// An entry of the trash.

@@ -12,6 +12,9 @@ use crate::live::{LiveRecords, LiveStore};
 
 impl LiveStore for SqliteStore {
     fn check_integrity(&self) -> Result<(), StoreError> {
+        if self.dropped > 1 {
+            return Err(StoreError::Dropped(self.dropped));
+        }
         // A connection of its own: the check of a large store must not delay the API.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;

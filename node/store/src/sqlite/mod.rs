@@ -11,6 +11,7 @@ mod certs;
 mod domains;
 mod drains;
 mod live;
+mod log_check;
 mod migrations;
 mod releases;
 mod settings;
@@ -19,16 +20,25 @@ mod tokens;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OpenFlags, Row};
 use uuid::Uuid;
 
 use crate::error::StoreError;
 
+/// The time to wait for another process that writes to the store.
+const BUSY: Duration = Duration::from_secs(5);
+/// Attempts to copy a store that another process keeps locked.
+const COPY_ATTEMPTS: usize = 50;
+
 /// A store in a SQLite file.
 pub struct SqliteStore {
     path: PathBuf,
+    /// Transactions that SQLite has dropped, since the log of a killed process was damaged.
+    dropped: u64,
     connection: Mutex<Connection>,
 }
 
@@ -46,6 +56,9 @@ impl SqliteStore {
             .mode(0o600)
             .open(path)?;
         file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let dropped = log_check::dropped_transactions(log.as_ref())?;
         let mut connection = Connection::open(path)?;
         // `synchronous = full`: a release that a pusher was told of must survive a power cut.
         connection.execute_batch(
@@ -54,8 +67,37 @@ impl SqliteStore {
         migrations::migrate(&mut connection)?;
         Ok(Self {
             path: path.to_owned(),
+            dropped,
             connection: Mutex::new(connection),
         })
+    }
+
+    /// Copies the store at `from`, which another process may be using, to the new file `to`, as of one moment.
+    ///
+    /// # Errors
+    ///
+    /// The file or SQLite fails.
+    pub fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+        // The connection must be able to write: the first one after a kill recovers the log.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let from = Connection::open_with_flags(from, flags)?;
+        from.busy_timeout(BUSY)?;
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(to)?;
+        drop(file);
+        let mut to = Connection::open(to)?;
+        let backup = Backup::new(&from, &mut to)?;
+        // One step takes all pages: with several, each change of the store would begin the copy again.
+        for _ in 0..COPY_ATTEMPTS {
+            match backup.step(-1)? {
+                StepResult::Done => return Ok(()),
+                _ => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+        Err(StoreError::Locked)
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
