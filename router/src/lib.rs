@@ -20,6 +20,7 @@ mod connection_state;
 pub mod custom_error_pages;
 mod error_page;
 pub mod failure;
+mod fair_pool;
 pub mod files;
 pub mod grid;
 mod headers;

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use corundum_exchange::BoundedCounter;
-
 use crate::acme_http01::Http01Challenges;
 use crate::cache::{self, Cache};
+use crate::concurrency_limit;
+use crate::fair_pool::FairPool;
 use crate::grid::Grid;
 use crate::limits::Limits;
 use crate::metrics::RouterMetrics;
+
+/// Bytes of a pool that one app may hold for each byte that is left for the others.
+const POOL_RATIO: usize = 2;
 
 /// A router in front of a grid.
 pub struct Router<G> {
@@ -16,10 +19,12 @@ pub struct Router<G> {
     pub(crate) metrics: Arc<RouterMetrics>,
     pub(crate) limits: Limits,
     pub(crate) http01_challenges: Arc<Http01Challenges>,
+    /// Concurrent requests of the apps that have many.
+    pub(crate) request_pool: Arc<FairPool>,
     /// Bytes that waiting bodies may occupy.
-    pub(crate) memory_budget: Arc<BoundedCounter>,
+    pub(crate) body_pool: Arc<FairPool>,
     /// Bytes that the encoders of bodies in flight may occupy.
-    pub(crate) encoder_budget: Arc<BoundedCounter>,
+    pub(crate) encoder_pool: Arc<FairPool>,
     pub(crate) cache: Arc<Cache>,
 }
 
@@ -35,8 +40,9 @@ impl<G: Grid> Router<G> {
             grid,
             metrics: Arc::default(),
             http01_challenges: Arc::default(),
-            memory_budget: BoundedCounter::new(limits.buffers),
-            encoder_budget: BoundedCounter::new(limits.encoders),
+            request_pool: concurrency_limit::pool(limits.requests),
+            body_pool: FairPool::new(limits.buffers, POOL_RATIO),
+            encoder_pool: FairPool::new(limits.encoders, POOL_RATIO),
             cache: Arc::new(Cache::new(cache::DEFAULT_CACHE_BYTES)),
             limits,
         }

@@ -1,4 +1,4 @@
-//! Memory that all bodies together may occupy while they wait for a slow client or dyno.
+//! Memory that bodies occupy while they wait for a slow client or dyno.
 
 /// Bytes that a piece of a body occupies beside its content, however small that is. Each piece reserves them too, so
 /// that many tiny pieces cannot take more memory than a few large ones.

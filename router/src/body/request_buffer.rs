@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use corundum_exchange::{BodyInterrupted, BoundedCounter, RequestBody, Reservation};
+use corundum_exchange::{BodyInterrupted, RequestBody};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use http_body::Body;
@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 
 use crate::connection_state::RequestHandle;
 use crate::failure::Failure;
+use crate::fair_pool::{AppPool, PoolReservation};
 use crate::limits::Limits;
 use crate::validate;
 
@@ -28,7 +29,7 @@ pub(crate) struct BufferedRequest {
     /// The failure that interrupted the body while the dyno read it.
     pub(crate) fault: BodyFailure,
     /// Memory of the buffered bytes, held until the dyno has answered.
-    _reservation: Option<Reservation>,
+    _reservation: Option<PoolReservation>,
 }
 
 /// The failure that interrupted a body, if any.
@@ -53,7 +54,7 @@ impl BufferedRequest {
         body: Incoming,
         most: u64,
         limits: &Limits,
-        memory: &Arc<BoundedCounter>,
+        memory: AppPool<'_>,
         handle: &RequestHandle,
     ) -> Result<Self, Failure> {
         if body.is_end_stream() {
@@ -95,7 +96,7 @@ impl BufferedRequest {
         })
     }
 
-    fn whole(bytes: Bytes, reservation: Option<Reservation>) -> Self {
+    fn whole(bytes: Bytes, reservation: Option<PoolReservation>) -> Self {
         Self {
             length: Some(bytes.len() as u64),
             body: if bytes.is_empty() {

@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use corundum_exchange::{BoundedCounter, Reservation};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::body::memory_budget::PIECE;
@@ -15,6 +14,7 @@ use crate::body::outcome::BodyOutcome;
 use crate::body::streamed_body::StreamedBody;
 use crate::cache::streaming_fill::StreamFault;
 use crate::connection_state::RequestHandle;
+use crate::fair_pool::{AppPool, PoolReservation};
 use crate::limits::Limits;
 
 /// The client's end of the buffer.
@@ -28,7 +28,7 @@ pub(crate) struct ResponseBuffer {
 struct BufferedPiece {
     bytes: Bytes,
     _permit: OwnedSemaphorePermit,
-    _reservation: Option<Reservation>,
+    _reservation: Option<PoolReservation>,
 }
 
 /// The task that reads ahead.
@@ -36,7 +36,8 @@ struct ReadAhead {
     source: StreamedBody,
     pieces: mpsc::UnboundedSender<BufferedPiece>,
     room: Arc<Semaphore>,
-    memory: Arc<BoundedCounter>,
+    /// An empty reservation, from which each piece gets its own.
+    memory: PoolReservation,
     limits: Limits,
     handle: RequestHandle,
 }
@@ -46,7 +47,7 @@ impl ResponseBuffer {
     pub(crate) fn start(
         source: StreamedBody,
         limits: &Limits,
-        memory: &Arc<BoundedCounter>,
+        memory: AppPool<'_>,
         handle: &RequestHandle,
     ) -> Self {
         let (sender, pieces) = mpsc::unbounded_channel();
@@ -55,7 +56,7 @@ impl ResponseBuffer {
             source,
             pieces: sender,
             room: Arc::new(Semaphore::new(limits.response_buffer)),
-            memory: memory.clone(),
+            memory: memory.empty(),
             limits: limits.clone(),
             handle: handle.clone(),
         };
@@ -106,7 +107,7 @@ impl ReadAhead {
     /// Adds bytes to the buffer as soon as there is room.
     async fn put(&self, bytes: Bytes) -> Result<(), BodyOutcome> {
         let weight = bytes.len() + PIECE;
-        let reservation = self.memory.try_reserve(weight);
+        let reservation = self.memory.try_another(weight);
         // Without a share of the node's memory, a piece takes the whole buffer, so that it waits until the one before
         // it is sent.
         let own = match reservation {
@@ -136,6 +137,7 @@ mod tests {
 
     use super::*;
     use crate::connection_state::ConnectionState;
+    use crate::fair_pool::FairPool;
 
     #[tokio::test]
     async fn one_byte_pieces_are_bounded_by_their_memory() {
@@ -147,11 +149,11 @@ mod tests {
         };
         for buffers in [limits.buffers, 64 << 10] {
             let (sender, source) = mpsc::channel(1);
-            let memory = BoundedCounter::new(buffers);
+            let (memory, share) = (FairPool::new(buffers, 2), Arc::default());
             let buffer = ResponseBuffer::start(
                 StreamedBody::Dyno(source),
                 &limits,
-                &memory,
+                memory.of(&share),
                 in_flight.handle(),
             );
             let byte = || sender.send(Ok(Bytes::from_static(b"x")));

@@ -11,9 +11,6 @@ use super::cached_response::CachedResponse;
 use crate::compress::compressible::is_compressible;
 use crate::semantics::accept_encoding::ContentCoding;
 
-/// Large bodies that a node encodes at a time, each on a thread outside the router's own.
-pub(super) const MAX_CONCURRENT_ENCODINGS: usize = 2;
-
 /// State of a response's encoded variants.
 #[derive(Debug, Default)]
 pub(crate) struct EncodedVariants {

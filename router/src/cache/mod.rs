@@ -22,6 +22,7 @@ pub(crate) mod cached_response;
 pub(crate) mod deliver;
 pub mod directives;
 mod encoded_variants;
+mod encoding_queue;
 pub(crate) mod entry;
 pub mod freshness;
 pub mod key;
@@ -41,13 +42,13 @@ pub mod vary;
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
-use tokio::sync::Semaphore;
 
 pub use purge::PurgeScope;
 pub use stats::CacheSnapshot;
 
 use cache_lock::CacheLocks;
 use cached_response::{CachedResponse, Residency};
+use encoding_queue::EncodingQueue;
 use key::Key;
 use stats::{CacheCounters, CacheCountersByApp};
 use store::{CacheStore, Slot};
@@ -67,8 +68,8 @@ pub struct Cache {
     locks: Arc<CacheLocks>,
     surrogate_keys: Arc<SurrogateKeyIndex>,
     stats: CacheCountersByApp,
-    /// Permits to encode large bodies in the background.
-    encoders: Arc<Semaphore>,
+    /// Large bodies that wait to be encoded in the background.
+    encodings: Arc<EncodingQueue>,
 }
 
 /// Memory that the cache uses.
@@ -89,7 +90,7 @@ impl Cache {
             locks: Arc::default(),
             surrogate_keys: Arc::default(),
             stats: CacheCountersByApp::default(),
-            encoders: Arc::new(Semaphore::new(encoded_variants::MAX_CONCURRENT_ENCODINGS)),
+            encodings: Arc::default(),
         }
     }
 

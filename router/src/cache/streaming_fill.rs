@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use corundum_exchange::{BodyInterrupted, BodyReceiver, Reservation};
+use corundum_exchange::{BodyInterrupted, BodyReceiver};
 use tokio::sync::watch;
 
 use super::cached_response::CachedResponse;
 use crate::body::memory_budget::PIECE;
+use crate::fair_pool::PoolReservation;
 
 /// End of a body.
 #[derive(Debug, Clone)]
@@ -84,7 +85,7 @@ impl StreamingFill {
         self: Arc<Self>,
         mut stream: BodyReceiver,
         limits: FillLimits,
-        mut reservation: Reservation,
+        mut reservation: PoolReservation,
         store: impl FnOnce(Bytes) -> Arc<CachedResponse>,
     ) {
         let outcome = loop {
@@ -213,18 +214,18 @@ impl FillReader {
 
 #[cfg(test)]
 mod tests {
-    use corundum_exchange::BoundedCounter;
     use tokio::sync::mpsc;
 
     use super::super::cached_response::tests::page;
     use super::*;
+    use crate::fair_pool::FairPool;
 
     #[tokio::test]
     async fn one_byte_pieces_are_bounded_by_their_memory_and_not_by_their_bytes() {
-        let (budget, max_bytes) = (BoundedCounter::new(64 << 10), 64 << 10);
+        let (pool, share, max_bytes) = (FairPool::new(96 << 10, 2), Arc::default(), 64 << 10);
         let fill = StreamingFill::new(Arc::new(page()), None);
         let (sender, stream) = mpsc::channel(1);
-        let reservation = budget.try_reserve(0).unwrap();
+        let reservation = pool.of(&share).empty();
         let limits = FillLimits {
             max_bytes,
             idle: Duration::from_secs(5),

@@ -62,15 +62,19 @@ impl Cache {
         if cached.body.len() <= MAX_ONE_SHOT {
             return self.make_variant(cached, coding);
         }
-        let Ok(permit) = self.encoders.clone().try_acquire_owned() else {
-            cached.variants.end(coding);
-            return None;
-        };
-        let (cache, cached) = (self.clone(), cached.clone());
-        tokio::task::spawn_blocking(move || {
-            cache.make_variant(&cached, coding);
-            drop(permit);
+        let queued = cached.residency.as_ref().is_some_and(|residency| {
+            // Weak, so that a response in the queue can be evicted.
+            let (cache, waiting) = (self.clone(), Arc::downgrade(cached));
+            let encode = move || {
+                if let Some(cached) = waiting.upgrade() {
+                    cache.make_variant(&cached, coding);
+                }
+            };
+            self.encodings.push(&residency.stats, Box::new(encode))
         });
+        if !queued {
+            cached.variants.end(coding);
+        }
         None
     }
 

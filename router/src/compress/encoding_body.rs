@@ -7,11 +7,11 @@ use std::io;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use corundum_exchange::Reservation;
 
 use super::encoder::Encoder;
 use crate::body::outcome::BodyOutcome;
 use crate::body::source::BodySource;
+use crate::fair_pool::PoolReservation;
 
 /// Bytes that are encoded before the thread's other tasks run: some hundred microseconds.
 const STEP: usize = 32 << 10;
@@ -24,7 +24,7 @@ pub(crate) struct EncodingBody {
     /// Bytes of the source that are not encoded yet.
     piece: Bytes,
     /// Dropped, with its memory, as soon as the body has ended, however slow the client is.
-    encoder: Option<(Encoder, Reservation)>,
+    encoder: Option<(Encoder, PoolReservation)>,
     /// True if the encoder holds bytes that were not flushed.
     unflushed: bool,
     /// True if the next poll must yield to the thread's other tasks.
@@ -37,7 +37,7 @@ impl EncodingBody {
     pub(crate) fn new(
         source: BodySource,
         length: Option<u64>,
-        encoder: (Encoder, Reservation),
+        encoder: (Encoder, PoolReservation),
     ) -> Self {
         Self {
             source,
@@ -184,10 +184,10 @@ mod tests {
     use super::super::encoder::tests::decoded;
     use super::super::encoder::{Effort, MEMORY};
     use super::*;
+    use crate::fair_pool::{AppPool, FairPool};
     use crate::semantics::accept_encoding::ContentCoding;
-    use corundum_exchange::BoundedCounter;
 
-    fn encoding(memory: &Arc<BoundedCounter>, body: Vec<u8>) -> EncodingBody {
+    fn encoding(memory: AppPool<'_>, body: Vec<u8>) -> EncodingBody {
         let encoder = Encoder::new(ContentCoding::Gzip, Effort::Streaming).unwrap();
         let reservation = memory.try_reserve(MEMORY).unwrap();
         EncodingBody::new(BodySource::Full(body.into()), None, (encoder, reservation))
@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn encoding_a_large_body_yields_after_each_step() {
         let body = vec![b'x'; 20 * STEP];
-        let mut encoding = encoding(&BoundedCounter::new(MEMORY), body.clone());
+        let (pool, share) = (FairPool::new(2 * MEMORY, 1), Arc::default());
+        let mut encoding = encoding(pool.of(&share), body.clone());
         let mut context = Context::from_waker(Waker::noop());
         let (mut yields, mut out) = (0, Vec::new());
         while !encoding.is_complete() {
@@ -213,12 +214,13 @@ mod tests {
 
     #[test]
     fn reservation_of_an_encoder_ends_with_its_body() {
-        let memory = BoundedCounter::new(MEMORY);
+        let (pool, share) = (FairPool::new(2 * MEMORY, 1), Arc::default());
+        let memory = pool.of(&share);
         let mut context = Context::from_waker(Waker::noop());
-        let mut ended = encoding(&memory, b"a page".to_vec());
+        let mut ended = encoding(memory, b"a page".to_vec());
         assert!(memory.try_reserve(1).is_none());
         assert!(ended.poll(&mut context).is_ready() && ended.is_complete());
-        let given_up = encoding(&memory, b"a page".to_vec());
+        let given_up = encoding(memory, b"a page".to_vec());
         assert!(memory.try_reserve(1).is_none());
         drop(given_up);
         assert!(memory.try_reserve(MEMORY).is_some());

@@ -1,9 +1,6 @@
 //! Compression of one response on its way out.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use corundum_exchange::{BoundedCounter, Reservation};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
@@ -16,14 +13,15 @@ use super::{compressible, headers, negotiation, tag_translation};
 use crate::body::response_body::{BodyContent, ResponseBody};
 use crate::body::source::BodySource;
 use crate::cache::cache_status::CacheStatus;
+use crate::fair_pool::{AppPool, PoolReservation};
 use crate::headers::content_length;
 use crate::semantics::accept_encoding::ContentCoding;
 
 /// Encodes a response if that is worth it and its client accepts a coding. `encoders` bounds the memory of all encoders
-/// in flight; when it is used up, bodies are sent unencoded.
+/// in flight; when the app's share is used up, bodies are sent unencoded.
 pub(crate) fn compress(
     compression: Compression,
-    encoders: &Arc<BoundedCounter>,
+    encoders: AppPool<'_>,
     request: &Parts,
     cache_status: CacheStatus,
     mut response: Response<ResponseBody>,
@@ -68,7 +66,7 @@ fn length(request: &Parts, response: &Response<ResponseBody>) -> Option<u64> {
 }
 
 fn encode(
-    encoders: &Arc<BoundedCounter>,
+    encoders: AppPool<'_>,
     request: &Parts,
     length: Option<u64>,
     mut response: Response<ResponseBody>,
@@ -99,10 +97,10 @@ fn encode(
 /// Creates an encoder for a streaming body. HTTP/1.0 clients could not tell the end of the body from a broken
 /// connection.
 fn in_parts(
-    encoders: &Arc<BoundedCounter>,
+    encoders: AppPool<'_>,
     version: Version,
     coding: ContentCoding,
-) -> Option<(Encoder, Reservation)> {
+) -> Option<(Encoder, PoolReservation)> {
     if version < Version::HTTP_11 {
         return None;
     }
@@ -124,9 +122,12 @@ fn at_once(bytes: Bytes, coding: ContentCoding) -> Result<BodyContent, (BodySour
 #[cfg(test)]
 mod tests {
     use http::header::{CONTENT_TYPE, VARY};
+    use std::sync::Arc;
+
     use http::{HeaderValue, Request};
 
     use super::*;
+    use crate::fair_pool::FairPool;
 
     /// Compresses a large page with `room` bytes for encoders.
     fn page(room: usize) -> Response<ResponseBody> {
@@ -137,10 +138,10 @@ mod tests {
         let mut response = Response::new(ResponseBody::from(body));
         let html = HeaderValue::from_static("text/html");
         response.headers_mut().insert(CONTENT_TYPE, html);
-        let encoders = BoundedCounter::new(room);
+        let (encoders, share) = (FairPool::new(room, 1), Arc::default());
         compress(
             Compression::On,
-            &encoders,
+            encoders.of(&share),
             &request,
             CacheStatus::default(),
             response,
@@ -149,9 +150,9 @@ mod tests {
 
     #[test]
     fn body_is_sent_unencoded_without_memory_for_an_encoder() {
-        let encoded = page(encoder::MEMORY);
+        let encoded = page(2 * encoder::MEMORY);
         assert_eq!(encoded.headers()[CONTENT_ENCODING], "gzip");
-        let plain = page(encoder::MEMORY - 1);
+        let plain = page(2 * encoder::MEMORY - 1);
         assert!(!plain.headers().contains_key(CONTENT_ENCODING));
         assert_eq!(plain.headers()[VARY], "accept-encoding");
         let length = plain.body().size_hint().exact();

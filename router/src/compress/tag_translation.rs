@@ -7,12 +7,14 @@
 use http::header::{ACCEPT_ENCODING, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use memchr::memmem;
 
-use super::headers::{encoded_tag, own_tags, vary};
+use super::coded_tag::{self, own_list};
+use super::headers::vary;
 use super::negotiation;
+use crate::semantics::accept_encoding::{AcceptEncoding, ContentCoding};
+use crate::semantics::entity_tag::EntityTag;
 
-/// The client's `If-None-Match`, if it names an encoded response.
+/// The client's `If-None-Match`, if it names an encoded response that the client still accepts.
 #[derive(Debug, Clone)]
 struct ClientTags(Vec<HeaderValue>);
 
@@ -24,28 +26,49 @@ pub(crate) fn translate(request: &mut Parts) {
         return;
     }
     drop_range_with_date_condition(headers);
-    if let Some(own) = own_lines(headers, &IF_NONE_MATCH)
-        && negotiation::preferred_coding(headers, negotiation::BY_TIME).is_some()
-    {
-        let tags = headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
-        request.extensions.insert(ClientTags(tags));
-        replace(headers, &IF_NONE_MATCH, own);
-    }
+    translate_if_none_match(request);
+    let headers = &mut request.headers;
     // In a request for a range, an encoded response's tag stays weak and matches nothing: the app's bytes are different
     // ones.
-    if let Some(own) = own_lines(headers, &IF_MATCH)
+    if headers.contains_key(IF_MATCH)
         && !headers.contains_key(RANGE)
+        && let Some(own) = own_lines(headers, &IF_MATCH, |_| true)
     {
         replace(headers, &IF_MATCH, own);
     }
 }
 
-/// Returns a header's lines with the app's own tags, if that changes any.
-fn own_lines(request: &HeaderMap, name: &HeaderName) -> Option<Vec<HeaderValue>> {
-    let lines = || request.get_all(name).iter();
-    lines().find_map(own_tags)?;
-    let own = lines().map(|line| own_tags(line).unwrap_or_else(|| line.clone()));
-    Some(own.collect())
+/// Translates the tags of the codings that the client accepts. A shared cache may ask with the tag of another client's
+/// response: a 304 would let it serve a coding that this client cannot read.
+fn translate_if_none_match(request: &mut Parts) {
+    let headers = &mut request.headers;
+    if !headers.contains_key(IF_NONE_MATCH)
+        || negotiation::preferred_coding(headers, negotiation::BY_TIME).is_none()
+    {
+        return;
+    }
+    let accepted = AcceptEncoding::of(headers);
+    if let Some(own) = own_lines(headers, &IF_NONE_MATCH, |coding| accepted.accepts(coding)) {
+        let tags = headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
+        request.extensions.insert(ClientTags(tags));
+        replace(headers, &IF_NONE_MATCH, own);
+    }
+}
+
+/// Returns a header's lines with the app's own tags in place of those of the `replaced` codings, if that changes any.
+fn own_lines(
+    request: &HeaderMap,
+    name: &HeaderName,
+    replaced: impl Fn(ContentCoding) -> bool,
+) -> Option<Vec<HeaderValue>> {
+    let mut changed = false;
+    let lines = request.get_all(name).iter().map(|line| {
+        let own = own_list(line, &replaced);
+        changed |= own.is_some();
+        own.unwrap_or_else(|| line.clone())
+    });
+    let lines: Vec<HeaderValue> = lines.collect();
+    changed.then_some(lines)
 }
 
 fn replace(request: &mut HeaderMap, name: &HeaderName, lines: Vec<HeaderValue>) {
@@ -72,21 +95,30 @@ fn drop_range_with_date_condition(request: &mut HeaderMap) {
     }
 }
 
-/// Gives a 304 to a client with an encoded response the headers of that response (RFC 9110 section 15.4.5).
+/// Gives a 304 to a client with an encoded response the headers of that response (RFC 9110 section 15.4.5). The tag tells
+/// a cache which of its responses the 304 is about.
 pub(super) fn restore_client_tag(request: &Parts, not_modified: &mut HeaderMap) {
     let Some(ClientTags(lines)) = request.extensions.get() else {
         return;
     };
-    if let Some(tag) = not_modified.get_mut(ETAG)
-        && let Some(encoded_tag) = encoded_tag(tag)
-    {
-        let has =
-            |line: &HeaderValue| memmem::find(line.as_bytes(), encoded_tag.as_bytes()).is_some();
-        // The tag that still matches may be another one of the list, without a coding.
-        if !lines.iter().any(has) {
-            return;
-        }
-        *tag = encoded_tag;
+    if let Some(tag) = not_modified.get(ETAG) {
+        let accepted = AcceptEncoding::of(&request.headers);
+        let members = || {
+            lines
+                .iter()
+                .flat_map(|line| EntityTag::list(line.as_bytes()))
+        };
+        let codings = ContentCoding::ALL.into_iter();
+        let coded = codings
+            .filter(|coding| accepted.accepts(*coding))
+            .filter_map(|coding| coded_tag::of(tag, coding));
+        let mut listed =
+            coded.filter(|coded| members().any(|member| member.as_bytes() == coded.as_bytes()));
+        match listed.next() {
+            Some(coded) => not_modified.insert(ETAG, coded),
+            // The tag that still matches is another one of the list, without a coding.
+            None => return,
+        };
     }
     vary(not_modified);
 }
@@ -139,13 +171,21 @@ mod tests {
     #[test]
     fn conditions_are_translated_between_client_and_app() {
         let owned = |a: &str, b: &str, varies| (a.to_owned(), b.to_owned(), varies);
-        let (strong, marked) = ("\"a\"", "W/\"a;encoded\"");
+        let (strong, marked) = ("\"a\"", "W/\"a;gzip\"");
         assert_eq!(through(marked, strong), owned(strong, marked, true));
         assert_eq!(through(strong, strong), owned(strong, strong, false));
-        let encoded_tag = "W/\"a\"";
+        let weak = "W/\"a\"";
+        assert_eq!(through(weak, weak), owned(weak, weak, false));
+        let marked = "W/\"a;gzip;weak\"";
+        assert_eq!(through(marked, weak), owned(weak, marked, true));
+        // A tag of a coding that the client does not accept stays, and matches nothing.
+        let foreign = "W/\"a;br\"";
+        assert_eq!(through(foreign, strong), owned(foreign, strong, false));
+        let both = "W/\"a;br\", W/\"a;gzip\"";
+        let asked = "W/\"a;br\", \"a\"";
         assert_eq!(
-            through(encoded_tag, encoded_tag),
-            owned(encoded_tag, encoded_tag, false)
+            through(both, strong),
+            (asked.to_owned(), "W/\"a;gzip\"".to_owned(), true)
         );
     }
 }

@@ -10,6 +10,7 @@ use super::histogram::{Histogram, HistogramSnapshot};
 use super::summary::{MetricsSummary, count, nanoseconds};
 use super::window::{MetricsSample, MetricsWindow, SummaryPeriod};
 use crate::failure::Failure;
+use crate::fair_pool::AppShares;
 use crate::log_line::RequestRecord;
 
 /// Failure codes with a counter of their own; all others share the last one.
@@ -24,7 +25,7 @@ const NOT_SERVED: [&str; 7] = ["H10", "H11", "H14", "H20", "H22", "H80", "H81"];
 /// Results of the cache.
 const CACHE_RESULTS: [&str; 5] = ["hit", "stale", "revalidated", "miss", "bypass"];
 
-/// Counters of one app since the node started. Counting takes no lock.
+/// Counters of one app since the node started, and its shares of the router's pools. Counting takes no lock.
 #[derive(Debug, Default)]
 pub struct AppMetrics {
     /// Requests that have started and not ended.
@@ -42,6 +43,7 @@ pub struct AppMetrics {
     /// entries than dynos.
     dynos: RwLock<BTreeMap<u32, Arc<DynoCounters>>>,
     window: Mutex<MetricsWindow>,
+    shares: AppShares,
 }
 
 /// The metrics of an app are equal only to themselves.
@@ -54,6 +56,11 @@ impl PartialEq for AppMetrics {
 impl Eq for AppMetrics {}
 
 impl AppMetrics {
+    /// The app's shares of the pools that all apps share.
+    pub(crate) fn shares(&self) -> &AppShares {
+        &self.shares
+    }
+
     /// Counts a request as in flight, and returns the number before it.
     pub(crate) fn begin(&self) -> u64 {
         self.in_flight.fetch_add(1, Ordering::Relaxed)

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use tracing::Span;
 
+use super::context::RequestContext;
 use super::reply::{Reply, ReplyBody};
 use crate::body::outcome::{BodyEnd, BodyOutcome};
 use crate::body::response_body::{OnEnd, ResponseBody};
@@ -24,7 +25,6 @@ use crate::grid::Grid;
 use crate::headers::content_length;
 use crate::log_line::{RequestRecord, RouterLogLine};
 use crate::request_id::REQUEST_ID;
-use crate::router::Router;
 use crate::virtual_host::VirtualHost;
 
 /// A request under way, with the fields of its log line that are known so far.
@@ -118,11 +118,11 @@ impl AccessLog {
         response
     }
 
-    /// Builds the response of an answer; the request is logged when its body has ended. `place` counts it as under way
+    /// Builds the response of an answer; the request is logged when its body has ended. `permit` counts it as under way
     /// until then.
     pub(crate) fn respond<G: Grid>(
         mut self,
-        router: &Router<G>,
+        context: &RequestContext<G>,
         reply: Reply,
         parts: &Parts,
         permit: Permit,
@@ -146,8 +146,8 @@ impl AccessLog {
             }
             ReplyBody::Stream(stream) => BodySource::Stream(ResponseBuffer::start(
                 stream,
-                &router.limits,
-                &router.memory_budget,
+                &context.router.limits,
+                context.body_pool(),
                 &self.handle,
             )),
         };
@@ -159,7 +159,7 @@ impl AccessLog {
             self.entry.queue = served.queue;
             served.usage
         });
-        let grid = router.grid.clone();
+        let grid = context.router.grid.clone();
         let on_end: OnEnd = Box::new(move |end: BodyEnd| {
             self.entry.bytes = end.bytes;
             self.entry.service = self.started.elapsed().saturating_sub(self.entry.queue);

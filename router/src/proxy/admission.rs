@@ -54,12 +54,7 @@ impl<G: Grid> UpstreamFetch<'_, G> {
                 self.share(inserted, leader)
             }
             DynoBody::Stream(stream) => {
-                let Some(reservation) = self.context.router.memory_budget.try_reserve(0) else {
-                    upstream.body = DynoBody::Stream(stream);
-                    return self
-                        .keep_private(mode, upstream, NotStored::TooLarge, leader)
-                        .await;
-                };
+                let reservation = self.context.body_pool().empty();
                 let length = content_length(upstream.response.headers());
                 let fill = StreamingFill::new(Arc::new(head), length);
                 let insert = {

@@ -37,8 +37,9 @@ pub(super) async fn forward<G: Grid>(
     reason: BypassReason,
 ) -> Result<Reply, Failure> {
     let max_body = context.virtual_host.max_body;
-    let (limits, budget) = (&context.router.limits, &context.router.memory_budget);
-    let gathered = BufferedRequest::gather(body, max_body, limits, budget, handle).await?;
+    let limits = &context.router.limits;
+    let gathered =
+        BufferedRequest::gather(body, max_body, limits, context.body_pool(), handle).await?;
     let sent_at = Instant::now();
     let dispatched = context
         .dispatch(

@@ -12,6 +12,7 @@ use crate::cache::key::{ContentVersion, Resource};
 use crate::cache::lookup::{self, Found};
 use crate::cache::stats::CacheCounters;
 use crate::client_info::ClientInfo;
+use crate::fair_pool::AppPool;
 use crate::request_id::RequestId;
 use crate::router::Router;
 use crate::virtual_host::VirtualHost;
@@ -42,6 +43,12 @@ impl<G> Clone for RequestContext<G> {
 impl<G> RequestContext<G> {
     pub(crate) fn cache(&self) -> &Arc<Cache> {
         &self.router.cache
+    }
+
+    /// The pool of bytes that waiting bodies may occupy, as the app sees it.
+    pub(crate) fn body_pool(&self) -> AppPool<'_> {
+        let share = &self.virtual_host.metrics.shares().bodies;
+        self.router.body_pool.of(share)
     }
 
     /// The cache's counters of the app.

@@ -145,7 +145,8 @@ impl<G: Grid> RequestContext<G> {
         if let Some(response) = files.and_then(|files| files.answer(&parts)) {
             return Begun::Answered(deliver(log, router, virtual_host, response));
         }
-        let Some(permit) = Permit::acquire(&virtual_host.metrics, router.limits.requests) else {
+        let (most, pool) = (router.limits.requests, &router.request_pool);
+        let Some(permit) = Permit::acquire(&virtual_host.metrics, most, pool) else {
             return refuse(log, Failure::ConnectionLimit, &parts);
         };
         headers::set_host(&mut parts);
@@ -191,8 +192,10 @@ impl<G: Grid> RequestContext<G> {
     ) -> Response<ResponseBody> {
         self.count(reply.status);
         let status = reply.status;
-        let response = log.respond(&self.router, reply, parts, permit);
-        let (compression, encoders) = (self.virtual_host.compression, &self.router.encoder_budget);
+        let response = log.respond(self, reply, parts, permit);
+        let compression = self.virtual_host.compression;
+        let share = &self.virtual_host.metrics.shares().encoders;
+        let encoders = self.router.encoder_pool.of(share);
         compress::response::compress(compression, encoders, parts, status, response)
     }
 }

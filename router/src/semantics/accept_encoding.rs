@@ -67,6 +67,11 @@ impl AcceptEncoding {
         }
     }
 
+    /// Returns whether the client accepts a coding at all.
+    pub(crate) fn accepts(self, coding: ContentCoding) -> bool {
+        self.codings[coding as usize] > 0
+    }
+
     /// Returns the coding with the greatest weight among those `offered`; an earlier one wins a tie. Returns `None` if
     /// the client prefers the unencoded content or accepts none of the codings.
     pub(crate) fn choose(

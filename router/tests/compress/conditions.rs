@@ -29,18 +29,15 @@ async fn the_etag_of_a_compressed_response_is_revalidated() {
     // The first round is before the cache has stored the compressed variant, the second one after.
     for _ in 0..2 {
         let got = router
-            .get_with("/", &[GZIP, ("If-None-Match", "W/\"a;encoded\"")])
+            .get_with("/", &[GZIP, ("If-None-Match", "W/\"a;gzip\"")])
             .await;
-        assert_eq!((got.status, got.header("etag")), (304, "W/\"a;encoded\""));
+        assert_eq!((got.status, got.header("etag")), (304, "W/\"a;gzip\""));
         assert_eq!(
             (got.header("vary"), got.bytes.len()),
             ("accept-encoding", 0)
         );
         let got = router.get_with("/", &[GZIP]).await;
-        assert_eq!(
-            (got.coding(), got.header("etag")),
-            ("gzip", "W/\"a;encoded\"")
-        );
+        assert_eq!((got.coding(), got.header("etag")), ("gzip", "W/\"a;gzip\""));
     }
     // A client with the uncompressed response gets a 304 with its ETag, although it would get gzip now.
     let got = router
@@ -57,8 +54,8 @@ async fn the_etag_of_a_compressed_response_is_revalidated() {
 async fn a_304_has_the_matching_etag_of_the_list() {
     let router = cached().await;
     for (list, tag) in [
-        ("W/\"b;encoded\", \"a\"", "\"a\""),
-        ("\"b\", W/\"a;encoded\"", "W/\"a;encoded\""),
+        ("W/\"b;gzip\", \"a\"", "\"a\""),
+        ("\"b\", W/\"a;gzip\"", "W/\"a;gzip\""),
     ] {
         let got = router.get_with("/", &[GZIP, ("If-None-Match", list)]).await;
         assert_eq!((got.status, got.header("etag")), (304, tag), "{list}");
@@ -68,7 +65,7 @@ async fn a_304_has_the_matching_etag_of_the_list() {
 #[tokio::test]
 async fn the_etag_of_a_coding_that_is_no_longer_accepted_does_not_match() {
     let router = cached().await;
-    let tag = ("If-None-Match", "W/\"a;encoded\"");
+    let tag = ("If-None-Match", "W/\"a;gzip\"");
     let identity = ("Accept-Encoding", "identity");
     let no_transform = ("Cache-Control", "no-transform");
     for headers in [&[tag, identity][..], &[tag, GZIP, no_transform], &[tag]] {
@@ -84,7 +81,7 @@ async fn if_match_with_the_etag_of_a_compressed_response_reaches_the_app_unchang
         AppResponse::new(206, &[("X-Condition", &condition)], "")
     }))
     .await;
-    let tag = "W/\"a;encoded\"";
+    let tag = "W/\"a;gzip\"";
     let headers = [GZIP, ("Range", "bytes=100-"), ("If-Match", tag)];
     // If-Match never matches a weak ETag, so the app will answer 412.
     let got = router.get_with("/", &headers).await;
@@ -138,7 +135,7 @@ async fn if_range_never_combines_compressed_and_uncompressed_parts() {
             router.get_with("/", &headers).await
         }
     };
-    for condition in ["W/\"a;encoded\"", LONG_AGO] {
+    for condition in ["W/\"a;gzip\"", LONG_AGO] {
         let got = rest(condition, GZIP).await;
         assert_eq!((got.status, got.coding()), (200, "gzip"), "{condition}");
         assert_eq!(got.text(), text(5000));
@@ -173,4 +170,60 @@ async fn if_range_with_a_date_is_removed_for_clients_that_accept_a_coding() {
     router.get_with("/", &[range, ("If-Range", LONG_AGO)]).await;
     router.get_with("/", &[range, GZIP]).await;
     assert_eq!(ranges.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn each_coding_has_its_own_etag_and_a_304_is_never_for_an_unacceptable_one() {
+    for tag in ["\"a\"", "W/\"a\"", "a"] {
+        let headers = [
+            ("Content-Type", "text/html"),
+            ("Cache-Control", "max-age=60"),
+            ("ETag", tag),
+        ];
+        let router =
+            TestRouter::with_app(app(move |_| AppResponse::new(200, &headers, &text(5000)))).await;
+        let get = |accept: &str, condition: &str| {
+            let (router, accept, condition) = (&router, accept.to_owned(), condition.to_owned());
+            async move {
+                let headers = [
+                    ("Accept-Encoding", accept.as_str()),
+                    ("If-None-Match", condition.as_str()),
+                ];
+                router.get_with("/", &headers).await
+            }
+        };
+        let mut tags = vec![router.get("/").await.header("etag").to_owned()];
+        // The first round compresses each response, the second one uses the stored variants.
+        for _ in 0..2 {
+            for coding in ["gzip", "br", "zstd"] {
+                let got = router.get_with("/", &[("Accept-Encoding", coding)]).await;
+                assert_eq!((got.status, got.coding()), (200, coding), "{tag}");
+                let coded = got.header("etag").to_owned();
+                let own = get(coding, &coded).await;
+                assert_eq!((own.status, own.header("etag")), (304, coded.as_str()));
+                for other in ["gzip", "br", "zstd"].into_iter().filter(|c| *c != coding) {
+                    let got = get(other, &coded).await;
+                    assert_eq!((got.status, got.coding()), (200, other), "{tag} {coded}");
+                    let both = format!("{coding}, {other}");
+                    let got = get(&both, &format!("\"x\", {coded}")).await;
+                    assert_eq!((got.status, got.header("etag")), (304, coded.as_str()));
+                }
+                tags.push(coded);
+            }
+        }
+        tags.sort();
+        tags.dedup();
+        assert_eq!(tags.len(), 4, "{tags:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_response_never_has_an_etag_that_it_shares() {
+    // No client can return this tag inside of quotes.
+    let headers = [("Content-Type", "text/html"), ("ETag", "a b")];
+    let router =
+        TestRouter::with_app(app(move |_| AppResponse::new(200, &headers, &text(5000)))).await;
+    assert_eq!(router.get("/").await.header("etag"), "a b");
+    let got = router.get_with("/", &[GZIP]).await;
+    assert_eq!((got.coding(), got.header("etag")), ("gzip", ""));
 }

@@ -21,6 +21,7 @@
 
 mod codes;
 mod failures;
+mod fairness;
 mod headers;
 mod limits;
 mod messages;
