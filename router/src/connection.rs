@@ -28,6 +28,9 @@ use crate::router::Router;
 const STREAM_WINDOW: u32 = 256 << 10;
 /// Bytes that an HTTP/2 client may send ahead on all streams of a connection.
 const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of a head as HTTP/2 counts them, which adds 32 to each field (RFC 9113 section 6.5.2): enough for every head
+/// that the router takes, the pieces of cookies included.
+const HEADER_LIST: u32 = (crate::http1::MAX_HEAD + (16 << 10)) as u32;
 /// Bytes of a response that hyper holds for an HTTP/2 stream whose client does not read them.
 const STREAM_SEND_BUFFER: usize = 256 << 10;
 
@@ -69,13 +72,13 @@ impl<G: Grid> ConnectionHandler<G> {
         http1
             // The validator times heads itself, so that late ones get an answer (408).
             .header_read_timeout(None)
-            .max_headers(limits.headers)
+            .max_headers(router.limits.request_headers)
             .max_buf_size(limits.buffer);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
-            .max_header_list_size(crate::http1::MAX_HEAD as u32)
+            .max_header_list_size(HEADER_LIST)
             .max_pending_accept_reset_streams(limits.resets)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -106,7 +109,7 @@ impl<G: Grid> ConnectionHandler<G> {
     {
         let mut stop = self.stop.clone();
         let state = Arc::new(ConnectionState::default());
-        let (head, fields) = (self.limits.head, self.limits.headers);
+        let (head, fields) = (self.limits.head, self.router.limits.request_headers);
         let mut stream = ValidatingIo::new(stream, state.clone(), head, fields);
         loop {
             // No parser exists while the connection is idle: hyper's keeps an 8 KiB read buffer and its state.

@@ -1,4 +1,4 @@
-//! Headers of a proxied request: removes hop-by-hop fields, sets `Host`, adds the forwarding headers.
+//! Headers of a proxied request: removes hop-by-hop fields, adds the forwarding headers.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +7,6 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use crate::client_info::ClientInfo;
@@ -49,30 +48,6 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// Returns the declared length of a message's body; `None` if the header is missing or not a number.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Sets `Host` to the host that routed the request (RFC 9112 section 3.2.2): the target's authority if it has one.
-pub(crate) fn set_host(parts: &mut Parts) {
-    let Some(authority) = parts.uri.authority() else {
-        return lower_host(&mut parts.headers);
-    };
-    let host = authority.as_str();
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    if let Ok(host) = HeaderValue::from_str(host) {
-        parts.headers.insert(HOST, host);
-    }
-    lower_host(&mut parts.headers);
-}
-
-/// Lower-cases the host. Its case carries no meaning, so an app that repeats it must not answer differently because of
-/// it.
-fn lower_host(headers: &mut HeaderMap) {
-    if let Some(host) = headers.get_mut(HOST)
-        && host.as_bytes().iter().any(u8::is_ascii_uppercase)
-        && let Ok(lower) = HeaderValue::from_bytes(&host.as_bytes().to_ascii_lowercase())
-    {
-        *host = lower;
-    }
 }
 
 /// Returns the complete `X-Forwarded-For` of a request, with this client as its last address.

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acme_http01;
+mod authority;
 mod body;
 pub mod cache;
 pub mod client_info;
@@ -25,12 +26,14 @@ pub mod files;
 pub mod grid;
 mod headers;
 pub mod http1;
+mod http2_head;
 pub mod https_policy;
 pub mod limits;
 pub mod log_line;
 pub mod metrics;
 mod proxy;
 pub mod request_id;
+mod request_url;
 pub mod router;
 pub mod semantics;
 pub mod server;

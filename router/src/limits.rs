@@ -23,6 +23,8 @@ pub struct Limits {
     pub client_idle: Duration,
     /// Longest pause in a response that the dyno has begun (H15).
     pub dyno_idle: Duration,
+    /// Header fields of a request (431). Cookies that HTTP/2 sends in pieces count as one.
+    pub request_headers: usize,
     /// Bytes of a response's head (H25). Clients and proxies accept 16 to 256 KiB.
     pub response_head: usize,
     /// Header fields of a response (H25).
@@ -39,6 +41,7 @@ impl Default for Limits {
             encoders: 128 << 20,
             client_idle: Duration::from_secs(55),
             dyno_idle: Duration::from_secs(55),
+            request_headers: 100,
             response_head: 64 << 10,
             response_headers: 256,
         }
@@ -73,8 +76,6 @@ pub struct ServerLimits {
     /// Requests of an HTTP/2 connection that its client may reset before the router accepts them; one more closes the
     /// connection (CVE-2023-44487).
     pub resets: usize,
-    /// Header fields of a request (431).
-    pub headers: usize,
     /// Bytes that hyper reads ahead; more than a head may have.
     pub buffer: usize,
     /// Time for requests in flight to finish when the router stops.
@@ -94,7 +95,6 @@ impl Default for ServerLimits {
             park: Duration::from_secs(2),
             streams: 100,
             resets: 20,
-            headers: 100,
             buffer: 128 << 10,
             drain: Duration::from_secs(30),
             linger: Duration::from_secs(3),

@@ -60,8 +60,11 @@ pub(crate) enum CandidateBody {
 /// Treatment of unkeyed headers in the request that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnkeyedHeaders {
-    /// They were sent, and may have changed the response.
+    /// They were sent for all who wait for the key. They may have changed the response, which then decides how the next
+    /// request for the key is sent.
     Sent,
+    /// They were sent for one client alone, and may have changed the response.
+    SentForOne,
     /// They were removed.
     Removed,
 }
@@ -97,9 +100,9 @@ impl Cache {
         if head.always_validated() && !has_validator(headers) {
             return Err(NotStored::NoValidator);
         }
-        if unkeyed == UnkeyedHeaders::Sent && unkeyed_headers::any(request, &harmless(&head)) {
-            if !head.always_validated() {
-                self.store.put(miss.key.clone(), Slot::Shareable);
+        if unkeyed != UnkeyedHeaders::Removed && is_influenced(&head, request) {
+            if unkeyed == UnkeyedHeaders::Sent {
+                self.mark_shareable(miss, &head, request);
             }
             return Err(NotStored::Influenced);
         }
@@ -111,6 +114,20 @@ impl Cache {
         purge::strip(&mut head.headers);
         head.vary_by_coding(fetch.compression, candidate.body.length());
         Ok(head)
+    }
+
+    /// Remembers that responses for a key may be shared, and by which headers they vary, so that the next request for it
+    /// is sent without the others. A response that the app validates each time, and that it made for a visitor it knows,
+    /// says nothing about the responses to others.
+    fn mark_shareable(&self, miss: &Miss, head: &CachedResponse, request: &HeaderMap) {
+        if head.always_validated() && unkeyed_headers::is_personal(request, &head.vary) {
+            return;
+        }
+        if !head.vary.is_empty() {
+            let varies = Slot::Varies(head.vary.clone());
+            self.store.put(miss.primary.clone(), varies);
+        }
+        self.store.put(head.key.clone(), Slot::Shareable);
     }
 
     /// Checks that a body is complete and not too large, as far as its length is known.
@@ -204,6 +221,12 @@ impl CandidateBody {
             Self::Streamed { declared } => declared,
         }
     }
+}
+
+/// Returns whether something in a request outside of its key may have changed the response to it.
+fn is_influenced(head: &CachedResponse, request: &HeaderMap) -> bool {
+    unkeyed_headers::any(request, &harmless(head))
+        || unkeyed_headers::any_in_another_form(request, &head.vary)
 }
 
 /// Unkeyed headers that do not keep a response from being stored: those that it varies by, and `Authorization` where

@@ -222,7 +222,7 @@ fn usable(
     match cached.freshness.state(now) {
         FreshnessState::Fresh => Found::Hit(cached, CacheStatus::Hit { ttl }),
         // The app validates each use. Its response to a client with cookies or conditions is for that client alone.
-        _ if cached.always_validated() && unkeyed_headers::any(request, &cached.vary) => {
+        _ if cached.always_validated() && unkeyed_headers::is_personal(request, &cached.vary) => {
             Found::Bypass(BypassReason::Personal)
         }
         FreshnessState::StaleWhileRevalidate => {
@@ -252,7 +252,7 @@ pub(crate) fn answers(cached: &CachedResponse, primary: &[u8], request: &HeaderM
         encode_variant(key, &cached.vary, request);
         **key == *cached.key
     });
-    let personal = cached.always_validated() && unkeyed_headers::any(request, &cached.vary);
+    let personal = cached.always_validated() && unkeyed_headers::is_personal(request, &cached.vary);
     same && !personal && permits_authorisation(cached, request)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName, ORIGIN, VARY};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, COOKIE, HeaderName, ORIGIN, VARY};
 
 use crate::semantics::list::split_unquoted;
 
@@ -62,7 +62,7 @@ pub(crate) fn join(known: &[HeaderName], mut names: Vec<HeaderName>) -> Option<V
     (names.len() <= MOST).then_some(names)
 }
 
-/// Writes a request's header in a normal form: lines joined, no space around commas, and lower case where case has no
+/// Writes a request's header in a normal form: lines joined, one space after each comma, and lower case where case has no
 /// meaning. The order stays, because many apps give it a meaning.
 pub(crate) fn normalise(name: &HeaderName, request: &HeaderMap, out: &mut Vec<u8>) {
     let text = name.as_str();
@@ -70,6 +70,9 @@ pub(crate) fn normalise(name: &HeaderName, request: &HeaderMap, out: &mut Vec<u8
         text,
         "accept-encoding" | "accept-language" | "accept-charset"
     );
+    if *name == COOKIE {
+        return join_cookies(request, out);
+    }
     let mut first = true;
     for line in request.get_all(name) {
         let mut rest = line.as_bytes();
@@ -78,6 +81,9 @@ pub(crate) fn normalise(name: &HeaderName, request: &HeaderMap, out: &mut Vec<u8
             let last = member.len() == rest.len();
             if !std::mem::take(&mut first) {
                 out.push(b',');
+                if !member.trim_ascii().is_empty() {
+                    out.push(b' ');
+                }
             }
             let start = out.len();
             out.extend_from_slice(member.trim_ascii());
@@ -89,6 +95,17 @@ pub(crate) fn normalise(name: &HeaderName, request: &HeaderMap, out: &mut Vec<u8
                 break;
             }
         }
+    }
+}
+
+/// Joins the lines of `Cookie` as HTTP/1 sends them; HTTP/2 may have one for each cookie (RFC 9113 section 8.2.3). A comma
+/// in a cookie separates nothing.
+fn join_cookies(request: &HeaderMap, out: &mut Vec<u8>) {
+    for (at, line) in request.get_all(COOKIE).iter().enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b"; ");
+        }
+        out.extend_from_slice(line.as_bytes());
     }
 }
 
@@ -148,9 +165,10 @@ mod tests {
             normalise(&name, &headers, &mut out);
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(form("foo", &["1", " 2 , 3"]), "1,2,3");
+        assert_eq!(form("foo", &["1", " 2 ,3"]), "1, 2, 3");
         assert_eq!(form("foo", &["\"1, 2\""]), "\"1, 2\"");
-        assert_eq!(form("accept-language", &["eN ,  De"]), "en,de");
+        assert_eq!(form("accept-language", &["eN ,  De"]), "en, de");
         assert_eq!(form("foo", &["A,"]), "A,");
+        assert_eq!(form("cookie", &["a=1,2", "b=3"]), "a=1,2; b=3");
     }
 }

@@ -3,9 +3,8 @@
 use http::StatusCode;
 use memchr::memchr;
 
-use super::{MAX_HEAD, TARGET, TOKEN, VALUE, all, bad, is};
+use super::{MAX_HEAD, MAX_HEADER, MAX_TARGET, TARGET, TOKEN, VALUE, all, bad, is};
 use crate::failure::Failure;
-use crate::validate::{MAX_HEADER, MAX_TARGET};
 
 /// Blank lines before a request line that are skipped. RFC 9112 section 2.2 asks for at least one.
 const BLANK_LINES: u8 = 4;

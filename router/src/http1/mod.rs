@@ -21,6 +21,11 @@ use crate::failure::Failure;
 /// Bytes of a complete head: enough for many long cookies, few enough for ten thousand heads at once.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
 
+/// Bytes of a request line (Heroku's limit).
+pub(crate) const MAX_TARGET: usize = 8192;
+/// Bytes of a header line (Heroku's limit).
+pub(crate) const MAX_HEADER: usize = 8192;
+
 /// Returns the failure of a message that breaks a rule (400).
 fn bad(why: &'static str) -> Failure {
     Failure::Request(StatusCode::BAD_REQUEST, why)
@@ -69,6 +74,11 @@ const fn classes() -> [u8; 256] {
 
 fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
+}
+
+/// Returns whether a request's target has only bytes that a target may have.
+pub(crate) fn is_target(bytes: &[u8]) -> bool {
+    all(bytes, TARGET)
 }
 
 /// Returns whether all bytes are of a class. Without a branch for each byte, so that the compiler can vectorise it.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
+use hyper::ext::ReasonPhrase;
 use tracing::Span;
 
 use super::context::RequestContext;
@@ -26,6 +27,9 @@ use crate::headers::content_length;
 use crate::log_line::{RequestRecord, RouterLogLine};
 use crate::request_id::REQUEST_ID;
 use crate::virtual_host::VirtualHost;
+
+/// The reason of a status that HTTP has no reason for. hyper's own is `<none>`, in every client's sight.
+const NO_REASON: ReasonPhrase = ReasonPhrase::from_static(b"");
 
 /// A request under way, with the fields of its log line that are known so far.
 pub(crate) struct AccessLog {
@@ -134,6 +138,7 @@ impl AccessLog {
         headers.insert(CACHE_STATUS, reply.status.header());
         headers.insert(REQUEST_ID, self.entry.request_id.header());
         self.entry.cache = reply.status.as_str();
+        let known = status == StatusCode::OK || status.canonical_reason().is_some();
         let bodiless = parts.method == Method::HEAD
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED;
@@ -152,6 +157,9 @@ impl AccessLog {
             )),
         };
         let length = content_length(headers);
+        if !known {
+            response.extensions_mut().insert(NO_REASON);
+        }
         self.entry.status = status.as_u16();
         let usage = reply.served_by.map(|served| {
             self.entry.dyno = Some(served.dyno);

@@ -33,7 +33,8 @@ impl<G: Grid> UpstreamFetch<'_, G> {
     ) -> Result<Reply, Failure> {
         let cache = self.context.cache();
         let unkeyed = match mode {
-            FetchMode::Original => UnkeyedHeaders::Sent,
+            FetchMode::Original if leader.is_some() => UnkeyedHeaders::Sent,
+            FetchMode::Original => UnkeyedHeaders::SentForOne,
             FetchMode::Anonymous | FetchMode::Revalidate(_) => UnkeyedHeaders::Removed,
         };
         let candidate = upstream.candidate();

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use corundum_exchange::{DynoBody, RequestBody};
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, ETAG, HeaderName, LAST_MODIFIED};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
+};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Incoming;
@@ -178,7 +180,8 @@ fn store<G: Grid>(
         return;
     };
     let success = upstream.response.status().is_success();
-    if !success || unkeyed_headers::any(&request.headers, &[]) {
+    // The response describes what GET would get, whatever form the body of the request had.
+    if !success || unkeyed_headers::any(&request.headers, &[CONTENT_TYPE]) {
         return;
     }
     let (cache, stats) = (context.cache(), context.cache_stats());
@@ -189,7 +192,7 @@ fn store<G: Grid>(
     let miss = Miss::of_url(Key::from(primary));
     let surrogate_keys = cache.surrogate_keys(&record, upstream.response.headers(), &[]);
     let candidate = upstream.candidate();
-    let entry = cache.prepare_entry(&miss, &record, UnkeyedHeaders::Sent, &candidate);
+    let entry = cache.prepare_entry(&miss, &record, UnkeyedHeaders::Removed, &candidate);
     if let Ok(head) = entry
         && !head.always_validated()
     {

@@ -2,7 +2,7 @@
 
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
@@ -10,11 +10,16 @@ use crate::client_info::ClientInfo;
 use crate::failure::Failure;
 use crate::limits::Limits;
 
-/// Builds the SCGI head of a request, with Rack's names. `host` is the host name without its port.
+/// Headers by which a client could configure the app's own process, which no app sees. CGI programs read `HTTP_PROXY` as
+/// a setting of theirs (CVE-2016-5385). With the others a server in front asks `Rack::Sendfile` to answer with the name of
+/// a file, under a path of its choice, instead of the file; this router never does.
+const NEVER_PASSED: [&str; 3] = ["proxy", "x-accel-mapping", "x-sendfile-type"];
+
+/// Builds the SCGI head of a request whose URL is in its normal form, with Rack's names. `host` is the host name without
+/// its port.
 ///
 /// Headers with an underscore are left out: in CGI's spelling they look like headers with a dash, and could impersonate
-/// headers that the router sets. `Proxy` is left out too, because CGI programs read `HTTP_PROXY` as their own setting
-/// (CVE-2016-5385).
+/// headers that the router sets.
 pub(crate) fn scgi_head(
     parts: &Parts,
     host: &str,
@@ -41,24 +46,10 @@ pub(crate) fn scgi_head(
     head.pair(b"SERVER_PROTOCOL", protocol(parts.version).as_bytes());
     head.pair(b"REMOTE_ADDR", client.address.as_bytes());
     head.pair(b"rack.url_scheme", client.scheme().as_bytes());
-    // The authority in the target takes precedence over `Host` (RFC 9112 section 3.2.2). HTTP/2 has only the authority.
-    let authority = parts.uri.authority();
-    if let Some(authority) = authority {
-        head.value(
-            |key| key.extend_from_slice(b"HTTP_HOST"),
-            |value| {
-                value.extend_from_slice(authority.host().as_bytes());
-                if let Some(port) = authority.port() {
-                    value.push(b':');
-                    value.extend_from_slice(port.as_str().as_bytes());
-                }
-            },
-        );
-    }
     for name in parts.headers.keys() {
         let text = name.as_str();
-        let already_written = name == CONTENT_LENGTH || (name == HOST && authority.is_some());
-        if already_written || text == "proxy" || text.contains('_') {
+        // The length is written already.
+        if name == CONTENT_LENGTH || text.contains('_') || NEVER_PASSED.contains(&text) {
             continue;
         }
         let key = |key: &mut Vec<u8>| {
@@ -189,24 +180,6 @@ mod tests {
     }
 
     #[test]
-    fn authority_of_the_target_overrides_the_host_header() {
-        let request = |uri: &str| {
-            Request::get(uri)
-                .header("Host", "b.example")
-                .body(())
-                .unwrap()
-        };
-        let host = |uri| field(request(uri), "HTTP_HOST").unwrap();
-        assert_eq!(host("http://u:p@a.example:81/"), "a.example:81");
-        assert_eq!(host("/"), "b.example");
-        let all = fields(request("http://a.example/"));
-        assert_eq!(
-            all.iter().filter(|(name, _)| name == "HTTP_HOST").count(),
-            1
-        );
-    }
-
-    #[test]
     fn encoded_nul_in_a_path_adds_no_field() {
         let request = Request::get("/a%00HTTP_X%00b").body(()).unwrap();
         assert!(
@@ -217,10 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn headers_with_underscores_and_proxy_are_left_out() {
+    fn headers_that_no_app_may_see_are_left_out() {
         let request = Request::get("/")
             .header("X_Forwarded_For", "1")
-            .header("Proxy", "x");
+            .header("Proxy", "x")
+            .header("X-Sendfile-Type", "X-Accel-Redirect")
+            .header("X-Accel-Mapping", "/=/etc/");
         let fields = fields(
             request
                 .header("X-Ok", "1")

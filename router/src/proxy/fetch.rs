@@ -108,7 +108,7 @@ impl<'a, G: Grid> UpstreamFetch<'a, G> {
         // The client's version is not part of the key, so the app must not see it.
         sent.version = Version::HTTP_11;
         if !matches!(mode, FetchMode::Original) {
-            unkeyed_headers::clean(&mut sent.headers, &self.miss.keyed);
+            sent.headers = unkeyed_headers::keyed_only(&self.request.headers, &self.miss.keyed);
         }
         if let FetchMode::Revalidate(cached) = mode {
             revalidation::add_conditions(&mut sent.headers, cached);

@@ -22,7 +22,7 @@ mod admission;
 mod background_revalidation;
 mod bypass;
 mod cached;
-mod cgi;
+pub(crate) mod cgi;
 mod collapsing;
 mod context;
 mod dispatch;

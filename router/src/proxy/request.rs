@@ -32,6 +32,7 @@ use crate::files::delivery::deliver;
 use crate::grid::Grid;
 use crate::headers;
 use crate::request_id::RequestId;
+use crate::request_url;
 use crate::router::Router;
 use crate::validate;
 use crate::virtual_host::Availability;
@@ -54,9 +55,10 @@ pub(crate) fn serve<G: Grid>(
     request: Request<Incoming>,
     handle: &RequestHandle,
 ) -> ServeFuture {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let normalised = request_url::normalise(&mut parts, client);
     let mut log = AccessLog::new(&parts, client, handle);
-    let host = match validate::host(&parts) {
+    let host = match normalised {
         Ok(host) => host,
         Err(failure) => return ready_response(log.error_page(&failure, &parts)),
     };
@@ -133,8 +135,9 @@ impl<G: Grid> RequestContext<G> {
         let refuse = |log: AccessLog, failure, parts: &Parts| {
             Begun::Answered(log.refuse(&*router.grid, &failure, parts))
         };
+        let max = router.limits.request_headers;
         if let Err(failure) =
-            validate::validate_request(&parts, &self.host, virtual_host, &self.client)
+            validate::validate_request(&parts, &self.host, virtual_host, &self.client, max)
         {
             return refuse(log, failure, &parts);
         }
@@ -149,7 +152,6 @@ impl<G: Grid> RequestContext<G> {
         let Some(permit) = Permit::acquire(&virtual_host.metrics, most, pool) else {
             return refuse(log, Failure::ConnectionLimit, &parts);
         };
-        headers::set_host(&mut parts);
         headers::strip_hop_by_hop(&mut parts.headers);
         if virtual_host.compression == Compression::On {
             compress::tag_translation::translate(&mut parts);

@@ -159,29 +159,52 @@ async fn a_get_request_with_a_body_is_not_stored() {
     assert_eq!(router.get("/").await.body, "");
 }
 
-/// Header fields that change the responses of common frameworks and apps.
-const UNKEYED: [&str; 16] = [
+/// Header fields that change the responses of common frameworks and apps, beside which any name is tried.
+const UNKEYED: [&str; 26] = [
     "Cookie",
     "X-Forwarded-Host",
     "X-Forwarded-Server",
     "X-Forwarded-Scheme",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
     "X-Forwarded-For",
     "X-Forwarded-Prefix",
     "X-Original-URL",
     "X-Rewrite-URL",
-    "X-Original-Host",
     "X-Host",
     "X-HTTP-Method-Override",
     "Forwarded",
-    "X-Real-IP",
+    "Via",
     "X-Request-Id",
-    "True-Client-IP",
+    "X-Request-Start",
+    "Surrogate-Capability",
     "Range",
+    "Accept",
+    "Accept-Language",
+    "Accept-Encoding",
+    "User-Agent",
+    "Referer",
+    "X-Requested-With",
+    "X-Sendfile-Type",
+    "X-Accel-Mapping",
 ];
 
-fn unkeyed() -> impl Strategy<Value = Vec<(&'static str, String)>> {
-    let header = (proptest::sample::select(&UNKEYED[..]), "[a-z0-9.=/-]{1,12}");
-    proptest::collection::vec(header, 1..5)
+fn unkeyed() -> impl Strategy<Value = Vec<(String, String)>> {
+    let known = proptest::sample::select(&UNKEYED[..]).prop_map(str::to_owned);
+    let name = prop_oneof![known, "[A-Za-z][A-Za-z0-9-]{0,14}"];
+    let framing = [
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "expect",
+        "upgrade",
+        "x-keyed",
+    ];
+    let name = name.prop_filter("a field that frames the request", move |name| {
+        !framing.contains(&name.to_ascii_lowercase().as_str())
+    });
+    proptest::collection::vec((name, "[a-z0-9.=/-]{1,12}"), 1..5)
 }
 
 /// Makes an app that repeats the header fields of the request in a public response.
@@ -191,19 +214,18 @@ fn mirror() -> FakeApp {
             .fields
             .keys()
             .filter(|name| {
-                name.starts_with("HTTP_")
-                    && !["HTTP_X_REQUEST_START", "HTTP_X_FORWARDED_PORT"].contains(&name.as_str())
+                (name.starts_with("HTTP_") || *name == "CONTENT_TYPE")
+                    && *name != "HTTP_X_FORWARDED_PORT"
             })
-            // Request IDs of the router differ, so only their length is repeated.
+            // Times and request IDs of the router differ, so only their length is repeated.
             .map(|name| {
-                format!(
-                    "{name}={}",
-                    if name == "HTTP_X_REQUEST_ID" {
-                        asked.get(name).len().to_string()
-                    } else {
-                        asked.get(name)
+                let value = asked.get(name);
+                match name.as_str() {
+                    "HTTP_X_REQUEST_ID" | "HTTP_X_REQUEST_START" => {
+                        format!("{name}={}", value.len())
                     }
-                )
+                    _ => format!("{name}={value}"),
+                }
             })
             .collect();
         said.push(asked.get("SERVER_PROTOCOL"));
@@ -234,7 +256,7 @@ fn unkeyed_headers_do_not_change_the_response_to_other_clients() {
             for headers in &attempts {
                 let headers: Vec<(&str, &str)> = headers
                     .iter()
-                    .map(|(name, value)| (*name, value.as_str()))
+                    .map(|(name, value)| (name.as_str(), value.as_str()))
                     .collect();
                 router.get_with("/", &headers).await;
             }
@@ -247,4 +269,110 @@ fn unkeyed_headers_do_not_change_the_response_to_other_clients() {
         })
     });
     result.unwrap();
+}
+
+/// Returns what `get` sees: the answer of the app to the headers that reach it, and the result of the cache.
+async fn got(router: &TestRouter, headers: &[(&str, &str)]) -> (String, String) {
+    let got = router.get_with("/", headers).await;
+    (got.body.clone(), got.x_cache().to_owned())
+}
+
+fn said(body: &str, x_cache: &str) -> (String, String) {
+    (body.to_owned(), x_cache.to_owned())
+}
+
+#[tokio::test]
+async fn a_browser_gets_its_own_response_first_and_shared_ones_after_it() {
+    let browser = [
+        ("User-Agent", "b"),
+        ("Accept", "text/html"),
+        ("Cookie", "a=1"),
+    ];
+    let router = TestRouter::with_app(app(|asked| {
+        let seen = [asked.get("HTTP_USER_AGENT"), asked.get("HTTP_COOKIE")];
+        AppResponse::page(&seen.concat())
+    }))
+    .await;
+    // The first response may depend on the headers, so it is for this client alone.
+    assert_eq!(got(&router, &browser).await, said("ba=1", "MISS"));
+    assert_eq!(got(&router, &browser).await, said("", "MISS"));
+    assert_eq!(got(&router, &browser).await, said("", "HIT"));
+    assert_eq!(got(&router, &[]).await, said("", "HIT"));
+    assert_eq!(router.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_response_that_varies_by_a_header_is_stored_with_the_second_request() {
+    let router = TestRouter::with_app(app(|asked| {
+        let body = asked.get("HTTP_X_REQUESTED_WITH");
+        let headers = [
+            ("Cache-Control", "public, max-age=60"),
+            ("Vary", "X-Requested-With"),
+        ];
+        AppResponse::new(200, &headers, &body)
+    }))
+    .await;
+    let browser = ("User-Agent", "b");
+    let part = [browser, ("X-Requested-With", "XMLHttpRequest")];
+    let page = [browser];
+    assert_eq!(got(&router, &part).await, said("XMLHttpRequest", "MISS"));
+    // The router knows by now that responses vary by this header.
+    for x_cache in ["MISS", "HIT"] {
+        assert_eq!(got(&router, &part).await, said("XMLHttpRequest", x_cache));
+        assert_eq!(got(&router, &page).await, said("", x_cache));
+    }
+    assert_eq!(router.requests(), 3);
+}
+
+#[tokio::test]
+async fn a_response_that_is_private_without_headers_reaches_each_client_as_its_own() {
+    let router = TestRouter::with_app(app(|asked| {
+        let key = asked.get("HTTP_X_API_KEY");
+        match key.as_str() {
+            "" => AppResponse::new(401, &[("Cache-Control", "no-store")], "who?"),
+            key => AppResponse::page(key),
+        }
+    }))
+    .await;
+    for key in ["a", "b", "a", "c"] {
+        let (body, x_cache) = got(&router, &[("X-Api-Key", key)]).await;
+        assert_eq!((body.as_str(), x_cache.as_str()), (key, "MISS"));
+    }
+    assert_eq!(router.get("/").await.status, 401);
+}
+
+#[tokio::test]
+async fn spellings_of_a_host_cannot_replace_the_page_of_another_client() {
+    // A redirect to the canonical host that compares it case by case, as most do.
+    let router = TestRouter::with_app(app(|asked| {
+        let cached = ("Cache-Control", "public, max-age=60");
+        match asked.get("HTTP_HOST").as_str() {
+            "app.example" => AppResponse::new(200, &[cached], "home"),
+            host => AppResponse::new(301, &[cached, ("Location", "http://app.example/")], host),
+        }
+    }))
+    .await;
+    for host in [
+        "APP.example",
+        "app.example.",
+        "app.example:80",
+        "App.Example.:0080",
+        "app.example:",
+    ] {
+        let attack = router.get_with("/", &[("Host", host)]).await;
+        assert_eq!(
+            (attack.status, attack.body.as_str()),
+            (200, "home"),
+            "{host}"
+        );
+        let absolute = format!("http://{host}/");
+        let attack = router.get_with(&absolute, &[("Host", "x")]).await;
+        assert_eq!(
+            (attack.status, attack.body.as_str()),
+            (200, "home"),
+            "{absolute}"
+        );
+    }
+    assert_eq!(router.get("/").await.body, "home");
+    assert_eq!(router.requests(), 1, "all have one key");
 }

@@ -44,6 +44,9 @@ pub(crate) fn cases() -> Vec<Http1Case> {
         bad("Host with a fragment", " app.example#x"),
         bad("Host with a quote", " \"app.example\""),
         bad("Host of an address without its end", " [::1"),
+        bad("Host with a percent-encoded letter", " %61pp.example"),
+        bad("Host with two dots at its end", " app.example.."),
+        bad("Host of a dot", " ."),
         serve("Host without a space", "5", with("app.example"), "GET /||"),
         serve(
             "Host with surrounding whitespace",

@@ -90,6 +90,24 @@ pub(crate) fn cases() -> Vec<Http1Case> {
             "GET /||",
         ),
         serve(
+            "absolute form with a query and no path",
+            "3.2.2",
+            line("GET http://app.example?a=b HTTP/1.1"),
+            "GET /?a=b||",
+        ),
+        serve(
+            "absolute form of OPTIONS without a path",
+            "3.2.2",
+            line("OPTIONS http://app.example HTTP/1.1"),
+            "OPTIONS /||",
+        ),
+        serve(
+            "absolute form with its host in capitals",
+            "3.2.2",
+            line("GET http://APP.example.:80/a HTTP/1.1"),
+            "GET /a||",
+        ),
+        serve(
             "absolute form with its scheme in capitals",
             "3.2.2",
             line("GET HTTP://app.example/a HTTP/1.1"),

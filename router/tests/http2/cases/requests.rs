@@ -139,6 +139,37 @@ pub(crate) fn cases() -> Vec<Http2Case> {
         bad("no scheme", "8.3.1", &only(&[method, path, authority])),
         bad("no path", "8.3.1", &only(&[method, scheme, authority])),
         bad(
+            "asterisk with GET",
+            "9112 §3.2.4",
+            &headers(1, END_STREAM, &pseudo("GET", "*")),
+        ),
+        bad(
+            "path outside of ASCII",
+            "8.3.1",
+            &only(&[method, scheme, (":path", "/\u{e9}"), authority]),
+        ),
+        bad(
+            "scheme that is not HTTP's",
+            "8.3.1",
+            &only(&[method, (":scheme", "ftp"), path, authority]),
+        ),
+        bad(
+            "value with a blank in front",
+            "8.2.1",
+            &with(&[("x", " a")]),
+        ),
+        bad(
+            "value with a tab at its end",
+            "8.2.1",
+            &with(&[("x", "a\t")]),
+        ),
+        answers(
+            "too many headers",
+            "6585 §5",
+            &[&with(&[("x", "1"); 101])],
+            431,
+        ),
+        bad(
             "empty path",
             "8.3.1",
             &only(&[method, scheme, (":path", ""), authority]),
