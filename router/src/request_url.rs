@@ -267,7 +267,7 @@ mod tests {
             (Version::HTTP_10, "/", None),
             (Version::HTTP_11, "http://a.example/", None),
             (Version::HTTP_11, "http://a.example/", Some("b c")),
-            (Version::HTTP_11, "http://a%2eexample/", Some("a.example")),
+            (Version::HTTP_11, "http://a..example/", Some("a.example")),
             (Version::HTTP_2, "/", None),
             (Version::HTTP_2, "http://a.example/", Some("b.example")),
             (Version::HTTP_2, "http://a.example/", Some("a.example:81")),

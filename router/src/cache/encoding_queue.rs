@@ -152,7 +152,7 @@ mod tests {
         state.push(3, nothing());
         state.ended(1);
         assert_eq!(state.next().unwrap().0, 2);
-        state.ended(1);
+        state.ended(2);
         assert_eq!(state.next().unwrap().0, 3);
     }
 

@@ -73,28 +73,40 @@ pub(crate) fn normalise(name: &HeaderName, request: &HeaderMap, out: &mut Vec<u8
     if *name == COOKIE {
         return join_cookies(request, out);
     }
-    let mut first = true;
-    for line in request.get_all(name) {
-        let mut rest = line.as_bytes();
-        loop {
-            let (member, after) = split_unquoted(rest, b',');
-            let last = member.len() == rest.len();
-            if !std::mem::take(&mut first) {
-                out.push(b',');
-                if !member.trim_ascii().is_empty() {
-                    out.push(b' ');
-                }
-            }
-            let start = out.len();
-            out.extend_from_slice(member.trim_ascii());
-            if caseless {
-                out[start..].make_ascii_lowercase();
-            }
-            rest = after;
-            if last {
-                break;
-            }
+    let mut lines = request.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => {}
+        (Some(line), None) => write_list(line.as_bytes(), caseless, out),
+        // Joined first: a quoted string may end in another line than it begins in.
+        (Some(_), Some(_)) => {
+            let lines: Vec<&[u8]> = request
+                .get_all(name)
+                .iter()
+                .map(|line| line.as_bytes())
+                .collect();
+            write_list(&lines.join(&b", "[..]), caseless, out);
         }
+    }
+}
+
+fn write_list(list: &[u8], caseless: bool, out: &mut Vec<u8>) {
+    let mut rest = list;
+    loop {
+        let (member, after) = split_unquoted(rest, b',');
+        let start = out.len();
+        out.extend_from_slice(member.trim_ascii());
+        if caseless {
+            out[start..].make_ascii_lowercase();
+        }
+        if member.len() == rest.len() {
+            return;
+        }
+        out.push(b',');
+        let next = after.trim_ascii_start();
+        if !next.is_empty() && !next.starts_with(b",") {
+            out.push(b' ');
+        }
+        rest = after;
     }
 }
 
