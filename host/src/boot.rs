@@ -315,6 +315,7 @@ async fn instantiate(
 ) -> Result<Dyno, StartError> {
     let process = GuestProcess::new(app.arguments.clone(), app.environ.clone(), born);
     let root = pack.root().clone();
-    let filesystem = Filesystem::new(root, app.slug.clone(), process, TmpLimits::default());
+    let account = engine.account(TmpLimits::default());
+    let filesystem = Filesystem::new(root, app.slug.clone(), process, account);
     Dyno::instantiate(engine, pack, image, Arc::new(filesystem), log).await
 }

@@ -106,6 +106,9 @@ pub(crate) fn replace(
 }
 
 fn write_sparse(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    // On tmpfs, holes may end a process that reads them; see there.
+    file.set_len(bytes.len() as u64)?;
+    native::allocate_holes(file)?;
     for chunk in bytes.chunks(HOLE) {
         if chunk.iter().all(|byte| *byte == 0) {
             file.seek(SeekFrom::Current(chunk.len() as i64))?;
@@ -113,7 +116,7 @@ fn write_sparse(file: &mut File, bytes: &[u8]) -> io::Result<()> {
             file.write_all(chunk)?;
         }
     }
-    file.set_len(bytes.len() as u64)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -160,7 +163,9 @@ mod tests {
     #[test]
     fn zeros_take_no_space_on_disk() {
         use std::os::unix::fs::MetadataExt;
-        let directory = tempfile::tempdir().unwrap();
+        // The target directory is on a disk, unlike some directories for temporary files.
+        let executable = std::env::current_exe().unwrap();
+        let directory = tempfile::tempdir_in(executable.parent().unwrap()).unwrap();
         let path = directory.path().join("sparse");
         let mut bytes = vec![0; 8 << 20];
         bytes[5 << 20] = 1;

@@ -20,10 +20,11 @@ use crate::engine::Engine;
 use crate::guest_state::{CpuTime, GuestState};
 use crate::image::{Image, ImageSnapshot};
 use crate::log::{LineSplitter, LogSink};
-use crate::memory::MemoryBound;
+use crate::memory::{MemoryBound, MemoryQuota};
 use crate::native;
 use crate::os::{self, Filesystem};
 use crate::pack::linked::Pack;
+use crate::private_pages::PrivatePages;
 use crate::request::{DynoRequest, DynoResponse, RequestProgress};
 use crate::stdio::{Input, Output, OutputError, SampleOutput};
 
@@ -94,13 +95,15 @@ impl Dyno {
         let wasi = os::context(&filesystem);
         let wasi = wasi.map_err(|error| StartError::Environ(error.to_string()))?;
         let cpu = Arc::new(CpuTime::default());
+        let account = filesystem.account();
         let state = GuestState {
             wasi,
             memory: None,
             input: Input::empty(),
             output: Output::Closed,
             log: LineSplitter::new(log),
-            quota: engine.memory_quota(),
+            quota: MemoryQuota::new(engine.config().memory_limit, account),
+            pages: PrivatePages::new(account),
             cpu: cpu.clone(),
             interrupt: image.interrupt(),
             slice_ends: engine.clock().first_slice_end(),
@@ -119,6 +122,7 @@ impl Dyno {
             .get_typed_func(&mut store, exports::HANDLE)
             .map_err(|_| StartError::Export(exports::HANDLE))?;
         let restored_size = memory.data_size(&store);
+        store.data_mut().pages.set_image(restored_size);
         Ok(Self {
             store,
             engine: engine.clone(),
@@ -216,8 +220,13 @@ impl Dyno {
         state.input = Input::request(request, progress.clone());
         state.output = Output::response(answer, progress);
         let result = self.call(self.handle.clone()).await;
-        let cpu = self.cpu_time().saturating_sub(before);
-        usage.record(cpu, self.memory_bytes() as u64);
+        let cpu = self.cpu_time();
+        usage.record(cpu.saturating_sub(before), self.memory_bytes() as u64);
+        if self.store.data().pages.is_due(cpu) {
+            let (memory, state) = self.memory.data_and_store_mut(&mut self.store);
+            // A dyno for whose pages the node has no memory is replaced (`reached_memory_limit`).
+            let _ = state.settle_pages(memory, cpu);
+        }
         let state = self.store.data_mut();
         state.log.end_line();
         let head = state.input.finish();
@@ -284,6 +293,11 @@ impl Dyno {
     /// Returns the bound that refused the guest more memory, if one did.
     pub(crate) fn reached_memory_limit(&self) -> Option<MemoryBound> {
         self.store.data().quota.reached()
+    }
+
+    /// Returns the bytes that the host holds for the dyno alone, as far as they are known.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.filesystem.account().held()
     }
 
     /// Returns the guest's memory. Its content is consistent only between calls.

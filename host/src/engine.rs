@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use corundum_exchange::BoundedCounter;
+use corundum_exchange::{BoundedCounter, Reservation};
 use corundum_pack::preemption;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::account::Account;
 use crate::capacity;
-use crate::memory::{self, MemoryQuota};
+use crate::image::IMAGE_MAPPINGS;
+use crate::os::TmpLimits;
 use crate::preemption::SliceClock;
+use crate::reserve::{AppShare, NodeReserve};
+use crate::slots::{self, MappingBudget};
 
 /// Bytes of address space for one dyno's memory. With all of a 32-bit memory reserved and a guard behind it, compiled
 /// code needs no bounds checks: Ruby runs 1.6 to 2.2 times faster than with 1 GiB.
@@ -27,6 +31,28 @@ const INSTANCES_PER_DYNO: u32 = 6;
 const TABLE_ELEMENTS: usize = 40_000;
 /// Maximum bytes of the engine's bookkeeping for one instance.
 const INSTANCE_SIZE: usize = 2 << 20;
+
+/// Bytes in unused slots that are worth releasing.
+const WORTH_RELEASING: usize = 16 << 20;
+
+/// The file and the kernel mappings of a loaded image.
+pub(crate) struct LoadedImage {
+    _file: Reservation,
+    _mappings: Reservation,
+}
+
+/// The limit that keeps another image from being loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ImageLimit {
+    /// Open files.
+    #[error(
+        "{0} images are loaded, which is all that the limit of open files allows: raise it (ulimit -Hn, LimitNOFILE=)"
+    )]
+    Files(usize),
+    /// Kernel mappings.
+    #[error("the kernel mappings are used up: raise vm.max_map_count")]
+    Mappings,
+}
 
 /// The source of dynos' memories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +77,12 @@ pub struct EngineConfig {
     pub allocation: Allocation,
     /// Bytes that a dyno's memory may grow to, its image included. Heroku's smallest dyno has 512 MB.
     pub memory_limit: usize,
-    /// Bytes that all dynos together may grow by, beyond their images and some megabytes each.
-    pub growth_reserve: usize,
+    /// Bytes that all dynos together may take, beside the images that they share.
+    pub reserve: usize,
+    /// Kernel mappings that images and memories of dynos may take.
+    pub mappings: usize,
+    /// Images that may be loaded at once. Each keeps its file open.
+    pub images: usize,
     /// Bytes of a slot's memory that stay resident for its next dyno, which then takes no page faults on them. A dyno
     /// of a small app writes to 0.5 to 1 MiB; the rest is returned to the kernel.
     pub memory_keep_resident: usize,
@@ -66,12 +96,13 @@ pub struct EngineConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
+        let dynos = capacity::dynos();
         Self {
-            allocation: Allocation::Pooled {
-                dynos: capacity::dynos(),
-            },
+            allocation: Allocation::Pooled { dynos },
+            mappings: capacity::mappings(dynos),
+            images: usize::MAX,
             memory_limit: 512 << 20,
-            growth_reserve: memory::half_of_machine(),
+            reserve: capacity::reserve_bytes(),
             memory_keep_resident: 2 << 20,
             wasm_stack: 16 << 20,
             async_stack: 18 << 20,
@@ -85,7 +116,8 @@ impl EngineConfig {
     pub fn on_demand() -> Self {
         Self {
             allocation: Allocation::OnDemand,
-            growth_reserve: usize::MAX,
+            reserve: usize::MAX,
+            mappings: usize::MAX,
             ..Self::default()
         }
     }
@@ -150,7 +182,9 @@ struct EngineInner {
     config: EngineConfig,
     ticker: Arc<Ticker>,
     clock: SliceClock,
-    growth_reserve: Arc<BoundedCounter>,
+    reserve: Arc<NodeReserve>,
+    mappings: Arc<MappingBudget>,
+    images: Arc<BoundedCounter>,
 }
 
 impl Engine {
@@ -168,14 +202,18 @@ impl Engine {
         let ticker = Arc::new(Ticker::default());
         let clock = SliceClock::new(&wasmtime).map_err(failed)?;
         ticker.clone().start(clock.clone(), config.slice);
-        let growth_reserve = BoundedCounter::new(config.growth_reserve);
+        let reserve = NodeReserve::new(config.reserve);
+        let mappings = MappingBudget::new(config.mappings);
+        let images = BoundedCounter::new(config.images);
         Ok(Self {
             inner: Arc::new(EngineInner {
                 wasmtime,
                 config,
                 ticker,
                 clock,
-                growth_reserve,
+                reserve,
+                mappings,
+                images,
             }),
         })
     }
@@ -185,12 +223,50 @@ impl Engine {
         &self.inner.config
     }
 
-    /// Returns the memory quota of one new dyno.
-    pub(crate) fn memory_quota(&self) -> MemoryQuota {
-        MemoryQuota::new(
-            self.inner.config.memory_limit,
-            self.inner.growth_reserve.clone(),
-        )
+    /// Returns the node's reserve of memory.
+    pub(crate) fn reserve(&self) -> &Arc<NodeReserve> {
+        &self.inner.reserve
+    }
+
+    /// Returns the kernel mappings that dynos and images may take.
+    pub(crate) fn mappings(&self) -> &Arc<MappingBudget> {
+        &self.inner.mappings
+    }
+
+    /// Counts one more loaded image with its open file and its mappings. Without room, this releases slots that no dyno
+    /// uses.
+    pub(crate) fn reserve_image(&self) -> Result<LoadedImage, ImageLimit> {
+        let file = self.inner.images.try_reserve(1);
+        let file = file.ok_or(ImageLimit::Files(self.inner.images.limit()))?;
+        let mappings = self.inner.mappings.mappings();
+        let reserved = mappings.try_reserve(IMAGE_MAPPINGS).or_else(|| {
+            self.release_unused_slots();
+            mappings.try_reserve(IMAGE_MAPPINGS)
+        });
+        Ok(LoadedImage {
+            _file: file,
+            _mappings: reserved.ok_or(ImageLimit::Mappings)?,
+        })
+    }
+
+    /// Releases the kernel mappings and pages of slots that no dyno uses. It blocks for up to a second.
+    pub(crate) fn release_unused_slots(&self) {
+        slots::release_unused(&self.inner.wasmtime, &self.inner.mappings);
+    }
+
+    /// Returns whether slots that no dyno uses should be released, because the node runs short of what they keep.
+    pub(crate) fn should_release_slots(&self) -> bool {
+        let Self { inner } = self;
+        let kept = slots::unused_bytes(&inner.wasmtime);
+        let bytes = inner.reserve.bytes();
+        let is_full = bytes.in_use().saturating_add(kept) > bytes.limit() / 4 * 3;
+        (kept > WORTH_RELEASING && is_full)
+            || (inner.mappings.is_scarce() && inner.mappings.unused_slots() > 0)
+    }
+
+    /// Returns the account of one dyno that belongs to no app of a grid.
+    pub fn account(&self, tmp: TmpLimits) -> Arc<Account> {
+        Account::new(AppShare::new(self.inner.reserve.clone()), tmp)
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {

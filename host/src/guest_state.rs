@@ -7,9 +7,11 @@ use std::time::Duration;
 use wasi_common::WasiCtx;
 use wasmtime::Memory;
 
+use crate::account::OutOfReserve;
 use crate::log::LineSplitter;
 use crate::memory::MemoryQuota;
 use crate::os;
+use crate::private_pages::PrivatePages;
 use crate::stdio::{Input, Output};
 
 /// Status that a guest passed to `proc_exit`.
@@ -29,12 +31,33 @@ pub(crate) struct GuestState {
     /// Descriptor 2.
     pub(crate) log: LineSplitter,
     pub(crate) quota: MemoryQuota,
+    /// Pages of the image that the dyno has a copy of.
+    pub(crate) pages: PrivatePages,
     pub(crate) cpu: Arc<CpuTime>,
     /// Address of the byte that tells the guest about an ended time slice
     /// ([`corundum_abi::exports::INTERRUPT`]); 0 if the guest has none.
     pub(crate) interrupt: u32,
     /// Value of the engine's clock at which the current time slice ends.
     pub(crate) slice_ends: u32,
+}
+
+impl GuestState {
+    /// Charges the pages that the guest has copied; `cpu` is its processor time.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OutOfReserve`] if the node has no memory for them; the dyno must end then.
+    pub(crate) fn settle_pages(
+        &mut self,
+        memory: &[u8],
+        cpu: Duration,
+    ) -> Result<(), OutOfReserve> {
+        let settled = self.pages.settle(memory, cpu);
+        if settled.is_err() {
+            self.quota.exceed_reserve();
+        }
+        settled
+    }
 }
 
 /// Processor time of one dyno.

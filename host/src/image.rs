@@ -15,11 +15,13 @@ use serde::{Deserialize, Serialize};
 use wasmtime::{Instance, InstancePre, Linker, Store, Val};
 
 use crate::compiled::{self, CompiledError};
-use crate::engine::Engine;
+use crate::engine::{Engine, LoadedImage};
 use crate::guest_state::GuestState;
 
 const MODULE: &str = "image.cwasm";
 const DESCRIPTION: &str = "image.json";
+/// Kernel mappings of a loaded image, and one of its app's slug.
+pub(crate) const IMAGE_MAPPINGS: usize = 4;
 /// Bytes of a page of the kernel, the unit of copy-on-write.
 const PAGE: usize = 4096;
 /// Bytes of a page of a WebAssembly memory.
@@ -34,6 +36,14 @@ pub enum ImageError {
         /// The image's directory.
         path: PathBuf,
         /// The problem.
+        reason: String,
+    },
+    /// The image is whole, but the node has no room for it.
+    #[error("cannot load the image at {}: {reason}", path.display())]
+    Full {
+        /// The image's directory.
+        path: PathBuf,
+        /// The limit and its remedy.
         reason: String,
     },
     /// The image cannot be written.
@@ -67,6 +77,8 @@ pub struct ImageDescription {
 pub struct Image {
     instance: InstancePre<GuestState>,
     description: ImageDescription,
+    /// `None` for the image of a pack.
+    _loaded: Option<LoadedImage>,
 }
 
 impl Image {
@@ -96,6 +108,7 @@ impl Image {
         Ok(Self {
             instance,
             description,
+            _loaded: None,
         })
     }
 
@@ -119,9 +132,18 @@ impl Image {
         if description.engine != engine.compatibility_key() {
             return Err(stale("it was written by another engine".to_owned()));
         }
+        let loaded = engine.reserve_image().map_err(|limit| ImageError::Full {
+            path: path.to_owned(),
+            reason: limit.to_string(),
+        })?;
         let module = compiled::load(engine, &path.join(MODULE));
         let module = module.map_err(|error: CompiledError| stale(error.to_string()))?;
-        Self::from_module(engine, &module, description).map_err(|error| stale(format!("{error:#}")))
+        let image = Self::from_module(engine, &module, description);
+        let image = image.map_err(|error| stale(format!("{error:#}")))?;
+        Ok(Self {
+            _loaded: Some(loaded),
+            ..image
+        })
     }
 
     /// Reads the description of the image at `path`, or `None` if there is no image.

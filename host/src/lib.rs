@@ -1,6 +1,7 @@
 //! The dyno grid: images of booted apps, and the sandboxed copies of them that serve requests.
 //!
 //! - [`engine`] and [`capacity`] hold the WebAssembly engine and its limits.
+//! - [`account`] counts everything that the host holds for a dyno against the node's reserve of memory.
 //! - [`os`] is the virtual operating system that a dyno sees; `stdio` connects its standard streams.
 //! - [`pack`], [`slug`] and [`image`] open what a dyno is made of: a runtime, an app's files, an app's booted memory.
 //! - [`boot`] boots a release and writes its image.
@@ -11,8 +12,10 @@
 
 #![deny(unsafe_code)]
 
+pub mod account;
 pub mod boot;
 pub mod capacity;
+mod cgroup;
 mod compiled;
 pub mod dyno;
 pub mod engine;
@@ -25,8 +28,11 @@ mod native;
 pub mod os;
 pub mod pack;
 mod preemption;
+mod private_pages;
 pub mod request;
+mod reserve;
 pub mod sample_request;
+mod slots;
 pub mod slug;
 pub mod stdio;
 mod wasi;

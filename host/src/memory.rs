@@ -1,94 +1,86 @@
-//! Limits of dynos' memory: one for each dyno, and one for the growth of all dynos of a node.
+//! The limit of a dyno's memory, and the charge of its growth.
 
 use std::sync::Arc;
 
-use corundum_exchange::{BoundedCounter, Reservation};
 use wasmtime::ResourceLimiter;
 
-use crate::capacity;
+use crate::account::{Account, Charge, Holding, OutOfReserve};
 
 /// Maximum number of entries in one table.
 const TABLE_ELEMENTS: usize = 1 << 20;
-/// Bytes that a dyno may grow by without drawing on the node's reserve. A dyno that has grown by more is soon replaced
-/// anyway, so an app whose dynos empty the reserve takes nothing from apps that need no more than this.
-const OWN_GROWTH: usize = 32 << 20;
 
 /// The bound that a growth of memory would have exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MemoryBound {
     /// The dyno's own limit.
     Dyno,
-    /// The node's reserve, which is used up.
+    /// The node's reserve, or the app's share of it.
     Node,
 }
 
-/// Limit of one dyno's memory, which counts the growth against the node's reserve until it is dropped.
-///
-/// The reserve bounds what all dynos of a node grow by together, beyond [`OWN_GROWTH`] each: sixteen dynos of one app
-/// at their limit would take 8 GB, and the kernel would kill the node.
+/// Limit of one dyno's memory, which charges the growth beyond the image to the dyno's account.
 pub(crate) struct MemoryQuota {
     limit: usize,
-    /// Bytes of the image, known from the first growth.
-    initial: Option<usize>,
-    reserve: Arc<BoundedCounter>,
-    /// Growth beyond [`OWN_GROWTH`]; `None` while there is none.
-    reserved: Option<Reservation>,
+    growth: Charge,
+    /// Bytes of the last growth, in case the engine fails to make it.
+    last: usize,
     reached: Option<MemoryBound>,
 }
 
 impl MemoryQuota {
-    /// Creates the quota of a dyno that may have `limit` bytes, of which some count against `reserve`.
-    pub(crate) fn new(limit: usize, reserve: Arc<BoundedCounter>) -> Self {
+    /// Creates the quota of a dyno whose memories may have `limit` bytes each.
+    pub(crate) fn new(limit: usize, account: &Arc<Account>) -> Self {
         Self {
             limit,
-            initial: None,
-            reserve,
-            reserved: None,
+            growth: account.charge(Holding::Growth),
+            last: 0,
             reached: None,
         }
     }
 
-    /// Returns the bound that refused a growth, if one did.
+    /// Returns the bound that refused memory to the dyno, if one did.
     pub(crate) fn reached(&self) -> Option<MemoryBound> {
         self.reached
     }
 
-    fn grow(&mut self, desired: usize) -> Result<(), MemoryBound> {
+    /// Records that the node has no memory for what the dyno has taken already.
+    pub(crate) fn exceed_reserve(&mut self) {
+        self.reached = self.reached.or(Some(MemoryBound::Node));
+    }
+
+    fn grow(&mut self, current: usize, desired: usize) -> Result<(), MemoryBound> {
+        self.last = 0;
         if desired > self.limit {
             return Err(MemoryBound::Dyno);
         }
-        let initial = *self.initial.get_or_insert(desired);
-        let wanted = desired.saturating_sub(initial.saturating_add(OWN_GROWTH));
-        let held = self.reserved.as_ref().map_or(0, Reservation::units);
-        let more = wanted.saturating_sub(held);
-        if more == 0 {
+        // A memory begins as its image, whose pages are not the dyno's until it writes to them.
+        if current == 0 {
             return Ok(());
         }
-        let grown = match &mut self.reserved {
-            Some(reserved) => reserved.try_grow(more),
-            None => {
-                self.reserved = self.reserve.try_reserve(more);
-                self.reserved.is_some()
-            }
-        };
-        if grown {
-            Ok(())
-        } else {
-            Err(MemoryBound::Node)
-        }
+        let more = desired.saturating_sub(current);
+        let grown = self.growth.try_resize(self.growth.bytes() + more);
+        grown.map_err(|OutOfReserve| MemoryBound::Node)?;
+        self.last = more;
+        Ok(())
     }
 }
 
 impl ResourceLimiter for MemoryQuota {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let grown = self.grow(desired);
+        let grown = self.grow(current, desired);
         self.reached = self.reached.or(grown.err());
         Ok(grown.is_ok())
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        let last = std::mem::take(&mut self.last);
+        let _ = self.growth.try_resize(self.growth.bytes() - last);
+        Ok(())
     }
 
     fn table_growing(
@@ -101,37 +93,45 @@ impl ResourceLimiter for MemoryQuota {
     }
 }
 
-/// Returns half of the machine's memory in bytes. The other half is for images, which dynos share, for the pages that
-/// dynos write to, and for the node itself.
-pub(crate) fn half_of_machine() -> usize {
-    usize::try_from(capacity::memory_bytes() / 2).unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::TmpLimits;
+    use crate::reserve::{AppShare, NodeReserve};
 
     const MB: usize = 1 << 20;
 
-    #[test]
-    fn empty_reserve_leaves_each_dyno_its_own_growth() {
-        let reserve = BoundedCounter::new(100 * MB);
-        let dyno = || {
-            let mut quota = MemoryQuota::new(512 * MB, reserve.clone());
-            quota.grow(60 * MB).unwrap();
-            quota
-        };
-        let (mut greedy, mut modest) = (dyno(), dyno());
-        greedy.grow(60 * MB + OWN_GROWTH + 90 * MB).unwrap();
-        assert_eq!(modest.grow(200 * MB), Err(MemoryBound::Node));
-        modest.grow(60 * MB + OWN_GROWTH).unwrap();
-        assert_eq!(modest.grow(513 * MB), Err(MemoryBound::Dyno));
-        drop(greedy);
-        modest.grow(60 * MB + OWN_GROWTH + 100 * MB).unwrap();
+    fn dyno(reserve: &Arc<NodeReserve>) -> MemoryQuota {
+        let account = Account::new(AppShare::new(reserve.clone()), TmpLimits::default());
+        let mut quota = MemoryQuota::new(512 * MB, &account);
+        quota.grow(0, 60 * MB).unwrap();
+        quota
     }
 
     #[test]
-    fn machine_memory_is_detected() {
-        assert!(half_of_machine() > 100 * MB);
+    fn growth_is_drawn_from_the_first_byte_and_returned_with_the_dyno() {
+        let reserve = NodeReserve::new(100 * MB);
+        let mut greedy = dyno(&reserve);
+        assert_eq!(reserve.bytes().in_use(), 0, "the image is shared");
+        greedy.grow(60 * MB, 120 * MB).unwrap();
+        assert!(reserve.bytes().in_use() >= 59 * MB);
+        assert_eq!(greedy.grow(120 * MB, 200 * MB), Err(MemoryBound::Node));
+        let mut modest = dyno(&reserve);
+        modest.grow(60 * MB, 70 * MB).unwrap();
+        assert_eq!(modest.grow(70 * MB, 513 * MB), Err(MemoryBound::Dyno));
+        drop(greedy);
+        modest.grow(70 * MB, 110 * MB).unwrap();
+    }
+
+    #[test]
+    fn growth_that_the_engine_cannot_make_is_not_charged() {
+        let reserve = NodeReserve::new(100 * MB);
+        let mut quota = dyno(&reserve);
+        quota.grow(60 * MB, 70 * MB).unwrap();
+        let before = reserve.bytes().in_use();
+        quota.grow(70 * MB, 90 * MB).unwrap();
+        quota.memory_grow_failed(wasmtime::Error::msg("x")).unwrap();
+        quota.memory_grow_failed(wasmtime::Error::msg("x")).unwrap();
+        assert!(reserve.bytes().in_use() <= before + MB);
     }
 }

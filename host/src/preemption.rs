@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use corundum_pack::preemption::{CLOCK, MODULE, POLL, TICK};
 use wasmtime::{
@@ -93,6 +94,7 @@ pub(crate) fn define_host_functions(
                     return Ok(now.cast_signed());
                 }
                 caller.data_mut().output.flush_now();
+                charge_pages(&mut caller)?;
                 set_interrupt_flag(&mut caller);
                 tokio::task::yield_now().await;
                 let now = clock.now();
@@ -105,6 +107,25 @@ pub(crate) fn define_host_functions(
     // they need no comparison.
     linker.func_wrap(MODULE, POLL, || {})?;
     Ok(())
+}
+
+/// Charges the pages that the guest has copied to its account, from time to time.
+///
+/// # Errors
+///
+/// Fails, which ends the guest, if the node has no memory for them.
+fn charge_pages(caller: &mut Caller<'_, GuestState>) -> wasmtime::Result<()> {
+    let cpu = Duration::from_nanos(caller.data().cpu.nanoseconds());
+    if !caller.data().pages.is_due(cpu) {
+        return Ok(());
+    }
+    let Some(memory) = caller.data().memory else {
+        return Ok(());
+    };
+    let (memory, state) = memory.data_and_store_mut(caller);
+    state
+        .settle_pages(memory, cpu)
+        .map_err(wasmtime::Error::new)
 }
 
 /// Tells the guest that its time slice has ended, if it asked for that.

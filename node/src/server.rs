@@ -183,10 +183,10 @@ async fn serve(
         None => (Listeners::open(settings.listen, sockets).await?, None),
     };
     let addresses = listeners.addresses()?;
-    let node = Node::new(&settings, addresses, &runtimes)?;
-    // Each listener has its share of the descriptors, so that a flood of one does not exhaust the other.
     let apps_listeners = 1 + usize::from(addresses.https.is_some());
     let descriptors = DescriptorShares::of_process(apps_listeners)?;
+    let node = Node::new(&settings, addresses, &runtimes, descriptors.images)?;
+    // Each listener has its share of the descriptors, so that a flood of one does not exhaust the other.
     let limits = ServerLimits {
         connections: ServerLimits::default()
             .connections
@@ -289,11 +289,12 @@ struct Node {
 }
 
 impl Node {
-    /// Opens the data directory and makes all parts. From bottom to top: each takes only parts above it.
+    /// Opens the data directory and makes all parts. `images` is the most images that may be loaded. From bottom to top: each takes only parts above it.
     fn new(
         settings: &NodeSettings,
         addresses: ListenAddresses,
         runtimes: &Runtimes,
+        images: usize,
     ) -> anyhow::Result<Self> {
         let data = Arc::new(DataDir::open(&settings.data)?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.store_file())?);
@@ -311,7 +312,10 @@ impl Node {
         let cache = Arc::new(Cache::new(settings.cache_size));
         let wake = Arc::new(AcmeWake::default());
 
-        let engine = Engine::new(EngineConfig::default())?;
+        let engine = Engine::new(EngineConfig {
+            images,
+            ..EngineConfig::default()
+        })?;
         let grid = DynoGrid::new(
             engine.clone(),
             GridLimits::default(),

@@ -107,7 +107,8 @@ impl DynoBench {
         let process = GuestProcess::new(arguments, environ([]), self.image.booted_at())
             .with_variable("DYNO", "web.1".to_owned());
         let (root, slug) = (self.pack.root().clone(), Some(self.slug.clone()));
-        let filesystem = Arc::new(Filesystem::new(root, slug, process, TmpLimits::default()));
+        let account = self.engine.account(TmpLimits::default());
+        let filesystem = Arc::new(Filesystem::new(root, slug, process, account));
         let log = Arc::new(DiscardLog);
         Dyno::instantiate(&self.engine, &self.pack, &self.image, filesystem, log)
             .await

@@ -37,6 +37,16 @@ impl BoundedCounter {
         })
     }
 
+    /// Returns the units that can be reserved.
+    pub fn available(&self) -> usize {
+        self.available.load(Ordering::SeqCst)
+    }
+
+    /// Returns the most units that can be in use.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Returns the units in use.
     pub fn in_use(&self) -> usize {
         self.limit - self.available.load(Ordering::SeqCst)

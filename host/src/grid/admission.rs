@@ -13,15 +13,42 @@ use std::time::{Duration, Instant};
 use corundum_exchange::{BoundedCounter, Reservation};
 
 use super::registry::AppRegistry;
+use crate::capacity::DYNO_BYTES;
+use crate::reserve::Relief;
+use crate::slots::{MappingBudget, SlotMappings};
 
 /// Idle time after which any waiting app may take a dyno's slot.
 const UNUSED: Duration = Duration::from_secs(1);
 /// Time that an app without dynos waits before another app gives up its last one.
 const LAST_DYNO: Duration = Duration::from_millis(100);
 
-/// A slot for one dyno. Return it with [`SlotAdmission::release`] rather than by dropping it, so that waiting apps get
-/// it.
-pub(super) type DynoSlot = Reservation;
+/// A slot for one dyno with its part of the node's reserve. Return it with [`SlotAdmission::release`] rather than by
+/// dropping it, so that waiting apps get it.
+pub(super) struct DynoSlot {
+    _slot: Reservation,
+    _bytes: Reservation,
+    _mappings: SlotMappings,
+}
+
+/// What a node has for dynos.
+pub(super) struct NodeRoom {
+    /// Slots of the engine.
+    pub(super) slots: Arc<BoundedCounter>,
+    /// The reserve of memory.
+    pub(super) reserve: Arc<BoundedCounter>,
+    /// Kernel mappings.
+    pub(super) mappings: Arc<MappingBudget>,
+}
+
+impl NodeRoom {
+    fn try_slot(&self) -> Option<DynoSlot> {
+        Some(DynoSlot {
+            _slot: self.slots.try_reserve(1)?,
+            _bytes: self.reserve.try_reserve(DYNO_BYTES)?,
+            _mappings: self.mappings.reserve_slot()?,
+        })
+    }
+}
 
 /// An app as the admission sees it: a holder of dynos that may want more.
 pub(super) trait Tenant: Sized {
@@ -31,6 +58,8 @@ pub(super) trait Tenant: Sized {
     fn longest_idle(&self) -> Option<(Instant, usize)>;
     /// Ends the longest idle dyno. Its slot and its memory are free when this returns.
     fn end_longest_idle(self: &Arc<Self>);
+    /// Returns the bytes of the node's reserve that the app's dynos hold.
+    fn held_bytes(&self) -> usize;
     /// Returns whether a waiting request may start a dyno.
     fn wants_dyno(&self) -> bool;
     /// Lets the first waiting request start a dyno in `slot`. Returns the slot if no request waits any more.
@@ -41,7 +70,7 @@ pub(super) trait Tenant: Sized {
 pub(super) struct SlotAdmission<A> {
     apps: Arc<AppRegistry<A>>,
     /// Counts dynos that exist or are being started.
-    slots: Arc<BoundedCounter>,
+    room: NodeRoom,
     /// Length of `queue`, to be read without the lock.
     waiters: AtomicUsize,
     queue: Mutex<VecDeque<Waiter<A>>>,
@@ -63,11 +92,11 @@ pub(super) enum Demand {
 }
 
 impl<A: Tenant> SlotAdmission<A> {
-    /// Creates the admission of a node with `slots` slots.
-    pub(super) fn new(apps: Arc<AppRegistry<A>>, slots: usize) -> Self {
+    /// Creates the admission of a node with `room`.
+    pub(super) fn new(apps: Arc<AppRegistry<A>>, room: NodeRoom) -> Self {
         Self {
             apps,
-            slots: BoundedCounter::new(slots),
+            room,
             waiters: AtomicUsize::new(0),
             queue: Mutex::default(),
         }
@@ -75,14 +104,14 @@ impl<A: Tenant> SlotAdmission<A> {
 
     /// Returns the number of dynos of all apps.
     pub(super) fn live(&self) -> usize {
-        self.slots.in_use()
+        self.room.slots.in_use()
     }
 
     /// Reserves a slot for one more dyno of an app that has `held`. On a full node this may end an idle dyno.
     pub(super) fn reserve(&self, held: usize) -> Option<DynoSlot> {
-        let slot = self.slots.try_reserve(1);
+        let slot = self.room.try_slot();
         slot.or_else(|| match self.end_an_idle_dyno(held) {
-            true => self.slots.try_reserve(1),
+            true => self.room.try_slot(),
             false => None,
         })
     }
@@ -121,7 +150,7 @@ impl<A: Tenant> SlotAdmission<A> {
     /// Grants free slots to waiting apps in turn.
     fn serve_waiters(&self) {
         while self.has_waiters()
-            && let Some(slot) = self.slots.try_reserve(1)
+            && let Some(slot) = self.room.try_slot()
         {
             let Some(waiter) = self.dequeue(|_| true) else {
                 return;
@@ -144,8 +173,10 @@ impl<A: Tenant> SlotAdmission<A> {
         self.waiters.load(Ordering::SeqCst) > 0
     }
 
-    /// Ends unused dynos while apps wait. The grid calls it once a second.
+    /// Ends unused dynos while apps wait, and grants what has become free. The grid calls it once a second: memory that a
+    /// running dyno returns frees room without a word to the waiting apps.
     pub(super) fn end_unused_dynos(&self) {
+        self.serve_waiters();
         while self.has_waiters() && self.end_an_idle_dyno(usize::MAX) {}
     }
 
@@ -190,9 +221,27 @@ impl<A: Tenant> SlotAdmission<A> {
     }
 }
 
+impl<A: Tenant + Send + Sync> Relief for SlotAdmission<A> {
+    fn relieve(&self, bytes: usize) {
+        let mut apps = self.apps.all();
+        apps.retain(|app| app.longest_idle().is_some());
+        // The app that holds most gives back first.
+        apps.sort_by_cached_key(|app| std::cmp::Reverse(app.held_bytes()));
+        for app in apps {
+            while app.longest_idle().is_some() {
+                if self.room.reserve.available() > bytes.saturating_mul(2) {
+                    return;
+                }
+                app.end_longest_idle();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slots::SLOT_MAPPINGS;
 
     /// An app that takes `wanted` more slots and holds them.
     #[derive(Default)]
@@ -221,6 +270,10 @@ mod tests {
 
         fn end_longest_idle(self: &Arc<Self>) {}
 
+        fn held_bytes(&self) -> usize {
+            0
+        }
+
         fn wants_dyno(&self) -> bool {
             self.wanted.load(Ordering::SeqCst) > 0
         }
@@ -236,7 +289,16 @@ mod tests {
     }
 
     fn admission(slots: usize) -> SlotAdmission<TestTenant> {
-        SlotAdmission::new(Arc::new(AppRegistry::new()), slots)
+        with_room(slots, usize::MAX, usize::MAX)
+    }
+
+    fn with_room(slots: usize, reserve: usize, mappings: usize) -> SlotAdmission<TestTenant> {
+        let room = NodeRoom {
+            slots: BoundedCounter::new(slots),
+            reserve: BoundedCounter::new(reserve),
+            mappings: MappingBudget::new(mappings),
+        };
+        SlotAdmission::new(Arc::new(AppRegistry::new()), room)
     }
 
     #[test]
@@ -268,6 +330,23 @@ mod tests {
         let slot = holder.slots.lock().unwrap().pop().unwrap();
         admission.release(slot, Some(next));
         assert_eq!((holder.live(), waiting.live(), admission.live()), (1, 1, 2));
+    }
+
+    #[test]
+    fn memory_and_mappings_limit_dynos_like_slots() {
+        let of_memory = with_room(100, 2 * DYNO_BYTES + 1, usize::MAX);
+        let of_mappings = with_room(100, usize::MAX, 2 * SLOT_MAPPINGS + 1);
+        for admission in [of_memory, of_mappings] {
+            let held: Vec<_> = (0..100).filter_map(|_| admission.reserve(0)).collect();
+            assert_eq!((held.len(), admission.live()), (2, 2));
+            let waiting = TestTenant::wanting(1);
+            admission.wait(&waiting);
+            assert_eq!(waiting.live(), 0);
+            drop(held);
+            // Whatever returned the room, the waiting app gets it.
+            admission.end_unused_dynos();
+            assert_eq!(waiting.live(), 1);
+        }
     }
 
     #[test]

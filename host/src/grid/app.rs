@@ -18,6 +18,7 @@ use super::lease::{DynoFacts, Lease};
 use super::release::GridRelease;
 use super::status::{AppStatus, DynoState, DynoStatus};
 use crate::dyno::Dyno;
+use crate::reserve::AppShare;
 
 /// Maximum number of dynos of an app that has not been scaled.
 const DEFAULT_FORMATION: u32 = 16;
@@ -46,6 +47,7 @@ pub(super) struct GridApp {
     name: AppName,
     context: Arc<GridContext>,
     admission: Arc<SlotAdmission<GridApp>>,
+    share: Arc<AppShare>,
     formation: Mutex<FormationState>,
     /// One-off dynos that run.
     pub(super) one_off_dynos: AtomicU32,
@@ -126,10 +128,12 @@ impl GridApp {
             live: BTreeMap::new(),
             waiting: VecDeque::new(),
         };
+        let share = AppShare::new(context.engine.reserve().clone());
         Self {
             name,
             context,
             admission,
+            share,
             formation: Mutex::new(formation),
             one_off_dynos: AtomicU32::new(0),
             has_crashed: AtomicBool::new(false),
@@ -143,6 +147,11 @@ impl GridApp {
 
     pub(super) fn context(&self) -> &Arc<GridContext> {
         &self.context
+    }
+
+    /// Returns what the app's dynos hold of the node's reserve.
+    pub(super) fn share(&self) -> &Arc<AppShare> {
+        &self.share
     }
 
     pub(super) fn admission(&self) -> &SlotAdmission<GridApp> {
@@ -521,18 +530,30 @@ impl GridApp {
         }
     }
 
-    /// Ends dynos that have been idle for longer than `limit`, and lets waiting requests start dynos that they could not
-    /// start when they arrived.
-    pub(super) fn tend(self: &Arc<Self>, limit: Duration) {
+    /// Ends dynos that have been idle for long, and lets waiting requests start dynos that they could not start when they
+    /// arrived.
+    ///
+    /// Dynos that hold much, or that are idle on a node without memory to spare, end earlier than others: the next request
+    /// starts a dyno in a millisecond.
+    pub(super) fn tend(self: &Arc<Self>) {
+        let limits = &self.context.limits;
+        let is_scarce = self.context.engine.reserve().is_scarce();
         let (old, waits) = {
             let mut formation = self.formation();
             let waits = !formation.waiting.is_empty();
-            let count = formation
-                .idle
-                .iter()
-                .take_while(|idle| idle.since.elapsed() > limit)
-                .count();
-            (formation.idle.drain(..count).collect(), waits)
+            let is_old = |idle: &IdleDyno| {
+                let heavy = is_scarce || idle.dyno.held_bytes() > limits.idle_bytes;
+                let limit = match heavy {
+                    true => limits.idle_heavy,
+                    false => limits.idle,
+                };
+                idle.since.elapsed() > limit
+            };
+            let (old, kept) = std::mem::take(&mut formation.idle)
+                .into_iter()
+                .partition(is_old);
+            formation.idle = kept;
+            (old, waits)
         };
         self.retire_all(old, "unused");
         if waits {
@@ -607,6 +628,10 @@ impl Tenant for GridApp {
                 .in_scope(|| tracing::debug!(reason = "slot needed", "idle dyno ended"));
             drop(lease);
         }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.share.held()
     }
 
     fn wants_dyno(&self) -> bool {

@@ -21,6 +21,10 @@ pub struct GridLimits {
     pub idle_exchange: Duration,
     /// Time that an idle dyno is kept. It is short because a new dyno costs only a millisecond.
     pub idle: Duration,
+    /// Time that an idle dyno is kept which holds more than `idle_bytes`, or while the node has little memory to spare.
+    pub idle_heavy: Duration,
+    /// Bytes that an idle dyno may hold for its whole idle time: files, handles, growth and pages of its own.
+    pub idle_bytes: usize,
     /// Bytes that a dyno's memory may grow by before the dyno is replaced between two requests. MRI's npm build loses
     /// 24 KB for each method in C that a `throw`, `break` or exception skips; replacement keeps memory flat.
     pub growth: usize,
@@ -43,6 +47,8 @@ impl Default for GridLimits {
             first_byte: Duration::from_secs(30),
             idle_exchange: Duration::from_secs(55),
             idle: Duration::from_secs(60),
+            idle_heavy: Duration::from_secs(3),
+            idle_bytes: 24 << 20,
             growth: 48 << 20,
             requests: 50_000,
             age: Duration::from_secs(24 * 3600),

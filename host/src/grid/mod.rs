@@ -25,12 +25,13 @@ mod start;
 mod status;
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corundum_abi::names::AppName;
+use corundum_exchange::BoundedCounter;
 use tokio::runtime::Handle;
 
-use self::admission::SlotAdmission;
+use self::admission::{NodeRoom, SlotAdmission};
 use self::app::GridApp;
 use self::context::GridContext;
 use self::registry::AppRegistry;
@@ -62,9 +63,13 @@ impl DynoGrid {
     /// Creates an empty grid whose waiting and computing dynos run on `compute`.
     pub fn new(engine: Engine, limits: GridLimits, log: Arc<dyn GridLog>, compute: Handle) -> Self {
         let apps = Arc::new(AppRegistry::new());
-        let slots = limits.dynos as usize;
+        let room = NodeRoom {
+            slots: BoundedCounter::new(limits.dynos as usize),
+            reserve: engine.reserve().bytes().clone(),
+            mappings: engine.mappings().clone(),
+        };
         let inner = Arc::new(GridInner {
-            admission: Arc::new(SlotAdmission::new(apps.clone(), slots)),
+            admission: Arc::new(SlotAdmission::new(apps.clone(), room)),
             apps,
             context: Arc::new(GridContext {
                 engine,
@@ -73,6 +78,8 @@ impl DynoGrid {
                 compute: compute.clone(),
             }),
         });
+        let relief: Weak<SlotAdmission<GridApp>> = Arc::downgrade(&inner.admission);
+        inner.context.engine.reserve().set_relief(relief);
         compute.spawn(end_idle_dynos(Arc::downgrade(&inner)));
         Self { inner }
     }
@@ -193,22 +200,63 @@ impl DynoGrid {
         self.inner.context.limits.dynos
     }
 
+    /// Returns the bytes of the node's reserve of memory that are in use, and all of its bytes.
+    pub fn reserve(&self) -> (usize, usize) {
+        let bytes = self.inner.context.engine.reserve().bytes();
+        (bytes.in_use(), bytes.limit())
+    }
+
+    /// Returns the kernel mappings that images and dynos take, and those that they may take.
+    pub fn mappings(&self) -> (usize, usize) {
+        let mappings = self.inner.context.engine.mappings().mappings();
+        (mappings.in_use(), mappings.limit())
+    }
+
+    /// Returns the reason why the node can hold almost no dynos, whichever end, until its apps or its limits change.
+    pub fn shortage(&self) -> Option<NodeShortage> {
+        let mappings = self.inner.context.engine.mappings();
+        mappings.is_used_up().then_some(NodeShortage::Mappings)
+    }
+
     /// Returns the number of live dynos of all apps.
     pub fn live(&self) -> u32 {
         u32::try_from(self.inner.admission.live()).unwrap_or(u32::MAX)
     }
 }
 
-/// Ends dynos that have been idle for long, once a second while the grid exists.
+/// The reason why a node can start no dyno.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NodeShortage {
+    /// The kernel allows the process no more mappings.
+    #[error(
+        "the kernel mappings of the process are used up: raise vm.max_map_count, or remove apps"
+    )]
+    Mappings,
+}
+
+/// Shortest time between two releases of unused slots.
+const RELEASE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Ends dynos that have been idle for long, and releases slots without dynos when the node runs short, once a second
+/// while the grid exists.
 async fn end_idle_dynos(grid: Weak<GridInner>) {
+    let mut released: Option<Instant> = None;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Some(grid) = grid.upgrade() else {
             return;
         };
         for app in grid.apps.all() {
-            app.tend(grid.context.limits.idle);
+            app.tend();
         }
         grid.admission.end_unused_dynos();
+        let engine = &grid.context.engine;
+        let is_due = released.is_none_or(|at| at.elapsed() > RELEASE_PAUSE);
+        if is_due && engine.should_release_slots() {
+            let engine = engine.clone();
+            let release = tokio::task::spawn_blocking(move || engine.release_unused_slots());
+            let _ = release.await;
+            released = Some(Instant::now());
+        }
     }
 }

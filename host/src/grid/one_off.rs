@@ -57,12 +57,12 @@ pub(super) async fn run(
         release = %release.version,
         dyno = %name,
     );
-    let context = app.context().clone();
+    let (context, share) = (app.context().clone(), app.share().clone());
     let compute = context.compute.clone();
     // A command may compute as long as it wants, so it does not run on the threads that serve requests.
     let work = async move {
         let _permit = permit;
-        let mut dyno = start::start(&context, &release, &name, arguments)
+        let mut dyno = start::start(&context, &share, &release, &name, arguments)
             .await
             .map_err(|error| RunError::Crashed(error.to_string()))?;
         tracing::debug!("dyno started");

@@ -9,9 +9,11 @@ use tracing::Instrument;
 
 use super::context::{GridContext, GridLog};
 use super::release::GridRelease;
+use crate::account::Account;
 use crate::dyno::{CallError, Dyno, StartError};
 use crate::log::LogSink;
 use crate::os::{Filesystem, GuestProcess};
+use crate::reserve::AppShare;
 
 /// Failure to start a dyno.
 #[derive(Debug, thiserror::Error)]
@@ -55,15 +57,21 @@ impl LogSink for DynoLog {
 /// app, which may compute forever; it continues on the threads for computing dynos and ends with this future.
 pub(super) async fn start_for_request(
     context: &Arc<GridContext>,
+    share: &Arc<AppShare>,
     release: &Arc<GridRelease>,
     name: &DynoName,
     first_poll: FirstPoll,
 ) -> Result<Dyno, LaunchError> {
-    let owned = (context.clone(), release.clone(), name.clone());
+    let owned = (
+        context.clone(),
+        share.clone(),
+        release.clone(),
+        name.clone(),
+    );
     let mut work = Box::pin(async move {
-        let (context, release, name) = owned;
+        let (context, share, release, name) = owned;
         let arguments = release.arguments.clone();
-        start(&context, &release, &name, arguments).await
+        start(&context, &share, &release, &name, arguments).await
     });
     if first_poll == FirstPoll::Here {
         let first = poll_fn(|context| {
@@ -85,9 +93,11 @@ pub(super) async fn start_for_request(
     }
 }
 
-/// Creates the dyno `name` of `release` with the command `arguments`, and restores it.
+/// Creates the dyno `name` of `release` with the command `arguments`, and restores it. `share` is the app's part of the
+/// node's reserve.
 pub(super) async fn start(
     context: &GridContext,
+    share: &Arc<AppShare>,
     release: &GridRelease,
     name: &DynoName,
     arguments: Arc<[String]>,
@@ -99,7 +109,7 @@ pub(super) async fn start(
         release.pack.root().clone(),
         Some(release.slug.clone()),
         process,
-        context.limits.tmp,
+        Account::new(share.clone(), context.limits.tmp),
     );
     let log = Arc::new(DynoLog {
         log: context.log.clone(),

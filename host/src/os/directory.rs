@@ -4,7 +4,6 @@ use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use corundum_exchange::Reservation;
 use wasi_common::dir::{OpenResult, ReaddirCursor, ReaddirEntity};
 use wasi_common::file::{FdFlags, FileType, Filestat, OFlags};
 use wasi_common::snapshots::preview_1::types::Errno;
@@ -12,7 +11,7 @@ use wasi_common::{Error, SystemTimeSpec, WasiDir};
 
 use super::file::{FileContent, OpenFile};
 use super::tmp::{Inode, Tmp, TmpNode};
-use super::tree::{Dev, Filesystem, LastLink, Proc, ResolvedPath, Vnode};
+use super::tree::{Dev, Filesystem, Handle, LastLink, Proc, ResolvedPath, Vnode};
 
 /// An open directory.
 pub(super) struct OpenDirectory {
@@ -20,7 +19,7 @@ pub(super) struct OpenDirectory {
     /// Directories from the root to this one, which is the last.
     trail: Vec<Vnode>,
     /// Counts the directory against the dyno's open files; `None` for preopened directories.
-    _descriptor: Option<Reservation>,
+    _handle: Option<Handle>,
 }
 
 impl OpenDirectory {
@@ -29,7 +28,7 @@ impl OpenDirectory {
         Self {
             filesystem,
             trail,
-            _descriptor: None,
+            _handle: None,
         }
     }
 
@@ -149,10 +148,12 @@ impl WasiDir for OpenDirectory {
             if !resolved.name.is_empty() {
                 trail.push(node);
             }
+            trail.shrink_to_fit();
+            let handle = self.filesystem.open_handle(size_of_val(&*trail))?;
             let directory = Self {
                 filesystem: self.filesystem.clone(),
                 trail,
-                _descriptor: Some(self.filesystem.reserve_descriptor()?),
+                _handle: Some(handle),
             };
             return Ok(OpenResult::Dir(Box::new(directory)));
         }

@@ -5,7 +5,6 @@ use std::io::{IoSlice, IoSliceMut, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use corundum_exchange::Reservation;
 use corundum_pack::archive::{Archive, NodeId};
 use wasi_common::file::{Advice, FdFlags, FileType, Filestat};
 use wasi_common::snapshots::preview_1::types::Errno;
@@ -13,7 +12,7 @@ use wasi_common::{Error, SystemTimeSpec, WasiFile};
 
 use super::random;
 use super::tmp::TmpFile;
-use super::tree::Filesystem;
+use super::tree::{Filesystem, Handle};
 
 /// Maximum bytes of one read of a random or zero device, so that a single call of a guest stays short.
 const DEVICE_READ: usize = 64 << 10;
@@ -43,7 +42,7 @@ pub(super) struct OpenFile {
     inode: u64,
     filesystem: Arc<Filesystem>,
     /// Counts the file against the dyno's open files.
-    _descriptor: Reservation,
+    _handle: Handle,
 }
 
 impl OpenFile {
@@ -58,7 +57,11 @@ impl OpenFile {
         inode: u64,
         filesystem: Arc<Filesystem>,
     ) -> Result<Self, Error> {
-        let descriptor = filesystem.reserve_descriptor()?;
+        let bytes = match &content {
+            FileContent::Bytes(bytes) => bytes.capacity(),
+            _ => 0,
+        };
+        let handle = filesystem.open_handle(bytes)?;
         let flags = AtomicU32::new(flags.bits());
         Ok(Self {
             content,
@@ -66,7 +69,7 @@ impl OpenFile {
             flags,
             inode,
             filesystem,
-            _descriptor: descriptor,
+            _handle: handle,
         })
     }
 

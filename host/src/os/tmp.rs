@@ -7,12 +7,19 @@ use corundum_exchange::{BoundedCounter, Reservation};
 use wasi_common::Error;
 use wasi_common::snapshots::preview_1::types::Errno;
 
+use crate::account::{Account, Charge, Holding};
+
 /// Maximum bytes of a name (`NAME_MAX`).
 const MAX_NAME: usize = 255;
 /// Maximum bytes of a link's target (`PATH_MAX`).
 const MAX_TARGET: usize = 4096;
 /// Bytes of capacity that a file may have beyond its content.
 const SLACK: usize = 4096;
+/// Most bytes by which a file grows beyond what a write needs, so that many small writes do not copy it each time.
+const GROWTH: usize = 4 << 20;
+/// Bytes of the host's memory for a node: its entry in the tree, its name of up to [`MAX_NAME`] bytes, and the entry in
+/// its directory, whose tables are at least half full.
+const NODE: usize = 1024;
 
 /// Limits of a dyno's `/tmp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +59,17 @@ pub(super) struct Tmp {
     max_nodes: usize,
     /// Counts the bytes of all files.
     bytes: Arc<BoundedCounter>,
+    account: Arc<Account>,
+    /// Charges nodes, names and links.
+    charge: Charge,
 }
 
 impl Tmp {
-    pub(super) fn new(limits: TmpLimits) -> Self {
+    pub(super) fn new(account: Arc<Account>) -> Self {
+        let limits = account.tmp_limits();
         Self {
+            charge: account.charge(Holding::Nodes),
+            account,
             nodes: HashMap::new(),
             next: 1,
             max_nodes: limits.nodes,
@@ -96,6 +109,7 @@ impl Tmp {
             content: Mutex::new(TmpContent {
                 bytes: Vec::new(),
                 quota,
+                charge: self.account.charge(Holding::Files),
             }),
         })))
     }
@@ -119,8 +133,12 @@ impl Tmp {
             return Err(Errno::Nospc.into());
         }
         check_name(name)?;
+        self.charge_more(node.bytes())?;
         let inode = self.next;
-        self.link(directory, name, inode)?;
+        if let Err(error) = self.link(directory, name, inode) {
+            self.charge_less(node.bytes());
+            return Err(error);
+        }
         self.next += 1;
         self.nodes.insert(inode, node);
         Ok(inode)
@@ -204,7 +222,33 @@ impl Tmp {
         if let Some(TmpNode::Directory(entries)) = self.nodes.get_mut(&directory) {
             entries.remove(name);
         }
-        self.nodes.remove(&inode);
+        if let Some(node) = self.nodes.remove(&inode) {
+            self.charge_less(node.bytes());
+        }
+        // The table keeps its room after many nodes were removed, which the charge no longer covers.
+        if self.nodes.capacity() > 4 * self.nodes.len() + 64 {
+            self.nodes.shrink_to_fit();
+        }
+    }
+
+    fn charge_more(&mut self, bytes: usize) -> Result<(), Error> {
+        let charged = self.charge.try_resize(self.charge.bytes() + bytes);
+        charged.map_err(|_| Errno::Nospc.into())
+    }
+
+    fn charge_less(&mut self, bytes: usize) {
+        let left = self.charge.bytes().saturating_sub(bytes);
+        let _ = self.charge.try_resize(left);
+    }
+}
+
+impl TmpNode {
+    /// Returns the bytes of the host's memory that the node takes, beside the content of a file.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Symlink(target) => NODE + target.len(),
+            Self::Directory(_) | Self::File(_) => NODE,
+        }
     }
 }
 
@@ -224,6 +268,8 @@ struct TmpContent {
     bytes: Vec<u8>,
     /// Holds one unit per byte.
     quota: Reservation,
+    /// Charges the capacity of `bytes`.
+    charge: Charge,
 }
 
 impl TmpFile {
@@ -262,28 +308,59 @@ impl TmpFile {
 
 impl TmpContent {
     fn resize(&mut self, length: usize) -> Result<(), Error> {
+        let before = self.bytes.len();
         if !self.quota.try_resize(length) {
             return Err(Errno::Nospc.into());
         }
+        if length > self.bytes.capacity()
+            && let Err(error) = self.reserve(length)
+        {
+            let _ = self.quota.try_resize(before);
+            return Err(error);
+        }
         self.bytes.resize(length, 0);
-        // Capacity does not count against the quota, so it must stay close to the length. Otherwise files that grow and
-        // are truncated in turn would fill the host's memory.
+        // The capacity stays close to the length, so that a truncated file returns its memory.
         if self.bytes.capacity() > 2 * self.bytes.len() + SLACK {
             self.bytes.shrink_to_fit();
+            let _ = self.charge.try_resize(self.bytes.capacity());
         }
         Ok(())
+    }
+
+    /// Makes room for `length` bytes, charged before they are allocated.
+    fn reserve(&mut self, length: usize) -> Result<(), Error> {
+        let spare = (length / 4).min(GROWTH);
+        // Without room for more, the file gets the bytes that it needs.
+        for capacity in [length.saturating_add(spare), length] {
+            if self.charge.try_resize(capacity).is_err() {
+                continue;
+            }
+            let more = capacity - self.bytes.len();
+            let reserved = self.bytes.try_reserve_exact(more);
+            let _ = self.charge.try_resize(self.bytes.capacity());
+            if reserved.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(Errno::Nospc.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reserve::{AppShare, NodeReserve};
+
+    fn tmp_of(reserve: &Arc<NodeReserve>, limits: TmpLimits) -> Tmp {
+        Tmp::new(Account::new(AppShare::new(reserve.clone()), limits))
+    }
 
     fn tmp() -> Tmp {
-        Tmp::new(TmpLimits {
+        let limits = TmpLimits {
             bytes: 1 << 20,
             nodes: 100,
-        })
+        };
+        tmp_of(&NodeReserve::new(usize::MAX), limits)
     }
 
     fn file(tmp: &Tmp) -> Arc<TmpFile> {
@@ -319,6 +396,55 @@ mod tests {
         assert!(two.write_at(1 << 20, b"x").is_err());
         drop(one);
         two.set_length(1 << 20).unwrap();
+    }
+
+    #[test]
+    fn files_nodes_and_links_are_drawn_from_the_reserve() {
+        let reserve = NodeReserve::new(64 << 20);
+        let mut tmp = tmp_of(&reserve, TmpLimits::default());
+        let big = file(&tmp);
+        let written = (0..64).filter(|mb| big.write_at(mb << 20, &[b'x'; 1 << 20]).is_ok());
+        let written = written.count();
+        assert!((40..=44).contains(&written), "two thirds: {written}");
+        assert!(reserve.bytes().in_use() >= (written - 1) << 20);
+        assert_eq!(
+            big.length(),
+            written << 20,
+            "the length is what was written"
+        );
+        drop(big);
+        assert!(reserve.bytes().in_use() <= 1 << 20);
+        let target = "t".repeat(MAX_TARGET);
+        for number in 0..1000 {
+            let link = Tmp::new_symlink(&target).unwrap();
+            tmp.add(ROOT, &number.to_string(), link).unwrap();
+        }
+        assert!(reserve.bytes().in_use() >= 4 << 20);
+        for number in 0..1000 {
+            tmp.unlink(ROOT, &number.to_string()).unwrap();
+        }
+        assert!(reserve.bytes().in_use() <= 1 << 20);
+        drop(tmp);
+        assert_eq!(reserve.bytes().in_use(), 0);
+    }
+
+    #[test]
+    fn many_small_writes_and_sparse_files_stay_within_the_charge() {
+        let reserve = NodeReserve::new(64 << 20);
+        let tmp = tmp_of(&reserve, TmpLimits::default());
+        let file = file(&tmp);
+        for position in 0..20_000 {
+            file.write_at(position * 100, &[b'x'; 100]).unwrap();
+        }
+        let capacity = file.content().bytes.capacity();
+        assert!(capacity <= 2_000_000 * 5 / 4 + SLACK, "{capacity}");
+        assert_eq!(file.content().charge.bytes(), capacity);
+        assert!(
+            file.write_at(60 << 20, b"x").is_err(),
+            "a hole takes memory"
+        );
+        assert!(file.set_length(u64::MAX).is_err());
+        assert_eq!(file.length(), 2_000_000);
     }
 
     #[test]

@@ -9,14 +9,20 @@ use wasi_common::file::FileType;
 use wasi_common::snapshots::preview_1::types::Errno;
 
 use super::process::GuestProcess;
-use super::tmp::{self, Inode, Tmp, TmpLimits, TmpNode};
+use super::tmp::{self, Inode, Tmp, TmpNode};
+use crate::account::{Account, Charge, Holding};
 
 /// Maximum number of symbolic links in one path, as on Linux.
 const MAX_LINKS: u32 = 40;
 /// Maximum bytes of a path (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
-/// Maximum number of open files and directories, the usual limit on Linux. Each takes some of the host's memory.
+/// Maximum number of open files and directories, the usual limit on Linux.
 const MAX_OPEN: usize = 1024;
+/// Maximum number of directories above a file. Links lead deeper than the length of a path allows, and each open
+/// directory knows all directories above it.
+const MAX_DEPTH: usize = 512;
+/// Bytes of the host's memory for an open file or directory, beside what it keeps itself.
+const HANDLE: usize = 512;
 
 /// Directories that are mounted over the pack's root filesystem.
 const MOUNTS: [(&str, Vnode); 4] = [
@@ -87,24 +93,38 @@ pub struct Filesystem {
     tmp: Mutex<Tmp>,
     /// Counts open files and directories.
     descriptors: Arc<BoundedCounter>,
+    account: Arc<Account>,
+}
+
+/// Counts and charges an open file or directory until it is dropped.
+pub(super) struct Handle {
+    _descriptor: Reservation,
+    _charge: Charge,
 }
 
 impl Filesystem {
-    /// Creates a tree from a pack's root, an app's slug (`None` while a pack is prepared) and a process.
+    /// Creates a tree from a pack's root, an app's slug (`None` while a pack is prepared) and a process. `account` is
+    /// charged for everything that the dyno keeps in it.
     pub fn new(
         pack: Arc<Archive>,
         app: Option<Arc<Archive>>,
         process: GuestProcess,
-        limits: TmpLimits,
+        account: Arc<Account>,
     ) -> Self {
-        let tmp = Mutex::new(Tmp::new(limits));
+        let tmp = Mutex::new(Tmp::new(account.clone()));
         Self {
             pack,
             app,
             process,
             tmp,
             descriptors: BoundedCounter::new(MAX_OPEN),
+            account,
         }
+    }
+
+    /// Returns the account of the dyno.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Returns the process that `/proc/self` shows.
@@ -116,14 +136,20 @@ impl Filesystem {
         self.tmp.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one more open file or directory until the reservation is dropped.
+    /// Counts one more open file or directory, which keeps `bytes` of the host's memory.
     ///
     /// # Errors
     ///
-    /// `EMFILE` if the dyno has too many open.
-    pub(super) fn reserve_descriptor(&self) -> Result<Reservation, Error> {
-        let descriptor = self.descriptors.try_reserve(1);
-        descriptor.ok_or_else(|| Errno::Mfile.into())
+    /// `EMFILE` if the dyno has too many open, or the node has no memory for another.
+    pub(super) fn open_handle(&self, bytes: usize) -> Result<Handle, Error> {
+        let descriptor = self.descriptors.try_reserve(1).ok_or(Errno::Mfile)?;
+        let mut charge = self.account.charge(Holding::Handles);
+        let charged = charge.try_resize(HANDLE + bytes);
+        charged.map_err(|_| Errno::Mfile)?;
+        Ok(Handle {
+            _descriptor: descriptor,
+            _charge: charge,
+        })
     }
 
     pub(super) fn archive(&self, layer: Layer) -> Option<&Arc<Archive>> {
@@ -197,6 +223,7 @@ impl Filesystem {
                         node: Some(node),
                     });
                 }
+                _ if parents.len() >= MAX_DEPTH => return Err(Errno::Nametoolong.into()),
                 _ => parents.push(node),
             }
         }

@@ -114,7 +114,8 @@ impl Pack {
     ) -> Result<(), PackError> {
         let process = GuestProcess::new(Arc::from([]), Arc::from([]), SystemTime::UNIX_EPOCH);
         let root = self.root().clone();
-        let filesystem = Filesystem::new(root, None, process, TmpLimits::default());
+        let account = engine.account(TmpLimits::default());
+        let filesystem = Filesystem::new(root, None, process, account);
         let mut dyno =
             Dyno::instantiate(engine, self, self.base(), Arc::new(filesystem), log).await?;
         dyno.initialize().await?;

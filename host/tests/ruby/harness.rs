@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) isolation: Isolation,
     pub(crate) formation: u32,
     pub(crate) warm_up: WarmUp,
+    /// Engine of the app alone; `None` for the engine that tests share.
+    pub(crate) engine: Option<Engine>,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             formation: 4,
             // Only the test's own requests run in the app.
             warm_up: WarmUp::None,
+            engine: None,
         }
     }
 }
@@ -101,12 +104,14 @@ async fn pack(edition: Edition) -> Arc<Pack> {
     static PACKS: [OnceCell<Arc<Pack>>; Edition::ALL.len()] =
         [const { OnceCell::const_new() }; Edition::ALL.len()];
     let index = Edition::ALL.iter().position(|other| *other == edition);
-    let open = || async {
-        let directory = prepare(edition, &cache(), |_| {}).unwrap();
-        let log = Arc::new(TestLog::default());
-        Arc::new(Pack::open(engine(), &directory, log, |_| {}).await.unwrap())
-    };
+    let open = || open_pack(engine(), edition);
     PACKS[index.unwrap()].get_or_init(open).await.clone()
+}
+
+async fn open_pack(engine: &Engine, edition: Edition) -> Arc<Pack> {
+    let directory = prepare(edition, &cache(), |_| {}).unwrap();
+    let log = Arc::new(TestLog::default());
+    Arc::new(Pack::open(engine, &directory, log, |_| {}).await.unwrap())
 }
 
 fn head(method: &str, target: &str, length: Option<u64>) -> RequestHead {
@@ -169,7 +174,10 @@ impl TestApp {
     }
 
     async fn build(config_ru: &str, options: Options) -> Result<Self, String> {
-        let (engine, pack) = (engine(), pack(options.edition).await);
+        let (engine, pack) = match &options.engine {
+            Some(own) => (own, open_pack(own, options.edition).await),
+            None => (engine(), pack(options.edition).await),
+        };
         let mut writer = ArchiveWriter::new(Vec::new());
         let length = config_ru.len() as u64;
         writer

@@ -4,6 +4,7 @@
 
 mod fairness;
 mod harness;
+mod shortage;
 
 /// Runs the Rack tests on each of these packs. The prelude must behave the same way on all of them.
 macro_rules! on_packs {

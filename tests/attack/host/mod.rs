@@ -2,3 +2,5 @@
 
 mod crashes;
 mod descriptors;
+mod memory;
+mod neighbour;

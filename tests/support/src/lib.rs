@@ -7,6 +7,7 @@
 //! | [`gem_package`], [`gem_server`] | `.gem` files, and a server of the compact index that can misbehave |
 //! | [`certificates`] | certificate authorities, certificates and TLS servers |
 //! | [`process`], [`ports`] | servers of Debian's packages, free ports |
+//! | [`memory_group`] | control groups with a limit of memory |
 //! | [`wait`] | polling with a deadline |
 //! | [`noise`] | bytes that do not compress |
 
@@ -19,6 +20,7 @@ pub mod certificates;
 pub mod gem_package;
 pub mod gem_server;
 pub mod http1;
+pub mod memory_group;
 pub mod node;
 pub mod noise;
 pub mod ports;

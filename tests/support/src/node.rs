@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::http1;
+use crate::memory_group::MemoryGroup;
 use crate::ports::free_port;
 use crate::process::skip;
 use crate::wait::poll;
@@ -140,8 +141,8 @@ pub struct TestNode {
     server: Option<Child>,
     /// Arguments of the server beside its data directory and its listeners.
     arguments: Vec<String>,
-    /// Limit of open files, if it differs from the one of this process.
-    open_files: Option<u32>,
+    /// Command of the shell that runs before the server, such as a limit.
+    prologue: Option<String>,
 }
 
 /// A git repository of an app with the node as its remote.
@@ -194,7 +195,15 @@ impl TestNode {
     /// Starts a node that may open at most `open_files` files.
     pub fn start_with_open_files(open_files: u32, arguments: &[&str]) -> Self {
         let mut node = Self::new(pack_cache(), arguments);
-        node.open_files = Some(open_files);
+        node.prologue = Some(format!("ulimit -n {open_files}"));
+        node.restart();
+        node
+    }
+
+    /// Starts a node in a control group. The group must live longer than the node.
+    pub fn start_in_memory_group(group: &MemoryGroup) -> Self {
+        let mut node = Self::new(pack_cache(), &["--build-ruby", "false"]);
+        node.prologue = Some(format!("echo $$ > {}", group.join_file().display()));
         node.restart();
         node
     }
@@ -206,7 +215,7 @@ impl TestNode {
     /// Panics if the node still runs after 20 s.
     pub fn failed_start_with_open_files(open_files: u32) -> ProcessOutput {
         let mut node = Self::new(pack_cache(), &["--build-ruby", "false"]);
-        node.open_files = Some(open_files);
+        node.prologue = Some(format!("ulimit -n {open_files}"));
         let mut server = node.server();
         server.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut server = server.spawn().unwrap();
@@ -246,7 +255,7 @@ impl TestNode {
                 .iter()
                 .map(|argument| (*argument).to_owned())
                 .collect(),
-            open_files: None,
+            prologue: None,
         }
     }
 
@@ -262,12 +271,12 @@ impl TestNode {
     }
 
     fn server(&self) -> Command {
-        let mut command = match self.open_files {
+        let mut command = match &self.prologue {
             None => self.command(corundum()),
-            Some(files) => {
+            Some(prologue) => {
                 let mut shell = self.command("sh");
                 let corundum = corundum();
-                let limited = format!("ulimit -n {files}; exec {} \"$@\"", corundum.display());
+                let limited = format!("{prologue}; exec {} \"$@\"", corundum.display());
                 shell.args(["-c", &limited, "sh"]);
                 shell
             }

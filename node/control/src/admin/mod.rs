@@ -188,7 +188,13 @@ fn answer(state: &AdminState, request: &Request<Incoming>) -> Response<Full<Byte
         "/healthz" => plain(StatusCode::OK, "alive\n"),
         "/readyz" => {
             let (status, text) = state.readiness.answer();
-            plain(status, text)
+            match state.metrics.grid.shortage() {
+                Some(shortage) if status == StatusCode::OK => plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("not ready: {shortage}\n"),
+                ),
+                _ => plain(status, text),
+            }
         }
         _ => plain(
             StatusCode::NOT_FOUND,

@@ -87,6 +87,32 @@ fn node(page: &mut MetricsPage, metrics: &NodeMetrics) {
         "Most live dynos at once.",
     )
     .value(&[], grid.capacity());
+    let (held, reserve) = grid.reserve();
+    page.family(
+        "corundum_memory_reserve_used_bytes",
+        MetricKind::Gauge,
+        "Memory that dynos hold of the node's reserve.",
+    )
+    .value(&[], held as u64);
+    page.family(
+        "corundum_memory_reserve_bytes",
+        MetricKind::Gauge,
+        "The node's reserve of memory for dynos.",
+    )
+    .value(&[], reserve as u64);
+    let (mapped, mappings) = grid.mappings();
+    page.family(
+        "corundum_kernel_mappings",
+        MetricKind::Gauge,
+        "Kernel mappings of images and dynos.",
+    )
+    .value(&[], mapped as u64);
+    page.family(
+        "corundum_kernel_mappings_limit",
+        MetricKind::Gauge,
+        "Most kernel mappings of images and dynos.",
+    )
+    .value(&[], mappings as u64);
 }
 
 fn dynos(page: &mut MetricsPage, apps: &[AppStatus]) {

@@ -17,7 +17,7 @@ use corundum_build::slots::BuildUrgency;
 use corundum_build::{BuildSource, FinishedBuild};
 use corundum_compiler::process::{environ, split_command};
 use corundum_host::grid::{DynoGrid, GridRelease};
-use corundum_host::image::Image;
+use corundum_host::image::{Image, ImageError};
 use corundum_host::slug;
 use corundum_pack::ruby;
 use corundum_router::files::StaticFiles;
@@ -171,11 +171,15 @@ impl Releases {
         app: &AppName,
         release: ReleaseRecord,
     ) -> Result<(), ReleaseError> {
-        if let Err(error) = self.activate(app, &release).await {
-            tracing::warn!(%app, %error, "making the image again");
-            self.remake(app, release, BuildUrgency::Awaited).await?;
+        match self.activate(app, &release).await {
+            // Another boot would make an image for which there is no room either.
+            Err(error @ ReleaseError::Image(ImageError::Full { .. })) => Err(error),
+            Err(error) => {
+                tracing::warn!(%app, %error, "making the image again");
+                self.remake(app, release, BuildUrgency::Awaited).await
+            }
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes the images again that do not belong to their series' best pack, one after another.
