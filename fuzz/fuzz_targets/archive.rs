@@ -3,11 +3,13 @@
 #![no_main]
 
 use corundum_compiler::slug::SlugDescription;
+use corundum_fuzz::with_checksums;
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(archive) = Archive::new(bytes.to_vec()) else {
+    let bytes = with_checksums(bytes);
+    let Ok(archive) = Archive::new(bytes.clone()) else {
         return;
     };
     let mut reached = 0;

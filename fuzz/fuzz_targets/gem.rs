@@ -12,6 +12,7 @@ use corundum_compiler::gems::{
     self, GemCache, GemFetcher, GemSources, GemfileGem, GemfileReport,
 };
 use corundum_compiler::tree::Tree;
+use corundum_fuzz::with_checksums;
 use corundum_pack::archive::FileMode;
 use corundum_pack::{Manifest, Member};
 use flate2::Compression;
@@ -40,9 +41,9 @@ static MANIFEST: LazyLock<Manifest> = LazyLock::new(|| Manifest {
 fuzz_target!(|input: (u8, &str, &[u8])| {
     let (kind, metadata, data) = input;
     let gem = match kind % 4 {
-        0 => data.to_vec(),
-        1 => packed(metadata, data),
-        2 => packed(&format!("{HEAD}{metadata}"), data),
+        0 => with_checksums(data),
+        1 => packed(metadata, &with_checksums(data)),
+        2 => packed(&format!("{HEAD}{metadata}"), &with_checksums(data)),
         _ => packed(&format!("{HEAD}{metadata}"), &tar(&[("lib/a.rb", data)])),
     };
     let mut tree = Tree::read(tar(&[]).as_slice(), 1 << 20).unwrap();

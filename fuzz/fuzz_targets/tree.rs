@@ -5,12 +5,13 @@
 use std::io::Read;
 
 use corundum_compiler::tree::{Tree, TreeEntry};
+use corundum_fuzz::with_checksums;
 use libfuzzer_sys::fuzz_target;
 
 const LIMIT: u64 = 1 << 16;
 
 fuzz_target!(|tar: &[u8]| {
-    let Ok(tree) = Tree::read(tar, LIMIT) else {
+    let Ok(tree) = Tree::read(with_checksums(tar).as_slice(), LIMIT) else {
         return;
     };
     let mut all = 0;

@@ -160,3 +160,38 @@ fn config_change_is_quick_while_requests_saturate_the_processors() {
     // A quarter of a processor for the build, and the load takes its part of the rest.
     assert!(busy < alone * 6 + Duration::from_secs(1), "{busy:?}");
 }
+
+/// Returns a field of a file such as `/proc/meminfo` in KiB; 0 if the process has ended.
+fn kilobytes(path: &std::path::Path, field: &str) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.map_or(0, |number| number.parse().unwrap())
+}
+
+#[test]
+#[ignore = "takes minutes; script/attack runs it"]
+fn builds_at_once_stay_within_the_memory_for_builds() {
+    let node = TestNode::start();
+    let code = "BIG = Array.new(240) { Random.bytes(1_000_000) }\nrun ->(e) { [200, {}, ['x']] }\n";
+    let mut pushes = ["a-app", "b-app", "c-app", "d-app"].map(|name| {
+        let app = node.create(name);
+        app.write("config.ru", code);
+        app.push_in_background("main")
+    });
+    let (mut peak, mut at_once) = (0, 0);
+    while pushes
+        .iter_mut()
+        .any(|push| push.try_wait().unwrap().is_none())
+    {
+        let builds = builds(&node);
+        let memory = |build: &PathBuf| kilobytes(&build.join("status"), "VmRSS:");
+        peak = peak.max(builds.iter().map(memory).sum());
+        at_once = at_once.max(builds.len());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("{at_once} builds at once took {} MiB", peak >> 10);
+    let machine = kilobytes(std::path::Path::new("/proc/meminfo"), "MemTotal:");
+    assert!(peak < machine / 8 * 3, "{peak} KiB");
+    pushes.into_iter().map(output).for_each(drop);
+}
