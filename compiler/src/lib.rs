@@ -3,6 +3,7 @@
 //! [`pipeline`] runs the stages in order. They use, from the tree to the slug:
 //!
 //! - [`tree`] reads the pushed tar stream and rejects what a slug must not hold; [`slugignore`] excludes files;
+//! - [`text`] decodes text files;
 //! - [`detect`] finds out whether the tree is a Ruby app, and which series of Ruby it asks for;
 //! - [`app_json`] and [`procfile`] parse the app's settings;
 //! - [`lockfile`], [`requirement`], [`checksum`] and [`gems`] resolve, fetch and install gems;
@@ -31,4 +32,5 @@ pub mod requirement;
 pub mod sandbox;
 pub mod slug;
 pub mod slugignore;
+pub mod text;
 pub mod tree;

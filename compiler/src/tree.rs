@@ -1,24 +1,33 @@
 //! The pushed tree of an app, read from a tar stream.
 //!
-//! The reader rejects all paths and links that could leave the app or that only some file systems can hold.
+//! The tree has every name that Linux and a dyno can hold, and links as they are: only the dyno's virtual file system
+//! follows them. The reader rejects paths that could leave the app or be part of git's own directory.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use corundum_pack::archive::{FileMode, check_path};
 
+use crate::report::human_size;
+use crate::text;
+
 /// Files and links of an app. Heroku's largest apps have some ten thousands. Each costs the node an index entry.
 pub const MAX_ENTRIES: usize = 100_000;
+/// Bytes of a pushed tree. `.slugignore` may leave out half of it, so it exceeds the limit of a slug.
+pub const MAX_TREE_BYTES: u64 = 1 << 30;
+/// Bytes of one path, below `PATH_MAX`.
+pub const MAX_PATH_BYTES: usize = 1024;
+/// Bytes of a symbolic link's target, below `PATH_MAX`.
+pub const MAX_TARGET_BYTES: usize = 4095;
+/// Type of a tar entry that stands for a submodule, whose files are in another repository.
+pub const SUBMODULE_ENTRY: u8 = b'C';
 /// Folder of a slug that is reserved for the platform.
 const RESERVED: &str = ".corundum";
 /// Bytes of a file that is read as text, for example a Procfile.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
-/// Bytes of one path, below `PATH_MAX`.
-const MAX_PATH_BYTES: usize = 1024;
 /// Bytes of the paths of all files and directories. Without a bound, a hundred thousand files below five hundred directories
 /// each would take 50 GB.
-const MAX_ALL_PATHS_BYTES: usize = 64 << 20;
+pub const MAX_ALL_PATHS_BYTES: usize = 64 << 20;
 
 /// A tree that cannot be built. The pusher corrects it, unless a variant names another fault.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +38,19 @@ pub enum TreeError {
     /// A file would be part of git's own directory.
     #[error("{0:?} would be part of the directory .git; remove it from the repository")]
     Git(String),
-    /// A symbolic link leads out of the app.
+    /// A path is too long.
     #[error(
-        "the link {0:?} leads out of the app, to {1:?}; links must be relative and stay inside"
+        "{0:?}… is a path longer than {MAX_PATH_BYTES} bytes; shorten the names of its folders"
     )]
-    Link(String, String),
-    /// Two names differ only in case, which some file systems ignore.
-    #[error("{0:?} and {1:?} differ only in case; rename one")]
-    Case(String, String),
+    LongPath(String),
+    /// The target of a symbolic link is too long.
+    #[error("{0:?} is a link with a target longer than {MAX_TARGET_BYTES} bytes; remove it")]
+    Target(String),
+    /// A folder is a submodule, whose files git does not push.
+    #[error(
+        "{0:?} is a git submodule, and git push does not send its files\nAdd them to this repository: git rm --cached {0}, then remove {0}/.git and the entry in .gitmodules, and git add {0}\nIf a running app does not need them, list {0} in .slugignore."
+    )]
+    Submodule(String),
     /// An entry is a device, a pipe or a hard link.
     #[error("{0:?} is neither a file, a directory nor a symbolic link")]
     Kind(String),
@@ -51,9 +65,12 @@ pub enum TreeError {
     /// The paths are too long.
     #[error(
         "the paths of the app's files and directories are longer than {} together; use shorter names and fewer directories",
-        crate::report::human_size(MAX_ALL_PATHS_BYTES as u64)
+        human_size(MAX_ALL_PATHS_BYTES as u64)
     )]
     Paths,
+    /// The app has too many folders.
+    #[error("the app has more than {MAX_ENTRIES} folders; remove those that it does not need")]
+    Directories,
     /// The tree is too large.
     #[error(
         "the pushed tree is larger than {0}; keep large files elsewhere, because a slug may have 500M"
@@ -63,7 +80,7 @@ pub enum TreeError {
     #[error("{0}: not UTF-8 text")]
     Text(String),
     /// A file that is read as text is too long.
-    #[error("{0}: larger than {max}", max = crate::report::human_size(MAX_TEXT_BYTES))]
+    #[error("{0}: larger than {max}", max = human_size(MAX_TEXT_BYTES))]
     Long(String),
     /// The stream is damaged or the disk is full: the platform's fault.
     #[error("the app's tree could not be read: {0}")]
@@ -82,8 +99,15 @@ pub enum TreeEntry {
         /// Permissions.
         mode: FileMode,
     },
-    /// A symbolic link to a target inside the tree.
+    /// A symbolic link, with its target as in the repository.
     Symlink(String),
+}
+
+impl TreeError {
+    /// Creates the error of a tree larger than `limit` bytes.
+    pub fn tree_size(limit: u64) -> Self {
+        Self::Size(human_size(limit))
+    }
 }
 
 /// The tree of an app.
@@ -93,6 +117,9 @@ pub enum TreeEntry {
 pub struct Tree {
     spool: std::fs::File,
     entries: BTreeMap<String, TreeEntry>,
+    submodules: Vec<String>,
+    /// Names, for a message, of what a dyno's file system cannot hold.
+    left_out: Vec<String>,
     /// Bytes in the spool.
     length: u64,
     /// Limit of bytes in the spool.
@@ -108,7 +135,8 @@ impl Tree {
     pub fn read(tar: impl Read, limit: u64) -> Result<Self, TreeError> {
         let mut spool = tempfile::tempfile()?;
         let mut entries = BTreeMap::new();
-        let mut folded = FoldedPaths::default();
+        let mut paths = PathBudget::default();
+        let (mut submodules, mut left_out) = (Vec::new(), Vec::new());
         let mut length = 0u64;
         let mut seen = 0;
         for entry in tar::Archive::new(tar).entries()? {
@@ -125,14 +153,16 @@ impl Tree {
                 continue;
             }
             let bytes = entry.path_bytes().into_owned();
-            let path = std::str::from_utf8(&bytes)
-                .map_err(|_| TreeError::Path(String::from_utf8_lossy(&bytes).into_owned()))?;
-            let path = path.trim_end_matches('/');
+            let bytes = bytes.strip_suffix(b"/").unwrap_or(&bytes);
+            let Ok(path) = std::str::from_utf8(bytes) else {
+                left_out.push(bytes.escape_ascii().to_string());
+                continue;
+            };
             check(path)?;
             if path == RESERVED || path.starts_with(".corundum/") {
                 return Err(TreeError::Reserved(path.to_owned()));
             }
-            folded.check(path)?;
+            paths.add(path)?;
             let new = match kind {
                 tar::EntryType::Directory => continue,
                 tar::EntryType::Regular => {
@@ -154,11 +184,20 @@ impl Tree {
                 }
                 tar::EntryType::Symlink => {
                     let target = entry.link_name_bytes().unwrap_or_default();
-                    let target = String::from_utf8_lossy(&target).into_owned();
-                    if !stays_inside(path, &target) {
-                        return Err(TreeError::Link(path.to_owned(), target));
+                    if target.len() > MAX_TARGET_BYTES {
+                        return Err(TreeError::Target(path.to_owned()));
                     }
-                    TreeEntry::Symlink(target)
+                    match std::str::from_utf8(&target) {
+                        Ok(target) if !target.is_empty() => TreeEntry::Symlink(target.to_owned()),
+                        _ => {
+                            left_out.push(path.to_owned());
+                            continue;
+                        }
+                    }
+                }
+                kind if kind.as_byte() == SUBMODULE_ENTRY => {
+                    submodules.push(path.to_owned());
+                    continue;
                 }
                 _ => return Err(TreeError::Kind(path.to_owned())),
             };
@@ -168,8 +207,31 @@ impl Tree {
         Ok(Self {
             spool,
             entries,
+            submodules,
+            left_out,
             length,
             limit,
+        })
+    }
+
+    /// Returns the paths of submodules.
+    pub fn submodules(&self) -> &[String] {
+        &self.submodules
+    }
+
+    /// Returns the names, made printable, of files and links that a dyno cannot hold, because a name or a target is not
+    /// UTF-8.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// Returns the paths and targets of links that lead out of the app. In a dyno they lead to the dyno's own files.
+    pub fn links_out(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries().filter_map(|(path, entry)| match entry {
+            TreeEntry::Symlink(target) if !stays_inside(path, target) => {
+                Some((path, target.as_str()))
+            }
+            _ => None,
         })
     }
 
@@ -213,8 +275,8 @@ impl Tree {
         if text.len() as u64 > MAX_TEXT_BYTES {
             return Err(TreeError::Long(path.to_owned()));
         }
-        let text = String::from_utf8(text);
-        Ok(Some(text.map_err(|_| TreeError::Text(path.to_owned()))?))
+        let text = text::decode(text);
+        Ok(Some(text.ok_or_else(|| TreeError::Text(path.to_owned()))?))
     }
 
     /// Returns whether `path` or a directory above it is a symbolic link.
@@ -246,22 +308,22 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes all files and links whose path satisfies `condition`.
+    /// Removes all files, links and submodules whose path satisfies `condition`.
     pub fn remove_if(&mut self, condition: impl Fn(&str) -> bool) {
         self.entries.retain(|path, _| !condition(path));
+        self.submodules.retain(|path| !condition(path));
     }
 }
 
 /// Adds to the length of a spool, within its limit.
 fn grown(length: u64, by: u64, limit: u64) -> Result<u64, TreeError> {
     let grown = length.checked_add(by).filter(|length| *length <= limit);
-    grown.ok_or_else(|| TreeError::Size(crate::report::human_size(limit)))
+    grown.ok_or_else(|| TreeError::tree_size(limit))
 }
 
 /// Rejects paths that leave the app or could overwrite the directory `.git`.
 fn check(path: &str) -> Result<(), TreeError> {
-    let printable = !path.chars().any(char::is_control) && !path.contains('\\');
-    if path.len() > MAX_PATH_BYTES || !printable || check_path(path).is_err() {
+    if path.len() > MAX_PATH_BYTES || check_path(path).is_err() {
         return Err(TreeError::Path(path.to_owned()));
     }
     // Some file systems take these names for `.git` too: they ignore case, trailing dots and spaces, and NTFS has a
@@ -276,36 +338,27 @@ fn check(path: &str) -> Result<(), TreeError> {
     Ok(())
 }
 
-/// Paths of files and directories so far, by the same paths in lower case.
+/// Paths of files and directories so far.
 #[derive(Default)]
-struct FoldedPaths {
-    known: HashMap<String, String>,
+struct PathBudget {
+    known: HashSet<String>,
     /// Bytes of the paths.
     length: usize,
 }
 
-impl FoldedPaths {
-    /// Rejects a path that differs from an earlier one, or from a directory above that, only in case.
-    fn check(&mut self, path: &str) -> Result<(), TreeError> {
-        let ends = path
-            .match_indices('/')
-            .map(|(at, _)| at)
-            .chain([path.len()]);
-        for end in ends {
-            let part = &path[..end];
-            match self.known.entry(part.to_lowercase()) {
-                Entry::Occupied(known) if known.get() != part => {
-                    return Err(TreeError::Case(known.get().clone(), part.to_owned()));
-                }
-                Entry::Occupied(_) => {}
-                Entry::Vacant(new) => {
-                    self.length += part.len();
-                    if self.length > MAX_ALL_PATHS_BYTES {
-                        return Err(TreeError::Paths);
-                    }
-                    new.insert(part.to_owned());
-                }
+impl PathBudget {
+    /// Counts a path and the directories above it that are new.
+    fn add(&mut self, path: &str) -> Result<(), TreeError> {
+        let mut part = path;
+        while self.known.insert(part.to_owned()) {
+            self.length += part.len();
+            if self.length > MAX_ALL_PATHS_BYTES {
+                return Err(TreeError::Paths);
             }
+            let Some((above, _)) = part.rsplit_once('/') else {
+                break;
+            };
+            part = above;
         }
         Ok(())
     }
@@ -325,7 +378,7 @@ fn stays_inside(path: &str, target: &str) -> bool {
             _ => depth += 1,
         }
     }
-    !target.is_empty() && !target.starts_with('/') && !target.contains('\0')
+    !target.starts_with('/')
 }
 
 #[cfg(test)]
@@ -388,9 +441,48 @@ mod tests {
 
     #[test]
     fn paths_out_of_the_tree_are_rejected() {
-        for bad in ["../x", "/etc/passwd", "a/../../b", "a\\b", "a\nb"] {
+        for bad in ["../x", "/etc/passwd", "a/../../b", "a//b", "./a"] {
             assert!(matches!(file(bad), Err(TreeError::Path(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn every_name_of_linux_in_utf8_is_kept() {
+        let names = [
+            "a\\b", "a\nb", "\u{1}", " ", "CON", "a:b", "Lib/a", "lib/a", "LIB/a", "*?\"<>|",
+        ];
+        let kind = tar::EntryType::Regular;
+        let entries: Vec<_> = names.iter().map(|name| (*name, kind, *name)).collect();
+        let tree = Tree::read(tar(&entries).as_slice(), LIMIT).unwrap();
+        for name in names {
+            assert_eq!(tree.text(name).unwrap().as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn names_and_targets_that_are_not_utf8_are_left_out() {
+        let mut bytes = tar(&[
+            ("cafe", tar::EntryType::Regular, "x"),
+            ("link", tar::EntryType::Symlink, "to"),
+            ("kept", tar::EntryType::Regular, "y"),
+        ]);
+        for (start, at, linked) in [(0, 3, false), (1024, 157, true)] {
+            let header = &mut bytes[start..start + 512];
+            header[at] = 0xe9;
+            let mut header = tar::Header::from_byte_slice(header).clone();
+            assert_eq!(header.entry_type().is_symlink(), linked);
+            header.set_cksum();
+            bytes[start..start + 512].copy_from_slice(header.as_bytes());
+        }
+        let tree = Tree::read(bytes.as_slice(), LIMIT).unwrap();
+        let kept: Vec<_> = tree.entries().map(|(path, _)| path).collect();
+        assert_eq!(
+            (kept, tree.left_out()),
+            (
+                vec!["kept"],
+                &["caf\\xe9".to_owned(), "link".to_owned()][..]
+            )
+        );
     }
 
     #[test]
@@ -402,41 +494,43 @@ mod tests {
     }
 
     #[test]
-    fn links_out_of_the_tree_are_rejected() {
-        for (path, target) in [
-            ("a", "/etc"),
-            ("a", "../x"),
-            ("a/b", "../../x"),
-            ("a", "b/../../c"),
+    fn links_keep_their_targets_and_those_that_leave_are_known() {
+        for (path, target, leaves) in [
+            ("a", "/etc", true),
+            ("a", "../x", true),
+            ("a/b", "../../x", true),
+            ("a", "b/../../c", true),
+            ("a/b", "../c", false),
+            ("a", "b/", false),
+            ("a", ".//b", false),
         ] {
-            assert!(
-                matches!(link(path, target), Err(TreeError::Link(..))),
-                "{path} -> {target}"
-            );
+            let tree = link(path, target).unwrap();
+            let kept = TreeEntry::Symlink(target.to_owned());
+            assert_eq!(tree.entries().collect::<Vec<_>>(), [(path, &kept)]);
+            assert_eq!(tree.links_out().count(), usize::from(leaves), "{target}");
         }
-        assert!(link("a/b", "../c").is_ok());
     }
 
     #[test]
-    fn names_that_differ_only_in_case_are_rejected() {
-        let kind = tar::EntryType::Regular;
-        let bytes = tar(&[("Lib/a", kind, ""), ("lib/b", kind, "")]);
-        assert!(matches!(
-            Tree::read(bytes.as_slice(), LIMIT),
-            Err(TreeError::Case(..))
-        ));
+    fn submodules_are_listed_until_they_are_removed() {
+        let kind = tar::EntryType::new(SUBMODULE_ENTRY);
+        let bytes = tar(&[("lib/sub", kind, ""), ("other", kind, "")]);
+        let mut tree = Tree::read(bytes.as_slice(), LIMIT).unwrap();
+        assert_eq!(tree.submodules(), ["lib/sub", "other"]);
+        tree.remove_if(|path| path.starts_with("lib/"));
+        assert_eq!(tree.submodules(), ["other"]);
     }
 
     #[test]
     fn paths_are_limited_together() {
-        let mut paths = FoldedPaths::default();
+        let mut paths = PathBudget::default();
         let deep = |index: usize| format!("{index}{}", "/a".repeat(500));
-        let refused = (0..1000).find_map(|index| paths.check(&deep(index)).err());
+        let refused = (0..1000).find_map(|index| paths.add(&deep(index)).err());
         assert!(matches!(refused, Some(TreeError::Paths)));
-        let mut paths = FoldedPaths::default();
+        let mut paths = PathBudget::default();
         for index in 0..MAX_ENTRIES {
             paths
-                .check(&format!(
+                .add(&format!(
                     "node_modules/package-{}/lib/{index}.js",
                     index / 10
                 ))

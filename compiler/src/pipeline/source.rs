@@ -9,10 +9,10 @@ use crate::detect;
 use crate::report::BuildReport;
 use crate::sandbox::Sandbox;
 use crate::slugignore::{self, Slugignore};
-use crate::tree::Tree;
+use crate::tree::{MAX_TREE_BYTES, Tree, TreeError};
 
-/// Bytes of a pushed tree. `.slugignore` may leave out half of it, so it exceeds the limit of a slug.
-const MAX_TREE_BYTES: u64 = 1 << 30;
+/// Notes of one kind that the pusher gets.
+const MAX_NOTES: usize = 5;
 
 /// A Ruby app as it was pushed, without the files that `.slugignore` leaves out.
 pub(super) struct SourceApp {
@@ -32,14 +32,44 @@ impl SourceApp {
             let ignore = Slugignore::parse(&text)?;
             tree.remove_if(|path| ignore.excludes(path));
         }
+        if let Some(path) = tree.submodules().first() {
+            return Err(TreeError::Submodule(path.clone()).into());
+        }
         detect::detect(|path| tree.has_file(path))?;
         report.topic("Ruby app detected");
         let version = &env.sandbox.manifest().version;
         report.topic(&format!("Using Ruby version: ruby-{version}"));
+        report_differences(&tree, report);
         let app_json = match tree.text("app.json")? {
             Some(text) => AppJson::parse(&text)?,
             None => AppJson::default(),
         };
         Ok(Self { tree, app_json })
+    }
+}
+
+/// Tells the pusher where the app's files in a dyno differ from a checkout of the commit.
+fn report_differences(tree: &Tree, report: &mut BuildReport<impl Write>) {
+    let left_out = tree.left_out().iter();
+    let left_out = left_out
+        .map(|path| format!("Left out {path}: in a dyno, names and link targets are UTF-8"));
+    report_some(left_out, report);
+    let links = tree.links_out().map(|(path, target)| {
+        format!("The link {path:?} leads out of the app: in a dyno, {target:?} is the dyno's own")
+    });
+    report_some(links, report);
+    let attributes = tree.text(".gitattributes").ok().flatten();
+    if attributes.is_some_and(|text| text.contains("filter=lfs")) {
+        report.detail("Files under Git LFS are pointers: git push does not send their contents");
+    }
+}
+
+fn report_some(mut notes: impl Iterator<Item = String>, report: &mut BuildReport<impl Write>) {
+    for note in notes.by_ref().take(MAX_NOTES) {
+        report.detail(&note);
+    }
+    let more = notes.count();
+    if more > 0 {
+        report.detail(&format!("and {more} more like this"));
     }
 }

@@ -239,6 +239,32 @@ mod tests {
     }
 
     #[test]
+    fn targets_of_links_are_kept_to_the_byte() {
+        let long = "t/".repeat(100);
+        let exact = "x".repeat(100);
+        for target in [
+            "/etc/passwd",
+            "../..",
+            "a//b",
+            "a/",
+            "./a",
+            " ",
+            &long,
+            &exact,
+        ] {
+            let mut writer = ArchiveWriter::new(Vec::new());
+            writer.add_symlink("link", target).unwrap();
+            writer
+                .add_file("next", &b"x"[..], 1, FileMode::Plain)
+                .unwrap();
+            let archive = Archive::new(writer.finish().unwrap().output).unwrap();
+            let link = archive.node(archive.lookup("link").unwrap());
+            assert!(matches!(link, ArchiveNode::Symlink { target: kept } if **kept == *target));
+            assert!(archive.lookup("next").is_some());
+        }
+    }
+
+    #[test]
     fn invalid_and_unsorted_paths_are_rejected() {
         for bad in ["/a", "a/../b", "./a", "", "a//b", "a/", "a\0b"] {
             let mut writer = ArchiveWriter::new(Vec::new());

@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 use super::{ArchiveError, check_path};
 use corundum_abi::names::SlugDigest;
 
+/// Bytes of a link's target that a header holds.
+const LINK_FIELD: usize = 100;
+
 /// Writes an archive.
 ///
 /// Callers add entries in ascending byte order of their paths. Parent directories need no entry of their own.
@@ -84,7 +87,20 @@ impl<W: Write> ArchiveWriter<W> {
     pub fn add_symlink(&mut self, path: &str, target: &str) -> Result<(), ArchiveError> {
         self.advance(path)?;
         let mut header = header(tar::EntryType::Symlink, 0, FileMode::Executable);
-        Ok(self.tar.append_link(&mut header, path, target)?)
+        // The tar crate's own setter would shorten a target such as `a//b` or `a/`.
+        if target.len() > LINK_FIELD {
+            let length = target.len() as u64 + 1;
+            let mut long = tar::Header::new_gnu();
+            long.set_entry_type(tar::EntryType::GNULongLink);
+            long.set_size(length);
+            long.set_path("././@LongLink")?;
+            long.set_cksum();
+            self.tar.append(&long, target.as_bytes().chain(&[0][..]))?;
+            header.set_link_name_literal(&target.as_bytes()[..LINK_FIELD])?;
+        } else {
+            header.set_link_name_literal(target)?;
+        }
+        Ok(self.tar.append_data(&mut header, path, io::empty())?)
     }
 
     /// Finishes the archive.
