@@ -13,6 +13,7 @@ use tracing::Instrument;
 use super::admission::DynoSlot;
 use super::app::GridApp;
 use super::start;
+use crate::os::script;
 
 /// Standard streams of a one-off dyno. Its standard error goes to the app's log.
 pub struct RunIo {
@@ -31,6 +32,9 @@ pub enum RunError {
     /// The app has too many one-off dynos, or the node is full.
     #[error("too many dynos are running: wait for one to end")]
     Full,
+    /// The command is a script without the executable bit.
+    #[error("{0}")]
+    NotExecutable(String),
     /// The dyno did not start.
     #[error("cannot start the dyno: {0}")]
     Crashed(String),
@@ -46,6 +50,9 @@ pub(super) async fn run(
     io: RunIo,
 ) -> Result<i32, RunError> {
     let release = app.release().ok_or(RunError::Blank)?;
+    let script = script::with_interpreter(&arguments, &release.slug);
+    let script = script.map_err(|error| RunError::NotExecutable(error.to_string()))?;
+    let arguments = script.map_or(arguments, Arc::from);
     let permit = OneOffPermit::acquire(app)?;
     let name = DynoName {
         process: one_off_process(),

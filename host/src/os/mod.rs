@@ -12,6 +12,7 @@ mod file;
 mod process;
 mod random;
 mod schedule;
+pub(crate) mod script;
 mod tmp;
 mod tree;
 
