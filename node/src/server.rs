@@ -32,6 +32,7 @@ use corundum_control::domains::Domains;
 use corundum_control::drains::{DrainPolicy, LogDrains, PrivateTargets};
 use corundum_control::git::http_backend::GitBackend;
 use corundum_control::git::push::{PushParts, Pushes};
+use corundum_control::git::receiving::ReceivingPushes;
 use corundum_control::lifecycle::control_plane::ControlPlane;
 use corundum_control::lifecycle::descriptors::DescriptorShares;
 use corundum_control::lifecycle::listeners::{ListenAddresses, Listeners, SystemdSockets};
@@ -404,6 +405,7 @@ impl Node {
             errors: Mutex::default(),
         });
 
+        let receiving = Arc::new(ReceivingPushes::default());
         let api = Api::new(ApiParts {
             store: store.clone(),
             data: data.clone(),
@@ -418,8 +420,10 @@ impl Node {
                 store.clone(),
                 data.clone(),
                 locks.clone(),
+                receiving.clone(),
                 settings.max_push,
-            ),
+            )
+            .context("git's hooks in the data directory")?,
             apps: Apps::new(AppParts {
                 store: store.clone(),
                 data: data.clone(),
@@ -473,6 +477,8 @@ impl Node {
             login: Arc::new(Login::new(store.clone(), addresses.api)),
             pushes: Arc::new(Pushes::new(PushParts {
                 store,
+                data: data.clone(),
+                receiving,
                 locks: locks.clone(),
                 builder,
                 releases: releases.clone(),

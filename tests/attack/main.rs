@@ -13,3 +13,6 @@ mod dice;
 mod disk;
 mod host;
 mod kills;
+mod push;
+mod push_refs;
+mod push_tree;

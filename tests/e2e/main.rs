@@ -223,21 +223,6 @@ fn an_app_accepts_pushes_after_a_git_client_is_killed() {
 }
 
 #[test]
-fn trees_with_escaping_links_or_colliding_names_are_rejected() {
-    let node = TestNode::start();
-    let app = node.create("myapp");
-    app.write("config.ru", HELLO);
-    app.link("out", "../../etc/passwd");
-    let push = app.push("main");
-    push.assert_failure("the link \"out\" leads out of the app");
-    app.remove("out");
-    app.write("Lib/a.rb", "");
-    app.write("lib/a.rb", "");
-    let push = app.push("main");
-    push.assert_failure("differ only in case");
-}
-
-#[test]
 fn pushes_without_an_app_of_an_unknown_ruby_and_of_another_branch_are_rejected() {
     let node = TestNode::start();
     let app = node.create("myapp");

@@ -16,4 +16,6 @@ pub mod protocol;
 pub mod slots;
 
 pub use limits::BuildLimits;
-pub use parent::{BuildJob, BuildProcessError, BuildSettings, BuildSource, FinishedBuild};
+pub use parent::{
+    BuildJob, BuildProcessError, BuildSettings, BuildSource, FinishedBuild, TreeStream,
+};

@@ -1,8 +1,10 @@
 //! The node's side of a build: starts the build process, feeds it, relays its output and limits its time.
 
+use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -83,10 +85,35 @@ pub struct BuildJob<'a> {
 /// Input of a build.
 #[derive(Debug)]
 pub enum BuildSource {
-    /// An app's tree: a process that writes a tar stream to its piped standard output.
-    Tree(Child),
+    /// An app's tree.
+    Tree(TreeStream),
     /// An existing slug, of which the build makes a new image.
     Slug(PathBuf),
+}
+
+/// An app's tree as a tar stream.
+pub struct TreeStream {
+    tar: Box<dyn AsyncRead + Send + Unpin>,
+    whole: Pin<Box<dyn Future<Output = bool> + Send>>,
+}
+
+impl TreeStream {
+    /// Creates a stream of `tar`. After its end, `whole` tells whether the stream has the whole tree.
+    pub fn new(
+        tar: impl AsyncRead + Send + Unpin + 'static,
+        whole: impl Future<Output = bool> + Send + 'static,
+    ) -> Self {
+        Self {
+            tar: Box::new(tar),
+            whole: Box::pin(whole),
+        }
+    }
+}
+
+impl fmt::Debug for TreeStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TreeStream").finish_non_exhaustive()
+    }
 }
 
 impl BuildSource {
@@ -202,7 +229,7 @@ async fn build(
     let path = directory.path().to_owned();
     let (slug, tree) = match job.source {
         BuildSource::Slug(path) => (Some(path), None),
-        BuildSource::Tree(child) => (None, Some(child)),
+        BuildSource::Tree(tree) => (None, Some(tree)),
     };
     let request = BuildRequest {
         pack: job.pack.to_owned(),
@@ -279,13 +306,15 @@ enum Transfer {
 /// Writes the request and the tree to the build process.
 ///
 /// The build process cannot tell an incomplete tree from a whole one, so the caller must discard the build then.
-async fn send(request: &[u8], tree: Option<Child>, mut input: ChildStdin) -> io::Result<Transfer> {
+async fn send(
+    request: &[u8],
+    tree: Option<TreeStream>,
+    mut input: ChildStdin,
+) -> io::Result<Transfer> {
     input.write_all(request).await?;
-    if let Some(mut tree) = tree
-        && let Some(mut tar) = tree.stdout.take()
-    {
-        tokio::io::copy(&mut tar, &mut input).await?;
-        if !tree.wait().await?.success() {
+    if let Some(mut tree) = tree {
+        tokio::io::copy(&mut tree.tar, &mut input).await?;
+        if !tree.whole.await {
             return Ok(Transfer::Incomplete);
         }
     }

@@ -137,7 +137,7 @@ pub(crate) fn run(line: CommandLine) -> ExitCode {
             let _ = logging::start(log_format);
             return corundum_build::child::run(crate::sandbox::HostSandbox::open);
         }
-        CorundumCommand::GitHook { .. } => return corundum_control::git::hook::pre_receive(),
+        CorundumCommand::GitHook { hook } => return corundum_control::git::hook::run(&hook),
         CorundumCommand::Server(arguments) => server::run(*arguments),
         CorundumCommand::Client(command) => command.run(),
         CorundumCommand::Backup(arguments) => backup::back_up(&arguments),

@@ -436,10 +436,28 @@ impl TestNode {
             environ
                 .split(|b| *b == 0)
                 .any(|pair| pair.starts_with(socket.as_bytes()))
-                || builds.is_ok_and(|directory| directory.starts_with(data.join("work")))
+                || builds.is_ok_and(|directory| directory.starts_with(&data))
         };
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         processes.filter(|entry| is_ours(&entry.path())).count()
+    }
+
+    /// Returns the peak resident memory in KiB of a process of git or of a build that the node has started and that runs now:
+    /// that of the largest.
+    pub fn processes_memory(&self) -> u64 {
+        let data = self.directory.path().join("data");
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let memory = processes.filter_map(|entry| {
+            let process = entry.path();
+            let directory = std::fs::read_link(process.join("cwd")).ok()?;
+            let status = std::fs::read_to_string(process.join("status")).ok()?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmHWM:"))?;
+            let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+            directory.starts_with(&data).then_some(kib)
+        });
+        memory.max().unwrap_or(0)
     }
 
     /// Counts the files in the directory of unfinished builds.
@@ -791,6 +809,11 @@ impl Repository {
             "corundum",
             &format!("{object}:refs/heads/{to}"),
         ]))
+    }
+
+    /// Runs git and returns its exit status and output.
+    pub fn run_git(&self, arguments: &[&str]) -> ProcessOutput {
+        ProcessOutput::of(&mut self.git(arguments))
     }
 
     /// Commits all files.

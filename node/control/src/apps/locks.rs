@@ -1,4 +1,4 @@
-//! Locks by app: builds, pushes that git is about to finish, and open git connections.
+//! Locks by app: builds, and open git connections.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -12,19 +12,11 @@ use tokio::sync::Notify;
 
 use crate::git::repository;
 
-/// A branch of an app's repository and the commit that it is about to point to.
-pub(crate) struct MovingBranch {
-    pub(crate) reference: String,
-    pub(crate) commit: String,
-}
-
 /// The operations that are in progress, by app.
 #[derive(Default)]
 pub struct AppLocks {
     /// Apps that are being built, changed or deleted.
     building: Mutex<HashSet<AppName>>,
-    /// Branches that git is about to move for accepted pushes.
-    moving: Mutex<HashMap<AppName, MovingBranch>>,
     /// Open connections of git's protocol.
     receiving: Mutex<HashMap<AppName, usize>>,
     /// Apps whose repositories are being collected, and the signals that end it. Locked after `receiving`.
@@ -43,16 +35,6 @@ impl AppLocks {
             locks: self.clone(),
             app: app.clone(),
         })
-    }
-
-    /// Notes that git is about to move a branch for a push that has its release.
-    pub(crate) fn set_moving(&self, app: &AppName, branch: MovingBranch) {
-        self.moving().insert(app.clone(), branch);
-    }
-
-    /// Takes the branch that the last accepted push of an app moves.
-    pub(crate) fn take_moving(&self, app: &AppName) -> Option<MovingBranch> {
-        self.moving().remove(app)
     }
 
     /// Notes that a git client is connected to the app's `repository`, until the guard is dropped.
@@ -137,10 +119,6 @@ impl AppLocks {
 
     fn building(&self) -> MutexGuard<'_, HashSet<AppName>> {
         self.building.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn moving(&self) -> MutexGuard<'_, HashMap<AppName, MovingBranch>> {
-        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn receiving(&self) -> MutexGuard<'_, HashMap<AppName, usize>> {

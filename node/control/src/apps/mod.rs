@@ -24,7 +24,9 @@ use self::formation::DEFAULT_WEB;
 use self::locks::AppLocks;
 use crate::data_dir::{DataDir, FileKind};
 use crate::drains::LogDrains;
-use crate::git::repository::{self, RepositoryError};
+use crate::git::command::GitError;
+use crate::git::intent::PushIntent;
+use crate::git::repository;
 use crate::logs::Logs;
 use crate::releases::Releases;
 use crate::routing::view::RouterView;
@@ -38,7 +40,7 @@ pub(crate) enum AppError {
     Store(#[from] StoreError),
     /// The repository cannot be made.
     #[error(transparent)]
-    Repository(#[from] RepositoryError),
+    Repository(#[from] GitError),
     /// A build, change or deletion of the app is in progress.
     #[error("the app is being built: wait for the build, then try again")]
     Busy,
@@ -138,6 +140,7 @@ impl Apps {
             parts.metrics.remove(name);
             parts.cache.remove_app(name);
             parts.autoscaler.forget(name);
+            PushIntent::remove(&parts.data, name);
         })?;
         tracing::info!(app = %name, "app destroyed");
         Ok(())

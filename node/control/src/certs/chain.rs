@@ -1,5 +1,6 @@
 //! Reads and validates a chain of certificates and its private key.
 
+use corundum_compiler::text::without_mark;
 use corundum_router::tls::certificates::Certificate;
 use corundum_store::PrivateKey;
 use jiff::Timestamp;
@@ -141,7 +142,7 @@ pub(crate) fn read(chain: &str, key: &PrivateKey) -> Result<CertChain, ChainErro
 }
 
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, ChainError> {
-    let found = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let found = CertificateDer::pem_slice_iter(without_mark(pem).as_bytes());
     let found: Result<Vec<_>, _> = found.take(MAX_CHAIN + 1).collect();
     let found = found.map_err(|_| ChainError::NoCertificate)?;
     if found.len() > MAX_CHAIN {
@@ -151,7 +152,7 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, ChainError> {
 }
 
 fn private_key(key: &PrivateKey) -> Result<PrivateKeyDer<'static>, ChainError> {
-    let pem = key.expose();
+    let pem = without_mark(key.expose());
     if pem.contains("ENCRYPTED") {
         return Err(ChainError::Encrypted);
     }

@@ -6,11 +6,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use corundum_abi::names::AppName;
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, kill_process_group, prlimit, setpriority_process,
-};
+use rustix::process::{Pid, Signal, kill_process_group, setpriority_process};
 
-use super::repository;
+use super::command;
 use crate::apps::locks::AppLocks;
 use crate::data_dir::DataDir;
 
@@ -21,8 +19,6 @@ const MAX_PACKS: usize = 10;
 const TIMEOUT: Duration = Duration::from_secs(600);
 /// The time for git to remove its temporary files when it is told to end.
 const LAST_STEPS: Duration = Duration::from_secs(2);
-/// Bytes of address space of each of git's processes.
-const MEMORY: u64 = 2 << 30;
 /// The lowest priority.
 const NICENESS: i32 = 19;
 
@@ -57,10 +53,7 @@ pub(crate) async fn collect(
         return Ok(false);
     };
     remove_leftovers(&path)?;
-    let mut git = repository::command();
-    for (name, value) in SETTINGS {
-        git.args(["-c", &format!("{name}={value}")]);
-    }
+    let mut git = command::configured(&SETTINGS);
     // Objects that no branch reaches stay for an hour.
     let mut child = git
         .arg("-C")
@@ -76,11 +69,6 @@ pub(crate) async fn collect(
     let _processes = ProcessGroup(process);
     if let Some(process) = process {
         let _ = setpriority_process(Some(process), NICENESS);
-        let memory = Rlimit {
-            current: Some(MEMORY),
-            maximum: Some(MEMORY),
-        };
-        let _ = prlimit(Some(process), Resource::As, memory);
     }
     tokio::select! {
         status = child.wait() => {

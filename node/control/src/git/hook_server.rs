@@ -1,4 +1,4 @@
-//! The node's side of the pre-receive hook: a socket in the data directory, which only its owner can reach.
+//! The node's side of the hooks: a socket in the data directory, which only its owner can reach.
 
 use std::io;
 use std::sync::Arc;
@@ -9,13 +9,12 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use super::hook::{self, ACCEPTED};
+use super::hook::{self, ACCEPTED, HookRequest};
 use super::push::Pushes;
-use super::pushed_commit::Push;
 use crate::data_dir::DataDir;
 
-/// Bytes of one update.
-const MAX_UPDATE: u64 = 1 << 20;
+/// Bytes of one request.
+const MAX_REQUEST: u64 = 1 << 20;
 
 /// The time for a hook to describe its update, which it does at once.
 const UPDATE: Duration = Duration::from_secs(10);
@@ -55,9 +54,9 @@ async fn answer(stream: UnixStream, pushes: Arc<Pushes>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = String::new();
-    let read = async { (&mut reader).take(MAX_UPDATE).read_line(&mut line).await };
+    let read = async { (&mut reader).take(MAX_REQUEST).read_line(&mut line).await };
     tokio::time::timeout(UPDATE, read).await??;
-    let push: Push = serde_json::from_str(&line)?;
+    let request: HookRequest = serde_json::from_str(&line)?;
     // The build must not wait for the reader of its output, so the channel has no bound of its own. A build's output is
     // limited by its process.
     let (lines, mut output) = mpsc::unbounded_channel::<String>();
@@ -68,7 +67,15 @@ async fn answer(stream: UnixStream, pushes: Arc<Pushes>) -> io::Result<()> {
         Ok::<_, io::Error>(())
     };
     let work = async {
-        match pushes.deploy(&push, &lines).await {
+        let result = match &request {
+            HookRequest::Build(push) => pushes.build(push, &lines).await,
+            HookRequest::Release {
+                app,
+                number,
+                update,
+            } => pushes.release(app, *number, update, &lines).await,
+        };
+        match result {
             Ok(()) => drop(lines.send(ACCEPTED.to_owned())),
             // The build has written the reason itself.
             Err(error) if error.is_rejection() => {}
@@ -90,7 +97,7 @@ async fn answer(stream: UnixStream, pushes: Arc<Pushes>) -> io::Result<()> {
     tokio::select! {
         (result, ()) = async { tokio::join!(relay, work) } => result,
         () = gone => {
-            tracing::warn!(app = %push.app, commit = push.commit, "push aborted: the pusher disconnected");
+            tracing::warn!("push aborted: the pusher disconnected");
             Ok(())
         }
     }

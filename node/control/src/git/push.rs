@@ -4,20 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_abi::names::AppName;
-use corundum_build::BuildSource;
 use corundum_build::slots::BuildUrgency;
+use corundum_build::{BuildSource, FinishedBuild};
 use corundum_compiler::app_json::{AppJson, AppJsonError, ConfigVarDefault};
-use corundum_compiler::detect::{UnknownRuby, VersionFiles, choose_series};
+use corundum_compiler::detect::{UnknownRuby, choose_series};
 use corundum_store::{ConfigVars, Store, StoreError};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use super::command::GitError;
+use super::intent::{self, IntentError, PushIntent};
 use super::pushed_commit::{CommitError, Push};
+use super::receiving::ReceivingPushes;
+use super::ref_transaction::RefTransaction;
+use super::updates::RefUpdate;
 use crate::apps::config_vars::{self, ConfigVarError};
 use crate::apps::formation::Formations;
-use crate::apps::locks::{AppLocks, MovingBranch};
+use crate::apps::locks::{AppLocks, BuildGuard};
 use crate::build_record::RunningBuild;
 use crate::builds::{AppBuildError, Builder};
+use crate::data_dir::DataDir;
 use crate::releases::error::ReleaseError;
 use crate::releases::{NewRelease, Releases};
 use crate::routing::view::RouterView;
@@ -58,6 +64,18 @@ pub(crate) enum PushError {
     /// The build failed.
     #[error(transparent)]
     Build(#[from] AppBuildError),
+    /// Git asks to release a push that this process has not built.
+    #[error("the push was not built: push again")]
+    NotBuilt,
+    /// The node ended while it made the release.
+    #[error("the node was stopped: push again")]
+    Interrupted,
+    /// The branch cannot be locked, or its object is missing.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The push cannot be noted.
+    #[error(transparent)]
+    Intent(#[from] IntentError),
     /// The build succeeded but made no slug.
     #[error("the build made no slug")]
     NoSlug,
@@ -87,6 +105,10 @@ impl PushError {
 pub struct PushParts {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// The data directory.
+    pub data: Arc<DataDir>,
+    /// The open pushes.
+    pub receiving: Arc<ReceivingPushes>,
     /// The locks by app.
     pub locks: Arc<AppLocks>,
     /// The builder.
@@ -103,6 +125,18 @@ pub struct PushParts {
     pub usage: DiskUsage,
 }
 
+/// A built push, which becomes a release once git has kept its objects. Its app stays locked until then.
+pub(crate) struct BuiltPush {
+    update: RefUpdate,
+    build: FinishedBuild,
+    config: ConfigVars,
+    app_json: AppJson,
+    /// The version of the release that this one follows; 0 if there is none.
+    after: u64,
+    record: RunningBuild,
+    building: BuildGuard,
+}
+
 /// Deploys pushes.
 pub struct Pushes(PushParts);
 
@@ -112,60 +146,59 @@ impl Pushes {
         Self(parts)
     }
 
-    /// Builds the pushed commit and makes it the app's release. `lines` gets the lines for the pusher.
+    /// Checks and builds the pushed commit. `lines` gets the lines for the pusher.
     ///
     /// # Errors
     ///
     /// [`PushError`]; the running release then stays.
-    pub(crate) async fn deploy(
+    pub(crate) async fn build(
         &self,
         push: &Push,
         lines: &mpsc::UnboundedSender<String>,
     ) -> Result<(), PushError> {
-        let span = tracing::info_span!(
-            "push",
-            app = %push.app,
-            commit = push.commit,
-            release = tracing::field::Empty,
-        );
-        let deployed = self.deploy_in_span(push, lines).instrument(span.clone());
-        let result = deployed.await;
+        let span = tracing::info_span!("push", app = %push.app, commit = push.commit());
+        let built = self.build_in_span(push, lines).instrument(span.clone());
+        let result = built.await;
         let _entered = span.enter();
-        match &result {
-            Ok(()) => tracing::info!("push deployed"),
-            Err(error) => tracing::info!(%error, "push rejected"),
+        if let Err(error) = &result {
+            tracing::info!(%error, "push rejected");
         }
         result
     }
 
-    async fn deploy_in_span(
+    async fn build_in_span(
         &self,
         push: &Push,
         lines: &mpsc::UnboundedSender<String>,
     ) -> Result<(), PushError> {
         let (app, parts) = (&push.app, &self.0);
-        let _building = parts.locks.begin_build(app).ok_or(PushError::Busy)?;
-        self.await_earlier(push).await?;
+        let receiving = parts.receiving.get(push.number);
+        let receiving = receiving.ok_or(PushError::NotBuilt)?;
+        receiving.set_received();
+        let building = parts.locks.begin_build(app).ok_or(PushError::Busy)?;
+        intent::reconcile(&parts.data, &*parts.store, app).await?;
+        let repository = parts.data.repository(app);
+        intent::clear_lock(&repository, &push.update.reference).await?;
         push.validate().await?;
         // With the objects of this push, which are in the repository already.
         parts.usage.check(app, 0).await?;
-        let record = RunningBuild::begin(&parts.store, app, &push.commit)?;
+        let record = RunningBuild::begin(&parts.store, app, push.commit())?;
         let report = |line: &str| {
             record.add_line(line);
             drop(lines.send(line.to_owned()));
         };
-        let files = VersionFiles {
-            lockfile: push.file("Gemfile.lock").await?,
-            gemfile: push.file("Gemfile").await?,
-            ruby_version: push.file(".ruby-version").await?,
-        };
-        let series = choose_series(&files)?;
-        let app_json = match push.file("app.json").await? {
+        let (tree, texts) = push.read().await?;
+        let series = choose_series(&texts.versions)?;
+        let app_json = match texts.app_json {
             Some(text) => AppJson::parse(&text)?,
             None => AppJson::default(),
         };
         // A damaged record of a release is one: this push replaces it.
-        let first = matches!(parts.store.current_release(app), Ok(None));
+        let after = match parts.store.current_release(app) {
+            Ok(release) => release.map_or(0, |release| release.version.0),
+            Err(StoreError::UnreadableRelease { version, .. }) => version.0,
+            Err(error) => return Err(error.into()),
+        };
         let mut config = parts.store.config(app)?;
         add_defaults(&mut config, &app_json, app)?;
         // Git begins to read the tree when the build may start.
@@ -173,7 +206,8 @@ impl Pushes {
             .builder
             .slot(app, BuildUrgency::Awaited, report)
             .await?;
-        let source = BuildSource::Tree(push.tree().map_err(CommitError::from)?);
+        let stream = tree.stream(push.git()).map_err(GitError::from)?;
+        let source = BuildSource::Tree(stream);
         let built = parts
             .builder
             .build(&slot, app, series, source, &config, report);
@@ -184,26 +218,119 @@ impl Pushes {
             .usage
             .check(app, built.map_err(UsageError::from)?.len())
             .await?;
+        receiving.set_built(BuiltPush {
+            update: push.update.clone(),
+            build,
+            config,
+            app_json,
+            after,
+            record,
+            building,
+        });
+        Ok(())
+    }
+
+    /// Makes the build of a push the app's release and moves the branch: both, or neither.
+    ///
+    /// The two are finished even if the pusher disconnects meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`]; the running release then stays, and so does the branch.
+    pub(crate) async fn release(
+        self: &Arc<Self>,
+        app: &AppName,
+        number: u64,
+        update: &RefUpdate,
+        lines: &mpsc::UnboundedSender<String>,
+    ) -> Result<(), PushError> {
+        let span = tracing::info_span!(
+            "push",
+            %app,
+            commit = update.new,
+            release = tracing::field::Empty,
+        );
+        let built = self.0.receiving.get(number);
+        let built = built.and_then(|push| push.take_built());
+        let built = built.filter(|built| built.update == *update);
+        let built = built.ok_or(PushError::NotBuilt)?;
+        let (pushes, app, lines) = (self.clone(), app.clone(), lines.clone());
+        let finished = tokio::spawn(
+            async move {
+                let result = pushes.release_build(&app, built, &lines).await;
+                match &result {
+                    Ok(()) => tracing::info!("push deployed"),
+                    Err(error) => tracing::info!(%error, "push rejected"),
+                }
+                result
+            }
+            .instrument(span),
+        );
+        finished.await.unwrap_or(Err(PushError::Interrupted))
+    }
+
+    async fn release_build(
+        &self,
+        app: &AppName,
+        built: BuiltPush,
+        lines: &mpsc::UnboundedSender<String>,
+    ) -> Result<(), PushError> {
+        let parts = &self.0;
+        let BuiltPush {
+            update,
+            build,
+            config,
+            app_json,
+            after,
+            record,
+            building,
+        } = built;
+        let report = |line: &str| {
+            record.add_line(line);
+            drop(lines.send(line.to_owned()));
+        };
         report("-----> Launching...");
         let slug = build.slug.clone().ok_or(PushError::NoSlug)?;
-        let short = push.commit.get(..8).unwrap_or(&push.commit);
+        let short = update.new.get(..8).unwrap_or(&update.new);
         let new = NewRelease {
             build,
             slug,
-            commit: &push.commit,
+            commit: &update.new,
             description: format!("Deploy {short}"),
             config: &config,
         };
-        let release = parts.releases.add(app, new).await?;
-        record.succeed(release.slug.clone(), release.version);
-        let branch = MovingBranch {
-            reference: push.reference.clone(),
-            commit: push.commit.clone(),
+        // From the note to its removal, the branch follows the store after a crash.
+        let note = PushIntent {
+            update: update.clone(),
+            after,
         };
-        parts.locks.set_moving(app, branch);
-        if let Some(asked) = app_json.web_quantity().filter(|_| first) {
+        note.write(&parts.data, app)?;
+        let added = async {
+            let branch = RefTransaction::prepare(&parts.data.repository(app), &update).await?;
+            let release = parts.releases.add(app, new).await?;
+            Ok::<_, PushError>((branch, release))
+        };
+        let (branch, release) = match added.await {
+            Ok(added) => added,
+            Err(error) => {
+                self.settle(app).await;
+                return Err(error);
+            }
+        };
+        record.succeed(release.slug.clone(), release.version);
+        match branch.commit().await {
+            Ok(()) => PushIntent::remove(&parts.data, app),
+            Err(error) => {
+                tracing::error!(%error, "could not move the branch of a released push");
+                self.settle(app).await;
+            }
+        }
+        // The push has succeeded: no failure of a later step may tell the pusher otherwise.
+        if let Some(asked) = app_json.web_quantity().filter(|_| after == 0) {
             let quantity = asked.min(parts.formation_limit);
-            parts.formations.scale(app, quantity)?;
+            if let Err(error) = parts.formations.scale(app, quantity) {
+                tracing::warn!(%app, %error, "could not set the formation of app.json");
+            }
             if quantity < asked {
                 report(&format!(
                     "       app.json asks for {asked} web dynos, and gets {quantity}, this node's limit for app.json"
@@ -218,23 +345,30 @@ impl Pushes {
         report(&format!("       Released {}", release.version));
         let url = parts.view.web_url(app);
         report(&format!("       {url} deployed to Corundum"));
+        drop(building);
         Ok(())
     }
 
-    /// Waits for git to move the branch of an earlier push, which it does a moment after the release. Another push in
-    /// between would get a release and then be rejected by git.
-    async fn await_earlier(&self, push: &Push) -> Result<(), PushError> {
-        let Some(earlier) = self.0.locks.take_moving(&push.app) else {
-            return Ok(());
-        };
-        // A pusher that was killed in that moment moves no branch; after a second this push goes on.
-        for _ in 0..100 {
-            if push.branch(&earlier.reference).await? == earlier.commit {
-                break;
+    /// Makes the branches follow their releases for which an earlier process left a note.
+    pub async fn settle_interrupted(&self) {
+        for app in intent::noted_apps(&self.0.data) {
+            // A push that is being built settles the app itself.
+            while PushIntent::exists(&self.0.data, &app) {
+                if let Some(_building) = self.0.locks.begin_build(&app) {
+                    self.settle(&app).await;
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Ok(())
+    }
+
+    /// Makes a branch follow its release. A note that stays has that done again at the app's next git request.
+    async fn settle(&self, app: &AppName) {
+        let parts = &self.0;
+        if let Err(error) = intent::reconcile(&parts.data, &*parts.store, app).await {
+            tracing::error!(%app, %error, "could not settle an interrupted push");
+        }
     }
 }
 

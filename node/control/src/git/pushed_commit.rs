@@ -1,16 +1,17 @@
-//! Reads a pushed commit, whose objects git keeps in quarantine until the hook accepts the push.
+//! A pushed commit, whose objects git keeps in quarantine until the hook accepts the push.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use corundum_abi::names::AppName;
+use corundum_compiler::detect::VersionFiles;
+use corundum_compiler::text;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use super::repository;
+use super::command::{self, GitError};
+use super::pushed_tree::{PushedTree, PushedTreeError};
+use super::updates::{RefUpdate, branch_of, is_none};
 
 /// The variables that give git's commands access to quarantined objects.
 pub(crate) const QUARANTINE: [&str; 4] = [
@@ -21,20 +22,24 @@ pub(crate) const QUARANTINE: [&str; 4] = [
 ];
 
 /// Bytes of a file that is read before the build.
-const MAX_BLOB: u64 = 1 << 20;
+const MAX_TEXT: u64 = 1 << 20;
 
-/// An update of a branch, as the hook describes it.
-#[derive(Debug, Serialize, Deserialize)]
+/// An update of a branch that deploys, as the hook describes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Push {
     pub(crate) app: AppName,
-    pub(crate) commit: String,
-    /// The branch that is to point to the commit.
-    pub(crate) reference: String,
-    /// The commit to which the branch points, according to the pusher; zeros if the branch is new.
-    pub(crate) old: String,
+    /// The number of the push on this node.
+    pub(crate) number: u64,
+    pub(crate) update: RefUpdate,
     pub(crate) repository: PathBuf,
     /// The variables of [`QUARANTINE`].
     pub(crate) environ: BTreeMap<String, String>,
+}
+
+/// The files of a commit that the node reads before the build.
+pub(crate) struct CommitTexts {
+    pub(crate) versions: VersionFiles,
+    pub(crate) app_json: Option<String>,
 }
 
 /// A commit that cannot be read or may not be deployed.
@@ -53,97 +58,91 @@ pub(crate) enum CommitError {
     /// Another push has moved the branch.
     #[error("another push has moved the branch meanwhile: push again")]
     Moved,
-    /// A file is too large.
-    #[error("{path} is larger than {} MB", MAX_BLOB >> 20)]
-    LargeFile {
-        /// Its path in the commit.
-        path: &'static str,
-    },
+    /// The pushed history ends early, which git refuses after the hook.
+    #[error(
+        "Push rejected, source repository is a shallow clone. Unshallow it with `git fetch --all --unshallow` and try pushing again."
+    )]
+    Shallow,
+    /// The tree cannot be read or exceeds a bound.
+    #[error(transparent)]
+    Tree(#[from] PushedTreeError),
     /// A git command failed.
-    #[error("git: {0}")]
-    Git(String),
-    /// Git cannot be run.
-    #[error("git cannot be run: {0}")]
-    Run(#[from] io::Error),
+    #[error(transparent)]
+    Git(#[from] GitError),
 }
 
 impl Push {
-    /// Checks what git checks only after the hook, when the release would be live already.
+    /// Returns the pushed commit.
+    pub(crate) fn commit(&self) -> &str {
+        &self.update.new
+    }
+
+    /// Checks what git or the move of the branch would refuse after the build.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`].
     pub(crate) async fn validate(&self) -> Result<(), CommitError> {
-        let kind = self.output(&["cat-file", "-t", &self.commit]).await?;
+        let RefUpdate {
+            old,
+            new,
+            reference,
+        } = &self.update;
+        let kind = self.output("cat-file", &["-t", new]).await?;
         if kind != "commit" {
-            let branch = self.reference.trim_start_matches("refs/heads/").to_owned();
+            let branch = branch_of(reference).to_owned();
             return Err(CommitError::NotACommit { kind, branch });
         }
-        let now = self.branch(&self.reference).await?;
-        let none = self.old.bytes().all(|byte| byte == b'0');
-        if now != self.old && !(now.is_empty() && none) {
+        let format = "--format=%(objectname)";
+        let now = self.output("for-each-ref", &[format, reference]).await?;
+        if now != *old && !(now.is_empty() && is_none(old)) {
             return Err(CommitError::Moved);
         }
-        Ok(())
-    }
-
-    /// Returns the commit of a branch, or an empty text if there is no such branch.
-    pub(crate) async fn branch(&self, reference: &str) -> Result<String, CommitError> {
-        self.output(&["for-each-ref", "--format=%(objectname)", reference])
-            .await
-    }
-
-    /// Starts a process that writes the commit's tree to its standard output, as a tar stream.
-    pub(crate) fn tree(&self) -> io::Result<Child> {
-        self.git()
-            .args(["archive", "--format=tar", &self.commit])
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-    }
-
-    /// Returns a small file of the commit, if the commit has it.
-    pub(crate) async fn file(&self, path: &'static str) -> Result<Option<String>, CommitError> {
-        let mut child = self
-            .git()
-            .args(["cat-file", "blob", &format!("{}:{path}", self.commit)])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        let mut text = Vec::new();
-        if let Some(output) = child.stdout.take() {
-            output.take(MAX_BLOB + 1).read_to_end(&mut text).await?;
+        // The walk fails at a parent that neither the push nor the repository has.
+        let walk = ["--quiet", new, "--not", "--all"];
+        match self.output("rev-list", &walk).await {
+            Ok(_) => Ok(()),
+            Err(GitError::Failed { output, .. }) => {
+                tracing::info!(app = %self.app, output, "the pushed history is incomplete");
+                Err(CommitError::Shallow)
+            }
+            Err(error) => Err(error.into()),
         }
-        if text.len() as u64 > MAX_BLOB {
-            return Err(CommitError::LargeFile { path });
-        }
-        let found = child.wait().await?.success();
-        Ok(found.then(|| String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// Returns the output of a git command.
-    async fn output(&self, arguments: &[&str]) -> Result<String, CommitError> {
-        let output = self
-            .git()
-            .args(arguments)
-            .kill_on_drop(true)
-            .output()
-            .await?;
-        if !output.status.success() {
-            let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(CommitError::Git(error));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    /// Lists the tree, and reads the files that choose how it is built.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`].
+    pub(crate) async fn read(&self) -> Result<(PushedTree, CommitTexts), CommitError> {
+        let tree = PushedTree::list(|| self.git(), self.commit()).await?;
+        let paths = ["Gemfile.lock", "Gemfile", ".ruby-version", "app.json"];
+        let texts = tree.texts(|| self.git(), paths, MAX_TEXT).await?;
+        let [lockfile, gemfile, ruby_version, app_json] =
+            texts.map(|bytes| bytes.map(|bytes| text::decode_lossy(&bytes)));
+        let versions = VersionFiles {
+            lockfile,
+            gemfile,
+            ruby_version,
+        };
+        Ok((tree, CommitTexts { versions, app_json }))
     }
 
     /// Returns a git command in the pushed repository that sees quarantined objects.
-    fn git(&self) -> Command {
-        let mut command = repository::command();
+    pub(crate) fn git(&self) -> Command {
+        let mut command = command::command();
         let quarantine = self
             .environ
             .iter()
             .filter(|(name, _)| QUARANTINE.contains(&name.as_str()));
+        command.current_dir(&self.repository).envs(quarantine);
         command
-            .current_dir(&self.repository)
-            .envs(quarantine)
-            .stdin(Stdio::null());
-        command
+    }
+
+    async fn output(&self, name: &'static str, arguments: &[&str]) -> Result<String, GitError> {
+        let mut git = self.git();
+        git.arg(name).args(arguments);
+        command::run(name, git).await
     }
 }

@@ -80,6 +80,7 @@ impl ControlPlane {
                 runtime.spawn(hook_server::serve(hooks, self.pushes.clone())),
             ],
             working: vec![
+                runtime.spawn(settle(self.pushes.clone())),
                 runtime.spawn(self.login.clone().serve(logins)),
                 runtime.spawn(self.upgrade.clone().run()),
                 runtime.spawn(self.housekeeping.clone().run()),
@@ -102,6 +103,11 @@ impl Drop for RunningControlPlane {
         self.stop_working();
         self.serving.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Settles the pushes that an earlier process was interrupted in.
+async fn settle(pushes: Arc<Pushes>) {
+    pushes.settle_interrupted().await;
 }
 
 /// Advances the windows of the metrics, and scales apps by them.

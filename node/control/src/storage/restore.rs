@@ -101,7 +101,7 @@ pub fn run(archive: &Path, data: &Path) -> Result<RestoredData, RestoreError> {
         complete_repository(stage.path(), &repository_name(app), &data.join(HOOKS))?;
     }
     let hooks = stage.path().join(HOOKS);
-    at(&hooks, repository::write_hook(&hooks))?;
+    at(&hooks, repository::write_hooks(&hooks))?;
     let damaged = live.slugs.keys().filter_map(|slug| {
         let path = stage
             .path()
