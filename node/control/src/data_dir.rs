@@ -14,7 +14,7 @@ pub(crate) const STORE_FILE: &str = "corundum.sqlite";
 /// The name of the trash.
 pub(crate) const TRASH: &str = "trash";
 /// The name of the folder of git's hooks.
-pub(crate) const HOOKS: &str = "hooks";
+const HOOKS: &str = "hooks";
 
 /// A kind of files, which is the name of their folder in the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

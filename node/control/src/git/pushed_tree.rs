@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use corundum_build::TreeStream;
 use corundum_compiler::tree::{
-    MAX_ENTRIES, MAX_PATH_BYTES, MAX_TARGET_BYTES, MAX_TREE_BYTES, SUBMODULE_ENTRY, TreeError,
+    MAX_ALL_PATHS_BYTES, MAX_ENTRIES, MAX_PATH_BYTES, MAX_TARGET_BYTES, MAX_TREE_BYTES,
+    SUBMODULE_ENTRY, TreeError,
 };
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
@@ -26,8 +27,6 @@ const LIST: Duration = Duration::from_secs(2 * 60);
 const READ: Duration = Duration::from_secs(20 * 60);
 /// Bytes of one line of `git ls-tree` beside the path.
 const MAX_FIELDS: u64 = 256;
-/// Bytes of all paths together.
-const MAX_PATHS: usize = 32 << 20;
 /// Bytes between git and the build process.
 const BUFFER: usize = 256 << 10;
 /// Bytes of a tar block.
@@ -182,6 +181,9 @@ async fn read_list(
             return Err(TreeError::LongPath(path).into());
         }
         paths += path.len();
+        if paths > MAX_ALL_PATHS_BYTES {
+            return Err(TreeError::Paths.into());
+        }
         let Some((kind, object, size)) = item else {
             directories += 1;
             if directories > MAX_ENTRIES {
@@ -203,7 +205,7 @@ async fn read_list(
             object,
             size,
         });
-        if items.len() > MAX_ENTRIES || paths > MAX_PATHS {
+        if items.len() > MAX_ENTRIES {
             return Err(TreeError::Entries.into());
         }
     }
@@ -405,7 +407,7 @@ mod tests {
         let target = line("120000", "blob", "5000", "a");
         assert_bound(&[target], "target").await;
         let long = line("100644", "blob", "1", &"p".repeat(1000));
-        assert_bound(&vec![long; 40_000], "more than 100000 files").await;
+        assert_bound(&vec![long; 70_000], "longer than 64.0M together").await;
     }
 
     #[tokio::test]

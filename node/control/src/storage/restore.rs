@@ -5,7 +5,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use corundum_host::slug;
 use corundum_store::{LiveRecords, LiveStore, SqliteStore, StoreError};
@@ -13,8 +12,7 @@ use corundum_store::{LiveRecords, LiveStore, SqliteStore, StoreError};
 use super::archive::{
     BackedUpFile, BackupManifest, FORMAT, Hashing, MANIFEST, MAX_MANIFEST, plain_path,
 };
-use crate::data_dir::{FileKind, HOOKS, STORE_FILE, repository_name, slug_file};
-use crate::git::repository;
+use crate::data_dir::{FileKind, STORE_FILE, repository_name, slug_file};
 
 /// A backup that cannot be restored. The directory stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +36,6 @@ pub enum RestoreError {
     /// The store in the archive cannot be used.
     #[error("restore: {0}")]
     Store(#[from] StoreError),
-    /// Git does not accept a repository of the backup.
-    #[error("restore: git does not accept the repository {0}")]
-    Repository(String),
     /// A file cannot be read or written.
     #[error("restore: {}: {cause}", path.display())]
     Io {
@@ -98,10 +93,8 @@ pub fn run(archive: &Path, data: &Path) -> Result<RestoredData, RestoreError> {
     let manifest = extract(archive, stage.path())?;
     let live = check_content(archive, stage.path())?;
     for app in &live.apps {
-        complete_repository(stage.path(), &repository_name(app), &data.join(HOOKS))?;
+        complete_repository(stage.path(), &repository_name(app))?;
     }
-    let hooks = stage.path().join(HOOKS);
-    at(&hooks, repository::write_hooks(&hooks))?;
     let damaged = live.slugs.keys().filter_map(|slug| {
         let path = stage
             .path()
@@ -233,26 +226,13 @@ fn check_content(archive: &Path, stage: &Path) -> Result<LiveRecords, RestoreErr
     Ok(live)
 }
 
-/// Makes the empty folders that git expects, and names the hooks of the new place.
-fn complete_repository(stage: &Path, name: &str, hooks: &Path) -> Result<(), RestoreError> {
+/// Makes the empty folders that git expects.
+fn complete_repository(stage: &Path, name: &str) -> Result<(), RestoreError> {
     let path = stage.join(FileKind::Repository.folder()).join(name);
     for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
         create(&path.join(folder))?;
     }
-    let mut git = repository::command().into_std();
-    let status = git
-        .arg("-C")
-        .arg(&path)
-        .args(["config", "core.hooksPath"])
-        .arg(hooks)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match at(&path, status)?.success() {
-        true => Ok(()),
-        false => Err(RestoreError::Repository(name.to_owned())),
-    }
+    Ok(())
 }
 
 fn create(path: &Path) -> Result<(), RestoreError> {

@@ -16,7 +16,7 @@ use corundum_store::{LiveRecords, LiveStore, SqliteStore, StoreError};
 
 use super::trash::Trash;
 use crate::data_dir::{FileKind, STORE_FILE, TRASH, repository_name, slug_file};
-use crate::git::repository;
+use crate::git::command;
 
 /// Attempts at a copy while apps are created, deleted and pruned.
 const ATTEMPTS: usize = 10;
@@ -203,7 +203,7 @@ fn link_objects(from: &Path, to: &Path) -> Result<(), SnapshotError> {
         }
         before = Some(now);
     }
-    let mut git = repository::command().into_std();
+    let mut git = command::command().into_std();
     let status = git
         .arg("-C")
         .arg(to)
