@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use corundum_exchange::{RequestBody, RequestUsage};
+use corundum_pack::SampleApp;
 use corundum_pack::archive::Archive;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +16,7 @@ use tracing::Instrument;
 
 use crate::dyno::{CallError, Dyno, StartError};
 use crate::engine::Engine;
-use crate::image::{Image, ImageDescription, ImageError, changed_pages};
+use crate::image::{Image, ImageDescription, ImageError, NewImage, changed_pages};
 use crate::log::{DiscardLog, LogSink};
 use crate::os::{Filesystem, GuestProcess, TmpLimits};
 use crate::pack::linked::Pack;
@@ -132,6 +133,41 @@ pub async fn boot(
     boot.run(samples.warm_up, &log, path).instrument(span).await
 }
 
+impl AppProcess {
+    /// Makes the process of a pack's sample app. Returns `None` if its files are no archive, which is a mistake of the pack.
+    pub(crate) fn of_sample(app: &SampleApp) -> Option<Self> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Some(Self {
+            slug: Some(Arc::new(app.archive().ok()?)),
+            arguments: app.arguments.iter().map(ToString::to_string).collect(),
+            environ: app.environ.iter().map(owned).collect(),
+        })
+    }
+}
+
+/// Boots a pack's sample app and returns its dyno.
+///
+/// # Errors
+///
+/// Returns a [`BootError`] if the app does not load.
+pub(crate) async fn boot_sample(
+    engine: &Engine,
+    pack: &Pack,
+    app: &AppProcess,
+    log: Arc<dyn LogSink>,
+) -> Result<Dyno, BootError> {
+    let boot = Boot {
+        engine,
+        pack,
+        app,
+        host: "localhost",
+        limits: &BootLimits::default(),
+        now: SystemTime::now(),
+    };
+    let loaded = boot.load(SAMPLES, &log).await?;
+    loaded.ok_or(BootError::Timeout(boot.limits.boot))
+}
+
 /// A boot under way.
 struct Boot<'a> {
     engine: &'a Engine,
@@ -167,27 +203,25 @@ impl Boot<'_> {
         let since = self.now.duration_since(SystemTime::UNIX_EPOCH);
         let mut description = ImageDescription {
             pack: self.pack.manifest().digest.clone(),
-            engine: self.engine.compatibility_key(),
             born: since.map_or(0, |since| since.as_secs()),
             hot_pages: Arc::default(),
             interrupt: self.pack.base().interrupt(),
         };
-        Image::write(self.engine, &dyno.snapshot(), path, &description)?;
-        tracing::debug!("image written");
-        let image = Image::load(self.engine, path, &description.pack)?;
-        match self.try_image(&image, &dyno).await {
+        let memory = dyno.memory_bytes();
+        let snapshot = dyno.snapshot();
+        let new = NewImage::write_full(self.engine, &snapshot, path)?;
+        let image = new.load(self.engine, description.clone())?;
+        match self.try_image(&image, snapshot.memory).await {
             Ok(pages) => {
                 tracing::debug!(hot_pages = pages.len(), "trial request served");
                 description.hot_pages = pages.into();
-                Image::write_description(path, &description)?;
             }
             // The image is valid without a trial: dynos then take page faults for these pages one by one.
             Err(error) => tracing::debug!(%error, "trial request failed"),
         }
-        Ok(BootReport {
-            boot,
-            memory: dyno.memory_bytes(),
-        })
+        new.finish(self.pack.base_memory(), description)?;
+        tracing::debug!("image written");
+        Ok(BootReport { boot, memory })
     }
 
     /// Creates a dyno that has loaded the app and served `samples` sample requests. Returns `None` if a sample request
@@ -235,7 +269,7 @@ impl Boot<'_> {
     async fn try_image(
         &self,
         image: &Image,
-        booted: &Dyno,
+        booted: &[u8],
     ) -> Result<Vec<(usize, usize)>, BootError> {
         let (born, log) = (image.booted_at(), Arc::new(DiscardLog));
         let mut dyno = instantiate(self.engine, self.pack, image, self.app, born, log).await?;
@@ -250,7 +284,7 @@ impl Boot<'_> {
             dyno.handle(request, answer, Arc::default(), &usage).await
         };
         match timeout(self.limits.sample, request).await {
-            Ok(Ok(())) => Ok(changed_pages(booted.memory(), dyno.memory())),
+            Ok(Ok(())) => Ok(changed_pages(booted, dyno.memory())),
             Ok(Err(error)) => Err(BootError::App(error)),
             Err(_) => Err(BootError::Timeout(self.limits.sample)),
         }

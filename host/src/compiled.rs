@@ -105,6 +105,21 @@ pub(crate) fn replace(
     Ok(())
 }
 
+/// Writes a file as [`replace`] does, but fails if `path` exists.
+pub(crate) fn create(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".writing-")
+        .tempfile_in(directory)?;
+    write(file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
 fn write_sparse(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     // On tmpfs, holes may end a process that reads them; see there.
     file.set_len(bytes.len() as u64)?;

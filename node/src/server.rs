@@ -22,12 +22,13 @@ use corundum_control::apps::autoscale::Autoscaler;
 use corundum_control::apps::formation::Formations;
 use corundum_control::apps::locks::AppLocks;
 use corundum_control::apps::settings::SettingsManager;
+use corundum_control::apps::usage::AppUsage;
 use corundum_control::apps::{AppParts, Apps};
 use corundum_control::builds::Builder;
 use corundum_control::certs::AppCerts;
 use corundum_control::certs::default_cert::{self, DefaultCertFiles};
 use corundum_control::certs::resolver::CertResolver;
-use corundum_control::data_dir::DataDir;
+use corundum_control::data_dir::{DataDir, FULL_IMAGES};
 use corundum_control::domains::Domains;
 use corundum_control::drains::{DrainPolicy, LogDrains, PrivateTargets};
 use corundum_control::git::http_backend::GitBackend;
@@ -43,18 +44,23 @@ use corundum_control::logs::Logs;
 use corundum_control::logs::sessions::LogSessions;
 use corundum_control::metrics::NodeMetrics;
 use corundum_control::packs::cache::PackCache;
-use corundum_control::packs::upgrade::{PackUpgrade, SourceBuilds};
+use corundum_control::packs::upgrade::{MovedApps, PackUpgrade, SourceBuilds};
 use corundum_control::releases::changes::ReleaseChanges;
+use corundum_control::releases::images::ReleaseImages;
+use corundum_control::releases::loading::ReleaseLoader;
 use corundum_control::releases::{ReleaseParts, Releases};
 use corundum_control::routing::grid_adapter::GridAdapter;
-use corundum_control::routing::view::RouterView;
+use corundum_control::routing::view::{RouterView, RouterViewParts};
 use corundum_control::storage::housekeeping::Housekeeping;
 use corundum_control::storage::live_files::LiveFiles;
 use corundum_control::storage::retention::Retention;
 use corundum_control::storage::usage::DiskUsage;
+use corundum_control::upgrade::preparation::{PreparedUpgrade, UpgradePreparation};
+use corundum_control::upgrade::{UpgradeOverview, UpgradeProgress};
 use corundum_host::capacity;
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::grid::{DynoGrid, GridLimits};
+use corundum_host::image::cache::ImageCache;
 use corundum_router::cache::Cache;
 use corundum_router::metrics::MetricsRegistry;
 use corundum_router::router::Router;
@@ -63,6 +69,9 @@ use corundum_store::{SqliteStore, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
+
+/// Time for loading prepared apps before the first request to them.
+const PRELOADING: Duration = Duration::from_secs(20);
 
 /// The time for running requests to end when the node stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -99,6 +108,8 @@ pub(crate) struct NodeSettings {
     pub(crate) domain: String,
     /// Bytes of the HTTP cache.
     pub(crate) cache_size: u64,
+    /// Bytes of the images' full files.
+    pub(crate) image_cache: u64,
     /// The rule for log drains to private addresses.
     pub(crate) drain_private: PrivateTargets,
     /// Further certificate authorities that log drains trust, in PEM.
@@ -175,6 +186,26 @@ async fn serve(
         );
     }
     let mut signals = Signals::new()?;
+    let engine = Engine::new(EngineConfig {
+        images: descriptors.images,
+        ..EngineConfig::default()
+    })?;
+    let images = settings.data.join(FULL_IMAGES);
+    let images = ImageCache::new(engine.clone(), images, settings.image_cache);
+    let foundation = Foundation {
+        packs: Arc::new(PackCache::new(engine, settings.packs.clone())),
+        images: Arc::new(images),
+    };
+    let mut prepared = match settings.start {
+        StartMode::TakeOver if DataDir::is_in_use(&settings.data) => {
+            let prepared = prepare(&settings, &foundation, &runtimes)?;
+            tokio::select! {
+                prepared = prepared => Some(prepared?),
+                () = signals.stop() => anyhow::bail!("stopped before it took over"),
+            }
+        }
+        _ => None,
+    };
     let takeover = match settings.start {
         StartMode::TakeOver => Takeover::from_node(&settings.data)?,
         StartMode::Alone => None,
@@ -186,7 +217,8 @@ async fn serve(
     let addresses = listeners.addresses()?;
     let apps_listeners = 1 + usize::from(addresses.https.is_some());
     let descriptors = DescriptorShares::of_process(apps_listeners)?;
-    let node = Node::new(&settings, addresses, &runtimes, descriptors.images)?;
+    let node = Node::new(&settings, addresses, &runtimes, &foundation)?;
+    let max_loaded = descriptors.images;
     // Each listener has its share of the descriptors, so that a flood of one does not exhaust the other.
     let limits = ServerLimits {
         connections: ServerLimits::default()
@@ -204,28 +236,42 @@ async fn serve(
         runtimes.control.spawn(watch);
     }
     let readiness = Arc::new(Readiness::default());
-    let expected = node.startup.announce();
     {
         let _entered = runtimes.control.enter();
         node.drains.start_all();
     }
-    let mut loading = {
-        let (load, readiness) = (node.startup.clone().load(expected), readiness.clone());
+    node.startup.announce();
+    if let Some(wanted) = node.grid.take_wanted() {
+        runtimes
+            .control
+            .spawn(node.loader.clone().run(wanted, max_loaded));
+    }
+    let mut opening = {
+        let (startup, readiness) = (node.startup.clone(), readiness.clone());
         runtimes.control.spawn(async move {
-            let errors = load.await;
+            startup.open_packs().await;
+            let errors = startup.check().await;
             readiness.set_loaded(errors.clone());
+            tokio::task::spawn_blocking(move || startup.remove_quarantines());
             errors
         })
     };
     if takeover.is_some() {
-        // The old process serves until this one has loaded all apps. If the store is damaged, it goes on serving them from
-        // memory.
-        let errors = (&mut loading).await?;
+        // The old process serves until this one can. If the store is damaged, it goes on serving the apps from memory.
+        let errors = (&mut opening).await?;
         anyhow::ensure!(
             errors.is_empty(),
             "takeover: the store has errors, and the node that runs goes on:\n{}",
             errors.join("\n")
         );
+        if let Some(prepared) = &prepared {
+            let (loader, apps) = (node.loader.clone(), prepared.apps.clone());
+            let preloaded = runtimes
+                .control
+                .spawn(async move { loader.preload(&apps).await });
+            // The old process serves meanwhile, but its API waits.
+            let _ = tokio::time::timeout(PRELOADING, preloaded).await;
+        }
     }
     let own = listeners.try_clone()?;
     let replaced = Arc::new(Notify::new());
@@ -260,6 +306,9 @@ async fn serve(
     if let Some(takeover) = takeover {
         takeover.serving()?;
     }
+    if let Some(prepared) = prepared.take() {
+        prepared.progress.finished().write(&settings.data);
+    }
     supervisor::notify_ready();
     match lifecycle.until_end(&mut signals).await? {
         NodeEnd::Stopped => println!("corundum: stopping"),
@@ -276,6 +325,63 @@ async fn serve(
     Ok(())
 }
 
+/// The parts of a node that do not need its data directory, so that a process has them before it takes over.
+struct Foundation {
+    packs: Arc<PackCache>,
+    images: Arc<ImageCache>,
+}
+
+/// Prepares images beside the node that runs, on threads of low priority.
+fn prepare(
+    settings: &NodeSettings,
+    foundation: &Foundation,
+    runtimes: &Runtimes,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<PreparedUpgrade>> + use<>> {
+    let data = Arc::new(DataDir::beside(&settings.data)?);
+    let urls = AppUrls {
+        domain: settings.domain.clone(),
+        http: settings.listen.http.port(),
+        https: settings.listen.https.map(|https| https.port()),
+        api: settings.listen.api,
+    };
+    let packs = foundation.packs.clone();
+    let preparation = UpgradePreparation {
+        builder: Arc::new(builder(settings, &data, packs.clone(), urls)),
+        data,
+        packs: packs.clone(),
+        images: foundation.images.clone(),
+        pack_upgrade: PackUpgrade::new(settings.source_builds, packs, None),
+        progress: UpgradeProgress::begin(env!("CARGO_PKG_VERSION")),
+    };
+    let prepared = runtimes.compute.spawn(preparation.run());
+    let data = settings.data.clone();
+    Ok(async move {
+        let mut prepared = prepared.await?;
+        prepared.progress = prepared.progress.taking_over();
+        prepared.progress.write(&data);
+        Ok(prepared)
+    })
+}
+
+/// Makes the builder of apps and images.
+fn builder(
+    settings: &NodeSettings,
+    data: &DataDir,
+    packs: Arc<PackCache>,
+    urls: AppUrls,
+) -> Builder {
+    let build = BuildSettings {
+        work: data.work(),
+        gem_cache: data.gems(),
+        gem_directories: settings.gem_directories.clone(),
+        gem_servers: settings.gem_servers.clone(),
+        limits: settings.build_limits,
+        arguments: settings.build_arguments.clone(),
+    };
+    let slots = BuildSlots::new(build_memory(), settings.build_limits.memory);
+    Builder::new(build, packs, urls, slots)
+}
+
 /// The parts of a node that its listeners and its life need.
 struct Node {
     data: Arc<DataDir>,
@@ -285,17 +391,18 @@ struct Node {
     certs: Arc<CertResolver>,
     drains: Arc<LogDrains>,
     startup: Arc<Startup>,
+    loader: Arc<ReleaseLoader>,
     router: Arc<Router<GridAdapter>>,
     control_plane: ControlPlane,
 }
 
 impl Node {
-    /// Opens the data directory and makes all parts. `images` is the most images that may be loaded. From bottom to top: each takes only parts above it.
+    /// Opens the data directory and makes all parts. From bottom to top: each takes only parts above it.
     fn new(
         settings: &NodeSettings,
         addresses: ListenAddresses,
         runtimes: &Runtimes,
-        images: usize,
+        foundation: &Foundation,
     ) -> anyhow::Result<Self> {
         let data = Arc::new(DataDir::open(&settings.data)?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.store_file())?);
@@ -313,37 +420,26 @@ impl Node {
         let cache = Arc::new(Cache::new(settings.cache_size));
         let wake = Arc::new(AcmeWake::default());
 
-        let engine = Engine::new(EngineConfig {
-            images,
-            ..EngineConfig::default()
-        })?;
+        let Foundation { packs, images } = foundation;
+        let (packs, images) = (packs.clone(), images.clone());
+        let engine = packs.engine().clone();
         let grid = DynoGrid::new(
-            engine.clone(),
+            engine,
             GridLimits::default(),
             logs.clone(),
             runtimes.compute.clone(),
         );
-        let packs = Arc::new(PackCache::new(engine, settings.packs.clone()));
-        let build_settings = BuildSettings {
-            work: data.work(),
-            gem_cache: data.gems(),
-            gem_directories: settings.gem_directories.clone(),
-            gem_servers: settings.gem_servers.clone(),
-            limits: settings.build_limits,
-            arguments: settings.build_arguments.clone(),
-        };
-        let slots = BuildSlots::new(build_memory(), settings.build_limits.memory);
-        let builder = Builder::new(build_settings, packs.clone(), urls.clone(), slots);
-        let builder = Arc::new(builder);
+        let builder = Arc::new(builder(settings, &data, packs.clone(), urls.clone()));
 
         let certs = Arc::new(CertResolver::new()?);
-        let view = Arc::new(RouterView::new(
-            store.clone(),
-            grid.clone(),
-            urls.clone(),
-            metrics.clone(),
-            certs.clone(),
-        ));
+        let view = Arc::new(RouterView::new(RouterViewParts {
+            store: store.clone(),
+            data: data.clone(),
+            grid: grid.clone(),
+            urls: urls.clone(),
+            metrics: metrics.clone(),
+            certs: certs.clone(),
+        }));
         let adapter = Arc::new(GridAdapter::new(view.clone(), grid.clone(), logs.clone()));
         let router = Arc::new(Router::new(adapter).with_cache(cache.clone()));
 
@@ -362,11 +458,18 @@ impl Node {
             settings.keep_releases,
         ));
         let usage = DiskUsage::new(store.clone(), data.clone(), settings.app_quota);
+        let release_images = Arc::new(ReleaseImages::new(
+            store.clone(),
+            data.clone(),
+            packs.clone(),
+            images.clone(),
+            builder.clone(),
+        ));
+        let upgrade = UpgradeOverview::new(data.clone(), store.clone(), release_images.clone());
         let releases = Arc::new(Releases::new(ReleaseParts {
             store: store.clone(),
             data: data.clone(),
-            packs: packs.clone(),
-            builder: builder.clone(),
+            images: release_images,
             grid: grid.clone(),
             view: view.clone(),
             locks: locks.clone(),
@@ -383,6 +486,7 @@ impl Node {
             formations.clone(),
             logs.clone(),
         ));
+        let app_usage = Arc::new(AppUsage::new(store.clone(), grid.clone()));
         let acme = Arc::new(AcmeManager::new(
             settings.acme.clone(),
             store.clone(),
@@ -400,9 +504,18 @@ impl Node {
             logs: logs.clone(),
             locks: locks.clone(),
             autoscaler: autoscaler.clone(),
-            releases: releases.clone(),
             files: files.clone(),
             errors: Mutex::default(),
+            packs: packs.clone(),
+            usage: app_usage.clone(),
+        });
+        let loader = Arc::new(ReleaseLoader {
+            store: store.clone(),
+            grid: grid.clone(),
+            releases: releases.clone(),
+            view: view.clone(),
+            images,
+            usage: app_usage.clone(),
         });
 
         let receiving = Arc::new(ReceivingPushes::default());
@@ -437,6 +550,7 @@ impl Node {
                 cache,
                 drains: drains.clone(),
                 autoscaler: autoscaler.clone(),
+                usage: app_usage.clone(),
             }),
             builder: builder.clone(),
             formations: formations.clone(),
@@ -467,6 +581,7 @@ impl Node {
                 retention: retention.clone(),
                 usage: usage.clone(),
             },
+            upgrade,
         });
         let housekeeping =
             Housekeeping::new(store.clone(), data.clone(), locks.clone(), files, retention);
@@ -475,20 +590,27 @@ impl Node {
             data: data.clone(),
             api: Arc::new(api),
             login: Arc::new(Login::new(store.clone(), addresses.api)),
+            upgrade: Arc::new(PackUpgrade::new(
+                settings.source_builds,
+                packs,
+                Some(MovedApps {
+                    store: store.clone(),
+                    releases: releases.clone(),
+                }),
+            )),
             pushes: Arc::new(Pushes::new(PushParts {
                 store,
                 data: data.clone(),
                 receiving,
                 locks: locks.clone(),
                 builder,
-                releases: releases.clone(),
+                releases,
                 formations,
                 view,
                 formation_limit: settings.formation_limit,
                 usage,
             })),
             housekeeping: Arc::new(housekeeping),
-            upgrade: Arc::new(PackUpgrade::new(settings.source_builds, packs, releases)),
             acme,
             responders: ChallengeResponders {
                 http: router.http01_challenges().clone(),
@@ -496,6 +618,7 @@ impl Node {
             },
             autoscaler,
             metrics: metrics.clone(),
+            usage: app_usage,
         };
         Ok(Self {
             data,
@@ -505,6 +628,7 @@ impl Node {
             certs,
             drains,
             startup,
+            loader,
             router,
             control_plane,
         })

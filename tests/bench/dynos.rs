@@ -8,7 +8,8 @@ use corundum_compiler::process::environ;
 use corundum_exchange::{RequestBody, RequestUsage};
 use corundum_host::dyno::Dyno;
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
-use corundum_host::image::Image;
+use corundum_host::image::cache::ImageCache;
+use corundum_host::image::{Image, patch_file};
 use corundum_host::log::DiscardLog;
 use corundum_host::os::{Filesystem, GuestProcess, TmpLimits};
 use corundum_host::pack::Pack;
@@ -23,9 +24,11 @@ use crate::machine::{page_table_kib, private_kib};
 /// An app whose dynos are measured.
 pub(crate) struct DynoBench {
     engine: Engine,
-    pack: Pack,
-    image: Image,
+    pack: Arc<Pack>,
+    image: Arc<Image>,
     slug: Arc<Archive>,
+    /// The full file of the image.
+    _full: tempfile::TempDir,
     /// Time to load the compiled code of the pack.
     pub(crate) pack_load: Duration,
 }
@@ -59,14 +62,18 @@ impl DynoBench {
         let directory = PackDir::open(pack).unwrap();
         let start = Instant::now();
         let pack = Pack::open(&engine, &directory, Arc::new(DiscardLog), |_| {}).await;
-        let (pack, pack_load) = (pack.unwrap(), start.elapsed());
-        let image = Image::load(&engine, image, &pack.manifest().digest).unwrap();
+        let (pack, pack_load) = (Arc::new(pack.unwrap()), start.elapsed());
+        let full = tempfile::tempdir().unwrap();
+        let images = ImageCache::new(engine.clone(), full.path().to_owned(), u64::MAX);
+        let patch = image.join(patch_file(&pack.manifest().digest));
+        let image = Arc::new(images).open("bench", &patch, &pack).await.unwrap();
         let slug = Arc::new(corundum_host::slug::open(slug, None).unwrap());
         Self {
             engine,
             pack,
             image,
             slug,
+            _full: full,
             pack_load,
         }
     }

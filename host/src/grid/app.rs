@@ -1,13 +1,14 @@
 //! One app's formation: its dynos, and the queue of requests that wait for one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use corundum_abi::names::{AppName, DynoName, ProcessType, ReleaseVersion};
 use corundum_abi::scgi::RequestHead;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::admission::{Demand, DynoSlot, SlotAdmission, Tenant};
 use super::breaker::Breaker;
@@ -20,6 +21,8 @@ use super::status::{AppStatus, DynoState, DynoStatus};
 use crate::dyno::Dyno;
 use crate::reserve::AppShare;
 
+/// Time after a release could not be loaded until a request tries again. Loading may mean booting the app.
+const LOAD_RETRY: Duration = Duration::from_secs(5);
 /// Maximum number of dynos of an app that has not been scaled.
 const DEFAULT_FORMATION: u32 = 16;
 /// Dynos in a row that do not start before the grid stops starting them.
@@ -55,12 +58,16 @@ pub(super) struct GridApp {
     has_crashed: AtomicBool,
     /// True if dynos crash so often that their starts would take the processor from other apps.
     crashes_often: AtomicBool,
+    /// True if a request has come since the node looked last.
+    is_used: AtomicBool,
+    /// Notified when a release has been loaded, or cannot be.
+    loaded: Notify,
 }
 
 struct FormationState {
     release: Option<Arc<GridRelease>>,
-    /// True if the app is about to get its first release.
-    is_release_expected: bool,
+    /// The way to a release while there is none.
+    loading: ReleaseLoading,
     /// The circuit of starts.
     breaker: Breaker,
     routes: CrashingRoutes,
@@ -73,6 +80,19 @@ struct FormationState {
     /// All dynos by number.
     live: BTreeMap<u32, LiveDyno>,
     waiting: Waiting,
+}
+
+/// The way from the store to the grid, for an app without a loaded release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReleaseLoading {
+    /// The app has no release.
+    Blank,
+    /// The app has a release, which its next request needs.
+    Asleep,
+    /// The release is being loaded.
+    Wanted,
+    /// The release could not be loaded at this time.
+    Failed(Instant),
 }
 
 struct IdleDyno {
@@ -119,7 +139,7 @@ impl GridApp {
     ) -> Self {
         let formation = FormationState {
             release: None,
-            is_release_expected: false,
+            loading: ReleaseLoading::Blank,
             breaker: Breaker::new(FAILED_STARTS),
             routes: CrashingRoutes::default(),
             size: DEFAULT_FORMATION,
@@ -138,6 +158,8 @@ impl GridApp {
             one_off_dynos: AtomicU32::new(0),
             has_crashed: AtomicBool::new(false),
             crashes_often: AtomicBool::new(false),
+            is_used: AtomicBool::new(false),
+            loaded: Notify::new(),
         }
     }
 
@@ -168,32 +190,114 @@ impl GridApp {
         self.formation().release.clone()
     }
 
-    /// Lets requests wait for the app's first release.
+    /// Announces that the app has a release, which its first request loads.
     pub(super) fn expect_release(&self) {
+        self.formation().loading = ReleaseLoading::Asleep;
+    }
+
+    /// Returns whether the app has a release that is not loaded.
+    pub(super) fn expects_release(&self) -> bool {
+        let formation = self.formation();
+        formation.release.is_none() && formation.loading != ReleaseLoading::Blank
+    }
+
+    /// Returns whether a request has come since the last call.
+    pub(super) fn take_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed) && self.is_used.swap(false, Ordering::Relaxed)
+    }
+
+    /// Unloads the release of an app without dynos and returns whether it did. The next request loads it again.
+    pub(super) fn unload(&self) -> bool {
         let mut formation = self.formation();
-        formation.is_release_expected = formation.release.is_none();
+        let is_in_use = !formation.live.is_empty()
+            || !formation.waiting.is_empty()
+            || self.one_off_dynos.load(Ordering::SeqCst) > 0;
+        if is_in_use || formation.release.take().is_none() {
+            return false;
+        }
+        formation.loading = ReleaseLoading::Asleep;
+        true
+    }
+
+    /// Makes a release that was loaded the current one, unless the app has got another one meanwhile. Returns whether it
+    /// is.
+    pub(super) fn deploy_loaded(self: &Arc<Self>, release: Arc<GridRelease>) -> bool {
+        {
+            let mut formation = self.formation();
+            if formation.release.is_some() || formation.loading == ReleaseLoading::Blank {
+                return false;
+            }
+            formation.release = Some(release);
+        }
+        self.loaded.notify_waiters();
+        self.start_for_waiting();
+        true
+    }
+
+    /// Fails the requests that wait for the release, because it cannot be loaded. Requests try again after a while.
+    pub(super) fn give_up(&self) {
+        let waiting = {
+            let mut formation = self.formation();
+            if formation.release.is_some() || formation.loading == ReleaseLoading::Blank {
+                return;
+            }
+            formation.loading = ReleaseLoading::Failed(Instant::now());
+            std::mem::take(&mut formation.waiting)
+        };
+        for waiter in waiting {
+            let _ = waiter.send(Err(not_loaded()));
+        }
+        self.loaded.notify_waiters();
+    }
+
+    /// Requests the release, unless a recent attempt to load it has failed. Returns whether it will be loaded.
+    fn want_release(&self, formation: &mut FormationState) -> bool {
+        match formation.loading {
+            ReleaseLoading::Failed(at) if at.elapsed() < LOAD_RETRY => return false,
+            ReleaseLoading::Failed(_) | ReleaseLoading::Asleep => {
+                formation.loading = ReleaseLoading::Wanted;
+                let _ = self.context.wanted.send(self.name.clone());
+            }
+            ReleaseLoading::Wanted => {}
+            ReleaseLoading::Blank => return false,
+        }
+        true
+    }
+
+    /// Returns the current release, after loading it if it is not loaded.
+    pub(super) async fn loaded_release(&self) -> Option<Arc<GridRelease>> {
+        let mut loaded = pin!(self.loaded.notified());
+        loaded.as_mut().enable();
+        {
+            let mut formation = self.formation();
+            if formation.release.is_some() || !self.want_release(&mut formation) {
+                return formation.release.clone();
+            }
+        }
+        let _ = tokio::time::timeout(self.context.limits.queue, loaded).await;
+        self.release()
     }
 
     /// Makes `release` the current one. `None` ends the app: requests in the queue fail.
     pub(super) fn deploy(self: &Arc<Self>, release: Option<Arc<GridRelease>>) {
-        let (old, waiting, was_expected) = {
+        let (old, waiting) = {
             let mut formation = self.formation();
-            let was_expected = std::mem::take(&mut formation.is_release_expected);
+            formation.loading = match release {
+                Some(_) => ReleaseLoading::Asleep,
+                None => ReleaseLoading::Blank,
+            };
             formation.release = release;
             self.forget_crashes(&mut formation);
             let waiting = match formation.release {
                 Some(_) => VecDeque::new(),
                 None => std::mem::take(&mut formation.waiting),
             };
-            (std::mem::take(&mut formation.idle), waiting, was_expected)
-        };
-        let reason = match was_expected {
-            true => DispatchError::Crashed("its image cannot be loaded".to_owned()),
-            false => DispatchError::Blank,
+            (std::mem::take(&mut formation.idle), waiting)
         };
         for waiter in waiting {
-            let _ = waiter.send(Err(reason.clone()));
+            let _ = waiter.send(Err(DispatchError::Blank));
         }
+        self.loaded.notify_waiters();
         self.retire_all(old, "new release");
         self.start_for_waiting();
     }
@@ -251,11 +355,17 @@ impl GridApp {
     ///
     /// Idle dynos serve even while the circuit of starts is open, because they did start.
     pub(super) fn acquire(self: &Arc<Self>, route: Option<Route>) -> Acquisition {
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
+        }
         let mut formation = self.formation();
         let Some(release) = formation.release.clone() else {
-            return match formation.is_release_expected {
-                true => self.enqueue(&mut formation),
-                false => Acquisition::Refused(DispatchError::Blank),
+            let loading = formation.loading;
+            return match loading {
+                ReleaseLoading::Blank => Acquisition::Refused(DispatchError::Blank),
+                _ if formation.size == 0 => Acquisition::Refused(DispatchError::NoProcesses),
+                _ if self.want_release(&mut formation) => self.enqueue(&mut formation),
+                _ => Acquisition::Refused(not_loaded()),
             };
         };
         if formation.size == 0 {
@@ -607,6 +717,10 @@ fn refuse(hopeless: Option<(Waiting, Duration)>) {
             let _ = waiter.send(Err(DispatchError::Crashing(pause)));
         }
     }
+}
+
+fn not_loaded() -> DispatchError {
+    DispatchError::Crashed("its image cannot be loaded".to_owned())
 }
 
 impl Tenant for GridApp {

@@ -3,6 +3,7 @@
 use corundum_abi::names::{AppName, DynoName};
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::limits::GridLimits;
 use crate::engine::Engine;
@@ -22,4 +23,6 @@ pub(super) struct GridContext {
     pub(super) log: Arc<dyn GridLog>,
     /// Runtime of dynos that wait or compute.
     pub(super) compute: Handle,
+    /// Apps that need their release, each once until it is loaded: the queue has no more entries than there are apps.
+    pub(super) wanted: UnboundedSender<AppName>,
 }

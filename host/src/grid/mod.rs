@@ -24,12 +24,13 @@ mod release;
 mod start;
 mod status;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use corundum_abi::names::AppName;
 use corundum_exchange::BoundedCounter;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use self::admission::{NodeRoom, SlotAdmission};
 use self::app::GridApp;
@@ -57,6 +58,8 @@ struct GridInner {
     context: Arc<GridContext>,
     apps: Arc<AppRegistry<GridApp>>,
     admission: Arc<SlotAdmission<GridApp>>,
+    /// The receiver of `GridContext::wanted`, until the node takes it.
+    wanted: Mutex<Option<UnboundedReceiver<AppName>>>,
 }
 
 impl DynoGrid {
@@ -68,6 +71,7 @@ impl DynoGrid {
             reserve: engine.reserve().bytes().clone(),
             mappings: engine.mappings().clone(),
         };
+        let (sender, receiver) = mpsc::unbounded_channel();
         let inner = Arc::new(GridInner {
             admission: Arc::new(SlotAdmission::new(apps.clone(), room)),
             apps,
@@ -76,7 +80,9 @@ impl DynoGrid {
                 limits,
                 log,
                 compute: compute.clone(),
+                wanted: sender,
             }),
+            wanted: Mutex::new(Some(receiver)),
         });
         let relief: Weak<SlotAdmission<GridApp>> = Arc::downgrade(&inner.admission);
         inner.context.engine.reserve().set_relief(relief);
@@ -141,16 +147,57 @@ impl DynoGrid {
             .deploy(Some(Arc::new(release)));
     }
 
-    /// Adds an app whose release is being loaded. Its requests wait for the release.
+    /// Adds an app with a release that is not loaded. The first request wants it and waits for it.
     pub fn expect(&self, app: &AppName) {
         self.get_or_add(app).expect_release();
     }
 
-    /// Fails the requests that wait for an expected release, because it cannot be loaded.
+    /// Returns whether an app has a release that is not loaded.
+    pub fn expects_release(&self, app: &AppName) -> bool {
+        self.get(app).is_some_and(|app| app.expects_release())
+    }
+
+    /// Returns the receiver of the apps whose release is wanted: each once, until it is deployed or given up. `None` if
+    /// it was taken before.
+    pub fn take_wanted(&self) -> Option<UnboundedReceiver<AppName>> {
+        self.inner
+            .wanted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// Makes a wanted release the current one and returns whether it is. It is not if the app has got another one
+    /// meanwhile.
+    pub fn deploy_loaded(&self, release: GridRelease) -> bool {
+        let app = self.get(&release.app);
+        app.is_some_and(|app| app.deploy_loaded(Arc::new(release)))
+    }
+
+    /// Fails the requests that wait for a wanted release, because it cannot be loaded.
     pub fn give_up(&self, app: &AppName) {
         if let Some(app) = self.get(app) {
-            app.deploy(None);
+            app.give_up();
         }
+    }
+
+    /// Unloads the release of an app without dynos, and returns whether it did. The next request wants it again.
+    pub fn unload(&self, app: &AppName) -> bool {
+        self.get(app).is_some_and(|app| app.unload())
+    }
+
+    /// Returns the apps whose release is loaded.
+    pub fn loaded(&self) -> Vec<AppName> {
+        let apps = self.inner.apps.all().into_iter();
+        let loaded = apps.filter(|app| app.release().is_some());
+        loaded.map(|app| app.name().clone()).collect()
+    }
+
+    /// Returns the apps that got a request since the last call.
+    pub fn take_used(&self) -> Vec<AppName> {
+        let apps = self.inner.apps.all().into_iter();
+        let used = apps.filter(|app| app.take_used());
+        used.map(|app| app.name().clone()).collect()
     }
 
     /// Removes an app. Its running requests end normally.

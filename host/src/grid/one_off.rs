@@ -49,7 +49,7 @@ pub(super) async fn run(
     arguments: Arc<[String]>,
     io: RunIo,
 ) -> Result<i32, RunError> {
-    let release = app.release().ok_or(RunError::Blank)?;
+    let release = app.loaded_release().await.ok_or(RunError::Blank)?;
     let script = script::with_interpreter(&arguments, &release.slug);
     let script = script.map_err(|error| RunError::NotExecutable(error.to_string()))?;
     let arguments = script.map_or(arguments, Arc::from);

@@ -8,7 +8,7 @@ use wasmtime::{Extern, Instance, Linker, Module, Store};
 
 use crate::engine::Engine;
 use crate::guest_state::GuestState;
-use crate::image::Image;
+use crate::image::{BaseMemory, Image};
 use crate::preemption::{SliceClock, define_host_functions};
 use crate::wasi;
 
@@ -40,6 +40,7 @@ pub struct Pack {
     clock: SliceClock,
     root: Arc<Archive>,
     base: Image,
+    base_memory: BaseMemory,
 }
 
 struct LinkedModule {
@@ -103,6 +104,7 @@ impl Pack {
             clock: engine.clock().clone(),
             root,
             base,
+            base_memory: BaseMemory::empty(),
         })
     }
 
@@ -121,8 +123,17 @@ impl Pack {
         &self.base
     }
 
+    /// Returns the memory of the pack's sample app, on which the patches of images are based.
+    pub(crate) fn base_memory(&self) -> &BaseMemory {
+        &self.base_memory
+    }
+
     pub(super) fn set_base(&mut self, base: Image) {
         self.base = base;
+    }
+
+    pub(super) fn set_base_memory(&mut self, memory: BaseMemory) {
+        self.base_memory = memory;
     }
 
     /// Links the pack's modules to an instance of an image. The returned instance exports the dyno ABI.

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use corundum_pack::archive::Archive;
-use corundum_pack::{Manifest, Member, PackDir, preemption};
+use corundum_pack::{Manifest, Member, PackDir, preemption, sample_app};
 use wasmtime::Module;
 
 use super::linked::{LinkError, Pack};
+use crate::boot::{AppProcess, boot_sample};
 use crate::compiled::{self, CompiledError};
 use crate::dyno::{CallError, Dyno, StartError};
 use crate::engine::Engine;
-use crate::image::{Image, ImageDescription, ImageError};
+use crate::image::{BaseMemory, Image, ImageDescription, ImageError};
 use crate::log::LogSink;
 use crate::native;
 use crate::os::{Filesystem, GuestProcess, TmpLimits};
+
+/// The file of the memory that images differ from, in the directory of the pack.
+const BASE_MEMORY: &str = "sample.pages";
 
 /// Failure to open a pack.
 #[derive(Debug, thiserror::Error)]
@@ -89,20 +93,54 @@ impl Pack {
         let base = directory
             .path()
             .join(format!("base-{}", engine.compatibility_key()));
-        match Image::load(engine, &base, &manifest.digest) {
-            Ok(base) => Ok(Self::link_modules(engine, manifest, modules, root, base)?),
+        let mut pack = match Image::load_base(engine, &base, &manifest.digest) {
+            Ok(base) => Self::link_modules(engine, manifest, modules, root, base)?,
             Err(reason) => {
                 tracing::info!(%reason, "starting the pack's runtime");
                 progress(OpenStep::Start);
                 let raw = directory.read(&manifest.image);
                 let raw = raw.map_err(|error| damaged(error.to_string()))?;
-                let raw = Image::from_wasm(engine, &raw, describe(engine, &manifest))
+                let raw = Image::from_wasm(engine, &raw, describe(&manifest))
                     .map_err(|error| damaged(format!("{error:#}")))?;
                 let mut pack = Self::link_modules(engine, manifest, modules, root, raw)?;
-                pack.start(engine, &base, log).await?;
-                Ok(pack)
+                pack.start(engine, &base, log.clone()).await?;
+                pack
             }
-        }
+        };
+        let path = directory.path().join(BASE_MEMORY);
+        let memory = match BaseMemory::open(&path) {
+            Ok(memory) => memory,
+            Err(reason) => {
+                tracing::info!(%reason, "booting the pack's sample app");
+                let _ = fs::remove_file(&path);
+                pack.write_base_memory(engine, &path, log).await?;
+                BaseMemory::open(&path)?
+            }
+        };
+        pack.set_base_memory(memory);
+        Ok(pack)
+    }
+
+    /// Boots the smallest app of the pack's language and keeps its memory as the one that images differ from. For a
+    /// language without such an app, or if it does not boot, that is the memory of the started runtime.
+    async fn write_base_memory(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        log: Arc<dyn LogSink>,
+    ) -> Result<(), PackError> {
+        let sample = sample_app(&self.manifest().language);
+        let mut dyno = match sample.and_then(|app| AppProcess::of_sample(&app)) {
+            Some(app) => match boot_sample(engine, self, &app, log.clone()).await {
+                Ok(dyno) => dyno,
+                Err(error) => {
+                    tracing::warn!(%error, "could not boot the pack's sample app; images take more disk");
+                    self.instantiate_base(engine, log).await?
+                }
+            },
+            None => self.instantiate_base(engine, log).await?,
+        };
+        Ok(BaseMemory::write(path, &dyno.snapshot())?)
     }
 
     /// Starts the pack's runtime once and keeps its memory as the base image of every release.
@@ -112,29 +150,50 @@ impl Pack {
         path: &Path,
         log: Arc<dyn LogSink>,
     ) -> Result<(), PackError> {
-        let process = GuestProcess::new(Arc::from([]), Arc::from([]), SystemTime::UNIX_EPOCH);
-        let root = self.root().clone();
-        let account = engine.account(TmpLimits::default());
-        let filesystem = Filesystem::new(root, None, process, account);
-        let mut dyno =
-            Dyno::instantiate(engine, self, self.base(), Arc::new(filesystem), log).await?;
+        let mut dyno = self.instantiate_base(engine, log).await?;
         dyno.initialize().await?;
         // A stale image may be in the way. Two nodes of a machine may also get here at once; then either result will
         // do.
         let _ = fs::remove_dir_all(path);
         let description = ImageDescription {
             interrupt: dyno.interrupt_address().await?,
-            ..describe(engine, self.manifest())
+            ..describe(self.manifest())
         };
-        match Image::write(engine, &dyno.snapshot(), path, &description) {
-            Ok(()) => {}
-            Err(_) if path.exists() => {}
-            Err(error) => return Err(error.into()),
-        }
-        let base = Image::load(engine, path, &self.manifest().digest)?;
-        self.set_base(base);
+        let wasm = dyno.snapshot().to_wasm();
+        let wasm = wasm.map_err(|reason| PackError::Damaged {
+            path: path.to_owned(),
+            reason,
+        })?;
+        self.set_base(write_base(engine, &wasm, path, &description)?);
         Ok(())
     }
+
+    async fn instantiate_base(
+        &self,
+        engine: &Engine,
+        log: Arc<dyn LogSink>,
+    ) -> Result<Dyno, StartError> {
+        let process = GuestProcess::new(Arc::from([]), Arc::from([]), SystemTime::UNIX_EPOCH);
+        let root = self.root().clone();
+        let account = engine.account(TmpLimits::default());
+        let filesystem = Filesystem::new(root, None, process, account);
+        Dyno::instantiate(engine, self, self.base(), Arc::new(filesystem), log).await
+    }
+}
+
+/// Writes a base image, unless another process has done so meanwhile, and loads it.
+fn write_base(
+    engine: &Engine,
+    wasm: &[u8],
+    path: &Path,
+    description: &ImageDescription,
+) -> Result<Image, PackError> {
+    match Image::write_base(engine, wasm, path, description) {
+        Ok(()) => {}
+        Err(_) if path.exists() => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Image::load_base(engine, path, &description.pack)?)
 }
 
 /// Loads the compiled form of `member`, or compiles it and keeps the result.
@@ -167,10 +226,9 @@ fn open_module(
     Ok(compiled::load(engine, &path)?)
 }
 
-fn describe(engine: &Engine, manifest: &Manifest) -> ImageDescription {
+fn describe(manifest: &Manifest) -> ImageDescription {
     ImageDescription {
         pack: manifest.digest.clone(),
-        engine: engine.compatibility_key(),
         born: 0,
         hot_pages: Arc::default(),
         interrupt: 0,

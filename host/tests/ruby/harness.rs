@@ -212,7 +212,7 @@ impl TestApp {
         if let Err(error) = booted {
             return Err(format!("{}\n{error}", lines.0.lock().unwrap().join("\n")));
         }
-        let image = Arc::new(Image::load(engine, &path, &pack.manifest().digest).unwrap());
+        let image = Arc::new(Image::load_built(engine, &pack, &path).unwrap());
         let runtime = tokio::runtime::Handle::current();
         let grid = DynoGrid::new(engine.clone(), options.limits, lines.clone(), runtime);
         let name: AppName = "test-app".parse().unwrap();

@@ -39,6 +39,7 @@ pub mod release;
 pub mod settings;
 pub mod sni_endpoint;
 pub mod storage;
+pub mod upgrade;
 
 pub use error::{ErrorId, ErrorResource};
 pub use identity::Identity;

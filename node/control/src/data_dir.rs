@@ -15,6 +15,8 @@ pub(crate) const STORE_FILE: &str = "corundum.sqlite";
 pub(crate) const TRASH: &str = "trash";
 /// The name of the folder of git's hooks.
 const HOOKS: &str = "hooks";
+/// The folder of the images' full files.
+pub const FULL_IMAGES: &str = "full-images";
 
 /// A kind of files, which is the name of their folder in the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,7 +83,7 @@ impl DataDir {
     ///
     /// [`DataDirError`].
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        for folder in ["", "slugs", "images", "repos", "gems", TRASH] {
+        for folder in ["", "slugs", "images", FULL_IMAGES, "repos", "gems", TRASH] {
             create(&path.join(folder))?;
         }
         let lock = File::create(path.join("lock")).map_err(DataDirError::Lock)?;
@@ -96,6 +98,28 @@ impl DataDir {
         let _ = fs::remove_dir_all(directory.work());
         create(&directory.work())?;
         Ok(directory)
+    }
+
+    /// Returns whether a node uses the directory.
+    pub fn is_in_use(path: &Path) -> bool {
+        File::open(path.join("lock")).is_ok_and(|lock| lock.try_lock().is_err())
+    }
+
+    /// Opens the directory of a node that runs, without its lock, for a process that is about to take over. That process
+    /// may add images and use the folder of builds, and must change nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError`].
+    pub fn beside(path: &Path) -> Result<Self, DataDirError> {
+        for folder in [FULL_IMAGES, "work"] {
+            create(&path.join(folder))?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            lock: File::create(path.join("lock")).map_err(DataDirError::Lock)?,
+            handed_over: watch::Sender::new(true),
+        })
     }
 
     /// Returns the path of the directory.
@@ -136,6 +160,11 @@ impl DataDir {
     /// Returns the directory of an image.
     pub(crate) fn image(&self, name: &ImageName) -> PathBuf {
         self.folder(FileKind::Image).join(name.to_string())
+    }
+
+    /// Returns the folder of the images' full files, which can be made again.
+    pub fn full_images(&self) -> PathBuf {
+        self.path.join(FULL_IMAGES)
     }
 
     /// Returns the path of a slug.
@@ -219,11 +248,15 @@ mod tests {
         let first = DataDir::open(directory.path()).unwrap();
         let second = DataDir::open(directory.path());
         assert!(matches!(second, Err(DataDirError::InUse(_))));
+        assert!(DataDir::is_in_use(directory.path()));
+        assert!(DataDir::beside(directory.path()).unwrap().is_handed_over());
         first.begin_hand_over();
         assert!(first.is_handed_over() && first.unlock());
         let second = DataDir::open(directory.path()).unwrap();
         assert!(!first.lock_again() && first.is_handed_over());
         drop(second);
         assert!(first.lock_again() && !first.is_handed_over());
+        drop(first);
+        assert!(!DataDir::is_in_use(directory.path()));
     }
 }

@@ -20,6 +20,7 @@
 //! | [`api`] | the HTTP API: one file of handlers for each resource |
 //! | `connections` | bounds of the control plane's connections: places, deadlines |
 //! | [`lifecycle`] | listeners, start, takeover and end of the process |
+//! | [`upgrade`] | preparing images before a takeover |
 //!
 //! # Where new capabilities go
 //!
@@ -54,3 +55,4 @@ pub mod releases;
 pub mod routing;
 mod secret;
 pub mod storage;
+pub mod upgrade;

@@ -19,6 +19,7 @@ use corundum_control::packs::upgrade::SourceBuilds;
 use corundum_control::storage::retention::DEFAULT_KEEP;
 use corundum_control::storage::trash::DEFAULT_GRACE;
 use corundum_control::storage::usage::DEFAULT_QUOTA;
+use corundum_host::image::cache::DEFAULT_IMAGE_CACHE;
 use corundum_router::cache::DEFAULT_CACHE_BYTES;
 use serde::Deserialize;
 
@@ -102,6 +103,9 @@ pub(super) struct ServerArguments {
     /// Use this many MB of memory for the HTTP cache of all apps; 0 disables it [default: 64]
     #[arg(long, value_name = "MB")]
     cache_size: Option<u32>,
+    /// Keep this many MB of images ready on disk; others are made at an app's first request [default: 4096]
+    #[arg(long, value_name = "MB")]
+    image_cache: Option<u32>,
     /// Limit pushes to this many MB [default: 1024]
     #[arg(long, value_name = "MB")]
     push_limit: Option<NonZeroU32>,
@@ -172,6 +176,7 @@ impl ServerArguments {
             formation_limit: self.formation_limit.or(file.formation_limit),
             slug_limit: self.slug_limit.or(file.slug_limit),
             cache_size: self.cache_size.or(file.cache_size),
+            image_cache: self.image_cache.or(file.image_cache),
             push_limit: self.push_limit.or(file.push_limit),
             trash_hours: self.trash_hours.or(file.trash_hours),
             keep_releases: self.keep_releases.or(file.keep_releases),
@@ -250,6 +255,9 @@ impl ServerArguments {
             cache_size: self
                 .cache_size
                 .map_or(DEFAULT_CACHE_BYTES, |set| u64::from(set) << 20),
+            image_cache: self
+                .image_cache
+                .map_or(DEFAULT_IMAGE_CACHE, |set| u64::from(set) << 20),
             drain_private: match self.drain_private {
                 Some(true) => PrivateTargets::Allowed,
                 _ => PrivateTargets::Refused,

@@ -12,6 +12,7 @@
 
 mod account;
 mod acme;
+mod all_apps;
 mod apps;
 mod builds;
 mod certs;
@@ -29,6 +30,7 @@ mod tokens;
 
 pub use account::{AccountRecord, AccountStore};
 pub use acme::{AcmeAttempts, AcmeStore};
+pub use all_apps::{AllAppsStore, AppOutline, AppOutlines, CurrentReleases};
 pub use apps::{AppRecord, AppStore, ReadableApps};
 pub use builds::{BuildRecord, BuildResult, BuildState, BuildStore};
 pub use certs::{CertOrigin, CertRecord, CertStore, PrivateKey};

@@ -2,6 +2,7 @@
 
 use crate::account::AccountStore;
 use crate::acme::AcmeStore;
+use crate::all_apps::AllAppsStore;
 use crate::apps::AppStore;
 use crate::builds::BuildStore;
 use crate::certs::CertStore;
@@ -16,6 +17,7 @@ use crate::tokens::TokenStore;
 pub trait Store:
     AccountStore
     + AcmeStore
+    + AllAppsStore
     + AppStore
     + BuildStore
     + CertStore
@@ -33,6 +35,7 @@ pub trait Store:
 impl<T> Store for T where
     T: AccountStore
         + AcmeStore
+        + AllAppsStore
         + AppStore
         + BuildStore
         + CertStore

@@ -13,9 +13,11 @@ mod manifest;
 pub mod mri;
 pub mod preemption;
 pub mod ruby;
+mod sample_app;
 mod section;
 pub mod spill;
 pub mod split;
 pub mod transfer;
 
 pub use manifest::{Manifest, Member, PackDir, PackDirError};
+pub use sample_app::{SampleApp, sample_app};

@@ -145,6 +145,29 @@ pub struct TestNode {
     prologue: Option<String>,
 }
 
+/// A process that takes a node over. It is killed when the value is dropped, unless the node continues with it.
+#[derive(Debug)]
+pub struct Successor {
+    command: Command,
+    process: Option<Child>,
+}
+
+impl Successor {
+    /// Starts the process.
+    pub fn spawn(&mut self) {
+        self.process = Some(self.command.spawn().unwrap());
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
 /// A git repository of an app with the node as its remote.
 #[derive(Debug)]
 pub struct Repository {
@@ -340,6 +363,23 @@ impl TestNode {
         old.wait().unwrap()
     }
 
+    /// Prepares a second process that takes the node over, for a caller that uses the node meanwhile.
+    pub fn successor(&self) -> Successor {
+        let mut command = self.server();
+        command.arg("--takeover").stdout(Stdio::null());
+        Successor {
+            command,
+            process: None,
+        }
+    }
+
+    /// Continues with the process that has taken the node over. Waits for the end of the first one.
+    pub fn replaced_by(&mut self, mut successor: Successor) {
+        let mut old = self.server.take().unwrap();
+        assert!(old.wait().unwrap().success());
+        self.server = successor.process.take();
+    }
+
     /// Sends a signal, such as `HUP`, to the server process.
     pub fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");
@@ -388,10 +428,15 @@ impl TestNode {
         ]))
     }
 
-    /// Flips a byte in the middle of each image.
+    /// Flips a byte in the middle of each image's patch, and removes its full file.
     pub fn damage_images(&self) {
-        for image in std::fs::read_dir(self.directory.path().join("data/images")).unwrap() {
-            flip_byte(&image.unwrap().path().join("image.cwasm"));
+        for image in std::fs::read_dir(self.data().join("images")).unwrap() {
+            for patch in std::fs::read_dir(image.unwrap().path()).unwrap() {
+                flip_byte(&patch.unwrap().path());
+            }
+        }
+        for full in std::fs::read_dir(self.data().join("full-images")).unwrap() {
+            std::fs::remove_file(full.unwrap().path()).unwrap();
         }
     }
 

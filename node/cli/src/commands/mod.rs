@@ -25,6 +25,7 @@ mod rollback;
 mod run;
 mod settings;
 mod storage;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,8 @@ pub enum ClientCommand {
     Drains(drains::DrainsCommand),
     #[command(flatten)]
     Storage(storage::StorageCommand),
+    #[command(flatten)]
+    Upgrade(upgrade::UpgradeCommand),
     #[command(flatten)]
     Ps(ps::PsCommand),
     #[command(flatten)]
@@ -93,6 +96,7 @@ impl ClientCommand {
             Self::Maintenance(command) => maintenance::run(command, &client)?,
             Self::Drains(command) => drains::run(command, &client)?,
             Self::Storage(command) => storage::run(command, &client)?,
+            Self::Upgrade(command) => upgrade::run(command, &client)?,
             Self::Ps(command) => ps::run(command, &client)?,
             Self::Autoscale(command) => autoscale::run(command, &client)?,
             Self::Builds(arguments) => builds::run(arguments, &client)?,

@@ -49,7 +49,7 @@ enum NodeState {
 }
 
 impl Readiness {
-    /// Reports the end of loading, with the store's errors. Without errors, every app is loaded and the node is ready.
+    /// Reports the end of loading, with the store's errors. Without errors, every app can be served and the node is ready.
     pub fn set_loaded(&self, errors: Vec<String>) {
         let mut state = self.state();
         // A node that is stopped while it starts stays stopping.

@@ -31,3 +31,4 @@ pub(crate) mod server;
 mod settings;
 mod sni_endpoints;
 pub mod storage;
+mod upgrade;

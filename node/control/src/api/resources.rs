@@ -6,7 +6,7 @@ use corundum_api::app::AppResource;
 use corundum_api::formation::FormationResource;
 use corundum_api::reference::{AppRef, NamedRef, ReleaseRef, SlugRef, UserRef};
 use corundum_api::release::{ReleaseResource, ReleaseStatus};
-use corundum_store::{AccountRecord, AppRecord, ReleaseRecord, Store, StoreError};
+use corundum_store::{AccountRecord, AppRecord, ReleaseRecord, SettingValues, Store, StoreError};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -98,6 +98,25 @@ pub(super) fn user_ref(account: &AccountRecord) -> UserRef {
     }
 }
 
+/// Parts that the resources of all apps have in common.
+struct SharedParts {
+    stack: NamedRef,
+    generation: NamedRef,
+    region: NamedRef,
+    owner: UserRef,
+}
+
+impl SharedParts {
+    fn new(account: &AccountRecord) -> Self {
+        Self {
+            stack: named("stack", STACK),
+            generation: named("generation", GENERATION),
+            region: named("region", REGION),
+            owner: user_ref(account),
+        }
+    }
+}
+
 /// Makes the resources of apps from the parts of a node that know something of one.
 pub(super) struct AppResources<'a> {
     pub(super) store: &'a dyn Store,
@@ -109,10 +128,16 @@ pub(super) struct AppResources<'a> {
 impl AppResources<'_> {
     /// Makes the resources of all apps.
     pub(super) fn all(&self) -> Result<Vec<AppResource>, ApiError> {
-        let apps = self.store.apps().apps;
+        let (apps, account) = (self.store.apps().apps, self.store.account()?);
+        // An app whose release cannot be read is listed without it.
+        let mut releases = self.store.current_releases()?.releases;
+        let mut settings = self.store.all_settings()?;
+        let shared = SharedParts::new(&account);
         let mut resources = Vec::with_capacity(apps.len());
         for app in &apps {
-            match self.of(app) {
+            let release = releases.remove(&app.name);
+            let settings = settings.remove(&app.name).unwrap_or_default();
+            match self.resource(app, release, &settings, &shared) {
                 Ok(resource) => resources.push(resource),
                 // The listing of the other apps must not depend on a damaged record; readiness reports it.
                 Err(error) => tracing::error!(app = %app.name, ?error, "could not list an app"),
@@ -129,33 +154,44 @@ impl AppResources<'_> {
             release => release?,
         };
         let settings = self.store.settings(&app.name)?;
+        let shared = SharedParts::new(&self.store.account()?);
+        self.resource(app, release, &settings, &shared)
+    }
+
+    fn resource(
+        &self,
+        app: &AppRecord,
+        release: Option<ReleaseRecord>,
+        settings: &SettingValues,
+        shared: &SharedParts,
+    ) -> Result<AppResource, ApiError> {
         let created_at = time(&app.created_at)?;
         let released_at = release.as_ref().map(|release| time(&release.created_at));
         let released_at = released_at.transpose()?;
         Ok(AppResource {
             id: app.id,
             name: app.name.clone(),
-            acm: catalog::is_on(&settings, &catalog::CERTS_AUTO),
+            acm: catalog::is_on(settings, &catalog::CERTS_AUTO),
             archived_at: None,
-            build_stack: named("stack", STACK),
+            build_stack: shared.stack.clone(),
             buildpack_provided_description: release.as_ref().map(|_| "Ruby".to_owned()),
             create_status: "complete".to_owned(),
             created_at,
-            generation: named("generation", GENERATION),
+            generation: shared.generation.clone(),
             git_url: self.urls.git(&app.name),
             internal_routing: None,
-            maintenance: catalog::is_on(&settings, &catalog::MAINTENANCE),
+            maintenance: catalog::is_on(settings, &catalog::MAINTENANCE),
             organization: None,
-            owner: user_ref(&self.store.account()?),
-            region: named("region", REGION),
+            owner: shared.owner.clone(),
+            region: shared.region.clone(),
             released_at,
             repo_size: None,
             slug_size: None,
             space: None,
-            stack: named("stack", STACK),
+            stack: shared.stack.clone(),
             team: None,
             updated_at: released_at.unwrap_or(created_at),
-            web_url: Some(self.view.web_url(&app.name)),
+            web_url: Some(self.view.web_url(&app.name, settings)),
             formation: [(ProcessType::web(), app.formation)].into(),
             autoscale: self.autoscaler.rule(&app.name),
             release: release.as_ref().map(release_ref),

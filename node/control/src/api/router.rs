@@ -21,7 +21,7 @@ use super::storage::StorageParts;
 use super::{
     account, acm, apps, auth, authorizations, autoscale, builds, cache, config_vars, domains,
     dynos, formation, log_drains, log_sessions, login, metrics, releases, run, settings,
-    sni_endpoints, storage,
+    sni_endpoints, storage, upgrade,
 };
 use crate::acme::AcmeManager;
 use crate::app_urls::AppUrls;
@@ -40,6 +40,7 @@ use crate::logs::Logs;
 use crate::logs::sessions::LogSessions;
 use crate::releases::changes::ReleaseChanges;
 use crate::routing::view::RouterView;
+use crate::upgrade::UpgradeOverview;
 
 /// The parts of a node that the API's handlers work with. A handler gets only those that it needs.
 pub struct ApiParts {
@@ -85,6 +86,8 @@ pub struct ApiParts {
     pub drains: Arc<LogDrains>,
     /// The disk.
     pub storage: StorageParts,
+    /// The last upgrade.
+    pub upgrade: UpgradeOverview,
 }
 
 /// Answers the API's requests.
@@ -198,6 +201,7 @@ impl Api {
             ["v1", "storage", rest @ ..] => {
                 storage::serve(&parts.storage, &method, rest, request).await
             }
+            ["v1", "upgrade"] if method == Method::GET => upgrade::get(&parts.upgrade).await,
             ["v1", "apps"] => {
                 apps::serve_all(&parts.apps, &self.resources(), &method, request).await
             }

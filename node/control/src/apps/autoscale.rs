@@ -136,16 +136,22 @@ impl Autoscaler {
         self.rules().get(app).map(|(rule, _)| *rule)
     }
 
-    /// Reads an app's rule from the store.
-    pub(crate) fn load(&self, app: &AppName) {
-        let rule = self.store.settings(app).map(|settings| {
-            let text = settings.get(SETTING)?;
-            validate(serde_json::from_str(text).ok()?).ok()
-        });
-        match rule {
-            Ok(rule) => self.put(app, rule),
-            Err(error) => tracing::error!(%app, %error, "could not read an autoscaling rule"),
+    /// Reads the rules of all apps from the store.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub(crate) fn load_all(&self) -> Result<(), StoreError> {
+        for (app, settings) in self.store.all_settings()? {
+            let rule = || {
+                let text = settings.get(SETTING)?;
+                validate(serde_json::from_str(text).ok()?).ok()
+            };
+            if let Some(rule) = rule() {
+                self.put(&app, Some(rule));
+            }
         }
+        Ok(())
     }
 
     /// Sets an app's rule, or turns autoscaling off.

@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 
 use crate::git::repository;
 
+/// The time between two attempts to lock an app that is being built. A build takes a second or more.
+const POLL: Duration = Duration::from_millis(20);
+
 /// The operations that are in progress, by app.
 #[derive(Default)]
 pub struct AppLocks {
@@ -35,6 +38,16 @@ impl AppLocks {
             locks: self.clone(),
             app: app.clone(),
         })
+    }
+
+    /// Locks an app for a build, after the one that is in progress.
+    pub(crate) async fn wait_for_build(self: &Arc<Self>, app: &AppName) -> BuildGuard {
+        loop {
+            match self.begin_build(app) {
+                Some(building) => return building,
+                None => tokio::time::sleep(POLL).await,
+            }
+        }
     }
 
     /// Notes that a git client is connected to the app's `repository`, until the guard is dropped.

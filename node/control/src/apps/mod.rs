@@ -10,6 +10,7 @@ pub mod formation;
 pub mod locks;
 pub(crate) mod names;
 pub mod settings;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use corundum_store::{AppRecord, Fault, HasFault, Store, StoreError};
 use self::autoscale::Autoscaler;
 use self::formation::DEFAULT_WEB;
 use self::locks::AppLocks;
+use self::usage::AppUsage;
 use crate::data_dir::{DataDir, FileKind};
 use crate::drains::LogDrains;
 use crate::git::command::GitError;
@@ -82,6 +84,8 @@ pub struct AppParts {
     pub drains: Arc<LogDrains>,
     /// The autoscaler.
     pub autoscaler: Arc<Autoscaler>,
+    /// The times of the last requests.
+    pub usage: Arc<AppUsage>,
 }
 
 /// Creates and destroys apps.
@@ -135,12 +139,13 @@ impl Apps {
             drains.iter().for_each(|drain| parts.drains.stop(drain.id));
             parts.view.refresh(name);
             parts.grid.remove(name);
-            parts.view.set_static_files(name, None);
+            parts.view.forget_static_files(name);
             parts.logs.remove(name);
             parts.metrics.remove(name);
             parts.cache.remove_app(name);
             parts.autoscaler.forget(name);
             PushIntent::remove(&parts.data, name);
+            parts.usage.forget(name);
         })?;
         tracing::info!(app = %name, "app destroyed");
         Ok(())

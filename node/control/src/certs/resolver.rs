@@ -57,6 +57,21 @@ impl CertResolver {
         !common(&names, &[host.to_owned()]).is_empty()
     }
 
+    /// Serves all apps' certificates as the store has them now.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub(crate) fn refresh_all(&self, store: &dyn Store, urls: &AppUrls) -> Result<(), StoreError> {
+        let mut entries = self.entries();
+        for app in store.apps_with_certs()? {
+            let of_app = entries_of(store, urls, &app)?;
+            entries.by_app.insert(app, of_app);
+        }
+        self.replace(&entries);
+        Ok(())
+    }
+
     /// Serves an app's certificates as the store has them now. If they cannot be read, those of before stay.
     pub(crate) fn refresh(&self, store: &dyn Store, urls: &AppUrls, app: &AppName) {
         let mut entries = self.entries();

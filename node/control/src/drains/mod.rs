@@ -91,11 +91,15 @@ impl LogDrains {
 
     /// Starts the drains of all apps, on the runtime of the caller.
     pub fn start_all(&self) {
-        for app in self.store.apps().apps {
-            match self.store.drains(&app.name) {
-                Ok(drains) => drains.iter().for_each(|drain| self.start(&app.name, drain)),
+        let apps = match self.store.apps_with_drains() {
+            Ok(apps) => apps,
+            Err(error) => return tracing::error!(%error, "could not start log drains"),
+        };
+        for app in apps {
+            match self.store.drains(&app) {
+                Ok(drains) => drains.iter().for_each(|drain| self.start(&app, drain)),
                 Err(error) => {
-                    tracing::error!(app = %app.name, %error, "could not start log drains");
+                    tracing::error!(%app, %error, "could not start log drains");
                 }
             }
         }

@@ -343,7 +343,7 @@ impl Pushes {
             ));
         }
         report(&format!("       Released {}", release.version));
-        let url = parts.view.web_url(app);
+        let url = parts.view.web_url(app, &parts.store.settings(app)?);
         report(&format!("       {url} deployed to Corundum"));
         drop(building);
         Ok(())

@@ -17,6 +17,7 @@ use crate::api::login::{self, Login};
 use crate::api::router::Api;
 use crate::api::server;
 use crate::apps::autoscale::Autoscaler;
+use crate::apps::usage::AppUsage;
 use crate::data_dir::DataDir;
 use crate::git::hook_server;
 use crate::git::push::Pushes;
@@ -47,6 +48,8 @@ pub struct ControlPlane {
     pub autoscaler: Arc<Autoscaler>,
     /// The apps' metrics.
     pub metrics: Arc<MetricsRegistry>,
+    /// The times of the last requests.
+    pub usage: Arc<AppUsage>,
 }
 
 /// The running tasks of the control plane. Dropping this ends them; requests in progress go on.
@@ -85,7 +88,11 @@ impl ControlPlane {
                 runtime.spawn(self.upgrade.clone().run()),
                 runtime.spawn(self.housekeeping.clone().run()),
                 runtime.spawn(self.acme.clone().run(self.responders.clone())),
-                runtime.spawn(tick(self.metrics.clone(), self.autoscaler.clone())),
+                runtime.spawn(tick(
+                    self.metrics.clone(),
+                    self.autoscaler.clone(),
+                    self.usage.clone(),
+                )),
             ],
         })
     }
@@ -110,8 +117,8 @@ async fn settle(pushes: Arc<Pushes>) {
     pushes.settle_interrupted().await;
 }
 
-/// Advances the windows of the metrics, and scales apps by them.
-async fn tick(metrics: Arc<MetricsRegistry>, autoscaler: Arc<Autoscaler>) {
+/// Advances the windows of the metrics, scales apps by them, and notes the apps in use.
+async fn tick(metrics: Arc<MetricsRegistry>, autoscaler: Arc<Autoscaler>, usage: Arc<AppUsage>) {
     let mut interval = tokio::time::interval(TICK);
     // A missed tick has no metrics of its own.
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -119,5 +126,6 @@ async fn tick(metrics: Arc<MetricsRegistry>, autoscaler: Arc<Autoscaler>) {
         interval.tick().await;
         metrics.tick();
         autoscaler.step();
+        usage.tick();
     }
 }

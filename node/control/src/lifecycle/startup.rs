@@ -1,22 +1,23 @@
-//! Loads all apps when the node starts.
+//! The start of a node: it announces all apps, and loads none.
 //!
-//! The node listens before: requests for an app whose image is still being loaded wait in its queue, and such apps are
-//! loaded before those without requests.
+//! The node reads a few facts about all apps, each kind with one query, so that its start hardly takes longer for ten
+//! thousand apps than for one. The first request to an app loads its release; see
+//! [`loading`](crate::releases::loading).
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use corundum_abi::names::AppName;
 use corundum_host::grid::DynoGrid;
-use corundum_store::{AppRecord, ReleaseRecord, Store, StoreError};
-use tokio::task::JoinSet;
+use corundum_pack::ruby::Series;
+use corundum_store::{Store, StoreError};
 
 use crate::apps::autoscale::Autoscaler;
 use crate::apps::locks::AppLocks;
+use crate::apps::usage::AppUsage;
 use crate::data_dir::DataDir;
-use crate::git::repository;
 use crate::logs::Logs;
-use crate::releases::Releases;
-use crate::releases::error::ReleaseError;
+use crate::packs::cache::PackCache;
 use crate::routing::view::RouterView;
 use crate::storage::live_files::{LiveFiles, SweepError};
 
@@ -36,75 +37,61 @@ pub struct Startup {
     pub locks: Arc<AppLocks>,
     /// The autoscaler.
     pub autoscaler: Arc<Autoscaler>,
-    /// The releases.
-    pub releases: Arc<Releases>,
     /// The files in use.
     pub files: Arc<LiveFiles>,
+    /// The open packs.
+    pub packs: Arc<PackCache>,
+    /// The times of the last requests.
+    pub usage: Arc<AppUsage>,
     /// Errors of the store so far, for readiness.
     pub errors: Mutex<Vec<String>>,
 }
 
-/// An app and the release that it is to run.
-pub struct ExpectedApp {
-    app: AppRecord,
-    release: ReleaseRecord,
-}
-
 impl Startup {
-    /// Announces all apps, whose requests then wait, and returns those that must be loaded.
-    pub fn announce(&self) -> Vec<ExpectedApp> {
-        let found = self.store.apps();
-        for error in found.errors {
+    /// Announces all apps that can be read. Requests to them are served from then on.
+    pub fn announce(&self) {
+        let found = self.store.app_outlines();
+        for error in &found.errors {
+            self.add_error(error);
+        }
+        let apps = found.apps;
+        self.logs.open_all(apps.iter().map(|app| &app.name));
+        for app in &apps {
+            self.grid.set_formation(&app.name, app.formation);
+            if app.has_release {
+                self.grid.expect(&app.name);
+            }
+        }
+        self.usage.load(&apps);
+        let announced = self
+            .autoscaler
+            .load_all()
+            .and_then(|()| self.view.add_sleeping(apps.iter().map(|app| &app.name)));
+        if let Err(error) = announced {
             self.add_error(&error);
         }
-        let apps = found.apps.into_iter();
-        apps.filter_map(|app| self.expect(app)).collect()
     }
 
-    fn expect(&self, app: AppRecord) -> Option<ExpectedApp> {
-        let name = &app.name;
-        self.logs.open(name);
-        repository::remove_quarantine(&self.data.repository(name));
-        self.grid.set_formation(name, app.formation);
-        self.autoscaler.load(name);
-        let release = self.store.current_release(name).unwrap_or_else(|error| {
-            self.add_error(&error);
-            None
-        });
-        if let Some(release) = &release {
-            self.grid.expect(name);
-            if let Err(error) = self.releases.announce_static_files(name, release) {
-                tracing::warn!(app = %name, %error, "could not announce static files");
+    /// Opens the packs of all apps, so that no request waits for one.
+    pub async fn open_packs(&self) {
+        let releases = match self.store.current_releases() {
+            Ok(found) => {
+                found.errors.iter().for_each(|error| self.add_error(error));
+                found.releases
+            }
+            Err(error) => return self.add_error(&error),
+        };
+        let releases = releases.into_values();
+        let series: BTreeSet<Series> = releases.map(|release| release.about.ruby).collect();
+        for series in series {
+            if let Err(error) = self.packs.get(self.packs.edition(series)).await {
+                tracing::error!(%series, %error, "could not open a pack");
             }
         }
-        self.view.refresh(name);
-        Some(ExpectedApp {
-            release: release?,
-            app,
-        })
     }
 
-    /// Loads the announced apps, a few at once, then sweeps the data directory. Returns the store's errors since the start.
-    pub async fn load(self: Arc<Self>, mut expected: Vec<ExpectedApp>) -> Vec<String> {
-        // Loading is mostly reading and checking an image, each on a thread of its own.
-        let at_once = std::thread::available_parallelism().map_or(2, usize::from);
-        let mut loads = JoinSet::new();
-        loop {
-            while loads.len() < at_once {
-                let has_waiting_requests = |one: &ExpectedApp| {
-                    let status = self.grid.app(&one.app.name);
-                    status.is_some_and(|status| status.waiting > 0)
-                };
-                let index = expected.iter().position(has_waiting_requests).unwrap_or(0);
-                if index >= expected.len() {
-                    break;
-                }
-                loads.spawn(self.clone().load_one(expected.swap_remove(index)));
-            }
-            if loads.join_next().await.is_none() {
-                break;
-            }
-        }
+    /// Sweeps the data directory. Returns the store's errors since the start.
+    pub async fn check(&self) -> Vec<String> {
         let files = self.files.clone();
         let swept = tokio::task::spawn_blocking(move || files.sweep()).await;
         match swept {
@@ -115,6 +102,21 @@ impl Startup {
         std::mem::take(&mut *self.errors())
     }
 
+    /// Removes the objects that killed pushes have left in all repositories. Blocks.
+    pub fn remove_quarantines(&self) {
+        for app in self.store.apps().apps {
+            if self.data.is_handed_over() {
+                return;
+            }
+            self.remove_quarantine(&app.name);
+        }
+    }
+
+    /// Removes what killed pushes have left, as the end of a push does. Running pushes keep their objects.
+    fn remove_quarantine(&self, app: &AppName) {
+        drop(self.locks.begin_receiving(app, self.data.repository(app)));
+    }
+
     fn add_error(&self, error: &StoreError) {
         tracing::error!(%error, "the store has an error");
         self.errors().push(error.to_string());
@@ -122,27 +124,5 @@ impl Startup {
 
     fn errors(&self) -> MutexGuard<'_, Vec<String>> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn load_one(self: Arc<Self>, ExpectedApp { app, release }: ExpectedApp) {
-        let name = &app.name;
-        // Without the lock, a push that comes meanwhile would be replaced by the older release.
-        let _building = loop {
-            match self.locks.begin_build(name) {
-                Some(building) => break building,
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        };
-        if self.grid.release(name).is_some() {
-            return;
-        }
-        if let Err(error) = self.releases.load(name, release).await {
-            if let ReleaseError::Store(error) = &error {
-                self.add_error(error);
-            }
-            tracing::error!(app = %name, %error, "could not load an app");
-            self.grid.give_up(name);
-        }
-        self.view.refresh(name);
     }
 }

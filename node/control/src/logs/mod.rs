@@ -30,23 +30,23 @@ pub struct Logs {
     apps: RwLock<HashMap<AppName, Arc<Mutex<AppLog>>>>,
 }
 
+#[derive(Default)]
 struct AppLog {
     lines: VecDeque<Arc<LogEntry>>,
     bytes: usize,
-    followers: broadcast::Sender<Arc<LogEntry>>,
-}
-
-impl Default for AppLog {
-    fn default() -> Self {
-        Self {
-            lines: VecDeque::new(),
-            bytes: 0,
-            followers: broadcast::channel(MAX_LAG).0,
-        }
-    }
+    /// The ring of followers, 40 kB, which the first one creates.
+    followers: Option<broadcast::Sender<Arc<LogEntry>>>,
 }
 
 impl Logs {
+    /// Creates the logs of many apps.
+    pub(crate) fn open_all<'a>(&self, names: impl Iterator<Item = &'a AppName>) {
+        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
+        for app in names {
+            apps.entry(app.clone()).or_default();
+        }
+    }
+
     /// Creates the log of an app.
     pub(crate) fn open(&self, app: &AppName) {
         let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
@@ -73,8 +73,12 @@ impl Logs {
         let Some(log) = self.of(app) else { return };
         let line = Arc::new(line);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.followers.receiver_count() > 0 {
-            let _ = log.followers.send(line.clone());
+        match &log.followers {
+            Some(followers) if followers.receiver_count() > 0 => {
+                let _ = followers.send(line.clone());
+            }
+            Some(_) => log.followers = None,
+            None => {}
         }
         log.bytes += line.weight();
         log.lines.push_back(line);
@@ -93,12 +97,13 @@ impl Logs {
         count: usize,
     ) -> (Vec<Arc<LogEntry>>, broadcast::Receiver<Arc<LogEntry>>) {
         let log = self.of(app).unwrap_or_default();
-        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let skip = log.lines.len().saturating_sub(count);
-        (
-            log.lines.iter().skip(skip).cloned().collect(),
-            log.followers.subscribe(),
-        )
+        let followers = log
+            .followers
+            .get_or_insert_with(|| broadcast::channel(MAX_LAG).0);
+        let receiver = followers.subscribe();
+        (log.lines.iter().skip(skip).cloned().collect(), receiver)
     }
 
     /// Removes an app's log.

@@ -37,7 +37,7 @@ impl PackCache {
     }
 
     /// Returns the engine that runs the packs.
-    pub(crate) fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Engine {
         &self.engine
     }
 

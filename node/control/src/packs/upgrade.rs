@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_pack::ruby::{self, Series};
+use corundum_store::Store;
 use tokio::process::Command;
 
 use super::cache::PackCache;
+use crate::apps::usage::{busy, now};
 use crate::releases::Releases;
 
 /// Delays before another attempt at a failed build: a registry may answer again, or a disk have space.
@@ -31,7 +33,15 @@ pub enum SourceBuilds {
 pub struct PackUpgrade {
     source_builds: SourceBuilds,
     packs: Arc<PackCache>,
-    releases: Arc<Releases>,
+    moved: Option<MovedApps>,
+}
+
+/// The apps that move to a new pack.
+pub struct MovedApps {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The releases.
+    pub releases: Arc<Releases>,
 }
 
 impl PackUpgrade {
@@ -39,16 +49,16 @@ impl PackUpgrade {
     pub fn new(
         source_builds: SourceBuilds,
         packs: Arc<PackCache>,
-        releases: Arc<Releases>,
+        moved: Option<MovedApps>,
     ) -> Self {
         Self {
             source_builds,
             packs,
-            releases,
+            moved,
         }
     }
 
-    /// Builds the best pack of the default series if the node may and it is missing, then moves all apps to the best packs.
+    /// Builds the best pack of the default series if the node may and it is missing, then moves the busy apps to the best packs.
     pub(crate) async fn run(self: Arc<Self>) {
         let best = Series::DEFAULT.best();
         let mut failures = 0;
@@ -68,7 +78,25 @@ impl PackUpgrade {
             );
             tokio::time::sleep(wait).await;
         }
-        self.releases.upgrade_all().await;
+        if let Some(MovedApps { store, releases }) = &self.moved {
+            // The others move at their first request.
+            let apps = busy(&store.app_outlines().apps, now());
+            releases.upgrade_all(apps).await;
+        }
+    }
+
+    /// Builds the best pack of the default series if the node may and it is missing.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the build failed.
+    pub(crate) async fn build_missing(&self) -> Result<(), String> {
+        let best = Series::DEFAULT.best();
+        let is_missing = ruby::prepared(best, self.packs.directory()).is_none();
+        match self.source_builds {
+            SourceBuilds::Enabled if is_missing => self.build().await,
+            _ => Ok(()),
+        }
     }
 
     /// Builds Ruby in a child process, which computes only when nothing else does.

@@ -8,6 +8,7 @@ use corundum_store::{Fault, HasFault, StoreError};
 use crate::apps::config_vars::ConfigVarError;
 use crate::builds::AppBuildError;
 use crate::packs::open::PackOpenError;
+use crate::routing::static_files::StaticFilesError;
 
 /// A release that cannot be made or served.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +45,9 @@ pub(crate) enum ReleaseError {
     /// The web process's command cannot be split into words.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// The store holds an invalid timestamp.
-    #[error("release: invalid timestamp: {0}")]
-    Timestamp(#[from] jiff::Error),
+    /// The static files cannot be found.
+    #[error(transparent)]
+    StaticFiles(#[from] StaticFilesError),
     /// A slug or an image cannot be moved into place.
     #[error("release: cannot move its files into place: {0}")]
     Files(#[from] std::io::Error),
@@ -92,7 +93,7 @@ impl HasFault for ReleaseError {
             Self::Pack(_)
             | Self::Image(_)
             | Self::Slug(_)
-            | Self::Timestamp(_)
+            | Self::StaticFiles(_)
             | Self::Files(_)
             | Self::Interrupted => Fault::Node,
         }

@@ -5,30 +5,28 @@
 
 pub mod changes;
 pub(crate) mod error;
+pub mod images;
+pub mod loading;
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
+use corundum_build::FinishedBuild;
 use corundum_build::slots::BuildUrgency;
-use corundum_build::{BuildSource, FinishedBuild};
 use corundum_compiler::process::{environ, split_command};
 use corundum_host::grid::{DynoGrid, GridRelease};
 use corundum_host::image::{Image, ImageError};
+use corundum_host::pack::Pack;
 use corundum_host::slug;
-use corundum_pack::ruby;
 use corundum_router::files::StaticFiles;
 use corundum_store::{ConfigVars, ImageName, ReleaseRecord, Store, StoreError, now};
 
 use self::error::ReleaseError;
+use self::images::{ReleaseImages, place};
 use crate::apps::locks::AppLocks;
-use crate::builds::Builder;
 use crate::data_dir::{DataDir, FileKind};
 use crate::logs::Logs;
-use crate::packs::cache::PackCache;
 use crate::routing::static_files;
 use crate::routing::view::RouterView;
 use crate::storage::live_files::LiveFiles;
@@ -38,8 +36,7 @@ use crate::storage::retention::Retention;
 pub struct Releases {
     store: Arc<dyn Store>,
     data: Arc<DataDir>,
-    packs: Arc<PackCache>,
-    builder: Arc<Builder>,
+    images: Arc<ReleaseImages>,
     grid: DynoGrid,
     view: Arc<RouterView>,
     locks: Arc<AppLocks>,
@@ -54,10 +51,8 @@ pub struct ReleaseParts {
     pub store: Arc<dyn Store>,
     /// The data directory.
     pub data: Arc<DataDir>,
-    /// The open packs.
-    pub packs: Arc<PackCache>,
-    /// The builder of images.
-    pub builder: Arc<Builder>,
+    /// The images.
+    pub images: Arc<ReleaseImages>,
     /// The grid that runs the releases.
     pub grid: DynoGrid,
     /// The router's view of apps.
@@ -88,8 +83,7 @@ impl Releases {
         let ReleaseParts {
             store,
             data,
-            packs,
-            builder,
+            images,
             grid,
             view,
             locks,
@@ -100,8 +94,7 @@ impl Releases {
         Self {
             store,
             data,
-            packs,
-            builder,
+            images,
             grid,
             view,
             locks,
@@ -135,15 +128,18 @@ impl Releases {
         };
         let slug = new.build.slug_path();
         let slug = slug.unwrap_or_else(|| self.data.slug(&record.slug));
-        let files = (new.build.image_path(), slug);
+        let (pack, image) = self.images.open_built(&new.build, &record).await?;
+        let opened = (pack, image.clone());
         let (mut loaded, static_files) = self
-            .load_files(app, &record, new.config.clone(), files)
+            .assemble(app, &record, new.config.clone(), opened, slug)
             .await?;
         // Its record may be damaged; the new release then replaces it, and the sweep finds its image.
         let old = self.store.current_release(app).unwrap_or_else(|error| {
             tracing::warn!(%app, %error, "could not read the replaced release");
             None
         });
+        let built = new.build.image_path();
+        self.images.adopt_full_file(&built, &record.image, &image);
         let record = self.name(app, &new.build, record, new.config)?;
         loaded.version = record.version;
         self.deploy(loaded, static_files);
@@ -154,6 +150,7 @@ impl Releases {
         // Running dynos keep their mapping of the old image after its files are gone.
         if let Some(old) = old {
             self.files.remove_image(&old.image);
+            self.images.forget(&old.image);
         }
         if let Err(error) = self.retention.apply(app) {
             tracing::warn!(%app, %error, "could not remove old releases");
@@ -161,7 +158,8 @@ impl Releases {
         Ok(record)
     }
 
-    /// Makes a release of the store live. Its image is made again if it is damaged or belongs to another pack.
+    /// Makes a release of the store live, unless the app has got another one meanwhile. Its image is made again if it is
+    /// damaged or belongs to no pack of this version.
     ///
     /// # Errors
     ///
@@ -169,71 +167,66 @@ impl Releases {
     pub(crate) async fn load(
         &self,
         app: &AppName,
-        release: ReleaseRecord,
+        release: &ReleaseRecord,
     ) -> Result<(), ReleaseError> {
-        match self.activate(app, &release).await {
+        self.files.recover_slug(&release.slug);
+        let (loaded, static_files) = match self.open(app, release).await {
+            Ok(opened) => opened,
             // Another boot would make an image for which there is no room either.
-            Err(error @ ReleaseError::Image(ImageError::Full { .. })) => Err(error),
+            Err(error @ ReleaseError::Image(ImageError::Full { .. })) => return Err(error),
             Err(error) => {
                 tracing::warn!(%app, %error, "making the image again");
-                self.remake(app, release, BuildUrgency::Awaited).await
+                let _building = self.locks.wait_for_build(app).await;
+                if self.grid.release(app).is_some() {
+                    return Ok(());
+                }
+                self.remake(app, release, BuildUrgency::Awaited).await?;
+                self.open(app, release).await?
             }
-            Ok(()) => Ok(()),
+        };
+        self.view
+            .set_static_files(app, loaded.version, static_files);
+        if self.grid.deploy_loaded(loaded) {
+            self.view.refresh(app);
         }
+        Ok(())
     }
 
-    /// Makes the images again that do not belong to their series' best pack, one after another.
+    /// Makes the images again that do not belong to their series' best pack, one after another: those of `apps`, in this
+    /// order.
     ///
     /// Each app serves from its old image until the new one is there, and keeps it if it does not boot on the new pack. An
     /// app that is being built is waited for.
     ///
     /// App by app: one whose record is damaged does not keep the others from moving.
-    pub(crate) async fn upgrade_all(&self) {
-        for app in self.store.apps().apps {
-            let _building = loop {
-                match self.locks.begin_build(&app.name) {
-                    Some(building) => break building,
-                    None => tokio::time::sleep(Duration::from_secs(1)).await,
-                }
-            };
-            let current = self.store.current_release(&app.name);
-            if let Ok(Some(release)) = current
-                && self.is_outdated(&release)
-            {
-                self.upgrade(&app.name, release).await;
-            }
+    pub(crate) async fn upgrade_all(&self, apps: Vec<AppName>) {
+        for app in apps {
+            self.upgrade(&app).await;
         }
     }
 
-    async fn upgrade(&self, app: &AppName, release: ReleaseRecord) {
-        let old = release.image;
-        match self.remake(app, release, BuildUrgency::Background).await {
-            Ok(()) => self.files.remove_image(&old),
-            Err(error) => {
-                let line = format!("The app stays on the pack that it has: {error}");
-                self.logs.add(app, "corundum[pack]", &line);
-                tracing::warn!(%app, %error, "could not move an app to the new pack");
-            }
+    /// Makes an app's image again if it does not belong to the best pack.
+    pub(crate) async fn upgrade(&self, app: &AppName) {
+        let _building = self.locks.wait_for_build(app).await;
+        let release = match self.store.current_release(app) {
+            Ok(Some(release)) if self.images.is_outdated(&release) => release,
+            _ => return,
+        };
+        let remade = self.remake(app, &release, BuildUrgency::Background).await;
+        let moved = match remade {
+            Ok(()) if self.grid.release(app).is_some() => self.activate(app, &release).await,
+            other => other,
+        };
+        if let Err(error) = moved {
+            let line = format!("The app stays on the pack that it has: {error}");
+            self.logs.add(app, "corundum[pack]", &line);
+            tracing::warn!(%app, %error, "could not move an app to the new pack");
         }
     }
 
-    /// Serves an app's static files while its release is still being loaded. A dyno, for which other requests wait until
-    /// then, would not know these files. The slug's digest is checked later, with the rest of the release.
-    ///
-    /// # Errors
-    ///
-    /// [`ReleaseError`].
-    pub(crate) fn announce_static_files(
-        &self,
-        app: &AppName,
-        release: &ReleaseRecord,
-    ) -> Result<(), ReleaseError> {
-        self.files.recover_slug(&release.slug);
-        let slug = Arc::new(slug::open(&self.data.slug(&release.slug), None)?);
-        let since = self.served_since(app, release)?;
-        let files = static_files::of_slug(&slug, release.about.static_files, since);
-        self.view.set_static_files(app, files);
-        Ok(())
+    /// Returns whether an app's image belongs to another pack than a new image would.
+    pub(crate) fn is_outdated(&self, release: &ReleaseRecord) -> bool {
+        self.images.is_outdated(release)
     }
 
     /// Deletes an app's records, then calls `stop`, then moves the app's repository, its images and those slugs that no other
@@ -255,42 +248,22 @@ impl Releases {
             .discard(FileKind::Repository, &self.data.repository(app));
         for release in releases {
             self.files.remove_image(&release.image);
+            self.images.forget(&release.image);
             self.files.discard_slug(&release.slug);
         }
         Ok(())
     }
 
-    /// Boots a release of the store again and makes it live with the new image.
+    /// Boots a release of the store again and replaces its image.
     async fn remake(
         &self,
         app: &AppName,
-        release: ReleaseRecord,
+        release: &ReleaseRecord,
         urgency: BuildUrgency,
     ) -> Result<(), ReleaseError> {
-        let config = self.store.release_config(app, release.version)?;
-        let source = BuildSource::Slug(self.data.slug(&release.slug));
-        let series = release.about.ruby;
-        let slot = self.builder.slot(app, urgency, |_| {}).await?;
-        let build = self
-            .builder
-            .build(&slot, app, series, source, &config, |_| {})
-            .await?;
-        drop(slot);
-        let image = ImageName::random();
-        {
-            let _naming = self.files.naming();
-            place(&build.image_path(), &self.data.image(&image))?;
-            self.store.set_image(app, release.version, &image)?;
-        }
-        self.activate(app, &ReleaseRecord { image, ..release })
-            .await
-    }
-
-    /// Returns whether a release's image belongs to another pack than a new image would.
-    fn is_outdated(&self, release: &ReleaseRecord) -> bool {
-        let wanted = ruby::digest(self.packs.edition(release.about.ruby));
-        let described = Image::read_description(&self.data.image(&release.image));
-        described.is_none_or(|description| description.pack != wanted)
+        let build = self.images.boot_again(app, release, urgency).await?;
+        let _naming = self.files.naming();
+        self.images.replace_patch(&build, release)
     }
 
     /// Gives a build's slug and image their names and adds the release that names them: all of it or nothing.
@@ -316,18 +289,14 @@ impl Releases {
         };
         added().inspect_err(|_: &ReleaseError| {
             self.files.remove_image(&name);
+            self.images.forget(&name);
             self.files.discard_slug(&digest);
         })
     }
 
-    /// Loads a release of the store and serves it.
+    /// Opens a release of the store and serves it.
     async fn activate(&self, app: &AppName, release: &ReleaseRecord) -> Result<(), ReleaseError> {
-        let config = self.store.release_config(app, release.version)?;
-        let files = (
-            self.data.image(&release.image),
-            self.data.slug(&release.slug),
-        );
-        let (loaded, static_files) = self.load_files(app, release, config, files).await?;
+        let (loaded, static_files) = self.open(app, release).await?;
         self.deploy(loaded, static_files);
         Ok(())
     }
@@ -335,83 +304,52 @@ impl Releases {
     /// Serves new requests with a loaded release.
     fn deploy(&self, release: GridRelease, files: Option<Arc<StaticFiles>>) {
         let app = release.app.clone();
-        self.view.set_static_files(&app, files);
+        self.view.set_static_files(&app, release.version, files);
         self.grid.deploy(release);
         self.view.refresh(&app);
     }
 
-    /// Returns the time since which an app has served the slug of a release. Releases that only changed config vars do not
-    /// count.
-    fn served_since(
+    /// Opens the image and the slug of a release of the store.
+    async fn open(
         &self,
         app: &AppName,
         release: &ReleaseRecord,
-    ) -> Result<SystemTime, ReleaseError> {
-        let version = release.version;
-        // An earlier record that is damaged does not keep this release from being served, with a later time.
-        let earlier = self.store.releases(app).unwrap_or_else(|error| {
-            tracing::warn!(%app, %error, "could not read earlier releases");
-            Vec::new()
-        });
-        let earlier = earlier.into_iter();
-        let earlier = earlier.skip_while(|other| version.0 != 0 && other.version >= version);
-        let since = earlier
-            .take_while(|other| other.slug == release.slug)
-            .last();
-        let since = since.map_or_else(|| release.created_at.clone(), |first| first.created_at);
-        Ok(since.parse::<jiff::Timestamp>()?.into())
+    ) -> Result<(GridRelease, Option<Arc<StaticFiles>>), ReleaseError> {
+        let config = self.store.release_config(app, release.version)?;
+        let opened = self.images.open(release).await?;
+        let slug = self.data.slug(&release.slug);
+        self.assemble(app, release, config, opened, slug).await
     }
 
-    /// Loads a release from its image's directory and its slug's file.
-    async fn load_files(
+    /// Puts a release together from its opened image and its slug's file.
+    async fn assemble(
         &self,
         app: &AppName,
         release: &ReleaseRecord,
         config: ConfigVars,
-        (image, slug): (PathBuf, PathBuf),
+        (pack, image): (Arc<Pack>, Arc<Image>),
+        slug: PathBuf,
     ) -> Result<(GridRelease, Option<Arc<StaticFiles>>), ReleaseError> {
-        // An image that was made before the best pack was there, or that does not boot on it, runs on its own pack.
-        let quickest = release.about.ruby.quickest();
-        let made = Image::read_description(&image).map(|description| description.pack);
-        let edition = if made == Some(ruby::digest(quickest)) {
-            quickest
-        } else {
-            self.packs.edition(release.about.ruby)
-        };
-        let pack = self.packs.get(edition).await?.pack.clone();
-        let (engine, of, digest) = (
-            self.packs.engine().clone(),
-            pack.clone(),
-            release.slug.clone(),
-        );
-        let (options, modified) = (release.about.static_files, self.served_since(app, release)?);
-        // Both files are read to their last byte to be checked, so this runs on a thread that does not serve.
-        let loaded = tokio::task::spawn_blocking(move || {
-            let image = Image::load(&engine, &image, &of.manifest().digest)?;
+        let digest = release.slug.clone();
+        let options = release.about.static_files;
+        let modified = static_files::served_since(&*self.store, app, release)?;
+        // The slug is read to its last byte to be checked, so this runs on a thread that does not serve.
+        let opened = tokio::task::spawn_blocking(move || {
             let slug = Arc::new(slug::open(&slug, Some(&digest))?);
             let files = static_files::of_slug(&slug, options, modified);
-            Ok::<_, ReleaseError>((image, slug, files))
+            Ok::<_, ReleaseError>((slug, files))
         });
-        let (image, slug, files) = loaded.await.map_err(|_| ReleaseError::Interrupted)??;
+        let (slug, files) = opened.await.map_err(|_| ReleaseError::Interrupted)??;
         let release = GridRelease {
             app: app.clone(),
             version: release.version,
             pack,
-            image: Arc::new(image),
+            image,
             slug,
             arguments: split_command(release.about.web_command())?,
             environ: environ(config),
             isolation: release.about.isolation,
         };
         Ok((release, files))
-    }
-}
-
-/// Gives a file or directory its name, and waits until the name is on disk: a release's record must not outlive it.
-fn place(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)?;
-    match to.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
     }
 }

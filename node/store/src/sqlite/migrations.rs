@@ -87,6 +87,8 @@ const STEPS: &[M<'_>] = &[
          create index builds_of_app on builds (app);"
     )),
     M::up("alter table tokens add column last_used_at text;"),
+    // The time of about the last request to an app, for the order in which a node prepares images.
+    M::up("alter table apps add column last_used integer not null default 0;"),
 ];
 
 /// Runs the migrations that the store has not seen, each in a transaction.

@@ -86,9 +86,14 @@ fn value<'a>(values: &'a SettingValues, setting: &Setting) -> &'a str {
         .map_or(setting.default, String::as_str)
 }
 
+/// Returns whether plain requests to an app with these settings are redirected to https.
+pub(crate) fn redirects(values: &SettingValues) -> bool {
+    is_on(values, &HTTPS_REDIRECT)
+}
+
 /// Applies an app's settings to its virtual host. `https` is the port of HTTPS, if the node serves it.
 pub(crate) fn apply(values: &SettingValues, https: Option<u16>, host: &mut VirtualHost) {
-    if is_on(values, &HTTPS_REDIRECT) {
+    if redirects(values) {
         host.https.redirect = https;
     }
     let hsts = value(values, &HSTS);

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use corundum_abi::names::AppName;
 use corundum_compiler::assets::{ENCODED, PUBLIC, StaticFileMode, StaticFileOptions};
+use corundum_host::slug::{self, OpenSlugError};
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
 use corundum_router::files::{PathMatching, StaticFileSettings, StaticFileSource, StaticFiles};
 use corundum_router::semantics::accept_encoding::ContentCoding;
+use corundum_store::{ReleaseRecord, Store, StoreError};
 
 use self::vite::ViteManifests;
+use crate::data_dir::DataDir;
 
 /// The most symbolic links that are followed in a row.
 const MAX_LINKS: usize = 8;
@@ -37,6 +41,63 @@ pub(crate) fn of_slug(
     };
     let files = PublicFolder::new(slug).sources();
     (!files.is_empty()).then(|| Arc::new(StaticFiles::new(files, &settings)))
+}
+
+/// Returns the static files of a release of the store. The slug's digest is not checked: that happens when the release
+/// is loaded.
+///
+/// # Errors
+///
+/// [`StaticFilesError`].
+pub(crate) fn of_release(
+    store: &dyn Store,
+    data: &DataDir,
+    app: &AppName,
+    release: &ReleaseRecord,
+) -> Result<Option<Arc<StaticFiles>>, StaticFilesError> {
+    let slug = Arc::new(slug::open(&data.slug(&release.slug), None)?);
+    let since = served_since(store, app, release)?;
+    Ok(of_slug(&slug, release.about.static_files, since))
+}
+
+/// Returns the time since which an app has served the slug of a release. Releases that only changed config vars do not
+/// count.
+///
+/// # Errors
+///
+/// [`StaticFilesError`].
+pub(crate) fn served_since(
+    store: &dyn Store,
+    app: &AppName,
+    release: &ReleaseRecord,
+) -> Result<SystemTime, StaticFilesError> {
+    let version = release.version;
+    // An earlier record that is damaged does not keep this release from being served, with a later time.
+    let earlier = store.releases(app).unwrap_or_else(|error| {
+        tracing::warn!(%app, %error, "could not read earlier releases");
+        Vec::new()
+    });
+    let earlier = earlier.into_iter();
+    let earlier = earlier.skip_while(|other| version.0 != 0 && other.version >= version);
+    let since = earlier
+        .take_while(|other| other.slug == release.slug)
+        .last();
+    let since = since.map_or_else(|| release.created_at.clone(), |first| first.created_at);
+    Ok(since.parse::<jiff::Timestamp>()?.into())
+}
+
+/// Static files that cannot be found.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StaticFilesError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The slug cannot be opened.
+    #[error(transparent)]
+    Slug(#[from] OpenSlugError),
+    /// The store holds an invalid timestamp.
+    #[error("release: invalid timestamp: {0}")]
+    Timestamp(#[from] jiff::Error),
 }
 
 /// A slug's public folder.
