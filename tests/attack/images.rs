@@ -57,6 +57,10 @@ fn full_file_of_an_image_is_made_again_when_it_is_gone_or_damaged() {
     let written = fs::read(&patch).unwrap();
     let full = full_files(&node);
     assert_eq!(full.len(), 1);
+    for file in [&patch, &full[0]] {
+        let mode = fs::metadata(file).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
     let damages: [fn(&Path); 4] = [
         |full| fs::remove_file(full).unwrap(),
         |full| flip_byte(full),

@@ -13,6 +13,7 @@ mod patch;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -310,7 +311,13 @@ impl<'a> NewImage<'a> {
         let directory = new_directory(path).map_err(failed)?;
         let shape = snapshot.shape().map_err(failed)?;
         let io = |error: std::io::Error| failed(error.to_string());
-        let file = File::create_new(built_full_file(directory.path())).map_err(io)?;
+        // The memory holds config vars.
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(built_full_file(directory.path()))
+            .map_err(io)?;
         let frame = full::compile(engine, &shape, &nonzero_pages(snapshot.memory), &file);
         Ok(Self {
             directory,
