@@ -64,10 +64,10 @@ const PAGES: &str = "
     $shared.bytesize
 ";
 
-/// Has `clients` clients at once run `code` in dynos of a hostile app on a node with 2 GiB of memory, while a neighbour
+/// Has `clients` clients at once run `code` in dynos of a hostile app on a node with 4 GiB of memory, while a neighbour
 /// has to serve. Returns the most memory that the node took in MiB, and what it holds after the hostile dynos are idle.
 fn attack(boot: &str, code: &str, clients: usize) -> Option<(u64, u64)> {
-    let Some(group) = MemoryGroup::create(2 << 30) else {
+    let Some(group) = MemoryGroup::create(4 << 30) else {
         skip("no control group can be made: run the tests as root");
         return None;
     };
@@ -104,7 +104,7 @@ fn attack(boot: &str, code: &str, clients: usize) -> Option<(u64, u64)> {
         }
     });
     let total = reserve("corundum_memory_reserve_bytes");
-    assert_eq!(total, 1024, "half of the control group's limit");
+    assert_eq!(total, 2048, "half of the control group's limit");
     // Dynos that hold much are ended when they have been idle for some seconds.
     let given_back = poll(Duration::from_secs(20), || {
         (reserve("corundum_memory_reserve_used_bytes") < KEPT).then_some(())
@@ -112,13 +112,13 @@ fn attack(boot: &str, code: &str, clients: usize) -> Option<(u64, u64)> {
     let held = reserve("corundum_memory_reserve_used_bytes");
     assert!(given_back.is_some(), "{held} MiB are held for idle dynos");
     assert_eq!(node.get("neighbour", "/").0, 200);
-    println!("at most {most} MiB of 2048, and {held} MiB of the reserve after the attack");
+    println!("at most {most} MiB of 4096, and {held} MiB of the reserve after the attack");
     Some((most, held))
 }
 
 #[test]
 fn files_and_growth_stay_within_the_reserve() {
-    attack("", FILES_AND_GROWTH, 24);
+    attack("", FILES_AND_GROWTH, 28);
 }
 
 #[test]
@@ -129,5 +129,5 @@ fn open_directories_stay_within_the_reserve() {
 
 #[test]
 fn copied_pages_of_a_large_image_stay_within_the_reserve() {
-    attack("$shared = 'x' * (100 << 20)", PAGES, 12);
+    attack("$shared = 'x' * (100 << 20)", PAGES, 20);
 }
