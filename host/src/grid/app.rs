@@ -17,6 +17,7 @@ use super::crashing_routes::{CrashingRoutes, Route, RouteLabel};
 use super::error::DispatchError;
 use super::lease::{DynoFacts, Lease};
 use super::release::GridRelease;
+use super::slow_requests::SlowRequests;
 use super::status::{AppStatus, DynoState, DynoStatus};
 use crate::dyno::Dyno;
 use crate::reserve::AppShare;
@@ -56,6 +57,8 @@ pub(super) struct GridApp {
     pub(super) one_off_dynos: AtomicU32,
     /// True if a request has crashed a dyno and its route is not forgotten. Otherwise requests skip the look-up.
     has_crashed: AtomicBool,
+    /// Whether most requests compute for long.
+    pub(super) slow_requests: SlowRequests,
     /// True if dynos crash so often that their starts would take the processor from other apps.
     crashes_often: AtomicBool,
     /// True if a request has come since the node looked last.
@@ -157,6 +160,7 @@ impl GridApp {
             formation: Mutex::new(formation),
             one_off_dynos: AtomicU32::new(0),
             has_crashed: AtomicBool::new(false),
+            slow_requests: SlowRequests::default(),
             crashes_often: AtomicBool::new(false),
             is_used: AtomicBool::new(false),
             loaded: Notify::new(),

@@ -114,10 +114,10 @@ async fn start_dyno(lease: &mut Lease) -> Result<(), DispatchError> {
     }
 }
 
-/// Returns the thread for the first part of a dyno's work. Starting dynos again and again must not take the time of the
-/// router's threads.
+/// Returns the thread for the first part of a dyno's work. Starting dynos again and again, or computing for long, must
+/// not take the time of the router's threads.
 fn first_poll(app: &GridApp) -> FirstPoll {
-    match app.crashes_often() {
+    match app.crashes_often() || app.slow_requests.prevail() {
         true => FirstPoll::Compute,
         false => FirstPoll::Here,
     }
@@ -224,6 +224,7 @@ impl Invocation {
             .handle(request, answer, self.progress.clone(), &self.usage)
             .await;
         lease.facts.served += 1;
+        lease.app().slow_requests.record(self.usage.cpu());
         let (app, name) = (lease.app(), lease.facts.name());
         if result.is_err() && self.progress.answered().is_none() {
             if let Some(dyno) = &lease.dyno {

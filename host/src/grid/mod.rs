@@ -21,6 +21,7 @@ pub mod limits;
 mod one_off;
 mod registry;
 mod release;
+mod slow_requests;
 mod start;
 mod status;
 
