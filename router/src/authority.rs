@@ -1,5 +1,6 @@
 //! The authority of a URL: a host with an optional port, and the one form in which the router passes it on.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -75,6 +76,14 @@ impl<'a> Authority<'a> {
         self.is_normal
     }
 
+    /// Returns the normal form, which begins with `host`, the host in its normal form.
+    pub(crate) fn normal<'h>(&self, host: &'h str) -> Cow<'h, str> {
+        match self.port {
+            Some(port) => Cow::Owned(format!("{host}:{port}")),
+            None => Cow::Borrowed(host),
+        }
+    }
+
     /// Returns the host in its normal form.
     pub(crate) fn host(&self) -> Arc<str> {
         match self.host {
@@ -94,11 +103,7 @@ impl<'a> Authority<'a> {
 
 impl fmt::Display for Authority<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.host())?;
-        match self.port {
-            Some(port) => write!(f, ":{port}"),
-            None => Ok(()),
-        }
+        f.write_str(&self.normal(&self.host()))
     }
 }
 

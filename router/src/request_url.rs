@@ -67,7 +67,7 @@ fn host_of_header(parts: &mut Parts, default_port: u16) -> Result<Arc<str>, Fail
     };
     let host = authority.host();
     if !authority.is_normal() {
-        let normal = authority.to_string();
+        let normal = authority.normal(&host).into_owned();
         set_host(parts, &normal)?;
     }
     Ok(host)
@@ -87,7 +87,8 @@ fn host_of_target(parts: &mut Parts, default_port: u16) -> Result<Arc<str>, Fail
     let Some(authority) = Authority::parse(text, default_port) else {
         return no_host();
     };
-    let (host, normal) = (authority.host(), authority.to_string());
+    let host = authority.host();
+    let normal = authority.normal(&host);
     match host_header(parts)? {
         // HTTP/1.1 requires the header whatever form the target has.
         None if parts.version == Version::HTTP_11 => return no_host(),

@@ -17,4 +17,5 @@ mod kills;
 mod push;
 mod push_refs;
 mod push_tree;
+mod router;
 mod upgrades;
