@@ -583,8 +583,7 @@ impl Node {
             },
             upgrade,
         });
-        let housekeeping =
-            Housekeeping::new(store.clone(), data.clone(), locks.clone(), files, retention);
+        let housekeeping = Housekeeping::new(data.clone(), locks.clone(), files, retention);
         let control_plane = ControlPlane {
             runtime: runtimes.control.clone(),
             data: data.clone(),

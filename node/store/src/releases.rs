@@ -134,6 +134,13 @@ pub trait ReleaseStore {
     /// The store cannot be read.
     fn names_slug(&self, slug: &SlugDigest) -> Result<bool, StoreError>;
 
+    /// Returns the apps that have more than `keep` releases.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn apps_with_more_releases(&self, keep: NonZeroU32) -> Result<Vec<AppName>, StoreError>;
+
     /// Removes an app's releases except the newest `keep`, and returns what they named. Names that cannot be read are left
     /// out.
     ///

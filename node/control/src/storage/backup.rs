@@ -138,6 +138,19 @@ pub fn run(data: &Path, output: &Path) -> Result<FinishedBackup, BackupError> {
     })
 }
 
+/// Removes the links that a killed backup has left in a data directory, unless another one is being made.
+pub(super) fn remove_leftovers(data: &Path) -> io::Result<()> {
+    let stage = data.join(STAGE);
+    if !stage.try_exists()? {
+        return Ok(());
+    }
+    let lock = File::create(data.join(LOCK))?;
+    match lock.try_lock() {
+        Ok(()) => fs::remove_dir_all(stage),
+        Err(_) => Ok(()),
+    }
+}
+
 fn add_tree(
     archive: &mut BackupWriter<tempfile::NamedTempFile>,
     folder: &Path,

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use corundum_store::Store;
-
 use super::live_files::{LiveFiles, SweepError};
 use super::retention::Retention;
 use crate::apps::locks::AppLocks;
@@ -18,7 +16,6 @@ const ROUNDS: u32 = 60;
 
 /// The background work on a data directory.
 pub struct Housekeeping {
-    store: Arc<dyn Store>,
     data: Arc<DataDir>,
     locks: Arc<AppLocks>,
     files: Arc<LiveFiles>,
@@ -28,14 +25,12 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// Creates the type; [`run`](Self::run) does the work.
     pub fn new(
-        store: Arc<dyn Store>,
         data: Arc<DataDir>,
         locks: Arc<AppLocks>,
         files: Arc<LiveFiles>,
         retention: Arc<Retention>,
     ) -> Self {
         Self {
-            store,
             data,
             locks,
             files,
@@ -66,13 +61,17 @@ impl Housekeeping {
 
     /// Removes old releases of all apps: the number may have been lowered since the last start.
     fn apply_retention(&self) {
-        for app in self.store.apps().apps {
+        let exceeding = self.retention.exceeding().unwrap_or_else(|error| {
+            tracing::warn!(%error, "could not find apps with old releases");
+            Vec::new()
+        });
+        for app in exceeding {
             // An app that is being built applies it by itself.
-            let Some(_building) = self.locks.begin_build(&app.name) else {
+            let Some(_building) = self.locks.begin_build(&app) else {
                 continue;
             };
-            if let Err(error) = self.retention.apply(&app.name) {
-                tracing::warn!(app = %app.name, %error, "could not remove old releases");
+            if let Err(error) = self.retention.apply(&app) {
+                tracing::warn!(%app, %error, "could not remove old releases");
             }
         }
     }

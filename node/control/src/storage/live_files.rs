@@ -10,6 +10,7 @@ use std::time::Duration;
 use corundum_abi::names::SlugDigest;
 use corundum_store::{ImageName, LiveRecords, Store, StoreError};
 
+use super::backup;
 use super::trash::{Freed, Trash, disk_bytes};
 use crate::apps::locks::AppLocks;
 use crate::data_dir::{DataDir, FileKind, repository_name, slug_file};
@@ -160,6 +161,7 @@ impl LiveFiles {
     /// [`SweepError`], for which a sweep would do nothing.
     pub(crate) fn check(&self) -> Result<(), SweepError> {
         self.store.check_integrity()?;
+        let _naming = self.naming();
         self.live_names().map(drop)
     }
 
@@ -212,6 +214,7 @@ impl LiveFiles {
             cause,
         };
         self.trash.delete_expired().map_err(failed)?;
+        backup::remove_leftovers(self.data.path()).map_err(failed)?;
         Ok(freed)
     }
 

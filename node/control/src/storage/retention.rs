@@ -36,6 +36,15 @@ impl Retention {
         }
     }
 
+    /// Returns the apps that have more releases than they may keep.
+    ///
+    /// # Errors
+    ///
+    /// The store fails.
+    pub(crate) fn exceeding(&self) -> Result<Vec<AppName>, StoreError> {
+        self.store.apps_with_more_releases(self.keep)
+    }
+
     /// Removes an app's releases beyond the node's number, and moves their files to the trash. The caller has locked the app,
     /// so that no rollback to one of them is in progress.
     ///

@@ -165,6 +165,14 @@ impl ReleaseStore for SqliteStore {
         Ok(found.optional()?.is_some())
     }
 
+    fn apps_with_more_releases(&self, keep: NonZeroU32) -> Result<Vec<AppName>, StoreError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare("select app from releases group by app having count(*) > ?1")?;
+        let rows = statement.query_map([keep], |row| parsed(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     fn prune_releases(
         &self,
         app: &AppName,
@@ -332,6 +340,7 @@ pub(super) mod tests {
             }
         }
         let one = NonZeroU32::MIN;
+        assert_eq!(store.apps_with_more_releases(one).unwrap().len(), 2);
         let pruned = store.prune_releases(&app, one).unwrap();
         assert_eq!(
             (pruned.releases, pruned.slugs.len(), pruned.images.len()),
@@ -341,6 +350,7 @@ pub(super) mod tests {
             store.prune_releases(&app, one).unwrap(),
             PrunedReleases::default()
         );
+        assert_eq!(store.apps_with_more_releases(one).unwrap().len(), 1);
         assert_eq!(store.current_release(&app).unwrap().unwrap().version.0, 3);
         assert_eq!(store.releases(&other).unwrap().len(), 3);
         let next = store
