@@ -76,6 +76,8 @@ pub(crate) fn load_module(
     engine: &wasmtime::Engine,
     path: &Path,
 ) -> wasmtime::Result<wasmtime::Module> {
+    // The engine maps the file once more. A file that was just made may have holes.
+    drop(open_for_mapping(path)?);
     // SAFETY: the bytes come from `Engine::precompile_module` of this program, unchanged (see above).
     unsafe { wasmtime::Module::deserialize_file(engine, path) }
 }
