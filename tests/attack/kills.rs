@@ -133,10 +133,11 @@ fn kills_at_random_moments_lose_nothing_that_was_acknowledged() {
         .assert_success();
     let (pushes, changes, rollbacks) = (Changes::default(), Changes::default(), Changes::default());
     let mut restored = 0;
-    let slowest = if runs > 10 { 8000 } else { 4000 };
     for run in 0..runs {
         let stop = AtomicBool::new(false);
-        let moment = Duration::from_millis(dice.below(slowest));
+        let moment = Duration::from_millis(dice.below(3000));
+        // On a loaded machine a push takes seconds: let some pass before the moment.
+        let awaited = pushes.made.load(Ordering::Relaxed) + dice.below(3);
         std::thread::scope(|scope| {
             let stopped = StopOnDrop(&stop);
             let (node, stop) = (&node, &stop);
@@ -170,6 +171,9 @@ fn kills_at_random_moments_lose_nothing_that_was_acknowledged() {
                         return;
                     }
                 }
+            });
+            poll(Duration::from_secs(30), || {
+                (pushes.made.load(Ordering::Relaxed) >= awaited).then_some(())
             });
             std::thread::sleep(moment);
             node.signal("KILL");

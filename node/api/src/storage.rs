@@ -31,6 +31,8 @@ pub struct StorageResource {
     pub app_quota: Option<u64>,
     /// The store.
     pub store: u64,
+    /// Full images of the apps used last, which can be made again.
+    pub full_images: u64,
     /// Fetched gems.
     pub gems: u64,
     /// Running builds.

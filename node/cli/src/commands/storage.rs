@@ -61,11 +61,12 @@ fn show(client: &ApiClient, output: OutputOption) -> anyhow::Result<()> {
         .with_rows(storage.apps.iter().map(row))
         .print()?;
     say!();
-    say!("Store: {}", size(storage.store));
-    say!("Gems:  {}", size(storage.gems));
-    say!("Work:  {}", size(storage.work));
-    say!("Trash: {}", size(storage.trash));
-    say!("Free:  {}", size(storage.free));
+    say!("Store:       {}", size(storage.store));
+    say!("Full images: {}", size(storage.full_images));
+    say!("Gems:        {}", size(storage.gems));
+    say!("Work:        {}", size(storage.work));
+    say!("Trash:       {}", size(storage.trash));
+    say!("Free:        {}", size(storage.free));
     if let Some(quota) = storage.app_quota {
         say!("An app may take {}.", size(quota));
     }

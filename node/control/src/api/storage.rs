@@ -103,6 +103,7 @@ fn measure(parts: &StorageParts) -> Result<StorageResource, ApiError> {
         apps,
         app_quota: parts.usage.quota(),
         store: in_store,
+        full_images: disk_bytes(&parts.data.full_images()).map_err(internal)?,
         gems: disk_bytes(&parts.data.gems()).map_err(internal)?,
         work: disk_bytes(&parts.data.work()).map_err(internal)?,
         trash: parts.files.trash().content().map_err(internal)?.bytes,
