@@ -72,13 +72,7 @@ impl MemoryShape {
     /// Returns whether all pages of `runs` lie within the memory, in ascending order.
     pub(super) fn holds(&self, runs: &[PageRun]) -> bool {
         let pages = self.wasm_pages.saturating_mul((WASM_PAGE / PAGE) as u64);
-        let mut end = 0;
-        pages <= MAX_PAGES
-            && runs.iter().all(|(first, count)| {
-                let in_order = u64::from(*first) >= end && *count > 0;
-                end = u64::from(*first) + u64::from(*count);
-                in_order && end <= pages
-            })
+        pages <= MAX_PAGES && are_below(runs, pages)
     }
 
     /// Encodes a memory of this shape that holds `pages` as a data-only module.
@@ -141,6 +135,20 @@ pub(super) fn pages_of<'a>(runs: &[PageRun], bytes: &'a [u8]) -> Vec<Page<'a>> {
         *first..end
     });
     numbers.zip(bytes.chunks_exact(PAGE)).collect()
+}
+
+/// Returns whether all pages of `runs` lie within a 32-bit memory, in ascending order.
+pub(super) fn are_valid(runs: &[PageRun]) -> bool {
+    are_below(runs, MAX_PAGES)
+}
+
+fn are_below(runs: &[PageRun], pages: u64) -> bool {
+    let mut end = 0;
+    runs.iter().all(|(first, count)| {
+        let in_order = u64::from(*first) >= end && *count > 0;
+        end = u64::from(*first) + u64::from(*count);
+        in_order && end <= pages
+    })
 }
 
 /// Returns the number of pages in `runs`.

@@ -16,7 +16,7 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name};
 
 use super::base::{BaseMemory, HashingWriter};
 use super::full::{FrameFacts, FullFrame};
-use super::pages::{MemoryShape, Page, PageRun, count, pages_of, runs_of};
+use super::pages::{MemoryShape, Page, PageRun, are_valid, count, pages_of, runs_of};
 use super::{ImageDescription, ImageError};
 use crate::compiled;
 
@@ -135,7 +135,8 @@ impl ImagePatch {
         let (json, around) = header.split_first_chunk()?;
         let (json, around) = around.split_at_checked(u32::from_le_bytes(*json) as usize)?;
         let header: PatchHeader = serde_json::from_slice(json).ok()?;
-        if !header.shape.holds(&header.changed) || !header.shape.holds(&header.cleared) {
+        // The base may be larger than the image.
+        if !header.shape.holds(&header.changed) || !are_valid(&header.cleared) {
             return None;
         }
         let frame = match &header.frame {
@@ -370,6 +371,21 @@ mod tests {
         assert!(read.changed_pages(&base(&directory, &after)).is_none());
         assert!(read.changed_pages(&BaseMemory::empty()).is_none());
         assert!(read.frame("another engine").is_none());
+    }
+
+    #[test]
+    fn image_may_be_smaller_or_larger_than_its_base() {
+        let directory = tempfile::tempdir().unwrap();
+        let small = vec![1; 16 * PAGE];
+        let large = vec![2; 48 * PAGE];
+        for (before, after) in [(&large, &small), (&small, &large)] {
+            let base = base(&directory, before);
+            let path = directory.path().join("patch");
+            patch(&base, after).write(&path).unwrap();
+            let read = ImagePatch::read(&path).unwrap();
+            let changed = read.changed_pages(&base).unwrap();
+            assert_eq!(read.all_pages(&base, &changed), nonzero_pages(after));
+        }
     }
 
     #[test]
