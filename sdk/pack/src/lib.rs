@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+mod cycles;
 pub mod image;
 mod manifest;
 pub mod mri;
@@ -17,6 +18,7 @@ mod sample_app;
 mod section;
 pub mod spill;
 pub mod split;
+pub mod stack_limit;
 pub mod transfer;
 
 pub use manifest::{Manifest, Member, PackDir, PackDirError};

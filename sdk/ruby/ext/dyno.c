@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "vm_core.h"
+#include "eval_intern.h"
 #include "ruby/encoding.h"
 #include "ruby/io.h"
 
@@ -28,11 +29,11 @@
 /* Maximum size of a head; the router sends no larger one. */
 #define HEAD_LIMIT (1 << 20)
 /*
- * Bytes of C's stack that recursion may use before MRI raises SystemStackError. An overflow of the engine's own stack
- * would trap, and most variables of C live there: `inspect` of nested arrays uses sixteen times as much of it as of this
- * stack. The host provides thirty-two times as much.
+ * Bytes of C's stack that recursion may use before MRI raises SystemStackError. Most variables of C live on the engine's
+ * own stack, whose overflow would trap. Functions take up to ten times as much of it as of this stack; the host provides
+ * sixteen times as much. MRI checks its use when C calls methods and blocks; for other recursion see stack_low.
  */
-#define STACK_SPACE (512 << 10)
+#define STACK_SPACE (1 << 20)
 /* Size of the cache of header names; a power of two, several times the number of names that occur. */
 #define NAMES 512
 
@@ -247,6 +248,48 @@ slice_ended(void)
     rb_funcall(rb_path2class("Timeout"), id_expired, 0);
 }
 
+/* -- seeds --------------------------------------------------------------------------------------------------------- */
+
+/* Defined by mri/patches/seeds.patch. */
+extern void rb_hash_reseed(void);
+extern void rb_random_forget(VALUE generator);
+
+/* Native.reseed_hashes: changes the seed of the hashes of strings and other objects, and adapts all tables. */
+static VALUE
+native_reseed_hashes(VALUE self)
+{
+    rb_hash_reseed();
+    return Qnil;
+}
+
+/* Native.forget(generator): makes a Random take a new seed before its next number; nil stands for Kernel#rand's. */
+static VALUE
+native_forget(VALUE self, VALUE generator)
+{
+    rb_random_forget(generator);
+    return Qnil;
+}
+
+/* -- stack --------------------------------------------------------------------------------------------------------- */
+
+/* Defined by MRI; raises SystemStackError. */
+NORETURN(extern void rb_ec_stack_overflow(rb_execution_context_t *ec, int is_fatal));
+
+/*
+ * Any function in C calls this if it has used more of the stack than STACK_SPACE and some kilobytes
+ * (sdk/pack/src/stack_limit.rs). It allocates nothing, because its callers' pointers are not on the stack in memory. The
+ * collector, and the code that finds the handler of the exception, may use the rest of the stack.
+ */
+__attribute__((used)) void
+stack_low(void)
+{
+    rb_execution_context_t *ec = GET_EC();
+
+    if (!ec || rb_during_gc() || rb_ec_raised_p(ec, RAISED_STACKOVERFLOW)) return;
+    rb_ec_raised_set(ec, RAISED_STACKOVERFLOW);
+    rb_ec_stack_overflow(ec, FALSE);
+}
+
 /* -- malloc -------------------------------------------------------------------------------------------------------- */
 
 /*
@@ -295,6 +338,8 @@ define_native(void)
     for (int i = 0; i < NAMES; i++) rb_gc_register_address(&names[i]);
     rb_define_module_function(native, "read_head", native_read_head, 1);
     rb_define_module_function(native, "deadline=", native_set_deadline, 1);
+    rb_define_module_function(native, "reseed_hashes", native_reseed_hashes, 0);
+    rb_define_module_function(native, "forget", native_forget, 1);
     rb_define_method(input, "sysread", input_sysread, -1);
     rb_define_method(output, "syswrite", output_syswrite, 1);
 }

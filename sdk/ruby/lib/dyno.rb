@@ -47,6 +47,9 @@ module Dyno
   class << self
     # Loads the app, so that the host can save its memory as an image.
     def boot
+      # The pack's seed is the same for all apps, whose hashes must not tell each other's collisions.
+      Native.reseed_hashes if defined?(Native)
+      Random.watch
       Self.refresh
       Dir.chdir("/app")
       Bundle.load("/app/.corundum/bundle.json")
@@ -55,7 +58,10 @@ module Dyno
       return 1 unless Server.warm_up(1)
 
       Heap.settle
-      Server.warm_up ? 0 : 1
+      return 1 unless Server.warm_up
+
+      Random.settle
+      0
     rescue SystemExit => exit
       LOG.write("the app called exit(#{exit.status}) while it was loading\n")
       1

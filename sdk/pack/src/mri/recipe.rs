@@ -19,6 +19,8 @@ const FILES: &[(&str, &str)] = files![
     "patches/freeze.patch",
     "patches/poll.patch",
     "patches/registers.patch",
+    "patches/seeds.patch",
+    "patches/stack.patch",
     "patches/timer.patch",
     "wasm/fiber.c",
     "wasm/machine.c",

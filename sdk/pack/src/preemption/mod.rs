@@ -6,13 +6,11 @@
 //! all guests share. Only the host can write to it, because no other instruction of a guest refers to that memory.
 //!
 //! An endless execution passes the start of some loop, a call through a table, or one of a few functions that cut every
-//! cycle of direct calls ([`cycles`]); the pass inserts polls there. A pack may name functions that poll by themselves,
+//! cycle of direct calls ([`crate::cycles`]); the pass inserts polls there. A pack may name functions that poll by themselves,
 //! as an interpreter does at each jump of the program that it runs. The pass inserts no polls into these, and replaces
 //! their calls of [`POLL`] by the comparison.
 //!
 //! The engine's own mechanism (epochs) polls at the start of every function, which slows Ruby down by a fifth.
-
-mod cycles;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,6 +20,7 @@ use wasm_encoder::{
 };
 use wasmparser::{FunctionBody, KnownCustom, Name, Operator, Parser, Payload, TypeRef};
 
+use crate::cycles;
 use crate::section::split_count;
 
 /// Name of the module from which code imports the clock and the functions for polling.

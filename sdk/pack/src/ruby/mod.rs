@@ -26,10 +26,11 @@ use crate::mri::MriError;
 use crate::preemption::PreemptionError;
 use crate::spill::SpillError;
 use crate::split::SplitError;
+use crate::stack_limit::StackLimitError;
 use library::LibraryFile;
 
 /// Revision of the preparation; increment it whenever the same inputs would yield a different pack.
-const RECIPE: u32 = 4;
+const RECIPE: u32 = 5;
 
 /// Failure to prepare a pack.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,9 @@ pub enum PrepareError {
     /// Pointers cannot be spilled to the stack in linear memory.
     #[error("Ruby module: {0}")]
     Spill(#[from] SpillError),
+    /// Stack checks cannot be inserted.
+    #[error("Ruby module: {0}")]
+    StackLimit(#[from] StackLimitError),
     /// The standard library is missing.
     #[error("Ruby package: standard library not found")]
     NoStdlib,

@@ -1,7 +1,7 @@
 //! Preparation of the pack that is built from MRI's source.
 //!
-//! After the build, the spill pass makes pointers visible to the collector, and the module is split into code and
-//! memory.
+//! After the build, the spill pass makes pointers visible to the collector, functions learn to check their stack, and the
+//! module is split into code and memory.
 
 use std::fs;
 use std::path::Path;
@@ -14,9 +14,17 @@ use crate::mri;
 use crate::preemption::functions_named;
 use crate::spill::spill_pointers;
 use crate::split::{SplitError, split};
+use crate::stack_limit::insert_stack_checks;
 
 /// Functions of MRI that scan the stack, or during which other code scans it.
 const COLLECTORS: [&str; 2] = ["rb_wasm_scan_locals", "rb_wasm_swapcontext"];
+
+/// Function of `sdk/ruby/ext/dyno.c` that raises SystemStackError.
+const STACK_HANDLER: &str = "stack_low";
+
+/// Bytes of C's stack above the limit: those after which MRI itself raises the exception (`STACK_SPACE` in
+/// `sdk/ruby/ext/dyno.c`), and as many as MRI's checks may be late.
+const STACK_SPACE: u32 = (1024 + 64) << 10;
 
 /// List of MRI's functions that poll for the end of their time slice themselves, with the reasons.
 pub(super) const SELF_POLLING: &str = include_str!("../../../ruby/polling");
@@ -59,6 +67,8 @@ pub(super) fn make(
     let (rewritten, summary) = spill_pointers(&linked, &COLLECTORS)?;
     drop(linked);
     tracing::debug!(?summary, "pointers spilled");
+    let (rewritten, summary) = insert_stack_checks(&rewritten, STACK_HANDLER, STACK_SPACE)?;
+    tracing::debug!(?summary, "stack checks inserted");
     let polling = functions_named(&rewritten, self_polling())?;
     let code = split("code", &rewritten)?;
     let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;

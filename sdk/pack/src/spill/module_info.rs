@@ -24,7 +24,7 @@ pub(super) struct ModuleInfo {
     pub(super) address_taken: Vec<u32>,
     pub(super) stack_pointer: u32,
     pub(super) collectors: Vec<u32>,
-    /// Names of functions, for backtraces of traps. The pass drops the names of locals.
+    /// Names of functions and globals, for backtraces of traps and for later passes. The pass drops the names of locals.
     pub(super) name_section: Option<NameSection>,
 }
 
@@ -36,7 +36,7 @@ impl ModuleInfo {
         let mut address_taken = Vec::new();
         let mut stack_pointer = None;
         let mut names: HashMap<&str, u32> = HashMap::new();
-        let mut name_section = None;
+        let mut name_section: Option<NameSection> = None;
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::TypeSection(reader) => {
@@ -97,15 +97,18 @@ impl ModuleInfo {
                                         names.insert(name.name, name.index);
                                         kept.append(name.index, name.name);
                                     }
-                                    name_section.insert(NameSection::new()).functions(&kept);
+                                    name_section.get_or_insert_default().functions(&kept);
                                 }
                                 Name::Global(map) => {
+                                    let mut kept = wasm_encoder::NameMap::new();
                                     for name in map {
                                         let name = name?;
                                         if name.name == STACK_POINTER {
                                             stack_pointer = Some(name.index);
                                         }
+                                        kept.append(name.index, name.name);
                                     }
+                                    name_section.get_or_insert_default().globals(&kept);
                                 }
                                 _ => {}
                             }

@@ -37,6 +37,7 @@ module Dyno
 
       wanted = length || ALL
       part = again(wanted)
+      part = read_known(part) if length.nil? && @left
       part = buffer.replace(part) if buffer
       while part.bytesize < wanted
         more = receive(wanted - part.bytesize)
@@ -98,7 +99,26 @@ module Dyno
       @kept.close if @kept.is_a?(Spill)
     end
 
+    # Tells whether the body is too large to be kept in memory.
+    def large? = !@kept.is_a?(String) || (!@left.nil? && @left > KEPT)
+
     private
+
+    # Reads the rest of a body of known length behind `part`. A string that grows by doubling needs three times its size,
+    # so this method makes room for the whole body once an eighth has arrived; a body that the dyno cannot hold fails then.
+    def read_known(part)
+      whole = part.bytesize + @left
+      [whole / 8, whole].each do |size|
+        part = String.new(part, capacity: size) if size > CHUNK
+        while part.bytesize < size
+          more = receive(size - part.bytesize)
+          return part if more.empty?
+
+          part << more
+        end
+      end
+      part
+    end
 
     # Returns kept bytes from the current position; an empty string if there are none.
     def again(length)
@@ -208,5 +228,6 @@ module Dyno
     def rewind = 0
     def close = nil
     def discard = nil
+    def large? = false
   end
 end

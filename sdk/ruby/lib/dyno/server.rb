@@ -16,6 +16,9 @@ module Dyno
       "rack.run_once" => false
     }.freeze
 
+    # Errors of an app that receives more than its dyno can hold.
+    TOO_LARGE = [NoMemoryError, Errno::ENOSPC].freeze
+
     class << self
       # Sets the app, and adapts to the version of Rack that the app has loaded.
       def app=(app)
@@ -42,7 +45,7 @@ module Dyno
         rescue Exception => error # rubocop:disable Lint/RescueException -- an app's error must not end its dyno
         end
         guarded { body.close } if body.respond_to?(:close)
-        result = error ? failed(error) : 0
+        result = error ? failed(error, input) : 0
         finished(env, status, headers, error)
         input.discard
         result
@@ -130,7 +133,7 @@ module Dyno
       end
 
       # Handles an exception of the app, and returns the result of the request.
-      def failed(error)
+      def failed(error, input)
         case error
         when SystemExit
           LOG.write("the app called exit(#{error.status})\n")
@@ -139,12 +142,21 @@ module Dyno
           return 0 if Response.begun # the client has disconnected; the dyno is intact
         end
         Dyno.report(error)
+        return too_large if TOO_LARGE.include?(error.class) && input.large? && !Response.begun
+
         # An incomplete response must not look complete: the host ends the dyno, and the router closes the connection.
         return 1 if Response.begun || error.is_a?(NoMemoryError)
 
         OUTPUT.syswrite("Status: 500\r\ncontent-type: text/plain\r\n\r\nInternal Server Error\n")
         0
       rescue Errno::EPIPE
+        0
+      end
+
+      # Rejects a body for which the dyno lacks memory or space in /tmp. Both are free again when the host replaces the
+      # dyno, which it does after a request that needed much memory.
+      def too_large
+        OUTPUT.syswrite("Status: 413\r\ncontent-type: text/plain\r\n\r\nContent Too Large\n")
         0
       end
     end

@@ -4,8 +4,24 @@
 //! interrupts it. Finding the smallest set is NP-hard. This heuristic removes from each strongly connected component
 //! the function in which most pairs of calls meet, until no component with a cycle is left.
 
+/// Marks the nodes of cycles in the graph in which `next` lists the successors of each node.
+pub(crate) fn cyclic(next: &[Vec<usize>]) -> Vec<bool> {
+    let mut search = CycleSearch {
+        next,
+        subgraph: vec![0; next.len()],
+        subgraphs: 0,
+    };
+    let mut found = vec![false; next.len()];
+    for component in search.components(&(0..next.len()).collect::<Vec<_>>()) {
+        for node in component {
+            found[node] = true;
+        }
+    }
+    found
+}
+
 /// Marks a feedback vertex set of the graph in which `next` lists the successors of each node.
-pub(super) fn feedback_vertex_set(next: &[Vec<usize>]) -> Vec<bool> {
+pub(crate) fn feedback_vertex_set(next: &[Vec<usize>]) -> Vec<bool> {
     let mut search = CycleSearch {
         next,
         subgraph: vec![0; next.len()],
@@ -181,6 +197,12 @@ mod tests {
             }
         }
         left > 0
+    }
+
+    #[test]
+    fn cyclic_marks_the_nodes_of_cycles_only() {
+        let next = vec![vec![1, 2], vec![2], vec![], vec![3], vec![5], vec![4, 0]];
+        assert_eq!(cyclic(&next), [false, false, false, true, true, true]);
     }
 
     #[test]
