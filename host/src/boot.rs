@@ -2,7 +2,7 @@
 //! request.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tracing::Instrument;
 use crate::dyno::{CallError, Dyno, StartError};
 use crate::engine::Engine;
 use crate::image::{Image, ImageDescription, ImageError, NewImage, changed_pages};
-use crate::log::{DiscardLog, LogSink};
+use crate::log::LogSink;
 use crate::os::{Filesystem, GuestProcess, TmpLimits};
 use crate::pack::linked::Pack;
 use crate::request::{DynoRequest, RequestProgress};
@@ -53,16 +53,18 @@ pub struct BootLimits {
     pub boot: Duration,
     /// Time for a sample request; a longer one is abandoned.
     pub sample: Duration,
+    /// Time for a new dyno to be restored from the image, which takes a millisecond unless the app has fork hooks.
+    pub restore: Duration,
     /// Bytes that [`run_command`] collects.
     pub output: usize,
 }
 
 impl Default for BootLimits {
     fn default() -> Self {
-        let (boot, sample) = (Duration::from_secs(60), Duration::from_secs(2));
         Self {
-            boot,
-            sample,
+            boot: Duration::from_secs(60),
+            sample: Duration::from_secs(2),
+            restore: Duration::from_secs(5),
             output: 4 << 20,
         }
     }
@@ -77,6 +79,16 @@ pub enum BootError {
     /// The app took too long.
     #[error("the app did not boot within {} s", .0.as_secs())]
     Timeout(Duration),
+    /// The app loaded, but a dyno that is restored from its image fails. The messages of its hooks are in the log.
+    #[error("{}", not_restored(.0))]
+    Restore(CallError),
+    /// The app loaded, but a dyno that is restored from its image is not ready in time.
+    #[error(
+        "restoring a dyno of the app takes longer than {} s: make its fork hooks (Process._fork) return at once, and \
+         connect at the first request",
+        .0.as_secs()
+    )]
+    RestoreTimeout(Duration),
     /// The app asked for more memory than a dyno has.
     #[error("the app needs more than a dyno's {} MB of memory to boot", .0 >> 20)]
     Memory(usize),
@@ -96,6 +108,16 @@ fn not_loaded(error: &CallError) -> String {
         CallError::Status(_) => "the app did not load: see its output above".to_owned(),
         error => format!("the app {error} while it was loading"),
     }
+}
+
+fn not_restored(error: &CallError) -> String {
+    let problem = match error {
+        CallError::Status(_) => "failed: see the output above".to_owned(),
+        error => error.to_string(),
+    };
+    format!(
+        "the app loaded, but restoring a dyno of it {problem}; check its fork hooks (Process._fork)"
+    )
 }
 
 /// Result of a boot.
@@ -211,13 +233,9 @@ impl Boot<'_> {
         let snapshot = dyno.snapshot();
         let new = NewImage::write_full(self.engine, &snapshot, path)?;
         let image = new.load(self.engine, description.clone())?;
-        match self.try_image(&image, snapshot.memory).await {
-            Ok(pages) => {
-                tracing::debug!(hot_pages = pages.len(), "trial request served");
-                description.hot_pages = pages.into();
-            }
-            // The image is valid without a trial: dynos then take page faults for these pages one by one.
-            Err(error) => tracing::debug!(%error, "trial request failed"),
+        // The image is valid without a response: dynos then take page faults for these pages one by one.
+        if let Some(pages) = self.try_image(&image, snapshot.memory, log).await? {
+            description.hot_pages = pages.into();
         }
         new.finish(self.pack.base_memory(), description)?;
         tracing::debug!("image written");
@@ -263,30 +281,69 @@ impl Boot<'_> {
         }
     }
 
-    /// Serves a sample request in a dyno of the new image, to find the pages that a request writes to.
+    /// Restores a dyno of the new image and serves a sample request in it. Returns the pages that the request writes
+    /// to, or `None` if the app fails the request.
     ///
-    /// The response and the log lines of the request are dropped. It changes nothing but the dyno's own memory.
+    /// A dyno that cannot be restored would never serve, so the boot fails with it and with what its hooks log. The
+    /// response and the log lines of the request are dropped. It changes nothing but the dyno's own memory.
     async fn try_image(
         &self,
         image: &Image,
         booted: &[u8],
-    ) -> Result<Vec<(usize, usize)>, BootError> {
-        let (born, log) = (image.booted_at(), Arc::new(DiscardLog));
-        let mut dyno = instantiate(self.engine, self.pack, image, self.app, born, log).await?;
-        let request = async {
-            dyno.restore().await?;
-            let (answer, _answered) = oneshot::channel();
-            let request = DynoRequest {
-                head: sample_request::head(self.host),
-                body: RequestBody::Empty,
-            };
-            let usage = RequestUsage::default();
-            dyno.handle(request, answer, Arc::default(), &usage).await
+        log: &Arc<dyn LogSink>,
+    ) -> Result<Option<Vec<(usize, usize)>>, BootError> {
+        let (born, lines) = (image.booted_at(), Arc::new(RestoreLog::default()));
+        let mut dyno =
+            instantiate(self.engine, self.pack, image, self.app, born, lines.clone()).await?;
+        let restored = timeout(self.limits.restore, dyno.restore()).await;
+        let lines = lines.take();
+        let failure = match restored {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(BootError::Restore(error)),
+            Err(_) => Some(BootError::RestoreTimeout(self.limits.restore)),
         };
-        match timeout(self.limits.sample, request).await {
-            Ok(Ok(())) => Ok(changed_pages(booted, dyno.memory())),
-            Ok(Err(error)) => Err(BootError::App(error)),
-            Err(_) => Err(BootError::Timeout(self.limits.sample)),
+        if let Some(failure) = failure {
+            lines.iter().for_each(|line| log.line(line));
+            return Err(failure);
+        }
+        let (answer, _answered) = oneshot::channel();
+        let request = DynoRequest {
+            head: sample_request::head(self.host),
+            body: RequestBody::Empty,
+        };
+        let usage = RequestUsage::default();
+        let handled = dyno.handle(request, answer, Arc::default(), &usage);
+        match timeout(self.limits.sample, handled).await {
+            Ok(Ok(())) => {
+                let pages = changed_pages(booted, dyno.memory());
+                tracing::debug!(hot_pages = pages.len(), "trial request served");
+                return Ok(Some(pages));
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "trial request failed"),
+            Err(_) => tracing::debug!("trial request not served in time"),
+        }
+        Ok(None)
+    }
+}
+
+/// First lines that a dyno logs while it is restored.
+#[derive(Default)]
+struct RestoreLog(Mutex<Vec<Vec<u8>>>);
+
+impl RestoreLog {
+    /// Lines kept: a message with its backtrace.
+    const LINES: usize = 200;
+
+    fn take(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl LogSink for RestoreLog {
+    fn line(&self, line: &[u8]) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < Self::LINES {
+            lines.push(line.to_owned());
         }
     }
 }

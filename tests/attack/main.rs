@@ -18,4 +18,5 @@ mod push;
 mod push_refs;
 mod push_tree;
 mod router;
+mod ruby;
 mod upgrades;

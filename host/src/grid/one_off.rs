@@ -69,15 +69,18 @@ pub(super) async fn run(
     // A command may compute as long as it wants, so it does not run on the threads that serve requests.
     let work = async move {
         let _permit = permit;
-        let mut dyno = start::start(&context, &share, &release, &name, arguments)
-            .await
-            .map_err(|error| RunError::Crashed(error.to_string()))?;
-        tracing::debug!("dyno started");
         let closed = io.output.clone();
+        let run = async {
+            let mut dyno = start::start(&context, &share, &release, &name, arguments)
+                .await
+                .map_err(|error| RunError::Crashed(error.to_string()))?;
+            tracing::debug!("dyno started");
+            let status = dyno.run(io.input, io.output).await;
+            status.map_err(|error| RunError::Failed(error.to_string()))
+        };
         tokio::select! {
-            status = dyno.run(io.input, io.output) => {
-                status.map_err(|error| RunError::Failed(error.to_string()))
-            }
+            status = run => status,
+            // Hooks of the app may keep the dyno from starting, so the wait includes the start.
             () = closed.closed() => Err(RunError::Failed("lost its output".to_owned())),
         }
     };
