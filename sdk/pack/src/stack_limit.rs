@@ -5,9 +5,10 @@
 //! call a handler of the module below it. At that point the new stack pointer is in a local, so that the check is a
 //! comparison with a constant and a branch that is not taken.
 //!
-//! Only functions that may call themselves, directly or through others, need the check. A function without a frame gets
-//! one if a cycle of calls passes through such functions alone. As each turn of a recursion then takes some of C's
-//! stack, the limit also bounds the engine's stack.
+//! Each recursion passes through a function that calls through a table, or through one of a few functions that cut every
+//! cycle of direct calls; these check. One that cuts direct calls and has no frame gets one. As each turn of a recursion then
+//! takes some of C's stack, the limit also bounds the engine's stack. A module may name functions that need no check because each of their
+//! recursions passes through a check of the program's own.
 //!
 //! The pass runs after [`crate::spill`]. The handler must not collect garbage, because the analysis has not seen it, and
 //! must return at once if its own callees call it.
@@ -62,6 +63,8 @@ pub struct StackLimitSummary {
 
 /// Makes the functions of `wasm` call the function `handler` when more than `space` bytes of C's stack are in use.
 ///
+/// `exempt` names functions that check by themselves.
+///
 /// # Errors
 ///
 /// Returns [`StackLimitError`] if the module is invalid, lacks a name that the pass needs, or uses an unsupported
@@ -70,8 +73,9 @@ pub fn insert_stack_checks(
     wasm: &[u8],
     handler: &str,
     space: u32,
+    exempt: &[&str],
 ) -> Result<(Vec<u8>, StackLimitSummary), StackLimitError> {
-    let layout = ModuleLayout::read(wasm, handler)?;
+    let layout = ModuleLayout::read(wasm, handler, exempt)?;
     let limit = layout.stack_top.checked_sub(space);
     let limit = limit.ok_or(StackLimitError::Small(layout.stack_top))?;
     let check = layout.check(limit);
@@ -84,13 +88,14 @@ pub fn insert_stack_checks(
             FramePlan::Unchecked => wasm[body.range().start..body.range().end].to_vec(),
             FramePlan::Existing => layout.check_frame(body, &check, wasm)?,
             FramePlan::Added => layout.add_frame(body, kind, &check, wasm)?,
+            FramePlan::Bare => layout.check_at_start(body, &check, wasm)?,
         };
         rewritten.as_slice().encode(&mut code);
     }
     let count = |plan| plans.iter().filter(|other| **other == plan).count();
     let summary = StackLimitSummary {
         functions: layout.bodies.len(),
-        checking: count(FramePlan::Existing) + count(FramePlan::Added),
+        checking: layout.bodies.len() - count(FramePlan::Unchecked),
         framed: count(FramePlan::Added),
     };
     let mut module = Module::new();
@@ -110,12 +115,14 @@ pub fn insert_stack_checks(
 /// Treatment of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FramePlan {
-    /// The function is not part of a recursion, or others in each of its recursions check.
+    /// The function is not part of a recursion, or another function in each of its recursions checks.
     Unchecked,
     /// The function checks when it has taken its frame.
     Existing,
     /// The function gets a frame, and checks.
     Added,
+    /// The function checks at its start without a frame.
+    Bare,
 }
 
 /// Facts about a module that the pass needs.
@@ -130,6 +137,8 @@ struct ModuleLayout<'a> {
     /// Initial value of the stack pointer.
     stack_top: u32,
     handler: u32,
+    /// Functions that check by themselves.
+    exempt: Vec<u32>,
     bodies: Vec<FunctionBody<'a>>,
     /// Facts about each function that the module defines.
     calls: Vec<FunctionCalls>,
@@ -143,10 +152,12 @@ struct FunctionCalls {
     indirect: Vec<u32>,
     /// True if the function takes a frame at its start.
     has_frame: bool,
+    /// True if the function is an entry of a table.
+    is_listed: bool,
 }
 
 impl<'a> ModuleLayout<'a> {
-    fn read(wasm: &'a [u8], handler: &str) -> Result<Self, StackLimitError> {
+    fn read(wasm: &'a [u8], handler: &str, exempt: &[&str]) -> Result<Self, StackLimitError> {
         let mut layout = Self::default();
         let mut names: HashMap<&str, u32> = HashMap::new();
         let (mut stack_pointer, mut globals) = (None, Vec::new());
@@ -241,7 +252,9 @@ impl<'a> ModuleLayout<'a> {
             }
         }
         let unnamed = |name: &str| StackLimitError::Unnamed(name.to_owned());
-        layout.handler = *names.get(handler).ok_or_else(|| unnamed(handler))?;
+        let find = |name: &&str| names.get(name).copied().ok_or_else(|| unnamed(name));
+        layout.handler = find(&handler)?;
+        layout.exempt = exempt.iter().map(find).collect::<Result<_, _>>()?;
         layout.stack_pointer = stack_pointer.ok_or_else(|| unnamed(STACK_POINTER))?;
         let top = globals.get(layout.stack_pointer as usize).copied();
         layout.stack_top = top
@@ -253,6 +266,13 @@ impl<'a> ModuleLayout<'a> {
         }
         let calls = layout.bodies.iter().map(|body| layout.calls_of(body));
         layout.calls = calls.collect::<Result<_, _>>()?;
+        for function in &layout.address_taken {
+            if let Some(place) = function.checked_sub(layout.imported)
+                && let Some(calls) = layout.calls.get_mut(place as usize)
+            {
+                calls.is_listed = true;
+            }
+        }
         Ok(layout)
     }
 
@@ -291,24 +311,39 @@ impl<'a> ModuleLayout<'a> {
     /// Decides which functions check the stack.
     fn plan(&self) -> Vec<FramePlan> {
         let recursive = cycles::cyclic(&self.call_graph());
-        // Frames of indirect calls without any frame are left out. A call through a table may reach any function of its
-        // type, so that nearly all of them would seem to be part of a recursion.
-        let frameless = |place: usize| recursive[place] && !self.calls[place].has_frame;
+        let mut may_check = recursive[..self.bodies.len()].to_vec();
+        for function in self.exempt.iter().chain([&self.handler]) {
+            if let Some(place) = self.place(*function) {
+                may_check[place] = false;
+            }
+        }
         let direct: Vec<Vec<usize>> = (0..self.bodies.len())
-            .map(|place| match frameless(place) {
-                true => self.callees(place).filter(|to| frameless(*to)).collect(),
+            .map(|place| match may_check[place] {
+                true => self.callees(place).filter(|to| may_check[*to]).collect(),
                 false => Vec::new(),
             })
             .collect();
-        let chosen = cycles::feedback_vertex_set(&direct);
+        let breakers = cycles::feedback_vertex_set(&direct);
         (0..self.bodies.len())
-            .map(|place| match self.calls[place].has_frame {
-                _ if Some(place) == self.place(self.handler) => FramePlan::Unchecked,
-                true if recursive[place] => FramePlan::Existing,
-                false if chosen[place] => FramePlan::Added,
-                _ => FramePlan::Unchecked,
+            .map(|place| {
+                let calls = &self.calls[place];
+                match (breakers[place], self.calls_through_table(place)) {
+                    _ if !may_check[place] => FramePlan::Unchecked,
+                    (false, false) => FramePlan::Unchecked,
+                    _ if calls.has_frame => FramePlan::Existing,
+                    (true, _) => FramePlan::Added,
+                    (false, true) => FramePlan::Bare,
+                }
             })
             .collect()
+    }
+
+    /// Tells whether a function calls through a table. Functions that only pass such a call on are left out, because they
+    /// were called through a table themselves.
+    fn calls_through_table(&self, place: usize) -> bool {
+        let calls = &self.calls[place];
+        let only_passes_on = !calls.has_frame && calls.direct.is_empty() && calls.is_listed;
+        !calls.indirect.is_empty() && !only_passes_on
     }
 
     /// Returns the places of the functions of the module that a function calls directly.
@@ -391,6 +426,22 @@ impl<'a> ModuleLayout<'a> {
         Ok(code)
     }
 
+    /// Inserts a check at the start of the function.
+    fn check_at_start(
+        &self,
+        body: &FunctionBody<'_>,
+        check: &[u8],
+        wasm: &[u8],
+    ) -> Result<Vec<u8>, StackLimitError> {
+        let whole = body.range();
+        let at = body.get_operators_reader()?.original_position();
+        let mut code = wasm[whole.start..at].to_vec();
+        Instruction::GlobalGet(self.stack_pointer).encode(&mut code);
+        code.extend_from_slice(check);
+        code.extend_from_slice(&wasm[at..whole.end]);
+        Ok(code)
+    }
+
     /// Adds a frame and a check to a function.
     fn add_frame(
         &self,
@@ -465,9 +516,9 @@ mod tests {
                 {functions})"#
         );
         let wasm = wat::parse_str(text).unwrap();
-        let (wasm, summary) = insert_stack_checks(&wasm, "low", 1 << 15).unwrap();
+        let (wasm, summary) = insert_stack_checks(&wasm, "low", 1 << 15, &[]).unwrap();
         wasmparser::Validator::new().validate_all(&wasm).unwrap();
-        let layout = ModuleLayout::read(&wasm, "low").unwrap();
+        let layout = ModuleLayout::read(&wasm, "low", &[]).unwrap();
         let calls = layout.bodies.iter().map(|body| {
             let operators = body.get_operators_reader().unwrap().into_iter();
             let handler = |operator| matches!(operator, Ok(Operator::Call { function_index: 0 }));
@@ -497,6 +548,27 @@ mod tests {
              (func $deep (param i32) (result i32) {FRAME_TAKEN} (call_indirect (param i32) (result i32) (i32.const 0) (i32.const 1)))"
         ));
         assert_eq!(found, [1]);
+    }
+
+    #[test]
+    fn call_through_a_table_without_a_frame_checks() {
+        let (found, summary) = checks(
+            "(elem (i32.const 1) $deep)
+             (func $deep (param i32) (result i32) (drop (call $listed (i32.const 1)))
+                (call_indirect (param i32) (result i32) (i32.const 0) (i32.const 1)))",
+        );
+        assert_eq!((found, summary.framed), (vec![1], 0));
+    }
+
+    #[test]
+    fn exempt_function_does_not_check() {
+        let text = format!(
+            "(module (global $__stack_pointer (mut i32) (i32.const 65536)) (func $low) (func $deep {FRAME_TAKEN} (call $deep)))"
+        );
+        let wasm = wat::parse_str(text).unwrap();
+        let (_, summary) = insert_stack_checks(&wasm, "low", 1 << 15, &["deep"]).unwrap();
+        assert_eq!(summary.checking, 0);
+        assert!(insert_stack_checks(&wasm, "low", 1 << 15, &["other"]).is_err());
     }
 
     #[test]
@@ -530,7 +602,7 @@ mod tests {
                 "neither parameters nor results",
             ),
         ] {
-            let error = insert_stack_checks(&wat::parse_str(wat).unwrap(), "low", 1 << 15);
+            let error = insert_stack_checks(&wat::parse_str(wat).unwrap(), "low", 1 << 15, &[]);
             let error = error.unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }

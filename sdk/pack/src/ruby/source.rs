@@ -26,6 +26,18 @@ const STACK_HANDLER: &str = "stack_low";
 /// `sdk/ruby/ext/dyno.c`), and as many as MRI's checks may be late.
 const STACK_SPACE: u32 = (1024 + 64) << 10;
 
+/// Functions that the checks leave out, because nothing is called more often. Recursion passes through the interpreter only
+/// where C code calls a method or a block, where MRI checks, or runs a file, where others check; and through the allocator
+/// only by the collector, which does not recurse.
+const NO_STACK_CHECK: [&str; 6] = [
+    "vm_exec_core",
+    "vm_call_cfunc_with_frame_",
+    "rb_wb_protected_newobj_of",
+    "ruby_xmalloc",
+    "ruby_xcalloc",
+    "gc_mark_ptr",
+];
+
 /// List of MRI's functions that poll for the end of their time slice themselves, with the reasons.
 pub(super) const SELF_POLLING: &str = include_str!("../../../ruby/polling");
 
@@ -67,7 +79,8 @@ pub(super) fn make(
     let (rewritten, summary) = spill_pointers(&linked, &COLLECTORS)?;
     drop(linked);
     tracing::debug!(?summary, "pointers spilled");
-    let (rewritten, summary) = insert_stack_checks(&rewritten, STACK_HANDLER, STACK_SPACE)?;
+    let (rewritten, summary) =
+        insert_stack_checks(&rewritten, STACK_HANDLER, STACK_SPACE, &NO_STACK_CHECK)?;
     tracing::debug!(?summary, "stack checks inserted");
     let polling = functions_named(&rewritten, self_polling())?;
     let code = split("code", &rewritten)?;
