@@ -106,7 +106,7 @@ fn flipped_bits_delete_nothing_and_leave_other_apps_served() {
     let cache = tempfile::tempdir().unwrap();
     let arguments = ["--build-ruby", "false"];
     // The slowest part, for a compiled pack of Ruby is made again: one flip of sixteen.
-    let runs = runs("CORUNDUM_FLIP_RUNS", 4);
+    let runs = runs("CORUNDUM_FLIP_RUNS", 3);
     let with_packs = runs >= 16;
     let packs = if with_packs {
         copy(&pack_cache(), cache.path());

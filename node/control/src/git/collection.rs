@@ -66,7 +66,7 @@ pub(crate) async fn collect(
         .kill_on_drop(true)
         .spawn()?;
     let process = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let _processes = ProcessGroup(process);
+    let _processes = CollectionProcesses(process);
     if let Some(process) = process {
         let _ = setpriority_process(Some(process), NICENESS);
     }
@@ -97,9 +97,9 @@ pub(crate) async fn collect(
 }
 
 /// Git's processes, which end with the collection: its task may be aborted.
-struct ProcessGroup(Option<Pid>);
+struct CollectionProcesses(Option<Pid>);
 
-impl Drop for ProcessGroup {
+impl Drop for CollectionProcesses {
     fn drop(&mut self) {
         let _ = self.0.map(|group| kill_process_group(group, Signal::KILL));
     }

@@ -15,7 +15,7 @@ pub const DEFAULT_QUOTA: u64 = 10 << 30;
 
 /// The disk that an app takes, in bytes. A slug that several apps use counts for each.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct AppUsage {
+pub(crate) struct AppDiskUsage {
     /// The releases in the store.
     pub(crate) releases: u64,
     /// The repository.
@@ -26,7 +26,7 @@ pub(crate) struct AppUsage {
     pub(crate) image: u64,
 }
 
-impl AppUsage {
+impl AppDiskUsage {
     /// Returns the bytes of all files.
     pub(crate) fn bytes(&self) -> u64 {
         self.repository + self.slugs + self.image
@@ -84,12 +84,12 @@ impl DiskUsage {
     /// # Errors
     ///
     /// The store or the data directory cannot be read.
-    pub(crate) fn of_app(&self, app: &AppName) -> Result<AppUsage, UsageError> {
+    pub(crate) fn of_app(&self, app: &AppName) -> Result<AppDiskUsage, UsageError> {
         let releases = self.store.releases(app)?;
-        let mut usage = AppUsage {
+        let mut usage = AppDiskUsage {
             releases: releases.len() as u64,
             repository: disk_bytes(&self.data.repository(app))?,
-            ..AppUsage::default()
+            ..AppDiskUsage::default()
         };
         if let Some(current) = releases.first() {
             usage.image = disk_bytes(&self.data.image(&current.image))?;
