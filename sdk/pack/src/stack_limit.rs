@@ -75,7 +75,7 @@ pub fn insert_stack_checks(
     space: u32,
     exempt: &[&str],
 ) -> Result<(Vec<u8>, StackLimitSummary), StackLimitError> {
-    let layout = ModuleLayout::read(wasm, handler, exempt)?;
+    let layout = CallingModule::read(wasm, handler, exempt)?;
     let limit = layout.stack_top.checked_sub(space);
     let limit = limit.ok_or(StackLimitError::Small(layout.stack_top))?;
     let check = layout.check(limit);
@@ -127,7 +127,7 @@ enum FramePlan {
 
 /// Facts about a module that the pass needs.
 #[derive(Default)]
-struct ModuleLayout<'a> {
+struct CallingModule<'a> {
     types: Vec<FuncType>,
     /// Index of each function's type, imported functions first.
     functions: Vec<u32>,
@@ -156,7 +156,7 @@ struct FunctionCalls {
     is_listed: bool,
 }
 
-impl<'a> ModuleLayout<'a> {
+impl<'a> CallingModule<'a> {
     fn read(wasm: &'a [u8], handler: &str, exempt: &[&str]) -> Result<Self, StackLimitError> {
         let mut layout = Self::default();
         let mut names: HashMap<&str, u32> = HashMap::new();
@@ -518,7 +518,7 @@ mod tests {
         let wasm = wat::parse_str(text).unwrap();
         let (wasm, summary) = insert_stack_checks(&wasm, "low", 1 << 15, &[]).unwrap();
         wasmparser::Validator::new().validate_all(&wasm).unwrap();
-        let layout = ModuleLayout::read(&wasm, "low", &[]).unwrap();
+        let layout = CallingModule::read(&wasm, "low", &[]).unwrap();
         let calls = layout.bodies.iter().map(|body| {
             let operators = body.get_operators_reader().unwrap().into_iter();
             let handler = |operator| matches!(operator, Ok(Operator::Call { function_index: 0 }));
