@@ -24,8 +24,9 @@ module Dyno
       [::Random::Formatter, :random_number], [::Random::Formatter, :rand],
       [::Kernel, :rand], [::Kernel, :srand], [::Kernel.singleton_class, :rand], [::Kernel.singleton_class, :srand]
     ].freeze
-    # The method that returns a generator's seed, which a subclass may override.
+    # Methods that a subclass may override.
     SEED = ::Random::Base.instance_method(:seed)
+    INITIALIZE = ::Random::Base.instance_method(:initialize)
 
     @replaced = []
     @generators = []
@@ -65,7 +66,7 @@ module Dyno
           Native.forget(nil)
         else
           ::Random.srand
-          @generators.each { |random| random.send(:initialize) }
+          @generators.each { |random| INITIALIZE.bind_call(random) }
           @generators = []
         end
         # OpenSSL mixes the seed into its generator and derives a new state.
