@@ -11,12 +11,13 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAll
 
 use crate::account::Account;
 use crate::capacity;
-use crate::image::IMAGE_MAPPINGS;
 use crate::os::TmpLimits;
 use crate::preemption::SliceClock;
 use crate::reserve::{AppShare, NodeReserve};
 use crate::slots::{self, MappingBudget};
 
+/// Kernel mappings of a loaded image, and one of its app's slug.
+pub(crate) const IMAGE_MAPPINGS: usize = 4;
 /// Bytes of address space for one dyno's memory. With all of a 32-bit memory reserved and a guard behind it, compiled
 /// code needs no bounds checks: Ruby runs 1.6 to 2.2 times faster than with 1 GiB.
 const MEMORY_RESERVATION: u64 = 4 << 30;

@@ -204,8 +204,8 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::engine::IMAGE_MAPPINGS;
     use crate::engine::{Allocation, Engine as NodeEngine, EngineConfig};
-    use crate::image::IMAGE_MAPPINGS;
 
     fn engine() -> NodeEngine {
         let config = EngineConfig {

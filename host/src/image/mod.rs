@@ -33,8 +33,6 @@ use crate::pack::Pack;
 
 const MODULE: &str = "image.cwasm";
 const DESCRIPTION: &str = "image.json";
-/// Kernel mappings of a loaded image, and one of its app's slug.
-pub(crate) const IMAGE_MAPPINGS: usize = 4;
 /// The file of a new image that becomes the first full file, in the directory of its patch.
 const FULL: &str = "full.cwasm";
 
