@@ -236,11 +236,12 @@ async fn serve(
         runtimes.control.spawn(watch);
     }
     let readiness = Arc::new(Readiness::default());
+    // Creates the apps' logs, which the drains follow.
+    node.startup.announce();
     {
         let _entered = runtimes.control.enter();
         node.drains.start_all();
     }
-    node.startup.announce();
     if let Some(wanted) = node.grid.take_wanted() {
         runtimes
             .control

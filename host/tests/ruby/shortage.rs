@@ -30,9 +30,9 @@ fn options(config: EngineConfig) -> Options {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_without_spare_mappings_serves_all_apps_in_turn() {
-    // The pack's image, the app's image and four dynos.
+    // The app's image and four dynos. The budget does not cover the pack's own image.
     let config = EngineConfig {
-        mappings: 4 + 4 + 4 * 6,
+        mappings: 4 + 4 * 6,
         ..EngineConfig::default()
     };
     let source = "run ->(e) { sleep 0.005; [200, {}, ['x']] }";
@@ -49,14 +49,14 @@ async fn node_without_spare_mappings_serves_all_apps_in_turn() {
         assert_eq!(answer.unwrap().unwrap().0, 200);
         assert!(first.grid().live() <= 4, "{}", first.grid().live());
     }
-    assert_eq!(first.grid().mappings(), (32, 32));
+    assert_eq!(first.grid().mappings(), (28, 28));
     assert_eq!(first.grid().shortage(), None, "dynos take turns");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_without_mappings_for_any_dyno_says_so() {
     let config = EngineConfig {
-        mappings: 4 + 4 + 2,
+        mappings: 4 + 2,
         ..EngineConfig::default()
     };
     let mut options = options(config);
