@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
 use wasmtime::Module;
 
 use crate::engine::Engine;
@@ -95,12 +96,7 @@ pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
-        .tempfile_in(directory)?;
-    write(file.as_file_mut())?;
-    file.as_file().sync_all()?;
+    let file = written_beside(path, write)?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
@@ -110,14 +106,23 @@ pub(crate) fn create(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
+    let file = written_beside(path, write)?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Writes a file under a temporary name in the folder of `path`, and syncs it to disk.
+fn written_beside(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<NamedTempFile> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".writing-")
         .tempfile_in(directory)?;
     write(file.as_file_mut())?;
     file.as_file().sync_all()?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(file)
 }
 
 fn write_sparse(file: &mut File, bytes: &[u8]) -> io::Result<()> {

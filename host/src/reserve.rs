@@ -83,7 +83,7 @@ impl NodeReserve {
     }
 }
 
-/// What the dynos of one app hold of the reserve beyond their admission.
+/// Share of the reserve that the dynos of one app hold beyond their admission.
 pub(crate) struct AppShare {
     reserve: Arc<NodeReserve>,
     held: AtomicUsize,

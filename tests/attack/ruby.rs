@@ -1,4 +1,4 @@
-//! What an app's Ruby code can do to its own dynos, and with what it knows about those of others.
+//! Attacks of an app's Ruby code on its own dynos, and with its knowledge of those of others.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

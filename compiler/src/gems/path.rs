@@ -1,5 +1,7 @@
 //! Gems in folders of the app, which the Gemfile names by `path:`.
 
+use corundum_pack::archive::resolve_from;
+
 use super::error::GemError;
 use crate::tree::Tree;
 
@@ -47,15 +49,7 @@ fn normalized(path: &str) -> Option<String> {
     if path.starts_with(['/', '~']) || path.contains(['\\', '\0']) {
         return None;
     }
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
+    Some(resolve_from(Vec::new(), path)?.join("/"))
 }
 
 #[cfg(test)]

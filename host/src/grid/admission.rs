@@ -30,7 +30,7 @@ pub(super) struct DynoSlot {
     _mappings: SlotMappings,
 }
 
-/// What a node has for dynos.
+/// Capacity of a node for dynos.
 pub(super) struct NodeRoom {
     /// Slots of the engine.
     pub(super) slots: Arc<BoundedCounter>,

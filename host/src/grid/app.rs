@@ -57,7 +57,7 @@ pub(super) struct GridApp {
     pub(super) one_off_dynos: AtomicU32,
     /// True if a request has crashed a dyno and its route is not forgotten. Otherwise requests skip the look-up.
     has_crashed: AtomicBool,
-    /// Whether most requests compute for long.
+    /// True if most requests compute for long.
     pub(super) slow_requests: SlowRequests,
     /// True if dynos crash so often that their starts would take the processor from other apps.
     crashes_often: AtomicBool,

@@ -1,6 +1,6 @@
 //! Scripts of an app that name Ruby as their interpreter, as Linux runs them (execve(2)).
 
-use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
+use corundum_pack::archive::{Archive, ArchiveNode, NodeId, resolve_from};
 
 /// Bytes of a script's first line that Linux looks at.
 const MAX_LINE: usize = 255;
@@ -64,14 +64,7 @@ fn normalised(from: &str, target: &str) -> Option<String> {
     }
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
+    Some(resolve_from(parts, target)?.join("/"))
 }
 
 /// Returns the options in a script's first line, if the line names Ruby, itself or by `env`.

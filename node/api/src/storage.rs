@@ -53,7 +53,7 @@ pub struct StoragePrune {
     pub app: Option<AppName>,
     /// The newest releases to keep; without a number, those that the node is configured to keep.
     pub keep: Option<u32>,
-    /// Whether the trash is emptied at once.
+    /// True if the node empties the trash at once.
     pub empty_trash: bool,
 }
 

@@ -26,7 +26,7 @@ pub struct TerminalText {
     allowed: AllowedControls,
     /// The beginning of a character or of a sequence whose rest has not arrived.
     pending: Vec<u8>,
-    /// Whether the line has selected a colour.
+    /// True if the line has selected a colour.
     is_coloured: bool,
 }
 

@@ -14,6 +14,7 @@
 //! must return at once if its own callees call it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use wasm_encoder::{BlockType, Encode, Instruction, Module, RawSection};
 use wasmparser::{
@@ -415,15 +416,12 @@ impl<'a> CallingModule<'a> {
                 _ => held = None,
             }
         }
+        let stack_pointer = match held {
+            Some(local) => Instruction::LocalGet(local),
+            None => Instruction::GlobalGet(self.stack_pointer),
+        };
         let at = reader.original_position();
-        let mut code = wasm[whole.start..at].to_vec();
-        match held {
-            Some(local) => Instruction::LocalGet(local).encode(&mut code),
-            None => Instruction::GlobalGet(self.stack_pointer).encode(&mut code),
-        }
-        code.extend_from_slice(check);
-        code.extend_from_slice(&wasm[at..whole.end]);
-        Ok(code)
+        Ok(inserted(whole, at, &stack_pointer, check, wasm))
     }
 
     /// Inserts a check at the start of the function.
@@ -435,11 +433,8 @@ impl<'a> CallingModule<'a> {
     ) -> Result<Vec<u8>, StackLimitError> {
         let whole = body.range();
         let at = body.get_operators_reader()?.original_position();
-        let mut code = wasm[whole.start..at].to_vec();
-        Instruction::GlobalGet(self.stack_pointer).encode(&mut code);
-        code.extend_from_slice(check);
-        code.extend_from_slice(&wasm[at..whole.end]);
-        Ok(code)
+        let stack_pointer = Instruction::GlobalGet(self.stack_pointer);
+        Ok(inserted(whole, at, &stack_pointer, check, wasm))
     }
 
     /// Adds a frame and a check to a function.
@@ -498,6 +493,21 @@ impl<'a> CallingModule<'a> {
 
 /// Index of the last operator of the usual way to take a frame: get, constant, subtract, set or tee, get, and set.
 const FRAME_OPERATORS: usize = 6;
+
+/// Returns the body at `whole` with a check of the value that `stack_pointer` pushes, inserted at `at`.
+fn inserted(
+    whole: Range<usize>,
+    at: usize,
+    stack_pointer: &Instruction<'_>,
+    check: &[u8],
+    wasm: &[u8],
+) -> Vec<u8> {
+    let mut code = wasm[whole.start..at].to_vec();
+    stack_pointer.encode(&mut code);
+    code.extend_from_slice(check);
+    code.extend_from_slice(&wasm[at..whole.end]);
+    code
+}
 
 #[cfg(test)]
 mod tests {

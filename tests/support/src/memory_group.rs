@@ -26,7 +26,7 @@ impl MemoryGroup {
             };
             fs::create_dir(&group.directory).ok()?;
             let limit = group.directory.join(limit);
-            // Where no groups are mounted, this is a directory like any other.
+            // Without mounted groups, this is a directory like any other.
             fs::metadata(&limit).ok()?;
             fs::write(limit, bytes.to_string()).ok()?;
             Some(group)

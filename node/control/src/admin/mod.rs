@@ -128,7 +128,7 @@ pub fn start(listener: StdListener, state: AdminState) -> io::Result<()> {
 }
 
 async fn serve(listener: TcpListener, state: Arc<AdminState>, reserved: ReservedFds) {
-    // Nobody shows a token here, so the oldest connection of too many ends.
+    // Clients show no token here, so the oldest connection of too many ends.
     let places = ConnectionPlaces::new(PlaceLimits {
         newcomers: CONNECTIONS,
         clients: 0,

@@ -19,7 +19,7 @@ pub struct ReceivingPushes {
 pub(crate) struct ReceivingPush {
     /// The permission to receive objects, until git has them.
     slot: Mutex<Option<OwnedSemaphorePermit>>,
-    /// Whether git has received all objects and the node has heard of the push.
+    /// True once git has received all objects and the node has heard of the push.
     received: AtomicBool,
     /// The build, until it is released.
     built: Mutex<Option<BuiltPush>>,

@@ -33,6 +33,19 @@ pub enum ArchiveError {
     CutOff(String),
 }
 
+/// Follows the components of `target` from a folder, whose components are `folder`. Returns the components of the result,
+/// or `None` if the target leaves the root. A leading `/` of the target counts for nothing.
+pub fn resolve_from<'a>(mut folder: Vec<&'a str>, target: &'a str) -> Option<Vec<&'a str>> {
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(folder.pop()?),
+            part => folder.push(part),
+        }
+    }
+    Some(folder)
+}
+
 /// Checks that `path` is a valid path of an entry.
 ///
 /// It must be relative; its components are separated by `/`, and none of them is empty, `.` or `..` or holds a NUL

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use corundum_abi::names::AppName;
 use corundum_compiler::assets::{ENCODED, PUBLIC, StaticFileMode, StaticFileOptions};
 use corundum_host::slug::{self, OpenSlugError};
-use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
+use corundum_pack::archive::{Archive, ArchiveNode, NodeId, resolve_from};
 use corundum_router::files::{PathMatching, StaticFileSettings, StaticFileSource, StaticFiles};
 use corundum_router::semantics::accept_encoding::ContentCoding;
 use corundum_store::{ReleaseRecord, Store, StoreError};
@@ -193,13 +193,7 @@ impl<'a> PublicFolder<'a> {
 fn joined(path: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = path.split('/').skip(1).collect();
     parts.pop();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
+    let parts = resolve_from(parts, target)?;
     let hidden = parts
         .iter()
         .skip(usize::from(parts.first() == Some(&WELL_KNOWN)));
