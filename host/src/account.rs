@@ -37,10 +37,12 @@ pub(crate) enum Holding {
     Nodes,
     /// Open files and directories.
     Handles,
+    /// Names that the dyno has resolved, with their addresses.
+    Names,
 }
 
 /// Kinds of holdings.
-const HOLDINGS: usize = Holding::Handles as usize + 1;
+const HOLDINGS: usize = Holding::Names as usize + 1;
 
 /// The node has no more memory for the dyno: its reserve is used up, or the dyno's app has its share of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -157,6 +159,7 @@ impl fmt::Debug for Account {
             .field("files", &held(Holding::Files))
             .field("nodes", &held(Holding::Nodes))
             .field("handles", &held(Holding::Handles))
+            .field("names", &held(Holding::Names))
             .finish()
     }
 }

@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::image::{Image, ImageDescription, ImageError, NewImage, changed_pages};
 use crate::log::LogSink;
 use crate::os::{Filesystem, GuestProcess, TmpLimits};
+use crate::outbound::OutboundRules;
 use crate::pack::linked::Pack;
 use crate::request::{DynoRequest, RequestProgress};
 use crate::sample_request;
@@ -36,6 +37,8 @@ pub struct AppProcess {
     pub arguments: Arc<[String]>,
     /// Config vars and the platform's defaults.
     pub environ: Arc<[(String, String)]>,
+    /// Rules for connections that the app opens.
+    pub outbound: OutboundRules,
 }
 
 /// The requests that warm and try an app.
@@ -163,6 +166,7 @@ impl AppProcess {
             slug: Some(Arc::new(app.archive().ok()?)),
             arguments: app.arguments.iter().map(ToString::to_string).collect(),
             environ: app.environ.iter().map(owned).collect(),
+            outbound: OutboundRules::closed(),
         })
     }
 }
@@ -408,5 +412,6 @@ async fn instantiate(
     let root = pack.root().clone();
     let account = engine.account(TmpLimits::default());
     let filesystem = Filesystem::new(root, app.slug.clone(), process, account);
-    Dyno::instantiate(engine, pack, image, Arc::new(filesystem), log).await
+    let (filesystem, outbound) = (Arc::new(filesystem), app.outbound.clone());
+    Dyno::instantiate(engine, pack, image, filesystem, outbound, log).await
 }

@@ -23,6 +23,7 @@ use crate::log::{LineSplitter, LogSink};
 use crate::memory::{MemoryBound, MemoryQuota};
 use crate::native;
 use crate::os::{self, Filesystem};
+use crate::outbound::{OutboundGate, OutboundRules};
 use crate::pack::linked::Pack;
 use crate::private_pages::PrivatePages;
 use crate::request::{DynoRequest, DynoResponse, RequestProgress};
@@ -89,6 +90,7 @@ impl Dyno {
         pack: &Pack,
         image: &Image,
         filesystem: Arc<Filesystem>,
+        outbound: OutboundRules,
         log: Arc<dyn LogSink>,
     ) -> Result<Self, StartError> {
         let failed = |error: wasmtime::Error| StartError::Instantiate(format!("{error:#}"));
@@ -101,6 +103,7 @@ impl Dyno {
             memory: None,
             input: Input::empty(),
             output: Output::Closed,
+            outbound: OutboundGate::new(outbound, account, log.clone()),
             log: LineSplitter::new(log),
             quota: MemoryQuota::new(engine.config().memory_limit, account),
             pages: PrivatePages::new(account),

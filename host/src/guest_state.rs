@@ -11,6 +11,7 @@ use crate::account::OutOfReserve;
 use crate::log::LineSplitter;
 use crate::memory::MemoryQuota;
 use crate::os;
+use crate::outbound::OutboundGate;
 use crate::private_pages::PrivatePages;
 use crate::stdio::{Input, Output};
 
@@ -30,6 +31,9 @@ pub(crate) struct GuestState {
     pub(crate) output: Output,
     /// Descriptor 2.
     pub(crate) log: LineSplitter,
+    /// Rules for connections that the guest opens.
+    #[expect(dead_code, reason = "host functions of sockets ask it")]
+    pub(crate) outbound: OutboundGate,
     pub(crate) quota: MemoryQuota,
     /// Pages of the image that the dyno has a copy of.
     pub(crate) pages: PrivatePages,

@@ -13,6 +13,11 @@ const MAX_LINE: usize = 10_000;
 pub trait LogSink: Send + Sync {
     /// Takes one line without its line break.
     fn line(&self, line: &[u8]);
+
+    /// Takes a line of the platform about the dyno.
+    fn platform_line(&self, line: &str) {
+        self.line(line.as_bytes());
+    }
 }
 
 /// A sink that drops all lines.

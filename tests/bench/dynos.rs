@@ -12,6 +12,7 @@ use corundum_host::image::cache::ImageCache;
 use corundum_host::image::{Image, patch_file};
 use corundum_host::log::DiscardLog;
 use corundum_host::os::{Filesystem, GuestProcess, TmpLimits};
+use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_host::request::DynoRequest;
 use corundum_host::sample_request;
@@ -25,6 +26,7 @@ use crate::machine::{page_table_kib, private_kib};
 pub(crate) struct DynoBench {
     engine: Engine,
     pack: Arc<Pack>,
+    outbound: OutboundRules,
     image: Arc<Image>,
     slug: Arc<Archive>,
     /// The full file of the image.
@@ -75,6 +77,7 @@ impl DynoBench {
             slug,
             _full: full,
             pack_load,
+            outbound: OutboundRules::closed(),
         }
     }
 
@@ -116,10 +119,17 @@ impl DynoBench {
         let (root, slug) = (self.pack.root().clone(), Some(self.slug.clone()));
         let account = self.engine.account(TmpLimits::default());
         let filesystem = Arc::new(Filesystem::new(root, slug, process, account));
-        let log = Arc::new(DiscardLog);
-        Dyno::instantiate(&self.engine, &self.pack, &self.image, filesystem, log)
-            .await
-            .unwrap()
+        let (rules, log) = (self.outbound.clone(), Arc::new(DiscardLog));
+        Dyno::instantiate(
+            &self.engine,
+            &self.pack,
+            &self.image,
+            filesystem,
+            rules,
+            log,
+        )
+        .await
+        .unwrap()
     }
 }
 

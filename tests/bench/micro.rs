@@ -9,6 +9,7 @@ use corundum_compiler::process::environ;
 use corundum_host::boot::{self, AppProcess, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::DiscardLog;
+use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_pack::PackDir;
 use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
@@ -99,6 +100,7 @@ fn in_a_dyno(pack: &Path) -> String {
         slug: Some(Arc::new(slug)),
         arguments: Arc::from(["ruby".to_owned(), "micro.rb".to_owned()]),
         environ: environ([]),
+        outbound: OutboundRules::closed(),
     };
     let limits = BootLimits::default();
     let run = boot::run_command(&engine, &pack, &app, &limits, Arc::new(DiscardLog));

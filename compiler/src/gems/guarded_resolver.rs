@@ -7,16 +7,13 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use corundum_abi::public_address::is_public;
+use corundum_abi::public_address::{AddressKind, address_kind, is_public};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::server_url::GemServerUrl;
-
-/// Addresses at which clouds serve the credentials of a machine, beside the link-local ones.
-const METADATA: [&str; 3] = ["100.100.100.200", "fd00:ec2::254", "fd20:ce::254"];
 
 /// A server whose name has no address that a build may connect to.
 #[derive(Debug, thiserror::Error)]
@@ -118,14 +115,7 @@ fn allowed(host: &str, found: &[SocketAddr]) -> Vec<SocketAddr> {
 
 /// Returns whether an address is one of a private network, where an operator may run a gem server.
 fn is_neighbour(address: IpAddr) -> bool {
-    let in_network = match address {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_private() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(v6) => v6.is_unique_local(),
-    };
-    in_network && !METADATA.contains(&address.to_string().as_str())
+    address_kind(address) == AddressKind::Private
 }
 
 #[cfg(test)]

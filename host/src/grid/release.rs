@@ -8,6 +8,7 @@ use corundum_abi::names::{AppName, ReleaseVersion};
 use corundum_pack::archive::Archive;
 
 use crate::image::Image;
+use crate::outbound::OutboundRules;
 use crate::pack::linked::Pack;
 
 /// A release that dynos can be started from.
@@ -28,6 +29,8 @@ pub struct GridRelease {
     pub environ: Arc<[(String, String)]>,
     /// State that one request may leave behind for the next.
     pub isolation: Isolation,
+    /// Rules for connections that the app opens.
+    pub outbound: OutboundRules,
 }
 
 impl fmt::Debug for GridRelease {

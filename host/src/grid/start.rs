@@ -49,6 +49,10 @@ impl LogSink for DynoLog {
     fn line(&self, line: &[u8]) {
         self.log.dyno_line(&self.app, &self.dyno, line);
     }
+
+    fn platform_line(&self, line: &str) {
+        self.log.platform_line(&self.app, &self.dyno, line);
+    }
 }
 
 /// Starts a web dyno for a waiting request.
@@ -121,6 +125,7 @@ pub(super) async fn start(
         &release.pack,
         &release.image,
         Arc::new(filesystem),
+        release.outbound.clone(),
         log,
     )
     .await?;

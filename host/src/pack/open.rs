@@ -18,6 +18,7 @@ use crate::image::{BaseMemory, Image, ImageDescription, ImageError};
 use crate::log::LogSink;
 use crate::native;
 use crate::os::{Filesystem, GuestProcess, TmpLimits};
+use crate::outbound::OutboundRules;
 
 /// The file of the memory that images differ from, in the directory of the pack.
 const BASE_MEMORY: &str = "sample.pages";
@@ -177,7 +178,9 @@ impl Pack {
         let root = self.root().clone();
         let account = engine.account(TmpLimits::default());
         let filesystem = Filesystem::new(root, None, process, account);
-        Dyno::instantiate(engine, self, self.base(), Arc::new(filesystem), log).await
+        let outbound = OutboundRules::closed();
+        let filesystem = Arc::new(filesystem);
+        Dyno::instantiate(engine, self, self.base(), filesystem, outbound, log).await
     }
 }
 

@@ -15,6 +15,7 @@ use corundum_host::grid::{
 };
 use corundum_host::image::Image;
 use corundum_host::log::LogSink;
+use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_host::request::DynoRequest;
 use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) isolation: Isolation,
     pub(crate) formation: u32,
     pub(crate) warm_up: WarmUp,
+    /// Rules for connections that the app opens.
+    pub(crate) outbound: OutboundRules,
     /// Engine of the app alone; `None` for the engine that tests share.
     pub(crate) engine: Option<Engine>,
 }
@@ -42,6 +45,7 @@ impl Default for Options {
             formation: 4,
             // Only the test's own requests run in the app.
             warm_up: WarmUp::None,
+            outbound: OutboundRules::closed(),
             engine: None,
         }
     }
@@ -191,6 +195,7 @@ impl TestApp {
             slug: Some(slug.clone()),
             arguments: arguments.clone(),
             environ: environ.clone(),
+            outbound: options.outbound.clone(),
         };
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
@@ -226,6 +231,7 @@ impl TestApp {
             arguments,
             environ,
             isolation: options.isolation,
+            outbound: options.outbound,
         });
         lines.0.lock().unwrap().clear();
         Ok(Self { grid, name, lines })
@@ -245,6 +251,7 @@ impl TestApp {
             arguments: release.arguments.clone(),
             environ: release.environ.clone(),
             isolation: release.isolation,
+            outbound: release.outbound.clone(),
         });
         Self {
             grid: self.grid.clone(),

@@ -11,6 +11,7 @@ use corundum_compiler::sandbox::{
 };
 use corundum_host::boot::{self, AppProcess, BootError, BootLimits, SampleRequests};
 use corundum_host::engine::{Engine, EngineConfig};
+use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_host::slug;
 use corundum_pack::archive::Archive;
@@ -92,6 +93,7 @@ fn host_app(app: &SandboxApp) -> AppProcess {
         slug: Some(app.files.clone()),
         arguments: app.arguments.clone(),
         environ: app.environ.clone(),
+        outbound: OutboundRules::closed(),
     }
 }
 

@@ -3,8 +3,9 @@
 //! A dyno is a WASI preview-1 reactor. It reads one SCGI request from descriptor 0 ([`scgi`]) and writes one CGI
 //! response to descriptor 1 ([`cgi`], RFC 3875 section 6); descriptor 2 is its log. It gets everything else from files.
 //! [`exports`] names the functions that the host calls, and [`run_stream`] frames the output of `corundum run`.
-//! [`public_address`] holds the rule for connections that an app may choose, which builds and log drains keep, and
-//! [`terminal_text`] the one for text that an app may choose, which its printers keep.
+//! [`public_address`] holds the rule for connections that an app may choose, which builds, log drains and dynos keep,
+//! [`outbound`] the spelling of the targets that an app lists, and [`terminal_text`] the rule for text that an app may
+//! choose, which its printers keep.
 //!
 //! This crate links no WebAssembly tools, no archive format and no async runtime, so that the router and the command
 //! line can use it for its types alone.
@@ -16,6 +17,7 @@ pub mod cgi;
 pub mod exports;
 pub mod media;
 pub mod names;
+pub mod outbound;
 pub mod public_address;
 pub mod run_stream;
 pub mod scgi;

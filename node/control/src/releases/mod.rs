@@ -17,6 +17,7 @@ use corundum_build::slots::BuildUrgency;
 use corundum_compiler::process::{environ, split_command};
 use corundum_host::grid::{DynoGrid, GridRelease};
 use corundum_host::image::{Image, ImageError};
+use corundum_host::outbound::{AppOutbound, OutboundPolicy, OutboundRules};
 use corundum_host::pack::Pack;
 use corundum_host::slug;
 use corundum_router::files::StaticFiles;
@@ -349,6 +350,7 @@ impl Releases {
             arguments: split_command(release.about.web_command())?,
             environ: environ(config),
             isolation: release.about.isolation,
+            outbound: OutboundRules::new(None, AppOutbound::new(OutboundPolicy::default())),
         };
         Ok((release, files))
     }

@@ -14,6 +14,7 @@ use corundum_compiler::process;
 use corundum_host::boot::{self, AppProcess, BootLimits};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::LogSink;
+use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
 use corundum_pack::mri;
@@ -284,6 +285,7 @@ impl Bench {
             slug: Some(self.tests.clone()),
             arguments: arguments.collect(),
             environ: process::environ([]),
+            outbound: OutboundRules::closed(),
         };
         let limits = BootLimits {
             boot: timeout,
