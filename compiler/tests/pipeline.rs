@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,8 +16,17 @@ use corundum_compiler::report::BuildReport;
 use corundum_compiler::sandbox::{
     BootAttempt, BootRequest, Sandbox, SandboxApp, SandboxError, SandboxOutput,
 };
-use corundum_pack::archive::Archive;
+use corundum_pack::archive::{self, Archive};
 use corundum_pack::{Manifest, Member};
+
+/// Returns the bytes of the archive that a slug's file holds.
+fn expanded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = archive::expand(path, &std::env::temp_dir())?;
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// A sandbox with prepared results, which records the arguments of each process.
 struct FakeSandbox {
@@ -65,7 +75,7 @@ impl Sandbox for FakeSandbox {
 
     fn open_slug(&self, path: &Path) -> Result<Arc<Archive>, SandboxError> {
         let platform = |error: std::io::Error| SandboxError::Platform(error.into());
-        let bytes = std::fs::read(path).map_err(platform)?;
+        let bytes = expanded(path).map_err(platform)?;
         Ok(Arc::new(Archive::new(bytes).unwrap()))
     }
 
@@ -185,7 +195,7 @@ fn tree_becomes_a_slug_and_an_image() {
     assert_eq!(built.description.web_command(), "rackup -p '$PORT'");
     let output = fixture.directory.path();
     assert!(output.join(IMAGE_DIRECTORY).is_dir());
-    let slug = Archive::new(std::fs::read(output.join(SLUG_FILE)).unwrap()).unwrap();
+    let slug = Archive::new(expanded(&output.join(SLUG_FILE)).unwrap()).unwrap();
     assert!(slug.lookup("config.ru").is_some());
     assert!(slug.lookup("debug.log").is_none());
 }

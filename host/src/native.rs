@@ -58,10 +58,18 @@ fn open_for_mapping(path: &Path) -> io::Result<File> {
 ///
 /// Fails if the file cannot be opened or mapped.
 pub(crate) fn map(path: &Path) -> io::Result<Mmap> {
-    let file = open_for_mapping(path)?;
+    map_file(&open_for_mapping(path)?)
+}
+
+/// Maps an open file without holes that never changes.
+///
+/// # Errors
+///
+/// Fails if the file cannot be mapped.
+pub(crate) fn map_file(file: &File) -> io::Result<Mmap> {
     // SAFETY: the node's files are private to its user (directories 0700) and immutable once they have their name,
-    // so the mapping does not change under us.
-    unsafe { Mmap::map(&file) }
+    // and those without a name are open nowhere else, so the mapping does not change under us.
+    unsafe { Mmap::map(file) }
 }
 
 /// Loads a compiled module by mapping its file.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use corundum_test_support::node::{TestNode, flip_byte};
 use corundum_test_support::wait::wait_until;
@@ -175,4 +175,34 @@ fn full_files_stay_within_their_bound_and_all_apps_are_served() {
     for name in names {
         assert_eq!(node.get(name, "/"), (200, name.to_owned()));
     }
+}
+
+#[test]
+#[ignore = "takes minutes; script/attack runs it"]
+fn image_that_has_settled_is_compressed_well() {
+    let mut node = TestNode::start();
+    node.deploy("settled", &app("small"));
+    let patch = patch(&node);
+    let before = bytes_on_disk(&patch);
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    let file = fs::File::options().write(true).open(&patch).unwrap();
+    file.set_modified(long_ago).unwrap();
+    wait_until("the image is compact", Duration::from_secs(300), || {
+        fs::read(&patch).unwrap().starts_with(b"CORIMAGC")
+    });
+    assert!(bytes_on_disk(&patch) < before * 3 / 4);
+    // Everything of the app that is not in the cache of full files: its image, slug and repository.
+    let folders = ["images", "slugs", "repos"].map(|name| files_in(&node.data().join(name)));
+    let bytes: u64 = folders
+        .iter()
+        .flatten()
+        .map(|path| bytes_on_disk(path))
+        .sum();
+    assert!(bytes < 110_000, "{bytes} bytes");
+    node.kill();
+    for full in full_files(&node) {
+        fs::remove_file(full).unwrap();
+    }
+    node.restart();
+    assert_eq!(node.get("settled", "/"), (200, "small".to_owned()));
 }

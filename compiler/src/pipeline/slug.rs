@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use corundum_abi::names::{ProcessType, SlugDigest};
-use corundum_pack::archive::Archive;
+use corundum_pack::archive::{self, Archive};
 use corundum_pack::ruby::Series;
 
 use super::bundle::BundledApp;
@@ -72,16 +72,28 @@ impl BundledApp {
         let finished = slug::write(&tree, &description, env.slug_limit, file)?;
         let file = finished.output.into_inner().map_err(io::Error::from)?;
         file.sync_all()?;
-        let size = human_size(finished.length);
-        report.topic(&format!("Compressing... done, {size}"));
-        tracing::debug!(bytes = finished.length, "slug written");
+        // The boot reads the archive in place; the node keeps it compressed.
         let archive = env.sandbox.open_slug(&path).map_err(BuildError::OpenSlug)?;
+        let size = compress_slug(&path, finished.length)?;
+        report.topic(&format!("Compressing... done, {}", human_size(size)));
+        tracing::debug!(bytes = finished.length, at_rest = size, "slug written");
         Ok(CompiledSlug {
             archive,
             digest: Some(finished.digest),
             description,
         })
     }
+}
+
+/// Replaces the slug at `path`, of `length` bytes, by its compressed form if that is smaller. Returns its size in bytes.
+fn compress_slug(path: &Path, length: u64) -> io::Result<u64> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut compressed = tempfile::NamedTempFile::new_in(directory)?;
+    if archive::compress(&mut File::open(path)?, length, compressed.as_file_mut())? {
+        compressed.as_file().sync_all()?;
+        compressed.persist(path).map_err(|error| error.error)?;
+    }
+    Ok(path.metadata()?.len())
 }
 
 /// Reads the Procfile, and adds the default web process if it declares none.

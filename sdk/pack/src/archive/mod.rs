@@ -4,9 +4,11 @@
 //! bytes: entries are sorted by path, have no times or owners, and one of two modes. [`ArchiveWriter`] writes an
 //! archive; [`Archive`] indexes one in place, so that the content of a memory-mapped archive is served without a copy.
 
+mod compressed;
 mod reader;
 mod writer;
 
+pub use compressed::{compress, expand};
 pub use reader::{Archive, ArchiveNode, NodeId};
 pub use writer::{ArchiveWriter, FileMode, FinishedArchive};
 
