@@ -182,7 +182,7 @@ fn tree_becomes_a_slug_and_an_image() {
 -----> Installing dependencies
 -----> Discovering process types
        Procfile declares types -> web
------> Compressing... done, 5.5K
+-----> Compressing... done, 305B
        hello from the app
 -----> Booting... done (7 ms)
 "
