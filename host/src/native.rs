@@ -1,17 +1,53 @@
-//! The only module with `unsafe` code: it maps files, loads native code and prefaults pages.
+//! The only module with `unsafe` code: it maps files, loads native code, prefaults pages and registers descriptors.
 
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
 
 use memmap2::Mmap;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 /// Type of tmpfs in `statfs` (statfs(2)).
 const TMPFS: u64 = 0x0102_1994;
+
+/// A descriptor that is registered with the event queue of the runtime.
+pub(crate) struct RegisteredDescriptor(AsyncFd<Arc<OwnedFd>>);
+
+impl RegisteredDescriptor {
+    /// Registers a descriptor with the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel has no memory for the registration.
+    pub(crate) fn new(descriptor: Arc<OwnedFd>) -> io::Result<Self> {
+        // SAFETY: The descriptor is open, stays open until the `AsyncFd` drops its share of it, and is never replaced,
+        // because this type gives out no reference that could replace it.
+        let registered = unsafe { AsyncFd::register(descriptor) };
+        Ok(Self(registered.map_err(io::Error::from)?))
+    }
+
+    /// Returns the flag that the descriptor can be read, once it is set.
+    pub(crate) fn poll_read_ready(
+        &self,
+        task: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, Arc<OwnedFd>>>> {
+        self.0.poll_read_ready(task)
+    }
+
+    /// Returns the flag that the descriptor can be written to, once it is set.
+    pub(crate) fn poll_write_ready(
+        &self,
+        task: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, Arc<OwnedFd>>>> {
+        self.0.poll_write_ready(task)
+    }
+}
 
 /// Allocates the holes of a file on tmpfs.
 ///
@@ -58,18 +94,10 @@ fn open_for_mapping(path: &Path) -> io::Result<File> {
 ///
 /// Fails if the file cannot be opened or mapped.
 pub(crate) fn map(path: &Path) -> io::Result<Mmap> {
-    map_file(&open_for_mapping(path)?)
-}
-
-/// Maps an open file without holes that never changes.
-///
-/// # Errors
-///
-/// Fails if the file cannot be mapped.
-pub(crate) fn map_file(file: &File) -> io::Result<Mmap> {
+    let file = open_for_mapping(path)?;
     // SAFETY: the node's files are private to its user (directories 0700) and immutable once they have their name,
-    // and those without a name are open nowhere else, so the mapping does not change under us.
-    unsafe { Mmap::map(file) }
+    // so the mapping does not change under us.
+    unsafe { Mmap::map(&file) }
 }
 
 /// Loads a compiled module by mapping its file.

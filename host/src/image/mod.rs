@@ -12,7 +12,7 @@ mod pages;
 mod patch;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,27 +40,6 @@ const FULL: &str = "full.cwasm";
 /// patches for several packs.
 pub fn patch_file(pack: &str) -> String {
     format!("{}.patch", pack.get(..16).unwrap_or(pack))
-}
-
-/// Returns whether [`compact`] has compressed the patch at `path`.
-///
-/// # Errors
-///
-/// Fails if the file cannot be read or is no patch.
-pub fn is_compact(path: &Path) -> io::Result<bool> {
-    patch::is_compact_file(path)
-}
-
-/// Compresses the patch at `path`, which belongs to `pack`, as well as possible. It takes seconds. A reader finds either the
-/// earlier file or the new one.
-///
-/// # Errors
-///
-/// Returns [`ImageError::Stale`] if the patch cannot be read or has another base, [`ImageError::Write`] if the disk fails.
-pub fn compact(path: &Path, pack: &Pack) -> Result<(), ImageError> {
-    let patch = ImagePatch::read(path)?.compact(pack.base_memory());
-    let patch = patch.map_err(|reason| ImageError::stale(path, &reason))?;
-    patch.write(path)
 }
 
 /// Removes from a patch the part that only its engine can use, as if an engine of another version had written it. Tests

@@ -9,6 +9,7 @@ use wasmtime::{Extern, Instance, Linker, Module, Store};
 use crate::engine::Engine;
 use crate::guest_state::GuestState;
 use crate::image::{BaseMemory, Image};
+use crate::net;
 use crate::preemption::{SliceClock, define_host_functions};
 use crate::wasi;
 
@@ -71,6 +72,7 @@ impl Pack {
     ) -> Result<Self, LinkError> {
         let mut linker = Linker::new(engine.wasmtime());
         wasi::define_host_functions(&mut linker)
+            .and_then(|()| net::define_host_functions(&mut linker))
             .and_then(|()| define_host_functions(&mut linker, engine.clock()))
             .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;
         let mut linked: Vec<LinkedModule> = Vec::new();
@@ -82,7 +84,7 @@ impl Pack {
                     _ if from == IMAGE => Ok(ImportSource::Image(item)),
                     Some(earlier) => Ok(ImportSource::Module(earlier, item)),
                     None if from == preemption::MODULE => Ok(ImportSource::Preemption(item)),
-                    None if from == wasi::MODULE => {
+                    None if from == wasi::MODULE || from == net::MODULE => {
                         Ok(ImportSource::Host(Box::new((from.to_owned(), item))))
                     }
                     None => Err(LinkError::Import {

@@ -4,11 +4,8 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use corundum_abi::names::{AppName, SlugDigest};
-use corundum_host::slug::{OpenSlugError, OpenSlugs};
-use corundum_pack::archive::Archive;
 use corundum_store::ImageName;
 use tokio::sync::watch;
 
@@ -77,7 +74,6 @@ pub struct DataDir {
     /// Locked while this process may write to the directory.
     lock: File,
     handed_over: watch::Sender<bool>,
-    slugs: OpenSlugs,
 }
 
 impl DataDir {
@@ -98,7 +94,6 @@ impl DataDir {
             path: path.to_owned(),
             lock,
             handed_over: watch::Sender::new(false),
-            slugs: OpenSlugs::default(),
         };
         let _ = fs::remove_dir_all(directory.work());
         create(&directory.work())?;
@@ -124,7 +119,6 @@ impl DataDir {
             path: path.to_owned(),
             lock: File::create(path.join("lock")).map_err(DataDirError::Lock)?,
             handed_over: watch::Sender::new(true),
-            slugs: OpenSlugs::default(),
         })
     }
 
@@ -176,21 +170,6 @@ impl DataDir {
     /// Returns the path of a slug.
     pub(crate) fn slug(&self, digest: &SlugDigest) -> PathBuf {
         self.folder(FileKind::Slug).join(slug_file(digest))
-    }
-
-    /// Opens the slug `digest`, which is at `path`, or returns the one that is open. Its digest is compared if the slug is to
-    /// be `checked`. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenSlugError`].
-    pub(crate) fn open_slug(
-        &self,
-        path: &Path,
-        digest: &SlugDigest,
-        checked: bool,
-    ) -> Result<Arc<Archive>, OpenSlugError> {
-        self.slugs.open(path, digest, checked)
     }
 
     /// Returns the folder in which builds work. It is on the file system of the slugs and images, so that a finished build

@@ -1,5 +1,4 @@
-//! Background work on the data directory: collection of repositories after pushes, compression of images,
-//! retention, the sweep.
+//! Background work on the data directory: collection of repositories after pushes, retention, the sweep.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +8,11 @@ use super::retention::Retention;
 use crate::apps::locks::AppLocks;
 use crate::data_dir::DataDir;
 use crate::git::collection;
-use crate::releases::compaction::ImageCompaction;
 
 /// The time between two looks for repositories that were pushed to.
 const COLLECTION: Duration = Duration::from_secs(60);
 /// The time between two sweeps, in units of [`COLLECTION`].
 const ROUNDS: u32 = 60;
-/// The time between two looks for images to compress, in units of [`COLLECTION`].
-const COMPACTION: u32 = 10;
 
 /// The background work on a data directory.
 pub struct Housekeeping {
@@ -24,7 +20,6 @@ pub struct Housekeeping {
     locks: Arc<AppLocks>,
     files: Arc<LiveFiles>,
     retention: Arc<Retention>,
-    images: ImageCompaction,
 }
 
 impl Housekeeping {
@@ -34,14 +29,12 @@ impl Housekeeping {
         locks: Arc<AppLocks>,
         files: Arc<LiveFiles>,
         retention: Arc<Retention>,
-        images: ImageCompaction,
     ) -> Self {
         Self {
             data,
             locks,
             files,
             retention,
-            images,
         }
     }
 
@@ -49,11 +42,8 @@ impl Housekeeping {
     pub(crate) async fn run(self: Arc<Self>) {
         self.apply_retention();
         loop {
-            for round in 0..ROUNDS {
+            for _ in 0..ROUNDS {
                 tokio::time::sleep(COLLECTION).await;
-                if round % COMPACTION == 0 {
-                    self.images.run().await;
-                }
                 for app in self.locks.take_pushed() {
                     if let Err(error) = collection::collect(&self.data, &self.locks, &app).await {
                         tracing::warn!(%app, %error, "could not collect a repository");
