@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_exchange::Reservation;
 
-use crate::net::AppNetwork;
 use crate::os::TmpLimits;
 use crate::reserve::{AppShare, DrawLimit};
 
@@ -32,6 +31,8 @@ pub(crate) enum Holding {
     Growth,
     /// Pages of the image that the dyno has a copy of.
     Pages,
+    /// Native stacks of its fibers.
+    Stacks,
     /// Contents of files in `/tmp`.
     Files,
     /// Names, directories and links in `/tmp`.
@@ -40,12 +41,13 @@ pub(crate) enum Holding {
     Handles,
     /// Names that the dyno has resolved, with their addresses.
     Names,
-    /// Sockets of the kernel, and what waits in pipes and between sockets of the dyno.
-    Sockets,
 }
 
+/// Kinds of holdings that a guest takes without a call that could fail, or that hardly any code survives the refusal of.
+const MEMORY: [Holding; 3] = [Holding::Growth, Holding::Pages, Holding::Stacks];
+
 /// Kinds of holdings.
-const HOLDINGS: usize = Holding::Sockets as usize + 1;
+const HOLDINGS: usize = Holding::Names as usize + 1;
 
 /// The node has no more memory for the dyno: its reserve is used up, or the dyno's app has its share of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -80,11 +82,6 @@ impl Account {
         self.tmp
     }
 
-    /// Returns the limits of the sockets and lookups of the dyno's app.
-    pub(crate) fn network(&self) -> &Arc<AppNetwork> {
-        self.share.network()
-    }
-
     /// Returns the bytes that the host holds for the dyno, beside the pages of its image that it has no copy of.
     pub(crate) fn held(&self) -> usize {
         self.state().total()
@@ -107,9 +104,9 @@ impl Account {
         let mut state = self.state();
         let total = state.total().checked_add(bytes).ok_or(OutOfReserve)?;
         let more = state.needed(total).saturating_sub(state.drawn());
-        let memory = state.held[Holding::Pages as usize] + state.held[Holding::Growth as usize];
+        let memory: usize = MEMORY.iter().map(|kind| state.held[*kind as usize]).sum();
         let limit = match holding {
-            Holding::Pages | Holding::Growth if memory.saturating_add(bytes) <= SMALL_MEMORY => {
+            _ if MEMORY.contains(&holding) && memory.saturating_add(bytes) <= SMALL_MEMORY => {
                 DrawLimit::Reserve
             }
             _ => DrawLimit::Share,
@@ -164,11 +161,11 @@ impl fmt::Debug for Account {
         f.debug_struct("Account")
             .field("growth", &held(Holding::Growth))
             .field("pages", &held(Holding::Pages))
+            .field("stacks", &held(Holding::Stacks))
             .field("files", &held(Holding::Files))
             .field("nodes", &held(Holding::Nodes))
             .field("handles", &held(Holding::Handles))
             .field("names", &held(Holding::Names))
-            .field("sockets", &held(Holding::Sockets))
             .finish()
     }
 }

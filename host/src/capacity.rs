@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::cgroup;
+use crate::fibers;
 use crate::slots::SLOT_MAPPINGS;
 
 /// Bytes that each live dyno takes from the node's reserve: the private pages of a small app, page tables, and what the
@@ -34,6 +35,12 @@ pub fn dynos() -> u32 {
 pub(crate) fn mappings(dynos: u32) -> usize {
     let stacks = STACK_MAPPINGS * dynos as usize;
     allowed_mappings().saturating_sub(OTHER_MAPPINGS + stacks)
+}
+
+/// Returns the number of native stacks that fibers of all dynos may have at once. Their mappings are drawn from the same
+/// budget as those of images and memories, of which they may use up a quarter.
+pub(crate) fn fiber_stacks() -> usize {
+    allowed_mappings() / 4 / fibers::STACK_MAPPINGS
 }
 
 fn allowed_mappings() -> usize {

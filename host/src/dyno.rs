@@ -14,15 +14,15 @@ use corundum_abi::exports;
 use corundum_abi::scgi::RequestHead;
 use corundum_exchange::{BodyStream, RequestUsage};
 use tokio::sync::{mpsc, oneshot};
-use wasmtime::{Instance, Memory, Store, TypedFunc};
+use wasmtime::{Instance, Memory, Store, Trap, TypedFunc};
 
 use crate::engine::Engine;
-use crate::guest_state::{CpuTime, GuestState};
+use crate::fibers::FiberStacks;
+use crate::guest_state::{CpuTime, GuestState, InterruptFlag};
 use crate::image::{Image, ImageSnapshot};
 use crate::log::{LineSplitter, LogSink};
 use crate::memory::{MemoryBound, MemoryQuota};
 use crate::native;
-use crate::net::DynoNetwork;
 use crate::os::{self, Filesystem};
 use crate::outbound::{OutboundGate, OutboundRules};
 use crate::pack::linked::Pack;
@@ -31,6 +31,14 @@ use crate::request::{DynoRequest, DynoResponse, RequestProgress};
 use crate::stdio::{Input, Output, OutputError, SampleOutput};
 
 pub use crate::guest_state::Exit;
+
+/// Bytes of exceptions after which a dyno is replaced; about 200,000 exceptions.
+const MAX_EXCEPTION_BYTES: usize = 8 << 20;
+
+/// The trap of a guest whose exceptions reach the limit of memory. Exceptions are all that guests allocate in the
+/// engine's heap.
+const EXCEPTIONS_FILL_MEMORY: &str =
+    "the dyno has thrown so many exceptions that they fill its memory: it keeps each until it ends";
 
 /// Failure to create a dyno.
 #[derive(Debug, thiserror::Error)]
@@ -102,16 +110,14 @@ impl Dyno {
         let state = GuestState {
             wasi,
             memory: None,
-            network: DynoNetwork::new(
-                filesystem.clone(),
-                OutboundGate::new(outbound, account, log.clone()),
-            ),
             input: Input::empty(),
             output: Output::Closed,
+            outbound: OutboundGate::new(outbound, account, log.clone()),
             log: LineSplitter::new(log),
             quota: MemoryQuota::new(engine.config().memory_limit, account),
             pages: PrivatePages::new(account),
             cpu: cpu.clone(),
+            stacks: FiberStacks::new(engine.stack_budget(), account),
             interrupt: image.interrupt(),
             slice_ends: engine.clock().first_slice_end(),
         };
@@ -160,14 +166,21 @@ impl Dyno {
         }
     }
 
-    /// Asks the guest for the address of its interrupt flag, which the host sets when a time slice ends; 0 if the guest
-    /// has none.
-    pub(crate) async fn interrupt_address(&mut self) -> Result<u32, CallError> {
+    /// Asks the guest for the location of its interrupt flag, which the host sets when a time slice ends.
+    pub(crate) async fn interrupt_flag(&mut self) -> Result<InterruptFlag, CallError> {
+        Ok(InterruptFlag {
+            address: self.number(exports::INTERRUPT).await?,
+            offset: self.number(exports::INTERRUPT_OFFSET).await?,
+        })
+    }
+
+    /// Calls an optional export that returns a number. Returns 0 if the guest lacks it.
+    async fn number(&mut self, name: &str) -> Result<u32, CallError> {
         match self
             .exports
-            .get_typed_func::<(), i32>(&mut self.store, exports::INTERRUPT)
+            .get_typed_func::<(), i32>(&mut self.store, name)
         {
-            Ok(interrupt) => Ok(self.call(interrupt).await?.cast_unsigned()),
+            Ok(function) => Ok(self.call(function).await?.cast_unsigned()),
             Err(_) => Ok(0),
         }
     }
@@ -297,6 +310,12 @@ impl Dyno {
         self.memory_bytes().saturating_sub(self.restored_size)
     }
 
+    /// Tells whether the guest's exceptions have filled so much of the engine's heap, which is never collected, that the
+    /// dyno should be replaced.
+    pub(crate) fn has_full_exception_heap(&self) -> bool {
+        self.store.gc_heap_capacity() > MAX_EXCEPTION_BYTES
+    }
+
     /// Returns the bound that refused the guest more memory, if one did.
     pub(crate) fn reached_memory_limit(&self) -> Option<MemoryBound> {
         self.store.data().quota.reached()
@@ -357,6 +376,9 @@ impl Dyno {
             .await
             .map_err(|error| match error.downcast_ref::<Exit>() {
                 Some(exit) => CallError::Exit(*exit),
+                None if error.downcast_ref() == Some(&Trap::AllocationTooLarge) => {
+                    CallError::Trap(EXCEPTIONS_FILL_MEMORY.to_owned())
+                }
                 None => CallError::Trap(format!("{:#}", error.root_cause())),
             })
     }

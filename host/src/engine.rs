@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use corundum_exchange::{BoundedCounter, Reservation};
 use corundum_pack::preemption;
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{
+    Collector, Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+};
 
 use crate::account::Account;
 use crate::capacity;
+use crate::fibers::StackBudget;
 use crate::os::TmpLimits;
 use crate::preemption::SliceClock;
 use crate::reserve::{AppShare, NodeReserve};
@@ -26,8 +29,10 @@ const MEMORY_GUARD: u64 = 32 << 20;
 /// Bytes that an image may span. The engine maps an image below this size and copies a larger one at each
 /// instantiation (12 ms). MRI 4.0 spans 322 MB.
 const DENSE_IMAGE: u64 = 1 << 30;
-/// Maximum number of instances in one dyno: its image and the pack's modules.
-const INSTANCES_PER_DYNO: u32 = 6;
+/// Maximum number of instances in one dyno: its image, the shim of fibers and the pack's modules.
+const INSTANCES_PER_DYNO: u32 = 7;
+/// Maximum number of tables in one dyno: two of the pack and the shim's.
+const TABLES_PER_DYNO: u32 = 3;
 /// Maximum number of entries in one table; MRI has about 12,000 indirect functions.
 const TABLE_ELEMENTS: usize = 40_000;
 /// Maximum bytes of the engine's bookkeeping for one instance.
@@ -84,8 +89,6 @@ pub struct EngineConfig {
     pub mappings: usize,
     /// Images that may be loaded at once. Each keeps its file open.
     pub images: usize,
-    /// Sockets of the kernel that all dynos together may have. Each is an open file of the process.
-    pub sockets: usize,
     /// Bytes of a slot's memory that stay resident for its next dyno, which then takes no page faults on them. A dyno
     /// of a small app writes to 0.5 to 1 MiB; the rest is returned to the kernel.
     pub memory_keep_resident: usize,
@@ -93,6 +96,8 @@ pub struct EngineConfig {
     pub wasm_stack: usize,
     /// Bytes of the whole stack of a call, host functions included. Must exceed `wasm_stack`.
     pub async_stack: usize,
+    /// Native stacks that fibers of all dynos may have together. Each takes two kernel mappings.
+    pub fiber_stacks: usize,
     /// Time that a dyno may compute before others get their turn. It is also the resolution of its timeouts.
     pub slice: Duration,
 }
@@ -104,12 +109,12 @@ impl Default for EngineConfig {
             allocation: Allocation::Pooled { dynos },
             mappings: capacity::mappings(dynos),
             images: usize::MAX,
-            sockets: 1024,
             memory_limit: 512 << 20,
             reserve: capacity::reserve_bytes(),
             memory_keep_resident: 2 << 20,
             wasm_stack: 16 << 20,
             async_stack: 18 << 20,
+            fiber_stacks: capacity::fiber_stacks(),
             slice: Duration::from_millis(5),
         }
     }
@@ -122,8 +127,6 @@ impl EngineConfig {
             allocation: Allocation::OnDemand,
             reserve: usize::MAX,
             mappings: usize::MAX,
-            // A build's process has few descriptors.
-            sockets: 64,
             ..Self::default()
         }
     }
@@ -135,15 +138,22 @@ impl EngineConfig {
             // The clock of time slices is a memory that all dynos share; only inserted code can access it.
             .wasm_threads(true)
             .shared_memory(true)
-            // MRI's own build unwinds with exceptions. The engine's garbage collector owns them, and a dyno gets a heap
-            // for it with its first exception.
+            // MRI's own build unwinds with exceptions. They live in a heap of the engine, which a dyno gets with its
+            // first exception. The engine's collectors cannot trace suspended continuations (fixed in wasmtime 50), so
+            // nothing is collected: the heap counts as the dyno's memory, and the grid replaces a dyno that has filled
+            // much of it.
             .wasm_exceptions(true)
+            .collector(Collector::Null)
             .wasm_function_references(true)
+            // Only the shim of fibers may use it; the host validates all other modules without it.
+            .wasm_stack_switching(true)
             .memory_reservation(MEMORY_RESERVATION)
             .memory_guard_size(MEMORY_GUARD)
             .memory_guaranteed_dense_image_size(DENSE_IMAGE)
             .max_wasm_stack(self.wasm_stack)
             .async_stack_size(self.async_stack)
+            // A deep recursion touches all of a stack. Without this, the engine would keep its pages for good.
+            .async_stack_zeroing(true)
             // A trap's message names the functions. An address map would add lines, but is not worth its size.
             .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20))
             .generate_address_map(false);
@@ -152,7 +162,7 @@ impl EngineConfig {
             // Each dyno has its own memory, and one for the exceptions that it has thrown.
             pool.total_memories(dynos.saturating_mul(2))
                 .total_gc_heaps(dynos)
-                .total_tables(dynos.saturating_mul(2))
+                .total_tables(dynos.saturating_mul(TABLES_PER_DYNO))
                 .total_stacks(dynos)
                 .total_core_instances(dynos.saturating_mul(INSTANCES_PER_DYNO))
                 .max_core_instance_size(INSTANCE_SIZE)
@@ -160,7 +170,7 @@ impl EngineConfig {
                 .table_elements(TABLE_ELEMENTS)
                 .linear_memory_keep_resident(self.memory_keep_resident)
                 .table_keep_resident(TABLE_ELEMENTS * 16)
-                .async_stack_keep_resident(64 << 10)
+                .async_stack_keep_resident(16 << 10)
                 .max_unused_warm_slots(256)
                 .pagemap_scan(Enabled::Auto);
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
@@ -191,6 +201,7 @@ struct EngineInner {
     reserve: Arc<NodeReserve>,
     mappings: Arc<MappingBudget>,
     images: Arc<BoundedCounter>,
+    stack_budget: StackBudget,
 }
 
 impl Engine {
@@ -208,9 +219,11 @@ impl Engine {
         let ticker = Arc::new(Ticker::default());
         let clock = SliceClock::new(&wasmtime).map_err(failed)?;
         ticker.clone().start(clock.clone(), config.slice);
-        let reserve = NodeReserve::with_sockets(config.reserve, config.sockets);
+        let reserve = NodeReserve::new(config.reserve);
         let mappings = MappingBudget::new(config.mappings);
         let images = BoundedCounter::new(config.images);
+        let stack_budget =
+            StackBudget::new(config.fiber_stacks, config.async_stack, mappings.clone());
         Ok(Self {
             inner: Arc::new(EngineInner {
                 wasmtime,
@@ -220,6 +233,7 @@ impl Engine {
                 reserve,
                 mappings,
                 images,
+                stack_budget,
             }),
         })
     }
@@ -277,6 +291,11 @@ impl Engine {
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.wasmtime
+    }
+
+    /// Returns the native stacks that fibers of all dynos may have together.
+    pub(crate) fn stack_budget(&self) -> &StackBudget {
+        &self.inner.stack_budget
     }
 
     /// Returns the clock of time slices.

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wasi_common::WasiCtx;
 use wasmtime::Memory;
 
 use crate::account::OutOfReserve;
+use crate::fibers::FiberStacks;
 use crate::log::LineSplitter;
 use crate::memory::MemoryQuota;
-use crate::net::DynoNetwork;
 use crate::os;
+use crate::outbound::OutboundGate;
 use crate::private_pages::PrivatePages;
 use crate::stdio::{Input, Output};
 
@@ -25,27 +27,29 @@ pub(crate) struct GuestState {
     pub(crate) wasi: WasiCtx,
     /// The guest's memory; `None` until the image is instantiated.
     pub(crate) memory: Option<Memory>,
-    /// The sockets among the descriptors.
-    pub(crate) network: DynoNetwork,
     /// Descriptor 0.
     pub(crate) input: Input,
     /// Descriptor 1.
     pub(crate) output: Output,
     /// Descriptor 2.
     pub(crate) log: LineSplitter,
+    /// Rules for connections that the guest opens.
+    #[expect(dead_code, reason = "host functions of sockets ask it")]
+    pub(crate) outbound: OutboundGate,
     pub(crate) quota: MemoryQuota,
     /// Pages of the image that the dyno has a copy of.
     pub(crate) pages: PrivatePages,
     pub(crate) cpu: Arc<CpuTime>,
-    /// Address of the byte that tells the guest about an ended time slice
-    /// ([`corundum_abi::exports::INTERRUPT`]); 0 if the guest has none.
-    pub(crate) interrupt: u32,
+    /// The native stacks of its fibers.
+    pub(crate) stacks: FiberStacks,
+    /// The byte that tells the guest about an ended time slice.
+    pub(crate) interrupt: InterruptFlag,
     /// Value of the engine's clock at which the current time slice ends.
     pub(crate) slice_ends: u32,
 }
 
 impl GuestState {
-    /// Charges the pages that the guest has copied; `cpu` is its processor time.
+    /// Charges the pages that the guest has copied and those of its fibers' stacks; `cpu` is its processor time.
     ///
     /// # Errors
     ///
@@ -56,10 +60,41 @@ impl GuestState {
         cpu: Duration,
     ) -> Result<(), OutOfReserve> {
         let settled = self.pages.settle(memory, cpu);
+        let settled = settled.and_then(|()| self.stacks.settle());
         if settled.is_err() {
             self.quota.exceed_reserve();
         }
         settled
+    }
+}
+
+/// Location of the byte in a guest's memory whose lowest bit the host sets at the end of a time slice
+/// ([`corundum_abi::exports::INTERRUPT`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct InterruptFlag {
+    /// Address of the byte, or of a pointer if `offset` is not 0; 0 if the guest has no such byte.
+    pub(crate) address: u32,
+    /// Offset of the byte from the target of the pointer ([`corundum_abi::exports::INTERRUPT_OFFSET`]).
+    pub(crate) offset: u32,
+}
+
+impl InterruptFlag {
+    /// Sets the flag in `memory`. A guest whose pointer is invalid gets none.
+    pub(crate) fn set(self, memory: &mut [u8]) {
+        let address = self.address as usize;
+        let flag = match self.offset {
+            _ if address == 0 => return,
+            0 => Some(address),
+            offset => memory
+                .get(address..)
+                .and_then(|bytes| bytes.first_chunk())
+                .and_then(|pointer| {
+                    (u32::from_le_bytes(*pointer) as usize).checked_add(offset as usize)
+                }),
+        };
+        if let Some(flag) = flag.and_then(|flag| memory.get_mut(flag)) {
+            *flag |= 1;
+        }
     }
 }
 
@@ -99,5 +134,39 @@ impl CpuTime {
             since => os::monotonic_now().saturating_sub(since),
         };
         self.total.load(Ordering::Relaxed) + current
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interrupt_flag_is_set_directly_or_through_a_pointer() {
+        let mut memory = vec![0; 64];
+        memory[8..12].copy_from_slice(&40u32.to_le_bytes());
+        let flag = |address, offset| InterruptFlag { address, offset };
+        flag(5, 0).set(&mut memory);
+        flag(8, 3).set(&mut memory);
+        assert_eq!((memory[5], memory[43]), (1, 1));
+    }
+
+    #[test]
+    fn invalid_interrupt_flag_changes_nothing() {
+        let mut memory = vec![0; 16];
+        memory[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        let before = memory.clone();
+        for (address, offset) in [
+            (0, 0),
+            (0, 4),
+            (16, 0),
+            (u32::MAX, 0),
+            (14, 1),
+            (8, 1),
+            (8, u32::MAX),
+        ] {
+            InterruptFlag { address, offset }.set(&mut memory);
+        }
+        assert_eq!(memory, before);
     }
 }

@@ -4,7 +4,6 @@
 //! - [`account`] counts everything that the host holds for a dyno against the node's reserve of memory.
 //! - [`os`] is the virtual operating system that a dyno sees; `stdio` connects its standard streams.
 //! - [`outbound`] decides which addresses a dyno may reach.
-//! - `net` has the sockets of dynos and the resolution of names.
 //! - [`pack`], [`slug`] and [`image`] open what a dyno is made of: a runtime, an app's files, an app's booted memory.
 //! - [`boot`] boots a release and writes its image.
 //! - [`dyno`] is one dyno and its calls; [`grid`] starts, keeps and replaces dynos.
@@ -21,13 +20,13 @@ mod cgroup;
 mod compiled;
 pub mod dyno;
 pub mod engine;
+mod fibers;
 pub mod grid;
 mod guest_state;
 pub mod image;
 pub mod log;
 mod memory;
 mod native;
-mod net;
 pub mod os;
 pub mod outbound;
 pub mod pack;

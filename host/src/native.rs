@@ -1,53 +1,17 @@
-//! The only module with `unsafe` code: it maps files, loads native code, prefaults pages and registers descriptors.
+//! The only module with `unsafe` code: it maps files, loads native code and prefaults pages.
 
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
+use std::sync::LazyLock;
 
 use memmap2::Mmap;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 /// Type of tmpfs in `statfs` (statfs(2)).
 const TMPFS: u64 = 0x0102_1994;
-
-/// A descriptor that is registered with the event queue of the runtime.
-pub(crate) struct RegisteredDescriptor(AsyncFd<Arc<OwnedFd>>);
-
-impl RegisteredDescriptor {
-    /// Registers a descriptor with the current runtime.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the kernel has no memory for the registration.
-    pub(crate) fn new(descriptor: Arc<OwnedFd>) -> io::Result<Self> {
-        // SAFETY: The descriptor is open, stays open until the `AsyncFd` drops its share of it, and is never replaced,
-        // because this type gives out no reference that could replace it.
-        let registered = unsafe { AsyncFd::register(descriptor) };
-        Ok(Self(registered.map_err(io::Error::from)?))
-    }
-
-    /// Returns the flag that the descriptor can be read, once it is set.
-    pub(crate) fn poll_read_ready(
-        &self,
-        task: &mut Context<'_>,
-    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, Arc<OwnedFd>>>> {
-        self.0.poll_read_ready(task)
-    }
-
-    /// Returns the flag that the descriptor can be written to, once it is set.
-    pub(crate) fn poll_write_ready(
-        &self,
-        task: &mut Context<'_>,
-    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, Arc<OwnedFd>>>> {
-        self.0.poll_write_ready(task)
-    }
-}
 
 /// Allocates the holes of a file on tmpfs.
 ///
@@ -94,10 +58,18 @@ fn open_for_mapping(path: &Path) -> io::Result<File> {
 ///
 /// Fails if the file cannot be opened or mapped.
 pub(crate) fn map(path: &Path) -> io::Result<Mmap> {
-    let file = open_for_mapping(path)?;
+    map_file(&open_for_mapping(path)?)
+}
+
+/// Maps an open file without holes that never changes.
+///
+/// # Errors
+///
+/// Fails if the file cannot be mapped.
+pub(crate) fn map_file(file: &File) -> io::Result<Mmap> {
     // SAFETY: the node's files are private to its user (directories 0700) and immutable once they have their name,
-    // so the mapping does not change under us.
-    unsafe { Mmap::map(&file) }
+    // and those without a name are open nowhere else, so the mapping does not change under us.
+    unsafe { Mmap::map(file) }
 }
 
 /// Loads a compiled module by mapping its file.
@@ -162,11 +134,44 @@ pub(crate) fn private_bytes(memory: &[u8]) -> usize {
         * PAGE
 }
 
+/// Returns the end of the page that contains `address`.
+pub(crate) fn page_end(address: usize) -> usize {
+    (address / PAGE + 1) * PAGE
+}
+
+/// Returns the bytes below `top` that a stack has taken, given those of an earlier look and the size of the stack.
+///
+/// A stack is taken from the top downwards. If the kernel does not tell, all of it counts as taken.
+pub(crate) fn stack_use(top: usize, earlier: usize, most: usize) -> usize {
+    /// Pages of one look. Compiled code touches each page of a frame, so that no gap is as large.
+    const STRIDE: usize = 32;
+    let mut used = earlier;
+    let mut entries = [0; 8 * STRIDE];
+    while used < most {
+        let first = (top.saturating_sub(used) / PAGE).saturating_sub(STRIDE);
+        let read = PAGEMAP.as_ref().ok_or(io::ErrorKind::Unsupported.into());
+        let read = read.and_then(|pagemap| pagemap.read_exact_at(&mut entries, 8 * first as u64));
+        if read.is_err() {
+            return most;
+        }
+        let pages = entries.as_chunks::<8>().0.iter();
+        let mut pages = pages.map(|word| u64::from_ne_bytes(*word));
+        match pages.position(|entry| entry & (PRESENT | SWAPPED) != 0) {
+            Some(lowest) => used += (STRIDE - lowest) * PAGE,
+            None => break,
+        }
+    }
+    used.min(most)
+}
+
+/// Bit of an entry in pagemap: the page is in memory.
+const PRESENT: u64 = 1 << 63;
+/// Bit of an entry in pagemap: the page is on swap.
+const SWAPPED: u64 = 1 << 62;
+
 /// Counts private pages by reading an entry for each page, for kernels before 6.7.
 fn read_private_pages(pagemap: &File, memory: &[u8]) -> usize {
-    /// Bits of an entry: the page is in memory, is on swap, belongs to a file.
-    const PRESENT: u64 = 1 << 63;
-    const SWAPPED: u64 = 1 << 62;
+    /// Bit of an entry: the page belongs to a file.
     const OF_FILE: u64 = 1 << 61;
     let mut entries = [0; 8 * 512];
     let (mut private, mut page) = (0, memory.as_ptr().addr() / PAGE);

@@ -45,6 +45,11 @@ impl SliceClock {
         native::first_word(&self.0.memory).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Returns the memory that holds the counter.
+    pub(crate) fn memory(&self) -> SharedMemory {
+        self.0.memory.clone()
+    }
+
     fn now(&self) -> u32 {
         native::first_word(&self.0.memory).load(Ordering::Relaxed)
     }
@@ -130,13 +135,8 @@ fn charge_pages(caller: &mut Caller<'_, GuestState>) -> wasmtime::Result<()> {
 
 /// Tells the guest that its time slice has ended, if it asked for that.
 fn set_interrupt_flag(caller: &mut Caller<'_, GuestState>) {
-    let at = caller.data().interrupt as usize;
-    if at == 0 {
-        return;
-    }
-    if let Some(memory) = caller.data().memory
-        && let Some(byte) = memory.data_mut(caller).get_mut(at)
-    {
-        *byte |= 1;
+    let flag = caller.data().interrupt;
+    if let Some(memory) = caller.data().memory {
+        flag.set(memory.data_mut(caller));
     }
 }

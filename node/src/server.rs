@@ -46,6 +46,7 @@ use corundum_control::metrics::NodeMetrics;
 use corundum_control::packs::cache::PackCache;
 use corundum_control::packs::upgrade::{MovedApps, PackUpgrade, SourceBuilds};
 use corundum_control::releases::changes::ReleaseChanges;
+use corundum_control::releases::compaction::ImageCompaction;
 use corundum_control::releases::images::ReleaseImages;
 use corundum_control::releases::loading::ReleaseLoader;
 use corundum_control::releases::{ReleaseParts, Releases};
@@ -182,14 +183,12 @@ async fn serve(
             open_files = descriptors.limit,
             connections = descriptors.connections,
             images = descriptors.images,
-            sockets = descriptors.sockets,
             "few file descriptors: raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)"
         );
     }
     let mut signals = Signals::new()?;
     let engine = Engine::new(EngineConfig {
         images: descriptors.images,
-        sockets: descriptors.sockets,
         ..EngineConfig::default()
     })?;
     let images = settings.data.join(FULL_IMAGES);
@@ -586,7 +585,13 @@ impl Node {
             },
             upgrade,
         });
-        let housekeeping = Housekeeping::new(data.clone(), locks.clone(), files, retention);
+        let housekeeping = Housekeeping::new(
+            data.clone(),
+            locks.clone(),
+            files,
+            retention,
+            ImageCompaction::new(store.clone(), data.clone(), packs.clone()),
+        );
         let control_plane = ControlPlane {
             runtime: runtimes.control.clone(),
             data: data.clone(),

@@ -93,7 +93,10 @@ impl Lease {
         let dyno = self.dyno.as_ref()?;
         if self.facts.release.isolation == Isolation::Request {
             Some(ReplaceReason::Isolation)
-        } else if dyno.reached_memory_limit().is_some() || dyno.grown_bytes() > limits.growth {
+        } else if dyno.reached_memory_limit().is_some()
+            || dyno.grown_bytes() > limits.growth
+            || dyno.has_full_exception_heap()
+        {
             Some(ReplaceReason::Memory)
         } else if self.facts.served >= limits.requests {
             Some(ReplaceReason::Requests)

@@ -12,13 +12,14 @@ mod pages;
 mod patch;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use corundum_pack::image::PAGE;
+use corundum_pack::validate::validate_guest;
 use serde::{Deserialize, Serialize};
 use wasmtime::{Instance, InstancePre, Linker, Store, Val};
 
@@ -27,7 +28,7 @@ use self::pages::{MemoryShape, nonzero_pages};
 use self::patch::ImagePatch;
 use crate::compiled::{self, CompiledError};
 use crate::engine::{Engine, LoadedImage};
-use crate::guest_state::GuestState;
+use crate::guest_state::{GuestState, InterruptFlag};
 use crate::native;
 use crate::pack::Pack;
 
@@ -40,6 +41,27 @@ const FULL: &str = "full.cwasm";
 /// patches for several packs.
 pub fn patch_file(pack: &str) -> String {
     format!("{}.patch", pack.get(..16).unwrap_or(pack))
+}
+
+/// Returns whether [`compact`] has compressed the patch at `path`.
+///
+/// # Errors
+///
+/// Fails if the file cannot be read or is no patch.
+pub fn is_compact(path: &Path) -> io::Result<bool> {
+    patch::is_compact_file(path)
+}
+
+/// Compresses the patch at `path`, which belongs to `pack`, as well as possible. It takes seconds. A reader finds either the
+/// earlier file or the new one.
+///
+/// # Errors
+///
+/// Returns [`ImageError::Stale`] if the patch cannot be read or has another base, [`ImageError::Write`] if the disk fails.
+pub fn compact(path: &Path, pack: &Pack) -> Result<(), ImageError> {
+    let patch = ImagePatch::read(path)?.compact(pack.base_memory());
+    let patch = patch.map_err(|reason| ImageError::stale(path, &reason))?;
+    patch.write(path)
 }
 
 /// Removes from a patch the part that only its engine can use, as if an engine of another version had written it. Tests
@@ -111,9 +133,9 @@ pub struct ImageDescription {
     /// Pages that a request writes to, as offsets and lengths in bytes.
     #[serde(default)]
     pub hot_pages: Arc<[(usize, usize)]>,
-    /// Address of the guest's interrupt flag, which the host sets when a time slice ends; 0 if the guest has none.
+    /// The guest's interrupt flag, which the host sets when a time slice ends.
     #[serde(default)]
-    pub interrupt: u32,
+    pub(crate) interrupt: InterruptFlag,
 }
 
 /// An image that dynos can be created from.
@@ -135,6 +157,7 @@ impl Image {
         wasm: &[u8],
         description: ImageDescription,
     ) -> wasmtime::Result<Self> {
+        validate_guest(wasm)?;
         Self::from_module(
             engine,
             &wasmtime::Module::new(engine.wasmtime(), wasm)?,
@@ -246,8 +269,8 @@ impl Image {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.description.born)
     }
 
-    /// Returns the address of the guest's interrupt flag; 0 if it has none.
-    pub(crate) fn interrupt(&self) -> u32 {
+    /// Returns the location of the guest's interrupt flag.
+    pub(crate) fn interrupt(&self) -> InterruptFlag {
         self.description.interrupt
     }
 

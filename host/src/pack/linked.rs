@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use corundum_abi::fibers;
 use corundum_pack::archive::Archive;
 use corundum_pack::{Manifest, preemption};
 use wasmtime::{Extern, Instance, Linker, Module, Store};
 
 use crate::engine::Engine;
+use crate::fibers::FiberShim;
 use crate::guest_state::GuestState;
 use crate::image::{BaseMemory, Image};
-use crate::net;
 use crate::preemption::{SliceClock, define_host_functions};
 use crate::wasi;
 
@@ -42,11 +43,20 @@ pub struct Pack {
     root: Arc<Archive>,
     base: Image,
     base_memory: BaseMemory,
+    /// The shim of fibers, if a module imports it.
+    fiber_shim: Option<FiberShim>,
 }
 
 struct LinkedModule {
     module: Module,
     imports: Vec<ImportSource>,
+}
+
+impl LinkedModule {
+    fn has_fibers(&self) -> bool {
+        let mut imports = self.imports.iter();
+        imports.any(|import| matches!(import, ImportSource::Fiber(_)))
+    }
 }
 
 /// The provider of an import.
@@ -55,6 +65,8 @@ enum ImportSource {
     Image(String),
     /// An earlier module of the pack, by index and export name.
     Module(usize, String),
+    /// The shim of fibers, by export name.
+    Fiber(String),
     /// The time slices, by import name.
     Preemption(String),
     /// The host, by import module and name.
@@ -72,7 +84,6 @@ impl Pack {
     ) -> Result<Self, LinkError> {
         let mut linker = Linker::new(engine.wasmtime());
         wasi::define_host_functions(&mut linker)
-            .and_then(|()| net::define_host_functions(&mut linker))
             .and_then(|()| define_host_functions(&mut linker, engine.clock()))
             .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;
         let mut linked: Vec<LinkedModule> = Vec::new();
@@ -83,8 +94,9 @@ impl Pack {
                 match earlier {
                     _ if from == IMAGE => Ok(ImportSource::Image(item)),
                     Some(earlier) => Ok(ImportSource::Module(earlier, item)),
+                    None if from == fibers::MODULE => Ok(ImportSource::Fiber(item)),
                     None if from == preemption::MODULE => Ok(ImportSource::Preemption(item)),
-                    None if from == wasi::MODULE || from == net::MODULE => {
+                    None if from == wasi::MODULE => {
                         Ok(ImportSource::Host(Box::new((from.to_owned(), item))))
                     }
                     None => Err(LinkError::Import {
@@ -99,7 +111,13 @@ impl Pack {
                 imports,
             });
         }
+        let has_fibers = linked.iter().any(LinkedModule::has_fibers);
+        let fiber_shim = has_fibers.then(|| FiberShim::new(engine, &mut linker));
+        let fiber_shim = fiber_shim
+            .transpose()
+            .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;
         Ok(Self {
+            fiber_shim,
             manifest,
             modules: linked,
             linker,
@@ -147,6 +165,10 @@ impl Pack {
         let mut instances: Vec<Instance> = Vec::with_capacity(self.modules.len());
         let mut imports: Vec<Extern> = Vec::new();
         let missing = |name: &str| wasmtime::Error::msg(format!("the pack has no {name}"));
+        let shim = match &self.fiber_shim {
+            Some(shim) => Some(shim.instantiate(&self.linker, store).await?),
+            None => None,
+        };
         for LinkedModule {
             module,
             imports: sources,
@@ -161,6 +183,9 @@ impl Pack {
                     ImportSource::Module(index, name) => instances[*index]
                         .get_export(&mut *store, name)
                         .ok_or_else(|| missing(name))?,
+                    ImportSource::Fiber(name) => shim
+                        .and_then(|shim| shim.export(store, name))
+                        .ok_or_else(|| missing(name))?,
                     ImportSource::Preemption(name) => self
                         .clock
                         .resolve_import(name, &self.linker, store)
@@ -174,6 +199,11 @@ impl Pack {
             }
             instances.push(Instance::new_async(&mut *store, module, &imports).await?);
         }
-        instances.last().copied().ok_or_else(|| missing("modules"))
+        let exports = instances.last().copied();
+        let exports = exports.ok_or_else(|| missing("modules"))?;
+        if let Some(shim) = shim {
+            shim.set_entry(exports, store)?;
+        }
+        Ok(exports)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use corundum_pack::archive::Archive;
+use corundum_pack::validate::validate_guest;
 use corundum_pack::{Manifest, Member, PackDir, preemption, sample_app};
 use wasmtime::Module;
 
@@ -14,6 +15,7 @@ use crate::boot::{AppProcess, boot_sample};
 use crate::compiled::{self, CompiledError};
 use crate::dyno::{CallError, Dyno, StartError};
 use crate::engine::Engine;
+use crate::guest_state::InterruptFlag;
 use crate::image::{BaseMemory, Image, ImageDescription, ImageError};
 use crate::log::LogSink;
 use crate::native;
@@ -157,7 +159,7 @@ impl Pack {
         // do.
         let _ = fs::remove_dir_all(path);
         let description = ImageDescription {
-            interrupt: dyno.interrupt_address().await?,
+            interrupt: dyno.interrupt_flag().await?,
             ..describe(self.manifest())
         };
         let wasm = dyno.snapshot().to_wasm();
@@ -223,6 +225,7 @@ fn open_module(
     let wasm = directory
         .read(member)
         .map_err(|error| damaged(error.to_string()))?;
+    validate_guest(&wasm).map_err(|error| damaged(error.to_string()))?;
     let wasm = preemption::insert_polls(&wasm, &member.polling)
         .map_err(|error| damaged(error.to_string()))?;
     compiled::write(engine, &wasm, &path)?;
@@ -234,6 +237,6 @@ fn describe(manifest: &Manifest) -> ImageDescription {
         pack: manifest.digest.clone(),
         born: 0,
         hot_pages: Arc::default(),
-        interrupt: 0,
+        interrupt: InterruptFlag::default(),
     }
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod fairness;
+mod fibers;
 mod harness;
 mod shortage;
+mod threads;
 
 /// Runs the Rack tests on each of these packs. The prelude must behave the same way on all of them.
 macro_rules! on_packs {
@@ -474,13 +476,6 @@ async fn threads_run_their_blocks_immediately() {
         body,
         r#"[3, 3, "lost", nil, [0, 1, 2], false, nil, :waited, true, true, true, [2, 4]]"#
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn fiber_error_names_the_ruby_series_with_fibers() {
-    let body = answer("[(Fiber.new { } rescue $!.message), ([1].each.next rescue $!.class), [1, 2].each_slice(1).to_a]").await;
-    assert!(body.contains("3.4 in .ruby-version"), "{body}");
-    assert!(body.ends_with("FiberError, [[1], [2]]]"), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,11 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use corundum_abi::names::{AppName, SlugDigest};
+use corundum_host::slug::{OpenSlugError, OpenSlugs};
+use corundum_pack::archive::Archive;
 use corundum_store::ImageName;
 use tokio::sync::watch;
 
@@ -74,6 +77,7 @@ pub struct DataDir {
     /// Locked while this process may write to the directory.
     lock: File,
     handed_over: watch::Sender<bool>,
+    slugs: OpenSlugs,
 }
 
 impl DataDir {
@@ -94,6 +98,7 @@ impl DataDir {
             path: path.to_owned(),
             lock,
             handed_over: watch::Sender::new(false),
+            slugs: OpenSlugs::default(),
         };
         let _ = fs::remove_dir_all(directory.work());
         create(&directory.work())?;
@@ -119,6 +124,7 @@ impl DataDir {
             path: path.to_owned(),
             lock: File::create(path.join("lock")).map_err(DataDirError::Lock)?,
             handed_over: watch::Sender::new(true),
+            slugs: OpenSlugs::default(),
         })
     }
 
@@ -170,6 +176,21 @@ impl DataDir {
     /// Returns the path of a slug.
     pub(crate) fn slug(&self, digest: &SlugDigest) -> PathBuf {
         self.folder(FileKind::Slug).join(slug_file(digest))
+    }
+
+    /// Opens the slug `digest`, which is at `path`, or returns the one that is open. Its digest is compared if the slug is to
+    /// be `checked`. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenSlugError`].
+    pub(crate) fn open_slug(
+        &self,
+        path: &Path,
+        digest: &SlugDigest,
+        checked: bool,
+    ) -> Result<Arc<Archive>, OpenSlugError> {
+        self.slugs.open(path, digest, checked)
     }
 
     /// Returns the folder in which builds work. It is on the file system of the slugs and images, so that a finished build

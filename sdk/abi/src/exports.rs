@@ -14,5 +14,9 @@ pub const HANDLE: &str = "dyno_handle";
 /// Runs a process of another type than web, in place of [`HANDLE`]; the result is its exit status.
 pub const RUN: &str = "dyno_run";
 /// Returns the address of a byte in memory; optional, run once when a pack is prepared. The host sets the byte's lowest
-/// bit whenever it ends a time slice, so that a guest can enforce deadlines while it computes.
+/// bit whenever it ends a time slice, so that a guest can enforce deadlines while it computes. A guest that also exports
+/// [`INTERRUPT_OFFSET`] returns the address of a pointer instead.
 pub const INTERRUPT: &str = "dyno_interrupt";
+/// Returns the offset of the byte from the pointer that [`INTERRUPT`] names; optional. A guest uses it if each of its
+/// fibers has a byte of its own: the pointer then points to the state of the running fiber.
+pub const INTERRUPT_OFFSET: &str = "dyno_interrupt_offset";

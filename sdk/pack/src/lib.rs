@@ -20,6 +20,7 @@ pub mod spill;
 pub mod split;
 pub mod stack_limit;
 pub mod transfer;
+pub mod validate;
 
 pub use manifest::{Manifest, Member, PackDir, PackDirError};
 pub use sample_app::{SampleApp, sample_app};

@@ -3,7 +3,8 @@
 //! WebAssembly has two stacks: that of the engine, whose overflow traps, and C's in linear memory, below which no guard
 //! page lies. This pass makes functions compare C's stack pointer with a limit after they have taken their frame, and
 //! call a handler of the module below it. At that point the new stack pointer is in a local, so that the check is a
-//! comparison with a constant and a branch that is not taken.
+//! comparison with a word in memory and a branch that is not taken. The limit is a variable of the module, because each
+//! of its coroutines has a stack of its own.
 //!
 //! Each recursion passes through a function that calls through a table, or through one of a few functions that cut every
 //! cycle of direct calls; these check. One that cuts direct calls and has no frame gets one. As each turn of a recursion then
@@ -16,7 +17,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use wasm_encoder::{BlockType, Encode, Instruction, Module, RawSection};
+use wasm_encoder::{BlockType, Encode, Instruction, MemArg, Module, RawSection};
 use wasmparser::{
     CompositeInnerType, ElementItems, FuncType, FunctionBody, KnownCustom, Name, Operator, Parser,
     Payload, TypeRef, ValType,
@@ -46,9 +47,9 @@ pub enum StackLimitError {
     /// The handler has parameters or results.
     #[error("{0} must have neither parameters nor results")]
     Handler(String),
-    /// The stack is smaller than the limit.
-    #[error("the stack has only {0} bytes")]
-    Small(u32),
+    /// The function does more than return the address of a variable.
+    #[error("{0} must return the address of a variable and do nothing else")]
+    Limit(String),
 }
 
 /// Statistics of the pass.
@@ -62,7 +63,9 @@ pub struct StackLimitSummary {
     pub framed: usize,
 }
 
-/// Makes the functions of `wasm` call the function `handler` when more than `space` bytes of C's stack are in use.
+/// Makes the functions of `wasm` call the function `handler` when C's stack pointer is below a limit.
+///
+/// The limit is in the variable whose address the function `limit` returns.
 ///
 /// `exempt` names functions that check by themselves.
 ///
@@ -73,13 +76,11 @@ pub struct StackLimitSummary {
 pub fn insert_stack_checks(
     wasm: &[u8],
     handler: &str,
-    space: u32,
+    limit: &str,
     exempt: &[&str],
 ) -> Result<(Vec<u8>, StackLimitSummary), StackLimitError> {
-    let layout = CallingModule::read(wasm, handler, exempt)?;
-    let limit = layout.stack_top.checked_sub(space);
-    let limit = limit.ok_or(StackLimitError::Small(layout.stack_top))?;
-    let check = layout.check(limit);
+    let layout = CallingModule::read(wasm, handler, limit, exempt)?;
+    let check = layout.check();
     let plans = layout.plan();
     let mut code = Vec::new();
     (layout.bodies.len() as u32).encode(&mut code);
@@ -135,8 +136,8 @@ struct CallingModule<'a> {
     imported: u32,
     address_taken: Vec<u32>,
     stack_pointer: u32,
-    /// Initial value of the stack pointer.
-    stack_top: u32,
+    /// Address of the variable that holds the limit.
+    limit: u32,
     handler: u32,
     /// Functions that check by themselves.
     exempt: Vec<u32>,
@@ -158,10 +159,15 @@ struct FunctionCalls {
 }
 
 impl<'a> CallingModule<'a> {
-    fn read(wasm: &'a [u8], handler: &str, exempt: &[&str]) -> Result<Self, StackLimitError> {
+    fn read(
+        wasm: &'a [u8],
+        handler: &str,
+        limit: &str,
+        exempt: &[&str],
+    ) -> Result<Self, StackLimitError> {
         let mut layout = Self::default();
         let mut names: HashMap<&str, u32> = HashMap::new();
-        let (mut stack_pointer, mut globals) = (None, Vec::new());
+        let mut stack_pointer = None;
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::TypeSection(reader) => {
@@ -193,15 +199,6 @@ impl<'a> CallingModule<'a> {
                 Payload::FunctionSection(reader) => {
                     for kind in reader {
                         layout.functions.push(kind?);
-                    }
-                }
-                Payload::GlobalSection(reader) => {
-                    for global in reader {
-                        let mut value = global?.init_expr.get_operators_reader();
-                        globals.push(match value.read()? {
-                            Operator::I32Const { value } => Some(value.cast_unsigned()),
-                            _ => None,
-                        });
                     }
                 }
                 Payload::ElementSection(reader) => {
@@ -257,10 +254,9 @@ impl<'a> CallingModule<'a> {
         layout.handler = find(&handler)?;
         layout.exempt = exempt.iter().map(find).collect::<Result<_, _>>()?;
         layout.stack_pointer = stack_pointer.ok_or_else(|| unnamed(STACK_POINTER))?;
-        let top = globals.get(layout.stack_pointer as usize).copied();
-        layout.stack_top = top
-            .flatten()
-            .ok_or(StackLimitError::Unsupported("a computed stack pointer"))?;
+        layout.limit = layout
+            .returned_address(find(&limit)?)?
+            .ok_or_else(|| StackLimitError::Limit(limit.to_owned()))?;
         let kind = layout.function_type(layout.handler);
         if kind.is_none_or(|kind| !kind.params().is_empty() || !kind.results().is_empty()) {
             return Err(StackLimitError::Handler(handler.to_owned()));
@@ -275,6 +271,20 @@ impl<'a> CallingModule<'a> {
             }
         }
         Ok(layout)
+    }
+
+    /// Returns the constant that a function returns, if it does nothing else.
+    fn returned_address(&self, function: u32) -> Result<Option<u32>, StackLimitError> {
+        let body = self
+            .place(function)
+            .and_then(|place| self.bodies.get(place));
+        let Some(body) = body else { return Ok(None) };
+        let operators = body.get_operators_reader()?.into_iter();
+        let operators = operators.collect::<Result<Vec<_>, _>>()?;
+        Ok(match operators[..] {
+            [Operator::I32Const { value }, Operator::End] => Some(value.cast_unsigned()),
+            _ => None,
+        })
     }
 
     fn function_type(&self, function: u32) -> Option<&FuncType> {
@@ -383,10 +393,16 @@ impl<'a> CallingModule<'a> {
     }
 
     /// Encodes the check. It expects the stack pointer on the operand stack.
-    fn check(&self, limit: u32) -> Vec<u8> {
+    fn check(&self) -> Vec<u8> {
+        let limit = MemArg {
+            offset: u64::from(self.limit),
+            align: 2,
+            memory_index: 0,
+        };
         let mut check = Vec::new();
         for instruction in [
-            Instruction::I32Const(limit.cast_signed()),
+            Instruction::I32Const(0),
+            Instruction::I32Load(limit),
             Instruction::I32LtU,
             Instruction::If(BlockType::Empty),
             Instruction::Call(self.handler),
@@ -522,13 +538,14 @@ mod tests {
                 (table 2 funcref)
                 (elem (i32.const 0) $low $listed)
                 (func $low)
+                (func $limit (result i32) (i32.const 1024))
                 (func $listed (param i32) (result i32) (local.get 0))
                 {functions})"#
         );
         let wasm = wat::parse_str(text).unwrap();
-        let (wasm, summary) = insert_stack_checks(&wasm, "low", 1 << 15, &[]).unwrap();
+        let (wasm, summary) = insert_stack_checks(&wasm, "low", "limit", &[]).unwrap();
         wasmparser::Validator::new().validate_all(&wasm).unwrap();
-        let layout = CallingModule::read(&wasm, "low", &[]).unwrap();
+        let layout = CallingModule::read(&wasm, "low", "limit", &[]).unwrap();
         let calls = layout.bodies.iter().map(|body| {
             let operators = body.get_operators_reader().unwrap().into_iter();
             let handler = |operator| matches!(operator, Ok(Operator::Call { function_index: 0 }));
@@ -536,7 +553,7 @@ mod tests {
                 .filter(|operator| handler(operator.clone()))
                 .count()
         });
-        (calls.skip(2).collect(), summary)
+        (calls.skip(3).collect(), summary)
     }
 
     const FRAME_TAKEN: &str = "(local $frame i32)
@@ -573,12 +590,12 @@ mod tests {
     #[test]
     fn exempt_function_does_not_check() {
         let text = format!(
-            "(module (global $__stack_pointer (mut i32) (i32.const 65536)) (func $low) (func $deep {FRAME_TAKEN} (call $deep)))"
+            "(module (memory 1) (global $__stack_pointer (mut i32) (i32.const 65536)) (func $low) (func $limit (result i32) (i32.const 8)) (func $deep {FRAME_TAKEN} (call $deep)))"
         );
         let wasm = wat::parse_str(text).unwrap();
-        let (_, summary) = insert_stack_checks(&wasm, "low", 1 << 15, &["deep"]).unwrap();
+        let (_, summary) = insert_stack_checks(&wasm, "low", "limit", &["deep"]).unwrap();
         assert_eq!(summary.checking, 0);
-        assert!(insert_stack_checks(&wasm, "low", 1 << 15, &["other"]).is_err());
+        assert!(insert_stack_checks(&wasm, "low", "limit", &["other"]).is_err());
     }
 
     #[test]
@@ -604,15 +621,21 @@ mod tests {
                 "low not found",
             ),
             (
-                "(module (global $__stack_pointer (mut i32) (i32.const 9)) (func $low))",
-                "only 9 bytes",
+                "(module (global $__stack_pointer (mut i32) (i32.const 99999)) (func $low))",
+                "limit not found",
             ),
             (
-                "(module (global $__stack_pointer (mut i32) (i32.const 99999)) (func $low (param i32)))",
+                "(module (memory 1) (global $__stack_pointer (mut i32) (i32.const 9)) (func $low)
+                    (func $limit (result i32) (i32.load (i32.const 8))))",
+                "must return the address",
+            ),
+            (
+                "(module (global $__stack_pointer (mut i32) (i32.const 99999)) (func $low (param i32))
+                    (func $limit (result i32) (i32.const 8)))",
                 "neither parameters nor results",
             ),
         ] {
-            let error = insert_stack_checks(&wat::parse_str(wat).unwrap(), "low", 1 << 15, &[]);
+            let error = insert_stack_checks(&wat::parse_str(wat).unwrap(), "low", "limit", &[]);
             let error = error.unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }

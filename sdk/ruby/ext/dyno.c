@@ -3,21 +3,25 @@
  *
  * Ruby code (sdk/ruby/lib), which is the same for every build of MRI, implements the environment that an app sees. This
  * file contains the parts that are faster or only possible in C: the exports, parsing a request's head into a Rack env,
- * unbuffered reading and writing of the streams, and filling malloc's free blocks before the memory is saved.
+ * unbuffered reading and writing of the streams, processor time, and filling malloc's free blocks before the memory is
+ * saved.
  */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
+#include <sys/resource.h>
+#include <sys/times.h>
 #include <time.h>
+#include <unistd.h>
+#include <wasi/api.h>
 
 #include "vm_core.h"
 #include "eval_intern.h"
 #include "ruby/encoding.h"
 #include "ruby/io.h"
+#include "wasm/fiber.h"
 
 #define EXPORT(name) __attribute__((export_name(#name))) name
 
@@ -34,6 +38,8 @@
  * sixteen times as much. MRI checks its use when C calls methods and blocks; for other recursion see stack_low.
  */
 #define STACK_SPACE (1 << 20)
+/* Bytes by which MRI's checks may be late. */
+#define STACK_MARGIN (64 << 10)
 /* Size of the cache of header names; a power of two, several times the number of names that occur. */
 #define NAMES 512
 
@@ -219,33 +225,44 @@ native_read_head(VALUE self, VALUE env)
     return rb_ensure(read_head, (VALUE)&head, free_head, (VALUE)&head);
 }
 
-/* -- time ---------------------------------------------------------------------------------------------------------- */
+/* -- processor time ------------------------------------------------------------------------------------------------ */
 
-/* Time at which to call `Timeout.expired`, in seconds of the monotonic clock; 0 for never. */
-static double deadline;
-/* Defined by mri/patches/timer.patch. */
-extern void (*rb_slice_ended)(void);
-static ID id_expired;
-
-/* Native.deadline = seconds: see sdk/ruby/lib/dyno/timeout.rb. */
-static VALUE
-native_set_deadline(VALUE self, VALUE seconds)
+/*
+ * The processor time of the dyno. The functions below replace those of wasi-libc, which return the time that has passed.
+ * All time counts as the user's, and that of threads cannot be told apart.
+ */
+static __wasi_timestamp_t
+processor_time(void)
 {
-    deadline = NIL_P(seconds) ? 0 : NUM2DBL(seconds);
-    return seconds;
+    __wasi_timestamp_t nanoseconds = 0;
+
+    (void)__wasi_clock_time_get(__WASI_CLOCKID_PROCESS_CPUTIME_ID, 0, &nanoseconds);
+    return nanoseconds;
 }
 
-/* The interpreter calls this after the host has ended a time slice, at a point where an exception is allowed. */
-static void
-slice_ended(void)
+clock_t
+clock(void)
 {
-    struct timespec now;
+    return (clock_t)(processor_time() / (1000000000 / CLOCKS_PER_SEC));
+}
 
-    if (deadline == 0) return;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec + now.tv_nsec * 1e-9 < deadline) return;
-    deadline = 0;
-    rb_funcall(rb_path2class("Timeout"), id_expired, 0);
+int
+getrusage(int who, struct rusage *usage)
+{
+    __wasi_timestamp_t nanoseconds = who == RUSAGE_CHILDREN ? 0 : processor_time();
+
+    memset(usage, 0, sizeof(*usage));
+    usage->ru_utime.tv_sec = nanoseconds / 1000000000;
+    usage->ru_utime.tv_usec = nanoseconds % 1000000000 / 1000;
+    return 0;
+}
+
+clock_t
+times(struct tms *buffer)
+{
+    memset(buffer, 0, sizeof(*buffer));
+    buffer->tms_utime = clock();
+    return buffer->tms_utime;
 }
 
 /* -- seeds --------------------------------------------------------------------------------------------------------- */
@@ -276,9 +293,9 @@ native_forget(VALUE self, VALUE generator)
 NORETURN(extern void rb_ec_stack_overflow(rb_execution_context_t *ec, int is_fatal));
 
 /*
- * Any function in C calls this if it has used more of the stack than STACK_SPACE and some kilobytes
- * (sdk/pack/src/stack_limit.rs). It allocates nothing, because its callers' pointers are not on the stack in memory. The
- * collector, and the code that finds the handler of the exception, may use the rest of the stack.
+ * Any function in C calls this if the stack pointer is below rb_wasm_stack_limit (sdk/pack/src/stack_limit.rs). It
+ * allocates nothing, because its callers' pointers are not on the stack in memory. The collector, and the code that finds
+ * the handler of the exception, may use the rest of the stack.
  */
 __attribute__((used)) void
 stack_low(void)
@@ -317,6 +334,10 @@ fill_free_blocks(void)
     }
 }
 
+/* Defined by mri/patches/fibers.patch and mri/patches/threads.patch. */
+int rb_wasm_fibers_forget(void);
+int rb_wasm_threads_forget(void);
+
 /* -- the ABI ------------------------------------------------------------------------------------------------------- */
 
 static VALUE
@@ -334,10 +355,8 @@ define_native(void)
     VALUE input = rb_define_module_under(native, "Input");
     VALUE output = rb_define_module_under(native, "Output");
 
-    rb_slice_ended = slice_ended;
     for (int i = 0; i < NAMES; i++) rb_gc_register_address(&names[i]);
     rb_define_module_function(native, "read_head", native_read_head, 1);
-    rb_define_module_function(native, "deadline=", native_set_deadline, 1);
     rb_define_module_function(native, "reseed_hashes", native_reseed_hashes, 0);
     rb_define_module_function(native, "forget", native_forget, 1);
     rb_define_method(input, "sysread", input_sysread, -1);
@@ -353,6 +372,7 @@ EXPORT(_initialize)(void)
     char **argv = arguments;
 
     __wasm_call_ctors();
+    rb_wasm_stack_limit = (char *)rb_wasm_stack_get_base() - STACK_SPACE - STACK_MARGIN;
     ruby_sysinit(&argc, &argv);
     {
         RUBY_INIT_STACK;
@@ -369,7 +389,6 @@ EXPORT(_initialize)(void)
         id_handle = rb_intern("handle");
         id_run = rb_intern("run");
         id_full_message = rb_intern("full_message");
-        id_expired = rb_intern("expired");
         rb_gc_register_address(&dyno);
         dyno = rb_protect(load_prelude, Qnil, &state);
         if (state) {
@@ -401,7 +420,12 @@ int
 EXPORT(dyno_boot)(void)
 {
     int status = status_of(id_boot);
-    if (status == 0) fill_free_blocks();
+    if (status == 0) {
+        int threads = rb_wasm_threads_forget();
+        if (threads) dprintf(2, "%d threads ended with the boot, as in a process after fork: start them again in an after-fork hook or in a request\n", threads);
+        rb_wasm_fibers_forget();
+        fill_free_blocks();
+    }
     return status;
 }
 
@@ -424,11 +448,17 @@ EXPORT(dyno_run)(void)
 }
 
 /*
- * Returns the address of the interpreter's flags of pending interrupts. The host sets the lowest bit at the end of a time
- * slice.
+ * Returns the address of the pointer to the running fiber's context. At the end of a time slice, the host sets the lowest
+ * bit of the context's flags of pending interrupts, which are at the offset below.
  */
 void *
 EXPORT(dyno_interrupt)(void)
 {
-    return (void *)&GET_EC()->interrupt_flag;
+    return (void *)&ruby_current_ec;
+}
+
+int
+EXPORT(dyno_interrupt_offset)(void)
+{
+    return offsetof(rb_execution_context_t, interrupt_flag);
 }

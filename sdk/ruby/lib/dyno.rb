@@ -23,10 +23,12 @@ end
 require "json"
 require_relative "dyno/process"
 require_relative "dyno/output"
-# MRI's implementations leak memory in the npm builds; see that file.
-require_relative "dyno/catch" unless defined?(Dyno::Native)
-require_relative "dyno/timeout"
-require_relative "dyno/thread"
+# The npm builds have no threads, and their implementations of catch and throw leak memory; see these files.
+unless defined?(Dyno::Native)
+  require_relative "dyno/catch"
+  require_relative "dyno/timeout"
+  require_relative "dyno/thread"
+end
 require_relative "dyno/replacements"
 require_relative "dyno/socket"
 require_relative "dyno/random"

@@ -4,6 +4,7 @@
 //! [`Releases`] keeps these in step. [`changes`] makes new releases of existing slugs.
 
 pub mod changes;
+pub mod compaction;
 pub(crate) mod error;
 pub mod images;
 pub mod loading;
@@ -19,7 +20,6 @@ use corundum_host::grid::{DynoGrid, GridRelease};
 use corundum_host::image::{Image, ImageError};
 use corundum_host::outbound::{AppOutbound, OutboundPolicy, OutboundRules};
 use corundum_host::pack::Pack;
-use corundum_host::slug;
 use corundum_router::files::StaticFiles;
 use corundum_store::{ConfigVars, ImageName, ReleaseRecord, Store, StoreError, now};
 
@@ -335,8 +335,9 @@ impl Releases {
         let options = release.about.static_files;
         let modified = static_files::served_since(&*self.store, app, release)?;
         // The slug is read to its last byte to be checked, so this runs on a thread that does not serve.
+        let data = self.data.clone();
         let opened = tokio::task::spawn_blocking(move || {
-            let slug = Arc::new(slug::open(&slug, Some(&digest))?);
+            let slug = data.open_slug(&slug, &digest, true)?;
             let files = static_files::of_slug(&slug, options, modified);
             Ok::<_, ReleaseError>((slug, files))
         });

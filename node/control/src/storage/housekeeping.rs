@@ -1,4 +1,5 @@
-//! Background work on the data directory: collection of repositories after pushes, retention, the sweep.
+//! Background work on the data directory: collection of repositories after pushes, compression of images,
+//! retention, the sweep.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,14 @@ use super::retention::Retention;
 use crate::apps::locks::AppLocks;
 use crate::data_dir::DataDir;
 use crate::git::collection;
+use crate::releases::compaction::ImageCompaction;
 
 /// The time between two looks for repositories that were pushed to.
 const COLLECTION: Duration = Duration::from_secs(60);
 /// The time between two sweeps, in units of [`COLLECTION`].
 const ROUNDS: u32 = 60;
+/// The time between two looks for images to compress, in units of [`COLLECTION`].
+const COMPACTION: u32 = 10;
 
 /// The background work on a data directory.
 pub struct Housekeeping {
@@ -20,6 +24,7 @@ pub struct Housekeeping {
     locks: Arc<AppLocks>,
     files: Arc<LiveFiles>,
     retention: Arc<Retention>,
+    images: ImageCompaction,
 }
 
 impl Housekeeping {
@@ -29,12 +34,14 @@ impl Housekeeping {
         locks: Arc<AppLocks>,
         files: Arc<LiveFiles>,
         retention: Arc<Retention>,
+        images: ImageCompaction,
     ) -> Self {
         Self {
             data,
             locks,
             files,
             retention,
+            images,
         }
     }
 
@@ -42,8 +49,11 @@ impl Housekeeping {
     pub(crate) async fn run(self: Arc<Self>) {
         self.apply_retention();
         loop {
-            for _ in 0..ROUNDS {
+            for round in 0..ROUNDS {
                 tokio::time::sleep(COLLECTION).await;
+                if round % COMPACTION == 0 {
+                    self.images.run().await;
+                }
                 for app in self.locks.take_pushed() {
                     if let Err(error) = collection::collect(&self.data, &self.locks, &app).await {
                         tracing::warn!(%app, %error, "could not collect a repository");

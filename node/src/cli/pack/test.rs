@@ -38,8 +38,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Dynos that one file may crash before the run skips the rest of it.
 const ATTEMPTS: usize = 8;
 /// Files that do not apply as a whole: they test parallel threads, processes and compilers, which a dyno does not have.
-const ABSENT: [&str; 22] = [
-    "test_fiber.rb",
+const ABSENT: [&str; 21] = [
     "test_fork.rb",
     "test_ractor.rb",
     "test_rjit.rb",

@@ -12,6 +12,8 @@ macro_rules! files {
 
 /// All files except the steps.
 const FILES: &[(&str, &str)] = files![
+    "coroutine/Context.c",
+    "coroutine/Context.h",
     "gems",
     "patches/console.patch",
     "patches/exceptions.patch",
@@ -21,8 +23,9 @@ const FILES: &[(&str, &str)] = files![
     "patches/registers.patch",
     "patches/seeds.patch",
     "patches/stack.patch",
-    "patches/timer.patch",
+    "patches/threads.patch",
     "wasm/fiber.c",
+    "wasm/fiber.h",
     "wasm/machine.c",
     "wasm/runtime.c",
     "wasm/setjmp.c",

@@ -17,14 +17,17 @@ use crate::split::{SplitError, split};
 use crate::stack_limit::insert_stack_checks;
 
 /// Functions of MRI that scan the stack, or during which other code scans it.
-const COLLECTORS: [&str; 2] = ["rb_wasm_scan_locals", "rb_wasm_swapcontext"];
+const COLLECTORS: [&str; 3] = [
+    "rb_wasm_scan_locals",
+    "rb_wasm_native_stack_switch",
+    "rb_wasm_native_stack_unwind",
+];
 
 /// Function of `sdk/ruby/ext/dyno.c` that raises SystemStackError.
 const STACK_HANDLER: &str = "stack_low";
 
-/// Bytes of C's stack above the limit: those after which MRI itself raises the exception (`STACK_SPACE` in
-/// `sdk/ruby/ext/dyno.c`), and as many as MRI's checks may be late.
-const STACK_SPACE: u32 = (1024 + 64) << 10;
+/// Function of `sdk/ruby/mri/wasm/fiber.c` that returns the address of the running coroutine's limit.
+const STACK_LIMIT: &str = "stack_limit";
 
 /// Functions that the checks leave out, because nothing is called more often. Recursion passes through the interpreter only
 /// where C code calls a method or a block, where MRI checks, or runs a file, where others check; and through the allocator
@@ -80,7 +83,7 @@ pub(super) fn make(
     drop(linked);
     tracing::debug!(?summary, "pointers spilled");
     let (rewritten, summary) =
-        insert_stack_checks(&rewritten, STACK_HANDLER, STACK_SPACE, &NO_STACK_CHECK)?;
+        insert_stack_checks(&rewritten, STACK_HANDLER, STACK_LIMIT, &NO_STACK_CHECK)?;
     tracing::debug!(?summary, "stack checks inserted");
     let polling = functions_named(&rewritten, self_polling())?;
     let code = split("code", &rewritten)?;

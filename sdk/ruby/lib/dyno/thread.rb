@@ -4,8 +4,8 @@ module Dyno
   # Ends the block of a thread when the block starts to wait for an action of another thread.
   class Parked < Exception; end # rubocop:disable Lint/InheritException
 
-  # The result of Thread.new. A dyno has no threads, so Thread.new runs its block to completion before it returns. This
-  # is sufficient for code that starts a thread for a piece of work and asks for its value.
+  # The result of Thread.new in the npm builds, which have no threads. Thread.new runs its block to completion before it
+  # returns. This is sufficient for code that starts a thread for a piece of work and asks for its value.
   #
   # A block that loops in the background forever cannot run. It is stopped when it starts to wait: at an empty queue, or
   # after it has slept for a second in total.
@@ -39,7 +39,7 @@ module Dyno
         @value = block.call(*arguments)
       rescue Parked
         @parked = true
-        LOG.write("a thread was stopped when it started to wait: a dyno cannot run threads in the background\n")
+        LOG.write("a thread was stopped when it started to wait: this build of Ruby runs no threads in the background; the build of 3.3 from source does\n")
       rescue StandardError, ScriptError => error
         @error = error
       ensure

@@ -1,8 +1,7 @@
 # frozen_string_literal: true
 
-# Replaces the standard library's module, which needs a thread. In the build from source, MRI checks the deadline
-# (Native.deadline) whenever the host ends a time slice, so that a computing block is interrupted; `sleep` ends in time,
-# too. In the npm builds nothing can interrupt a block, so the error is raised when the block ends.
+# Replaces the standard library's module in the npm builds, which have no threads. Nothing can interrupt a block there,
+# so the error is raised when the block ends; only `sleep` ends in time.
 module Timeout
   # Same as in the standard library.
   class ExitException < Exception; end # rubocop:disable Lint/InheritException
@@ -38,11 +37,10 @@ module Timeout
       first && [first.at - now, 0].max
     end
 
-    # Leaves the outermost block whose deadline has passed. MRI calls it when a time slice ends after the first
-    # deadline.
+    # Leaves the outermost block whose deadline has passed.
     def expired
       over = @deadlines.find { |deadline| deadline.at <= now }
-      return arm unless over
+      return unless over
 
       over.at = -1.0
       # The app may rescue its own error class within the block; code within the block cannot rescue a throw.
@@ -55,20 +53,9 @@ module Timeout
 
     def guard(deadline)
       @deadlines.push(deadline)
-      arm
       yield
     ensure
       @deadlines.pop
-      arm
-    end
-
-    if defined?(Dyno::Native)
-      def arm
-        first = @deadlines.min_by(&:at)
-        Dyno::Native.deadline = first&.at
-      end
-    else
-      def arm = nil
     end
   end
 

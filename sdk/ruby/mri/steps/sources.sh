@@ -5,6 +5,7 @@ for patch in "$RECIPE"/patches/*.patch; do
   patch -p1 --forward --fuzz=0 <"$patch"
 done
 cp "$RECIPE"/wasm/* wasm/
+cp "$RECIPE"/coroutine/* coroutine/asyncify/
 cp "$RECIPE/dyno.c" main.c
 link() { # gem's directory, path of the extension in it, target directory below ext
   mkdir -p "ext/$3" "$(dirname "ext/$3")"

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use corundum_abi::names::AppName;
 use corundum_compiler::assets::{ENCODED, PUBLIC, StaticFileMode, StaticFileOptions};
-use corundum_host::slug::{self, OpenSlugError};
+use corundum_host::slug::OpenSlugError;
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId, resolve_from};
 use corundum_router::files::{PathMatching, StaticFileSettings, StaticFileSource, StaticFiles};
 use corundum_router::semantics::accept_encoding::ContentCoding;
@@ -55,7 +55,7 @@ pub(crate) fn of_release(
     app: &AppName,
     release: &ReleaseRecord,
 ) -> Result<Option<Arc<StaticFiles>>, StaticFilesError> {
-    let slug = Arc::new(slug::open(&data.slug(&release.slug), None)?);
+    let slug = data.open_slug(&data.slug(&release.slug), &release.slug, false)?;
     let since = served_since(store, app, release)?;
     Ok(of_slug(&slug, release.about.static_files, since))
 }

@@ -1,0 +1,2 @@
+/* All functions are in Context.h. */
+#include "Context.h"
