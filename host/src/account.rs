@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_exchange::Reservation;
 
+use crate::net::AppNetwork;
 use crate::os::TmpLimits;
 use crate::reserve::{AppShare, DrawLimit};
 
@@ -41,13 +42,15 @@ pub(crate) enum Holding {
     Handles,
     /// Names that the dyno has resolved, with their addresses.
     Names,
+    /// Sockets of the kernel, and what waits in pipes and between sockets of the dyno.
+    Sockets,
 }
 
 /// Kinds of holdings that a guest takes without a call that could fail, or that hardly any code survives the refusal of.
 const MEMORY: [Holding; 3] = [Holding::Growth, Holding::Pages, Holding::Stacks];
 
 /// Kinds of holdings.
-const HOLDINGS: usize = Holding::Names as usize + 1;
+const HOLDINGS: usize = Holding::Sockets as usize + 1;
 
 /// The node has no more memory for the dyno: its reserve is used up, or the dyno's app has its share of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +83,11 @@ impl Account {
     /// Returns the limits of the dyno's `/tmp`.
     pub(crate) fn tmp_limits(&self) -> TmpLimits {
         self.tmp
+    }
+
+    /// Returns the limits of the sockets and lookups of the dyno's app.
+    pub(crate) fn network(&self) -> &Arc<AppNetwork> {
+        self.share.network()
     }
 
     /// Returns the bytes that the host holds for the dyno, beside the pages of its image that it has no copy of.
@@ -166,6 +174,7 @@ impl fmt::Debug for Account {
             .field("nodes", &held(Holding::Nodes))
             .field("handles", &held(Holding::Handles))
             .field("names", &held(Holding::Names))
+            .field("sockets", &held(Holding::Sockets))
             .finish()
     }
 }

@@ -23,6 +23,7 @@ use crate::image::{Image, ImageSnapshot};
 use crate::log::{LineSplitter, LogSink};
 use crate::memory::{MemoryBound, MemoryQuota};
 use crate::native;
+use crate::net::DynoNetwork;
 use crate::os::{self, Filesystem};
 use crate::outbound::{OutboundGate, OutboundRules};
 use crate::pack::linked::Pack;
@@ -110,9 +111,12 @@ impl Dyno {
         let state = GuestState {
             wasi,
             memory: None,
+            network: DynoNetwork::new(
+                filesystem.clone(),
+                OutboundGate::new(outbound, account, log.clone()),
+            ),
             input: Input::empty(),
             output: Output::Closed,
-            outbound: OutboundGate::new(outbound, account, log.clone()),
             log: LineSplitter::new(log),
             quota: MemoryQuota::new(engine.config().memory_limit, account),
             pages: PrivatePages::new(account),

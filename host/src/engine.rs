@@ -89,6 +89,8 @@ pub struct EngineConfig {
     pub mappings: usize,
     /// Images that may be loaded at once. Each keeps its file open.
     pub images: usize,
+    /// Sockets of the kernel that all dynos together may have. Each is an open file of the process.
+    pub sockets: usize,
     /// Bytes of a slot's memory that stay resident for its next dyno, which then takes no page faults on them. A dyno
     /// of a small app writes to 0.5 to 1 MiB; the rest is returned to the kernel.
     pub memory_keep_resident: usize,
@@ -109,6 +111,7 @@ impl Default for EngineConfig {
             allocation: Allocation::Pooled { dynos },
             mappings: capacity::mappings(dynos),
             images: usize::MAX,
+            sockets: 1024,
             memory_limit: 512 << 20,
             reserve: capacity::reserve_bytes(),
             memory_keep_resident: 2 << 20,
@@ -127,6 +130,8 @@ impl EngineConfig {
             allocation: Allocation::OnDemand,
             reserve: usize::MAX,
             mappings: usize::MAX,
+            // A build's process has few descriptors.
+            sockets: 64,
             ..Self::default()
         }
     }
@@ -219,7 +224,7 @@ impl Engine {
         let ticker = Arc::new(Ticker::default());
         let clock = SliceClock::new(&wasmtime).map_err(failed)?;
         ticker.clone().start(clock.clone(), config.slice);
-        let reserve = NodeReserve::new(config.reserve);
+        let reserve = NodeReserve::with_sockets(config.reserve, config.sockets);
         let mappings = MappingBudget::new(config.mappings);
         let images = BoundedCounter::new(config.images);
         let stack_budget =

@@ -12,8 +12,8 @@ use crate::account::OutOfReserve;
 use crate::fibers::FiberStacks;
 use crate::log::LineSplitter;
 use crate::memory::MemoryQuota;
+use crate::net::DynoNetwork;
 use crate::os;
-use crate::outbound::OutboundGate;
 use crate::private_pages::PrivatePages;
 use crate::stdio::{Input, Output};
 
@@ -27,15 +27,14 @@ pub(crate) struct GuestState {
     pub(crate) wasi: WasiCtx,
     /// The guest's memory; `None` until the image is instantiated.
     pub(crate) memory: Option<Memory>,
+    /// The sockets among the descriptors.
+    pub(crate) network: DynoNetwork,
     /// Descriptor 0.
     pub(crate) input: Input,
     /// Descriptor 1.
     pub(crate) output: Output,
     /// Descriptor 2.
     pub(crate) log: LineSplitter,
-    /// Rules for connections that the guest opens.
-    #[expect(dead_code, reason = "host functions of sockets ask it")]
-    pub(crate) outbound: OutboundGate,
     pub(crate) quota: MemoryQuota,
     /// Pages of the image that the dyno has a copy of.
     pub(crate) pages: PrivatePages,

@@ -4,6 +4,7 @@
 //! - [`account`] counts everything that the host holds for a dyno against the node's reserve of memory.
 //! - [`os`] is the virtual operating system that a dyno sees; `stdio` connects its standard streams.
 //! - [`outbound`] decides which addresses a dyno may reach.
+//! - `net` has the sockets of dynos and the resolution of names.
 //! - [`pack`], [`slug`] and [`image`] open what a dyno is made of: a runtime, an app's files, an app's booted memory.
 //! - [`boot`] boots a release and writes its image.
 //! - [`dyno`] is one dyno and its calls; [`grid`] starts, keeps and replaces dynos.
@@ -27,6 +28,7 @@ pub mod image;
 pub mod log;
 mod memory;
 mod native;
+mod net;
 pub mod os;
 pub mod outbound;
 pub mod pack;

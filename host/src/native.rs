@@ -1,17 +1,53 @@
-//! The only module with `unsafe` code: it maps files, loads native code and prefaults pages.
+//! The only module with `unsafe` code: it maps files, loads native code, prefaults pages and registers descriptors.
 
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
 
 use memmap2::Mmap;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 /// Type of tmpfs in `statfs` (statfs(2)).
 const TMPFS: u64 = 0x0102_1994;
+
+/// A descriptor that is registered with the event queue of the runtime.
+pub(crate) struct RegisteredDescriptor(AsyncFd<Arc<OwnedFd>>);
+
+impl RegisteredDescriptor {
+    /// Registers a descriptor with the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel has no memory for the registration.
+    pub(crate) fn new(descriptor: Arc<OwnedFd>) -> io::Result<Self> {
+        // SAFETY: The descriptor is open, stays open until the `AsyncFd` drops its share of it, and is never replaced,
+        // because this type gives out no reference that could replace it.
+        let registered = unsafe { AsyncFd::register(descriptor) };
+        Ok(Self(registered.map_err(io::Error::from)?))
+    }
+
+    /// Returns the flag that the descriptor can be read, once it is set.
+    pub(crate) fn poll_read_ready(
+        &self,
+        task: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, Arc<OwnedFd>>>> {
+        self.0.poll_read_ready(task)
+    }
+
+    /// Returns the flag that the descriptor can be written to, once it is set.
+    pub(crate) fn poll_write_ready(
+        &self,
+        task: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, Arc<OwnedFd>>>> {
+        self.0.poll_write_ready(task)
+    }
+}
 
 /// Allocates the holes of a file on tmpfs.
 ///

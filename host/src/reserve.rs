@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use corundum_exchange::{BoundedCounter, Reservation};
 
+use crate::net::{AppNetwork, NodeNetwork};
+
 /// The most that an app may hold, as a multiple of what it leaves to others above the floor. One app gets two thirds of
 /// the reserve at most; ten equally greedy apps get a fourteenth each. No app has to be ended for another.
 const SHARE: usize = 7;
@@ -34,18 +36,26 @@ pub(crate) trait Relief: Send + Sync {
     fn relieve(&self, bytes: usize);
 }
 
-/// The bytes that all dynos of a node may take.
+/// The bytes and sockets that all dynos of a node may take.
 pub(crate) struct NodeReserve {
     bytes: Arc<BoundedCounter>,
+    network: Arc<NodeNetwork>,
     relief: OnceLock<Weak<dyn Relief>>,
     relieved: Mutex<Option<Instant>>,
 }
 
 impl NodeReserve {
-    /// Creates a reserve of `limit` bytes.
+    /// Creates a reserve of `limit` bytes without sockets of the kernel.
+    #[cfg(test)]
     pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Self::with_sockets(limit, 0)
+    }
+
+    /// Creates a reserve of `limit` bytes and of `sockets` sockets of the kernel.
+    pub(crate) fn with_sockets(limit: usize, sockets: usize) -> Arc<Self> {
         Arc::new(Self {
             bytes: BoundedCounter::new(limit),
+            network: NodeNetwork::new(sockets),
             relief: OnceLock::new(),
             relieved: Mutex::new(None),
         })
@@ -86,15 +96,22 @@ impl NodeReserve {
 /// Share of the reserve that the dynos of one app hold beyond their admission.
 pub(crate) struct AppShare {
     reserve: Arc<NodeReserve>,
+    network: Arc<AppNetwork>,
     held: AtomicUsize,
 }
 
 impl AppShare {
     pub(crate) fn new(reserve: Arc<NodeReserve>) -> Arc<Self> {
         Arc::new(Self {
+            network: AppNetwork::new(reserve.network.clone()),
             reserve,
             held: AtomicUsize::new(0),
         })
+    }
+
+    /// Returns the limits of the app's sockets and lookups.
+    pub(crate) fn network(&self) -> &Arc<AppNetwork> {
+        &self.network
     }
 
     /// Returns the bytes that the app holds.

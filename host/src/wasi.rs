@@ -24,7 +24,9 @@ const LOG_WRITE: usize = 4096;
 type Result<T> = wasmtime::Result<T>;
 
 /// Returns the guest's memory and the dyno's state.
-fn guest<'a>(caller: &'a mut Caller<'_, GuestState>) -> Result<(&'a mut [u8], &'a mut GuestState)> {
+pub(crate) fn guest<'a>(
+    caller: &'a mut Caller<'_, GuestState>,
+) -> Result<(&'a mut [u8], &'a mut GuestState)> {
     let memory = caller
         .data()
         .memory
@@ -338,6 +340,7 @@ fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
                 }
                 let (memory, state) = guest(&mut caller)?;
                 let mut memory = GuestMemory::Unshared(memory);
+                state.network.closed(fd);
                 preview1::fd_close(&mut state.wasi, &mut memory, fd)
                     .await
                     .map_err(trap)
@@ -354,9 +357,13 @@ fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
                 }
                 let (memory, state) = guest(&mut caller)?;
                 let mut memory = GuestMemory::Unshared(memory);
-                preview1::fd_renumber(&mut state.wasi, &mut memory, from, to)
-                    .await
-                    .map_err(trap)
+                let renumbered =
+                    preview1::fd_renumber(&mut state.wasi, &mut memory, from, to).await;
+                let errno = renumbered.map_err(trap)?;
+                if errno == Errno::Success as i32 && from != to {
+                    state.network.renumbered(from, to);
+                }
+                Ok(errno)
             })
         },
     )?;
@@ -378,7 +385,8 @@ fn load(memory: &[u8], at: i32) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
 
-fn store(memory: &mut [u8], at: i32, bytes: &[u8]) -> Option<()> {
+/// Writes bytes to the guest's memory. Returns `None` if they exceed it.
+pub(crate) fn store(memory: &mut [u8], at: i32, bytes: &[u8]) -> Option<()> {
     let at = at as u32 as usize;
     memory
         .get_mut(at..at.checked_add(bytes.len())?)?

@@ -183,12 +183,14 @@ async fn serve(
             open_files = descriptors.limit,
             connections = descriptors.connections,
             images = descriptors.images,
+            sockets = descriptors.sockets,
             "few file descriptors: raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)"
         );
     }
     let mut signals = Signals::new()?;
     let engine = Engine::new(EngineConfig {
         images: descriptors.images,
+        sockets: descriptors.sockets,
         ..EngineConfig::default()
     })?;
     let images = settings.data.join(FULL_IMAGES);

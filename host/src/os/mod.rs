@@ -3,8 +3,8 @@
 //! [`Filesystem`] is one dyno's file tree: the pack's root filesystem with `/app` (the slug), `/tmp`, `/proc/self` and
 //! `/dev` mounted in it, behind the directory and file traits of `wasi-common`. No host path is ever opened for a
 //! guest, so a guest cannot escape through the host's filesystem, and no operation blocks a worker thread. The standard
-//! streams are not files of this tree but in [`crate::stdio`]. Future capabilities (`/dyno/net`) become entries of this
-//! tree.
+//! streams are not files of this tree but in [`crate::stdio`]. Sockets are descriptors too, but not files of this tree:
+//! they are in `net`.
 
 mod clocks;
 mod directory;
@@ -25,6 +25,7 @@ pub(crate) use clocks::monotonic_now;
 pub use process::GuestProcess;
 pub use tmp::TmpLimits;
 pub use tree::Filesystem;
+pub(crate) use tree::Handle;
 
 /// Descriptor of the first preopened directory, the root.
 const FIRST_DIRECTORY: u32 = 3;

@@ -97,7 +97,7 @@ pub struct Filesystem {
 }
 
 /// Counts and charges an open file or directory until it is dropped.
-pub(super) struct Handle {
+pub(crate) struct Handle {
     _descriptor: Reservation,
     _charge: Charge,
 }
@@ -141,7 +141,7 @@ impl Filesystem {
     /// # Errors
     ///
     /// `EMFILE` if the dyno has too many open, or the node has no memory for another.
-    pub(super) fn open_handle(&self, bytes: usize) -> Result<Handle, Error> {
+    pub(crate) fn open_handle(&self, bytes: usize) -> Result<Handle, Error> {
         let descriptor = self.descriptors.try_reserve(1).ok_or(Errno::Mfile)?;
         let mut charge = self.account.charge(Holding::Handles);
         let charged = charge.try_resize(HANDLE + bytes);

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::fibers::FiberShim;
 use crate::guest_state::GuestState;
 use crate::image::{BaseMemory, Image};
+use crate::net;
 use crate::preemption::{SliceClock, define_host_functions};
 use crate::wasi;
 
@@ -84,6 +85,7 @@ impl Pack {
     ) -> Result<Self, LinkError> {
         let mut linker = Linker::new(engine.wasmtime());
         wasi::define_host_functions(&mut linker)
+            .and_then(|()| net::define_host_functions(&mut linker))
             .and_then(|()| define_host_functions(&mut linker, engine.clock()))
             .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;
         let mut linked: Vec<LinkedModule> = Vec::new();
@@ -96,7 +98,7 @@ impl Pack {
                     Some(earlier) => Ok(ImportSource::Module(earlier, item)),
                     None if from == fibers::MODULE => Ok(ImportSource::Fiber(item)),
                     None if from == preemption::MODULE => Ok(ImportSource::Preemption(item)),
-                    None if from == wasi::MODULE => {
+                    None if from == wasi::MODULE || from == net::MODULE => {
                         Ok(ImportSource::Host(Box::new((from.to_owned(), item))))
                     }
                     None => Err(LinkError::Import {

@@ -14,7 +14,9 @@ const LEAST_OWN: usize = 200;
 const LEAST_CONNECTIONS: usize = 100;
 /// The fewest apps whose images may be loaded at once. Each loaded image keeps its file open.
 const LEAST_IMAGES: usize = 50;
-/// The limit that the node recommends: connections, images and own descriptors at their most.
+/// The fewest sockets that the dynos together may have.
+const LEAST_SOCKETS: usize = 50;
+/// The limit that the node recommends: connections, images, dynos' sockets and own descriptors at their most.
 const ENOUGH: usize = 65_536;
 
 /// The division of the descriptors of a process.
@@ -26,6 +28,8 @@ pub struct DescriptorShares {
     pub connections: usize,
     /// Images that may be loaded at once.
     pub images: usize,
+    /// Sockets that dynos may have to other machines.
+    pub sockets: usize,
 }
 
 /// Failure to start with the descriptors that the process may open.
@@ -52,18 +56,21 @@ impl DescriptorShares {
 
     fn divide(limit: usize, listeners: usize) -> Result<Self, TooFewDescriptors> {
         let listeners = listeners.max(1);
-        let needed = LEAST_OWN + LEAST_IMAGES + LEAST_CONNECTIONS * listeners;
+        let needed = LEAST_OWN + LEAST_IMAGES + LEAST_SOCKETS + LEAST_CONNECTIONS * listeners;
         if limit < needed {
             return Err(TooFewDescriptors { limit, needed });
         }
         // Each part has its least share; half of the rest is for the node itself until that has enough.
         let rest = limit - needed;
         let own = (rest / 2).min(OWN - LEAST_OWN);
-        let images = (rest - own) / 4;
+        let images = (rest - own) / 5;
+        // A dyno that waits for another machine has a socket there and a client's connection here.
+        let sockets = (rest - own - images) / (1 + listeners);
         Ok(Self {
             limit,
-            connections: LEAST_CONNECTIONS + (rest - own - images) / listeners,
+            connections: LEAST_CONNECTIONS + (rest - own - images - sockets) / listeners,
             images: LEAST_IMAGES + images,
+            sockets: LEAST_SOCKETS + sockets,
         })
     }
 
@@ -95,7 +102,8 @@ mod tests {
                     continue;
                 };
                 assert!(shares.connections >= LEAST_CONNECTIONS && shares.images >= LEAST_IMAGES);
-                let given = shares.connections * listeners + shares.images;
+                assert!(shares.sockets >= LEAST_SOCKETS);
+                let given = shares.connections * listeners + shares.images + shares.sockets;
                 assert!(limit - given >= LEAST_OWN, "{limit}: {shares:?}");
                 assert!(limit < 2000 || limit - given >= OWN, "{limit}: {shares:?}");
             }
@@ -105,7 +113,7 @@ mod tests {
     #[test]
     fn error_names_the_limit_and_the_remedy() {
         let error = DescriptorShares::divide(256, 1).unwrap_err().to_string();
-        for part in ["open files", "256", "350", "ulimit -Hn", "LimitNOFILE="] {
+        for part in ["open files", "256", "400", "ulimit -Hn", "LimitNOFILE="] {
             assert!(error.contains(part), "{error}");
         }
     }
