@@ -3,12 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Defaults of the platform, which config vars override.
-const DEFAULT_ENVIRON: [(&str, &str); 3] = [
+/// Defaults of the platform, which config vars override. Those of Rails make it serve its own assets and log to the
+/// standard output; other apps do not read them.
+const DEFAULT_ENVIRON: [(&str, &str); 7] = [
+    ("HOME", "/app"),
     ("LANG", "en_US.UTF-8"),
+    (
+        "PATH",
+        "/app/bin:/app/vendor/bundle/bin:/usr/local/bin:/usr/bin:/bin",
+    ),
     ("PORT", "5000"),
-    ("RACK_ENV", "production"),
+    ("RAILS_LOG_TO_STDOUT", "enabled"),
+    ("RAILS_SERVE_STATIC_FILES", "enabled"),
+    ("TMPDIR", "/tmp"),
 ];
+/// The variables that name the environment of Rack and of Rails, each with the other, which is its default.
+const ENVIRONMENT_NAMES: [(&str, &str); 2] = [("RACK_ENV", "RAILS_ENV"), ("RAILS_ENV", "RACK_ENV")];
+/// The environment of apps that name none.
+const ENVIRONMENT: &str = "production";
 
 /// A command line that cannot be split. The app's author corrects it in the Procfile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +40,12 @@ pub fn environ(config: impl IntoIterator<Item = (String, String)>) -> Arc<[(Stri
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
     environ.extend(config);
+    for (name, other) in ENVIRONMENT_NAMES {
+        if !environ.contains_key(name) {
+            let value = environ.get(other).map_or(ENVIRONMENT, String::as_str);
+            environ.insert(name.to_owned(), value.to_owned());
+        }
+    }
     environ.into_iter().collect()
 }
 
@@ -75,8 +93,30 @@ mod tests {
 
     #[test]
     fn config_vars_override_defaults() {
-        let environ = environ([("RACK_ENV".to_owned(), "staging".to_owned())]);
-        assert!(environ.contains(&("RACK_ENV".to_owned(), "staging".to_owned())));
-        assert!(environ.contains(&("LANG".to_owned(), "en_US.UTF-8".to_owned())));
+        let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let environ = environ([own("PORT", "1"), own("HOME", "/tmp")]);
+        for (name, value) in [
+            ("PORT", "1"),
+            ("HOME", "/tmp"),
+            ("LANG", "en_US.UTF-8"),
+            ("RACK_ENV", "production"),
+            ("RAILS_ENV", "production"),
+        ] {
+            assert!(environ.contains(&own(name, value)), "{name}");
+        }
+    }
+
+    #[test]
+    fn environments_of_rack_and_rails_agree_unless_both_are_set() {
+        let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        for (name, _) in ENVIRONMENT_NAMES {
+            let environ = environ([own(name, "staging")]);
+            for (name, _) in ENVIRONMENT_NAMES {
+                assert!(environ.contains(&own(name, "staging")), "{name}");
+            }
+        }
+        let environ = environ([own("RACK_ENV", "a"), own("RAILS_ENV", "b")]);
+        assert!(environ.contains(&own("RACK_ENV", "a")));
+        assert!(environ.contains(&own("RAILS_ENV", "b")));
     }
 }

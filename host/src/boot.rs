@@ -18,7 +18,7 @@ use crate::dyno::{CallError, Dyno, StartError};
 use crate::engine::Engine;
 use crate::image::{Image, ImageDescription, ImageError, NewImage, changed_pages};
 use crate::log::LogSink;
-use crate::os::{Filesystem, GuestProcess, TmpLimits};
+use crate::os::{Filesystem, GuestProcess, MAX_LAYER, TmpLimits};
 use crate::outbound::OutboundRules;
 use crate::pack::linked::Pack;
 use crate::request::{DynoRequest, RequestProgress};
@@ -95,6 +95,13 @@ pub enum BootError {
     /// The app asked for more memory than a dyno has.
     #[error("the app needs more than a dyno's {} MB of memory to boot", .0 >> 20)]
     Memory(usize),
+    /// The app has written more to files while it was loading than an image keeps.
+    #[error(
+        "the app left {} MB in /app and /tmp while it was loading, and an image keeps {} MB: write less, or remove what \
+         no request needs",
+        .0.div_ceil(1 << 20), MAX_LAYER >> 20
+    )]
+    Files(usize),
     /// A command printed more than the limit.
     #[error("the command printed more than {} MB", .0 >> 20)]
     Output(usize),
@@ -234,8 +241,12 @@ impl Boot<'_> {
             interrupt: self.pack.base().interrupt(),
         };
         let memory = dyno.memory_bytes();
+        let files = dyno.files().unwrap_or_default();
+        if files.len() > MAX_LAYER {
+            return Err(BootError::Files(files.len()));
+        }
         let snapshot = dyno.snapshot();
-        let new = NewImage::write_full(self.engine, &snapshot, path)?;
+        let new = NewImage::write_full(self.engine, &snapshot, files, path)?;
         let image = new.load(self.engine, description.clone())?;
         // The image is valid without a response: dynos then take page faults for these pages one by one.
         if let Some(pages) = self.try_image(&image, snapshot.memory, log).await? {
@@ -411,7 +422,9 @@ async fn instantiate(
     let process = GuestProcess::new(app.arguments.clone(), app.environ.clone(), born);
     let root = pack.root().clone();
     let account = engine.account(TmpLimits::default());
-    let filesystem = Filesystem::new(root, app.slug.clone(), process, account);
+    let files = image.files(app.slug.as_deref(), &root);
+    let files = files.map_err(StartError::Files)?;
+    let filesystem = Filesystem::new(root, app.slug.clone(), files, process, account);
     let (filesystem, outbound) = (Arc::new(filesystem), app.outbound.clone());
     Dyno::instantiate(engine, pack, image, filesystem, outbound, log).await
 }

@@ -19,7 +19,7 @@ use wasmtime::{Instance, Memory, Store, Trap, TypedFunc};
 use crate::engine::Engine;
 use crate::fibers::FiberStacks;
 use crate::guest_state::{CpuTime, GuestState, InterruptFlag};
-use crate::image::{Image, ImageSnapshot};
+use crate::image::{DamagedFiles, Image, ImageSnapshot};
 use crate::log::{LineSplitter, LogSink};
 use crate::memory::{MemoryBound, MemoryQuota};
 use crate::native;
@@ -50,6 +50,9 @@ pub enum StartError {
     /// A module of the pack lacks an export of the dyno ABI.
     #[error("the pack does not export {0} with the type that the dyno ABI requires")]
     Export(&'static str),
+    /// The files of the image belong to another slug.
+    #[error(transparent)]
+    Files(#[from] DamagedFiles),
     /// An argument or a variable contains a NUL byte.
     #[error("cannot pass the environment to the dyno: {0}")]
     Environ(String),
@@ -105,11 +108,12 @@ impl Dyno {
     ) -> Result<Self, StartError> {
         let failed = |error: wasmtime::Error| StartError::Instantiate(format!("{error:#}"));
         let wasi = os::context(&filesystem);
-        let wasi = wasi.map_err(|error| StartError::Environ(error.to_string()))?;
+        let (wasi, files) = wasi.map_err(|error| StartError::Environ(error.to_string()))?;
         let cpu = Arc::new(CpuTime::default());
         let account = filesystem.account();
         let state = GuestState {
             wasi,
+            files,
             memory: None,
             network: DynoNetwork::new(
                 filesystem.clone(),
@@ -352,6 +356,11 @@ impl Dyno {
             memory: self.memory(),
             globals,
         }
+    }
+
+    /// Returns what the guest has changed in files and left open, for an image; `None` if that is nothing.
+    pub(crate) fn files(&self) -> Option<Vec<u8>> {
+        self.store.data().files.layer()
     }
 
     async fn call_named(&mut self, name: &'static str) -> Result<(), CallError> {

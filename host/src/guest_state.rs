@@ -25,6 +25,8 @@ pub struct Exit(pub i32);
 /// Data of one dyno for the host functions that its guest calls.
 pub(crate) struct GuestState {
     pub(crate) wasi: WasiCtx,
+    /// Descriptors of files and directories.
+    pub(crate) files: os::Descriptors,
     /// The guest's memory; `None` until the image is instantiated.
     pub(crate) memory: Option<Memory>,
     /// The sockets among the descriptors.

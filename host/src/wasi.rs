@@ -21,7 +21,7 @@ const MAX_SUBSCRIPTIONS: i32 = 2048;
 /// time slice ends while the host passes them on.
 const LOG_WRITE: usize = 4096;
 
-type Result<T> = wasmtime::Result<T>;
+pub(crate) type Result<T> = wasmtime::Result<T>;
 
 /// Returns the guest's memory and the dyno's state.
 pub(crate) fn guest<'a>(
@@ -103,28 +103,13 @@ pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> Result<(
         fd_fdstat_get(fd: i32, result: i32);
         fd_fdstat_set_flags(fd: i32, flags: i32);
         fd_fdstat_set_rights(fd: i32, base: i64, inheriting: i64);
-        fd_filestat_get(fd: i32, result: i32);
         fd_filestat_set_size(fd: i32, size: i64);
         fd_filestat_set_times(fd: i32, accessed: i64, modified: i64, flags: i32);
         fd_prestat_get(fd: i32, result: i32);
         fd_prestat_dir_name(fd: i32, path: i32, length: i32);
-        fd_readdir(fd: i32, buffer: i32, length: i32, cookie: i64, result: i32);
         fd_seek(fd: i32, offset: i64, whence: i32, result: i32);
         fd_sync(fd: i32);
         fd_tell(fd: i32, result: i32);
-        path_create_directory(fd: i32, path: i32, length: i32);
-        path_filestat_get(fd: i32, flags: i32, path: i32, length: i32, result: i32);
-        path_filestat_set_times(
-            fd: i32, flags: i32, path: i32, length: i32, accessed: i64, modified: i64, times: i32
-        );
-        path_link(
-            fd: i32, flags: i32, path: i32, length: i32, new_fd: i32, new_path: i32, new_length: i32
-        );
-        path_readlink(fd: i32, path: i32, length: i32, buffer: i32, size: i32, result: i32);
-        path_remove_directory(fd: i32, path: i32, length: i32);
-        path_rename(fd: i32, path: i32, length: i32, new_fd: i32, new_path: i32, new_length: i32);
-        path_symlink(path: i32, length: i32, fd: i32, new_path: i32, new_length: i32);
-        path_unlink_file(fd: i32, path: i32, length: i32);
         proc_raise(signal: i32);
         random_get(buffer: i32, length: i32);
         sched_yield();
@@ -139,6 +124,7 @@ pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> Result<(
     })?;
     add_clock(linker)?;
     add_streams(linker)?;
+    os::calls::define(linker)?;
     add_descriptors(linker)
 }
 
@@ -278,55 +264,27 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
     Ok(())
 }
 
-/// Defines the functions that open, close and renumber descriptors. The standard streams keep their numbers, and a new
-/// descriptor gets the lowest free number as POSIX requires, because programs use them in `select` sets of 1,024.
+/// Defines the functions that close and renumber descriptors, of which files and directories are known in
+/// [`os::Descriptors`] too, and the one that describes them. The standard streams keep their numbers.
 fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
-        "path_open",
-        |mut caller: Caller<'_, GuestState>,
-         (fd, look_up, path, length, oflags, base, inheriting, flags, result): (
-            i32,
-            i32,
-            i32,
-            i32,
-            i32,
-            i64,
-            i64,
-            i32,
-            i32,
-        )| {
+        "fd_filestat_get",
+        |mut caller: Caller<'_, GuestState>, (fd, result): (i32, i32)| {
             Box::new(async move {
                 let (memory, state) = guest(&mut caller)?;
-                let mut guest_memory = GuestMemory::Unshared(memory);
-                let wasi = &mut state.wasi;
-                let opened = preview1::path_open(
-                    wasi,
-                    &mut guest_memory,
-                    fd,
-                    look_up,
-                    path,
-                    length,
-                    oflags,
-                    base,
-                    inheriting,
-                    flags,
-                    result,
-                );
-                let errno = opened.await.map_err(trap)?;
-                if errno == Errno::Success as i32 {
-                    let (memory, state) = guest(&mut caller)?;
-                    let Some(new) = load(memory, result) else {
-                        return Ok(Errno::Fault as i32);
-                    };
-                    let table = state.wasi.table();
-                    if let Some(free) = (4..new).find(|fd| !table.contains_key(*fd))
-                        && table.renumber(new, free).is_ok()
-                    {
-                        return Ok(status(store(memory, result, &free.to_le_bytes())));
+                match state.files.status(fd.cast_unsigned()) {
+                    Some(Ok(found)) => {
+                        Ok(status(store(memory, result, &os::calls::filestat(&found))))
+                    }
+                    Some(Err(errno)) => Ok(errno as i32),
+                    None => {
+                        let mut memory = GuestMemory::Unshared(memory);
+                        let stat =
+                            preview1::fd_filestat_get(&mut state.wasi, &mut memory, fd, result);
+                        stat.await.map_err(trap)
                     }
                 }
-                Ok(errno)
             })
         },
     )?;
@@ -341,6 +299,7 @@ fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
                 let (memory, state) = guest(&mut caller)?;
                 let mut memory = GuestMemory::Unshared(memory);
                 state.network.closed(fd);
+                state.files.closed(fd.cast_unsigned());
                 preview1::fd_close(&mut state.wasi, &mut memory, fd)
                     .await
                     .map_err(trap)
@@ -362,6 +321,8 @@ fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
                 let errno = renumbered.map_err(trap)?;
                 if errno == Errno::Success as i32 && from != to {
                     state.network.renumbered(from, to);
+                    let (from, to) = (from.cast_unsigned(), to.cast_unsigned());
+                    state.files.renumbered(from, to);
                 }
                 Ok(errno)
             })

@@ -118,7 +118,7 @@ impl DynoBench {
             .with_variable("DYNO", "web.1".to_owned());
         let (root, slug) = (self.pack.root().clone(), Some(self.slug.clone()));
         let account = self.engine.account(TmpLimits::default());
-        let filesystem = Arc::new(Filesystem::new(root, slug, process, account));
+        let filesystem = Arc::new(Filesystem::new(root, slug, None, process, account));
         let (rules, log) = (self.outbound.clone(), Arc::new(DiscardLog));
         Dyno::instantiate(
             &self.engine,

@@ -109,9 +109,14 @@ pub(super) async fn start(
     let booted_at = release.image.booted_at();
     let process = GuestProcess::new(arguments, release.environ.clone(), booted_at)
         .with_variable("DYNO", name.to_string());
+    let root = release.pack.root();
     let filesystem = Filesystem::new(
-        release.pack.root().clone(),
+        root.clone(),
         Some(release.slug.clone()),
+        release
+            .image
+            .files(Some(&release.slug), root)
+            .map_err(StartError::Files)?,
         process,
         Account::new(share.clone(), context.limits.tmp),
     );

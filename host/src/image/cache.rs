@@ -308,7 +308,12 @@ impl ImageCache {
             }
             made.persist(full).map_err(|error| failed(error.error))?;
         }
-        Image::map(engine, full, patch.description().clone())
+        Image::map(
+            engine,
+            full,
+            patch.description().clone(),
+            patch.files().to_vec(),
+        )
     }
 
     /// Returns the name of a full file: image, pack and engine.

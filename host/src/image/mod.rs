@@ -7,6 +7,7 @@
 
 mod base;
 pub mod cache;
+mod files;
 mod full;
 mod pages;
 mod patch;
@@ -18,18 +19,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use corundum_pack::archive::Archive;
 use corundum_pack::image::PAGE;
 use corundum_pack::validate::validate_guest;
 use serde::{Deserialize, Serialize};
 use wasmtime::{Instance, InstancePre, Linker, Store, Val};
 
 pub(crate) use self::base::BaseMemory;
+pub use self::files::DamagedFiles;
+use self::files::ImageFiles;
 use self::pages::{MemoryShape, nonzero_pages};
 use self::patch::ImagePatch;
 use crate::compiled::{self, CompiledError};
 use crate::engine::{Engine, LoadedImage};
 use crate::guest_state::{GuestState, InterruptFlag};
 use crate::native;
+use crate::os::BootLayer;
 use crate::pack::Pack;
 
 const MODULE: &str = "image.cwasm";
@@ -142,6 +147,8 @@ pub struct ImageDescription {
 pub struct Image {
     instance: InstancePre<GuestState>,
     description: ImageDescription,
+    /// What the boot has left in files, if it has.
+    files: Option<ImageFiles>,
     /// `None` for the image of a pack.
     _loaded: Option<LoadedImage>,
 }
@@ -174,6 +181,7 @@ impl Image {
         Ok(Self {
             instance,
             description,
+            files: None,
             _loaded: None,
         })
     }
@@ -236,16 +244,24 @@ impl Image {
     /// Returns [`ImageError::Stale`] if the patch or the full file is missing.
     pub fn load_built(engine: &Engine, pack: &Pack, directory: &Path) -> Result<Self, ImageError> {
         let patch = directory.join(patch_file(&pack.manifest().digest));
-        let description = ImagePatch::read(&patch)?.description().clone();
-        Self::map(engine, &built_full_file(directory), description)
+        let patch = ImagePatch::read(&patch)?;
+        let description = patch.description().clone();
+        let files = patch.files().to_vec();
+        Self::map(engine, &built_full_file(directory), description, files)
     }
 
-    /// Maps a full file that this program has written.
+    /// Maps a full file that this program has written. `files` are the encoded files of the image; empty for none.
     fn map(
         engine: &Engine,
         path: &Path,
         description: ImageDescription,
+        files: Vec<u8>,
     ) -> Result<Self, ImageError> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let files = match files.is_empty() {
+            true => None,
+            false => Some(ImageFiles::new(files, directory)?),
+        };
         let loaded = engine.reserve_image().map_err(|limit| ImageError::Full {
             path: path.to_owned(),
             reason: limit.to_string(),
@@ -254,6 +270,7 @@ impl Image {
             .and_then(|module| Self::from_module(engine, &module, description));
         let image = image.map_err(|error| ImageError::stale(path, &format!("{error:#}")))?;
         Ok(Self {
+            files,
             _loaded: Some(loaded),
             ..image
         })
@@ -262,6 +279,20 @@ impl Image {
     /// Returns the image's description.
     pub fn description(&self) -> &ImageDescription {
         &self.description
+    }
+
+    /// Returns the files that the boot has left beside those of `slug`; `root` is the pack's root filesystem.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DamagedFiles`] if they belong to another slug.
+    pub fn files(
+        &self,
+        slug: Option<&Archive>,
+        root: &Archive,
+    ) -> Result<Option<Arc<BootLayer>>, DamagedFiles> {
+        let files = self.files.as_ref();
+        files.map(|files| files.index(slug, root)).transpose()
     }
 
     /// Returns the time of the boot.
@@ -311,11 +342,14 @@ pub(crate) struct NewImage<'a> {
     directory: tempfile::TempDir,
     snapshot: &'a ImageSnapshot<'a>,
     frame: Option<full::FullFrame>,
+    /// Encoded files; empty for none.
+    files: Vec<u8>,
     path: &'a Path,
 }
 
 impl<'a> NewImage<'a> {
-    /// Writes the full file of `snapshot` for the image at `path`, a directory that does not exist yet.
+    /// Writes the full file of `snapshot` for the image at `path`, a directory that does not exist yet. `files` are the
+    /// encoded files of the image; empty for none.
     ///
     /// # Errors
     ///
@@ -323,6 +357,7 @@ impl<'a> NewImage<'a> {
     pub(crate) fn write_full(
         engine: &Engine,
         snapshot: &'a ImageSnapshot<'a>,
+        files: Vec<u8>,
         path: &'a Path,
     ) -> Result<Self, ImageError> {
         let failed = |reason: String| ImageError::Write {
@@ -344,6 +379,7 @@ impl<'a> NewImage<'a> {
             directory,
             snapshot,
             frame: frame.map_err(io)?,
+            files,
             path,
         })
     }
@@ -358,7 +394,8 @@ impl<'a> NewImage<'a> {
         engine: &Engine,
         description: ImageDescription,
     ) -> Result<Image, ImageError> {
-        Image::map(engine, &built_full_file(self.directory.path()), description)
+        let full = built_full_file(self.directory.path());
+        Image::map(engine, &full, description, self.files.clone())
     }
 
     /// Writes the patch, then gives the image its name.
@@ -380,6 +417,7 @@ impl<'a> NewImage<'a> {
         let pages = nonzero_pages(self.snapshot.memory);
         ImagePatch::new(description, base, shape, &pages, self.frame)
             .map_err(failed)?
+            .with_files(self.files)
             .write(&patch)?;
         keep(self.directory, self.path).map_err(failed)
     }

@@ -3,6 +3,7 @@
 //! The form is `magic, length of the header's frame, length of the header, header's frame, pages' frame, BLAKE3 of all
 //! before`. Both frames are zstd's. The pages are those that differ from the base, one after the other, compressed with
 //! the base as a prefix: a page that is nearly the one of the base, or that resembles another one, takes a few bytes.
+//! Files that the boot has written are in the header's frame.
 //! The header names the base by its digest, and everything in it is of use to any engine but for the [`FullFrame`],
 //! which spares the engine that wrote it compiling the image again.
 
@@ -19,6 +20,7 @@ use super::full::{FrameFacts, FullFrame};
 use super::pages::{MemoryShape, Page, PageRun, are_valid, count, pages_of, runs_of};
 use super::{ImageDescription, ImageError};
 use crate::compiled;
+use crate::os::MAX_LAYER;
 
 /// Start of a patch that was compressed while its app was pushed.
 const MAGIC: &[u8; 8] = b"CORIMAG1";
@@ -26,8 +28,8 @@ const MAGIC: &[u8; 8] = b"CORIMAG1";
 const COMPACT_MAGIC: &[u8; 8] = b"CORIMAGC";
 /// Bytes of a digest.
 const DIGEST: usize = 32;
-/// Bytes of the largest header: runs of pages, and the parts of the full file around its memory.
-const MAX_HEADER: usize = 32 << 20;
+/// Bytes of the largest header: runs of pages, the parts of the full file around its memory, and the files of the boot.
+const MAX_HEADER: usize = (32 << 20) + MAX_LAYER;
 /// Bytes of the largest patch. An image whose pages are all its own and cannot be compressed is smaller.
 const MAX_PATCH: u64 = 1 << 30;
 /// Level of compression during a push: half of the time of a boot would be too much for a fifth of the size.
@@ -41,6 +43,8 @@ const MAX_WINDOW: u32 = 27;
 pub(super) struct ImagePatch {
     header: PatchHeader,
     frame: Option<FullFrame>,
+    /// What the boot has left in files, encoded; empty for nothing.
+    files: Vec<u8>,
     /// The compressed pages.
     pages: Vec<u8>,
     is_compact: bool,
@@ -57,6 +61,9 @@ struct PatchHeader {
     /// Pages of the base that hold nothing in the image.
     cleared: Vec<PageRun>,
     frame: Option<FrameFacts>,
+    /// Bytes of the files.
+    #[serde(default)]
+    files: u64,
 }
 
 impl ImagePatch {
@@ -96,8 +103,10 @@ impl ImagePatch {
                 changed: runs_of(changed),
                 cleared: runs_of(cleared),
                 frame: frame.as_ref().map(FullFrame::facts),
+                files: 0,
             },
             frame,
+            files: Vec::new(),
             pages: compress(&bytes, base.bytes(), LEVEL)?,
             is_compact: false,
         })
@@ -116,6 +125,18 @@ impl ImagePatch {
         }
         self.is_compact = true;
         Ok(self)
+    }
+
+    /// Adds what the boot has left in files.
+    pub(super) fn with_files(mut self, files: Vec<u8>) -> Self {
+        self.header.files = files.len() as u64;
+        self.files = files;
+        self
+    }
+
+    /// Returns what the boot has left in files, encoded; empty for nothing.
+    pub(super) fn files(&self) -> &[u8] {
+        &self.files
     }
 
     /// Reads the patch at `path`.
@@ -162,12 +183,18 @@ impl ImagePatch {
         if !header.shape.holds(&header.changed) || !are_valid(&header.cleared) {
             return None;
         }
+        let around_length = around
+            .len()
+            .checked_sub(usize::try_from(header.files).ok()?)?;
+        let (around, files) = around.split_at_checked(around_length)?;
+        let files = files.to_vec();
         let frame = match &header.frame {
             Some(facts) => Some(FullFrame::from_parts(facts, around)?),
             None => None,
         };
         Some(Self {
             frame,
+            files,
             header,
             pages: pages.to_vec(),
             is_compact,
@@ -191,6 +218,7 @@ impl ImagePatch {
             header.extend_from_slice(frame.head());
             header.extend_from_slice(frame.tail());
         }
+        header.extend_from_slice(&self.files);
         let compressed = compress(&header, &[], LEVEL).map_err(failed)?;
         let magic = match self.is_compact {
             true => COMPACT_MAGIC,

@@ -14,6 +14,25 @@ pub(crate) fn monotonic_now() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
+/// Returns the time in nanoseconds since 1970.
+pub(super) fn wall_now() -> i64 {
+    nanoseconds(std::time::SystemTime::now())
+}
+
+/// Converts a time to nanoseconds since 1970.
+pub(super) fn nanoseconds(time: std::time::SystemTime) -> i64 {
+    let since = time.duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    })
+}
+
+/// Converts nanoseconds since 1970 to a time. Times before are 1970.
+pub(super) fn system_time(nanoseconds: i64) -> std::time::SystemTime {
+    let since = u64::try_from(nanoseconds).unwrap_or(0);
+    std::time::UNIX_EPOCH + Duration::from_nanos(since)
+}
+
 struct WallClock;
 
 impl WasiSystemClock for WallClock {

@@ -1,20 +1,29 @@
 //! The virtual operating system: everything a dyno sees, in memory.
 //!
-//! [`Filesystem`] is one dyno's file tree: the pack's root filesystem with `/app` (the slug), `/tmp`, `/proc/self` and
-//! `/dev` mounted in it, behind the directory and file traits of `wasi-common`. No host path is ever opened for a
-//! guest, so a guest cannot escape through the host's filesystem, and no operation blocks a worker thread. The standard
-//! streams are not files of this tree but in [`crate::stdio`]. Sockets are descriptors too, but not files of this tree:
-//! they are in `net`.
+//! [`Filesystem`] is one dyno's file tree: the pack's root filesystem with `/app` (the slug, and what the dyno has changed
+//! in it), `/tmp`, `/proc` and `/dev` mounted in it. [`calls`] binds its operations to the guest's calls; reads and
+//! writes go through the file traits of `wasi-common`. No host path is ever opened for a guest, so a guest cannot escape
+//! through the host's filesystem, and no operation blocks a worker thread. The standard streams are not files of this
+//! tree but in [`crate::stdio`]. Sockets are descriptors too, but not files of this tree: they are in `net`.
 
+pub(crate) mod calls;
 mod clocks;
+mod descriptors;
 mod directory;
 mod file;
+mod layer;
+#[cfg(test)]
+mod linux_comparison;
+mod locks;
+mod operations;
+mod proc_files;
 mod process;
 mod random;
 mod schedule;
 pub(crate) mod script;
-mod tmp;
+mod stored_file;
 mod tree;
+mod writable;
 
 use std::sync::Arc;
 
@@ -22,22 +31,24 @@ use wasi_common::file::{FileAccessMode, FileType};
 use wasi_common::{Table, WasiCtx, WasiFile};
 
 pub(crate) use clocks::monotonic_now;
+pub(crate) use descriptors::Descriptors;
+pub use layer::{BootLayer, MAX_LAYER};
 pub use process::GuestProcess;
-pub use tmp::TmpLimits;
 pub use tree::Filesystem;
 pub(crate) use tree::Handle;
+pub use writable::TmpLimits;
 
 /// Descriptor of the first preopened directory, the root.
 const FIRST_DIRECTORY: u32 = 3;
 
-/// Creates the WASI context of one dyno over its file tree.
+/// Creates the WASI context of one dyno over its file tree, and its descriptors.
 ///
 /// # Errors
 ///
 /// Fails if an argument or a variable contains a NUL byte.
 pub(crate) fn context(
     filesystem: &Arc<Filesystem>,
-) -> Result<WasiCtx, wasi_common::StringArrayError> {
+) -> Result<(WasiCtx, Descriptors), wasi_common::StringArrayError> {
     let mut context = WasiCtx::new(
         Box::new(random::SystemRandom),
         clocks::clocks(),
@@ -53,16 +64,8 @@ pub(crate) fn context(
     context.insert_file(0, Box::new(StandardStream), FileAccessMode::READ);
     context.insert_file(1, Box::new(StandardStream), FileAccessMode::WRITE);
     context.insert_file(2, Box::new(StandardStream), FileAccessMode::WRITE);
-    // The root and the pack's upper directories are preopened. A guest may contain an embedded tree of its own (the npm
-    // builds of MRI contain an empty `/usr`), which only a preopened directory with a longer name overrides. The
-    // descriptors are the same in every dyno of a pack.
-    let root = directory::OpenDirectory::preopen(filesystem.clone(), vec![tree::Vnode::Root]);
-    context.insert_dir(FIRST_DIRECTORY, Box::new(root), "/".into());
-    for (fd, (path, trail)) in (FIRST_DIRECTORY + 1..).zip(filesystem.pack_directories()) {
-        let directory = directory::OpenDirectory::preopen(filesystem.clone(), trail);
-        context.insert_dir(fd, Box::new(directory), path.into());
-    }
-    Ok(context)
+    let descriptors = Descriptors::new(filesystem, &context);
+    Ok((context, descriptors))
 }
 
 /// Entry of a standard stream in the descriptor table. Its reads and writes go to [`crate::stdio`].

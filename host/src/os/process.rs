@@ -55,6 +55,10 @@ impl GuestProcess {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     pub(super) fn born(&self) -> SystemTime {
         self.born
     }
@@ -88,9 +92,9 @@ impl GuestProcess {
             .collect()
     }
 
-    /// Returns the content of `/proc/self/stat`: number, command name and state. The other fields of proc(5) are
+    /// Returns the content of `/proc/self/stat`: number, command name, state and parent. The other fields of proc(5) are
     /// missing.
     pub(super) fn stat_file(&self) -> Vec<u8> {
-        format!("{} (dyno) R\n", self.pid).into_bytes()
+        format!("{} (dyno) R 0\n", self.pid).into_bytes()
     }
 }

@@ -1,21 +1,24 @@
 //! The file tree of one dyno, and the resolution of paths in it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_exchange::{BoundedCounter, Reservation};
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
-use wasi_common::Error;
 use wasi_common::file::FileType;
 use wasi_common::snapshots::preview_1::types::Errno;
 
+use super::clocks::nanoseconds;
+use super::layer::BootLayer;
+use super::locks::FileLocks;
 use super::process::GuestProcess;
-use super::tmp::{self, Inode, Tmp, TmpNode};
+use super::writable::{MAX_NAME, NodeKey, WritableTree};
 use crate::account::{Account, Charge, Holding};
 
 /// Maximum number of symbolic links in one path, as on Linux.
 const MAX_LINKS: u32 = 40;
-/// Maximum bytes of a path (`PATH_MAX`).
-const MAX_PATH: usize = 4096;
+/// Maximum bytes of a path, one less than `PATH_MAX`, which counts the NUL byte.
+const MAX_PATH: usize = 4095;
 /// Maximum number of open files and directories, the usual limit on Linux.
 const MAX_OPEN: usize = 1024;
 /// Maximum number of directories above a file. Links lead deeper than the length of a path allows, and each open
@@ -24,20 +27,23 @@ const MAX_DEPTH: usize = 512;
 /// Bytes of the host's memory for an open file or directory, beside what it keeps itself.
 const HANDLE: usize = 512;
 
+/// The user and group that a dyno runs as.
+pub(crate) const USER: u32 = 1000;
+
+/// Permission to list a directory or to read a file, for the owner.
+pub(super) const MAY_READ: u16 = 0o400;
+/// Permission to change a directory or a file.
+pub(super) const MAY_WRITE: u16 = 0o200;
+/// Permission to resolve paths through a directory.
+pub(super) const MAY_SEARCH: u16 = 0o100;
+
 /// Directories that are mounted over the pack's root filesystem.
 const MOUNTS: [(&str, Vnode); 4] = [
-    ("app", Vnode::Static(Layer::App, Archive::ROOT)),
+    ("app", Vnode::Writable(NodeKey::APP)),
     ("dev", Vnode::Dev(Dev::Directory)),
     ("proc", Vnode::Proc(Proc::Directory)),
-    ("tmp", Vnode::Tmp(tmp::ROOT)),
+    ("tmp", Vnode::Writable(NodeKey::TMP)),
 ];
-
-/// The archive of a static node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layer {
-    Pack,
-    App,
-}
 
 /// Nodes of `/proc`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +53,20 @@ pub(super) enum Proc {
     Environ,
     Cmdline,
     Stat,
+    Statm,
+    Status,
+    Cpuinfo,
+    Uptime,
 }
+
+const PROC_FILES: [(&str, Proc); 2] = [("cpuinfo", Proc::Cpuinfo), ("uptime", Proc::Uptime)];
+const PROC_SELF_FILES: [(&str, Proc); 5] = [
+    ("cmdline", Proc::Cmdline),
+    ("environ", Proc::Environ),
+    ("stat", Proc::Stat),
+    ("statm", Proc::Statm),
+    ("status", Proc::Status),
+];
 
 /// Nodes of `/dev`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +74,34 @@ pub(super) enum Dev {
     Directory,
     Null,
     Zero,
+    Full,
     Random,
+}
+
+const DEV_FILES: [(&str, Dev); 5] = [
+    ("full", Dev::Full),
+    ("null", Dev::Null),
+    ("random", Dev::Random),
+    ("urandom", Dev::Random),
+    ("zero", Dev::Zero),
+];
+
+impl Dev {
+    /// Returns the device of a number.
+    pub(super) fn from_number(number: u64) -> Option<Self> {
+        let devices = [Self::Null, Self::Zero, Self::Full, Self::Random];
+        devices.into_iter().find(|device| *device as u64 == number)
+    }
 }
 
 /// A node of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Vnode {
     Root,
-    Static(Layer, NodeId),
-    Tmp(Inode),
+    /// A node of the pack's root filesystem, which nobody can change.
+    Pack(NodeId),
+    /// A node of `/app` or `/tmp`.
+    Writable(NodeKey),
     Proc(Proc),
     Dev(Dev),
 }
@@ -75,22 +113,86 @@ pub(super) enum LastLink {
     Keep,
 }
 
+/// The end of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LastPart {
+    /// A name in the last of the parents.
+    Name(Vec<u8>),
+    /// `.`, or nothing behind the root: the last of the parents itself.
+    Dot,
+    /// `..`: the last of the parents itself.
+    DotDot,
+}
+
 /// A resolved path.
 pub(super) struct ResolvedPath {
     /// Directories from the root to the one that contains the last component.
     pub(super) parents: Vec<Vnode>,
-    /// Name of the last component; empty if the path names one of `parents` itself, as `.` does.
-    pub(super) name: String,
+    pub(super) last: LastPart,
     /// Node of the last component, if it exists.
-    pub(super) node: Option<Vnode>,
+    node: Option<Vnode>,
+}
+
+impl ResolvedPath {
+    /// Returns the node of the path, if it exists.
+    ///
+    /// # Errors
+    ///
+    /// `ENAMETOOLONG` if the last component is longer than names are. Linux notices that last, too.
+    pub(super) fn existing(&self) -> Result<Option<Vnode>, Errno> {
+        match &self.last {
+            LastPart::Name(name) if name.len() > MAX_NAME => Err(Errno::Nametoolong),
+            _ => Ok(self.node),
+        }
+    }
+
+    /// Returns the node of the path.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if it does not exist, and those of [`Self::existing`].
+    pub(super) fn node(&self) -> Result<Vnode, Errno> {
+        self.existing()?.ok_or(Errno::Noent)
+    }
+
+    /// Returns the directory that contains the last component.
+    pub(super) fn parent(&self) -> Vnode {
+        *self.parents.last().unwrap_or(&Vnode::Root)
+    }
+
+    /// Returns the directories from the root to the node itself.
+    pub(super) fn into_trail(mut self) -> Vec<Vnode> {
+        if let (LastPart::Name(_), Some(node)) = (&self.last, self.node) {
+            self.parents.push(node);
+        }
+        self.parents
+    }
+}
+
+/// What `stat` shows of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct FileStatus {
+    pub(crate) inode: u64,
+    pub(crate) kind: FileType,
+    /// Permission bits.
+    pub(crate) mode: u16,
+    pub(crate) links: u32,
+    /// User and group.
+    pub(crate) owner: u32,
+    pub(crate) size: u64,
+    /// Times in nanoseconds since 1970.
+    pub(crate) accessed: i64,
+    pub(crate) modified: i64,
+    pub(crate) changed: i64,
 }
 
 /// The file tree of one dyno.
 pub struct Filesystem {
     pack: Arc<Archive>,
-    app: Option<Arc<Archive>>,
+    layer: Option<Arc<BootLayer>>,
     process: GuestProcess,
-    tmp: Mutex<Tmp>,
+    writable: Mutex<WritableTree>,
+    locks: Mutex<FileLocks>,
     /// Counts open files and directories.
     descriptors: Arc<BoundedCounter>,
     account: Arc<Account>,
@@ -103,20 +205,23 @@ pub(crate) struct Handle {
 }
 
 impl Filesystem {
-    /// Creates a tree from a pack's root, an app's slug (`None` while a pack is prepared) and a process. `account` is
-    /// charged for everything that the dyno keeps in it.
+    /// Creates a tree from a pack's root, an app's slug (`None` while a pack is prepared), the files of its image and a
+    /// process. `account` is charged for everything that the dyno keeps in it.
     pub fn new(
         pack: Arc<Archive>,
         app: Option<Arc<Archive>>,
+        layer: Option<Arc<BootLayer>>,
         process: GuestProcess,
         account: Arc<Account>,
     ) -> Self {
-        let tmp = Mutex::new(Tmp::new(account.clone()));
+        let born = nanoseconds(process.born());
+        let writable = WritableTree::new(app, layer.clone(), born, account.clone());
         Self {
             pack,
-            app,
+            layer,
             process,
-            tmp,
+            writable: Mutex::new(writable),
+            locks: Mutex::default(),
             descriptors: BoundedCounter::new(MAX_OPEN),
             account,
         }
@@ -132,8 +237,20 @@ impl Filesystem {
         &self.process
     }
 
-    pub(super) fn tmp(&self) -> MutexGuard<'_, Tmp> {
-        self.tmp.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn pack(&self) -> &Arc<Archive> {
+        &self.pack
+    }
+
+    pub(super) fn layer(&self) -> Option<&Arc<BootLayer>> {
+        self.layer.as_ref()
+    }
+
+    pub(super) fn writable(&self) -> MutexGuard<'_, WritableTree> {
+        self.writable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn locks(&self) -> MutexGuard<'_, FileLocks> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one more open file or directory, which keeps `bytes` of the host's memory.
@@ -141,197 +258,203 @@ impl Filesystem {
     /// # Errors
     ///
     /// `EMFILE` if the dyno has too many open, or the node has no memory for another.
-    pub(crate) fn open_handle(&self, bytes: usize) -> Result<Handle, Error> {
+    pub(crate) fn open_handle(&self, bytes: usize) -> Result<Handle, Errno> {
         let descriptor = self.descriptors.try_reserve(1).ok_or(Errno::Mfile)?;
-        let mut charge = self.account.charge(Holding::Handles);
-        let charged = charge.try_resize(HANDLE + bytes);
-        charged.map_err(|_| Errno::Mfile)?;
         Ok(Handle {
             _descriptor: descriptor,
-            _charge: charge,
+            _charge: self.charge_handles(HANDLE + bytes)?,
         })
     }
 
-    pub(super) fn archive(&self, layer: Layer) -> Option<&Arc<Archive>> {
-        match layer {
-            Layer::Pack => Some(&self.pack),
-            Layer::App => self.app.as_ref(),
-        }
+    /// Charges memory that an open file or directory keeps.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` if the node has no memory for it.
+    pub(super) fn charge_handles(&self, bytes: usize) -> Result<Charge, Errno> {
+        let mut charge = self.account.charge(Holding::Handles);
+        charge.try_resize(bytes).map_err(|_| Errno::Mfile)?;
+        Ok(charge)
     }
 
     /// Resolves `path` from the directory at the end of `from`, a list of directories from the root.
     pub(super) fn resolve(
         &self,
         from: &[Vnode],
-        path: &str,
+        path: &[u8],
         last: LastLink,
-    ) -> Result<ResolvedPath, Error> {
+    ) -> Result<ResolvedPath, Errno> {
         if path.is_empty() {
-            return Err(Errno::Noent.into());
+            return Err(Errno::Noent);
         }
         if path.len() > MAX_PATH {
-            return Err(Errno::Nametoolong.into());
+            return Err(Errno::Nametoolong);
         }
+        if path.contains(&0) {
+            return Err(Errno::Inval);
+        }
+        let tree = self.writable();
+        let slash = path.ends_with(b"/");
         let mut parents = from.to_vec();
-        // Remaining components, the next one last.
-        let mut remaining: Vec<String> = components(path);
-        let mut links = 0;
-        if path.starts_with('/') {
+        if parents.is_empty() || path.starts_with(b"/") {
             parents.truncate(1);
+            parents.resize(1, Vnode::Root);
         }
-        while let Some(component) = remaining.pop() {
-            if component == "." {
-                continue;
-            }
-            if component == ".." {
-                if parents.len() > 1 {
+        let mut rest: Cow<'_, [u8]> = path.into();
+        let mut at = 0;
+        let mut links = 0;
+        loop {
+            at += rest[at..].iter().take_while(|byte| **byte == b'/').count();
+            let here = *parents.last().unwrap_or(&Vnode::Root);
+            let length = rest[at..].iter().take_while(|byte| **byte != b'/').count();
+            let part = &rest[at..at + length];
+            let is_last = rest[at + length..].iter().all(|byte| *byte == b'/');
+            if part.is_empty() || part == b"." || part == b".." {
+                // Only directories are among the parents, but one of them may have been removed.
+                self.may_search(&tree, here)?;
+                let is_up = part == b"..";
+                if is_up && parents.len() > 1 {
                     parents.pop();
                 }
-                continue;
-            }
-            let here = *parents.last().unwrap_or(&Vnode::Root);
-            let Some(node) = self.child(here, &component)? else {
-                return if remaining.iter().all(|component| component == ".") {
-                    Ok(ResolvedPath {
-                        parents,
-                        name: component,
-                        node: None,
-                    })
-                } else {
-                    Err(Errno::Noent.into())
-                };
-            };
-            let follow = !remaining.is_empty() || last == LastLink::Follow || path.ends_with('/');
-            match self.link_target(node) {
-                Some(target) if follow => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(Errno::Loop.into());
-                    }
-                    if target.starts_with('/') {
-                        parents.truncate(1);
-                    }
-                    remaining.extend(components(&target));
-                }
-                _ if remaining.is_empty() => {
-                    if path.ends_with('/') && self.kind(node) != FileType::Directory {
-                        return Err(Errno::Notdir.into());
-                    }
+                if is_last {
+                    let node = parents.last().copied();
+                    let last = if is_up {
+                        LastPart::DotDot
+                    } else {
+                        LastPart::Dot
+                    };
                     return Ok(ResolvedPath {
                         parents,
-                        name: component,
-                        node: Some(node),
+                        last,
+                        node,
                     });
                 }
-                _ if parents.len() >= MAX_DEPTH => return Err(Errno::Nametoolong.into()),
-                _ => parents.push(node),
+                at += length;
+                continue;
             }
+            self.may_search(&tree, here)?;
+            let Some(node) = self.child(&tree, here, part) else {
+                if !is_last {
+                    let is_long = part.len() > MAX_NAME;
+                    return Err(if is_long {
+                        Errno::Nametoolong
+                    } else {
+                        Errno::Noent
+                    });
+                }
+                return Ok(ResolvedPath {
+                    last: LastPart::Name(part.to_vec()),
+                    parents,
+                    node: None,
+                });
+            };
+            let kind = self.kind_in(&tree, node).ok_or(Errno::Noent)?;
+            let follow = !is_last || last == LastLink::Follow || slash;
+            if kind == FileType::SymbolicLink && follow {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::Loop);
+                }
+                let mut target = self.target_in(&tree, node).ok_or(Errno::Noent)?;
+                if target.starts_with(b"/") {
+                    parents.truncate(1);
+                }
+                target.extend_from_slice(&rest[at + length..]);
+                rest = target.into();
+                at = 0;
+                continue;
+            }
+            if is_last {
+                let ends_in_slash = slash || rest.ends_with(b"/");
+                if ends_in_slash && kind != FileType::Directory {
+                    return Err(Errno::Notdir);
+                }
+                return Ok(ResolvedPath {
+                    last: LastPart::Name(part.to_vec()),
+                    parents,
+                    node: Some(node),
+                });
+            }
+            if kind != FileType::Directory {
+                return Err(Errno::Notdir);
+            }
+            if parents.len() >= MAX_DEPTH {
+                return Err(Errno::Nametoolong);
+            }
+            parents.push(node);
+            at += length;
         }
-        let node = parents.last().copied();
-        Ok(ResolvedPath {
-            parents,
-            name: String::new(),
-            node,
-        })
     }
 
-    fn child(&self, directory: Vnode, name: &str) -> Result<Option<Vnode>, Error> {
-        Ok(match directory {
-            Vnode::Root => match MOUNTS.iter().find(|(mount, _)| *mount == name) {
-                Some((_, Vnode::Static(Layer::App, _))) if self.app.is_none() => None,
+    fn may_search(&self, tree: &WritableTree, directory: Vnode) -> Result<(), Errno> {
+        let Vnode::Writable(key) = directory else {
+            return Ok(());
+        };
+        match tree.kind(key) {
+            Some(FileType::Directory) => may(tree, key, MAY_SEARCH),
+            Some(_) => Err(Errno::Notdir),
+            None => Err(Errno::Noent),
+        }
+    }
+
+    fn child(&self, tree: &WritableTree, directory: Vnode, name: &[u8]) -> Option<Vnode> {
+        let text = || std::str::from_utf8(name).ok();
+        match directory {
+            Vnode::Root => match MOUNTS.iter().find(|(mount, _)| mount.as_bytes() == name) {
+                Some(("app", _)) if !tree.has_app() => None,
                 Some((_, node)) => Some(*node),
-                None => {
-                    let node = self.pack.child(Archive::ROOT, name);
-                    node.map(|id| Vnode::Static(Layer::Pack, id))
-                }
+                None => self.pack.child(Archive::ROOT, text()?).map(Vnode::Pack),
             },
-            Vnode::Static(layer, id) => {
-                let archive = self.archive(layer).ok_or(Errno::Noent)?;
-                if !matches!(archive.node(id), ArchiveNode::Directory { .. }) {
-                    return Err(Errno::Notdir.into());
-                }
-                archive.child(id, name).map(|id| Vnode::Static(layer, id))
-            }
-            Vnode::Tmp(inode) => {
-                if self.kind(directory) != FileType::Directory {
-                    return Err(Errno::Notdir.into());
-                }
-                self.tmp().child(inode, name).map(Vnode::Tmp)
-            }
+            Vnode::Pack(id) => self.pack.child(id, text()?).map(Vnode::Pack),
+            Vnode::Writable(key) => tree.child(key, name).map(Vnode::Writable),
             Vnode::Proc(Proc::Directory) => {
-                (name == "self").then_some(Vnode::Proc(Proc::SelfDirectory))
+                let is_self = name == b"self" || name == self.process.pid().to_string().as_bytes();
+                match is_self {
+                    true => Some(Vnode::Proc(Proc::SelfDirectory)),
+                    false => named(&PROC_FILES, name).map(Vnode::Proc),
+                }
             }
-            Vnode::Proc(Proc::SelfDirectory) => match name {
-                "environ" => Some(Vnode::Proc(Proc::Environ)),
-                "cmdline" => Some(Vnode::Proc(Proc::Cmdline)),
-                "stat" => Some(Vnode::Proc(Proc::Stat)),
-                _ => None,
-            },
-            Vnode::Dev(Dev::Directory) => match name {
-                "null" => Some(Vnode::Dev(Dev::Null)),
-                "zero" => Some(Vnode::Dev(Dev::Zero)),
-                "random" | "urandom" => Some(Vnode::Dev(Dev::Random)),
-                _ => None,
-            },
-            Vnode::Proc(_) | Vnode::Dev(_) => return Err(Errno::Notdir.into()),
-        })
+            Vnode::Proc(Proc::SelfDirectory) => named(&PROC_SELF_FILES, name).map(Vnode::Proc),
+            Vnode::Dev(Dev::Directory) => named(&DEV_FILES, name).map(Vnode::Dev),
+            Vnode::Proc(_) | Vnode::Dev(_) => None,
+        }
     }
 
     /// Returns the names and nodes of a directory's entries.
-    pub(super) fn entries(&self, directory: Vnode) -> Vec<(String, Vnode)> {
-        let statics = |layer, archive: &Archive, id| match archive.node(id) {
+    pub(super) fn entries(&self, directory: Vnode) -> Vec<(Vec<u8>, Vnode)> {
+        let of_pack = |id| match self.pack.node(id) {
             ArchiveNode::Directory { entries } => {
                 let entry =
-                    |(name, id): &(Box<str>, NodeId)| (name.to_string(), Vnode::Static(layer, *id));
+                    |(name, id): &(Box<str>, NodeId)| (name.as_bytes().to_vec(), Vnode::Pack(*id));
                 entries.iter().map(entry).collect()
             }
             _ => Vec::new(),
         };
         match directory {
             Vnode::Root => {
-                let mut entries: Vec<(String, Vnode)> =
-                    statics(Layer::Pack, &self.pack, Archive::ROOT);
-                entries.retain(|(name, _)| MOUNTS.iter().all(|(mount, _)| mount != name));
-                let mounted = MOUNTS
-                    .iter()
-                    .filter(|(name, _)| *name != "app" || self.app.is_some());
-                entries.extend(mounted.map(|(name, node)| ((*name).to_owned(), *node)));
+                let has_app = self.writable().has_app();
+                let mut entries: Vec<(Vec<u8>, Vnode)> = of_pack(Archive::ROOT);
+                entries
+                    .retain(|(name, _)| MOUNTS.iter().all(|(mount, _)| mount.as_bytes() != *name));
+                let mounted = MOUNTS.iter().filter(|(name, _)| *name != "app" || has_app);
+                entries.extend(mounted.map(|(name, node)| (name.as_bytes().to_vec(), *node)));
                 entries
             }
-            Vnode::Static(layer, id) => match self.archive(layer) {
-                Some(archive) => statics(layer, archive, id),
-                None => Vec::new(),
-            },
-            Vnode::Tmp(inode) => {
-                let entries = self.tmp().entries(inode);
+            Vnode::Pack(id) => of_pack(id),
+            Vnode::Writable(key) => {
+                let entries = self.writable().entries(key);
                 entries
                     .into_iter()
-                    .map(|(name, inode)| (name, Vnode::Tmp(inode)))
+                    .map(|(name, key)| (name, Vnode::Writable(key)))
                     .collect()
             }
             Vnode::Proc(Proc::Directory) => {
-                vec![("self".to_owned(), Vnode::Proc(Proc::SelfDirectory))]
+                let mut entries = listed(&PROC_FILES, Vnode::Proc);
+                entries.push((b"self".to_vec(), Vnode::Proc(Proc::SelfDirectory)));
+                entries
             }
-            Vnode::Proc(Proc::SelfDirectory) => {
-                let files = [
-                    ("environ", Proc::Environ),
-                    ("cmdline", Proc::Cmdline),
-                    ("stat", Proc::Stat),
-                ];
-                files
-                    .map(|(name, node)| (name.to_owned(), Vnode::Proc(node)))
-                    .into()
-            }
-            Vnode::Dev(Dev::Directory) => {
-                let files = [
-                    ("null", Dev::Null),
-                    ("zero", Dev::Zero),
-                    ("urandom", Dev::Random),
-                ];
-                files
-                    .map(|(name, node)| (name.to_owned(), Vnode::Dev(node)))
-                    .into()
-            }
+            Vnode::Proc(Proc::SelfDirectory) => listed(&PROC_SELF_FILES, Vnode::Proc),
+            Vnode::Dev(Dev::Directory) => listed(&DEV_FILES, Vnode::Dev),
             Vnode::Proc(_) | Vnode::Dev(_) => Vec::new(),
         }
     }
@@ -340,12 +463,22 @@ impl Filesystem {
     /// them.
     pub(super) fn pack_directories(&self) -> Vec<(String, Vec<Vnode>)> {
         let directories = |trail: &[Vnode], path: &str| {
-            let here = *trail.last().unwrap_or(&Vnode::Root);
+            let here = match trail.last() {
+                Some(Vnode::Pack(id)) => *id,
+                _ => Archive::ROOT,
+            };
+            let ArchiveNode::Directory { entries } = self.pack.node(here) else {
+                return Vec::new();
+            };
             let mut found = Vec::new();
-            for (name, node) in self.entries(here) {
-                let own = matches!(node, Vnode::Static(Layer::Pack, _));
-                if own && self.kind(node) == FileType::Directory {
-                    found.push((format!("{path}/{name}"), [trail, &[node]].concat()));
+            for (name, id) in entries {
+                let is_mounted =
+                    trail.len() == 1 && MOUNTS.iter().any(|(mount, _)| **mount == **name);
+                if !is_mounted && matches!(self.pack.node(*id), ArchiveNode::Directory { .. }) {
+                    found.push((
+                        format!("{path}/{name}"),
+                        [trail, &[Vnode::Pack(*id)]].concat(),
+                    ));
                 }
             }
             found
@@ -357,41 +490,85 @@ impl Filesystem {
         all
     }
 
-    /// Returns the type of a node.
-    pub(super) fn kind(&self, node: Vnode) -> FileType {
-        match node {
+    /// Returns the type of a node; a node that is gone has none.
+    pub(super) fn kind(&self, node: Vnode) -> Option<FileType> {
+        self.kind_in(&self.writable(), node)
+    }
+
+    pub(super) fn kind_in(&self, tree: &WritableTree, node: Vnode) -> Option<FileType> {
+        Some(match node {
             Vnode::Root
             | Vnode::Proc(Proc::Directory | Proc::SelfDirectory)
-            | Vnode::Dev(Dev::Directory)
-            | Vnode::Tmp(tmp::ROOT) => FileType::Directory,
+            | Vnode::Dev(Dev::Directory) => FileType::Directory,
             Vnode::Proc(_) => FileType::RegularFile,
             Vnode::Dev(_) => FileType::CharacterDevice,
-            Vnode::Static(layer, id) => match self.archive(layer).map(|archive| archive.node(id)) {
-                Some(ArchiveNode::Directory { .. }) => FileType::Directory,
-                Some(ArchiveNode::Symlink { .. }) => FileType::SymbolicLink,
-                _ => FileType::RegularFile,
+            Vnode::Pack(id) => match self.pack.node(id) {
+                ArchiveNode::Directory { .. } => FileType::Directory,
+                ArchiveNode::Symlink { .. } => FileType::SymbolicLink,
+                ArchiveNode::File { .. } => FileType::RegularFile,
             },
-            Vnode::Tmp(inode) => match self.tmp().node(inode) {
-                Some(TmpNode::Directory(_)) => FileType::Directory,
-                Some(TmpNode::Symlink(_)) => FileType::SymbolicLink,
-                _ => FileType::RegularFile,
-            },
-        }
+            Vnode::Writable(key) => return tree.kind(key),
+        })
     }
 
     /// Returns the target of a symbolic link.
-    pub(super) fn link_target(&self, node: Vnode) -> Option<String> {
+    pub(super) fn target_in(&self, tree: &WritableTree, node: Vnode) -> Option<Vec<u8>> {
         match node {
-            Vnode::Static(layer, id) => match self.archive(layer)?.node(id) {
-                ArchiveNode::Symlink { target } => Some(target.to_string()),
+            Vnode::Pack(id) => match self.pack.node(id) {
+                ArchiveNode::Symlink { target } => Some(target.as_bytes().to_vec()),
                 _ => None,
             },
-            Vnode::Tmp(inode) => match self.tmp().node(inode) {
-                Some(TmpNode::Symlink(target)) => Some(target.clone()),
-                _ => None,
-            },
+            Vnode::Writable(key) => tree.link_target(key),
             _ => None,
         }
+    }
+
+    /// Returns what `stat` shows of a node.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if the node is gone.
+    pub(super) fn status(&self, node: Vnode) -> Result<FileStatus, Errno> {
+        let inode = self.inode(node);
+        if let Vnode::Writable(key) = node {
+            let status = self.writable().status(key).ok_or(Errno::Noent)?;
+            return Ok(FileStatus {
+                inode,
+                kind: status.kind,
+                mode: status.attributes.mode,
+                links: status.attributes.links,
+                owner: USER,
+                size: status.size,
+                accessed: status.attributes.accessed,
+                modified: status.attributes.modified,
+                changed: status.attributes.changed,
+            });
+        }
+        let (mode, size) = match node {
+            Vnode::Pack(id) => match self.pack.node(id) {
+                ArchiveNode::File { range, executable } => {
+                    (if *executable { 0o755 } else { 0o644 }, range.len())
+                }
+                ArchiveNode::Symlink { target } => (0o777, target.len()),
+                ArchiveNode::Directory { .. } => (0o755, 4096),
+            },
+            Vnode::Dev(Dev::Null | Dev::Zero | Dev::Full | Dev::Random) => (0o666, 0),
+            Vnode::Proc(Proc::Directory | Proc::SelfDirectory) => (0o555, 0),
+            Vnode::Proc(_) => (0o444, 0),
+            _ => (0o755, 4096),
+        };
+        let born = nanoseconds(self.process.born());
+        Ok(FileStatus {
+            inode,
+            kind: self.kind(node).ok_or(Errno::Noent)?,
+            mode,
+            links: 1,
+            owner: 0,
+            size: size as u64,
+            accessed: born,
+            modified: born,
+            changed: born,
+        })
     }
 
     /// Returns a number that is unique in the tree.
@@ -399,19 +576,28 @@ impl Filesystem {
         match node {
             Vnode::Root => 1,
             Vnode::Proc(node) => 2 + node as u64,
-            Vnode::Dev(node) => 16 + node as u64,
-            Vnode::Static(Layer::Pack, id) => (1 << 32) + u64::from(id.index()),
-            Vnode::Static(Layer::App, id) => (2 << 32) + u64::from(id.index()),
-            Vnode::Tmp(inode) => (3 << 32) + inode,
+            Vnode::Dev(node) => 32 + node as u64,
+            Vnode::Pack(id) => (1 << 32) + u64::from(id.index()),
+            Vnode::Writable(NodeKey::Slug(id)) => (2 << 32) + u64::from(id.index()),
+            Vnode::Writable(NodeKey::New(number)) => (3 << 32) + number,
         }
     }
 }
 
-/// Returns the components of a path in reverse order.
-fn components(path: &str) -> Vec<String> {
-    path.split('/')
-        .rev()
-        .filter(|component| !component.is_empty())
-        .map(str::to_owned)
-        .collect()
+/// Checks a permission of the dyno's user, who owns all of `/app` and `/tmp`.
+pub(super) fn may(tree: &WritableTree, key: NodeKey, bits: u16) -> Result<(), Errno> {
+    match tree.mode(key) & bits == bits {
+        true => Ok(()),
+        false => Err(Errno::Acces),
+    }
+}
+
+fn named<T: Copy>(files: &[(&str, T)], name: &[u8]) -> Option<T> {
+    let found = files.iter().find(|(file, _)| file.as_bytes() == name);
+    found.map(|(_, node)| *node)
+}
+
+fn listed<T: Copy>(files: &[(&str, T)], node: impl Fn(T) -> Vnode) -> Vec<(Vec<u8>, Vnode)> {
+    let entry = |(name, file): &(&str, T)| (name.as_bytes().to_vec(), node(*file));
+    files.iter().map(entry).collect()
 }

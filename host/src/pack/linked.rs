@@ -12,6 +12,7 @@ use crate::fibers::FiberShim;
 use crate::guest_state::GuestState;
 use crate::image::{BaseMemory, Image};
 use crate::net;
+use crate::os;
 use crate::preemption::{SliceClock, define_host_functions};
 use crate::wasi;
 
@@ -98,7 +99,7 @@ impl Pack {
                     Some(earlier) => Ok(ImportSource::Module(earlier, item)),
                     None if from == fibers::MODULE => Ok(ImportSource::Fiber(item)),
                     None if from == preemption::MODULE => Ok(ImportSource::Preemption(item)),
-                    None if from == wasi::MODULE || from == net::MODULE => {
+                    None if [wasi::MODULE, net::MODULE, os::calls::MODULE].contains(&from) => {
                         Ok(ImportSource::Host(Box::new((from.to_owned(), item))))
                     }
                     None => Err(LinkError::Import {

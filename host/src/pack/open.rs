@@ -179,7 +179,7 @@ impl Pack {
         let process = GuestProcess::new(Arc::from([]), Arc::from([]), SystemTime::UNIX_EPOCH);
         let root = self.root().clone();
         let account = engine.account(TmpLimits::default());
-        let filesystem = Filesystem::new(root, None, process, account);
+        let filesystem = Filesystem::new(root, None, None, process, account);
         let outbound = OutboundRules::closed();
         let filesystem = Arc::new(filesystem);
         Dyno::instantiate(engine, self, self.base(), filesystem, outbound, log).await

@@ -185,6 +185,7 @@ impl Guest {
         let filesystem = Filesystem::new(
             root,
             None,
+            None,
             process,
             self.engine.account(TmpLimits::default()),
         );

@@ -4,6 +4,7 @@
 
 mod fairness;
 mod fibers;
+mod files;
 mod harness;
 mod shortage;
 mod threads;
@@ -401,24 +402,25 @@ async fn network_libraries_load_and_connections_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tmp_is_private_and_all_else_is_read_only() {
+async fn files_are_private_and_those_of_the_pack_are_read_only() {
     let source = "
         run ->(e) {
+          seen = [Dir.children('/tmp'), Dir.children('/app')]
           File.write('/tmp/a', 'x')
-          [200, {}, [Dir.children('/tmp').inspect,
-            (File.write('/app/b', 'y') rescue $!.class.to_s), File.exist?('/etc/passwd').to_s,
-            (File.read('/app/../../etc/passwd') rescue $!.class.to_s)].join(' ').then { [_1] }]
+          File.write('/app/b', 'y')
+          seen << (File.write('/etc/passwd', 'z') rescue $!.class) << (File.delete('/usr/lib/corundum/dyno.rb') rescue $!.class)
+          seen << (File.write('/c', 'z') rescue $!.class) << (Dir.mkdir('/usr/d') rescue $!.class)
+          seen << (File.read('/app/../../etc/shadow') rescue $!.class) << (Dir.rmdir('/app') rescue $!.class)
+          [200, {}, [seen.inspect]]
         }";
     let options = Options {
         isolation: Isolation::Request,
         ..Options::default()
     };
     let app = TestApp::boot_with(source, options).await;
+    let expected = r#"[[], ["config.ru"], Errno::EROFS, Errno::EROFS, Errno::EROFS, Errno::EROFS, Errno::ENOENT, Errno::EBUSY]"#;
     for _ in 0..2 {
-        assert_eq!(
-            app.get("/").await.unwrap().1,
-            "[\"a\"] Errno::EROFS false Errno::ENOENT"
-        );
+        assert_eq!(app.get("/").await.unwrap().1, expected);
     }
 }
 

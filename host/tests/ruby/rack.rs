@@ -216,3 +216,36 @@ async fn log_stays_open_after_the_app_closes_it() {
     assert_eq!(app.get("/").await.unwrap().0, 200);
     assert_eq!(app.log_lines(), ["web.1: still"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn body_that_the_app_has_framed_arrives_without_its_frames() {
+    let source = r#"
+        framed = { 'Transfer-Encoding' => 'chunked' }
+        run ->(e) {
+          case e['PATH_INFO']
+          when '/array' then [200, framed, ["5\r\nhello\r\n", "6;x=y\r\n world\r\n0\r\n\r\n"]]
+          when '/each' then [200, { 'transfer-encoding' => ['chunked'] }, "5\r\nhello\r\n6\r\n world\r\n0\r\nT: 1\r\n\r\n".each_char]
+          when '/hijack' then [200, framed.merge('rack.hijack' => ->(s) { s << "B\r\nhello" << " world\r\n0\r\n\r\n"; s.close }), []]
+          when '/call' then [200, framed, ->(s) { s << "b\r\nhello world\r\n" << "0\r\n\r\n" }]
+          when '/short' then [200, framed, ["5\r\nhel"]]
+          when '/invalid' then [200, framed, ["hello\r\n"]]
+          when '/other' then [200, { 'transfer-encoding' => 'identity' }, ["5\r\n"]]
+          end
+        }"#;
+    let app = boot(source).await;
+    for path in ["/array", "/each", "/hijack", "/call"] {
+        let answer = app.answer(request("GET", path, "")).await.unwrap();
+        assert_eq!(answer.body, "hello world", "{path}");
+        assert!(answer.headers.is_empty(), "{path}: {:?}", answer.headers);
+    }
+    assert_eq!(app.get("/other").await.unwrap().1, "5\r\n");
+    let head = app.answer(request("HEAD", "/array", "")).await.unwrap();
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    for path in ["/short", "/invalid"] {
+        let failed = app.get(path).await;
+        assert!(matches!(failed, Err(DispatchError::NoResponse(_))), "{path}");
+    }
+    let log = app.log_lines().join("\n");
+    assert!(log.contains("it ends within a chunk"), "{log}");
+    assert!(log.contains("\"hello\" is not the size"), "{log}");
+}

@@ -100,9 +100,11 @@ fn host_app(app: &SandboxApp) -> AppProcess {
 fn sandbox_error(error: BootError) -> SandboxError {
     match error {
         BootError::Timeout(_) | BootError::RestoreTimeout(_) => SandboxError::Timeout(error.into()),
-        BootError::App(_) | BootError::Restore(_) | BootError::Memory(_) | BootError::Output(_) => {
-            SandboxError::App(error.into())
-        }
+        BootError::App(_)
+        | BootError::Restore(_)
+        | BootError::Memory(_)
+        | BootError::Files(_)
+        | BootError::Output(_) => SandboxError::App(error.into()),
         BootError::Start(_) | BootError::Image(_) => SandboxError::Platform(error.into()),
     }
 }

@@ -201,6 +201,10 @@ impl Pushes {
         };
         let mut config = parts.store.config(app)?;
         add_defaults(&mut config, &app_json, app)?;
+        // Rails does not start in production without one.
+        if texts.versions.is_rails() && !config.contains_key(SECRET_KEY) {
+            config.insert(SECRET_KEY.to_owned(), secret::random_hex()?);
+        }
         // Git begins to read the tree when the build may start.
         let slot = parts
             .builder
@@ -371,6 +375,9 @@ impl Pushes {
         }
     }
 }
+
+/// The config var with the key by which Rails signs cookies.
+const SECRET_KEY: &str = "SECRET_KEY_BASE";
 
 /// Sets the config vars that `app.json` declares and the app does not have.
 fn add_defaults(

@@ -106,6 +106,11 @@ impl Archive {
         &self.nodes[id.0 as usize]
     }
 
+    /// Returns the node of an index ([`NodeId::index`]), if the archive has so many.
+    pub fn node_id(&self, index: u32) -> Option<NodeId> {
+        ((index as usize) < self.nodes.len()).then_some(NodeId(index))
+    }
+
     /// Returns the number of nodes; every [`NodeId::index`] is less than it.
     pub fn len(&self) -> usize {
         self.nodes.len()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::prelude;
+use super::{prelude, system};
 use crate::archive::{ArchiveError, ArchiveWriter, FileMode};
 
 /// A file: its path below the root without a leading slash, and its bytes.
@@ -36,9 +36,17 @@ pub(super) fn default_gems(stdlib: &[LibraryFile]) -> BTreeMap<String, String> {
     stdlib.iter().filter_map(gem).collect()
 }
 
-/// Writes the root filesystem, with the standard library at its original paths and the prelude.
-pub(super) fn root(library: Vec<LibraryFile>) -> Result<Vec<u8>, ArchiveError> {
+/// Writes the root filesystem, with the standard library at its original paths, the prelude, and the files of a system
+/// with these time zones.
+pub(super) fn root(
+    library: Vec<LibraryFile>,
+    zones: Vec<LibraryFile>,
+) -> Result<Vec<u8>, ArchiveError> {
     let mut files: BTreeMap<String, Vec<u8>> = library.into_iter().collect();
+    files.extend(zones);
+    for (name, text) in system::FILES {
+        files.insert((*name).to_owned(), text.as_bytes().to_vec());
+    }
     for (name, text) in prelude::FILES {
         files.insert(format!("{}/{name}", prelude::AT), text.as_bytes().to_vec());
     }

@@ -10,6 +10,7 @@ mod prelude;
 mod registry;
 mod series;
 mod source;
+mod system;
 mod wasi_vfs;
 
 use std::collections::BTreeMap;
@@ -61,6 +62,9 @@ pub enum PrepareError {
         /// Cause of the failure.
         source: io::Error,
     },
+    /// This machine has no time zones.
+    #[error("cannot read the time zones in /usr/share/zoneinfo: {0}; install the package tzdata")]
+    Zones(#[source] io::Error),
     /// The archive of the root filesystem cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -174,7 +178,8 @@ pub fn prepare(
     Ok(PackDir::open(&path)?)
 }
 
-/// Returns the digest of all inputs of the pack, which is the same on every machine.
+/// Returns the digest of all inputs of the pack, which is the same on every machine. Time zones do not count: a pack has
+/// those of the machine that prepared it.
 pub fn digest(edition: Edition) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
@@ -192,7 +197,7 @@ pub fn digest(edition: Edition) -> String {
             part(source::SELF_POLLING.as_bytes());
         }
     }
-    for (name, text) in prelude::FILES {
+    for (name, text) in prelude::FILES.iter().chain(system::FILES) {
         part(name.as_bytes());
         part(text.as_bytes());
     }
@@ -213,7 +218,8 @@ fn write(edition: Edition, parts: PackParts, directory: &Path) -> Result<Manifes
     if let Some(first) = modules.first_mut() {
         first.polling = parts.polling;
     }
-    let root = library::root(parts.library)?;
+    let zones = system::zones().map_err(PrepareError::Zones)?;
+    let root = library::root(parts.library, zones)?;
     Ok(Manifest {
         abi: corundum_abi::VERSION,
         language: "ruby".to_owned(),

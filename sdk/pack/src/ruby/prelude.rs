@@ -25,6 +25,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "dyno/builder.rb",
     "dyno/input.rb",
     "dyno/stream.rb",
+    "dyno/chunks.rb",
     "dyno/response.rb",
     "dyno/server.rb",
     "dyno/gemfile.rb",

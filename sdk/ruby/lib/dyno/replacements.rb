@@ -43,3 +43,18 @@ class IO
     Dyno.no_program(command.first)
   end
 end
+
+# Overrides the method for passwords' hashes, which knows those of DES alone and takes any other salt for one of these.
+class String
+  dyno_crypt = instance_method(:crypt)
+
+  define_method(:crypt) do |salt|
+    salt = salt.to_str
+    raise ArgumentError, "salt too short (need >=2 bytes)" if salt.bytesize < 2
+
+    hash = dyno_crypt.bind_call(self, salt) if salt.b.match?(%r{\A[a-zA-Z0-9./]{2}})
+    return hash unless hash.nil? || hash.start_with?("*")
+
+    raise Errno::EINVAL, "crypt: a dyno has the hashes of DES alone, not those of the salt #{salt[0, 3].inspect}; use the gem bcrypt"
+  end
+end

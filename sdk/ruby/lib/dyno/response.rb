@@ -15,12 +15,13 @@ module Dyno
         status = status.to_i
         raise "the app returned an invalid status: #{status}" unless status.between?(100, 999)
 
+        @chunked = false
         out = "Status: #{status}\r\n".b
         hijack = headers.is_a?(Hash) ? append_hash(out, headers) : append_pairs(out, headers)
         out << "\r\n"
         if hijack
           put(out)
-          hijack.call(Stream.new(input))
+          stream(hijack, input)
         elsif method == "HEAD" || status == 204 || status == 304 || status < 200
           put(out)
         else
@@ -74,6 +75,8 @@ module Dyno
           raise "the app returned an invalid header name: #{name.inspect}"
         end
         return if value.nil?
+        # The router decides how a body travels, so a frame of the app's own is removed.
+        return @chunked = value.to_s.match?(/\bchunked\s*\z/i) if name.length == 17 && name.casecmp("transfer-encoding").zero?
 
         value = value.to_s
         value = value.b unless value.ascii_only?
@@ -85,7 +88,10 @@ module Dyno
       end
 
       def write_body(out, body, input)
-        if body.is_a?(Array)
+        if @chunked && body.respond_to?(:each)
+          put(out)
+          Chunks.each(body) { |part| OUTPUT.syswrite(part) unless part.empty? }
+        elsif body.is_a?(Array)
           write_array(out, body)
         elsif body.respond_to?(:to_path) && (path = body.to_path) && File.file?(path)
           write_file(out, path)
@@ -93,10 +99,16 @@ module Dyno
           write_each(out, body)
         elsif body.respond_to?(:call)
           put(out)
-          body.call(Stream.new(input))
+          stream(body, input)
         else
           raise "the app's body is a #{body.class}, which responds to neither each nor call"
         end
+      end
+
+      def stream(callable, input)
+        chunks = Chunks.new if @chunked
+        callable.call(Stream.new(input, chunks))
+        chunks&.finish
       end
 
       # Writes small strings together with the head in one write, and large ones without a copy.

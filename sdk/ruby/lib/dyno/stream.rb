@@ -3,8 +3,10 @@
 module Dyno
   # The stream of a streaming body (Rack 3) and of a partial hijack.
   class Stream
-    def initialize(input)
+    # `chunks` removes the frames that the app puts around what it writes, nil for none.
+    def initialize(input, chunks = nil)
       @input = input
+      @chunks = chunks
       @closed = false
     end
 
@@ -21,7 +23,8 @@ module Dyno
 
       strings.sum do |string|
         string = string.to_s
-        OUTPUT.syswrite(string) unless string.empty?
+        plain = @chunks ? @chunks.take(string) : string
+        OUTPUT.syswrite(plain) unless plain.empty?
         string.bytesize
       end
     end
