@@ -1,21 +1,36 @@
 //! Parser of `app.json`, the settings of an app for its platform.
 //!
-//! The format is Heroku's, with the additional keys `isolation`, `warm-up` and `static`.
+//! The format is Heroku's, with the additional keys `isolation`, `outbound`, `warm-up` and `static`.
 
 use std::collections::BTreeMap;
 
 use corundum_abi::app_options::{Isolation, WarmUp};
 use corundum_abi::names::ProcessType;
+use corundum_abi::outbound::{MAX_TARGETS, OutboundTarget};
 use serde::Deserialize;
 
 use crate::assets::StaticFileOptions;
 
 /// An `app.json` that cannot be parsed. The app's author corrects it.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "app.json: invalid: {0}; a valid example: {{\"isolation\": \"request\", \"env\": {{\"SECRET\": {{\"generator\": \"secret\"}}}}}}"
-)]
-pub struct AppJsonError(#[from] serde_json::Error);
+pub enum AppJsonError {
+    /// The file is not JSON, or a key has an invalid value.
+    #[error(
+        "app.json: invalid: {0}; a valid example: {{\"isolation\": \"request\", \"env\": {{\"SECRET\": {{\"generator\": \"secret\"}}}}}}"
+    )]
+    Json(#[from] serde_json::Error),
+    /// Entries of `outbound` are not targets.
+    #[error(
+        "app.json: invalid \"outbound\":\n{}\na valid example: {{\"outbound\": [\"https://api.example.com\", \"tcp://db.example.com:5432\"]}}",
+        .0.join("\n")
+    )]
+    Outbound(Vec<String>),
+    /// `outbound` has too many entries.
+    #[error(
+        "app.json: \"outbound\" has {0} entries, and at most {MAX_TARGETS}: use wildcards, as https://*.example.com"
+    )]
+    ManyTargets(usize),
+}
 
 /// The keys of an `app.json` that this version uses. It ignores other keys, which are for other tools.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
@@ -35,6 +50,15 @@ pub struct AppJson {
     /// Initial number of dynos of each process type.
     #[serde(default)]
     pub formation: BTreeMap<ProcessType, FormationQuantity>,
+    /// Targets that the app may connect to. Without the key, the operator's default applies.
+    #[serde(skip)]
+    pub outbound: Option<Vec<OutboundTarget>>,
+}
+
+/// The list of targets as it is written. A value of its own, since all of its invalid entries are reported at once.
+#[derive(Deserialize)]
+struct WrittenOutbound {
+    outbound: Option<Vec<String>>,
 }
 
 /// Declaration of a config var.
@@ -100,7 +124,13 @@ impl AppJson {
     ///
     /// [`AppJsonError`].
     pub fn parse(text: &str) -> Result<Self, AppJsonError> {
-        Ok(serde_json::from_str(text)?)
+        let app: Self = serde_json::from_str(text)?;
+        let written: WrittenOutbound = serde_json::from_str(text)?;
+        let outbound = written.outbound.map(|list| targets(&list, text));
+        Ok(Self {
+            outbound: outbound.transpose()?,
+            ..app
+        })
     }
 
     /// Returns the initial number of web dynos, if the file names one.
@@ -118,6 +148,34 @@ impl AppJson {
             .any(|known| known.eq_ignore_ascii_case(size));
         (!is_available).then_some(size)
     }
+}
+
+/// Parses the entries of `outbound`. `text` is the file.
+fn targets(list: &[String], text: &str) -> Result<Vec<OutboundTarget>, AppJsonError> {
+    if list.len() > MAX_TARGETS {
+        return Err(AppJsonError::ManyTargets(list.len()));
+    }
+    let (mut targets, mut invalid) = (Vec::new(), Vec::new());
+    for entry in list {
+        match entry.parse() {
+            Ok(target) => targets.push(target),
+            Err(error) => invalid.push(match line_of(entry, text) {
+                Some(line) => format!("  line {line}: {error}"),
+                None => format!("  {error}"),
+            }),
+        }
+    }
+    match invalid.is_empty() {
+        true => Ok(targets),
+        false => Err(AppJsonError::Outbound(invalid)),
+    }
+}
+
+/// Returns the number of the line on which a string is written, unless it is written with escapes.
+fn line_of(entry: &str, text: &str) -> Option<usize> {
+    let written = format!("\"{entry}\"");
+    let at = text.lines().position(|line| line.contains(&written))?;
+    Some(at + 1)
 }
 
 impl ConfigVarDeclaration {
@@ -185,6 +243,44 @@ mod tests {
             let app = AppJson::parse(&text).unwrap();
             assert_eq!(app.unavailable_size().is_none(), is_available, "{size}");
         }
+    }
+
+    #[test]
+    fn outbound_targets_are_parsed() {
+        let list = |text: &str| AppJson::parse(text).unwrap().outbound;
+        assert_eq!(list("{}"), None);
+        assert_eq!(list(r#"{"outbound": null}"#), None);
+        assert_eq!(list(r#"{"outbound": []}"#), Some(Vec::new()));
+        let targets = list(r#"{"outbound": ["https://API.example.com:443/", "*", "10.0.0.0/8"]}"#);
+        let targets: Vec<String> = targets.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(targets, ["https://api.example.com", "*", "10.0.0.0/8"]);
+    }
+
+    #[test]
+    fn all_invalid_outbound_entries_are_named_with_their_lines() {
+        let text = "{\n  \"outbound\": [\n    \"https://good.example\",\n    \"db.example.com\",\n\
+                    \n    \"tcp://db.example.com\",\n    \"https://u:secret@h.example\"]\n}";
+        let error = AppJson::parse(text).unwrap_err().to_string();
+        for part in [
+            "line 4: \"db.example.com\" has no scheme",
+            "line 6: \"tcp://db.example.com\" has no port",
+            "line 7: an entry has a user name or a password",
+            "a valid example: {\"outbound\": [\"https://api.example.com\"",
+        ] {
+            assert!(error.contains(part), "{part} is missing in {error}");
+        }
+        assert!(!error.contains("secret"), "{error}");
+        for invalid in [
+            r#"{"outbound": "https://a.example"}"#,
+            r#"{"outbound": [1]}"#,
+            r#"{"outbound": {"a": 1}}"#,
+        ] {
+            let error = AppJson::parse(invalid).unwrap_err().to_string();
+            assert!(error.contains("line 1"), "{error}");
+        }
+        let many = format!(r#"{{"outbound": [{}"*"]}}"#, r#""*", "#.repeat(MAX_TARGETS));
+        let error = AppJson::parse(&many).unwrap_err();
+        assert!(matches!(error, AppJsonError::ManyTargets(257)), "{error}");
     }
 
     #[test]

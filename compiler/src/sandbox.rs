@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_abi::app_options::WarmUp;
+use corundum_abi::outbound::{OutboundPolicy, OutboundTarget};
 use corundum_pack::Manifest;
 use corundum_pack::archive::Archive;
 
@@ -46,6 +47,22 @@ pub struct SandboxApp {
     pub arguments: Arc<[String]>,
     /// Environment of the process.
     pub environ: Arc<[(String, String)]>,
+    /// Rules for connections that the process opens.
+    pub outbound: SandboxOutbound,
+}
+
+/// Rules for connections that a process opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SandboxOutbound {
+    /// It may open none.
+    None,
+    /// Those of the app.
+    App {
+        /// Targets that its `app.json` lists, if it has a list.
+        list: Option<Vec<OutboundTarget>>,
+        /// The operator's policy for the app.
+        policy: OutboundPolicy,
+    },
 }
 
 /// Result of a command that ran to its end.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use corundum_abi::app_options::{Isolation, WarmUp};
 use corundum_abi::names::ProcessType;
+use corundum_abi::outbound::OutboundTarget;
 use corundum_pack::archive::{Archive, ArchiveError, ArchiveWriter, FileMode, FinishedArchive};
 use corundum_pack::ruby::Series;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub struct SlugDescription {
     /// Options for the files in `public/`.
     #[serde(default, rename = "serving")]
     pub static_files: StaticFileOptions,
+    /// Targets that the app may connect to, if `app.json` lists them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound: Option<Vec<OutboundTarget>>,
 }
 
 impl SlugDescription {
@@ -152,6 +156,7 @@ mod tests {
             isolation: Isolation::App,
             warm_up: WarmUp::Requests,
             static_files: StaticFileOptions::default(),
+            outbound: None,
         }
     }
 

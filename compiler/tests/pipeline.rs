@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use corundum_abi::outbound::OutboundPolicy;
 use corundum_compiler::gems::{GemCache, GemFetcher, GemSources};
 use corundum_compiler::pipeline::{
     self, BuildEnv, BuildError, BuildPhase, BuiltApp, GemfileError, IMAGE_DIRECTORY, SLUG_FILE,
@@ -127,7 +128,9 @@ impl BuildFixture {
     ) -> T {
         let directory = self.directory.path();
         let cache = GemCache::new(&directory.join("gems"), directory);
+        let outbound = OutboundPolicy::default();
         let env = BuildEnv {
+            outbound: &outbound,
             sandbox: &self.sandbox,
             output: directory,
             gem_sources: GemSources {

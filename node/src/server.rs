@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
+use corundum_abi::outbound::OutboundPolicy;
 use corundum_build::limits::BACKGROUND_NICENESS;
 use corundum_build::slots::BuildSlots;
 use corundum_build::{BuildLimits, BuildSettings};
@@ -43,6 +44,7 @@ use corundum_control::lifecycle::{NodeEnd, NodeLifecycle, Signals, supervisor};
 use corundum_control::logs::Logs;
 use corundum_control::logs::sessions::LogSessions;
 use corundum_control::metrics::NodeMetrics;
+use corundum_control::outbound::OutboundPolicies;
 use corundum_control::packs::cache::PackCache;
 use corundum_control::packs::upgrade::{MovedApps, PackUpgrade, SourceBuilds};
 use corundum_control::releases::changes::ReleaseChanges;
@@ -115,6 +117,8 @@ pub(crate) struct NodeSettings {
     pub(crate) drain_private: PrivateTargets,
     /// Further certificate authorities that log drains trust, in PEM.
     pub(crate) drain_ca: Option<PathBuf>,
+    /// The policy for connections that apps open.
+    pub(crate) outbound: OutboundPolicy,
     /// Bytes of one push.
     pub(crate) max_push: u64,
     /// The time for which files that nothing names stay in the trash.
@@ -383,7 +387,7 @@ fn builder(
         arguments: settings.build_arguments.clone(),
     };
     let slots = BuildSlots::new(build_memory(), settings.build_limits.memory);
-    Builder::new(build, packs, urls, slots)
+    Builder::new(build, packs, urls, slots, settings.outbound.clone())
 }
 
 /// The parts of a node that its listeners and its life need.
@@ -462,6 +466,9 @@ impl Node {
             settings.keep_releases,
         ));
         let usage = DiskUsage::new(store.clone(), data.clone(), settings.app_quota);
+        let outbound =
+            OutboundPolicies::new(store.clone(), settings.outbound.clone(), logs.clone());
+        let outbound = Arc::new(outbound);
         let release_images = Arc::new(ReleaseImages::new(
             store.clone(),
             data.clone(),
@@ -480,6 +487,7 @@ impl Node {
             logs: logs.clone(),
             files: files.clone(),
             retention: retention.clone(),
+            outbound: outbound.clone(),
         }));
         let formations = Formations::new(store.clone(), grid.clone(), view.clone());
         let formations = Arc::new(formations);
@@ -577,6 +585,7 @@ impl Node {
             acme: acme.clone(),
             settings: SettingsManager::new(store.clone(), view.clone(), logs, wake, urls.https),
             drains: drains.clone(),
+            outbound: outbound.clone(),
             storage: StorageParts {
                 store: store.clone(),
                 data: data.clone(),
@@ -618,6 +627,7 @@ impl Node {
                 view,
                 formation_limit: settings.formation_limit,
                 usage,
+                outbound,
             })),
             housekeeping: Arc::new(housekeeping),
             acme,

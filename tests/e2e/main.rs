@@ -12,6 +12,7 @@ mod faults;
 mod files;
 mod gems;
 mod grid;
+mod outbound;
 mod packs;
 mod pushes;
 mod restarts;

@@ -9,7 +9,7 @@ use super::error::BuildError;
 use super::slug::CompiledSlug;
 use crate::process;
 use crate::report::BuildReport;
-use crate::sandbox::{BootRequest, Sandbox, SandboxApp};
+use crate::sandbox::{BootRequest, Sandbox, SandboxApp, SandboxOutbound};
 use crate::slug::SlugDescription;
 
 /// Name of the image in the build's output directory.
@@ -36,6 +36,10 @@ impl CompiledSlug {
             files: self.archive,
             arguments,
             environ: process::environ(env.config.iter().cloned()),
+            outbound: SandboxOutbound::App {
+                list: self.description.outbound.clone(),
+                policy: env.outbound.clone(),
+            },
         };
         let image = env.output.join(IMAGE_DIRECTORY);
         let request = BootRequest {

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use corundum_abi::outbound::OutboundPolicy;
+
 use crate::gems::GemSources;
 use crate::sandbox::Sandbox;
 
@@ -22,4 +24,6 @@ pub struct BuildEnv<'a, S: Sandbox> {
     pub host: &'a str,
     /// The app's config vars.
     pub config: &'a [(String, String)],
+    /// The operator's policy for connections that the app opens.
+    pub outbound: &'a OutboundPolicy,
 }

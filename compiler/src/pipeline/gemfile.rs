@@ -8,7 +8,7 @@ use corundum_pack::archive::{Archive, ArchiveError, ArchiveWriter, FileMode};
 use super::env::BuildEnv;
 use crate::gems::GemfileReport;
 use crate::process;
-use crate::sandbox::{Sandbox, SandboxApp, SandboxError};
+use crate::sandbox::{Sandbox, SandboxApp, SandboxError, SandboxOutbound};
 use crate::tree::{Tree, TreeError};
 
 /// Command of the pack that evaluates a Gemfile and prints a [`GemfileReport`] as JSON.
@@ -49,6 +49,7 @@ pub(super) fn evaluate<S: Sandbox>(
         files: Arc::new(readable_files(tree)?),
         arguments: Arc::from([COMMAND.to_owned()]),
         environ: process::environ([]),
+        outbound: SandboxOutbound::None,
     };
     let output = env.sandbox.run(&app).map_err(|error| match error {
         SandboxError::Timeout(_) => GemfileError::Timeout(env.gemfile_timeout),

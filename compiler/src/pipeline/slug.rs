@@ -63,6 +63,7 @@ impl BundledApp {
             isolation: app_json.isolation,
             warm_up: app_json.warm_up,
             static_files: app_json.static_files,
+            outbound: app_json.outbound,
         };
         if app_json.static_files.serve != StaticFileMode::None {
             compress_static_files(&mut tree, report)?;

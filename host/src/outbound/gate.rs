@@ -1,7 +1,7 @@
 //! The rules as one dyno's host functions ask them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_abi::outbound::Transport;
 
@@ -13,10 +13,12 @@ use crate::log::LogSink;
 
 /// The rules of one dyno, with the names that it has resolved and the log of its app.
 ///
+/// Look-ups end in tasks beside the dyno's own, so the gate can be shared with them.
+///
 /// Every refusal is `EACCES` to the guest, and a line in the app's log if the log does not have it yet.
 pub struct OutboundGate {
     rules: OutboundRules,
-    names: ResolvedNames,
+    names: Mutex<ResolvedNames>,
     account: Arc<Account>,
     log: Arc<dyn LogSink>,
 }
@@ -26,7 +28,7 @@ impl OutboundGate {
     pub(crate) fn new(rules: OutboundRules, account: &Arc<Account>, log: Arc<dyn LogSink>) -> Self {
         Self {
             rules,
-            names: ResolvedNames::default(),
+            names: Mutex::default(),
             account: account.clone(),
             log,
         }
@@ -45,7 +47,7 @@ impl OutboundGate {
     ///
     /// A [`Refusal`], which the log has.
     pub fn check(&self, address: SocketAddr, transport: Transport) -> Result<(), Refusal> {
-        let checked = self.rules.check(address, transport, &self.names);
+        let checked = self.rules.check(address, transport, &self.names());
         checked.inspect_err(|refusal| self.report(refusal))
     }
 
@@ -65,13 +67,17 @@ impl OutboundGate {
     /// # Errors
     ///
     /// A [`Refusal`], which the log has, if the dyno may learn none of them.
-    pub fn admit(&mut self, name: &str, addresses: &[IpAddr]) -> Result<Vec<IpAddr>, Refusal> {
+    pub fn admit(&self, name: &str, addresses: &[IpAddr]) -> Result<Vec<IpAddr>, Refusal> {
         let admitted = self.rules.admitted(name, addresses);
         let admitted = admitted.inspect_err(|refusal| self.report(refusal))?;
         let charge = || self.account.charge(Holding::Names);
         // A name that the node has no memory for is forgotten: a list then refuses its address.
-        let _ = self.names.record(name, &admitted, charge);
+        let _ = self.names().record(name, &admitted, charge);
         Ok(admitted)
+    }
+
+    fn names(&self) -> MutexGuard<'_, ResolvedNames> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report(&self, refusal: &Refusal) {

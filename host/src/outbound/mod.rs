@@ -1,6 +1,6 @@
 //! The rules for connections that a dyno opens: which addresses it may reach, and which names it may resolve.
 //!
-//! - [`policy`] is what the operator decides for an app and may change while its dynos run: the default, the grants.
+//! - [`policy`] holds what the operator decides for an app and may change while its dynos run: the default, the grants.
 //! - [`rules`] decides about one endpoint or one name by the policy and the list of the app's release.
 //! - `names` remembers what a dyno has resolved, since a connection shows an address and a list holds names.
 //! - `own_address` tells the machine's own addresses from others.
@@ -19,6 +19,6 @@ mod refusal_log;
 pub mod rules;
 
 pub use gate::OutboundGate;
-pub use policy::{AppOutbound, OutboundPolicy};
+pub use policy::AppOutbound;
 pub use refusal::{Refusal, RefusalReason};
 pub use rules::OutboundRules;

@@ -13,12 +13,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use corundum_abi::outbound::{OutboundDefault, OutboundTarget, Transport, host_name};
+use corundum_abi::outbound::{
+    OutboundDefault, OutboundPolicy, OutboundTarget, Transport, host_name,
+};
 use corundum_abi::public_address::{AddressKind, address_kind};
 
 use super::names::ResolvedNames;
 use super::own_address;
-use super::policy::{AppOutbound, OutboundPolicy};
+use super::policy::AppOutbound;
 use super::refusal::{Refusal, RefusalReason, RefusedAttempt};
 
 /// The rules for dynos of one release. Cheap to clone.

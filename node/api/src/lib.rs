@@ -2,7 +2,7 @@
 //!
 //! The server and the command line share these types, so a field that one side renames does not compile on the other.
 //! They follow Heroku's Platform API v3, and each resource has a file of its own. Resources that v3 does not have
-//! ([`autoscale`], [`cache`], [`metrics`], [`settings`], [`storage`]) and additional fields of v3's resources say so.
+//! ([`autoscale`], [`cache`], [`metrics`], [`outbound`], [`settings`], [`storage`]) and additional fields of v3's resources say so.
 //!
 //! Rules that all of them keep:
 //!
@@ -33,6 +33,7 @@ pub mod log_session;
 pub mod login;
 pub mod metrics;
 pub mod one_off;
+pub mod outbound;
 pub mod patch;
 pub mod reference;
 pub mod release;

@@ -92,6 +92,7 @@ fn compile<S: Sandbox>(
         slug_limit: request.limits.slug,
         host: &request.host,
         config: &request.config,
+        outbound: &request.outbound,
     };
     let built = match &request.slug {
         Some(slug) => pipeline::rebuild_image(slug, &env, report)?,

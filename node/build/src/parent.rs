@@ -9,6 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use corundum_abi::names::{AppName, SlugDigest};
+use corundum_abi::outbound::OutboundPolicy;
 use corundum_abi::terminal_text::{AllowedControls, TerminalText};
 use corundum_compiler::gems::GemServerUrl;
 use corundum_compiler::pipeline::{IMAGE_DIRECTORY, SLUG_FILE};
@@ -80,6 +81,8 @@ pub struct BuildJob<'a> {
     pub host: String,
     /// The app's config vars.
     pub config: Vec<(String, String)>,
+    /// The operator's policy for connections that the app opens.
+    pub outbound: OutboundPolicy,
 }
 
 /// Input of a build.
@@ -242,6 +245,7 @@ async fn build(
         gem_cache: settings.gem_cache.clone(),
         host: job.host,
         config: job.config,
+        outbound: job.outbound,
     };
     let request = request.encode()?;
     let mut guard = ChildGuard {

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use corundum_abi::names::SlugDigest;
+use corundum_abi::outbound::OutboundPolicy;
 use corundum_compiler::gems::GemServerUrl;
 use corundum_compiler::slug::SlugDescription;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub struct BuildRequest {
     pub host: String,
     /// The app's config vars.
     pub config: Vec<(String, String)>,
+    /// The operator's policy for connections that the app opens.
+    pub outbound: OutboundPolicy,
 }
 
 /// Result of a successful build.
@@ -145,6 +148,7 @@ mod tests {
             gem_cache: "/gems".into(),
             host: "myapp.localhost:8080".to_owned(),
             config: vec![("A".to_owned(), "1".to_owned())],
+            outbound: OutboundPolicy::default(),
         }
     }
 

@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
+use corundum_abi::outbound::OutboundPolicy;
 use corundum_build::slots::{BuildSlot, BuildSlots, BuildUrgency, NoBuildSlot};
 use corundum_build::{BuildJob, BuildProcessError, BuildSettings, BuildSource, FinishedBuild};
 use corundum_pack::ruby::Series;
-use corundum_store::{ConfigVars, Fault, HasFault};
+use corundum_store::{ConfigVars, Fault, HasFault, Store, StoreError};
 
 use crate::app_urls::AppUrls;
+use crate::outbound;
 use crate::packs::cache::PackCache;
 use crate::packs::open::PackOpenError;
 
@@ -49,28 +51,56 @@ impl HasFault for AppBuildError {
     }
 }
 
+/// What a build gets of the app's settings.
+pub(crate) struct BuildInput<'a> {
+    pub(crate) config: &'a ConfigVars,
+    /// The operator's policy for connections that the app opens.
+    pub(crate) outbound: OutboundPolicy,
+}
+
 /// Builds apps.
 pub struct Builder {
     settings: BuildSettings,
     packs: Arc<PackCache>,
     urls: AppUrls,
     slots: Arc<BuildSlots>,
+    outbound: OutboundPolicy,
 }
 
 impl Builder {
     /// Creates a builder that builds with `settings` and the packs of `packs`, as many apps at once as there are `slots`.
+    /// `outbound` is the operator's policy for all apps.
     pub fn new(
         settings: BuildSettings,
         packs: Arc<PackCache>,
         urls: AppUrls,
         slots: Arc<BuildSlots>,
+        outbound: OutboundPolicy,
     ) -> Self {
         Self {
             settings,
             packs,
             urls,
             slots,
+            outbound,
         }
+    }
+
+    /// Returns the input of a build of an app that `store` knows.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub(crate) fn input<'a>(
+        &self,
+        store: &dyn Store,
+        app: &AppName,
+        config: &'a ConfigVars,
+    ) -> Result<BuildInput<'a>, StoreError> {
+        Ok(BuildInput {
+            config,
+            outbound: outbound::policy(store, &self.outbound, app)?,
+        })
     }
 
     /// Waits until the node has memory for a build of an app. `report` gets each line for the pusher.
@@ -107,7 +137,7 @@ impl Builder {
         app: &AppName,
         series: Series,
         source: BuildSource,
-        config: &ConfigVars,
+        input: BuildInput<'_>,
         report: impl FnMut(&str) + Send,
     ) -> Result<FinishedBuild, AppBuildError> {
         let ready = self.packs.get(self.packs.edition(series)).await?;
@@ -117,7 +147,8 @@ impl Builder {
             pack: ready.directory.path(),
             source,
             host: self.urls.authority(app),
-            config: config.clone().into_iter().collect(),
+            config: input.config.clone().into_iter().collect(),
+            outbound: input.outbound,
         };
         Ok(corundum_build::parent::run(&self.settings, job, report).await?)
     }

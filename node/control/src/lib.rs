@@ -15,6 +15,7 @@
 //! | [`domains`], [`certs`], [`acme`] | host names and their certificates |
 //! | [`git`] | repositories, the smart HTTP protocol, the hook, pushes |
 //! | [`logs`], [`drains`] | log lines in memory, and forwarding them |
+//! | [`outbound`] | the operator's policy for connections that apps open |
 //! | [`routing`] | the router's view of apps: virtual hosts, static files, error pages, the grid |
 //! | [`metrics`], [`admin`] | the page of metrics, and the listener of metrics and health checks |
 //! | [`api`] | the HTTP API: one file of handlers for each resource |
@@ -50,6 +51,7 @@ pub mod git;
 pub mod lifecycle;
 pub mod logs;
 pub mod metrics;
+pub mod outbound;
 pub mod packs;
 pub mod releases;
 pub mod routing;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use corundum_abi::outbound::{OutboundDefault, OutboundPolicy, OutboundTarget};
 use corundum_build::BuildLimits;
 use corundum_compiler::gems::GemServerUrl;
 use corundum_control::acme::{AcmeSettings, LETS_ENCRYPT};
@@ -127,6 +128,14 @@ pub(super) struct ServerArguments {
     /// Trust these certificate authorities (PEM) for log drains, beside the public ones [default: none]
     #[arg(long, value_name = "FILE")]
     drain_ca: Option<PathBuf>,
+    /// Let apps connect to all public addresses (public), to those that their app.json lists (listed), or to granted targets
+    /// only (granted). A list in app.json holds in the first case too [default: public]
+    #[arg(long, value_name = "RULE", value_enum)]
+    outbound: Option<OutboundRule>,
+    /// Count this network as a private one: apps need a grant to connect to it; repeatable [default: none]
+    #[arg(long, value_name = "NETWORK")]
+    #[serde(default)]
+    outbound_private: Vec<OutboundTarget>,
     /// Write the node's own log, on standard error, in this format [default: text]
     #[arg(long, value_name = "FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -184,6 +193,8 @@ impl ServerArguments {
             build_ruby: self.build_ruby.or(file.build_ruby),
             drain_private: self.drain_private.or(file.drain_private),
             drain_ca: self.drain_ca.or(file.drain_ca),
+            outbound: self.outbound.or(file.outbound),
+            outbound_private: first(self.outbound_private, file.outbound_private),
             log_format: self.log_format.or(file.log_format),
         }
     }
@@ -263,6 +274,7 @@ impl ServerArguments {
                 _ => PrivateTargets::Refused,
             },
             drain_ca: self.drain_ca,
+            outbound: outbound(self.outbound, self.outbound_private)?,
             max_push: self.push_limit.map_or(MAX_PUSH, megabytes),
             keep_releases: self.keep_releases.unwrap_or(DEFAULT_KEEP),
             app_quota: self
@@ -288,6 +300,37 @@ impl ServerArguments {
             },
         })
     }
+}
+
+/// The rule of `--outbound`.
+#[derive(clap::ValueEnum, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum OutboundRule {
+    Public,
+    Listed,
+    Granted,
+}
+
+/// Checks the options for connections of apps.
+fn outbound(
+    rule: Option<OutboundRule>,
+    private: Vec<OutboundTarget>,
+) -> anyhow::Result<OutboundPolicy> {
+    for network in &private {
+        anyhow::ensure!(
+            network.is_network(),
+            "--outbound-private {network}: not a network; write one, as in 203.0.113.0/24"
+        );
+    }
+    Ok(OutboundPolicy {
+        default: match rule {
+            None | Some(OutboundRule::Public) => OutboundDefault::Public,
+            Some(OutboundRule::Listed) => OutboundDefault::Listed,
+            Some(OutboundRule::Granted) => OutboundDefault::Granted,
+        },
+        grants: Vec::new(),
+        private,
+    })
 }
 
 /// Checks the options of the ACME server.

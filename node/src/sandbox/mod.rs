@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_compiler::sandbox::{
-    BootAttempt, BootRequest, Sandbox, SandboxApp, SandboxCause, SandboxError, SandboxOutput,
+    BootAttempt, BootRequest, Sandbox, SandboxApp, SandboxCause, SandboxError, SandboxOutbound,
+    SandboxOutput,
 };
 use corundum_host::boot::{self, AppProcess, BootError, BootLimits, SampleRequests};
 use corundum_host::engine::{Engine, EngineConfig};
-use corundum_host::outbound::OutboundRules;
+use corundum_host::outbound::{AppOutbound, OutboundRules};
 use corundum_host::pack::Pack;
 use corundum_host::slug;
 use corundum_pack::archive::Archive;
@@ -93,7 +94,12 @@ fn host_app(app: &SandboxApp) -> AppProcess {
         slug: Some(app.files.clone()),
         arguments: app.arguments.clone(),
         environ: app.environ.clone(),
-        outbound: OutboundRules::closed(),
+        outbound: match app.outbound.clone() {
+            SandboxOutbound::None => OutboundRules::closed(),
+            SandboxOutbound::App { list, policy } => {
+                OutboundRules::new(list, AppOutbound::new(policy))
+            }
+        },
     }
 }
 

@@ -1,5 +1,5 @@
 //! The node's records: its account and access tokens, apps, builds, releases, config vars, domains, certificates, log
-//! drains and settings.
+//! drains, grants and settings.
 //!
 //! Each resource has a file with its record and a trait that reads and writes it; [`Store`] is all of these traits
 //! together. [`SqliteStore`] keeps the records of one node in a file. A store that several nodes share is another
@@ -21,6 +21,7 @@ mod domains;
 mod drains;
 mod error;
 mod live;
+mod outbound;
 mod releases;
 mod settings;
 mod sqlite;
@@ -39,6 +40,7 @@ pub use domains::{DomainRecord, DomainStore};
 pub use drains::{DrainRecord, DrainStore};
 pub use error::{Fault, HasFault, StoreError};
 pub use live::{LiveRecords, LiveStore};
+pub use outbound::{OutboundGrantRecord, OutboundGrantStore};
 pub use releases::{ConfigVars, ImageName, PrunedReleases, ReleaseRecord, ReleaseStore};
 pub use settings::{SettingStore, SettingValues};
 pub use sqlite::SqliteStore;

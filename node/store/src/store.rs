@@ -9,6 +9,7 @@ use crate::certs::CertStore;
 use crate::domains::DomainStore;
 use crate::drains::DrainStore;
 use crate::live::LiveStore;
+use crate::outbound::OutboundGrantStore;
 use crate::releases::ReleaseStore;
 use crate::settings::SettingStore;
 use crate::tokens::TokenStore;
@@ -24,6 +25,7 @@ pub trait Store:
     + DomainStore
     + DrainStore
     + LiveStore
+    + OutboundGrantStore
     + ReleaseStore
     + SettingStore
     + TokenStore
@@ -42,6 +44,7 @@ impl<T> Store for T where
         + DomainStore
         + DrainStore
         + LiveStore
+        + OutboundGrantStore
         + ReleaseStore
         + SettingStore
         + TokenStore

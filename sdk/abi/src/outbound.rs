@@ -38,6 +38,26 @@ pub enum OutboundDefault {
     Granted,
 }
 
+/// An operator's decisions about the connections of an app.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboundPolicy {
+    /// Targets that apps may reach without a grant.
+    pub default: OutboundDefault,
+    /// Targets that the operator has granted to the app. A grant applies beside the app's list.
+    pub grants: Vec<OutboundTarget>,
+    /// Networks whose addresses count as private ones.
+    pub private: Vec<OutboundTarget>,
+}
+
+impl OutboundPolicy {
+    /// Returns whether the operator has declared an address private.
+    pub fn counts_as_private(&self, address: IpAddr) -> bool {
+        self.private
+            .iter()
+            .any(|network| network.covers_address(address))
+    }
+}
+
 /// A target: the endpoints that one entry of a list covers.
 ///
 /// Two spellings of one target are equal, and print as the shortest one.
@@ -184,6 +204,11 @@ impl OutboundTarget {
             }
             _ => false,
         }
+    }
+
+    /// Returns whether the target is an address or a network, of any port.
+    pub fn is_network(&self) -> bool {
+        matches!(self.host, TargetHost::Network(..)) && self.port == 0
     }
 
     /// Returns whether the target is exactly `address`, and no network.

@@ -21,7 +21,7 @@ fn policy(default: OutboundDefault, grants: &[&str]) -> OutboundPolicy {
     OutboundPolicy {
         default,
         grants: targets(grants),
-        private: Arc::default(),
+        private: Vec::new(),
     }
 }
 
@@ -362,7 +362,7 @@ fn empty_list_refuses_everything_but_grants() {
 #[test]
 fn networks_that_the_operator_declares_private_are_private() {
     let mut declared = policy(OutboundDefault::Public, &[]);
-    declared.private = targets(&["93.184.216.0/24"]).into();
+    declared.private = targets(&["93.184.216.0/24"]);
     let app = Asker::new(Some(&["*"]), declared);
     assert_eq!(app.tcp("93.184.216.34:443"), Some(RefusalReason::Private));
     assert_eq!(app.tcp("93.184.217.34:443"), None);

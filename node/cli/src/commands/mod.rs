@@ -19,6 +19,7 @@ mod git_remote;
 mod login;
 mod logs;
 mod maintenance;
+mod outbound;
 mod ps;
 mod releases;
 mod rollback;
@@ -58,6 +59,8 @@ pub enum ClientCommand {
     #[command(flatten)]
     Drains(drains::DrainsCommand),
     #[command(flatten)]
+    Outbound(outbound::OutboundCommand),
+    #[command(flatten)]
     Storage(storage::StorageCommand),
     #[command(flatten)]
     Upgrade(upgrade::UpgradeCommand),
@@ -95,6 +98,7 @@ impl ClientCommand {
             Self::Settings(command) => settings::run(command, &client)?,
             Self::Maintenance(command) => maintenance::run(command, &client)?,
             Self::Drains(command) => drains::run(command, &client)?,
+            Self::Outbound(command) => outbound::run(command, &client)?,
             Self::Storage(command) => storage::run(command, &client)?,
             Self::Upgrade(command) => upgrade::run(command, &client)?,
             Self::Ps(command) => ps::run(command, &client)?,

@@ -22,6 +22,7 @@ mod log_drains;
 mod log_sessions;
 pub mod login;
 mod metrics;
+mod outbound;
 mod releases;
 mod resources;
 pub(crate) mod response;

@@ -15,12 +15,13 @@ use percent_encoding::percent_decode_str;
 
 use super::dynos::DynoParts;
 use super::error::ApiError;
+use super::outbound::OutboundParts;
 use super::resources::AppResources;
 use super::response::{ApiBody, ApiResult, text};
 use super::storage::StorageParts;
 use super::{
     account, acm, apps, auth, authorizations, autoscale, builds, cache, config_vars, domains,
-    dynos, formation, log_drains, log_sessions, login, metrics, releases, run, settings,
+    dynos, formation, log_drains, log_sessions, login, metrics, outbound, releases, run, settings,
     sni_endpoints, storage, upgrade,
 };
 use crate::acme::AcmeManager;
@@ -38,6 +39,7 @@ use crate::drains::LogDrains;
 use crate::git::http_backend::{GitBackend, repository_of};
 use crate::logs::Logs;
 use crate::logs::sessions::LogSessions;
+use crate::outbound::OutboundPolicies;
 use crate::releases::changes::ReleaseChanges;
 use crate::routing::view::RouterView;
 use crate::upgrade::UpgradeOverview;
@@ -84,6 +86,8 @@ pub struct ApiParts {
     pub settings: SettingsManager,
     /// The log drains.
     pub drains: Arc<LogDrains>,
+    /// The policies for connections that apps open.
+    pub outbound: Arc<OutboundPolicies>,
     /// The disk.
     pub storage: StorageParts,
     /// The last upgrade.
@@ -281,6 +285,14 @@ impl Api {
                 log_sessions::create(&parts.log_sessions, &parts.urls, app, request).await
             }
             ["metrics"] if method == Method::GET => metrics::of_app(&parts.metrics, app),
+            ["outbound", rest @ ..] => {
+                let outbound = OutboundParts {
+                    store,
+                    grid: &parts.grid,
+                    policies: &parts.outbound,
+                };
+                outbound::serve(outbound, method, app, rest, request).await
+            }
             ["releases", rest @ ..] => {
                 releases::serve(store, &parts.changes, method, app, rest, request).await
             }

@@ -8,6 +8,7 @@ use corundum_build::slots::BuildUrgency;
 use corundum_build::{BuildSource, FinishedBuild};
 use corundum_compiler::app_json::{AppJson, AppJsonError, ConfigVarDefault};
 use corundum_compiler::detect::{UnknownRuby, choose_series};
+use corundum_compiler::slug::SlugDescription;
 use corundum_store::{ConfigVars, Store, StoreError};
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -24,6 +25,8 @@ use crate::apps::locks::{AppLocks, BuildGuard};
 use crate::build_record::RunningBuild;
 use crate::builds::{AppBuildError, Builder};
 use crate::data_dir::DataDir;
+use crate::outbound::OutboundPolicies;
+use crate::outbound::list_changes::list_changes;
 use crate::releases::error::ReleaseError;
 use crate::releases::{NewRelease, Releases};
 use crate::routing::view::RouterView;
@@ -123,6 +126,8 @@ pub struct PushParts {
     pub formation_limit: u32,
     /// The disk of apps.
     pub usage: DiskUsage,
+    /// The operator's policies for connections that apps open.
+    pub outbound: Arc<OutboundPolicies>,
 }
 
 /// A built push, which becomes a release once git has kept its objects. Its app stays locked until then.
@@ -133,6 +138,8 @@ pub(crate) struct BuiltPush {
     app_json: AppJson,
     /// The version of the release that this one follows; 0 if there is none.
     after: u64,
+    /// What that release is, if its record can be read.
+    before: Option<SlugDescription>,
     record: RunningBuild,
     building: BuildGuard,
 }
@@ -194,9 +201,10 @@ impl Pushes {
             None => AppJson::default(),
         };
         // A damaged record of a release is one: this push replaces it.
-        let after = match parts.store.current_release(app) {
-            Ok(release) => release.map_or(0, |release| release.version.0),
-            Err(StoreError::UnreadableRelease { version, .. }) => version.0,
+        let (after, before) = match parts.store.current_release(app) {
+            Ok(Some(release)) => (release.version.0, Some(release.about)),
+            Ok(None) => (0, None),
+            Err(StoreError::UnreadableRelease { version, .. }) => (version.0, None),
             Err(error) => return Err(error.into()),
         };
         let mut config = parts.store.config(app)?;
@@ -210,11 +218,12 @@ impl Pushes {
             .builder
             .slot(app, BuildUrgency::Awaited, report)
             .await?;
+        let input = parts.builder.input(&*parts.store, app, &config)?;
         let stream = tree.stream(push.git()).map_err(GitError::from)?;
         let source = BuildSource::Tree(stream);
         let built = parts
             .builder
-            .build(&slot, app, series, source, &config, report);
+            .build(&slot, app, series, source, input, report);
         let build = built.await?;
         drop(slot);
         let built = tokio::fs::metadata(build.slug_path().ok_or(PushError::NoSlug)?).await;
@@ -228,6 +237,7 @@ impl Pushes {
             config,
             app_json,
             after,
+            before,
             record,
             building,
         });
@@ -286,6 +296,7 @@ impl Pushes {
             config,
             app_json,
             after,
+            before,
             record,
             building,
         } = built;
@@ -345,6 +356,11 @@ impl Pushes {
             report(&format!(
                 "       app.json asks for dynos of the size {size:?}; every dyno of this node has 512 MB"
             ));
+        }
+        let old = before.as_ref().map(|about| &about.outbound);
+        let default = parts.outbound.base().default;
+        for line in list_changes(old, &app_json.outbound, default) {
+            report(&format!("       {line}"));
         }
         report(&format!("       Released {}", release.version));
         let url = parts.view.web_url(app, &parts.store.settings(app)?);

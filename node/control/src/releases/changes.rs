@@ -100,6 +100,7 @@ impl ReleaseChanges {
         let mut output = Vec::new();
         let source = BuildSource::Slug(self.data.slug(&of.slug));
         let report = |line: &str| output.push(line.to_owned());
+        let input = self.builder.input(&*self.store, app, config)?;
         let built = async {
             let slot = self
                 .builder
@@ -107,7 +108,7 @@ impl ReleaseChanges {
                 .await?;
             let series = of.about.ruby;
             self.builder
-                .build(&slot, app, series, source, config, report)
+                .build(&slot, app, series, source, input, report)
                 .await
         };
         let build = built.await.map_err(|source| ReleaseError::Build {

@@ -135,9 +135,10 @@ impl ReleaseImages {
         let source = BuildSource::Slug(self.data.slug(&release.slug));
         let series = release.about.ruby;
         let slot = self.builder.slot(app, urgency, |_| {}).await?;
+        let input = self.builder.input(&*self.store, app, &config)?;
         let built = self
             .builder
-            .build(&slot, app, series, source, &config, |_| {});
+            .build(&slot, app, series, source, input, |_| {});
         Ok(built.await?)
     }
 

@@ -18,7 +18,6 @@ use corundum_build::slots::BuildUrgency;
 use corundum_compiler::process::{environ, split_command};
 use corundum_host::grid::{DynoGrid, GridRelease};
 use corundum_host::image::{Image, ImageError};
-use corundum_host::outbound::{AppOutbound, OutboundPolicy, OutboundRules};
 use corundum_host::pack::Pack;
 use corundum_router::files::StaticFiles;
 use corundum_store::{ConfigVars, ImageName, ReleaseRecord, Store, StoreError, now};
@@ -28,6 +27,7 @@ use self::images::{ReleaseImages, place};
 use crate::apps::locks::AppLocks;
 use crate::data_dir::{DataDir, FileKind};
 use crate::logs::Logs;
+use crate::outbound::OutboundPolicies;
 use crate::routing::static_files;
 use crate::routing::view::RouterView;
 use crate::storage::live_files::LiveFiles;
@@ -44,6 +44,7 @@ pub struct Releases {
     logs: Arc<Logs>,
     files: Arc<LiveFiles>,
     retention: Arc<Retention>,
+    outbound: Arc<OutboundPolicies>,
 }
 
 /// The parts of a node that [`Releases`] works with.
@@ -66,6 +67,8 @@ pub struct ReleaseParts {
     pub files: Arc<LiveFiles>,
     /// The retention of releases.
     pub retention: Arc<Retention>,
+    /// The operator's policies for connections that apps open.
+    pub outbound: Arc<OutboundPolicies>,
 }
 
 /// A finished build that is to become a release.
@@ -91,6 +94,7 @@ impl Releases {
             logs,
             files,
             retention,
+            outbound,
         } = parts;
         Self {
             store,
@@ -102,6 +106,7 @@ impl Releases {
             logs,
             files,
             retention,
+            outbound,
         }
     }
 
@@ -326,14 +331,14 @@ impl Releases {
     async fn assemble(
         &self,
         app: &AppName,
-        release: &ReleaseRecord,
+        record: &ReleaseRecord,
         config: ConfigVars,
         (pack, image): (Arc<Pack>, Arc<Image>),
         slug: PathBuf,
     ) -> Result<(GridRelease, Option<Arc<StaticFiles>>), ReleaseError> {
-        let digest = release.slug.clone();
-        let options = release.about.static_files;
-        let modified = static_files::served_since(&*self.store, app, release)?;
+        let digest = record.slug.clone();
+        let options = record.about.static_files;
+        let modified = static_files::served_since(&*self.store, app, record)?;
         // The slug is read to its last byte to be checked, so this runs on a thread that does not serve.
         let data = self.data.clone();
         let opened = tokio::task::spawn_blocking(move || {
@@ -344,14 +349,14 @@ impl Releases {
         let (slug, files) = opened.await.map_err(|_| ReleaseError::Interrupted)??;
         let release = GridRelease {
             app: app.clone(),
-            version: release.version,
+            version: record.version,
             pack,
             image,
             slug,
-            arguments: split_command(release.about.web_command())?,
+            arguments: split_command(record.about.web_command())?,
             environ: environ(config),
-            isolation: release.about.isolation,
-            outbound: OutboundRules::new(None, AppOutbound::new(OutboundPolicy::default())),
+            isolation: record.about.isolation,
+            outbound: self.outbound.rules(app, record)?,
         };
         Ok((release, files))
     }

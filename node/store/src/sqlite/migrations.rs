@@ -89,6 +89,11 @@ const STEPS: &[M<'_>] = &[
     M::up("alter table tokens add column last_used_at text;"),
     // The time of about the last request to an app, for the order in which a node prepares images.
     M::up("alter table apps add column last_used integer not null default 0;"),
+    M::up(
+        "create table outbound_grants (
+        id text primary key, app text not null references apps (name) on delete cascade on update cascade,
+        target text not null, created_at text not null, unique (app, target)) strict;",
+    ),
 ];
 
 /// Runs the migrations that the store has not seen, each in a transaction.

@@ -14,6 +14,7 @@ mod drains;
 mod live;
 mod log_check;
 mod migrations;
+mod outbound;
 mod releases;
 mod settings;
 mod tokens;

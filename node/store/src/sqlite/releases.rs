@@ -50,7 +50,7 @@ pub(super) fn release_record(row: &Row<'_>) -> rusqlite::Result<ReleaseRecord> {
 }
 
 /// Reads a column whose text is parsed.
-fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+pub(super) fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     row: &Row<'_>,
     column: usize,
 ) -> rusqlite::Result<T> {
@@ -272,6 +272,7 @@ pub(super) mod tests {
                 isolation: Default::default(),
                 warm_up: Default::default(),
                 static_files: Default::default(),
+                outbound: None,
             },
         }
     }
