@@ -50,6 +50,12 @@ pub struct AppJson {
     /// Initial number of dynos of each process type.
     #[serde(default)]
     pub formation: BTreeMap<ProcessType, FormationQuantity>,
+    /// Scripts of Heroku's phases.
+    #[serde(default)]
+    scripts: Option<serde_json::Value>,
+    /// Add-ons that Heroku would create.
+    #[serde(default)]
+    addons: Option<serde_json::Value>,
     /// Targets that the app may connect to. Without the key, the operator's default applies.
     #[serde(skip)]
     pub outbound: Option<Vec<OutboundTarget>>,
@@ -137,6 +143,24 @@ impl AppJson {
     pub fn web_quantity(&self) -> Option<u32> {
         let web = self.formation.get(&ProcessType::web());
         web.map(|web| web.quantity)
+    }
+
+    /// Returns the command that Heroku runs once after the first push.
+    pub fn postdeploy(&self) -> Option<&str> {
+        let command = self.scripts.as_ref()?.get("postdeploy")?;
+        // An object has options beside the command.
+        command
+            .as_str()
+            .or_else(|| command.get("command")?.as_str())
+    }
+
+    /// Returns the names of the add-ons that the file asks for.
+    pub fn addon_names(&self) -> Vec<&str> {
+        let listed = self.addons.as_ref().and_then(|addons| addons.as_array());
+        let names = listed.into_iter().flatten();
+        let names =
+            names.filter_map(|addon| addon.as_str().or_else(|| addon.get("plan")?.as_str()));
+        names.collect()
     }
 
     /// Returns the size of web dynos that the file names, if such dynos have more memory than any dyno here.
@@ -228,6 +252,27 @@ mod tests {
                 ConfigVarDefault::Value("5".into())
             ]
         );
+    }
+
+    #[test]
+    fn scripts_and_addons_are_read_in_both_forms_and_never_refused() {
+        let parse = |text: &str| AppJson::parse(text).unwrap();
+        let short =
+            parse(r#"{"scripts": {"postdeploy": "rake db:seed"}, "addons": ["redis:mini"]}"#);
+        assert_eq!(short.postdeploy(), Some("rake db:seed"));
+        assert_eq!(short.addon_names(), ["redis:mini"]);
+        let long = parse(
+            r#"{"scripts": {"postdeploy": {"command": "rake x", "size": "eco"}}, "addons": [{"plan": "a", "as": "B"}]}"#,
+        );
+        assert_eq!(long.postdeploy(), Some("rake x"));
+        assert_eq!(long.addon_names(), ["a"]);
+        for odd in [
+            r#"{"scripts": 1, "addons": {"a": 1}}"#,
+            r#"{"scripts": [], "addons": null}"#,
+        ] {
+            let odd = parse(odd);
+            assert_eq!((odd.postdeploy(), odd.addon_names().len()), (None, 0));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! - [`tree`] reads the pushed tar stream and rejects what a slug must not hold; [`slugignore`] excludes files;
 //! - [`text`] decodes text files;
-//! - [`detect`] finds out whether the tree is a Ruby app, and which series of Ruby it asks for;
+//! - [`detect`] finds out whether the tree is a Ruby app, and [`ruby_version`] which series of Ruby it asks for;
 //! - [`app_json`] and [`procfile`] parse the app's settings;
 //! - [`lockfile`], [`requirement`], [`checksum`] and [`gems`] resolve, fetch and install gems;
 //! - [`assets`] compresses the files of `public/`;
@@ -19,6 +19,7 @@
 
 pub mod app_json;
 pub mod assets;
+mod boot_output;
 pub mod checksum;
 pub mod detect;
 pub mod gems;
@@ -29,6 +30,7 @@ pub mod procfile;
 mod redact;
 pub mod report;
 pub mod requirement;
+pub mod ruby_version;
 pub mod sandbox;
 pub mod slug;
 pub mod slugignore;

@@ -91,8 +91,26 @@ pub struct BootRequest<'a> {
 pub struct BootAttempt {
     /// Text that the app logged while it loaded; the sandbox may omit the middle of a long one.
     pub log: String,
+    /// The booted app.
+    pub result: Result<BootedApp, SandboxError>,
+}
+
+/// An app that has booted.
+#[derive(Debug)]
+pub struct BootedApp {
     /// Time that the app took to load.
-    pub result: Result<Duration, SandboxError>,
+    pub time: Duration,
+    /// The answer of a dyno of the app to a sample request.
+    pub sample: SampleAnswer,
+}
+
+/// An app's answer to a sample request.
+#[derive(Debug)]
+pub struct SampleAnswer {
+    /// The status of the response, or the reason why there is none.
+    pub status: Result<u16, String>,
+    /// Text that the app logged meanwhile.
+    pub log: String,
 }
 
 /// A run of app code that failed.

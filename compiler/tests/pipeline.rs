@@ -15,7 +15,8 @@ use corundum_compiler::pipeline::{
 };
 use corundum_compiler::report::BuildReport;
 use corundum_compiler::sandbox::{
-    BootAttempt, BootRequest, Sandbox, SandboxApp, SandboxError, SandboxOutput,
+    BootAttempt, BootRequest, BootedApp, SampleAnswer, Sandbox, SandboxApp, SandboxError,
+    SandboxOutput,
 };
 use corundum_pack::archive::{self, Archive};
 use corundum_pack::{Manifest, Member};
@@ -34,6 +35,8 @@ struct FakeSandbox {
     manifest: Manifest,
     gemfile: Result<SandboxOutput, &'static str>,
     boots: bool,
+    log: String,
+    sample: Result<u16, String>,
     started: Mutex<Vec<Vec<String>>>,
 }
 
@@ -59,6 +62,8 @@ impl FakeSandbox {
                 stdout: br#"{"gems": [], "error": null}"#.to_vec(),
             }),
             boots: true,
+            log: "hello from the app".to_owned(),
+            sample: Ok(200),
             started: Mutex::default(),
         }
     }
@@ -91,12 +96,18 @@ impl Sandbox for FakeSandbox {
         self.start(request.app);
         let result = if self.boots {
             std::fs::create_dir(request.image).unwrap();
-            Ok(Duration::from_millis(7))
+            Ok(BootedApp {
+                time: Duration::from_millis(7),
+                sample: SampleAnswer {
+                    status: self.sample.clone(),
+                    log: "/app/config.ru:1:in `call': no (RuntimeError)".to_owned(),
+                },
+            })
         } else {
             Err(SandboxError::App("the app did not load".into()))
         };
         BootAttempt {
-            log: "hello from the app".to_owned(),
+            log: self.log.clone(),
             result,
         }
     }
@@ -228,6 +239,97 @@ fn failed_boot_is_reported_with_the_log_of_the_app() {
     let report = fixture.report();
     let end = "-----> Booting... failed\n       hello from the app\n";
     assert!(report.ends_with(end), "{report}");
+}
+
+#[test]
+fn cause_of_a_failed_boot_is_last_and_long_backtraces_are_cut() {
+    let mut fixture = BuildFixture::new();
+    fixture.sandbox.boots = false;
+    let frames = "\tfrom /app/a.rb:1:in `x'\n".repeat(500);
+    let message = "/app/config.ru:1:in `<main>': broken (RuntimeError)";
+    fixture.sandbox.log = format!("{message}\n{frames}");
+    let error = fixture.build(&[("config.ru", "")]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("the app did not load\n{message}")
+    );
+    let report = fixture.report();
+    assert!(report.contains("lines left out)"), "{report}");
+    assert!(report.lines().count() < 40, "{report}");
+}
+
+#[test]
+fn app_that_fails_its_sample_requests_is_released_with_a_warning() {
+    for (sample, warning) in [
+        (
+            Ok(500),
+            "       Warning: the sample request GET / failed: the app answered with status 500\n       \
+             /app/config.ru:1:in `call': no (RuntimeError)\n",
+        ),
+        (
+            Err("the app takes longer than 2 s".to_owned()),
+            "       Warning: the sample request GET / failed: the app takes longer than 2 s\n",
+        ),
+        (Ok(404), ""),
+    ] {
+        let mut fixture = BuildFixture::new();
+        fixture.sandbox.sample = sample;
+        fixture.build(&[("config.ru", "")]).unwrap();
+        let report = fixture.report();
+        assert!(report.contains(warning), "{report}");
+        assert_eq!(report.contains("Warning"), !warning.is_empty(), "{report}");
+    }
+}
+
+#[test]
+fn parts_that_do_not_run_are_named() {
+    let lockfile = "GEM\n  remote: https://rubygems.org/\n  specs:\n    propshaft (1.0.0)\n";
+    let report = |files: &[(&str, &str)]| {
+        let mut fixture = BuildFixture::new();
+        fixture.build(files).unwrap();
+        fixture.report()
+    };
+    let all = report(&[
+        ("config.ru", ""),
+        (
+            "Procfile",
+            "web: rackup\nrelease: rake db:migrate\nworker: rake work\nclock: ruby c.rb",
+        ),
+        ("lib/tasks/a.rake", "task('assets:precompile')"),
+        (
+            "app.json",
+            r#"{"scripts": {"postdeploy": "rake db:seed"}, "addons": ["redis:mini"]}"#,
+        ),
+    ]);
+    for note in [
+        "       The release phase does not run. After this push, run: corundum run rake db:migrate\n",
+        "       Processes other than web do not run: clock, worker\n",
+        "       The task assets:precompile does not run. Run it before a push, and commit public/assets\n",
+        "       The postdeploy script of app.json does not run. After this push, run: corundum run rake db:seed\n",
+        "       Add-ons of app.json are not created: redis:mini. Set their config vars with corundum config:set\n",
+    ] {
+        assert!(all.contains(note), "{note} in\n{all}");
+    }
+    let by_gem = report(&[("config.ru", ""), ("Gemfile.lock", lockfile)]);
+    assert!(by_gem.contains("assets:precompile"), "{by_gem}");
+    let compiled = report(&[
+        ("config.ru", ""),
+        ("Gemfile.lock", lockfile),
+        ("public/assets/.manifest.json", "{}"),
+    ]);
+    assert!(!compiled.contains("assets:precompile"), "{compiled}");
+    let plain = report(&[("config.ru", ""), ("Rakefile", "task(:test)")]);
+    assert!(!plain.contains("does not run"), "{plain}");
+}
+
+#[test]
+fn other_ruby_than_the_locked_one_is_printed() {
+    let mut fixture = BuildFixture::new();
+    fixture
+        .build(&[("config.ru", ""), (".ruby-version", "3.4.0")])
+        .unwrap();
+    let note = ".ruby-version asks for Ruby 3.4.0, and the app runs on 3.4.1";
+    assert!(fixture.report().contains(note), "{}", fixture.report());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #![no_main]
 
 use corundum_compiler::app_json::AppJson;
-use corundum_compiler::detect::{VersionFiles, choose_series};
+use corundum_compiler::ruby_version::{VersionFiles, choose_series};
 use corundum_compiler::gems::GemServerUrl;
 use corundum_compiler::procfile;
 use corundum_compiler::slugignore::Slugignore;

@@ -131,12 +131,23 @@ fn not_restored(error: &CallError) -> String {
 }
 
 /// Result of a boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootReport {
     /// Time that the app took to load.
     pub boot: Duration,
     /// Bytes of the booted app's memory.
     pub memory: usize,
+    /// The answer of a restored dyno to a sample request.
+    pub trial: TrialReport,
+}
+
+/// An app's answer to the sample request of the trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialReport {
+    /// The status of the response, or the reason why there is none.
+    pub status: Result<u16, String>,
+    /// First lines that the app logged meanwhile.
+    pub lines: Vec<Vec<u8>>,
 }
 
 /// Boots `app` and writes its image to `path`, a directory that does not exist yet.
@@ -249,12 +260,17 @@ impl Boot<'_> {
         let new = NewImage::write_full(self.engine, &snapshot, files, path)?;
         let image = new.load(self.engine, description.clone())?;
         // The image is valid without a response: dynos then take page faults for these pages one by one.
-        if let Some(pages) = self.try_image(&image, snapshot.memory, log).await? {
+        let (pages, trial) = self.try_image(&image, snapshot.memory, log).await?;
+        if let Some(pages) = pages {
             description.hot_pages = pages.into();
         }
         new.finish(self.pack.base_memory(), description)?;
         tracing::debug!("image written");
-        Ok(BootReport { boot, memory })
+        Ok(BootReport {
+            boot,
+            memory,
+            trial,
+        })
     }
 
     /// Creates a dyno that has loaded the app and served `samples` sample requests. Returns `None` if a sample request
@@ -297,21 +313,28 @@ impl Boot<'_> {
     }
 
     /// Restores a dyno of the new image and serves a sample request in it. Returns the pages that the request writes
-    /// to, or `None` if the app fails the request.
+    /// to, or `None` if the app fails the request, and the app's answer.
     ///
-    /// A dyno that cannot be restored would never serve, so the boot fails with it and with what its hooks log. The
-    /// response and the log lines of the request are dropped. It changes nothing but the dyno's own memory.
+    /// A dyno that cannot be restored would never serve, so the boot fails with it and with what its hooks log. It
+    /// changes nothing but the dyno's own memory.
     async fn try_image(
         &self,
         image: &Image,
         booted: &[u8],
         log: &Arc<dyn LogSink>,
-    ) -> Result<Option<Vec<(usize, usize)>>, BootError> {
-        let (born, lines) = (image.booted_at(), Arc::new(RestoreLog::default()));
-        let mut dyno =
-            instantiate(self.engine, self.pack, image, self.app, born, lines.clone()).await?;
+    ) -> Result<(Option<Vec<(usize, usize)>>, TrialReport), BootError> {
+        let (born, request_log) = (image.booted_at(), Arc::new(RestoreLog::default()));
+        let mut dyno = instantiate(
+            self.engine,
+            self.pack,
+            image,
+            self.app,
+            born,
+            request_log.clone(),
+        )
+        .await?;
         let restored = timeout(self.limits.restore, dyno.restore()).await;
-        let lines = lines.take();
+        let lines = request_log.take();
         let failure = match restored {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(BootError::Restore(error)),
@@ -321,27 +344,40 @@ impl Boot<'_> {
             lines.iter().for_each(|line| log.line(line));
             return Err(failure);
         }
-        let (answer, _answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let request = DynoRequest {
             head: sample_request::head(self.host),
             body: RequestBody::Empty,
         };
         let usage = RequestUsage::default();
         let handled = dyno.handle(request, answer, Arc::default(), &usage);
-        match timeout(self.limits.sample, handled).await {
+        let (pages, problem) = match timeout(self.limits.sample, handled).await {
             Ok(Ok(())) => {
                 let pages = changed_pages(booted, dyno.memory());
                 tracing::debug!(hot_pages = pages.len(), "trial request served");
-                return Ok(Some(pages));
+                (Some(pages), "the app gave no response".to_owned())
             }
-            Ok(Err(error)) => tracing::debug!(%error, "trial request failed"),
-            Err(_) => tracing::debug!("trial request not served in time"),
-        }
-        Ok(None)
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "trial request failed");
+                (None, format!("the app {error}"))
+            }
+            Err(_) => {
+                tracing::debug!("trial request not served in time");
+                let seconds = self.limits.sample.as_secs();
+                (None, format!("the app takes longer than {seconds} s"))
+            }
+        };
+        // A response that is longer than the host buffers has begun, though nobody reads its end.
+        let status = answered.try_recv().map(|response| response.head.status);
+        let trial = TrialReport {
+            status: status.map_err(|_| problem),
+            lines: request_log.take(),
+        };
+        Ok((pages, trial))
     }
 }
 
-/// First lines that a dyno logs while it is restored.
+/// First lines that a dyno logs while it is restored, or while it serves the request of its trial.
 #[derive(Default)]
 struct RestoreLog(Mutex<Vec<Vec<u8>>>);
 

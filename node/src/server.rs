@@ -68,6 +68,7 @@ use corundum_router::cache::Cache;
 use corundum_router::metrics::MetricsRegistry;
 use corundum_router::router::Router;
 use corundum_router::server::{ServerLimits, run as run_router, run_tls};
+use corundum_router::trusted_proxies::TrustedProxies;
 use corundum_store::{SqliteStore, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -119,6 +120,8 @@ pub(crate) struct NodeSettings {
     pub(crate) drain_ca: Option<PathBuf>,
     /// The policy for connections that apps open.
     pub(crate) outbound: OutboundPolicy,
+    /// The proxies in front of the node.
+    pub(crate) trusted_proxies: TrustedProxies,
     /// Bytes of one push.
     pub(crate) max_push: u64,
     /// The time for which files that nothing names stay in the trash.
@@ -449,7 +452,11 @@ impl Node {
             certs: certs.clone(),
         }));
         let adapter = Arc::new(GridAdapter::new(view.clone(), grid.clone(), logs.clone()));
-        let router = Arc::new(Router::new(adapter).with_cache(cache.clone()));
+        let router = Arc::new(
+            Router::new(adapter)
+                .with_cache(cache.clone())
+                .with_trusted_proxies(settings.trusted_proxies.clone()),
+        );
 
         let policy = DrainPolicy::new(settings.drain_private, settings.drain_ca.as_deref())?;
         let drains = Arc::new(LogDrains::new(store.clone(), logs.clone(), policy));

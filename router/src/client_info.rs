@@ -18,6 +18,8 @@ pub struct ClientInfo {
     pub tls: bool,
     /// The hosts that requests on this connection may name.
     pub hosts: AllowedHosts,
+    /// True if the peer is a trusted proxy, whose requests describe their clients.
+    pub is_proxy: bool,
 }
 
 /// Hosts that requests on a connection may name.
@@ -43,6 +45,7 @@ impl ClientInfo {
             local,
             tls: false,
             hosts: AllowedHosts::Any,
+            is_proxy: false,
         }
     }
 

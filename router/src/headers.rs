@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::client_info::ClientInfo;
 use crate::request_id::{REQUEST_ID, RequestId};
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Headers that belong to one connection (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [

@@ -38,5 +38,6 @@ pub mod router;
 pub mod semantics;
 pub mod server;
 pub mod tls;
+pub mod trusted_proxies;
 mod validate;
 pub mod virtual_host;

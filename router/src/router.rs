@@ -9,6 +9,7 @@ use crate::fair_pool::FairPool;
 use crate::grid::Grid;
 use crate::limits::Limits;
 use crate::metrics::RouterMetrics;
+use crate::trusted_proxies::TrustedProxies;
 
 /// Bytes of a pool that one app may hold for each byte that is left for the others.
 const POOL_RATIO: usize = 2;
@@ -26,6 +27,7 @@ pub struct Router<G> {
     /// Bytes that the encoders of bodies in flight may occupy.
     pub(crate) encoder_pool: Arc<FairPool>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) trusted_proxies: TrustedProxies,
 }
 
 impl<G: Grid> Router<G> {
@@ -44,6 +46,7 @@ impl<G: Grid> Router<G> {
             body_pool: FairPool::new(limits.buffers, POOL_RATIO),
             encoder_pool: FairPool::new(limits.encoders, POOL_RATIO),
             cache: Arc::new(Cache::new(cache::DEFAULT_CACHE_BYTES)),
+            trusted_proxies: TrustedProxies::default(),
             limits,
         }
     }
@@ -52,6 +55,15 @@ impl<G: Grid> Router<G> {
     #[must_use]
     pub fn with_cache(self, cache: Arc<Cache>) -> Self {
         Self { cache, ..self }
+    }
+
+    /// Believes these proxies what they say about their clients.
+    #[must_use]
+    pub fn with_trusted_proxies(self, trusted_proxies: TrustedProxies) -> Self {
+        Self {
+            trusted_proxies,
+            ..self
+        }
     }
 
     /// Returns the router's own counters.

@@ -91,6 +91,7 @@ async fn serve<G: Grid>(
         let local: SocketAddr = stream.local_addr().unwrap_or(peer);
         let client = ClientInfo {
             tls: matches!(security, Security::Tls(_)),
+            is_proxy: router.trusted_proxies.contain(peer.ip()),
             ..ClientInfo::new(peer, local)
         };
         let (handler, open) = (handler.clone(), router.metrics.connection());

@@ -373,3 +373,46 @@ fn a_push_without_a_required_config_var_is_rejected() {
     assert!(node.cli(&["config:set", "KEY=1", "--app", "myapp"]).success);
     assert!(app.push("main").success);
 }
+
+#[test]
+fn push_tells_what_fails_and_what_does_not_run() {
+    let node = TestNode::start();
+    let app = node.create("myapp");
+    app.write(
+        "config.ru",
+        "def deep(n) = n.zero? ? raise(KeyError, 'inner problem') : deep(n - 1)\n\
+         begin\n  deep(300)\nrescue KeyError\n  raise 'outer problem'\nend\n",
+    );
+    let push = app.push("main");
+    assert!(!push.success);
+    assert!(push.text.contains("lines left out)"), "{}", push.text);
+    assert!(push.text.matches("deep").count() < 60, "{}", push.text);
+    let end = push.text.rsplit("the app did not load").next().unwrap();
+    for part in [
+        "outer problem (RuntimeError)",
+        "caused by ",
+        "inner problem (KeyError)",
+        "Push rejected, failed to boot Ruby app.",
+    ] {
+        assert!(end.contains(part), "{part} in\n{}", push.text);
+    }
+    app.write("config.ru", "run ->(env) { raise IOError, 'no page' }\n");
+    app.write(
+        "Procfile",
+        "web: rackup\nrelease: rake db:migrate\nworker: rake work\n",
+    );
+    app.write("Rakefile", "task('assets:precompile') { }\n");
+    app.write(".ruby-version", "3.3.0\n");
+    let push = app.push("main");
+    assert!(push.success);
+    for part in [
+        "Warning: the sample request GET / failed: ",
+        "no page (IOError)",
+        "The release phase does not run. After this push, run: corundum run rake db:migrate",
+        "Processes other than web do not run: worker",
+        "The task assets:precompile does not run.",
+        ".ruby-version asks for Ruby 3.3.0, and the app runs on 3.3.",
+    ] {
+        assert!(push.text.contains(part), "{part} in\n{}", push.text);
+    }
+}

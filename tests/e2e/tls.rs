@@ -293,3 +293,28 @@ fn the_default_certificate_covers_the_domain_of_the_node_and_is_reloaded_when_it
         || both_fit(port).1 == 0,
     );
 }
+
+#[test]
+fn proxy_describes_its_clients_and_others_do_not() {
+    let mut node = TestNode::start_with(&["--trusted-proxy", "127.0.0.0/8"]);
+    let app = node.create("myapp");
+    let names = "%w[rack.url_scheme HTTP_X_FORWARDED_PROTO HTTP_X_FORWARDED_PORT SERVER_PORT REMOTE_ADDR HTTP_X_FORWARDED_FOR]";
+    app.write(
+        "config.ru",
+        &format!("run ->(env) {{ [200, {{}}, [{names}.map {{ |name| env[name] }}.join(' ')]] }}"),
+    );
+    assert!(app.push("main").success);
+    let headers = "X-Forwarded-Proto: https\r\nX-Forwarded-For: 1.1.1.1, 192.0.2.1\r\n";
+    let answer = |node: &TestNode| node.raw("myapp", "GET /", headers, "");
+    let trusted = answer(&node);
+    assert!(
+        trusted.ends_with("https https 443 443 192.0.2.1 1.1.1.1, 192.0.2.1"),
+        "{trusted}"
+    );
+    node.wait_for_log("myapp", "fwd=\"192.0.2.1\"");
+    node.restart_with(&[]);
+    let port = node.http();
+    let other = answer(&node);
+    let own = format!("http http {port} {port} 127.0.0.1 1.1.1.1, 192.0.2.1, 127.0.0.1");
+    assert!(other.ends_with(&own), "{other}");
+}

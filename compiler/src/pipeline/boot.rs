@@ -7,9 +7,10 @@ use corundum_abi::names::SlugDigest;
 use super::env::BuildEnv;
 use super::error::BuildError;
 use super::slug::CompiledSlug;
+use crate::boot_output;
 use crate::process;
 use crate::report::BuildReport;
-use crate::sandbox::{BootRequest, Sandbox, SandboxApp, SandboxOutbound};
+use crate::sandbox::{BootRequest, SampleAnswer, Sandbox, SandboxApp, SandboxOutbound};
 use crate::slug::SlugDescription;
 
 /// Name of the image in the build's output directory.
@@ -50,14 +51,18 @@ impl CompiledSlug {
         };
         let attempt = env.sandbox.boot(&request);
         match attempt.result {
-            Ok(time) => {
+            Ok(booted) => {
                 report.detail(&attempt.log);
-                report.topic(&format!("Booting... done ({} ms)", time.as_millis()));
+                report.topic(&format!("Booting... done ({} ms)", booted.time.as_millis()));
+                if let Some(warning) = warning(&booted.sample) {
+                    report.detail(&warning);
+                }
             }
             Err(error) => {
                 report.topic("Booting... failed");
-                report.detail(&attempt.log);
-                return Err(BuildError::Boot(error));
+                report.detail(&boot_output::shortened(&attempt.log));
+                let cause = boot_output::cause(&attempt.log);
+                return Err(BuildError::Boot { error, cause });
             }
         }
         Ok(BuiltApp {
@@ -65,4 +70,19 @@ impl CompiledSlug {
             description: self.description,
         })
     }
+}
+
+/// Returns a warning about an app that boots and fails its sample requests.
+fn warning(sample: &SampleAnswer) -> Option<String> {
+    let problem = match &sample.status {
+        Ok(..500) => return None,
+        Ok(status) => format!("the app answered with status {status}"),
+        Err(problem) => problem.clone(),
+    };
+    let mut text = format!("Warning: the sample request GET / failed: {problem}");
+    if let Some(cause) = boot_output::cause(&sample.log) {
+        text.push('\n');
+        text.push_str(&cause);
+    }
+    Some(text)
 }

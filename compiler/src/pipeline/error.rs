@@ -54,8 +54,13 @@ pub enum BuildError {
     #[error("pack: unknown Ruby series {0:?} in its manifest")]
     Series(String),
     /// The app does not boot.
-    #[error(transparent)]
-    Boot(SandboxError),
+    #[error("{error}{}", .cause.iter().map(|cause| format!("\n{cause}")).collect::<String>())]
+    Boot {
+        /// The failure of the sandbox.
+        error: SandboxError,
+        /// The message of the exception that the app ended with.
+        cause: Option<String>,
+    },
     /// The output directory cannot be written: the platform's fault.
     #[error("build output: {0}")]
     Output(#[from] io::Error),
@@ -65,7 +70,7 @@ impl BuildError {
     /// Returns the phase that failed, as the pusher is told.
     pub fn phase(&self) -> BuildPhase {
         match self {
-            Self::Boot(_) => BuildPhase::Boot,
+            Self::Boot { .. } => BuildPhase::Boot,
             _ => BuildPhase::Compile,
         }
     }
@@ -75,7 +80,7 @@ impl BuildError {
         match self {
             Self::OpenSlug(_) | Self::Description(_) | Self::Series(_) | Self::Output(_) => true,
             Self::Tree(TreeError::Io(_)) | Self::Slug(SlugWriteError::Io(_)) => true,
-            Self::Gemfile(GemfileError::Failed(error)) | Self::Boot(error) => {
+            Self::Gemfile(GemfileError::Failed(error)) | Self::Boot { error, .. } => {
                 matches!(error, SandboxError::Platform(_))
             }
             Self::Gemfile(GemfileError::Archive(_)) => true,

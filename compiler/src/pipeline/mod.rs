@@ -14,6 +14,7 @@ mod bundle;
 mod env;
 mod error;
 mod gemfile;
+mod not_run;
 mod slug;
 mod source;
 

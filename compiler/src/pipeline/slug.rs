@@ -12,6 +12,7 @@ use corundum_pack::ruby::Series;
 use super::bundle::BundledApp;
 use super::env::BuildEnv;
 use super::error::BuildError;
+use super::not_run;
 use crate::assets::{self, StaticFileMode};
 use crate::procfile::{self, ProcessCommands};
 use crate::report::{BuildReport, human_size};
@@ -49,8 +50,11 @@ impl BundledApp {
         env: &BuildEnv<'_, S>,
         report: &mut BuildReport<impl Write>,
     ) -> Result<CompiledSlug, BuildError> {
+        let processes = discover_processes(&self.tree, report)?;
+        for note in not_run::notes(&self, &processes)? {
+            report.detail(&note);
+        }
         let Self { mut tree, app_json } = self;
-        let processes = discover_processes(&tree, report)?;
         let manifest = env.sandbox.manifest();
         let series = &manifest.series;
         let series: Series = series

@@ -7,6 +7,7 @@ use super::error::BuildError;
 use crate::app_json::AppJson;
 use crate::detect;
 use crate::report::BuildReport;
+use crate::ruby_version::{self, VersionFiles};
 use crate::sandbox::Sandbox;
 use crate::slugignore::{self, Slugignore};
 use crate::tree::{MAX_TREE_BYTES, Tree, TreeError};
@@ -39,6 +40,9 @@ impl SourceApp {
         report.topic("Ruby app detected");
         let version = &env.sandbox.manifest().version;
         report.topic(&format!("Using Ruby version: ruby-{version}"));
+        if let Some(note) = ruby_version::difference(&version_files(&tree)?, version) {
+            report.detail(&note);
+        }
         report_differences(&tree, report);
         let app_json = match tree.text("app.json")? {
             Some(text) => AppJson::parse(&text)?,
@@ -46,6 +50,20 @@ impl SourceApp {
         };
         Ok(Self { tree, app_json })
     }
+}
+
+/// Reads the files that may name a version of Ruby.
+fn version_files(tree: &Tree) -> Result<VersionFiles, TreeError> {
+    let gemfile = tree.text("Gemfile")?;
+    let other = gemfile.as_deref().and_then(ruby_version::other_file);
+    let other = other.map(|path| tree.text(&path)).transpose()?;
+    Ok(VersionFiles {
+        lockfile: tree.text("Gemfile.lock")?,
+        gemfile,
+        ruby_version: tree.text(".ruby-version")?,
+        tool_versions: tree.text(".tool-versions")?,
+        other: other.flatten(),
+    })
 }
 
 /// Tells the pusher where the app's files in a dyno differ from a checkout of the commit.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use corundum_abi::ip_network::IpNetwork;
 use corundum_abi::outbound::{OutboundDefault, OutboundPolicy, OutboundTarget};
 use corundum_build::BuildLimits;
 use corundum_compiler::gems::GemServerUrl;
@@ -22,6 +23,7 @@ use corundum_control::storage::trash::DEFAULT_GRACE;
 use corundum_control::storage::usage::DEFAULT_QUOTA;
 use corundum_host::image::cache::DEFAULT_IMAGE_CACHE;
 use corundum_router::cache::DEFAULT_CACHE_BYTES;
+use corundum_router::trusted_proxies::TrustedProxies;
 use serde::Deserialize;
 
 use super::logging::{self, LogFormat};
@@ -132,6 +134,10 @@ pub(super) struct ServerArguments {
     /// only (granted). A list in app.json holds in the first case too [default: public]
     #[arg(long, value_name = "RULE", value_enum)]
     outbound: Option<OutboundRule>,
+    /// Believe X-Forwarded-For, -Proto and -Port of the proxies in this network, as 10.0.0.0/8; repeatable [default: none]
+    #[arg(long, value_name = "NETWORK")]
+    #[serde(default)]
+    trusted_proxy: Vec<IpNetwork>,
     /// Count this network as a private one: apps need a grant to connect to it; repeatable [default: none]
     #[arg(long, value_name = "NETWORK")]
     #[serde(default)]
@@ -194,6 +200,7 @@ impl ServerArguments {
             drain_private: self.drain_private.or(file.drain_private),
             drain_ca: self.drain_ca.or(file.drain_ca),
             outbound: self.outbound.or(file.outbound),
+            trusted_proxy: first(self.trusted_proxy, file.trusted_proxy),
             outbound_private: first(self.outbound_private, file.outbound_private),
             log_format: self.log_format.or(file.log_format),
         }
@@ -275,6 +282,7 @@ impl ServerArguments {
             },
             drain_ca: self.drain_ca,
             outbound: outbound(self.outbound, self.outbound_private)?,
+            trusted_proxies: TrustedProxies::new(self.trusted_proxy),
             max_push: self.push_limit.map_or(MAX_PUSH, megabytes),
             keep_releases: self.keep_releases.unwrap_or(DEFAULT_KEEP),
             app_quota: self

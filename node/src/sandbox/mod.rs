@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_compiler::sandbox::{
-    BootAttempt, BootRequest, Sandbox, SandboxApp, SandboxCause, SandboxError, SandboxOutbound,
-    SandboxOutput,
+    BootAttempt, BootRequest, BootedApp, SampleAnswer, Sandbox, SandboxApp, SandboxCause,
+    SandboxError, SandboxOutbound, SandboxOutput,
 };
-use corundum_host::boot::{self, AppProcess, BootError, BootLimits, SampleRequests};
+use corundum_host::boot::{self, AppProcess, BootError, BootLimits, BootReport, SampleRequests};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::outbound::{AppOutbound, OutboundRules};
 use corundum_host::pack::Pack;
@@ -84,8 +84,20 @@ impl Sandbox for HostSandbox {
         ));
         BootAttempt {
             log: log.text(),
-            result: booted.map(|booted| booted.boot).map_err(sandbox_error),
+            result: booted.map(booted_app).map_err(sandbox_error),
         }
+    }
+}
+
+fn booted_app(booted: BootReport) -> BootedApp {
+    let lines = booted.trial.lines.iter();
+    let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line)).collect();
+    BootedApp {
+        time: booted.boot,
+        sample: SampleAnswer {
+            status: booted.trial.status,
+            log: lines.join("\n"),
+        },
     }
 }
 

@@ -56,6 +56,15 @@ pub(crate) fn serve<G: Grid>(
     handle: &RequestHandle,
 ) -> ServeFuture {
     let (mut parts, body) = request.into_parts();
+    let behind_proxy;
+    let client = if client.is_proxy {
+        behind_proxy = router
+            .trusted_proxies
+            .client_behind(client, &mut parts.headers);
+        &behind_proxy
+    } else {
+        client
+    };
     let normalised = request_url::normalise(&mut parts, client);
     let mut log = AccessLog::new(&parts, client, handle);
     let host = match normalised {

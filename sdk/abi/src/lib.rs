@@ -17,6 +17,7 @@ pub mod app_options;
 pub mod cgi;
 pub mod exports;
 pub mod fibers;
+pub mod ip_network;
 pub mod media;
 pub mod names;
 pub mod outbound;

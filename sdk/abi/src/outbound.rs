@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ip_network::{InvalidNetwork, IpNetwork};
+
 /// Maximum bytes of a target's text: a host name of 253 bytes with scheme and port.
 const MAX_LENGTH: usize = 300;
 
@@ -88,7 +90,7 @@ enum TargetHost {
     /// All names below this one.
     Below(String),
     /// An address, with all its bits, or a network.
-    Network(IpAddr, u8),
+    Network(IpNetwork),
 }
 
 /// Text that is not a target.
@@ -129,9 +131,9 @@ pub enum OutboundTargetError {
     /// The host is `localhost`.
     #[error("{0:?} names the dyno itself, which needs no entry: name the other machine")]
     Localhost(String),
-    /// The network has bits beyond its prefix, or a prefix that is too long.
-    #[error("{0:?} is not a network: write its first address and its prefix, as in 10.0.0.0/8")]
-    Network(String),
+    /// The network is invalid.
+    #[error(transparent)]
+    Network(#[from] InvalidNetwork),
 }
 
 impl OutboundTarget {
@@ -157,9 +159,8 @@ impl OutboundTarget {
 
     /// Returns the target that covers one endpoint at an address.
     pub fn of_address(address: IpAddr, port: u16, transport: Transport) -> Self {
-        let address = address.to_canonical();
         Self {
-            host: TargetHost::Network(address, bits(address)),
+            host: TargetHost::Network(IpNetwork::of(address)),
             port,
             scheme: transport.into(),
         }
@@ -190,20 +191,7 @@ impl OutboundTarget {
 
     /// Returns whether the target is an address or a network that has `address`.
     pub fn covers_address(&self, address: IpAddr) -> bool {
-        let TargetHost::Network(network, prefix) = self.host else {
-            return false;
-        };
-        match (network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-                network.to_bits() == address.to_bits() & mask
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-                network.to_bits() == address.to_bits() & mask
-            }
-            _ => false,
-        }
+        matches!(self.host, TargetHost::Network(network) if network.contains(address))
     }
 
     /// Returns whether the target is an address or a network, of any port.
@@ -213,8 +201,7 @@ impl OutboundTarget {
 
     /// Returns whether the target is exactly `address`, and no network.
     pub fn is_address(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.host == TargetHost::Network(address, bits(address))
+        matches!(self.host, TargetHost::Network(network) if network.single() == Some(address.to_canonical()))
     }
 }
 
@@ -250,13 +237,6 @@ pub fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-fn bits(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
-    }
-}
-
 impl From<Transport> for TargetScheme {
     fn from(transport: Transport) -> Self {
         match transport {
@@ -282,14 +262,14 @@ impl FromStr for OutboundTarget {
             return Err(OutboundTargetError::Host(shown()));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return match network(text) {
-                Some(host) => Ok(Self {
-                    host,
+            return match text.parse::<IpNetwork>() {
+                Ok(network) => Ok(Self {
+                    host: TargetHost::Network(network),
                     port: 0,
                     scheme: TargetScheme::Any,
                 }),
-                None if text.contains('/') => Err(OutboundTargetError::Network(shown())),
-                None => Err(OutboundTargetError::Scheme(shown())),
+                Err(error) if text.contains('/') => Err(error.into()),
+                Err(_) => Err(OutboundTargetError::Scheme(shown())),
             };
         };
         let (scheme, default) = match scheme.to_ascii_lowercase().as_str() {
@@ -335,14 +315,14 @@ fn target_host(host: &str, shown: impl Fn() -> String) -> Result<TargetHost, Out
     {
         return match inner.parse::<Ipv6Addr>() {
             Ok(address) => {
-                let address = IpAddr::V6(address).to_canonical();
-                Ok(TargetHost::Network(address, bits(address)))
+                let network = IpNetwork::of(address.into());
+                Ok(TargetHost::Network(network))
             }
             Err(_) => Err(OutboundTargetError::Host(shown())),
         };
     }
     if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return Ok(TargetHost::Network(address.into(), 32));
+        return Ok(TargetHost::Network(IpNetwork::of(address.into())));
     }
     if host.contains('/') {
         return Err(OutboundTargetError::Path(shown()));
@@ -364,40 +344,19 @@ fn target_host(host: &str, shown: impl Fn() -> String) -> Result<TargetHost, Out
     })
 }
 
-/// Parses a network, as `10.0.0.0/8` or `fd00::/8`. Bits beyond the prefix are an error.
-fn network(text: &str) -> Option<TargetHost> {
-    let (address, prefix) = text.split_once('/')?;
-    let address: IpAddr = address.parse().ok()?;
-    let is_plain = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
-    let prefix: u8 = is_plain.then(|| prefix.parse().ok())??;
-    // An IPv4-mapped network would cover nothing, since addresses are compared in their IPv4 form.
-    if prefix > bits(address) || address.to_canonical() != address {
-        return None;
-    }
-    let target = OutboundTarget {
-        host: TargetHost::Network(address, prefix),
-        port: 0,
-        scheme: TargetScheme::Any,
-    };
-    target.covers_address(address).then_some(target.host)
-}
-
 impl fmt::Display for OutboundTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = match &self.host {
             TargetHost::Any => "*".to_owned(),
             TargetHost::Name(name) => name.clone(),
             TargetHost::Below(parent) => format!("*.{parent}"),
-            TargetHost::Network(address, prefix) if *prefix < bits(*address) => {
-                format!("{address}/{prefix}")
-            }
-            TargetHost::Network(IpAddr::V6(address), _) if self.scheme != TargetScheme::Any => {
-                format!("[{address}]")
-            }
-            TargetHost::Network(address, prefix) if self.scheme == TargetScheme::Any => {
-                format!("{address}/{prefix}")
-            }
-            TargetHost::Network(address, _) => address.to_string(),
+            TargetHost::Network(network) => match network.single() {
+                Some(IpAddr::V6(address)) if self.scheme != TargetScheme::Any => {
+                    format!("[{address}]")
+                }
+                Some(address) if self.scheme != TargetScheme::Any => address.to_string(),
+                _ => network.to_string(),
+            },
         };
         match (self.scheme, self.port) {
             (TargetScheme::Any, _) => f.write_str(&host),
@@ -472,11 +431,12 @@ mod tests {
     fn invalid_target_is_rejected_with_its_reason() {
         type Error = OutboundTargetError;
         let shown = str::to_owned;
+        let network = |text: &str| Error::Network(text.parse::<IpNetwork>().unwrap_err());
         for (text, error) in [
             ("", Error::Scheme(shown(""))),
             ("api.example.com", Error::Scheme(shown("api.example.com"))),
             ("ftp://a.example", Error::Scheme(shown("ftp://a.example"))),
-            ("//a.example", Error::Network(shown("//a.example"))),
+            ("//a.example", network("//a.example")),
             ("tcp://a.example", Error::NoPort(shown("tcp://a.example"))),
             ("tcp://a.example:", Error::Port(shown("tcp://a.example:"))),
             ("tcp://a.example:0", Error::Port(shown("tcp://a.example:0"))),
@@ -579,14 +539,11 @@ mod tests {
                 "http://a.localhost",
                 Error::Localhost(shown("http://a.localhost")),
             ),
-            ("10.0.0.1/8", Error::Network(shown("10.0.0.1/8"))),
-            ("10.0.0.0/33", Error::Network(shown("10.0.0.0/33"))),
-            ("10.0.0.0/", Error::Network(shown("10.0.0.0/"))),
-            ("10.0.0.0/+8", Error::Network(shown("10.0.0.0/+8"))),
-            (
-                "::ffff:10.0.0.0/104",
-                Error::Network(shown("::ffff:10.0.0.0/104")),
-            ),
+            ("10.0.0.1/8", network("10.0.0.1/8")),
+            ("10.0.0.0/33", network("10.0.0.0/33")),
+            ("10.0.0.0/", network("10.0.0.0/")),
+            ("10.0.0.0/+8", network("10.0.0.0/+8")),
+            ("::ffff:10.0.0.0/104", network("::ffff:10.0.0.0/104")),
         ] {
             assert_eq!(text.parse::<OutboundTarget>(), Err(error), "{text}");
         }

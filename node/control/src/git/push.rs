@@ -7,7 +7,7 @@ use corundum_abi::names::AppName;
 use corundum_build::slots::BuildUrgency;
 use corundum_build::{BuildSource, FinishedBuild};
 use corundum_compiler::app_json::{AppJson, AppJsonError, ConfigVarDefault};
-use corundum_compiler::detect::{UnknownRuby, choose_series};
+use corundum_compiler::ruby_version::{UnknownRuby, choose_series};
 use corundum_compiler::slug::SlugDescription;
 use corundum_store::{ConfigVars, Store, StoreError};
 use tokio::sync::mpsc;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use corundum_abi::names::AppName;
-use corundum_compiler::detect::VersionFiles;
+use corundum_compiler::ruby_version::{self, VersionFiles};
 use corundum_compiler::text;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -117,14 +117,29 @@ impl Push {
     /// [`CommitError`].
     pub(crate) async fn read(&self) -> Result<(PushedTree, CommitTexts), CommitError> {
         let tree = PushedTree::list(|| self.git(), self.commit()).await?;
-        let paths = ["Gemfile.lock", "Gemfile", ".ruby-version", "app.json"];
+        let decoded = |bytes: Option<Vec<u8>>| bytes.map(|bytes| text::decode_lossy(&bytes));
+        let paths = [
+            "Gemfile.lock",
+            "Gemfile",
+            ".ruby-version",
+            ".tool-versions",
+            "app.json",
+        ];
         let texts = tree.texts(|| self.git(), paths, MAX_TEXT).await?;
-        let [lockfile, gemfile, ruby_version, app_json] =
-            texts.map(|bytes| bytes.map(|bytes| text::decode_lossy(&bytes)));
+        let [lockfile, gemfile, ruby_version, tool_versions, app_json] = texts.map(decoded);
+        let other = match gemfile.as_deref().and_then(ruby_version::other_file) {
+            Some(path) => {
+                let [text] = tree.texts(|| self.git(), [&*path], MAX_TEXT).await?;
+                decoded(text)
+            }
+            None => None,
+        };
         let versions = VersionFiles {
             lockfile,
             gemfile,
             ruby_version,
+            tool_versions,
+            other,
         };
         Ok((tree, CommitTexts { versions, app_json }))
     }
