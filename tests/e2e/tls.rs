@@ -311,7 +311,7 @@ fn proxy_describes_its_clients_and_others_do_not() {
         trusted.ends_with("https https 443 443 192.0.2.1 1.1.1.1, 192.0.2.1"),
         "{trusted}"
     );
-    node.wait_for_log("myapp", "fwd=\"192.0.2.1\"");
+    node.wait_for_log("myapp", "fwd=\"1.1.1.1, 192.0.2.1\"");
     node.restart_with(&[]);
     let port = node.http();
     let other = answer(&node);
