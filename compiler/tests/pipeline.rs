@@ -193,6 +193,12 @@ fn tree_becomes_a_slug_and_an_image() {
         fixture.report(),
         "-----> Ruby app detected
 -----> Using Ruby version: ruby-3.4.1
+       Ruby 3.4 comes from npm and lacks, beside Ruby 3.3:
+         sockets and TLS
+         threads that run beside each other
+         the C parts of bcrypt, bigdecimal, commonmarker and racc
+         a seed of hashes for each app
+         SystemStackError for deep recursion in C, which ends the dyno
 -----> Installing dependencies
 -----> Discovering process types
        Procfile declares types -> web

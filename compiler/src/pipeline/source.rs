@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 
+use corundum_pack::ruby::Series;
+
 use super::env::BuildEnv;
 use super::error::BuildError;
 use crate::app_json::AppJson;
@@ -40,6 +42,7 @@ impl SourceApp {
         report.topic("Ruby app detected");
         let version = &env.sandbox.manifest().version;
         report.topic(&format!("Using Ruby version: ruby-{version}"));
+        report_lacks(&env.sandbox.manifest().series, report);
         if let Some(note) = ruby_version::difference(&version_files(&tree)?, version) {
             report.detail(&note);
         }
@@ -49,6 +52,22 @@ impl SourceApp {
             None => AppJson::default(),
         };
         Ok(Self { tree, app_json })
+    }
+}
+
+/// Tells the pusher what the app's Ruby lacks, unless the node moves the app to one that lacks nothing.
+fn report_lacks(series: &str, report: &mut BuildReport<impl Write>) {
+    let lacks = series.parse().map(|series: Series| series.best().lacks());
+    let lacks = lacks.unwrap_or_default();
+    if lacks.is_empty() {
+        return;
+    }
+    report.detail(&format!(
+        "Ruby {series} comes from npm and lacks, beside Ruby {}:",
+        Series::DEFAULT
+    ));
+    for item in lacks {
+        report.detail(&format!("  {item}"));
     }
 }
 

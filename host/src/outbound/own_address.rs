@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, UdpSocket};
 
+use rustix::io::Errno;
+
 /// Returns whether an address belongs to this machine at this moment.
 ///
 /// The kernel lets a socket be bound to the machine's own addresses alone. Asking it needs no list of interfaces that
@@ -13,7 +15,12 @@ pub(super) fn is_own(address: IpAddr) -> bool {
     match UdpSocket::bind((address, 0)) {
         Ok(_) if allows_foreign(address) => is_own_source(address),
         Ok(_) => true,
-        Err(error) => error.kind() != std::io::ErrorKind::AddrNotAvailable,
+        // A machine without IPv6 has no such address.
+        Err(error) => {
+            let code = error.raw_os_error();
+            let none = [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT].map(Errno::raw_os_error);
+            !code.is_some_and(|code| none.contains(&code))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `packs` and `packs:prepare`: the packs of this machine, listed, and prepared ahead of the first push.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ struct PackInfo {
     ready: bool,
     default: bool,
     path: String,
+    /// What the pack lacks beside one that is built from source.
+    lacks: Vec<String>,
 }
 
 /// Lists the packs of all series from all origins.
@@ -39,6 +42,7 @@ pub(super) fn list(output: OutputOption) -> anyhow::Result<ExitCode> {
             ready: pack.is_some(),
             default: edition == Series::DEFAULT.best(),
             path: ruby::pack_path(edition, &cache).display().to_string(),
+            lacks: edition.lacks().iter().map(ToString::to_string).collect(),
         }
     });
     let listed: Vec<PackInfo> = listed.collect();
@@ -46,7 +50,23 @@ pub(super) fn list(output: OutputOption) -> anyhow::Result<ExitCode> {
         print_json(&listed)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = listed.into_iter().map(|pack| {
+    let headings = ["Pack", "From", "Version", "State", ""];
+    let lacks: Vec<String> = listed.iter().flat_map(|pack| pack.lacks.clone()).collect();
+    let rows: Vec<_> = rows(listed).collect();
+    Table::new(headings).with_rows(rows).print()?;
+    let mut shown = BTreeSet::new();
+    let lacks = lacks.into_iter().filter(|item| shown.insert(item.clone()));
+    let lacks: Vec<String> = lacks.collect();
+    if !lacks.is_empty() {
+        println!("\nThe packs from npm lack, beside those from source:");
+        lacks.iter().for_each(|item| println!("  {item}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the rows of the table.
+fn rows(listed: Vec<PackInfo>) -> impl Iterator<Item = [String; 5]> {
+    listed.into_iter().map(|pack| {
         let state = match (pack.ready, pack.origin.as_str()) {
             (true, _) => "ready",
             (false, "source") => "corundum pack build ruby",
@@ -59,10 +79,7 @@ pub(super) fn list(output: OutputOption) -> anyhow::Result<ExitCode> {
             state.to_owned(),
             if pack.default { "default" } else { "" }.to_owned(),
         ]
-    });
-    let headings = ["Pack", "From", "Version", "State", ""];
-    Table::new(headings).with_rows(rows).print()?;
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Prepares the fastest usable pack of `series` in the cache that all nodes of the machine share.

@@ -107,6 +107,16 @@ impl fmt::Display for PackOrigin {
     }
 }
 
+/// What the builds of MRI in the npm registry lack: they have no sockets, no thread scheduler, no gems with C parts but
+/// those of MRI's source, and none of this project's changes to MRI.
+const NPM_LACKS: [&str; 5] = [
+    "sockets and TLS",
+    "threads that run beside each other",
+    "the C parts of bcrypt, bigdecimal, commonmarker and racc",
+    "a seed of hashes for each app",
+    "SystemStackError for deep recursion in C, which ends the dyno",
+];
+
 /// A kind of pack: a series of Ruby from one origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Edition {
@@ -128,6 +138,14 @@ impl Edition {
         Self::npm(Series::Ruby34),
         Self::npm(Series::Ruby40),
     ];
+
+    /// Returns what the edition lacks beside one that is built from source, each as a noun phrase.
+    pub fn lacks(self) -> &'static [&'static str] {
+        match self.origin {
+            PackOrigin::Source => &[],
+            PackOrigin::Npm => &NPM_LACKS,
+        }
+    }
 
     const fn npm(series: Series) -> Self {
         Self {
@@ -154,6 +172,15 @@ mod tests {
             "2.7".parse::<Series>(),
             Err(UnknownSeries("2.7".to_owned()))
         );
+    }
+
+    #[test]
+    fn editions_from_npm_lack_what_the_one_from_source_has() {
+        for edition in Edition::ALL {
+            let is_complete = edition.origin == PackOrigin::Source;
+            assert_eq!(edition.lacks().is_empty(), is_complete, "{edition}");
+        }
+        assert!(Series::DEFAULT.best().lacks().is_empty());
     }
 
     #[test]
