@@ -7,6 +7,7 @@
 //! - [`detect`] finds out whether the tree is a Ruby app, and [`ruby_version`] which series of Ruby it asks for;
 //! - [`app_json`] and [`procfile`] parse the app's settings;
 //! - [`lockfile`], [`requirement`], [`checksum`] and [`gems`] resolve, fetch and install gems;
+//! - [`git_command`] runs git within limits, for gems from repositories;
 //! - [`assets`] compresses the files of `public/`;
 //! - [`slug`] writes the deterministic archive;
 //! - [`process`] makes the environment and arguments of the app's processes.
@@ -23,6 +24,7 @@ mod boot_output;
 pub mod checksum;
 pub mod detect;
 pub mod gems;
+pub mod git_command;
 pub mod lockfile;
 pub mod pipeline;
 pub mod process;

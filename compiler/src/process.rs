@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 /// Defaults of the platform, which config vars override. Those of Rails make it serve its own assets and log to the
 /// standard output; other apps do not read them.
-const DEFAULT_ENVIRON: [(&str, &str); 7] = [
+const DEFAULT_ENVIRON: [(&str, &str); 11] = [
+    // Bundler finds the gems where the build puts them, as on Heroku.
+    ("BUNDLE_BIN", "vendor/bundle/bin"),
+    ("BUNDLE_DEPLOYMENT", "1"),
+    ("BUNDLE_PATH", "vendor/bundle"),
+    ("BUNDLE_WITHOUT", "development:test"),
     ("HOME", "/app"),
     ("LANG", "en_US.UTF-8"),
     (

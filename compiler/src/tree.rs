@@ -308,6 +308,18 @@ impl Tree {
         Ok(())
     }
 
+    /// Adds a symbolic link that the build has made, or replaces one.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Path`].
+    pub fn add_symlink(&mut self, path: &str, target: &str) -> Result<(), TreeError> {
+        check_path(path).map_err(|_| TreeError::Path(path.to_owned()))?;
+        let link = TreeEntry::Symlink(target.to_owned());
+        self.entries.insert(path.to_owned(), link);
+        Ok(())
+    }
+
     /// Removes all files, links and submodules whose path satisfies `condition`.
     pub fn remove_if(&mut self, condition: impl Fn(&str) -> bool) {
         self.entries.retain(|path, _| !condition(path));

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use corundum_compiler::gems::{
-    self, FetchError, FetchLimits, GemCache, GemError, GemFetcher, GemServerError, GemSources,
-    GemfileGem, GemfileReport,
+    self, FetchError, FetchLimits, GemCache, GemCredentials, GemError, GemFetcher,
+    GemMetadataFiles, GemServerError, GemSources, GemfileGem, GemfileReport, RefusedGem,
+    RepositoryFetcher,
 };
 use corundum_compiler::tree::Tree;
 use corundum_pack::archive::FileMode;
@@ -27,6 +28,7 @@ struct GemBuild {
     carried: BTreeMap<String, String>,
     limits: FetchLimits,
     sources: Vec<String>,
+    config: Vec<(String, String)>,
     said: Vec<String>,
 }
 
@@ -42,6 +44,7 @@ impl GemBuild {
             carried: BTreeMap::new(),
             limits: FetchLimits::default(),
             sources: remotes.iter().map(|remote| (*remote).to_owned()).collect(),
+            config: Vec::new(),
             said: Vec::new(),
         };
         build.lock(remotes, checksums);
@@ -62,11 +65,13 @@ impl GemBuild {
         self.tree.add(path, bytes, FileMode::Plain).unwrap();
     }
 
-    fn install(&mut self) -> Result<(), GemError> {
+    fn install(&mut self) -> Result<GemMetadataFiles, GemError> {
         let gemfile = GemfileReport {
             gems: vec![GemfileGem {
                 name: "greeting".to_owned(),
-                groups: vec!["default".to_owned()],
+                wanted: true,
+                file: Some("Gemfile".to_owned()),
+                line: Some(3),
                 ..GemfileGem::default()
             }],
             error: None,
@@ -74,10 +79,16 @@ impl GemBuild {
         let (cache, scratch) = (self.cache(), self.directory.path().join("work"));
         let sources = self.sources.iter().map(|source| source.parse().unwrap());
         let remote = GemFetcher::new(sources, GemCache::new(&cache, &scratch));
-        let remote = remote.with_limits(self.limits.clone());
+        let credentials = GemCredentials::from_config(&self.config);
+        let allowed = self.sources.iter().map(|source| source.parse().unwrap());
+        let repositories = RepositoryFetcher::new(allowed, credentials.clone(), &scratch);
+        let remote = remote
+            .with_limits(self.limits.clone())
+            .with_credentials(credentials);
         let sources = GemSources {
             directories: &self.gems,
             fetcher: &remote,
+            repositories: &repositories,
         };
         let mut said = Vec::new();
         let manifest = manifest(&self.carried);
@@ -100,6 +111,16 @@ impl GemBuild {
     fn refusal(&mut self) -> FetchError {
         match self.install() {
             Err(GemError::Fetch(error)) => error,
+            Err(GemError::Refused(mut gems)) => match gems.pop() {
+                Some(RefusedGem {
+                    error: GemError::Fetch(error),
+                    path,
+                }) => {
+                    assert_eq!(path, "greeting ← Gemfile line 3");
+                    error
+                }
+                other => panic!("{other:?}"),
+            },
             other => panic!("{other:?}"),
         }
     }
@@ -219,6 +240,37 @@ fn credentials_in_a_source_are_refused_and_not_printed() {
         );
     }
     assert_eq!(server.requested(), [""; 0]);
+}
+
+#[test]
+fn private_server_gets_the_credentials_of_config_and_its_gems_are_not_shared() {
+    let (server, mut build) = published();
+    server.require_authorization("Basic bWU6c2VjcmV0");
+    let error = build.server_error().to_string();
+    assert!(
+        error.contains("corundum config:set BUNDLE_127__0__0__1=USER:PASSWORD"),
+        "{error}"
+    );
+    let variable = "BUNDLE_127__0__0__1".to_owned();
+    build.config = vec![(variable.clone(), "me:wrong".to_owned())];
+    let error = build.server_error();
+    assert!(matches!(error, GemServerError::Forbidden { .. }));
+    assert!(!error.to_string().contains("wrong"), "{error}");
+    build.config = vec![(variable, "me:secret".to_owned())];
+    assert!(build.source().ends_with(&server.url()));
+    assert!(!build.cache().exists());
+    // A server that is redirected to gets no credentials.
+    let storage = GemServer::start();
+    storage.require_authorization("Basic bWU6c2VjcmV0");
+    let moved = format!("{}greeting", storage.url());
+    server.set("/gems/greeting-1.0.gem", GemResponse::Redirect(moved));
+    build.sources.push(storage.url());
+    build.lock(&[&server.url()], "");
+    let error = build.server_error();
+    assert!(
+        matches!(error, GemServerError::Forbidden { .. }),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -485,9 +537,9 @@ fn gems_with_native_extensions_or_for_another_ruby_are_refused() {
     server.publish("greeting", "1.0", &native);
     let mut build = GemBuild::of(&[&server.url()], "");
     let error = build.install().unwrap_err();
-    assert!(
-        matches!(&error, GemError::Native { name, .. } if name == "greeting"),
-        "{error}"
+    assert_eq!(
+        error.to_string(),
+        "gem greeting: has a native extension, which a dyno cannot load; use a gem written in Ruby alone\n    greeting ← Gemfile line 3"
     );
     let server = GemServer::start();
     let ruby = "required_ruby_version: !ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - !ruby/object:Gem::Version\n      version: '4'\n";
@@ -506,6 +558,200 @@ fn a_file_with_another_gem_is_refused() {
     server.publish("greeting", "1.0", &gem("other", "1.0", GREETING, ""));
     let mut build = GemBuild::of(&[&server.url()], "");
     let error = build.install().unwrap_err();
-    assert!(matches!(error, GemError::Unusable { .. }), "{error}");
     assert!(error.to_string().contains("it holds other 1.0"), "{error}");
+}
+
+/// A bare repository that a gem server offers as files.
+struct ServedRepository {
+    directory: tempfile::TempDir,
+    server: GemServer,
+}
+
+impl ServedRepository {
+    /// Commits `files` and serves the repository at `/shop.git`.
+    fn of(files: &[(&str, &str)]) -> Self {
+        let repository = Self {
+            directory: tempfile::tempdir().unwrap(),
+            server: GemServer::start(),
+        };
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        repository.commit(files);
+        repository
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let output = std::process::Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Commits more files, and returns the digest of the commit.
+    fn commit(&self, files: &[(&str, &str)]) -> String {
+        for (path, text) in files {
+            let path = self.directory.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message=more"]);
+        self.publish();
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Serves all files of the repository.
+    fn publish(&self) {
+        self.git(&["update-server-info"]);
+        let root = self.directory.path().join(".git");
+        let mut open = vec![root.clone()];
+        while let Some(folder) = open.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                    continue;
+                }
+                let name = path.strip_prefix(&root).unwrap().display().to_string();
+                let bytes = GemResponse::Bytes(std::fs::read(&path).unwrap());
+                if name == "info/refs" {
+                    let path = "/shop.git/info/refs?service=git-upload-pack";
+                    self.server.set(path, bytes.clone());
+                }
+                self.server.set(&format!("/shop.git/{name}"), bytes);
+            }
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("{}shop.git", self.server.url())
+    }
+
+    /// Makes a build whose lockfile names the repository.
+    fn build(&self, remote: &str, revision: &str, more: &str) -> GemBuild {
+        let mut build = GemBuild::of(&[&self.server.url()], "");
+        build.tree = empty();
+        let lockfile = format!(
+            "GIT\n  remote: {remote}\n  revision: {revision}\n{more}  specs:\n    greeting (1.0)\n\nDEPENDENCIES\n  greeting!\n"
+        );
+        build.add("Gemfile.lock", lockfile.as_bytes());
+        build
+    }
+}
+
+const GEMSPEC: (&str, &str) = ("gems/greeting/greeting.gemspec", "Gem::Specification.new\n");
+
+#[test]
+fn gem_of_a_repository_is_installed_at_the_locked_revision() {
+    let repository =
+        ServedRepository::of(&[GEMSPEC, ("gems/greeting/lib/greeting.rb", "GREETING = 1\n")]);
+    let revision = repository.git(&["rev-parse", "HEAD"]);
+    repository.commit(&[("gems/greeting/lib/greeting.rb", "GREETING = 2\n")]);
+    let url = repository.url();
+    let mut build = repository.build(&url, &revision, "  branch: main\n");
+    let said = build.source();
+    let short = &revision[..7];
+    assert_eq!(
+        said,
+        format!("Installing greeting 1.0 from {url} (at {short})")
+    );
+    let root = format!(
+        "vendor/bundle/ruby/3.4.0/bundler/gems/shop-{}",
+        &revision[..12]
+    );
+    let file = build
+        .tree
+        .text(&format!("{root}/gems/greeting/lib/greeting.rb"));
+    assert_eq!(file.unwrap().unwrap(), "GREETING = 1\n");
+}
+
+#[test]
+fn repository_that_is_not_allowed_or_lacks_the_revision_is_refused() {
+    let repository = ServedRepository::of(&[GEMSPEC, ("x", "1")]);
+    let revision = repository.git(&["rev-parse", "HEAD"]);
+    let url = repository.url();
+    let refusal = |build: &mut GemBuild| build.install().unwrap_err().to_string();
+
+    let mut build = repository.build(&url, &revision, "");
+    build.sources.clear();
+    let error = refusal(&mut build);
+    assert!(error.contains("--gem-source http://127.0.0.1:"), "{error}");
+    assert_eq!(repository.server.requested(), [""; 0]);
+
+    let mut build = repository.build(&url, &"0".repeat(40), "");
+    let error = refusal(&mut build);
+    assert!(
+        error.contains("no branch and no tag contains it"),
+        "{error}"
+    );
+
+    for remote in [
+        "git@github.com:a/b.git",
+        "ssh://git@github.com/a/b.git",
+        "file:///etc",
+        "/etc/passwd",
+        "ext::sh -c id",
+        "https://me:secret@example.com/x.git",
+        "--upload-pack=id",
+    ] {
+        let error = refusal(&mut repository.build(remote, &revision, ""));
+        assert!(error.contains("name it by an https:// URL"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    repository.server.set(
+        "/shop.git/info/refs?service=git-upload-pack",
+        GemResponse::Redirect("http://127.0.0.1:1/x.git/info/refs".to_owned()),
+    );
+    let error = refusal(&mut repository.build(&url, &revision, ""));
+    assert!(error.contains("cannot be fetched at revision"), "{error}");
+}
+
+#[test]
+fn gem_of_a_repository_without_gemspec_or_with_an_extension_is_refused() {
+    let text = "Gem::Specification.new do |s|\n  s.extensions = %w[ext/extconf.rb]\nend\n";
+    let repository = ServedRepository::of(&[("other.gemspec", text)]);
+    let revision = repository.git(&["rev-parse", "HEAD"]);
+    let error = repository.build(&repository.url(), &revision, "").install();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("has no greeting.gemspec"), "{error}");
+    let revision = repository.commit(&[("greeting.gemspec", text)]);
+    let error = repository.build(&repository.url(), &revision, "").install();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("has a native extension"), "{error}");
+}
+
+#[test]
+fn submodules_are_fetched_if_the_lockfile_says_so() {
+    let inner = ServedRepository::of(&[("lib/inner.rb", "INNER = 1\n")]);
+    let revision = inner.git(&["rev-parse", "HEAD"]);
+    let modules = format!(
+        "[submodule \"a\"]\n\tpath = vendor/a\n\turl = {}\n",
+        inner.url()
+    );
+    let outer = ServedRepository::of(&[("greeting.gemspec", ""), (".gitmodules", &modules)]);
+    let link = format!("160000,{revision},vendor/a");
+    outer.git(&["update-index", "--add", "--cacheinfo", &link]);
+    outer.git(&["commit", "--quiet", "--message=link"]);
+    outer.publish();
+    let revision = outer.git(&["rev-parse", "HEAD"]);
+    let root = format!(
+        "vendor/bundle/ruby/3.4.0/bundler/gems/shop-{}",
+        &revision[..12]
+    );
+    let file = format!("{root}/vendor/a/lib/inner.rb");
+    let mut build = outer.build(&outer.url(), &revision, "");
+    build.install().unwrap();
+    assert!(!build.tree.has_file(&file));
+    let mut build = outer.build(&outer.url(), &revision, "  submodules: true\n");
+    let error = build.install().unwrap_err().to_string();
+    assert!(error.contains("this node does not fetch from"), "{error}");
+    let mut build = outer.build(&outer.url(), &revision, "  submodules: true\n");
+    build.sources.push(inner.server.url());
+    build.install().unwrap();
+    assert!(build.tree.has_file(&file));
 }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use corundum_abi::outbound::OutboundPolicy;
-use corundum_compiler::gems::{GemCache, GemFetcher, GemSources};
+use corundum_compiler::gems::{
+    GemCache, GemCredentials, GemFetcher, GemSources, RepositoryFetcher,
+};
 use corundum_compiler::pipeline::{
     self, BuildEnv, BuildError, BuildPhase, BuiltApp, GemfileError, IMAGE_DIRECTORY, SLUG_FILE,
 };
@@ -147,6 +149,7 @@ impl BuildFixture {
             gem_sources: GemSources {
                 directories: &[],
                 fetcher: &GemFetcher::new([], cache),
+                repositories: &RepositoryFetcher::new([], GemCredentials::default(), directory),
             },
             gemfile_timeout: Duration::from_secs(3),
             slug_limit: 1 << 20,

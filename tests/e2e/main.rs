@@ -4,6 +4,7 @@
 
 mod acme;
 mod api;
+mod bundler;
 mod cache;
 mod compression;
 mod domains;

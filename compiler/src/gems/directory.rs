@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use corundum_pack::archive::FileMode;
 
 use super::package::{GemFiles, UnpackedGem};
+use super::specification::GemSpecification;
 
 /// Directory with dpkg's lists of the files of each package.
 const DPKG_LISTS: &str = "/var/lib/dpkg/info";
@@ -44,39 +45,22 @@ pub(super) fn find(
             continue;
         };
         let folder = directory.join("gems").join(format!("{name}-{version}"));
-        let (files, require_paths) = if folder.is_dir() {
+        let files = if folder.is_dir() {
             let mut files = GemFiles::new();
             walk(&folder, "", &mut files)?;
-            (files, require_paths(&text))
+            files
         } else {
-            (package_files(&spec)?, vec!["lib".to_owned()])
+            package_files(&spec)?
         };
         return Ok(Some(UnpackedGem {
             files,
-            require_paths,
             has_extensions: text.contains(".extensions = ["),
             ruby: Vec::new(),
+            specification: GemSpecification::Ruby(text),
             source: directory.display().to_string(),
         }));
     }
     Ok(None)
-}
-
-/// Finds the line `s.require_paths = ["lib".freeze]` in a gemspec.
-fn require_paths(spec: &str) -> Vec<String> {
-    let line = spec.lines().find(|line| line.contains(".require_paths = "));
-    let quoted = line
-        .into_iter()
-        .flat_map(|line| line.split('"').skip(1).step_by(2));
-    let paths: Vec<String> = quoted
-        .map(str::to_owned)
-        .filter(|path| !path.contains(".."))
-        .collect();
-    if paths.is_empty() {
-        vec!["lib".to_owned()]
-    } else {
-        paths
-    }
 }
 
 fn walk(folder: &Path, prefix: &str, files: &mut GemFiles) -> io::Result<()> {
@@ -145,7 +129,9 @@ mod tests {
         fs::write(root.join("gems/a-1.0/code/x/y.rb"), "1").unwrap();
         let directories = [root.to_owned()];
         let found = find(&directories, "a", "1.0").unwrap().unwrap();
-        assert_eq!(found.require_paths, ["code"]);
+        assert!(
+            matches!(&found.specification, GemSpecification::Ruby(text) if text.contains("code"))
+        );
         assert_eq!(found.files[0].0, "code/x/y.rb");
         assert!(!found.has_extensions);
         assert!(find(&directories, "a", "1.1").unwrap().is_none());

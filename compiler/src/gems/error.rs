@@ -3,6 +3,7 @@
 use std::io;
 
 use super::fetch_error::FetchError;
+use super::repository::RepositoryError;
 use crate::lockfile::LockfileError;
 use crate::tree::TreeError;
 
@@ -58,18 +59,6 @@ pub enum GemError {
         /// Version of the gem.
         version: String,
     },
-    /// The lockfile lists only precompiled builds of a gem.
-    #[error(
-        "gem {name} {version}: Gemfile.lock has only precompiled builds ({platforms}), which a dyno cannot load; run bundle lock --add-platform ruby, and commit Gemfile.lock"
-    )]
-    Precompiled {
-        /// Name of the gem.
-        name: String,
-        /// Version of the gem.
-        version: String,
-        /// Platforms of the builds.
-        platforms: String,
-    },
     /// A gem has a native extension.
     #[error("gem {name}: has a native extension, which a dyno cannot load; {advice}")]
     Native {
@@ -92,15 +81,25 @@ pub enum GemError {
         /// Version of the pack's Ruby.
         ruby: String,
     },
-    /// A gem comes from a git repository.
+    /// A gem's git repository cannot be fetched; its host may be at fault.
+    #[error("gem {name}: {error}")]
+    Repository {
+        /// Name of the gem.
+        name: String,
+        /// Reason.
+        error: RepositoryError,
+    },
+    /// A gem's git repository has no specification of it.
     #[error(
-        "gem {name}: comes from a git repository ({uri}), which a build does not fetch; copy it into the app, and name the copy by path: in the Gemfile"
+        "gem {name}: the repository {uri} has no {name}.gemspec at revision {revision}; check the options of git: in the Gemfile, run bundle lock, and commit Gemfile.lock"
     )]
-    Git {
+    RepositoryGem {
         /// Name of the gem.
         name: String,
         /// URI of the repository, without credentials.
         uri: String,
+        /// Digest of the commit.
+        revision: String,
     },
     /// A gem comes from a source that a Bundler plugin implements.
     #[error(
@@ -157,10 +156,59 @@ pub enum GemError {
     /// A gem cannot be fetched; the operator or the gem server may be at fault.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// Gems that the app cannot have, all at once.
+    #[error("{}", describe(.0))]
+    Refused(Vec<RefusedGem>),
+    /// The specifications that the sandbox made of the gems' metadata are unusable: the fault of a gem's authors.
+    #[error(
+        "gem {name}: unusable specification: {reason}; choose another version, or report it to the gem's authors"
+    )]
+    Specification {
+        /// Name and version of the gem.
+        name: String,
+        /// Reason.
+        reason: String,
+    },
     /// The app is too large with its gems, or one of its files is invalid.
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// The disk or a gem directory cannot be read: the platform's fault.
     #[error("gems: cannot be read: {0}")]
     Io(#[from] io::Error),
+}
+
+/// A gem that the app cannot have.
+#[derive(Debug)]
+pub struct RefusedGem {
+    /// Reason.
+    pub error: GemError,
+    /// Chain of dependencies that leads to the gem, from the gem to the Gemfile.
+    pub path: String,
+}
+
+impl GemError {
+    /// Returns whether the error concerns one gem alone, so that others can still be checked.
+    pub(super) fn concerns_one_gem(&self) -> bool {
+        match self {
+            Self::Fetch(error) => error.is_absence(),
+            Self::Missing { .. }
+            | Self::Native { .. }
+            | Self::Ruby { .. }
+            | Self::Repository { .. }
+            | Self::RepositoryGem { .. }
+            | Self::Plugin { .. }
+            | Self::PathOutside { .. }
+            | Self::PathMissing { .. }
+            | Self::Damaged { .. }
+            | Self::Unusable { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+fn describe(refused: &[RefusedGem]) -> String {
+    let texts = refused
+        .iter()
+        .map(|gem| format!("{}\n    {}", gem.error, gem.path));
+    texts.collect::<Vec<_>>().join("\n")
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::cache::GemCache;
+use super::credentials::GemCredentials;
 use super::fetch_error::{ChecksumMismatch, FetchError};
 use super::index::{self, IndexEntry, IndexError};
 use super::package::MAX_GEM_BYTES;
@@ -50,6 +51,7 @@ impl Default for FetchLimits {
 pub struct GemFetcher {
     servers: Vec<GemServerClient>,
     cache: GemCache,
+    credentials: GemCredentials,
     limits: FetchLimits,
     started: Instant,
     fetched_bytes: AtomicU64,
@@ -81,6 +83,7 @@ impl GemFetcher {
         Self {
             servers: allowed.into_iter().map(client).collect(),
             cache,
+            credentials: GemCredentials::default(),
             limits: FetchLimits::default(),
             started: Instant::now(),
             fetched_bytes: AtomicU64::new(0),
@@ -91,6 +94,15 @@ impl GemFetcher {
     #[must_use]
     pub fn with_limits(self, limits: FetchLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Replaces the credentials.
+    #[must_use]
+    pub fn with_credentials(self, credentials: GemCredentials) -> Self {
+        Self {
+            credentials,
+            ..self
+        }
     }
 
     /// Fetches a gem from the cache or from its server.
@@ -107,7 +119,10 @@ impl GemFetcher {
             return Ok(cached);
         }
         let bytes = self.download(request, server, &checksum)?;
-        self.cache.put(&checksum, &bytes)?;
+        // All apps share the cache, and a private gem is for those that have its credentials.
+        if self.authorization(server).is_none() {
+            self.cache.put(&checksum, &bytes)?;
+        }
         tracing::debug!(
             gem = request.name,
             version = request.locked.version,
@@ -119,6 +134,15 @@ impl GemFetcher {
             bytes,
             source: server.url().to_string(),
         })
+    }
+
+    /// Returns the credentials for a server. They are sent over TLS alone, or within this machine.
+    fn authorization(&self, server: &GemServerClient) -> Option<String> {
+        let url = server.url();
+        let is_safe = url.is_https() || url.is_loopback();
+        is_safe
+            .then(|| self.credentials.authorization(url.host()))
+            .flatten()
     }
 
     fn cached(&self, checksum: &Checksum) -> Result<Option<FetchedGem>, FetchError> {
@@ -279,7 +303,9 @@ impl GemFetcher {
             let name = request.name.to_owned();
             return Err(FetchError::TooLong(total.as_secs(), name));
         }
-        let answer = server.get(path, limit, per_request.min(left));
+        let authorization = self.authorization(server);
+        let timeout = per_request.min(left);
+        let answer = server.get(path, limit, timeout, authorization.as_deref());
         answer.map_err(|error| FetchError::Server {
             name: request.name.to_owned(),
             version: request.locked.version.clone(),

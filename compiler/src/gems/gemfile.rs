@@ -3,14 +3,10 @@
 use serde::Deserialize;
 
 use super::error::GemError;
-use super::native;
 use crate::lockfile::Lockfile;
 use crate::requirement::Requirement;
 
-/// Groups that a running app does not need, as on Heroku.
-const EXCLUDED_GROUPS: [&str; 2] = ["development", "test"];
-
-/// Gems that a Gemfile names, as the guest reports them after evaluating it.
+/// Gems that a Gemfile names, as Bundler reports them after evaluating it in the sandbox.
 #[derive(Debug, Default, Deserialize)]
 pub struct GemfileReport {
     /// Gems of the Gemfile.
@@ -27,21 +23,31 @@ pub struct GemfileGem {
     /// Requirements on its version.
     #[serde(default)]
     pub requirements: Vec<String>,
-    /// Groups of the gem.
-    pub groups: Vec<String>,
-    /// Platforms of the gem; an empty list means all.
-    pub platforms: Vec<String>,
-    /// Files that `Bundler.require` loads; none means the gem's name.
-    #[serde(rename = "require")]
-    pub autorequire: Option<Vec<String>>,
+    /// Whether a running app needs the gem, by its groups, platforms and conditions.
+    pub wanted: bool,
+    /// File that names the gem, in the app's tree.
+    pub file: Option<String>,
+    /// Line of the file.
+    pub line: Option<u32>,
 }
 
 impl GemfileReport {
     /// Returns the gems that a running app needs.
     pub(super) fn wanted(&self) -> impl Iterator<Item = &GemfileGem> {
-        self.gems
-            .iter()
-            .filter(|gem| gem.is_wanted() && !native::is_server(&gem.name))
+        self.gems.iter().filter(|gem| gem.wanted)
+    }
+
+    /// Describes why the app needs the gem `name`: `ffi ← sassc ← sassc-rails ← Gemfile line 12`.
+    pub(super) fn dependency_path(&self, lockfile: &Lockfile, name: &str) -> String {
+        let names = self.wanted().map(|gem| gem.name.as_str());
+        let path = lockfile.dependency_path(names, name);
+        let root = self
+            .wanted()
+            .find(|gem| Some(&gem.name.as_str()) == path.last());
+        let place = root.map(GemfileGem::place).unwrap_or_default();
+        let mut parts = path;
+        parts.push(&place);
+        parts.join(" ← ")
     }
 
     /// Checks that the lockfile was made from this Gemfile.
@@ -57,15 +63,11 @@ impl GemfileReport {
 }
 
 impl GemfileGem {
-    /// Returns whether a running app needs the gem.
-    fn is_wanted(&self) -> bool {
-        let group = self
-            .groups
-            .iter()
-            .any(|group| !EXCLUDED_GROUPS.contains(&group.as_str()));
-        let platform =
-            self.platforms.is_empty() || self.platforms.iter().any(|p| p == "ruby" || p == "mri");
-        group && platform
+    fn place(&self) -> String {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => format!("{file} line {line}"),
+            _ => "Gemfile".to_owned(),
+        }
     }
 
     fn check(&self, lockfile: &Lockfile) -> Result<(), GemError> {
@@ -76,7 +78,7 @@ impl GemfileGem {
         let asked = Requirement::parse(&self.requirements).map_err(|e| bad(e.to_string()))?;
         let Some(locked) = lockfile.gems.get(&self.name) else {
             // Bundler does not resolve gems for other platforms.
-            return if self.is_wanted() {
+            return if self.wanted {
                 Err(GemError::Unresolved(self.name.clone()))
             } else {
                 Ok(())
@@ -120,7 +122,7 @@ DEPENDENCIES
         let gem = GemfileGem {
             name: name.to_owned(),
             requirements: requirements.iter().map(|r| (*r).to_owned()).collect(),
-            groups: vec!["default".to_owned()],
+            wanted: true,
             ..GemfileGem::default()
         };
         let report = GemfileReport {
@@ -160,8 +162,6 @@ DEPENDENCIES
     fn gem_for_another_platform_may_be_unlocked() {
         let gem = GemfileGem {
             name: "tzinfo-data".to_owned(),
-            groups: vec!["default".to_owned()],
-            platforms: vec!["windows".to_owned()],
             ..GemfileGem::default()
         };
         let report = GemfileReport {

@@ -4,7 +4,7 @@
 //! A build therefore asks once for each server and connects to the addresses that it has checked.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use corundum_abi::public_address::{AddressKind, address_kind, is_public};
@@ -86,6 +86,13 @@ impl Resolver for GuardedResolver {
         let mut pinned = pinned();
         Ok(self.filled(pinned.entry(server).or_insert(allowed)))
     }
+}
+
+/// Resolves a host of the allowed list and returns the addresses to which a build may connect.
+pub(super) fn checked_addresses(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    let found: Vec<SocketAddr> = (literal, port).to_socket_addrs()?.collect();
+    Ok(allowed(&host.to_ascii_lowercase(), &found))
 }
 
 /// Returns those addresses of a host of the allowed list to which a build may connect.

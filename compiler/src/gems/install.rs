@@ -1,26 +1,31 @@
 //! Installer: puts an app's gems into its tree.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
 use corundum_pack::Manifest;
 
-use super::bundle::{self, BundleEntry, InstalledGem};
-use super::error::GemError;
+use super::error::{GemError, RefusedGem};
 use super::fetcher::{FetchedGem, GemRequest};
 use super::gemfile::GemfileReport;
 use super::package::{self, UnpackedGem};
 use super::prefetch::{self, Prefetch};
-use super::resolve::{self, GemSources, ResolvedSource, Resolver};
+use super::repository::{self, RepositoryEntry, RepositoryFetcher};
+use super::resolve::{self, GemSources, NeededGem, ResolvedSource, Resolver};
+use super::specification::{GemHome, GemMetadataFiles, GemSpecification, PackFiles};
 use super::{directory, native, path};
-use crate::lockfile::{LockedGem, Lockfile};
+use crate::lockfile::{LockedGem, LockedRepository, Lockfile};
+use crate::redact::without_credentials;
 use crate::requirement::Requirement;
 use crate::tree::Tree;
 
 /// Folders of a gem that only its own developers need.
 const UNNEEDED: [&str; 3] = ["test/", "spec/", "doc/"];
 
-/// Puts the gems that the app needs into `tree`, with their list. `report` gets a line for each gem.
+/// Puts the gems that the app needs into `tree`, as `bundle install --deployment` does. `report` gets a line for each gem.
+///
+/// Returns the metadata of gems whose specifications are still to be made and added.
 ///
 /// # Errors
 ///
@@ -31,7 +36,7 @@ pub fn install(
     manifest: &Manifest,
     sources: &GemSources<'_>,
     mut report: impl FnMut(&str),
-) -> Result<(), GemError> {
+) -> Result<GemMetadataFiles, GemError> {
     if let Some(error) = &gemfile.error {
         return Err(GemError::Gemfile(error.clone()));
     }
@@ -47,33 +52,74 @@ pub fn install(
         manifest,
         directories,
     };
-    let resolved = resolver.resolve(tree, &gems)?;
+    let mut refused = Refusals {
+        gemfile,
+        lockfile: &lockfile,
+        gems: Vec::new(),
+    };
+    let mut resolved = Vec::new();
+    for gem in gems {
+        let source = resolver.resolve(tree, gem);
+        if let Some(source) = refused.collect(gem.name, source)? {
+            resolved.push((gem, source));
+        }
+    }
     let requests: Vec<GemRequest<'_>> = resolved
         .iter()
-        .filter_map(ResolvedSource::request)
+        .filter_map(|(_, source)| source.request())
         .collect();
-    let entries = prefetch::run(sources.fetcher, &requests, |prefetch| {
+    let metadata = prefetch::run(sources.fetcher, &requests, |prefetch| {
         let mut installer = Installer {
             tree,
             manifest,
             directories,
+            home: GemHome::of_series(&manifest.series),
             prefetch,
             fetched: 0,
+            metadata: GemMetadataFiles::new(),
+            repositories: sources.repositories,
+            added: HashSet::new(),
             report: &mut report,
         };
-        gems.iter()
-            .zip(resolved)
-            .map(|((name, locked), source)| {
-                let installed = installer.install(name, locked, source)?;
-                Ok(BundleEntry::new(gemfile, name, locked, installed))
-            })
-            .collect::<Result<Vec<_>, GemError>>()
+        for (gem, source) in &resolved {
+            let installed = installer.install(*gem, source);
+            refused.collect(gem.name, installed)?;
+        }
+        Ok::<_, GemError>(installer.metadata)
     })?;
-    bundle::write(tree, &entries)?;
-    tracing::debug!(gems = entries.len(), "gems installed");
+    if !refused.gems.is_empty() {
+        return Err(GemError::Refused(refused.gems));
+    }
+    tracing::debug!(gems = resolved.len(), "gems installed");
     // The app needs the installed gems, not their packages.
     tree.remove_if(|path| path.starts_with("vendor/cache/"));
-    Ok(())
+    Ok(metadata)
+}
+
+/// Gems that the app cannot have. The pusher gets all of them at once.
+struct Refusals<'a> {
+    gemfile: &'a GemfileReport,
+    lockfile: &'a Lockfile,
+    gems: Vec<RefusedGem>,
+}
+
+impl Refusals<'_> {
+    /// Keeps an error that concerns one gem alone, and returns other errors.
+    fn collect<T>(
+        &mut self,
+        name: &str,
+        result: Result<T, GemError>,
+    ) -> Result<Option<T>, GemError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.concerns_one_gem() => {
+                let path = self.gemfile.dependency_path(self.lockfile, name);
+                self.gems.push(RefusedGem { error, path });
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Installer of one app's gems.
@@ -81,42 +127,109 @@ struct Installer<'a> {
     tree: &'a mut Tree,
     manifest: &'a Manifest,
     directories: &'a [PathBuf],
+    home: GemHome,
     prefetch: &'a mut Prefetch,
     /// Requests to servers whose result the installer has taken.
     fetched: usize,
+    metadata: GemMetadataFiles,
+    repositories: &'a RepositoryFetcher,
+    /// Directories of repositories that the tree has.
+    added: HashSet<String>,
     report: &'a mut dyn FnMut(&str),
 }
 
 impl Installer<'_> {
-    /// Installs one gem. Returns none if the pack carries it.
-    fn install(
-        &mut self,
-        name: &str,
-        locked: &LockedGem,
-        source: ResolvedSource<'_>,
-    ) -> Result<Option<InstalledGem>, GemError> {
+    /// Installs one gem.
+    fn install(&mut self, gem: NeededGem<'_>, source: &ResolvedSource<'_>) -> Result<(), GemError> {
+        let NeededGem { name, locked, .. } = gem;
         let unpacked = match source {
-            ResolvedSource::Pack => {
-                self.use_pack(name, locked, "");
-                return Ok(None);
+            ResolvedSource::Pack => return self.use_pack(name, locked, ""),
+            ResolvedSource::StandIn => {
+                let version = &locked.version;
+                (self.report)(&format!(
+                    "Using a stand-in for {name} {version}: a dyno does not need it"
+                ));
+                return self.add_pack_gem(name, locked, PackFiles::StandIn);
             }
-            ResolvedSource::Folder(path) => return self.use_folder(name, locked, path).map(Some),
+            ResolvedSource::Unused => return self.add_pack_gem(name, locked, PackFiles::None),
+            ResolvedSource::Repository(repository) => {
+                return self.add_repository(name, locked, repository);
+            }
+            ResolvedSource::Folder(path) => {
+                path::find(self.tree, name, path)?;
+                (self.report)(&format!("Using {name} {} from {path}", locked.version));
+                return Ok(());
+            }
             ResolvedSource::VendorCache => package::from_vendor_cache(self.tree, name, locked)?,
             ResolvedSource::Directory => directory::find(self.directories, name, &locked.version)?,
             ResolvedSource::Server(_) => match self.take_fetched(name, locked)? {
                 Some(gem) => Some(unpack_fetched(name, locked, gem)?),
-                None => return Ok(None),
+                None => return Ok(()),
             },
         };
         let Some(unpacked) = unpacked else {
             let (name, version) = (name.to_owned(), locked.version.clone());
             return Err(GemError::Missing { name, version });
         };
-        self.add(name, locked, &unpacked).map(Some)
+        self.add(name, locked, unpacked)
     }
 
-    /// Takes the next gem of a server. Returns none if the server could not be asked and the pack carries another
-    /// version.
+    /// Adds the repository of a gem at the place where Bundler looks for it, unless another of its gems has done so.
+    fn add_repository(
+        &mut self,
+        name: &str,
+        locked: &LockedGem,
+        repository: &LockedRepository,
+    ) -> Result<(), GemError> {
+        let files = self.repositories.fetch(repository);
+        let files = files.map_err(|error| GemError::Repository {
+            name: name.to_owned(),
+            error,
+        })?;
+        let uri = without_credentials(&repository.remote);
+        let gemspec = format!("{name}.gemspec");
+        let is_gemspec = |path: &str| {
+            let folder = path.strip_suffix(&gemspec);
+            folder.is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
+        };
+        let found = files.iter().find(|(path, _)| is_gemspec(path));
+        match found {
+            Some((_, RepositoryEntry::File(bytes, _))) => {
+                let text = String::from_utf8_lossy(bytes);
+                if names_extensions(&text) && !native::is_optional(name) {
+                    return Err(native::rejection(name));
+                }
+            }
+            _ => {
+                return Err(GemError::RepositoryGem {
+                    name: name.to_owned(),
+                    uri,
+                    revision: repository.revision.clone(),
+                });
+            }
+        }
+        let (version, revision) = (&locked.version, &repository.revision);
+        let short = &revision[..revision.len().min(7)];
+        (self.report)(&format!(
+            "Installing {name} {version} from {uri} (at {short})"
+        ));
+        let root = self
+            .home
+            .repository(&repository::directory_name(repository));
+        if !self.added.insert(root.clone()) {
+            return Ok(());
+        }
+        for (path, entry) in files.iter() {
+            let path = format!("{root}/{path}");
+            match entry {
+                RepositoryEntry::File(bytes, mode) => self.tree.add(&path, bytes, *mode)?,
+                RepositoryEntry::Symlink(target) => self.tree.add_symlink(&path, target)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next gem of a server. Returns none if the server could not be asked and the pack's version is used.
     fn take_fetched(
         &mut self,
         name: &str,
@@ -131,14 +244,14 @@ impl Installer<'_> {
         };
         match error.not_asked() {
             Some(reason) if self.manifest.gems.contains_key(name) => {
-                self.use_pack(name, locked, &format!("{reason}, and "));
+                self.use_pack(name, locked, &format!("{reason}, and "))?;
                 Ok(None)
             }
             _ => Err(error.into()),
         }
     }
 
-    fn use_pack(&mut self, name: &str, locked: &LockedGem, reason: &str) {
+    fn use_pack(&mut self, name: &str, locked: &LockedGem, reason: &str) -> Result<(), GemError> {
         let carried = self.manifest.gems.get(name);
         let line = match carried.filter(|version| **version != locked.version) {
             Some(version) => format!(
@@ -148,45 +261,45 @@ impl Installer<'_> {
             None => format!("Using {name} of the Ruby pack"),
         };
         (self.report)(&line);
+        self.add_pack_gem(name, locked, PackFiles::Gem)
     }
 
-    fn use_folder(
+    fn add_pack_gem(
         &mut self,
         name: &str,
         locked: &LockedGem,
-        path: &str,
-    ) -> Result<InstalledGem, GemError> {
-        let folder = path::find(self.tree, name, path)?;
-        (self.report)(&format!("Using {name} {} from {path}", locked.version));
-        let slash = if folder.is_empty() { "" } else { "/" };
-        Ok(InstalledGem {
-            path: format!("/app{slash}{folder}"),
-            require_paths: vec!["lib".to_owned()],
-        })
+        files: PackFiles,
+    ) -> Result<(), GemError> {
+        self.home.add_pack_gem(self.tree, name, locked, files)
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        locked: &LockedGem,
-        gem: &UnpackedGem,
-    ) -> Result<InstalledGem, GemError> {
-        if gem.has_extensions {
+    fn add(&mut self, name: &str, locked: &LockedGem, gem: UnpackedGem) -> Result<(), GemError> {
+        let without_extension = gem.has_extensions && native::is_optional(name);
+        if gem.has_extensions && !without_extension {
             return Err(native::rejection(name));
         }
-        self.check_ruby(name, locked, gem)?;
+        self.check_ruby(name, locked, &gem)?;
         let (version, source) = (&locked.version, &gem.source);
-        (self.report)(&format!("Installing {name} {version} from {source}"));
-        let series = &self.manifest.series;
-        let root = format!("vendor/bundle/ruby/{series}.0/gems/{name}-{version}");
+        let note = match without_extension {
+            true => " (without its native extension, for which it has Ruby code)",
+            false => "",
+        };
+        (self.report)(&format!("Installing {name} {version} from {source}{note}"));
+        let full_name = format!("{name}-{version}");
+        let root = self.home.gem(&full_name);
         let needed = |path: &str| !UNNEEDED.iter().any(|folder| path.starts_with(folder));
         for (path, bytes, mode) in gem.files.iter().filter(|(path, ..)| needed(path)) {
             self.tree.add(&format!("{root}/{path}"), bytes, *mode)?;
         }
-        Ok(InstalledGem {
-            path: format!("/app/{root}"),
-            require_paths: gem.require_paths.clone(),
-        })
+        match gem.specification {
+            GemSpecification::Metadata(text) => {
+                self.metadata.insert(full_name, text);
+                Ok(())
+            }
+            GemSpecification::Ruby(text) => {
+                self.home.add_specification(self.tree, &full_name, &text)
+            }
+        }
     }
 
     fn check_ruby(
@@ -223,5 +336,18 @@ fn unpack_fetched(
         version: locked.version.clone(),
         server: gem.source,
         reason: error.to_string(),
+    })
+}
+
+/// Returns whether a gemspec, which is code, names native extensions.
+fn names_extensions(gemspec: &str) -> bool {
+    gemspec.lines().any(|line| {
+        let code = line.trim_start();
+        let after = code
+            .split_once(".extensions")
+            .map(|(_, after)| after.trim_start());
+        let sets =
+            after.is_some_and(|after| ["=", "<<", "+="].iter().any(|sign| after.starts_with(sign)));
+        !code.starts_with('#') && sets && !code.ends_with("= []")
     })
 }

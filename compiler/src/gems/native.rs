@@ -1,41 +1,30 @@
-//! Gems that a dyno does not need, and gems whose native extension it cannot load.
+//! Gems with a native extension, which a dyno cannot load.
 
 use super::error::GemError;
 
-/// Web servers, and gems that only they need: a dyno serves requests itself.
-const SERVERS: [&str; 9] = [
-    "puma",
-    "thin",
-    "unicorn",
-    "falcon",
-    "webrick",
-    "nio4r",
-    "eventmachine",
-    "daemons",
-    "bootsnap",
-];
-
 /// Gems with a native extension that no pack carries, and an alternative for each.
-const ALTERNATIVES: [(&str, &str); 8] = [
+const ALTERNATIVES: [(&str, &str); 11] = [
     ("pg", "databases come with a later version"),
     ("mysql2", "databases come with a later version"),
     ("sqlite3", "a dyno has no disk to keep a database on"),
     ("nokogiri", "use rexml"),
-    (
-        "bcrypt",
-        "Ruby 3.3 carries it: ask for that version, or for none",
-    ),
+    ("bcrypt", CARRIED),
+    ("commonmarker", CARRIED),
     ("ffi", "a dyno cannot load native libraries"),
     ("msgpack", "use json"),
-    (
-        "bigdecimal",
-        "Ruby 3.3 carries it: ask for that version, or for none",
-    ),
+    ("eventmachine", "use threads"),
+    ("nio4r", "use IO.select"),
+    ("bigdecimal", CARRIED),
 ];
 
-/// Returns whether a build leaves the gem out because only a web server needs it.
-pub(super) fn is_server(name: &str) -> bool {
-    SERVERS.contains(&name)
+const CARRIED: &str = "Ruby 3.3 carries it: ask for that version, or for none";
+
+/// Gems that work without their extension, by code of their own in Ruby.
+const OPTIONAL: [&str; 2] = ["digest-crc", "io-event"];
+
+/// Returns whether the gem works without its extension.
+pub(super) fn is_optional(name: &str) -> bool {
+    OPTIONAL.contains(&name)
 }
 
 /// Rejects a gem that is known to have a native extension.

@@ -7,6 +7,7 @@ use flate2::read::GzDecoder;
 
 use super::error::GemError;
 use super::metadata::{GemMetadata, WrongGem};
+use super::specification::GemSpecification;
 use crate::checksum::Checksum;
 use crate::lockfile::LockedGem;
 use crate::tree::Tree;
@@ -24,10 +25,10 @@ pub(super) type GemFiles = Vec<(String, Vec<u8>, FileMode)>;
 /// An unpacked gem.
 pub(super) struct UnpackedGem {
     pub(super) files: GemFiles,
-    pub(super) require_paths: Vec<String>,
     pub(super) has_extensions: bool,
     /// Requirement on the version of Ruby; empty if it is unknown.
     pub(super) ruby: Vec<String>,
+    pub(super) specification: GemSpecification,
     /// Source of the gem, for the pusher.
     pub(super) source: String,
 }
@@ -116,17 +117,16 @@ pub(super) fn unpack(
             _ => {}
         }
     }
-    let metadata = metadata.ok_or(PackageError::Missing("metadata.gz"))?;
-    let metadata = GemMetadata::new(&metadata);
+    let text = metadata.ok_or(PackageError::Missing("metadata.gz"))?;
+    let metadata = GemMetadata::new(&text);
     metadata.check(name, &locked.version)?;
-    let require_paths = metadata.list("require_paths");
     Ok(UnpackedGem {
         files: files.ok_or(PackageError::Missing("data.tar.gz"))?,
-        require_paths: require_paths.unwrap_or_else(|| vec!["lib".to_owned()]),
         has_extensions: metadata
             .list("extensions")
             .is_some_and(|list| !list.is_empty()),
         ruby: metadata.requirement("required_ruby_version"),
+        specification: GemSpecification::Metadata(text.clone()),
         source: source.to_owned(),
     })
 }
@@ -145,9 +145,14 @@ fn unpack_data(reader: impl Read) -> Result<GemFiles, PackageError> {
         if files.len() >= MAX_FILES {
             return Err(PackageError::TooManyFiles);
         }
+        let executable = entry.header().mode().map_err(content)? & 0o100 != 0;
+        let mode = match executable {
+            true => FileMode::Executable,
+            false => FileMode::Plain,
+        };
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(content)?;
-        files.push((path, bytes, FileMode::Plain));
+        files.push((path, bytes, mode));
     }
     Ok(files)
 }
@@ -208,7 +213,9 @@ required_ruby_version: !ruby/object:Gem::Requirement
 rubygems_version: 3.5.9
 ";
         let found = read(&gem(&format!("{HEAD}{rest}"))).unwrap();
-        assert_eq!(found.require_paths, ["lib", "more"]);
+        assert!(
+            matches!(&found.specification, GemSpecification::Metadata(text) if text.ends_with(rest))
+        );
         assert!(!found.has_extensions);
         assert_eq!(found.ruby, [">= 2.4.0", "< 4"]);
         assert_eq!(

@@ -1,5 +1,6 @@
 //! Resolver of gems: decides which gems an app needs and where each is taken from, before any of them is installed.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use corundum_pack::Manifest;
@@ -7,8 +8,10 @@ use corundum_pack::Manifest;
 use super::error::GemError;
 use super::fetcher::{GemFetcher, GemRequest};
 use super::gemfile::GemfileReport;
+use super::repository::RepositoryFetcher;
+use super::stand_ins::has_stand_in;
 use super::{directory, native, package};
-use crate::lockfile::{GemOrigin, LockedGem, Lockfile};
+use crate::lockfile::{GemOrigin, LockedGem, LockedRepository, Lockfile};
 use crate::redact::without_credentials;
 use crate::tree::Tree;
 
@@ -18,38 +21,63 @@ pub struct GemSources<'a> {
     pub directories: &'a [PathBuf],
     /// Gem servers, with the node's cache of their gems.
     pub fetcher: &'a GemFetcher,
+    /// Git repositories.
+    pub repositories: &'a RepositoryFetcher,
 }
 
-/// Returns the gems that a running app needs, each after the gems it depends on.
+/// Returns the gems that a running app needs, each after the gems it depends on, and then the gems that only stand-ins
+/// would need.
 pub(super) fn needed_gems<'a>(
     gemfile: &GemfileReport,
     lockfile: &'a Lockfile,
-) -> Result<Vec<(&'a str, &'a LockedGem)>, GemError> {
-    let roots: Vec<String> = gemfile.wanted().map(|gem| gem.name.clone()).collect();
+) -> Result<Vec<NeededGem<'a>>, GemError> {
+    let roots = || gemfile.wanted().map(|gem| gem.name.clone());
+    let used = lockfile.in_dependency_order(roots(), has_stand_in);
+    let known: HashSet<&String> = used.iter().collect();
+    let all = lockfile.in_dependency_order(roots(), |_| false);
+    let unused = all.iter().filter(|name| !known.contains(name));
     let mut gems = Vec::new();
-    for name in lockfile.in_dependency_order(roots) {
-        let Some((name, locked)) = lockfile.gems.get_key_value(&name) else {
+    for (name, is_used) in used
+        .iter()
+        .map(|name| (name, true))
+        .chain(unused.map(|name| (name, false)))
+    {
+        let Some((name, locked)) = lockfile.gems.get_key_value(name) else {
             continue;
         };
-        if native::is_server(name) {
-            continue;
-        }
-        // A lockfile does not lock Bundler itself, and gems that only servers need are not installed.
-        let known = |name: &String| {
-            lockfile.gems.contains_key(name) || name == "bundler" || native::is_server(name)
-        };
+        // A lockfile does not lock Bundler itself.
+        let known = |name: &String| lockfile.gems.contains_key(name) || name == "bundler";
         if let Some(lost) = locked.dependencies.iter().find(|name| !known(name)) {
             return Err(GemError::Unresolved(lost.clone()));
         }
-        gems.push((name.as_str(), locked));
+        gems.push(NeededGem {
+            name,
+            locked,
+            is_used,
+        });
     }
     Ok(gems)
+}
+
+/// A gem of the lockfile that the app's bundle has to contain.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NeededGem<'a> {
+    pub(super) name: &'a str,
+    pub(super) locked: &'a LockedGem,
+    /// Whether the app loads the gem; only stand-ins would load the others.
+    pub(super) is_used: bool,
 }
 
 /// Source of one gem.
 pub(super) enum ResolvedSource<'a> {
     /// The pack carries the gem.
     Pack,
+    /// The pack has a stand-in for the gem.
+    StandIn,
+    /// Only a stand-in would load the gem.
+    Unused,
+    /// The gem is in a git repository.
+    Repository(&'a LockedRepository),
     /// The gem is a folder of the app.
     Folder(&'a str),
     /// The app's `vendor/cache` has the gem's file.
@@ -77,29 +105,26 @@ pub(super) struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Decides where each of `gems` is taken from.
+    /// Decides where a gem is taken from.
     pub(super) fn resolve<'a>(
         &self,
         tree: &Tree,
-        gems: &[(&'a str, &'a LockedGem)],
-    ) -> Result<Vec<ResolvedSource<'a>>, GemError> {
-        gems.iter()
-            .map(|(name, locked)| self.resolve_gem(tree, name, locked))
-            .collect()
-    }
-
-    fn resolve_gem<'a>(
-        &self,
-        tree: &Tree,
-        name: &'a str,
-        locked: &'a LockedGem,
+        gem: NeededGem<'a>,
     ) -> Result<ResolvedSource<'a>, GemError> {
+        let NeededGem {
+            name,
+            locked,
+            is_used,
+        } = gem;
+        if !is_used {
+            return Ok(ResolvedSource::Unused);
+        }
+        if has_stand_in(name) {
+            return Ok(ResolvedSource::StandIn);
+        }
         let remotes = match &locked.origin {
             GemOrigin::Path(path) => return Ok(ResolvedSource::Folder(path)),
-            GemOrigin::Git(uri) => {
-                let (name, uri) = (name.to_owned(), without_credentials(uri));
-                return Err(GemError::Git { name, uri });
-            }
+            GemOrigin::Git(repository) => return Ok(ResolvedSource::Repository(repository)),
             GemOrigin::Plugin(uri) => {
                 let (name, uri) = (name.to_owned(), without_credentials(uri));
                 return Err(GemError::Plugin { name, uri });
@@ -135,16 +160,8 @@ fn server_source<'a>(
     remotes: &'a [String],
 ) -> Result<ResolvedSource<'a>, GemError> {
     native::reject_known(name)?;
-    let (owned, version) = (name.to_owned(), locked.version.clone());
-    if !locked.platforms.is_empty() {
-        return Err(GemError::Precompiled {
-            name: owned,
-            version,
-            platforms: locked.platforms.join(", "),
-        });
-    }
     if remotes.is_empty() {
-        let name = owned;
+        let (name, version) = (name.to_owned(), locked.version.clone());
         return Err(GemError::Missing { name, version });
     }
     Ok(ResolvedSource::Server(GemRequest {

@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ureq::http::Uri;
-use ureq::http::header::LOCATION;
+use ureq::http::header::{AUTHORIZATION, LOCATION};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, Proxy, Timeout};
 
+use super::credentials;
 use super::guarded_resolver::{GuardedResolver, RefusedAddress};
 use super::redirect::{self, RefusedRedirect};
 use super::server_url::GemServerUrl;
@@ -24,15 +25,17 @@ pub enum GemServerError {
     /// The server has no such file.
     #[error("{0}: not found")]
     NotFound(String),
-    /// The server requires authentication: the app's author vendors the gem.
+    /// The server requires authentication: the app's author sets credentials or vendors the gem.
     #[error(
-        "{url}: access denied (status {status}), and a build has no credentials; put the gem into vendor/cache (bundle cache does so)"
+        "{url}: access denied (status {status}); set its credentials (corundum config:set {variable}=USER:PASSWORD), or put the gem into vendor/cache (bundle cache does so)"
     )]
     Forbidden {
         /// Requested URL.
         url: String,
         /// Status 401, 403 or 407.
         status: u16,
+        /// Config var for the credentials.
+        variable: String,
     },
     /// The server returned another error status.
     #[error(
@@ -175,7 +178,7 @@ impl GemServerClient {
         &self.url
     }
 
-    /// Gets the file at `path` below the server's URL.
+    /// Gets the file at `path` below the server's URL. `authorization` is the value of that header for this server.
     ///
     /// It fails if the file has more than `limit` bytes or the whole request takes longer than `timeout`.
     pub(super) fn get(
@@ -183,27 +186,40 @@ impl GemServerClient {
         path: &str,
         limit: u64,
         timeout: Duration,
+        authorization: Option<&str>,
     ) -> Result<Vec<u8>, GemServerError> {
         if let Some(error) = self.unreachable.get() {
             return Err(error.clone());
         }
         let url = format!("{}{path}", self.url);
-        let answer = self.request(&url, limit, timeout);
+        let answer = self.request(&url, limit, timeout, authorization);
         if let Err(error @ GemServerError::Unreachable { .. }) = &answer {
             let _ = self.unreachable.set(error.clone());
         }
         answer
     }
 
-    fn request(&self, url: &str, limit: u64, timeout: Duration) -> Result<Vec<u8>, GemServerError> {
+    fn request(
+        &self,
+        url: &str,
+        limit: u64,
+        timeout: Duration,
+        authorization: Option<&str>,
+    ) -> Result<Vec<u8>, GemServerError> {
         let failed = |error| self.server_error(url, limit, timeout, error);
-        let response = self.response(url, timeout, &failed)?;
+        let response = self.response(url, timeout, authorization, &failed)?;
         let status = response.status().as_u16();
         let known = url.to_owned();
         match status {
             200 => {}
             404 | 410 => return Err(GemServerError::NotFound(known)),
-            401 | 403 | 407 => return Err(GemServerError::Forbidden { url: known, status }),
+            401 | 403 | 407 => {
+                return Err(GemServerError::Forbidden {
+                    url: known,
+                    status,
+                    variable: credentials::variable(self.url.host()),
+                });
+            }
             _ => return Err(GemServerError::Status { url: known, status }),
         }
         let body = response.into_body();
@@ -219,6 +235,7 @@ impl GemServerClient {
         &self,
         url: &str,
         timeout: Duration,
+        authorization: Option<&str>,
         failed: &impl Fn(ureq::Error) -> GemServerError,
     ) -> Result<ureq::http::Response<Body>, GemServerError> {
         let invalid = |_| GemServerError::Protocol {
@@ -229,7 +246,14 @@ impl GemServerClient {
         let mut at: Uri = url.parse().map_err(invalid)?;
         for _ in 0..=MAX_REDIRECTS {
             let left = deadline.saturating_duration_since(Instant::now());
-            let request = self.http.agent(&at).get(&at).config();
+            let mut request = self.http.agent(&at).get(&at);
+            // The storage that a server redirects to is not the server.
+            if let Some(value) = authorization
+                && format!("{at}").starts_with(&format!("{}/", self.url.origin()))
+            {
+                request = request.header(AUTHORIZATION, value);
+            }
+            let request = request.config();
             let request = request.timeout_global(Some(left)).build();
             let response = request.call().map_err(failed)?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {

@@ -35,6 +35,13 @@ impl GemServerUrl {
         Self("https://rubygems.org/".to_owned())
     }
 
+    /// Returns the servers that builds may fetch from unless an operator says otherwise: rubygems.org, and the git hosts
+    /// that most Gemfiles name.
+    pub fn defaults() -> Vec<Self> {
+        let hosts = ["rubygems.org", "github.com", "gitlab.com", "bitbucket.org"];
+        hosts.map(|host| Self(format!("https://{host}/"))).to_vec()
+    }
+
     /// Returns the URL, which ends in a slash.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -61,6 +68,15 @@ impl GemServerUrl {
             Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
             _ => authority,
         }
+    }
+
+    /// Returns the port.
+    pub(super) fn port(&self) -> u16 {
+        let authority = self.origin().split_once("://").map_or("", |(_, rest)| rest);
+        let port = authority
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse().ok());
+        port.unwrap_or(if self.is_https() { 443 } else { 80 })
     }
 
     /// Returns whether the server is on this machine, so that requests to it need no proxy.

@@ -1,6 +1,6 @@
 //! Gems of a lockfile and their dependencies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::checksum::Checksum;
@@ -11,12 +11,23 @@ pub enum GemOrigin {
     /// URLs of gem servers, which the gems of a section share. Old Gemfiles may name several global sources; others name
     /// one.
     Servers(Arc<[String]>),
-    /// URI of a git repository.
-    Git(String),
+    /// A git repository, which its gems share.
+    Git(Arc<LockedRepository>),
     /// Folder of the app.
     Path(String),
     /// URI that a Bundler plugin understands.
     Plugin(String),
+}
+
+/// A git repository of the lockfile.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LockedRepository {
+    /// URI of the repository.
+    pub remote: String,
+    /// Digest of the commit.
+    pub revision: String,
+    /// Whether the gems need the repository's submodules.
+    pub submodules: bool,
 }
 
 /// A gem of the lockfile.
@@ -50,8 +61,13 @@ pub struct Lockfile {
 }
 
 impl Lockfile {
-    /// Returns `wanted` and the gems they need, each after the gems it depends on.
-    pub fn in_dependency_order(&self, wanted: impl IntoIterator<Item = String>) -> Vec<String> {
+    /// Returns `wanted` and the gems they need, each after the gems it depends on. What a gem needs for which `is_leaf`
+    /// holds is not among them.
+    pub fn in_dependency_order(
+        &self,
+        wanted: impl IntoIterator<Item = String>,
+        is_leaf: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
         let mut order = Vec::new();
         let mut seen = BTreeSet::new();
         // Each name comes with whether its dependencies are in `order`. The stack is explicit because an untrusted
@@ -69,7 +85,11 @@ impl Lockfile {
             let Some(gem) = self.gems.get(&name) else {
                 continue;
             };
+            let is_leaf = is_leaf(&name);
             stack.push((name, true));
+            if is_leaf {
+                continue;
+            }
             stack.extend(
                 gem.dependencies
                     .iter()
@@ -78,5 +98,37 @@ impl Lockfile {
             );
         }
         order
+    }
+
+    /// Returns the shortest chain of dependencies from a gem in `wanted` to `name`, `name` first.
+    pub fn dependency_path<'a>(
+        &'a self,
+        wanted: impl IntoIterator<Item = &'a str>,
+        name: &str,
+    ) -> Vec<&'a str> {
+        let mut parents: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+        let mut queue = VecDeque::new();
+        for root in wanted {
+            if parents.insert(root, None).is_none() {
+                queue.push_back(root);
+            }
+        }
+        while let Some(gem) = queue.pop_front() {
+            if gem == name {
+                let mut path = vec![gem];
+                while let Some(Some(parent)) = path.last().and_then(|last| parents.get(last)) {
+                    path.push(parent);
+                }
+                return path;
+            }
+            let dependencies = self.gems.get(gem).map(|gem| gem.dependencies.iter());
+            for dependency in dependencies.into_iter().flatten() {
+                if !parents.contains_key(dependency.as_str()) {
+                    parents.insert(dependency, Some(gem));
+                    queue.push_back(dependency);
+                }
+            }
+        }
+        Vec::new()
     }
 }

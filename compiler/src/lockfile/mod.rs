@@ -3,5 +3,5 @@
 mod gems;
 mod parser;
 
-pub use self::gems::{GemOrigin, LockedGem, Lockfile};
+pub use self::gems::{GemOrigin, LockedGem, LockedRepository, Lockfile};
 pub use self::parser::LockfileError;

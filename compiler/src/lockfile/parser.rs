@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::gems::{GemOrigin, LockedGem, Lockfile};
+use super::gems::{GemOrigin, LockedGem, LockedRepository, Lockfile};
 use crate::checksum::Checksum;
 use crate::redact::without_credentials;
 
@@ -118,6 +118,8 @@ struct LockfileParser {
     remotes: Vec<String>,
     /// The same, for the gems that come now.
     servers: Arc<[String]>,
+    /// Repository of this section.
+    repository: Arc<LockedRepository>,
     /// Gem that the following dependencies belong to. None after a precompiled build whose plain form is locked too.
     current: Option<String>,
     /// Checksums by name and version, kept until the end because their section may come before the gems.
@@ -140,6 +142,7 @@ impl LockfileParser {
                 self.section = LockfileSection::from_title(words).ok_or_else(bad)?;
                 self.remotes.clear();
                 self.servers = Arc::default();
+                self.repository = Arc::default();
                 self.current = None;
             }
             (Gem | Git | Path | Plugin, 2) => self.setting(words).ok_or_else(bad)?,
@@ -174,7 +177,26 @@ impl LockfileParser {
             self.remotes.push(value.to_owned());
             self.servers = self.remotes.iter().cloned().collect();
         }
+        if self.section == LockfileSection::Git {
+            self.repository_setting(key, value.trim())?;
+        }
         is_plain(key).then_some(())
+    }
+
+    fn repository_setting(&mut self, key: &str, value: &str) -> Option<()> {
+        let repository = Arc::make_mut(&mut self.repository);
+        match key {
+            "remote" => value.clone_into(&mut repository.remote),
+            "revision" => {
+                let is_digest =
+                    (7..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_hexdigit());
+                value.clone_into(&mut repository.revision);
+                return is_digest.then_some(());
+            }
+            "submodules" => repository.submodules = value == "true",
+            _ => {}
+        }
+        Some(())
     }
 
     fn gem(&mut self, line: usize, name: &str, version: &str) -> Result<(), LockfileError> {
@@ -214,7 +236,7 @@ impl LockfileParser {
     fn origin(&self) -> GemOrigin {
         let first = || self.remotes.first().cloned().unwrap_or_default();
         match self.section {
-            LockfileSection::Git => GemOrigin::Git(first()),
+            LockfileSection::Git => GemOrigin::Git(self.repository.clone()),
             LockfileSection::Path => GemOrigin::Path(first()),
             LockfileSection::Plugin => GemOrigin::Plugin(first()),
             _ => GemOrigin::Servers(self.servers.clone()),
@@ -381,8 +403,13 @@ BUNDLED WITH
         let lockfile = example();
         let both = ["https://rubygems.org/", "https://gems.example.com/"].map(str::to_owned);
         let private = ["https://private.example.com/".to_owned()].into();
+        let repository = LockedRepository {
+            remote: "https://example.com/x.git".to_owned(),
+            revision: "0f2c7a1".to_owned(),
+            submodules: true,
+        };
         for (name, origin) in [
-            ("x", GemOrigin::Git("https://example.com/x.git".to_owned())),
+            ("x", GemOrigin::Git(repository.into())),
             ("shop", GemOrigin::Path("engines/shop".to_owned())),
             ("stored", GemOrigin::Plugin("s3://bucket".to_owned())),
             ("rack", GemOrigin::Servers(both.into())),
@@ -426,9 +453,23 @@ BUNDLED WITH
     #[test]
     fn dependencies_come_before_their_gem() {
         assert_eq!(
-            example().in_dependency_order(["sinatra".to_owned()]),
+            example().in_dependency_order(["sinatra".to_owned()], |_| false),
             ["mustermann", "rack", "sinatra"]
         );
+        assert_eq!(
+            example().in_dependency_order(["sinatra".to_owned()], |name| name == "sinatra"),
+            ["sinatra"]
+        );
+    }
+
+    #[test]
+    fn dependency_path_is_the_shortest_one() {
+        let text = "GEM\n  specs:\n    a (1)\n      b\n      d\n    b (1)\n      c\n    c (1)\n      a\n    d (1)\n      c\n";
+        let lockfile = Lockfile::parse(text).unwrap();
+        assert_eq!(lockfile.dependency_path(["a"], "c"), ["c", "b", "a"]);
+        assert_eq!(lockfile.dependency_path(["a", "d"], "c"), ["c", "d"]);
+        assert_eq!(lockfile.dependency_path(["c"], "c"), ["c"]);
+        assert!(lockfile.dependency_path(["a"], "x").is_empty());
     }
 
     #[test]
@@ -442,6 +483,7 @@ BUNDLED WITH
             ("GEM\n  specs:\n    x (../1)\n", 3),
             ("GEM\n  specs:\n      x\n", 3),
             ("GEM\n  nonsense\n", 2),
+            ("GIT\n  remote: x\n  revision: --help\n", 3),
             ("GEMS\n", 1),
             ("PLATFORMS\n  ruby\n\nDEPENDENCIES\n  ../x\n", 5),
             ("CHECKSUMS\n  x\n", 2),

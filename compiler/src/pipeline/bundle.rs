@@ -30,9 +30,12 @@ impl SourceApp {
             report.topic("Installing dependencies");
             let gemfile = gemfile::evaluate(env, &tree)?;
             let manifest = env.sandbox.manifest();
-            gems::install(&mut tree, &gemfile, manifest, &env.gem_sources, |line| {
-                report.detail(line)
-            })?;
+            let metadata =
+                gems::install(&mut tree, &gemfile, manifest, &env.gem_sources, |line| {
+                    report.detail(line)
+                })?;
+            let made = gemfile::specifications(env, &metadata)?;
+            gems::add_specifications(&mut tree, &manifest.series, &metadata, &made)?;
         }
         Ok(BundledApp { tree, app_json })
     }

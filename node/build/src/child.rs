@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use corundum_compiler::gems::{GemCache, GemFetcher, GemSources};
+use corundum_compiler::gems::{
+    GemCache, GemCredentials, GemFetcher, GemSources, RepositoryFetcher,
+};
 use corundum_compiler::pipeline::{self, BuildEnv, BuildError, BuildPhase};
 use corundum_compiler::report::BuildReport;
 use corundum_compiler::sandbox::{Sandbox, SandboxCause};
@@ -80,13 +82,20 @@ fn compile<S: Sandbox>(
     limits::apply(request.limits, request.urgency).map_err(ChildError::Limits)?;
     let sandbox = open_sandbox(&request.pack, request.limits.boot).map_err(ChildError::Sandbox)?;
     let gem_cache = GemCache::new(&request.gem_cache, &request.directory);
-    let fetcher = GemFetcher::new(request.gem_servers, gem_cache);
+    let credentials = GemCredentials::from_config(&request.config);
+    let repositories = RepositoryFetcher::new(
+        request.gem_servers.clone(),
+        credentials.clone(),
+        &request.directory,
+    );
+    let fetcher = GemFetcher::new(request.gem_servers, gem_cache).with_credentials(credentials);
     let env = BuildEnv {
         sandbox: &sandbox,
         output: &request.directory,
         gem_sources: GemSources {
             directories: &request.gem_directories,
             fetcher: &fetcher,
+            repositories: &repositories,
         },
         gemfile_timeout: request.limits.boot,
         slug_limit: request.limits.slug,

@@ -86,7 +86,8 @@ pub(super) struct ServerArguments {
     #[arg(long = "gems", value_name = "DIR")]
     #[serde(default)]
     gems: Vec<PathBuf>,
-    /// Let builds fetch from this gem server if a Gemfile.lock names it; repeatable [default: https://rubygems.org/]
+    /// Let builds fetch from this gem server or git host if a Gemfile.lock names it; repeatable [default: https://rubygems.org/,
+    /// and git repositories of github.com, gitlab.com and bitbucket.org]
     #[arg(long, value_name = "URL")]
     #[serde(default)]
     gem_source: Vec<GemServerUrl>,
@@ -242,7 +243,7 @@ impl ServerArguments {
             "--https-cert: the node has no https listener; give its address with --https"
         );
         let gem_servers = if self.gem_source.is_empty() {
-            vec![GemServerUrl::rubygems()]
+            GemServerUrl::defaults()
         } else {
             self.gem_source
         };

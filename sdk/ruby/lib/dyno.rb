@@ -7,6 +7,9 @@
 # or Dyno.run for process types other than web. Each method returns an Integer, 0 for success, and raises no exceptions.
 
 module Dyno
+  # Gems that Ruby itself has activated.
+  OWN_GEMS = Gem.loaded_specs.keys.freeze
+
   # Streams of requests and responses. Apps get other objects, because the output of an app belongs in the log.
   INPUT = IO.for_fd(0, "rb", autoclose: false)
   OUTPUT = IO.for_fd(1, "wb", autoclose: false)
@@ -29,6 +32,7 @@ unless defined?(Dyno::Native)
   require_relative "dyno/timeout"
   require_relative "dyno/thread"
 end
+require_relative "dyno/gemspec"
 require_relative "dyno/replacements"
 require_relative "dyno/socket"
 require_relative "dyno/random"
@@ -55,7 +59,8 @@ module Dyno
       Random.watch
       Self.refresh
       Dir.chdir("/app")
-      Bundle.load("/app/.corundum/bundle.json")
+      Bundle.locate
+      Bundle.setup
       Server.app = Builder.load(Command.rackup_file(Self.arguments))
       Random.prepare
       return 1 unless Server.warm_up(1)
@@ -70,7 +75,7 @@ module Dyno
       1
     rescue Exception => error # rubocop:disable Lint/RescueException -- the author of the push must see any error
       report(error)
-      LOG.write(NO_GEMS) if error.is_a?(LoadError) && Bundle.gems.empty?
+      LOG.write(NO_GEMS) if error.is_a?(LoadError) && !Bundle.present?
       1
     end
 
@@ -115,3 +120,5 @@ module Dyno
     end
   end
 end
+
+Dyno::Bundle.forget(Dyno::OWN_GEMS)

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 /// Builds a `.gem` file of `files`. `metadata` is YAML that is added to the minimal gem specification.
 pub fn gem(name: &str, version: &str, files: &[(&str, &str)], metadata: &str) -> Vec<u8> {
     let text = format!(
-        "--- !ruby/object:Gem::Specification\nname: {name}\nversion: !ruby/object:Gem::Version\n  version: {version}\nplatform: ruby\nrequire_paths:\n- lib\n{metadata}"
+        "--- !ruby/object:Gem::Specification\nname: {name}\nversion: !ruby/object:Gem::Version\n  version: '{version}'\nplatform: ruby\nrequire_paths:\n- lib\n{metadata}"
     );
     gem_with_specification(&text, files)
 }

@@ -31,6 +31,8 @@ pub enum GemResponse {
 struct GemServerState {
     responses: BTreeMap<String, GemResponse>,
     requested: Vec<String>,
+    /// Value that the header `Authorization` must have.
+    authorization: Option<String>,
     stopped: bool,
 }
 
@@ -94,6 +96,11 @@ impl GemServer {
         state.responses.insert(path.to_owned(), response);
     }
 
+    /// Rejects requests without this value of the header `Authorization`.
+    pub fn require_authorization(&self, value: &str) {
+        self.state.lock().unwrap().authorization = Some(value.to_owned());
+    }
+
     /// Returns the paths that clients requested since the last call.
     pub fn requested(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().requested)
@@ -132,7 +139,14 @@ fn serve(mut stream: TcpStream, state: &Mutex<GemServerState>) {
     let response = {
         let mut state = state.lock().unwrap();
         state.requested.push(path.clone());
-        state.responses.get(&path).cloned()
+        let denied = state.authorization.as_ref().is_some_and(|value| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+            !lines.any(|(name, sent)| name.eq_ignore_ascii_case("authorization") && sent == value)
+        });
+        match denied {
+            true => Some(GemResponse::Status(401)),
+            false => state.responses.get(&path).cloned(),
+        }
     };
     // The client may have closed the connection, which is not a failure of the server.
     let _ = reply(&mut stream, response.unwrap_or(GemResponse::Status(404)));

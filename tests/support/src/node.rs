@@ -63,7 +63,7 @@ impl Debian13Gems {
             .collect();
         let specs = spec(&names[0]) + &needed + &names[1..].iter().map(spec).collect::<String>();
         let name = names[0];
-        format!("GEM\n  remote: x\n  specs:\n{specs}\nDEPENDENCIES\n  {name}\n")
+        format!("GEM\n  remote: https://rubygems.org/\n  specs:\n{specs}\nDEPENDENCIES\n  {name}\n")
     }
 
     fn version(&self, name: &str) -> String {

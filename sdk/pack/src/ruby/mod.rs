@@ -219,7 +219,7 @@ fn write(edition: Edition, parts: PackParts, directory: &Path) -> Result<Manifes
         first.polling = parts.polling;
     }
     let zones = system::zones().map_err(PrepareError::Zones)?;
-    let root = library::root(parts.library, zones)?;
+    let root = library::root(parts.library, zones, parts.gems.keys())?;
     Ok(Manifest {
         abi: corundum_abi::VERSION,
         language: "ruby".to_owned(),

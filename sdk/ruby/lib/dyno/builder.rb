@@ -12,7 +12,7 @@ module Dyno
         end
 
         source = File.read(path).split(/^__END__$/, 2).first.to_s
-        return with_rack(source, path) if Bundle.include?("rack")
+        return with_rack(source, path) if Gem.loaded_specs.key?("rack")
 
         # Evaluates the file at the top level, where its constants belong, and from the first line, which may be a magic
         # comment.

@@ -12,10 +12,15 @@ module Dyno
 
       # Runs a command, and returns its exit status.
       def run(arguments)
-        arguments = arguments.drop(2) if arguments.first(2) == %w[bundle exec]
+        Bundle.locate
+        if arguments.first(2) == %w[bundle exec]
+          arguments = arguments.drop(2)
+          Bundle.setup
+        end
         command, *rest = arguments
         case command
         when "corundum-gemfile" then gemfile
+        when "corundum-gemspecs" then gemspecs
         when "ruby" then ruby(rest)
         when "rake" then rake(rest)
         when /\.rb\z/ then script(command, rest)
@@ -26,7 +31,13 @@ module Dyno
       private
 
       def gemfile
+        Dir.chdir("/app")
         OUTPUT.write(JSON.generate(Gemfile.evaluate("/app/Gemfile")))
+        0
+      end
+
+      def gemspecs
+        OUTPUT.write(JSON.generate(Gemfile.specifications("/app/.corundum/metadata")))
         0
       end
 
@@ -66,6 +77,7 @@ module Dyno
 
       def rake(arguments)
         prepare
+        Bundle.setup
         require "rake"
         ::Rake.application.run(arguments)
         finish
@@ -73,7 +85,6 @@ module Dyno
 
       def prepare
         Dir.chdir("/app")
-        Bundle.load("/app/.corundum/bundle.json") if Bundle.gems.empty?
       end
 
       def finish

@@ -1,109 +1,70 @@
 # frozen_string_literal: true
 
 module Dyno
-  # Evaluates a Gemfile. The compiler compares the result with the lockfile.
+  # Evaluates a Gemfile and gemspecs for the compiler, with Bundler and RubyGems.
   class Gemfile
-    # Evaluates the Gemfile at `path`, and returns its contents as a hash for the compiler.
-    def self.evaluate(path)
-      gemfile = new
-      gemfile.instance_eval(File.read(path), path)
-      gemfile.to_h.merge("error" => nil)
-    rescue StandardError, ScriptError => error
-      message = error.full_message(highlight: false, order: :top)
-      { "ruby" => nil, "sources" => [], "gems" => [], "error" => message }
-    end
+    # Notes the line of the Gemfile that names each gem.
+    module Lines
+      def lines = @lines ||= {}
 
-    def initialize
-      @ruby = nil
-      @sources = []
-      @gems = []
-      @groups = []
-      @platforms = []
-      @from = nil
-      @git_sources = {
-        github: ->(name) { "https://github.com/#{name.include?("/") ? name : "#{name}/#{name}"}.git" }
-      }
-    end
-
-    def to_h = { "ruby" => @ruby, "sources" => @sources, "gems" => @gems }
-
-    def source(uri, &block)
-      uri = "https://rubygems.org" if uri == :rubygems
-      return @sources << uri.to_s unless block
-
-      from({ "type" => "rubygems", "uri" => uri.to_s }, &block)
-    end
-
-    def ruby(*requirements, file: nil, **)
-      requirements = [File.read("/app/#{file}").strip.delete_prefix("ruby-")] if file
-      @ruby = requirements.flatten.join(", ")
-    end
-
-    def gem(name, *requirements, **options)
-      groups = Array(options[:group] || options[:groups]).map(&:to_s) | @groups
-      platforms = Array(options[:platform] || options[:platforms]).map(&:to_s) | @platforms
-      @gems << {
-        "name" => name.to_s, "requirements" => requirements.flatten.map(&:to_s),
-        "groups" => groups.empty? ? ["default"] : groups, "platforms" => platforms,
-        "require" => autorequire(options), "source" => origin(options)
-      }
-    end
-
-    def group(*names, **, &block) = nested(@groups, names, &block)
-
-    def platforms(*names, &block) = nested(@platforms, names, &block)
-    alias platform platforms
-
-    def git(uri, **, &block) = from({ "type" => "git", "uri" => uri.to_s }, &block)
-
-    def path(path, **, &block) = from({ "type" => "path", "uri" => path.to_s }, &block)
-
-    def github(name, **, &block) = git(@git_sources[:github].call(name), &block)
-
-    def git_source(name, &block) = @git_sources[name.to_sym] = block
-
-    def install_if(*) = yield
-
-    def gemspec(path: ".", **)
-      from({ "type" => "path", "uri" => path }) { gem(File.basename(Dir["/app/#{path}/*.gemspec"].first.to_s, ".gemspec")) }
-    end
-
-    def eval_gemfile(path) = instance_eval(File.read(File.expand_path(path, "/app")), path)
-
-    def plugin(*) = nil
-
-    private
-
-    def nested(list, names)
-      list.concat(names.map(&:to_s))
-      yield
-    ensure
-      list.pop(names.length)
-    end
-
-    def from(origin)
-      outer = @from
-      @from = origin
-      yield
-    ensure
-      @from = outer
-    end
-
-    def autorequire(options)
-      return nil unless options.key?(:require)
-
-      value = options[:require]
-      value == true ? nil : Array(value || []).map(&:to_s)
-    end
-
-    def origin(options)
-      return { "type" => "git", "uri" => options[:git].to_s } if options[:git]
-      return { "type" => "path", "uri" => options[:path].to_s } if options[:path]
-
-      @git_sources.each do |name, uri|
-        return { "type" => "git", "uri" => uri.call(options[name].to_s).to_s } if options[name]
+      def gem(name, ...)
+        place = caller_locations.find { |location| location.path.start_with?("/app/") }
+        lines[name.to_s] ||= [place.path.delete_prefix("/app/"), place.lineno] if place
+        super
       end
-      @from || { "type" => "rubygems", "uri" => options[:source]&.to_s }
+    end
+
+    class << self
+      # Evaluates the Gemfile at `path`, and returns its gems as a hash for the compiler.
+      def evaluate(path)
+        require "bundler"
+        gemfile = Bundler::Dsl.new.extend(Lines)
+        gemfile.eval_gemfile(path)
+        groups = wanted_groups(gemfile)
+        gems = gemfile.dependencies.map { |dependency| describe(dependency, groups, gemfile.lines[dependency.name]) }
+        { "gems" => gems, "error" => nil }
+      rescue Bundler::DSLError, Bundler::GemfileError => error
+        { "gems" => [], "error" => error.message }
+      rescue StandardError, ScriptError => error
+        { "gems" => [], "error" => error.full_message(highlight: false, order: :top) }
+      end
+
+      # Writes the specifications of the gems in `directory`, whose metadata are YAML, as RubyGems does when it installs
+      # them.
+      def specifications(directory)
+        Dir.children(directory).sort.to_h do |file|
+          text = File.read("#{directory}/#{file}", encoding: Encoding::UTF_8)
+          [file.delete_suffix(".yaml"), specification(text)]
+        rescue StandardError => error
+          [file.delete_suffix(".yaml"), { "error" => error.message }]
+        end
+      end
+
+      private
+
+      def specification(text)
+        spec = Gem::Specification.from_yaml(text)
+        spec.extensions = []
+        spec.installed_by_version = Gem.rubygems_version
+        spec.to_ruby_for_cache
+      end
+
+      # Returns the groups that a running app loads.
+      def wanted_groups(gemfile)
+        named = gemfile.dependencies.flat_map(&:groups).uniq
+        optional = gemfile.instance_variable_get(:@optional_groups) - Bundler.settings[:with]
+        named - Bundler.settings[:without] - optional
+      end
+
+      def describe(dependency, groups, line)
+        file, number = line
+        {
+          "name" => dependency.name,
+          "requirements" => dependency.requirement.as_list,
+          "wanted" => dependency.should_include? && !(dependency.groups & groups).empty?,
+          "file" => file, "line" => number
+        }
+      end
     end
   end
 end

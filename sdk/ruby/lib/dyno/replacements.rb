@@ -21,7 +21,7 @@ module Kernel
     exception ? Dyno.no_program(command.first) : nil
   end
 
-  def `(command) = Dyno.no_program(command)
+  def `(command) = Dyno::Gemspec.listing(command) || Dyno.no_program(command)
 
   def spawn(*command, **)
     command.shift if command.first.is_a?(Hash)
@@ -38,9 +38,13 @@ end
 
 # Overrides the method that runs programs.
 class IO
-  def self.popen(*command, **)
+  def self.popen(*command, chdir: ".", **)
     command.shift if command.first.is_a?(Hash)
-    Dyno.no_program(command.first)
+    listing = Dyno::Gemspec.listing(command.first, chdir)
+    Dyno.no_program(command.first) unless listing
+
+    output = StringIO.new(listing)
+    block_given? ? yield(output) : output
   end
 end
 

@@ -1,0 +1,5 @@
+# frozen_string_literal: true
+
+# Stands in for a web server: a dyno serves requests itself.
+module Thin
+end
