@@ -89,7 +89,7 @@ fn app_sees_its_bundle_as_with_bundle_exec() {
         ),
         (
             "begin; gem 'no-such-gem', '~> 9'; rescue LoadError => e; e.class; end",
-            "Gem::MissingSpecError",
+            "Gem::LoadError",
         ),
         (
             "begin; gem 'hello', '~> 9'; rescue LoadError => e; e.class; end",

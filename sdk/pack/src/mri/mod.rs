@@ -23,6 +23,9 @@ pub const MODULE: &str = "ruby.wasm";
 /// Name of the standard library's archive in a build's directory.
 pub const LIBRARY: &str = "library.tar";
 
+/// Revision of the choice of files in [`LIBRARY`].
+const COLLECTION: u32 = 2;
+
 /// Progress of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildProgress {
@@ -37,6 +40,7 @@ pub struct BuildProgress {
 /// Returns the digest of all inputs of a build, which is the same on every machine.
 pub fn digest() -> String {
     let mut hasher = blake3::Hasher::new();
+    hasher.update(&COLLECTION.to_le_bytes());
     sources::hash(&mut hasher);
     recipe::hash(&mut hasher);
     hasher.finalize().to_hex().to_string()
@@ -139,12 +143,14 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
-        // Skips tests and documentation of gems, and static libraries.
+        // Skips tests and documentation in the directories of gems, and static libraries. In a gem's library, directories have
+        // these names too.
         let name = entry.file_name();
+        let in_gem = directory.parent().and_then(Path::file_name) == Some("gems".as_ref());
         let left_out = ["test", "tests", "doc", "sig", "sample", "ext"]
             .iter()
-            .any(|left| name == *left)
-            && path.components().any(|part| part.as_os_str() == "gems");
+            .any(|left| name == *left);
+        let left_out = in_gem && left_out;
         if kind.is_dir() && !left_out {
             collect(&path, files)?;
         } else if kind.is_file() && path.extension().is_none_or(|extension| extension != "a") {

@@ -7,8 +7,8 @@ module Dyno
     HOME = "/app/vendor/bundle/ruby/#{RbConfig::CONFIG["ruby_version"]}"
 
     class << self
-      # Tells whether the app names gems.
-      def present? = File.file?("/app/Gemfile")
+      # Tells whether the app has a bundle. A Gemfile without gems needs no lockfile.
+      def present? = File.file?("/app/Gemfile") && File.file?("/app/Gemfile.lock")
 
       # Lets RubyGems find the gems, as GEM_PATH does on Heroku. Code without Bundler sees them like any installed gem.
       def locate
@@ -45,7 +45,8 @@ module Dyno
             line unless title == "PLATFORMS" && line.start_with?("  ")
           end
         end
-        lines.join("\n").sub(/^PLATFORMS$/, "PLATFORMS\n  ruby").concat("\n")
+        lines = lines.grep_v("PLATFORMS") + ["", "PLATFORMS", "  ruby", ""]
+        lines.join("\n")
       end
     end
   end

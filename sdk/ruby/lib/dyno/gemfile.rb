@@ -24,6 +24,8 @@ module Dyno
         gems = gemfile.dependencies.map { |dependency| describe(dependency, groups, gemfile.lines[dependency.name]) }
         { "gems" => gems, "error" => nil }
       rescue Bundler::DSLError, Bundler::GemfileError => error
+        raise error.cause if error.cause.is_a?(SystemExit)
+
         { "gems" => [], "error" => error.message }
       rescue StandardError, ScriptError => error
         { "gems" => [], "error" => error.full_message(highlight: false, order: :top) }

@@ -11,7 +11,3 @@ cd "$gems/3.3.0"
 # Debuggers and type checkers need a terminal, and native extensions that this build lacks. racc's extension is linked
 # into MRI, and its Ruby files are in lib.
 rm -rf {gems,specifications}/{debug,rbs,typeprof,racc}-* cache doc extensions build_info
-# MRI's installer leaves out directories with the name ext, which rake has in its library.
-for gem in gems/*; do
-  [ ! -d "$WORK/source/.bundle/$gem/lib" ] || cp -R "$WORK/source/.bundle/$gem/lib/." "$gem/lib/"
-done
