@@ -106,7 +106,7 @@ fn app_sees_its_bundle_as_with_bundle_exec() {
         ),
         (
             "begin; Gem::Specification.find_by_name('none'); rescue LoadError => e; e.class; end",
-            "Gem::MissingSpecError",
+            "Gem::LoadError",
         ),
         (
             "File.exist?(Gem.loaded_specs['hello'].full_gem_path + '/lib/hello.rb')",
@@ -134,7 +134,7 @@ fn app_sees_its_bundle_as_with_bundle_exec() {
             "nil",
         ),
         ("ENV['BUNDLE_GEMFILE']", "\"/app/Gemfile\""),
-        ("Gem.path.first", "\"/app/vendor/bundle/ruby/3.3.0\""),
+        ("Gem.path.include?('/app/vendor/bundle/ruby/3.3.0')", "true"),
         (
             "[Gem.win_platform?, Gem::Version.new('1.10') > Gem::Version.new('1.9'), Gem::Requirement.new('~> 1.2').satisfied_by?(Gem::Version.new('1.9'))]",
             "[false, true, true]",

@@ -31,7 +31,7 @@ use crate::stack_limit::StackLimitError;
 use library::LibraryFile;
 
 /// Revision of the preparation; increment it whenever the same inputs would yield a different pack.
-const RECIPE: u32 = 6;
+const RECIPE: u32 = 7;
 
 /// Failure to prepare a pack.
 #[derive(Debug, thiserror::Error)]
