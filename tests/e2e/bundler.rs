@@ -106,7 +106,7 @@ fn app_sees_its_bundle_as_with_bundle_exec() {
         ),
         (
             "begin; Gem::Specification.find_by_name('none'); rescue LoadError => e; e.class; end",
-            "Gem::LoadError",
+            "Gem::MissingSpecError",
         ),
         (
             "File.exist?(Gem.loaded_specs['hello'].full_gem_path + '/lib/hello.rb')",
