@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use corundum_abi::exports;
@@ -90,6 +90,8 @@ pub struct Dyno {
     restored_size: usize,
     /// Head of the request whose call has failed.
     failed_request: RequestHead,
+    /// Time at which the guest's threads want to run, if they do before the next request.
+    threads_due: Option<Instant>,
 }
 
 impl Dyno {
@@ -156,6 +158,7 @@ impl Dyno {
             cpu,
             restored_size,
             failed_request: RequestHead::default(),
+            threads_due: None,
         })
     }
 
@@ -250,16 +253,18 @@ impl Dyno {
         let result = self.call(self.handle.clone()).await;
         let cpu = self.cpu_time();
         usage.record(cpu.saturating_sub(before), self.memory_bytes() as u64);
-        if self.store.data().pages.is_due(cpu) {
-            let (memory, state) = self.memory.data_and_store_mut(&mut self.store);
-            // A dyno for whose pages the node has no memory is replaced (`reached_memory_limit`).
-            let _ = state.settle_pages(memory, cpu);
-        }
+        self.settle_pages();
+        self.threads_due = match result {
+            Ok(exports::SERVED_WITH_THREADS) => Some(Instant::now()),
+            _ => None,
+        };
         let state = self.store.data_mut();
         state.log.end_line();
         let head = state.input.finish();
         let ended = match result {
-            Ok(0) => state.output.finish().await.map_err(CallError::from),
+            Ok(0 | exports::SERVED_WITH_THREADS) => {
+                state.output.finish().await.map_err(CallError::from)
+            }
             Ok(status) => Err(CallError::Status(status)),
             Err(error) => Err(error),
         };
@@ -268,6 +273,44 @@ impl Dyno {
             self.failed_request = head;
         }
         ended
+    }
+
+    /// Charges what the guest has taken without a call of the host.
+    fn settle_pages(&mut self) {
+        let cpu = self.cpu_time();
+        if self.store.data().pages.is_due(cpu) {
+            let (memory, state) = self.memory.data_and_store_mut(&mut self.store);
+            // A dyno for whose pages the node has no memory is replaced (`reached_memory_limit`).
+            let _ = state.settle_pages(memory, cpu);
+        }
+    }
+
+    /// Returns the time at which the guest's threads want to run, if they do before the next request.
+    pub(crate) fn threads_due(&self) -> Option<Instant> {
+        self.threads_due
+    }
+
+    /// Lets the guest's threads run, for a time slice at most.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`CallError`] if a thread exits, traps or ends the process by an exception.
+    pub(crate) async fn run_threads(&mut self) -> Result<(), CallError> {
+        self.threads_due = None;
+        let idle = self
+            .exports
+            .get_typed_func::<(), i64>(&mut self.store, exports::IDLE);
+        let idle = idle.map_err(|_| missing_export(exports::IDLE))?;
+        let next = self.call(idle).await;
+        self.settle_pages();
+        self.store.data_mut().log.end_line();
+        let next = match next? {
+            exports::IDLE_FAILED => return Err(CallError::Exit(Exit(1))),
+            next => u64::try_from(next).ok(),
+        };
+        self.threads_due =
+            next.and_then(|next| Instant::now().checked_add(Duration::from_nanos(next)));
+        Ok(())
     }
 
     /// Returns the head of the request whose call has failed.

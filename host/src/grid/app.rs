@@ -11,6 +11,7 @@ use corundum_abi::scgi::RequestHead;
 use tokio::sync::{Notify, oneshot};
 
 use super::admission::{Demand, DynoSlot, SlotAdmission, Tenant};
+use super::background::BackgroundTimer;
 use super::breaker::Breaker;
 use super::context::GridContext;
 use super::crashing_routes::{CrashingRoutes, Route, RouteLabel};
@@ -113,6 +114,8 @@ struct LiveDyno {
     is_ready: bool,
     served: u32,
     memory: usize,
+    /// The timer of its threads, if they want to run before the next request.
+    timer: Option<BackgroundTimer>,
 }
 
 impl FormationState {
@@ -467,9 +470,11 @@ impl GridApp {
     }
 
     /// Keeps a dyno for the next request.
-    fn keep_idle(&self, mut formation: MutexGuard<'_, FormationState>, lease: Lease) {
+    fn keep_idle(self: &Arc<Self>, mut formation: MutexGuard<'_, FormationState>, lease: Lease) {
+        let since = lease.facts.idle_since.unwrap_or_else(Instant::now);
         let facts = DynoFacts {
             release: lease.facts.release.clone(),
+            idle_since: None,
             ..lease.facts
         };
         let Some((dyno, slot)) = lease.into_idle() else {
@@ -478,14 +483,50 @@ impl GridApp {
         if let Some(live) = formation.live.get_mut(&facts.number) {
             live.served = facts.served;
             live.memory = dyno.memory_bytes();
+            self.set_timer(live, facts.number, dyno.threads_due());
         }
         tracing::debug!(served = facts.served, "dyno became idle");
-        formation.idle.push_back(IdleDyno {
+        // Background work does not make a dyno the one that was used last.
+        let place = formation.idle.partition_point(|idle| idle.since <= since);
+        let idle = IdleDyno {
             dyno,
             facts,
             slot,
-            since: Instant::now(),
-        });
+            since,
+        };
+        formation.idle.insert(place, idle);
+    }
+
+    /// Makes sure that a timer for the dyno's threads ends by `due`.
+    fn set_timer(self: &Arc<Self>, live: &mut LiveDyno, number: u32, due: Option<Instant>) {
+        live.timer = match (due, live.timer.take()) {
+            (None, _) => None,
+            (Some(due), Some(timer)) if timer.ends_by(due) => Some(timer),
+            (Some(due), _) => Some(BackgroundTimer::start(self, number, due)),
+        };
+    }
+
+    /// Takes a dyno whose threads want to run out of the idle ones; the task of its timer calls this.
+    ///
+    /// If a request uses the dyno, or has changed the time at which the threads want to run, this returns `None`.
+    pub(super) fn take_for_background(self: &Arc<Self>, number: u32) -> Option<Lease> {
+        let mut formation = self.formation();
+        let FormationState { live, idle, .. } = &mut *formation;
+        let live = live.get_mut(&number)?;
+        if let Some(timer) = live.timer.take() {
+            timer.finish();
+        }
+        let place = idle.iter().position(|idle| idle.facts.number == number)?;
+        let due = idle.get(place)?.dyno.threads_due();
+        if due.is_none_or(|due| due > Instant::now()) {
+            self.set_timer(live, number, due);
+            return None;
+        }
+        let idle = idle.remove(place)?;
+        let since = idle.since;
+        let mut lease = self.lease_idle(idle);
+        lease.facts.idle_since = Some(since);
+        Some(lease)
     }
 
     /// Removes a dyno that has ended, and lets the next request in the queue start one. Its slot goes to `next_owner`,
@@ -618,6 +659,7 @@ impl GridApp {
             is_ready: false,
             served: 0,
             memory: 0,
+            timer: None,
         };
         formation.live.insert(number, live);
         let facts = DynoFacts {
@@ -626,6 +668,7 @@ impl GridApp {
             generation: formation.generation,
             started,
             served: 0,
+            idle_since: None,
         };
         Lease::new(self.clone(), facts, None, slot)
     }

@@ -26,6 +26,8 @@ pub(super) struct DynoFacts {
     pub(super) started: Instant,
     /// Requests that the dyno has served.
     pub(super) served: u32,
+    /// Time since which no request has used the dyno, while its threads run.
+    pub(super) idle_since: Option<Instant>,
 }
 
 impl DynoFacts {
@@ -35,6 +37,16 @@ impl DynoFacts {
             process: ProcessType::web(),
             number: self.number,
         }
+    }
+
+    /// Creates a span for events of this dyno. It costs an atomic load while it is disabled.
+    pub(super) fn span(&self) -> Span {
+        tracing::debug_span!(
+            "dyno",
+            app = %self.release.app,
+            release = %self.release.version,
+            dyno = %self.name(),
+        )
     }
 }
 
@@ -72,15 +84,9 @@ impl Lease {
         &self.app
     }
 
-    /// Creates a span for events of this dyno. It costs an atomic load while it is disabled.
+    /// Creates a span for events of the dyno.
     pub(super) fn span(&self) -> Span {
-        let release = &self.facts.release;
-        tracing::debug_span!(
-            "dyno",
-            app = %release.app,
-            release = %release.version,
-            dyno = %self.facts.name(),
-        )
+        self.facts.span()
     }
 
     /// Returns the dyno to its app, which gives it the next request, keeps it idle or replaces it.

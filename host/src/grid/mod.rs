@@ -11,6 +11,7 @@
 
 mod admission;
 mod app;
+mod background;
 mod breaker;
 mod context;
 mod crashing_routes;

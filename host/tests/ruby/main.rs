@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod background;
 mod fairness;
 mod fibers;
 mod files;

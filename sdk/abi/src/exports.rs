@@ -9,8 +9,17 @@ pub const BOOT: &str = "dyno_boot";
 /// Prepares a new dyno; run once in each before its first request. Descriptor 0 holds the dyno's own state: its process
 /// number, a NUL, its environment in the format of `/proc/self/environ`, and another NUL.
 pub const RESTORE: &str = "dyno_restore";
-/// Serves a request; run once per request. A result of 0 means that the request was served.
+/// Serves a request; run once per request. A result of 0 means that the request was served, [`SERVED_WITH_THREADS`] that
+/// the host should also call [`IDLE`].
 pub const HANDLE: &str = "dyno_handle";
+/// Result of [`HANDLE`]: the request was served, and threads of the guest want to run before the next one.
+pub const SERVED_WITH_THREADS: i32 = -1;
+/// Lets the guest's threads run between two requests, at most for a time slice; optional. Type `[] -> [i64]`. The result is
+/// the number of nanoseconds after which the host should call it again, -1 if never before the next request, or
+/// [`IDLE_FAILED`].
+pub const IDLE: &str = "dyno_idle";
+/// Result of [`IDLE`]: the dyno must end; its log has the reason.
+pub const IDLE_FAILED: i64 = -2;
 /// Runs a process of another type than web, in place of [`HANDLE`]; the result is its exit status.
 pub const RUN: &str = "dyno_run";
 /// Returns the address of a byte in memory; optional, run once when a pack is prepared. The host sets the byte's lowest

@@ -7,6 +7,7 @@
  * saved.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,11 @@
 
 /* Result of a failed call; the log has the reason. EX_SOFTWARE of sysexits.h. */
 #define FAILED 70
+
+/* Result of dyno_handle: the request was served, and the host should call dyno_idle. */
+#define SERVED_WITH_THREADS (-1)
+/* Result of dyno_idle: the dyno must end. */
+#define IDLE_FAILED (-2)
 
 /* Bytes of the first read, which suffice for most heads. */
 #define HEAD_SIZE (1 << 14)
@@ -94,6 +100,8 @@ input_sysread(int argc, VALUE *argv, VALUE self)
         rb_str_resize(buffer, most);
     }
     ssize_t got;
+    /* Other threads run until the host has more of the body. */
+    if (!rb_thread_alone()) rb_thread_wait_fd(0);
     do {
         got = read(0, RSTRING_PTR(buffer), most);
     } while (got < 0 && errno == EINTR);
@@ -337,6 +345,8 @@ fill_free_blocks(void)
 /* Defined by mri/patches/fibers.patch and mri/patches/threads.patch. */
 int rb_wasm_fibers_forget(void);
 int rb_wasm_threads_forget(void);
+bool rb_wasm_threads_pending(void);
+int64_t rb_wasm_threads_run(void);
 
 /* -- the ABI ------------------------------------------------------------------------------------------------------- */
 
@@ -438,7 +448,31 @@ EXPORT(dyno_restore)(void)
 int
 EXPORT(dyno_handle)(void)
 {
-    return status_of(id_handle);
+    int status = status_of(id_handle);
+    return status == 0 && rb_wasm_threads_pending() ? SERVED_WITH_THREADS : status;
+}
+
+static VALUE
+run_threads(VALUE next)
+{
+    *(int64_t *)next = rb_wasm_threads_run();
+    return Qnil;
+}
+
+/* Lets threads run between two requests, at most for a time slice. */
+int64_t
+EXPORT(dyno_idle)(void)
+{
+    int64_t next = IDLE_FAILED;
+    int state;
+
+    rb_protect(run_threads, (VALUE)&next, &state);
+    if (state) {
+        /* Another thread has raised it in the main thread, which ends the process. */
+        log_exception();
+        return IDLE_FAILED;
+    }
+    return next;
 }
 
 int
