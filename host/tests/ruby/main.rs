@@ -7,7 +7,9 @@ mod fairness;
 mod fibers;
 mod files;
 mod harness;
+mod servers;
 mod shortage;
+mod system;
 mod threads;
 
 /// Runs the Rack tests on each of these packs. The prelude must behave the same way on all of them.

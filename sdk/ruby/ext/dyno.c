@@ -7,6 +7,7 @@
  * saved.
  */
 #include <errno.h>
+#include <locale.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -383,6 +384,8 @@ EXPORT(_initialize)(void)
 
     __wasm_call_ctors();
     rb_wasm_stack_limit = (char *)rb_wasm_stack_get_base() - STACK_SPACE - STACK_MARGIN;
+    /* The encoding of names, variables and arguments, whatever LANG says: the platform's strings are UTF-8. */
+    setlocale(LC_CTYPE, "C.UTF-8");
     ruby_sysinit(&argc, &argv);
     {
         RUBY_INIT_STACK;

@@ -24,6 +24,10 @@ const FILES: &[(&str, &str)] = files![
     "patches/seeds.patch",
     "patches/stack.patch",
     "patches/threads.patch",
+    "posix/files.c",
+    "posix/posix.h",
+    "posix/users.c",
+    "posix/zones.c",
     "wasm/fiber.c",
     "wasm/fiber.h",
     "wasm/machine.c",
@@ -39,6 +43,7 @@ const ENTRY: &str = include_str!("../../../ruby/ext/dyno.c");
 /// Shell scripts of the steps, by name.
 pub(super) const STEPS: &[(&str, &str)] = files![
     "steps/toolchain.sh",
+    "steps/posix.sh",
     "steps/zlib.sh",
     "steps/yaml.sh",
     "steps/openssl.sh",

@@ -98,7 +98,7 @@ pub(super) fn run(
             done: 0,
         }),
     };
-    environment.steps(&["toolchain"])?;
+    environment.steps(&["toolchain", "posix"])?;
     thread::scope(|scope| {
         let libraries = scope.spawn(|| environment.steps(&["zlib", "yaml", "openssl"]));
         let configured = environment.steps(&["sources", "configure"]);

@@ -1,0 +1,7 @@
+# Builds the functions of POSIX that wasi-libc lacks, or defines with less than a dyno has.
+mkdir -p "$WORK/posix" "$PREFIX/lib"
+cd "$WORK/posix"
+for file in "$RECIPE"/posix/*.c; do
+  wasm-cc -O2 -D_GNU_SOURCE -c "$file"
+done
+wasm-ar rcs "$PREFIX/lib/libposix.a" ./*.o
