@@ -48,7 +48,8 @@ class IO
   end
 end
 
-# Overrides the method for passwords' hashes, which knows those of DES alone and takes any other salt for one of these.
+# Overrides the method for passwords' hashes, which has the same answer for all passwords if it does not know the kind of
+# hash, or takes its salt for one of DES.
 class String
   dyno_crypt = instance_method(:crypt)
 
@@ -59,6 +60,6 @@ class String
     hash = dyno_crypt.bind_call(self, salt) if salt.b.match?(%r{\A[a-zA-Z0-9./]{2}})
     return hash unless hash.nil? || hash.start_with?("*")
 
-    raise Errno::EINVAL, "crypt: a dyno has the hashes of DES alone, not those of the salt #{salt[0, 3].inspect}; use the gem bcrypt"
+    raise Errno::EINVAL, "crypt: a dyno has no hash for the salt #{salt[0, 3].inspect}; use the gem bcrypt"
   end
 end
