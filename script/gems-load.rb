@@ -12,9 +12,16 @@ tree, work = ARGV
 home = "#{tree}/usr/share/rubygems-integration/all"
 corundum = File.expand_path(ENV.fetch("CORUNDUM", "target/debug/corundum"))
 
+# Files of gems that have another name.
+FILES = { "activemodel" => "active_model", "activesupport" => "active_support", "concurrent-ruby" => "concurrent",
+          "concurrent-ruby-edge" => "concurrent-edge" }.freeze
+
 specs = Dir["#{home}/specifications/*.gemspec"].filter_map { |file| Gem::Specification.load(file) }.to_h { |spec| [spec.name, spec] }
 standard = Dir["#{RbConfig::CONFIG["rubylibprefix"]}/gems/*/specifications/default/*.gemspec"]
-standard = standard.map { |file| File.basename(file)[/\A(.+)-\d/, 1] } + %w[bundler minitest rake racc rexml]
+standard = standard.map { |file| File.basename(file)[/\A(.+)-\d/, 1] } + %w[bundler]
+# Gems of the pack, in whatever version it has.
+bundled = %w[bigdecimal minitest net-imap net-pop net-smtp prime racc rake rexml] - specs.keys
+standard += bundled
 loop do
   lacking = specs.reject { |_, spec| spec.runtime_dependencies.all? { |needed| specs.key?(needed.name) || standard.include?(needed.name) } }
   lacking.each { |name, spec| puts "#{name}: not loaded, since a package is missing: #{spec.runtime_dependencies.map(&:name) - specs.keys}" }
@@ -27,19 +34,20 @@ Dir.mktmpdir do |directory|
   app = "#{directory}/app"
   FileUtils.mkdir_p(app)
   File.write("#{app}/config.ru", "run ->(_) { [200, {}, []] }\n")
-  File.write("#{app}/Gemfile", "source 'https://rubygems.org'\n" + specs.keys.sort.map { |name| "gem '#{name}', require: false\n" }.join)
+  File.write("#{app}/Gemfile", "source 'https://rubygems.org'\n" + (specs.keys + bundled).sort.map { |name| "gem '#{name}', require: false\n" }.join)
   locked = specs.values.sort_by(&:name).map do |spec|
-    needed = spec.runtime_dependencies.map(&:name).select { |name| specs.key?(name) }.sort
+    needed = spec.runtime_dependencies.map(&:name).select { |name| specs.key?(name) || bundled.include?(name) }.sort
     "    #{spec.name} (#{spec.version})\n" + needed.map { |name| "      #{name}\n" }.join
   end
-  names = specs.keys.sort.map { |name| "  #{name}\n" }.join
+  locked += bundled.map { |name| "    #{name} (1.0)\n" }
+  names = (specs.keys + bundled).sort.map { |name| "  #{name}\n" }.join
   File.write("#{app}/Gemfile.lock",
              "GEM\n  remote: https://rubygems.org/\n  specs:\n#{locked.join}\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n#{names}")
   port = ->(_) { TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] } }
   http, api, admin = [1, 2, 3].map(&port)
   environment = { "HOME" => directory, "CORUNDUM_API" => "http://127.0.0.1:#{api}", "CORUNDUM_CACHE" => ENV.fetch("CORUNDUM_CACHE", File.expand_path("~/.cache/corundum")) }
   node = spawn(environment, corundum, "server", "--data-dir", "#{directory}/data", "--http", "127.0.0.1:#{http}",
-               "--api", "127.0.0.1:#{api}", "--admin", "127.0.0.1:#{admin}", "--gems", home,
+               "--api", "127.0.0.1:#{api}", "--admin", "127.0.0.1:#{admin}", "--gems", home, "--gem-source", "http://localhost:1/",
                out: "#{work}/node.log", err: "#{work}/node.log")
   at_exit { Process.kill("KILL", node) }
   run = lambda do |*command|
@@ -56,13 +64,14 @@ Dir.mktmpdir do |directory|
   end
   loaded = 0
   specs.each_key do |name|
-    code = "begin; require '#{name}'; rescue LoadError => e; raise unless e.path == '#{name}'; require '#{name.tr("-", "/")}'; end; puts 'lo' + 'aded'"
+    file = FILES.fetch(name, name)
+    code = "begin; require '#{file}'; rescue LoadError => e; raise unless e.path == '#{file}'; require '#{file.tr("-", "/")}'; end; puts 'lo' + 'aded'"
     good, output = run.call(corundum, "run", "bundle", "exec", "ruby", "-e", code)
     good &&= output.include?("loaded")
     loaded += 1 if good
     next if good
 
-    paths = Dir["#{tree}/usr/{lib/ruby/vendor_ruby,share/rubygems-integration/all/gems/*/lib}"]
+    paths = Dir["#{tree}/usr/{lib/ruby/vendor_ruby,share/rubygems-integration/all/gems/*/lib}"].sort
     native, = run.call("ruby", *paths.flat_map { |path| ["-I", path] }, "-e", code)
     puts "#{name}: #{native ? "loads natively only" : "loads neither way"}: #{output.strip.lines.first(2).join(" ").strip}"
   end

@@ -568,7 +568,7 @@ mod tests {
     #[test]
     fn reserved_files_are_rejected() {
         assert!(matches!(
-            file(".corundum/bundle.json"),
+            file(".corundum/app.json"),
             Err(TreeError::Reserved(_))
         ));
     }

@@ -72,8 +72,11 @@ fn walk(folder: &Path, prefix: &str, files: &mut GemFiles) -> io::Result<()> {
         } else {
             format!("{prefix}/{name}")
         };
-        // This follows Debian's links into its other folders. The operator trusts the directory.
-        let metadata = fs::metadata(entry.path())?;
+        // This follows Debian's links into its other folders, except to packages that are not installed. The operator trusts
+        // the directory.
+        let Ok(metadata) = fs::metadata(entry.path()) else {
+            continue;
+        };
         if metadata.is_dir() {
             walk(&entry.path(), &path, files)?;
         } else if metadata.is_file() {
