@@ -10,12 +10,11 @@ use corundum_host::log::DiscardLog;
 use corundum_host::os::{Filesystem, GuestProcess, TmpLimits};
 use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
-use corundum_pack::archive::ArchiveWriter;
-use corundum_pack::image::write_image;
-use corundum_pack::split::split;
-use corundum_pack::{Manifest, Member, PackDir};
+use corundum_pack::PackDir;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
+
+use crate::pack;
 
 const GUEST: &str = include_str!("guest.wat");
 /// Longest script that is waited for; a script that waits or loops is dropped then.
@@ -162,7 +161,7 @@ impl Guest {
         change(&mut config);
         let engine = Engine::new(config).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        write_pack(directory.path(), GUEST);
+        pack::write(directory.path(), GUEST);
         let directory = PackDir::open(directory.path()).unwrap();
         let pack = Pack::open(&engine, &directory, Arc::new(DiscardLog), |_| {});
         let pack = Arc::new(pack.await.unwrap());
@@ -173,7 +172,7 @@ impl Guest {
     pub(crate) async fn error_of_pack(text: &str) -> String {
         let engine = Engine::new(EngineConfig::on_demand()).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        write_pack(directory.path(), text);
+        pack::write(directory.path(), text);
         let directory = PackDir::open(directory.path()).unwrap();
         let opened = Pack::open(&engine, &directory, Arc::new(DiscardLog), |_| {}).await;
         opened.map(|_| ()).unwrap_err().to_string()
@@ -291,38 +290,4 @@ pub(crate) fn resident_bytes() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
     pages * 4096
-}
-
-/// Writes a pack whose module has `text`.
-fn write_pack(directory: &std::path::Path, text: &str) {
-    let split = split("code", &wat::parse_str(text).unwrap()).unwrap();
-    let memory = split.memory.unwrap();
-    let runs = memory
-        .segments
-        .iter()
-        .map(|(at, bytes)| (*at, bytes.as_slice()));
-    let image = write_image(memory.minimum, memory.maximum, &split.globals, runs);
-    let root = ArchiveWriter::new(Vec::new()).finish().unwrap().output;
-    let member = |name: &str, bytes: &[u8]| {
-        std::fs::write(directory.join(name), bytes).unwrap();
-        Member::of(name, name, bytes)
-    };
-    let manifest = Manifest {
-        abi: corundum_abi::VERSION,
-        language: "test".to_owned(),
-        version: "1".to_owned(),
-        series: "1".to_owned(),
-        origin: "test".to_owned(),
-        digest: "test".to_owned(),
-        modules: vec![member("code", &split.code)],
-        image: member("image", &image),
-        root: member("root", &root),
-        gems: Default::default(),
-        extensions: Vec::new(),
-    };
-    std::fs::write(
-        directory.join("pack.json"),
-        serde_json::to_vec(&manifest).unwrap(),
-    )
-    .unwrap();
 }

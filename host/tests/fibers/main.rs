@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod guest;
+mod pack;
 
 use std::time::Duration;
 
