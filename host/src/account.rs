@@ -44,13 +44,15 @@ pub(crate) enum Holding {
     Names,
     /// Sockets of the kernel, and what waits in pipes and between sockets of the dyno.
     Sockets,
+    /// Streams of a one-off command.
+    Streams,
 }
 
 /// Kinds of holdings that a guest takes without a call that could fail, or that hardly any code survives the refusal of.
 const MEMORY: [Holding; 3] = [Holding::Growth, Holding::Pages, Holding::Stacks];
 
 /// Kinds of holdings.
-const HOLDINGS: usize = Holding::Sockets as usize + 1;
+const HOLDINGS: usize = Holding::Streams as usize + 1;
 
 /// The node has no more memory for the dyno: its reserve is used up, or the dyno's app has its share of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -175,6 +177,7 @@ impl fmt::Debug for Account {
             .field("handles", &held(Holding::Handles))
             .field("names", &held(Holding::Names))
             .field("sockets", &held(Holding::Sockets))
+            .field("streams", &held(Holding::Streams))
             .finish()
     }
 }

@@ -16,6 +16,8 @@ use corundum_exchange::{BodyStream, RequestUsage};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::{Instance, Memory, Store, Trap, TypedFunc};
 
+use crate::account::{Holding, OutOfReserve};
+use crate::console::{RunSession, streams};
 use crate::engine::Engine;
 use crate::fibers::FiberStacks;
 use crate::guest_state::{CpuTime, GuestState, InterruptFlag};
@@ -124,6 +126,7 @@ impl Dyno {
             input: Input::empty(),
             output: Output::Closed,
             log: LineSplitter::new(log),
+            session: None,
             quota: MemoryQuota::new(engine.config().memory_limit, account),
             pages: PrivatePages::new(account),
             cpu: cpu.clone(),
@@ -318,7 +321,22 @@ impl Dyno {
         &self.failed_request
     }
 
-    /// Runs a command to its end and returns its exit status.
+    /// Runs a command with the streams of a session to its end and returns its exit status.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::Trap`] if the guest traps, or if the node has no memory for the streams. A call of `exit` is
+    /// not an error; its status is the result.
+    pub(crate) async fn run_session(&mut self, session: Arc<RunSession>) -> Result<i32, CallError> {
+        let mut charge = self.filesystem.account().charge(Holding::Streams);
+        let charged = charge.try_resize(RunSession::memory(session.pieces()));
+        charged.map_err(|error: OutOfReserve| CallError::Trap(error.to_string()))?;
+        streams::install(&session, &self.store.data().wasi);
+        self.store.data_mut().session = Some(session);
+        self.run_export().await
+    }
+
+    /// Runs a command to its end and returns its exit status. Its standard error goes to the log.
     ///
     /// # Errors
     ///
@@ -331,6 +349,10 @@ impl Dyno {
         let state = self.store.data_mut();
         state.input = Input::stream(input);
         state.output = Output::Stream(output);
+        self.run_export().await
+    }
+
+    async fn run_export(&mut self) -> Result<i32, CallError> {
         let run = self
             .exports
             .get_typed_func::<(), i32>(&mut self.store, exports::RUN);

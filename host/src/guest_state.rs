@@ -9,6 +9,7 @@ use wasi_common::WasiCtx;
 use wasmtime::Memory;
 
 use crate::account::OutOfReserve;
+use crate::console::RunSession;
 use crate::fibers::FiberStacks;
 use crate::log::LineSplitter;
 use crate::memory::MemoryQuota;
@@ -37,6 +38,8 @@ pub(crate) struct GuestState {
     pub(crate) output: Output,
     /// Descriptor 2.
     pub(crate) log: LineSplitter,
+    /// Descriptors 0 to 2 of a one-off command, in place of `input`, `output` and `log`.
+    pub(crate) session: Option<Arc<RunSession>>,
     pub(crate) quota: MemoryQuota,
     /// Pages of the image that the dyno has a copy of.
     pub(crate) pages: PrivatePages,

@@ -6,6 +6,7 @@
 //! - [`outbound`] decides which addresses a dyno may reach.
 //! - `net` has the sockets of dynos and the resolution of names.
 //! - [`pack`], [`slug`] and [`image`] open what a dyno is made of: a runtime, an app's files, an app's booted memory.
+//! - [`console`] has the streams, signals and terminal of a command.
 //! - [`boot`] boots a release and writes its image.
 //! - [`dyno`] is one dyno and its calls; [`grid`] starts, keeps and replaces dynos.
 //!
@@ -19,6 +20,7 @@ pub mod boot;
 pub mod capacity;
 mod cgroup;
 mod compiled;
+pub mod console;
 pub mod dyno;
 pub mod engine;
 mod fibers;

@@ -134,7 +134,7 @@ fn charge_pages(caller: &mut Caller<'_, GuestState>) -> wasmtime::Result<()> {
 }
 
 /// Tells the guest that its time slice has ended, if it asked for that.
-fn set_interrupt_flag(caller: &mut Caller<'_, GuestState>) {
+pub(crate) fn set_interrupt_flag(caller: &mut Caller<'_, GuestState>) {
     let flag = caller.data().interrupt;
     if let Some(memory) = caller.data().memory {
         flag.set(memory.data_mut(caller));

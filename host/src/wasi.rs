@@ -8,6 +8,7 @@ use wiggle::GuestMemory;
 
 use crate::guest_state::{Exit, GuestState};
 use crate::os;
+use crate::preemption::set_interrupt_flag;
 
 /// Import module of the functions.
 pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
@@ -166,7 +167,7 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                 if !(0..=MAX_BUFFERS).contains(&count) {
                     return Ok(Errno::Inval as i32);
                 }
-                if !matches!(fd, 1 | 2) {
+                if state.session.is_some() || !matches!(fd, 1 | 2) {
                     let mut memory = GuestMemory::Unshared(memory);
                     let written = preview1::fd_write(
                         &mut state.wasi,
@@ -176,7 +177,8 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                         count,
                         result,
                     );
-                    return written.await.map_err(trap);
+                    let errno = written.await.map_err(trap)?;
+                    return Ok(interruptible(&mut caller, errno));
                 }
                 let mut total = 0usize;
                 for index in 0..count {
@@ -208,11 +210,12 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                 if !(0..=MAX_BUFFERS).contains(&count) {
                     return Ok(Errno::Inval as i32);
                 }
-                if fd != 0 {
+                if state.session.is_some() || fd != 0 {
                     let mut memory = GuestMemory::Unshared(memory);
                     let read =
                         preview1::fd_read(&mut state.wasi, &mut memory, fd, buffers, count, result);
-                    return read.await.map_err(trap);
+                    let errno = read.await.map_err(trap)?;
+                    return Ok(interruptible(&mut caller, errno));
                 }
                 let mut read = 0;
                 // A read may return fewer bytes than requested, so only the first non-empty buffer is filled.
@@ -247,21 +250,36 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                 }
                 let (memory, state) = guest(&mut caller)?;
                 state.output.flush_now();
+                let session = state.session.clone();
                 let mut memory = GuestMemory::Unshared(memory);
-                preview1::poll_oneoff(
+                let polled = preview1::poll_oneoff(
                     &mut state.wasi,
                     &mut memory,
                     subscriptions,
                     events,
                     count,
                     result,
-                )
-                .await
-                .map_err(trap)
+                );
+                let Some(session) = session else {
+                    return polled.await.map_err(trap);
+                };
+                let errno = tokio::select! {
+                    polled = polled => polled.map_err(trap)?,
+                    () = session.interrupted() => Errno::Intr as i32,
+                };
+                Ok(interruptible(&mut caller, errno))
             })
         },
     )?;
     Ok(())
+}
+
+/// Makes the guest look for signals after a call that one has interrupted. Returns the call's result.
+fn interruptible(caller: &mut Caller<'_, GuestState>, errno: i32) -> i32 {
+    if errno == Errno::Intr as i32 {
+        set_interrupt_flag(caller);
+    }
+    errno
 }
 
 /// Defines the functions that close and renumber descriptors, of which files and directories are known in

@@ -480,11 +480,11 @@ fn invalid_api_requests_get_a_json_error_with_the_reason() {
     let proxied = "x-corundum-client: cli\r\nx-forwarded-for: 1.2.3.4\r\n";
     assert_eq!(node.api("POST /v1/login", "", proxied, b"").0, 401);
     assert_eq!(node.api("POST /v1/login", "", "", b"").0, 401);
-    // Commands that cannot be run.
-    for command in ["[]", "[\"\"]", "[\"a\\u0000b\"]"] {
-        let body = format!("{{\"command\": {command}}}");
-        let (status, _) = node.api("POST /v1/apps/myapp/run", &token, "", body.as_bytes());
-        assert_eq!(status, 200, "{command}");
+    // A command needs a connection in both directions.
+    for upgrade in ["", "Connection: upgrade\r\nUpgrade: websocket\r\n"] {
+        let (status, message) = node.api("GET /v1/apps/myapp/run", &token, upgrade, b"");
+        assert_eq!(status, 422, "{message}");
+        assert!(message.contains("upgraded to corundum-run/1"), "{message}");
     }
     assert_eq!(node.get("myapp", "/").0, 200);
 }

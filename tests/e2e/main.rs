@@ -17,6 +17,7 @@ mod outbound;
 mod packs;
 mod pushes;
 mod restarts;
+mod run;
 mod samples;
 mod settings;
 mod tls;

@@ -46,7 +46,7 @@ pub use corundum_abi::app_options::Isolation;
 pub use dispatch::DispatchedRequest;
 pub use error::DispatchError;
 pub use limits::GridLimits;
-pub use one_off::{RunError, RunIo};
+pub use one_off::{RunCommand, RunError};
 pub use release::GridRelease;
 pub use status::{AppStatus, DynoState, DynoStatus};
 
@@ -123,19 +123,14 @@ impl DynoGrid {
         dispatch::dispatch(&app, request).await
     }
 
-    /// Runs `arguments` in a one-off dyno and returns the exit status. Dropping the future ends the dyno.
+    /// Runs a command in a one-off dyno and returns the exit status. Dropping the future ends the dyno.
     ///
     /// # Errors
     ///
     /// Returns a [`RunError`] if the command does not run to its end.
-    pub async fn run(
-        &self,
-        app: &AppName,
-        arguments: Arc<[String]>,
-        io: RunIo,
-    ) -> Result<i32, RunError> {
+    pub async fn run(&self, app: &AppName, command: RunCommand) -> Result<i32, RunError> {
         let app = self.get(app).ok_or(RunError::Blank)?;
-        one_off::run(&app, arguments, io).await
+        one_off::run(&app, command).await
     }
 
     /// Sets the maximum number of an app's dynos. Adds the app if the grid does not know it.

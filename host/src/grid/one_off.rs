@@ -3,24 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use corundum_abi::names::{DynoName, ProcessType};
-use corundum_exchange::BodyStream;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::admission::DynoSlot;
 use super::app::GridApp;
 use super::start;
+use crate::console::RunSession;
+use crate::memory::MemoryBound;
 use crate::os::script;
 
-/// Standard streams of a one-off dyno. Its standard error goes to the app's log.
-pub struct RunIo {
-    /// Standard input.
-    pub input: BodyStream,
-    /// Standard output. The dyno ends when the receiver is dropped.
-    pub output: mpsc::Sender<Bytes>,
+/// A command for a one-off dyno.
+#[derive(Debug)]
+pub struct RunCommand {
+    /// The command and its arguments.
+    pub arguments: Arc<[String]>,
+    /// Variables in addition to the app's, which they override.
+    pub environ: Vec<(String, String)>,
+    /// The command's streams, signals and terminal. The dyno ends when the receiver of its output is dropped.
+    pub session: Arc<RunSession>,
 }
 
 /// Failure to run a command to its end.
@@ -38,21 +40,23 @@ pub enum RunError {
     /// The dyno did not start.
     #[error("cannot start the dyno: {0}")]
     Crashed(String),
-    /// The command trapped or lost its output.
+    /// The command needed more memory than a dyno may have or the node has.
+    #[error("the command was ended: {0}")]
+    Memory(String),
+    /// The command trapped or lost its client.
     #[error("the command {0}")]
     Failed(String),
 }
 
-/// Runs `arguments` in a dyno of its own and returns the exit status. Dropping the future ends the dyno.
-pub(super) async fn run(
-    app: &Arc<GridApp>,
-    arguments: Arc<[String]>,
-    io: RunIo,
-) -> Result<i32, RunError> {
+/// Runs a command in a dyno of its own and returns the exit status. Dropping the future ends the dyno.
+///
+/// The dyno starts without the app: the command is a process of its own, as in a shell, and loads what it needs with the
+/// variables that it was given.
+pub(super) async fn run(app: &Arc<GridApp>, command: RunCommand) -> Result<i32, RunError> {
     let release = app.loaded_release().await.ok_or(RunError::Blank)?;
-    let script = script::with_interpreter(&arguments, &release.slug);
-    let script = script.map_err(|error| RunError::NotExecutable(error.to_string()))?;
-    let arguments = script.map_or(arguments, Arc::from);
+    let arguments = script::with_interpreter(&command.arguments, &release.slug);
+    let arguments = arguments.map_err(|error| RunError::NotExecutable(error.to_string()))?;
+    let arguments = arguments.map_or(command.arguments, Arc::from);
     let permit = OneOffPermit::acquire(app)?;
     let name = DynoName {
         process: one_off_process(),
@@ -69,24 +73,54 @@ pub(super) async fn run(
     // A command may compute as long as it wants, so it does not run on the threads that serve requests.
     let work = async move {
         let _permit = permit;
-        let closed = io.output.clone();
+        let session = command.session;
         let run = async {
-            let mut dyno = start::start(&context, &share, &release, &name, arguments)
-                .await
-                .map_err(|error| RunError::Crashed(error.to_string()))?;
+            let environ = with_variables(&release.environ, command.environ);
+            let mut dyno =
+                start::start_command(&context, &share, &release, &name, arguments, environ)
+                    .await
+                    .map_err(|error| RunError::Crashed(error.to_string()))?;
             tracing::debug!("dyno started");
-            let status = dyno.run(io.input, io.output).await;
-            status.map_err(|error| RunError::Failed(error.to_string()))
+            let status = dyno.run_session(session.clone()).await;
+            status.map_err(|error| match dyno.reached_memory_limit() {
+                Some(MemoryBound::Dyno) => {
+                    let limit = context.engine.config().memory_limit >> 20;
+                    RunError::Memory(format!("it needed more than {limit} MB of memory"))
+                }
+                Some(MemoryBound::Node) => {
+                    RunError::Memory("the node has no more memory for it".to_owned())
+                }
+                None => RunError::Failed(error.to_string()),
+            })
+        };
+        let unhandled_signal = async {
+            if release.pack.handles_signals() {
+                std::future::pending::<()>().await;
+            }
+            session.fatal_signal().await
         };
         tokio::select! {
             status = run => status,
-            // Hooks of the app may keep the dyno from starting, so the wait includes the start.
-            () = closed.closed() => Err(RunError::Failed("lost its output".to_owned())),
+            () = session.abandoned() => Err(RunError::Failed("lost its client".to_owned())),
+            signal = unhandled_signal => Ok(128 + signal.cast_signed()),
         }
     };
     AbortOnDrop(compute.spawn(work.instrument(span)))
         .join()
         .await
+}
+
+/// Returns an environment with further variables, each name once.
+fn with_variables(
+    environ: &[(String, String)],
+    more: Vec<(String, String)>,
+) -> Arc<[(String, String)]> {
+    let mut all = environ.to_vec();
+    for (name, value) in more {
+        all.retain(|(known, _)| *known != name);
+        all.push((name, value));
+    }
+    all.into()
 }
 
 /// Returns the process type of one-off dynos.

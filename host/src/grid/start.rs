@@ -11,6 +11,7 @@ use super::context::{GridContext, GridLog};
 use super::release::GridRelease;
 use crate::account::Account;
 use crate::dyno::{CallError, Dyno, StartError};
+use crate::image::Image;
 use crate::log::LogSink;
 use crate::os::{Filesystem, GuestProcess};
 use crate::reserve::AppShare;
@@ -106,17 +107,53 @@ pub(super) async fn start(
     name: &DynoName,
     arguments: Arc<[String]>,
 ) -> Result<Dyno, LaunchError> {
-    let booted_at = release.image.booted_at();
-    let process = GuestProcess::new(arguments, release.environ.clone(), booted_at)
-        .with_variable("DYNO", name.to_string());
+    let process = process(release, name, arguments, release.environ.clone());
+    let image = &release.image;
+    let mut dyno = instantiate(context, share, release, name, process, image).await?;
+    dyno.restore().await?;
+    Ok(dyno)
+}
+
+/// Creates the dyno `name` for a command: a process of its own with the release's files, in which the app is not loaded.
+pub(super) async fn start_command(
+    context: &GridContext,
+    share: &Arc<AppShare>,
+    release: &GridRelease,
+    name: &DynoName,
+    arguments: Arc<[String]>,
+    environ: Arc<[(String, String)]>,
+) -> Result<Dyno, LaunchError> {
+    let process = process(release, name, arguments, environ);
+    let image = release.pack.base();
+    Ok(instantiate(context, share, release, name, process, image).await?)
+}
+
+/// Returns the process of the dyno `name` of a release.
+fn process(
+    release: &GridRelease,
+    name: &DynoName,
+    arguments: Arc<[String]>,
+    environ: Arc<[(String, String)]>,
+) -> GuestProcess {
+    let process = GuestProcess::new(arguments, environ, release.image.booted_at());
+    process.with_variable("DYNO", name.to_string())
+}
+
+/// Creates a dyno of a release, whose memory is a copy of `image`.
+async fn instantiate(
+    context: &GridContext,
+    share: &Arc<AppShare>,
+    release: &GridRelease,
+    name: &DynoName,
+    process: GuestProcess,
+    image: &Image,
+) -> Result<Dyno, StartError> {
     let root = release.pack.root();
+    let files = image.files(Some(&release.slug), root);
     let filesystem = Filesystem::new(
         root.clone(),
         Some(release.slug.clone()),
-        release
-            .image
-            .files(Some(&release.slug), root)
-            .map_err(StartError::Files)?,
+        files.map_err(StartError::Files)?,
         process,
         Account::new(share.clone(), context.limits.tmp),
     );
@@ -125,15 +162,13 @@ pub(super) async fn start(
         app: release.app.clone(),
         dyno: name.clone(),
     });
-    let mut dyno = Dyno::instantiate(
+    Dyno::instantiate(
         &context.engine,
         &release.pack,
-        &release.image,
+        image,
         Arc::new(filesystem),
         release.outbound.clone(),
         log,
     )
-    .await?;
-    dyno.restore().await?;
-    Ok(dyno)
+    .await
 }

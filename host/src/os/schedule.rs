@@ -8,6 +8,7 @@ use wasi_common::sched::subscription::{RwEventFlags, Subscription};
 use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::{Error, Poll as Subscriptions, WasiFile, WasiSched};
 
+use crate::console::streams::RunStream;
 use crate::net::{Interest, Readiness, SocketDescriptor, SocketPoll};
 
 /// Maximum sleep in one call: a century would be a mistake, and timers have a bound.
@@ -102,7 +103,7 @@ fn poll_files(
     }
 }
 
-/// Asks one file. All files but sockets are in memory and thus always ready.
+/// Asks one file. All files but sockets and the streams of a command are in memory and thus always ready.
 fn poll_file(
     file: &dyn WasiFile,
     interest: Interest,
@@ -110,6 +111,15 @@ fn poll_file(
 ) -> Result<SocketPoll, Error> {
     if let Some(socket) = file.as_any().downcast_ref::<SocketDescriptor>() {
         return Ok(socket.poll_ready(interest, task));
+    }
+    if let Some(stream) = file.as_any().downcast_ref::<RunStream>() {
+        return Ok(match stream.poll_ready(interest == Interest::Read, task) {
+            Poll::Ready(bytes) => SocketPoll::Ready(Readiness {
+                bytes,
+                hung_up: false,
+            }),
+            Poll::Pending => SocketPoll::Waiting,
+        });
     }
     let bytes = match interest {
         Interest::Read => file.num_ready_bytes()?,

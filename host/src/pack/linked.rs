@@ -7,6 +7,7 @@ use corundum_pack::archive::Archive;
 use corundum_pack::{Manifest, preemption};
 use wasmtime::{Extern, Instance, Linker, Module, Store};
 
+use crate::console::host_functions;
 use crate::engine::Engine;
 use crate::fibers::FiberShim;
 use crate::guest_state::GuestState;
@@ -18,6 +19,14 @@ use crate::wasi;
 
 /// Import module of an image's memory and globals.
 const IMAGE: &str = "image";
+
+/// Import modules of the host's functions.
+const HOST_MODULES: [&str; 4] = [
+    wasi::MODULE,
+    net::MODULE,
+    os::calls::MODULE,
+    host_functions::MODULE,
+];
 
 /// Failure to link a pack's modules.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +56,7 @@ pub struct Pack {
     base_memory: BaseMemory,
     /// The shim of fibers, if a module imports it.
     fiber_shim: Option<FiberShim>,
+    handles_signals: bool,
 }
 
 struct LinkedModule {
@@ -88,6 +98,7 @@ impl Pack {
         wasi::define_host_functions(&mut linker)
             .and_then(|()| net::define_host_functions(&mut linker))
             .and_then(|()| define_host_functions(&mut linker, engine.clock()))
+            .and_then(|()| host_functions::define_host_functions(&mut linker))
             .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;
         let mut linked: Vec<LinkedModule> = Vec::new();
         for (index, (name, module)) in modules.iter().enumerate() {
@@ -99,7 +110,7 @@ impl Pack {
                     Some(earlier) => Ok(ImportSource::Module(earlier, item)),
                     None if from == fibers::MODULE => Ok(ImportSource::Fiber(item)),
                     None if from == preemption::MODULE => Ok(ImportSource::Preemption(item)),
-                    None if [wasi::MODULE, net::MODULE, os::calls::MODULE].contains(&from) => {
+                    None if HOST_MODULES.contains(&from) => {
                         Ok(ImportSource::Host(Box::new((from.to_owned(), item))))
                     }
                     None => Err(LinkError::Import {
@@ -119,6 +130,14 @@ impl Pack {
         let fiber_shim = fiber_shim
             .transpose()
             .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;
+        let handles_signals = linked.iter().flat_map(|module| &module.imports);
+        let handles_signals = handles_signals.into_iter().any(|import| match import {
+            ImportSource::Host(name) => {
+                (name.0.as_str(), name.1.as_str())
+                    == (host_functions::MODULE, host_functions::SIGNALS)
+            }
+            _ => false,
+        });
         Ok(Self {
             fiber_shim,
             manifest,
@@ -128,12 +147,18 @@ impl Pack {
             root,
             base,
             base_memory: BaseMemory::empty(),
+            handles_signals,
         })
     }
 
     /// Returns the pack's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Returns whether guests receive signals. A signal ends the others.
+    pub(crate) fn handles_signals(&self) -> bool {
+        self.handles_signals
     }
 
     /// Returns the pack's root filesystem.

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
+use corundum_abi::run_stream::WINDOW;
 use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
 use corundum_exchange::{DynoBody, RequestBody};
 use corundum_host::boot::{self, AppProcess, BootLimits, SampleRequests, WarmUp};
+use corundum_host::console::{RunOutput, RunSession};
 use corundum_host::engine::{Allocation, Engine, EngineConfig};
 use corundum_host::grid::{
-    DispatchError, DynoGrid, GridLimits, GridLog, GridRelease, Isolation, RunIo,
+    DispatchError, DynoGrid, GridLimits, GridLog, GridRelease, Isolation, RunCommand,
 };
 use corundum_host::image::Image;
 use corundum_host::log::LogSink;
@@ -34,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) outbound: OutboundRules,
     /// Engine of the app alone; `None` for the engine that tests share.
     pub(crate) engine: Option<Engine>,
+    /// Names and texts of further files.
+    pub(crate) files: &'static [(&'static str, &'static str)],
 }
 
 impl Default for Options {
@@ -47,6 +51,7 @@ impl Default for Options {
             warm_up: WarmUp::None,
             outbound: OutboundRules::closed(),
             engine: None,
+            files: &[],
         }
     }
 }
@@ -163,6 +168,14 @@ pub(crate) struct CollectedResponse {
     pub(crate) body: String,
 }
 
+/// The end of a command, and its output.
+#[derive(Debug)]
+pub(crate) struct CollectedRun {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
 impl TestApp {
     pub(crate) async fn boot(config_ru: &str) -> Self {
         Self::boot_with(config_ru, Options::default()).await
@@ -183,10 +196,21 @@ impl TestApp {
             None => (engine(), pack(options.edition).await),
         };
         let mut writer = ArchiveWriter::new(Vec::new());
-        let length = config_ru.len() as u64;
-        writer
-            .add_file("config.ru", config_ru.as_bytes(), length, FileMode::Plain)
-            .unwrap();
+        let mut files = options.files.to_vec();
+        files.push(("config.ru", config_ru));
+        // An archive has its paths in order.
+        files.sort_unstable();
+        for (name, text) in files {
+            let length = text.len() as u64;
+            // A script that names its interpreter is meant to be run.
+            let mode = match text.starts_with("#!") {
+                true => FileMode::Executable,
+                false => FileMode::Plain,
+            };
+            writer
+                .add_file(name, text.as_bytes(), length, mode)
+                .unwrap();
+        }
         let slug = Arc::new(Archive::new(writer.finish().unwrap().output).unwrap());
         let arguments: Arc<[String]> = Arc::from(["rackup".to_owned()]);
         let environ: Arc<[(String, String)]> =
@@ -314,23 +338,72 @@ impl TestApp {
         })
     }
 
+    /// Runs a command without input, and returns its status and its output, both streams together.
     pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let run = self.run_with(arguments, b"").await;
+        (run.status, run.stdout + &run.stderr)
+    }
+
+    /// Runs a command with `input`.
+    pub(crate) async fn run_with(&self, arguments: &[&str], input: &[u8]) -> CollectedRun {
+        self.run_command(arguments, &[], input).await
+    }
+
+    /// Runs a command with variables and `input`, which it sends as the command reads it.
+    pub(crate) async fn run_command(
+        &self,
+        arguments: &[&str],
+        environ: &[(&str, &str)],
+        input: &[u8],
+    ) -> CollectedRun {
         let (output, mut received) = mpsc::channel(4);
-        let io = RunIo {
-            input: futures_util::stream::empty().boxed(),
-            output,
+        let session = Arc::new(RunSession::new(None, output));
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let command = RunCommand {
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            environ: environ.iter().map(owned).collect(),
+            session: session.clone(),
         };
-        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-        let collect = async {
-            let mut text = Vec::new();
-            while let Some(part) = received.recv().await {
-                text.extend_from_slice(&part);
+        let running = self.grid.run(&self.name, command);
+        let client = session.clone();
+        let send = async move {
+            let session = client;
+            let mut granted = WINDOW as usize;
+            for piece in input.chunks(1000) {
+                while granted < piece.len() {
+                    granted += session.grants().await as usize;
+                }
+                granted -= piece.len();
+                session.receive(piece).unwrap();
             }
-            String::from_utf8(text).unwrap()
+            session.end_input();
+            std::future::pending::<()>().await;
         };
-        let (status, output) =
-            tokio::join!(self.grid.run(&self.name, Arc::from(arguments), io), collect);
-        (status.unwrap(), output)
+        let collect = async {
+            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            while let Some(output) = received.recv().await {
+                match output {
+                    RunOutput::Stdout(bytes) => stdout.extend_from_slice(&bytes),
+                    RunOutput::Stderr(bytes) => stderr.extend_from_slice(&bytes),
+                }
+            }
+            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+            (text(stdout), text(stderr))
+        };
+        // The output ends when the dyno and the client have dropped the session.
+        drop(session);
+        let ended = async move {
+            tokio::select! {
+                status = running => status,
+                () = send => unreachable!("the input waits for the end"),
+            }
+        };
+        let (status, (stdout, stderr)) = tokio::join!(ended, collect);
+        CollectedRun {
+            status: status.unwrap(),
+            stdout,
+            stderr,
+        }
     }
 
     pub(crate) fn scale(&self, formation: u32) {

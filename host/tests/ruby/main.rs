@@ -7,6 +7,7 @@ mod fairness;
 mod fibers;
 mod files;
 mod harness;
+mod run;
 mod servers;
 mod shortage;
 mod system;

@@ -1,11 +1,9 @@
-//! One-off dynos: commands that run once. The API's own form until `POST dynos` attaches to them.
+//! One-off dynos: commands that run once, over a stream of their own until `POST dynos` attaches to them.
+//!
+//! `GET /v1/apps/APP/run` with `Connection: upgrade` and `Upgrade: corundum-run/1` makes the connection such a stream
+//! ([`corundum_abi::run_stream`]), whose first frame is a [`RunStart`].
 
-use serde::{Deserialize, Serialize};
+pub use corundum_abi::run_stream::{PROTOCOL, RunStart};
 
-/// A request to run a command in a dyno of its own. The response streams its output in the frames of
-/// [`corundum_abi::run_stream`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OneOffCreate {
-    /// The command and its arguments. A dyno has no shell that could split a line.
-    pub command: Vec<String>,
-}
+/// Message of a request that asks for another protocol.
+pub const WRONG_PROTOCOL: &str = "run: the connection must be upgraded to corundum-run/1: use a command line of the node's version, and let proxies pass the upgrade on";

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::BodyReader;
 
+use crate::upgrade::{self, UpgradeOutcome, Upgraded};
 use crate::{login, netrc};
 
 /// The API of a node on this machine with default options.
@@ -87,14 +88,28 @@ impl ApiClient {
         self.read(response)
     }
 
-    /// Sends a request and returns the response's body to be read as it arrives.
-    pub(crate) fn stream(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<&impl Serialize>,
-    ) -> anyhow::Result<BodyReader<'static>> {
-        Ok(unlimited(self.send(method, path, body)?))
+    /// Opens a connection and makes it the stream of another protocol, in both directions.
+    ///
+    /// # Errors
+    ///
+    /// The node does not answer, refuses the request, or lacks the protocol.
+    pub(crate) async fn upgrade(&self, path: &str, protocol: &str) -> anyhow::Result<Upgraded> {
+        let mut outcome = self.try_upgrade(path, protocol).await?;
+        if matches!(&outcome, UpgradeOutcome::Refused { status: 401, .. }) {
+            let data_dir = std::env::var_os("CORUNDUM_DATA_DIR").map(PathBuf::from);
+            self.log_in(data_dir.as_deref())?;
+            outcome = self.try_upgrade(path, protocol).await?;
+        }
+        match outcome {
+            UpgradeOutcome::Upgraded(stream) => Ok(stream),
+            UpgradeOutcome::Refused { status, body } => Err(refusal_of(&status.to_string(), &body)),
+        }
+    }
+
+    async fn try_upgrade(&self, path: &str, protocol: &str) -> anyhow::Result<UpgradeOutcome> {
+        let token = netrc::token(self.host())?;
+        let outcome = upgrade::upgrade(&self.base, path, protocol, token.as_deref()).await;
+        outcome.map_err(|error| self.no_answer(&error))
     }
 
     /// Reads a URL that the node gave out, without the token: the URL itself is the permission.
@@ -223,6 +238,10 @@ impl ApiClient {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> anyhow::Error {
+        self.no_answer(error)
+    }
+
+    fn no_answer(&self, error: &dyn std::fmt::Display) -> anyhow::Error {
         anyhow::anyhow!(
             "{}: the node does not answer ({error})\nStart one with: corundum server\nIf the node is elsewhere, set CORUNDUM_API to its URL.",
             self.base
@@ -257,9 +276,14 @@ fn unlimited(response: ApiResponse) -> BodyReader<'static> {
 /// Makes an error of a response with an error status.
 fn refusal(mut response: ApiResponse) -> anyhow::Error {
     let text = response.body_mut().read_to_string().unwrap_or_default();
-    match serde_json::from_str::<ErrorResource>(&text) {
+    refusal_of(response.status().as_str(), &text)
+}
+
+/// Makes an error of the status and the body of a response.
+fn refusal_of(status: &str, text: &str) -> anyhow::Error {
+    match serde_json::from_str::<ErrorResource>(text) {
         Ok(error) => anyhow::anyhow!(error.message),
-        Err(_) => anyhow::anyhow!("the node answered {}: {text}", response.status()),
+        Err(_) => anyhow::anyhow!("the node answered {status}: {text}"),
     }
 }
 

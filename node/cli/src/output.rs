@@ -1,6 +1,6 @@
 //! Output of commands: lines, JSON and errors.
 
-use std::io::{self, IsTerminal, Stdout, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -35,10 +35,15 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Standard output, without the control characters by which an app could deceive the reader of a terminal.
-#[derive(Debug)]
+/// Control characters of a command's output that a terminal gets.
+const OF_COMMANDS: AllowedControls = AllowedControls {
+    colours: true,
+    carriage_returns: true,
+};
+
+/// Standard output or error, without the control characters by which an app could deceive the reader of a terminal.
 pub(crate) struct Printer {
-    out: Stdout,
+    out: Box<dyn Write + Send>,
     /// `None` writes the bytes as they are.
     filter: Option<TerminalText>,
     shown: Vec<u8>,
@@ -62,16 +67,27 @@ impl Printer {
 
     /// Creates the printer of a command's output: any bytes, unless a terminal shows them.
     pub(crate) fn of_command() -> Self {
-        let on_terminal = io::stdout().is_terminal();
-        Self::new(on_terminal.then_some(AllowedControls {
-            colours: true,
-            carriage_returns: true,
-        }))
+        Self::new(io::stdout().is_terminal().then_some(OF_COMMANDS))
+    }
+
+    /// Creates the printer of a command's standard error, with the same rules.
+    pub(crate) fn of_command_stderr() -> Self {
+        let on_terminal = io::stderr().is_terminal();
+        Self::to(Box::new(io::stderr()), on_terminal.then_some(OF_COMMANDS))
+    }
+
+    /// Creates the printer of a command that has the terminal for itself.
+    pub(crate) fn of_terminal() -> Self {
+        Self::new(None)
     }
 
     fn new(allowed: Option<AllowedControls>) -> Self {
+        Self::to(Box::new(io::stdout()), allowed)
+    }
+
+    fn to(out: Box<dyn Write + Send>, allowed: Option<AllowedControls>) -> Self {
         Self {
-            out: io::stdout(),
+            out,
             filter: allowed.map(TerminalText::new),
             shown: Vec::new(),
         }

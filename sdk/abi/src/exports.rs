@@ -20,7 +20,9 @@ pub const SERVED_WITH_THREADS: i32 = -1;
 pub const IDLE: &str = "dyno_idle";
 /// Result of [`IDLE`]: the dyno must end; its log has the reason.
 pub const IDLE_FAILED: i64 = -2;
-/// Runs a process of another type than web, in place of [`HANDLE`]; the result is its exit status.
+/// Runs a command, in place of [`BOOT`], [`RESTORE`] and [`HANDLE`]; the result is its exit status. The descriptors 0 to 2
+/// are its standard streams. A guest may import functions of the module `console` to receive signals and to control its
+/// terminal.
 pub const RUN: &str = "dyno_run";
 /// Returns the address of a byte in memory; optional, run once when a pack is prepared. The host sets the byte's lowest
 /// bit whenever it ends a time slice, so that a guest can enforce deadlines while it computes. A guest that also exports

@@ -3,7 +3,7 @@
 //! A dyno is a WASI preview-1 reactor. It reads one SCGI request from descriptor 0 ([`scgi`]) and writes one CGI
 //! response to descriptor 1 ([`cgi`], RFC 3875 section 6); descriptor 2 is its log. It gets everything else from files.
 //! [`exports`] names the functions that the host calls, [`fibers`] those that a guest with fibers imports, and
-//! [`run_stream`] frames the output of `corundum run`.
+//! [`run_stream`] frames the stream of `corundum run`.
 //! [`public_address`] holds the rule for connections that an app may choose, which builds, log drains and dynos keep,
 //! [`outbound`] the spelling of the targets that an app lists, and [`terminal_text`] the rule for text that an app may
 //! choose, which its printers keep.

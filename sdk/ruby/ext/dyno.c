@@ -52,6 +52,9 @@
 
 void __wasm_call_ctors(void);
 
+/* Defined by mri/patches/options.patch: the load path of an interpreter that reads a second command line. */
+extern VALUE rb_wasm_load_path;
+
 static VALUE dyno;
 static ID id_boot, id_restore, id_handle, id_run, id_full_message;
 
@@ -274,6 +277,30 @@ times(struct tms *buffer)
     return buffer->tms_utime;
 }
 
+/* -- signals ------------------------------------------------------------------------------------------------------- */
+
+/* Returns the signals that the process has been sent since the last call; bit n stands for signal n. */
+__attribute__((import_module("console"), import_name("signals"))) uint64_t console_signals(void);
+/* Defined by mri/patches/signals.patch. */
+extern void rb_wasm_signal(int signal);
+extern void (*rb_receive_signals)(void);
+
+/*
+ * Passes the signals of the host on to the interpreter, which handles them on its main thread. MRI calls this where it
+ * looks for the end of a time slice, and after it has waited.
+ */
+static void
+receive_signals(void)
+{
+    uint64_t signals = console_signals();
+
+    for (int signal = 1; signals != 0 && signal < 64; signal++) {
+        if (!(signals >> signal & 1)) continue;
+        signals &= ~(UINT64_C(1) << signal);
+        rb_wasm_signal(signal);
+    }
+}
+
 /* -- seeds --------------------------------------------------------------------------------------------------------- */
 
 /* Defined by mri/patches/seeds.patch. */
@@ -366,6 +393,7 @@ define_native(void)
     VALUE input = rb_define_module_under(native, "Input");
     VALUE output = rb_define_module_under(native, "Output");
 
+    rb_receive_signals = receive_signals;
     for (int i = 0; i < NAMES; i++) rb_gc_register_address(&names[i]);
     rb_define_module_function(native, "read_head", native_read_head, 1);
     rb_define_module_function(native, "reseed_hashes", native_reseed_hashes, 0);
@@ -403,6 +431,7 @@ EXPORT(_initialize)(void)
         id_run = rb_intern("run");
         id_full_message = rb_intern("full_message");
         rb_gc_register_address(&dyno);
+        rb_gc_register_address(&rb_wasm_load_path);
         dyno = rb_protect(load_prelude, Qnil, &state);
         if (state) {
             log_exception();
@@ -478,10 +507,47 @@ EXPORT(dyno_idle)(void)
     return next;
 }
 
+/* Copies the strings of an Array for ruby_options, which keeps pointers to them. */
+static char **
+argument_vector(VALUE command, int *argc)
+{
+    long count = RARRAY_LEN(command);
+    char **argv = calloc(count + 1, sizeof *argv);
+
+    if (!argv) rb_memerror();
+    for (long i = 0; i < count; i++) {
+        VALUE argument = rb_ary_entry(command, i);
+        argv[i] = strdup(StringValueCStr(argument));
+        if (!argv[i]) rb_memerror();
+    }
+    *argc = (int)count;
+    return argv;
+}
+
+/*
+ * Dyno.run returns the status of a command that it has carried out, or the command line of `ruby`. MRI reads the latter
+ * itself, runs the program and ends as any process does: with handlers of at_exit, messages and statuses.
+ */
 int
 EXPORT(dyno_run)(void)
 {
-    return status_of(id_run);
+    int state, argc;
+
+    VALUE command = rb_protect(call, (VALUE)id_run, &state);
+    if (state) {
+        log_exception();
+        return FAILED;
+    }
+    if (FIXNUM_P(command)) return FIX2INT(command);
+    if (!RB_TYPE_P(command, T_ARRAY)) return FAILED;
+    char **argv = argument_vector(command, &argc);
+    /* Options add directories in front of these. */
+    rb_wasm_load_path = rb_ary_dup(GET_VM()->load_path);
+    rb_ary_clear(GET_VM()->load_path);
+    int status = ruby_run_node(ruby_options(argc, argv));
+    /* Some options print by C's own streams. */
+    fflush(NULL);
+    return status;
 }
 
 /*

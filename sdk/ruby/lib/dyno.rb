@@ -3,8 +3,9 @@
 # Implements the guest side of the dyno ABI for Ruby. The host loads this file once, when it prepares a pack, so every
 # image contains the definitions.
 #
-# The host calls Dyno.boot once per release, Dyno.restore once in each new dyno, and then Dyno.handle once per request,
-# or Dyno.run for process types other than web. Each method returns an Integer, 0 for success, and raises no exceptions.
+# The host calls Dyno.boot once per release, Dyno.restore once in each new dyno, and then Dyno.handle once per request. For
+# a command, it calls Dyno.run alone. Each method returns an Integer, 0 for success, and raises no exceptions; Dyno.run
+# may return a command line instead.
 
 module Dyno
   # Gems that Ruby itself has activated.
@@ -45,6 +46,8 @@ require_relative "dyno/chunks"
 require_relative "dyno/response"
 require_relative "dyno/server"
 require_relative "dyno/gemfile"
+require_relative "dyno/executables"
+require_relative "dyno/interpreter"
 require_relative "dyno/command"
 
 module Dyno
@@ -95,11 +98,12 @@ module Dyno
       Server.serve
     end
 
-    # Runs a command to completion.
+    # Prepares a command. Returns its status if it has ended, or the command line of `ruby` that is to be run.
     def run
+      Native.reseed_hashes if defined?(Native)
       Self.refresh
       Random.reseed
-      Output.real
+      Dir.chdir("/app")
       Command.run(Self.arguments)
     rescue SystemExit => exit
       exit.status

@@ -611,11 +611,14 @@ impl TestNode {
 
     /// Runs a command of the CLI outside of any repository.
     pub fn cli(&self, arguments: &[&str]) -> ProcessOutput {
-        ProcessOutput::of(
-            self.command(corundum())
-                .args(arguments)
-                .current_dir(self.directory.path()),
-        )
+        ProcessOutput::of(self.cli_from(corundum()).args(arguments))
+    }
+
+    /// Returns a command of a program that runs the CLI, or of the CLI itself.
+    pub fn cli_from(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.command(program);
+        command.current_dir(self.directory.path());
+        command
     }
 
     /// Creates an app, and a repository with the node as its remote.

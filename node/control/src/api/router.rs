@@ -172,14 +172,23 @@ impl Api {
         })
     }
 
-    async fn endpoint(&self, request: Request<Incoming>, path: &str, place: &Place) -> ApiResult {
+    async fn endpoint(
+        &self,
+        request: Request<Incoming>,
+        path: &str,
+        place: &Arc<Place>,
+    ) -> ApiResult {
         let parts = &self.0;
         let method = request.method().clone();
         let segments = segments(path)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         // A log session changes nothing in the data directory, and the command line opens it on the same connection.
-        let is_read =
-            method == Method::GET || matches!(segments[..], ["v1", "apps", _, "log-sessions"]);
+        let is_read = match segments[..] {
+            ["v1", "apps", _, "log-sessions"] => true,
+            // It begins as a read and becomes a command.
+            ["v1", "apps", _, "run"] => false,
+            _ => method == Method::GET,
+        };
         if parts.data.is_handed_over() && !is_read {
             let message = "The node is being restarted: try again";
             return Err(ApiError::new(ErrorId::Restarting, message));
@@ -211,6 +220,9 @@ impl Api {
             }
             ["v1", "apps", identity, rest @ ..] => {
                 let app = self.find_app(identity)?;
+                if matches!(rest, ["run"]) && method == Method::GET {
+                    return run::upgrade(&parts.grid, &app, place, request);
+                }
                 self.app_endpoint(&method, &app, rest, request).await
             }
             _ => Err(ApiError::new(
@@ -296,7 +308,6 @@ impl Api {
             ["releases", rest @ ..] => {
                 releases::serve(store, &parts.changes, method, app, rest, request).await
             }
-            ["run"] if method == Method::POST => run::stream(&parts.grid, app, request).await,
             ["settings"] => settings::serve(&parts.settings, method, app, request).await,
             ["sni-endpoints", rest @ ..] => {
                 sni_endpoints::serve(store, &parts.certs, method, app, rest, request).await

@@ -68,7 +68,9 @@ async fn serve_connection(stream: TcpStream, api: Arc<Api>, place: Arc<Place>) {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(WriteDeadline::new(stream, UNREAD)), service);
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream, UNREAD)), service)
+        // `run` makes the connection a stream, which it serves with a task of its own.
+        .with_upgrades();
     let connection = pin!(connection);
     let stranger = async {
         tokio::time::sleep(NEWCOMER).await;

@@ -12,16 +12,18 @@ macro_rules! files {
 
 /// All files except the steps.
 const FILES: &[(&str, &str)] = files![
+    "console/termios.h",
     "coroutine/Context.c",
     "coroutine/Context.h",
     "gems",
-    "patches/console.patch",
     "patches/exceptions.patch",
     "patches/fibers.patch",
     "patches/freeze.patch",
+    "patches/options.patch",
     "patches/poll.patch",
     "patches/registers.patch",
     "patches/seeds.patch",
+    "patches/signals.patch",
     "patches/stack.patch",
     "patches/threads.patch",
     "posix/files.c",

@@ -32,6 +32,8 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "dyno/response.rb",
     "dyno/server.rb",
     "dyno/gemfile.rb",
+    "dyno/executables.rb",
+    "dyno/interpreter.rb",
     "dyno/command.rb",
     "stand_ins/agoo/lib/agoo.rb",
     "stand_ins/bootsnap/lib/bootsnap.rb",

@@ -20,10 +20,30 @@ module Dyno
     LOG.singleton_class.prepend(StaysOpen)
     $stdout = STDOUT
 
-    # Restores the real streams, for commands whose output the user sees.
+    # Gives a command a standard output as a process has it. The descriptors are the client's streams then, and this
+    # process's only ones.
     def self.real
-      $stdout = OUTPUT
-      $stdin = INPUT
+      options = defined?(Native) ? { path: "<STDOUT>" } : {}
+      $stdout = IO.new(1, "w", autoclose: false, **options)
+      # A terminal gets each line at once.
+      $stdout.sync = true if $stdout.tty?
+      Object.send(:remove_const, :STDOUT)
+      Object.const_set(:STDOUT, $stdout)
+      IO.singleton_class.prepend(Terminal)
+    end
+
+    # Overrides IO.console, which opens /dev/tty: the terminal of a command is its standard input.
+    module Terminal
+      def console(*call)
+        return unless $stdin.tty?
+
+        @dyno_console = nil if @dyno_console&.closed?
+        @dyno_console ||= IO.new(0, "r+", autoclose: false).tap { |console| console.sync = true }
+        return @dyno_console if call.empty?
+        return @dyno_console.public_send(*call) unless call == [:close]
+
+        @dyno_console = nil
+      end
     end
   end
 end

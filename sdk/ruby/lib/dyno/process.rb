@@ -15,7 +15,8 @@ module Dyno
       # Reads the environment, arguments and process number from /proc.
       def refresh
         replace_environ(File.binread("/proc/self/environ"))
-        @arguments = File.binread("/proc/self/cmdline").split("\0")
+        arguments = File.binread("/proc/self/cmdline").force_encoding(Encoding::UTF_8)
+        @arguments = arguments.split("\0", -1)[0..-2]
         @pid = File.binread("/proc/self/stat").to_i
       end
 
@@ -59,8 +60,17 @@ end
 
 module Process
   class << self
+    alias dyno_pid pid
+    alias dyno_kill kill
+    private :dyno_pid, :dyno_kill
+
     # Replaces getpid, whose result is the same in every dyno.
     def pid = Dyno::Self.pid
+
+    # Same as in Ruby, which knows the dyno by the other number.
+    def kill(signal, *numbers)
+      dyno_kill(signal, *numbers.map { |number| number == pid ? dyno_pid : number })
+    end
   end
 end
 

@@ -6,6 +6,8 @@ for patch in "$RECIPE"/patches/*.patch; do
 done
 cp "$RECIPE"/wasm/* wasm/
 cp "$RECIPE"/coroutine/* coroutine/asyncify/
+mkdir -p "$PREFIX/include"
+cp "$RECIPE"/console/termios.h "$PREFIX/include/"
 cp "$RECIPE/dyno.c" main.c
 link() { # gem's directory, path of the extension in it, target directory below ext
   mkdir -p "ext/$3" "$(dirname "ext/$3")"
