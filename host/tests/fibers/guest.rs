@@ -11,10 +11,9 @@ use corundum_host::os::{Filesystem, GuestProcess, TmpLimits};
 use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_pack::PackDir;
+use corundum_test_support::module_pack;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-
-use crate::pack;
 
 const GUEST: &str = include_str!("guest.wat");
 /// Longest script that is waited for; a script that waits or loops is dropped then.
@@ -161,7 +160,7 @@ impl Guest {
         change(&mut config);
         let engine = Engine::new(config).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        pack::write(directory.path(), GUEST);
+        module_pack::write(directory.path(), GUEST);
         let directory = PackDir::open(directory.path()).unwrap();
         let pack = Pack::open(&engine, &directory, Arc::new(DiscardLog), |_| {});
         let pack = Arc::new(pack.await.unwrap());
@@ -172,7 +171,7 @@ impl Guest {
     pub(crate) async fn error_of_pack(text: &str) -> String {
         let engine = Engine::new(EngineConfig::on_demand()).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        pack::write(directory.path(), text);
+        module_pack::write(directory.path(), text);
         let directory = PackDir::open(directory.path()).unwrap();
         let opened = Pack::open(&engine, &directory, Arc::new(DiscardLog), |_| {}).await;
         opened.map(|_| ()).unwrap_err().to_string()

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod guest;
-mod pack;
 
 use std::time::Duration;
 

@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "../fibers/pack.rs"]
-mod pack;
-
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +17,7 @@ use corundum_host::os::{Filesystem, GuestProcess, TmpLimits};
 use corundum_host::outbound::{AppOutbound, OutboundRules};
 use corundum_host::pack::Pack;
 use corundum_pack::PackDir;
+use corundum_test_support::module_pack;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
@@ -60,7 +58,7 @@ async fn attempt(
     let rules = OutboundRules::new(list.map(targets), AppOutbound::new(policy));
     let engine = Engine::new(EngineConfig::on_demand()).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    pack::write(directory.path(), include_str!("guest.wat"));
+    module_pack::write(directory.path(), include_str!("guest.wat"));
     let prepared = PackDir::open(directory.path()).unwrap();
     let opened = Pack::open(&engine, &prepared, Arc::new(DiscardLog), |_| {}).await;
     let pack = opened.unwrap();

@@ -8,6 +8,7 @@
 //! | [`certificates`] | certificate authorities, certificates and TLS servers |
 //! | [`process`], [`ports`] | servers of Debian's packages, free ports |
 //! | [`memory_group`] | control groups with a limit of memory |
+//! | [`module_pack`] | packs of one module in WebAssembly's text format |
 //! | [`wait`] | polling with a deadline |
 //! | [`noise`] | bytes that do not compress |
 
@@ -21,6 +22,7 @@ pub mod gem_package;
 pub mod gem_server;
 pub mod http1;
 pub mod memory_group;
+pub mod module_pack;
 pub mod node;
 pub mod noise;
 pub mod ports;

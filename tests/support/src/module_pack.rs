@@ -7,8 +7,12 @@ use corundum_pack::image::write_image;
 use corundum_pack::split::split;
 use corundum_pack::{Manifest, Member};
 
-/// Writes a pack whose module has `text`.
-pub(crate) fn write(directory: &Path, text: &str) {
+/// Writes a pack whose module has `text`, and whose root is empty.
+///
+/// # Panics
+///
+/// Panics if the text is not a module that a pack can have.
+pub fn write(directory: &Path, text: &str) {
     let split = split("code", &wat::parse_str(text).unwrap()).unwrap();
     let memory = split.memory.unwrap();
     let runs = memory
