@@ -163,3 +163,41 @@ async fn fibers_survive_from_request_to_request() {
         assert_eq!(app.get("/").await.unwrap().1, expected);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fiber_scheduler_runs_waiting_fibers_at_the_same_time() {
+    let body = answer(
+        "scheduler = Class.new {
+           def initialize = (@waiting = {}; @ready = [])
+           def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+           def fiber(&block) = Fiber.new(blocking: false, &block).tap(&:resume)
+           def kernel_sleep(seconds = nil) = block(:sleep, seconds)
+           def block(_blocker, timeout = nil) = (@waiting[Fiber.current] = timeout ? now + timeout : Float::INFINITY; Fiber.yield; true)
+           def unblock(_blocker, fiber) = (@waiting[fiber] = 0 if @waiting.key?(fiber))
+           def io_wait(io, events, timeout) = events
+           def fiber_interrupt(fiber, exception) = nil
+           def close
+             until @waiting.empty?
+               fiber, at = @waiting.min_by { |_, at| at }
+               wait = at - now
+               Fiber.blocking { sleep(wait) } if wait > 0
+               @waiting.delete(fiber)
+               fiber.resume
+             end
+           end
+         }.new
+         seen = []
+         started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+         Thread.new {
+           Fiber.set_scheduler(scheduler)
+           queue = Queue.new
+           Fiber.schedule { sleep 0.2; seen << :second; queue << :pushed }
+           Fiber.schedule { sleep 0.1; seen << :first; sleep 0.3; seen << :last }
+           Fiber.schedule { seen << queue.pop }
+           seen << :scheduled
+         }.join
+         seen << (Process.clock_gettime(Process::CLOCK_MONOTONIC) - started < 20)",
+    )
+    .await;
+    assert_eq!(body, "[:scheduled, :first, :second, :pushed, :last, true]");
+}
