@@ -125,7 +125,6 @@ pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> Result<(
     })?;
     add_clock(linker)?;
     add_streams(linker)?;
-    os::calls::define(linker)?;
     add_descriptors(linker)
 }
 
@@ -292,9 +291,7 @@ fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
             Box::new(async move {
                 let (memory, state) = guest(&mut caller)?;
                 match state.files.status(fd.cast_unsigned()) {
-                    Some(Ok(found)) => {
-                        Ok(status(store(memory, result, &os::calls::filestat(&found))))
-                    }
+                    Some(Ok(found)) => Ok(status(store(memory, result, &found.to_wasi()))),
                     Some(Err(errno)) => Ok(errno as i32),
                     None => {
                         let mut memory = GuestMemory::Unshared(memory);

@@ -14,7 +14,7 @@ use wasmtime::{Caller, Linker};
 use super::directory::ListedEntry;
 use super::locks::LockKind;
 use super::operations::OpenRequest;
-use super::tree::{FileStatus, LastLink};
+use super::tree::{FileStatus, LastLink, type_number};
 use crate::guest_state::GuestState;
 use crate::wasi::{self, guest, store};
 
@@ -170,7 +170,7 @@ fn define_attributes(linker: &mut Linker<GuestState>) -> wasi::Result<()> {
             let (name, files) = (path(memory, name, length)?, &state.files);
             let trail = files.trail(fd.cast_unsigned())?;
             let status = files.filesystem().status_of(trail, name, last_link(flags))?;
-            put(memory, result, &filestat(&status))
+            put(memory, result, &status.to_wasi())
         }
         path_filestat_set_times |memory, state, fd: i32, flags: i32, name: i32, length: i32, accessed: i64, modified: i64,
                                  which: i32| {
@@ -299,20 +299,6 @@ fn times(
     ))
 }
 
-/// Returns WASI's number of a type.
-fn type_number(kind: FileType) -> u8 {
-    match kind {
-        FileType::BlockDevice => 1,
-        FileType::CharacterDevice => 2,
-        FileType::Directory => 3,
-        FileType::RegularFile => 4,
-        FileType::SocketDgram => 5,
-        FileType::SocketStream => 6,
-        FileType::SymbolicLink => 7,
-        FileType::Unknown | FileType::Pipe => 0,
-    }
-}
-
 /// Returns the type's bits in `st_mode`.
 fn type_bits(kind: FileType) -> u32 {
     match kind {
@@ -334,26 +320,6 @@ fn dirent(entry: &ListedEntry, next: u64) -> [u8; 24] {
     record[8..16].copy_from_slice(&entry.inode.to_le_bytes());
     record[16..20].copy_from_slice(&(entry.name.len() as u32).to_le_bytes());
     record[20] = type_number(entry.kind);
-    record
-}
-
-/// Returns WASI's `filestat`.
-pub(crate) fn filestat(status: &FileStatus) -> [u8; 64] {
-    let mut record = [0; 64];
-    let [accessed, modified, changed] =
-        [status.accessed, status.modified, status.changed].map(|time| time.max(0).cast_unsigned());
-    for (at, value) in [
-        (0, 1),
-        (8, status.inode),
-        (16, u64::from(type_number(status.kind))),
-        (24, u64::from(status.links)),
-        (32, status.size),
-        (40, accessed),
-        (48, modified),
-        (56, changed),
-    ] {
-        record[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
     record
 }
 

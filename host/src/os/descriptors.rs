@@ -13,8 +13,9 @@ use super::directory::{DirectoryHandle, OpenDirectory};
 use super::file::{FileHandle, OpenFile};
 use super::layer::{BootLayer, LayerDescriptor};
 use super::locks::LockKind;
+use super::node::Vnode;
 use super::operations::{OpenRequest, Opened};
-use super::tree::{FileStatus, Filesystem, Vnode};
+use super::tree::{FileStatus, Filesystem};
 
 /// Most descriptors of a dyno: their numbers are below the limit of Linux.
 const MAX_DESCRIPTOR: u32 = 1024;

@@ -7,7 +7,8 @@ use wasi_common::WasiDir;
 use wasi_common::file::FileType;
 use wasi_common::snapshots::preview_1::types::Errno;
 
-use super::tree::{Filesystem, Handle, Vnode};
+use super::node::Vnode;
+use super::tree::{Filesystem, Handle};
 use crate::account::Charge;
 
 /// Bytes of the host's memory for an entry of a listing, beside its name.

@@ -11,10 +11,10 @@ use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::{Error, SystemTimeSpec, WasiFile};
 
 use super::clocks::system_time;
+use super::node::{OpenSource, Vnode};
 use super::random;
 use super::stored_file::StoredFile;
-use super::tree::{Dev, Filesystem, Handle, Vnode};
-use super::writable::NodeKey;
+use super::tree::{Filesystem, Handle};
 
 /// Maximum bytes of one read of a random or zero device, so that a single call of a guest stays short.
 const DEVICE_READ: usize = 64 << 10;
@@ -22,14 +22,6 @@ const DEVICE_READ: usize = 64 << 10;
 /// Maximum bytes of one read of any other file. No time slice ends during the copy, and half a gigabyte would occupy
 /// the thread for a tenth of a second.
 const FILE_READ: usize = 16 << 20;
-
-/// A node whose open file an image can describe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OpenSource {
-    Writable(NodeKey),
-    Pack(NodeId),
-    Dev(Dev),
-}
 
 /// The source of an open file's bytes.
 pub(super) enum FileContent {

@@ -11,9 +11,8 @@ use std::ops::Range;
 use corundum_pack::archive::{Archive, NodeId};
 use wasi_common::file::FileType;
 
-use super::file::OpenSource;
-use super::tree::Dev;
-use super::writable::{Attributes, CollectedBody, Entries, NodeKey, WritableTree};
+use super::node::{Attributes, Dev, Entries, NodeKey, OpenSource};
+use super::writable::{CollectedBody, WritableTree};
 
 const MAGIC: &[u8; 8] = b"CORFILE1";
 /// Most bytes that a boot may leave in files, beside the slug's own. They are in the image of every release.

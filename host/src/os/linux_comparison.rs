@@ -14,8 +14,9 @@ use wasi_common::snapshots::preview_1::types::Errno;
 use super::directory::list;
 use super::file::OpenFile;
 use super::locks::LockKind;
+use super::node::Vnode;
 use super::operations::{OpenRequest, Opened};
-use super::tree::{Filesystem, LastLink, Vnode};
+use super::tree::{Filesystem, LastLink};
 use super::{BootLayer, GuestProcess, TmpLimits};
 use crate::account::Account;
 use crate::reserve::{AppShare, NodeReserve};
@@ -55,7 +56,7 @@ enum Call {
 
 /// The result of a call, in a form that both sides have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Outcome {
+enum CallOutcome {
     Done,
     Bytes(Vec<u8>),
     Names(Vec<Vec<u8>>),
@@ -124,17 +125,17 @@ impl Linux {
         }
     }
 
-    fn call(&mut self, call: &Call) -> Outcome {
+    fn call(&mut self, call: &Call) -> CallOutcome {
         self.try_call(call)
-            .unwrap_or_else(|errno| Outcome::Error(errno.raw_os_error()))
+            .unwrap_or_else(|errno| CallOutcome::Error(errno.raw_os_error()))
     }
 
-    fn try_call(&mut self, call: &Call) -> rustix::io::Result<Outcome> {
+    fn try_call(&mut self, call: &Call) -> rustix::io::Result<CallOutcome> {
         use rustix::fs;
         let closed = rustix::io::Errno::BADF;
         let base = self.base.as_fd();
         let file = |number: usize| self.files[number].as_ref().ok_or(closed);
-        let bytes = |buffer: &[u8], read: usize| Outcome::Bytes(buffer[..read].to_vec());
+        let bytes = |buffer: &[u8], read: usize| CallOutcome::Bytes(buffer[..read].to_vec());
         let mut buffer = [0; 512];
         Ok(match call {
             Call::Open {
@@ -161,19 +162,19 @@ impl Linux {
                 let is_directory = fs::FileType::from_raw_mode(fs::fstat(&opened)?.st_mode)
                     == fs::FileType::Directory;
                 self.files[*file] = (!is_directory).then_some(opened);
-                Outcome::Number(u64::from(is_directory))
+                CallOutcome::Number(u64::from(is_directory))
             }
             Call::Close(number) => {
                 self.files[*number] = None;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Write(number, byte) => {
                 let written = rustix::io::write(file(*number)?, &vec![*byte; usize::from(*byte)])?;
-                Outcome::Number(written as u64)
+                CallOutcome::Number(written as u64)
             }
             Call::WriteAt(number, at) => {
                 rustix::io::pwrite(file(*number)?, b"at", u64::from(*at))?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Read(number) => {
                 let read = rustix::io::read(file(*number)?, &mut buffer[..])?;
@@ -184,14 +185,14 @@ impl Linux {
                 bytes(&buffer, read)
             }
             Call::SeekEnd(number) => {
-                Outcome::Number(fs::seek(file(*number)?, fs::SeekFrom::End(0))?)
+                CallOutcome::Number(fs::seek(file(*number)?, fs::SeekFrom::End(0))?)
             }
             Call::SeekStart(number, at) => {
-                Outcome::Number(fs::seek(file(*number)?, fs::SeekFrom::Start((*at).into()))?)
+                CallOutcome::Number(fs::seek(file(*number)?, fs::SeekFrom::Start((*at).into()))?)
             }
             Call::SetLength(number, length) => {
                 fs::ftruncate(file(*number)?, u64::from(*length))?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Lock(number, kind) => {
                 let kind = [
@@ -200,36 +201,36 @@ impl Linux {
                     fs::FlockOperation::NonBlockingLockExclusive,
                 ][usize::from(*kind)];
                 fs::flock(file(*number)?, kind)?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::FileStatus(number) => shown(&fs::fstat(file(*number)?)?),
             Call::Mkdir(path) => {
                 fs::mkdirat(base, path.as_str(), Mode::from_raw_mode(0o755))?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Rmdir(path) => {
                 fs::unlinkat(base, path.as_str(), AtFlags::REMOVEDIR)?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Unlink(path) => {
                 fs::unlinkat(base, path.as_str(), AtFlags::empty())?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Symlink(target, path) => {
                 fs::symlinkat(target.as_str(), base, path.as_str())?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Link(old, new) => {
                 fs::linkat(base, old.as_str(), base, new.as_str(), AtFlags::empty())?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Rename(old, new) => {
                 fs::renameat(base, old.as_str(), base, new.as_str())?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::ReadLink(path) => {
                 let target = fs::readlinkat(base, path.as_str(), Vec::new())?;
-                Outcome::Bytes(target.into_bytes())
+                CallOutcome::Bytes(target.into_bytes())
             }
             Call::Status(path, follow) => {
                 let mut flags = AtFlags::empty();
@@ -239,7 +240,7 @@ impl Linux {
             Call::Chmod(path, mode) => {
                 let mode = Mode::from_raw_mode(u32::from(mode_of(*mode)));
                 fs::chmodat(base, path.as_str(), mode, AtFlags::empty())?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::List(path) => {
                 let flags = OFlags::DIRECTORY | OFlags::RDONLY;
@@ -251,16 +252,16 @@ impl Linux {
                     names.push(entry?.file_name().to_bytes().to_vec());
                 }
                 names.sort();
-                Outcome::Names(names)
+                CallOutcome::Names(names)
             }
         })
     }
 }
 
-fn shown(stat: &rustix::fs::Stat) -> Outcome {
+fn shown(stat: &rustix::fs::Stat) -> CallOutcome {
     let is_file = stat.st_mode & 0o170_000 != 0o040_000;
     let of_file = |value: u64| if is_file { value } else { 0 };
-    Outcome::Status(
+    CallOutcome::Status(
         stat.st_mode,
         of_file(stat.st_nlink),
         of_file(stat.st_size.cast_unsigned()),
@@ -268,13 +269,13 @@ fn shown(stat: &rustix::fs::Stat) -> Outcome {
 }
 
 /// Descriptors of a dyno.
-struct Dyno {
+struct DynoSide {
     filesystem: Arc<Filesystem>,
     base: Vec<Vnode>,
     files: [Option<Arc<OpenFile>>; FILES],
 }
 
-impl Dyno {
+impl DynoSide {
     fn new(filesystem: Arc<Filesystem>, base: &str) -> Self {
         let resolved = filesystem.resolve(&[Vnode::Root], base.as_bytes(), LastLink::Follow);
         Self {
@@ -284,15 +285,15 @@ impl Dyno {
         }
     }
 
-    fn call(&mut self, call: &Call) -> Outcome {
+    fn call(&mut self, call: &Call) -> CallOutcome {
         self.try_call(call)
-            .unwrap_or_else(|errno| Outcome::Error(number_of(errno)))
+            .unwrap_or_else(|errno| CallOutcome::Error(number_of(errno)))
     }
 
-    fn try_call(&mut self, call: &Call) -> Result<Outcome, Errno> {
+    fn try_call(&mut self, call: &Call) -> Result<CallOutcome, Errno> {
         let (filesystem, base) = (self.filesystem.clone(), self.base.clone());
         let file = |number: usize| self.files[number].as_ref().ok_or(Errno::Badf);
-        let bytes = |buffer: &[u8], read: usize| Outcome::Bytes(buffer[..read].to_vec());
+        let bytes = |buffer: &[u8], read: usize| CallOutcome::Bytes(buffer[..read].to_vec());
         let mut buffer = [0; 512];
         Ok(match call {
             Call::Open {
@@ -324,19 +325,19 @@ impl Dyno {
                     Opened::Directory(_) => (None, 1),
                 };
                 self.files[*file] = opened;
-                Outcome::Number(is_directory)
+                CallOutcome::Number(is_directory)
             }
             Call::Close(number) => {
                 self.files[*number] = None;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Write(number, byte) => {
                 let written = file(*number)?.write(&vec![*byte; usize::from(*byte)])?;
-                Outcome::Number(written as u64)
+                CallOutcome::Number(written as u64)
             }
             Call::WriteAt(number, at) => {
                 file(*number)?.write_at(u64::from(*at), b"at")?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Read(number) => {
                 let read = file(*number)?.read(&mut buffer)?;
@@ -351,15 +352,15 @@ impl Dyno {
                 bytes(&buffer, read)
             }
             Call::SeekEnd(number) => {
-                Outcome::Number(file(*number)?.seek_to(std::io::SeekFrom::End(0))?)
+                CallOutcome::Number(file(*number)?.seek_to(std::io::SeekFrom::End(0))?)
             }
             Call::SeekStart(number, at) => {
                 let to = std::io::SeekFrom::Start((*at).into());
-                Outcome::Number(file(*number)?.seek_to(to)?)
+                CallOutcome::Number(file(*number)?.seek_to(to)?)
             }
             Call::SetLength(number, length) => {
                 file(*number)?.set_length(u64::from(*length))?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Lock(number, kind) => {
                 let file = file(*number)?;
@@ -372,35 +373,37 @@ impl Dyno {
                         .locks()
                         .lock(inode, &holder, LockKind::Exclusive)?,
                 }
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::FileStatus(number) => self.shown(filesystem.status(file(*number)?.node())?),
             Call::Mkdir(path) => {
                 filesystem.make_directory(&base, path.as_bytes(), 0o755)?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Rmdir(path) => {
                 filesystem.remove_directory(&base, path.as_bytes())?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Unlink(path) => {
                 filesystem.unlink(&base, path.as_bytes())?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Symlink(target, path) => {
                 filesystem.symlink(target.as_bytes(), &base, path.as_bytes())?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Link(old, new) => {
                 let (old, new) = ((&*base, old.as_bytes()), (&*base, new.as_bytes()));
                 filesystem.link(old, LastLink::Keep, new)?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::Rename(old, new) => {
                 filesystem.rename((&base, old.as_bytes()), (&base, new.as_bytes()))?;
-                Outcome::Done
+                CallOutcome::Done
             }
-            Call::ReadLink(path) => Outcome::Bytes(filesystem.read_link(&base, path.as_bytes())?),
+            Call::ReadLink(path) => {
+                CallOutcome::Bytes(filesystem.read_link(&base, path.as_bytes())?)
+            }
             Call::Status(path, follow) => {
                 let last = if *follow {
                     LastLink::Follow
@@ -412,7 +415,7 @@ impl Dyno {
             Call::Chmod(path, mode) => {
                 let mode = mode_of(*mode);
                 filesystem.set_mode(&base, path.as_bytes(), LastLink::Follow, mode)?;
-                Outcome::Done
+                CallOutcome::Done
             }
             Call::List(path) => {
                 let resolved = filesystem.resolve(&base, path.as_bytes(), LastLink::Follow)?;
@@ -423,19 +426,19 @@ impl Dyno {
                 let listed = list(&filesystem, &resolved.into_trail());
                 let mut names: Vec<_> = listed.into_iter().map(|entry| entry.name).collect();
                 names.sort();
-                Outcome::Names(names)
+                CallOutcome::Names(names)
             }
         })
     }
 
-    fn shown(&self, status: super::tree::FileStatus) -> Outcome {
+    fn shown(&self, status: super::tree::FileStatus) -> CallOutcome {
         let kind = match status.kind {
             FileType::Directory => 0o040_000,
             FileType::SymbolicLink => 0o120_000,
             _ => 0o100_000,
         };
         let of_file = |value: u64| if kind == 0o040_000 { 0 } else { value };
-        Outcome::Status(
+        CallOutcome::Status(
             kind | u32::from(status.mode),
             of_file(u64::from(status.links)),
             of_file(status.size),
@@ -524,14 +527,14 @@ fn compare(calls: &[Call], boot: usize) {
     let directory = tempfile::tempdir().unwrap();
     let mut linux = Linux::new(&linux_tree(directory.path()));
     let base = format!("/app/{ABOVE}");
-    let mut dyno = Dyno::new(filesystem(None), &base);
+    let mut dyno = DynoSide::new(filesystem(None), &base);
     for (number, call) in calls.iter().enumerate() {
         if number == boot {
             let encoded = BootLayer::encode(&dyno.filesystem.writable(), &[]);
             linux.files = [const { None }; FILES];
             let root = Archive::new(Vec::new()).unwrap();
             let parse = |bytes| BootLayer::parse(bytes, Some(&slug()), &root).unwrap();
-            dyno = Dyno::new(filesystem(encoded.map(parse).map(Arc::new)), &base);
+            dyno = DynoSide::new(filesystem(encoded.map(parse).map(Arc::new)), &base);
         }
         let (expected, found) = (linux.call(call), dyno.call(call));
         assert_eq!(found, expected, "call {number}: {call:?}");
@@ -542,7 +545,7 @@ fn compare(calls: &[Call], boot: usize) {
         for call in [Call::Status(path.clone(), false), Call::List(path.clone())] {
             let (expected, found) = (linux.call(&call), dyno.call(&call));
             assert_eq!(found, expected, "afterwards: {call:?}");
-            if let (Outcome::Names(names), true) = (expected, path.len() < 1000) {
+            if let (CallOutcome::Names(names), true) = (expected, path.len() < 1000) {
                 let names = names
                     .into_iter()
                     .map(|name| String::from_utf8(name).unwrap());

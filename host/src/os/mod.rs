@@ -12,9 +12,11 @@ mod descriptors;
 mod directory;
 mod file;
 mod layer;
+mod limits;
 #[cfg(test)]
 mod linux_comparison;
 mod locks;
+mod node;
 mod operations;
 mod proc_files;
 mod process;
@@ -33,10 +35,10 @@ use wasi_common::{Table, WasiCtx, WasiFile};
 pub(crate) use clocks::monotonic_now;
 pub(crate) use descriptors::Descriptors;
 pub use layer::{BootLayer, MAX_LAYER};
+pub use limits::TmpLimits;
 pub use process::GuestProcess;
 pub use tree::Filesystem;
 pub(crate) use tree::Handle;
-pub use writable::TmpLimits;
 
 /// Descriptor of the first preopened directory, the root.
 const FIRST_DIRECTORY: u32 = 3;

@@ -8,13 +8,13 @@ use wasi_common::snapshots::preview_1::types::Errno;
 
 use super::clocks::{nanoseconds, wall_now};
 use super::directory::OpenDirectory;
-use super::file::{FileContent, OpenFile, OpenSource};
+use super::file::{FileContent, OpenFile};
+use super::node::{Dev, NodeKey, OpenSource, Vnode};
 use super::proc_files;
 use super::tree::{
-    Dev, FileStatus, Filesystem, LastLink, LastPart, MAY_READ, MAY_SEARCH, MAY_WRITE, ResolvedPath,
-    Vnode, may,
+    FileStatus, Filesystem, LastLink, LastPart, MAY_READ, MAY_SEARCH, MAY_WRITE, ResolvedPath, may,
 };
-use super::writable::{NewNode, NodeKey, WritableTree};
+use super::writable::{NewNode, WritableTree};
 
 /// Permission bits that `chmod` changes.
 const MODE_BITS: u16 = 0o7777;

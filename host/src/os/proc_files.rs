@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::clocks::monotonic_now;
-use super::tree::{Filesystem, Proc, USER};
+use super::node::Proc;
+use super::tree::{Filesystem, USER};
 
 /// Bytes of a page.
 const PAGE: usize = 4096;

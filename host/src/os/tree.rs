@@ -11,8 +11,9 @@ use wasi_common::snapshots::preview_1::types::Errno;
 use super::clocks::nanoseconds;
 use super::layer::BootLayer;
 use super::locks::FileLocks;
+use super::node::{Dev, NodeKey, Proc, Vnode};
 use super::process::GuestProcess;
-use super::writable::{MAX_NAME, NodeKey, WritableTree};
+use super::writable::{MAX_NAME, WritableTree};
 use crate::account::{Account, Charge, Holding};
 
 /// Maximum number of symbolic links in one path, as on Linux.
@@ -45,20 +46,6 @@ const MOUNTS: [(&str, Vnode); 4] = [
     ("tmp", Vnode::Writable(NodeKey::TMP)),
 ];
 
-/// Nodes of `/proc`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proc {
-    Directory,
-    SelfDirectory,
-    Environ,
-    Cmdline,
-    Stat,
-    Statm,
-    Status,
-    Cpuinfo,
-    Uptime,
-}
-
 const PROC_FILES: [(&str, Proc); 2] = [("cpuinfo", Proc::Cpuinfo), ("uptime", Proc::Uptime)];
 const PROC_SELF_FILES: [(&str, Proc); 5] = [
     ("cmdline", Proc::Cmdline),
@@ -68,16 +55,6 @@ const PROC_SELF_FILES: [(&str, Proc); 5] = [
     ("status", Proc::Status),
 ];
 
-/// Nodes of `/dev`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dev {
-    Directory,
-    Null,
-    Zero,
-    Full,
-    Random,
-}
-
 const DEV_FILES: [(&str, Dev); 5] = [
     ("full", Dev::Full),
     ("null", Dev::Null),
@@ -85,26 +62,6 @@ const DEV_FILES: [(&str, Dev); 5] = [
     ("urandom", Dev::Random),
     ("zero", Dev::Zero),
 ];
-
-impl Dev {
-    /// Returns the device of a number.
-    pub(super) fn from_number(number: u64) -> Option<Self> {
-        let devices = [Self::Null, Self::Zero, Self::Full, Self::Random];
-        devices.into_iter().find(|device| *device as u64 == number)
-    }
-}
-
-/// A node of the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vnode {
-    Root,
-    /// A node of the pack's root filesystem, which nobody can change.
-    Pack(NodeId),
-    /// A node of `/app` or `/tmp`.
-    Writable(NodeKey),
-    Proc(Proc),
-    Dev(Dev),
-}
 
 /// Treatment of a symbolic link at the end of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +141,42 @@ pub(crate) struct FileStatus {
     pub(crate) accessed: i64,
     pub(crate) modified: i64,
     pub(crate) changed: i64,
+}
+
+impl FileStatus {
+    /// Returns WASI's `filestat`.
+    pub(crate) fn to_wasi(&self) -> [u8; 64] {
+        let mut record = [0; 64];
+        let [accessed, modified, changed] =
+            [self.accessed, self.modified, self.changed].map(|time| time.max(0).cast_unsigned());
+        for (at, value) in [
+            (0, 1),
+            (8, self.inode),
+            (16, u64::from(type_number(self.kind))),
+            (24, u64::from(self.links)),
+            (32, self.size),
+            (40, accessed),
+            (48, modified),
+            (56, changed),
+        ] {
+            record[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        record
+    }
+}
+
+/// Returns WASI's number of a type.
+pub(super) fn type_number(kind: FileType) -> u8 {
+    match kind {
+        FileType::BlockDevice => 1,
+        FileType::CharacterDevice => 2,
+        FileType::Directory => 3,
+        FileType::RegularFile => 4,
+        FileType::SocketDgram => 5,
+        FileType::SocketStream => 6,
+        FileType::SymbolicLink => 7,
+        FileType::Unknown | FileType::Pipe => 0,
+    }
 }
 
 /// The file tree of one dyno.

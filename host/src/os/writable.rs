@@ -4,17 +4,18 @@
 //! all dynos share both. The first change of a node makes the dyno's own copy of it, of a directory only its changed
 //! names. The tree takes no memory before that. Everything in it is gone with the dyno.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use corundum_exchange::BoundedCounter;
-use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
+use corundum_pack::archive::{Archive, ArchiveNode};
 use wasi_common::file::FileType;
 use wasi_common::snapshots::preview_1::types::Errno;
 
 use super::clocks::wall_now;
 use super::layer::{BootLayer, LayerNode};
+use super::node::{Attributes, Entries, NodeKey};
 use super::stored_file::{SharedBytes, StoredFile};
 use crate::account::{Account, Charge, Holding};
 
@@ -26,72 +27,6 @@ const MAX_TARGET: usize = 4095;
 const NODE: usize = 512;
 /// Bytes of the host's memory for a name of up to [`MAX_NAME`] bytes in a directory.
 const ENTRY: usize = 512;
-
-/// Limits of what a dyno writes to `/app` and `/tmp`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TmpLimits {
-    /// Bytes of all files together.
-    pub bytes: u64,
-    /// Number of files, directories and links, and of names of them.
-    pub nodes: usize,
-}
-
-impl Default for TmpLimits {
-    /// Returns 64 MiB and 10,000 nodes. Uploads and caches fit, and the dynos of a full node do not exhaust its memory.
-    fn default() -> Self {
-        Self {
-            bytes: 64 << 20,
-            nodes: 10_000,
-        }
-    }
-}
-
-/// Names a node of the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum NodeKey {
-    /// A node of the slug, changed or not.
-    Slug(NodeId),
-    /// A node that the boot or the dyno has made.
-    New(u64),
-}
-
-impl NodeKey {
-    /// The root of `/app`.
-    pub(super) const APP: Self = Self::Slug(Archive::ROOT);
-    /// The root of `/tmp`.
-    pub(super) const TMP: Self = Self::New(0);
-
-    fn is_root(self) -> bool {
-        self == Self::APP || self == Self::TMP
-    }
-}
-
-/// Names of a directory that differ from the slug's; `None` hides one of the slug's.
-pub(super) type Entries = BTreeMap<Vec<u8>, Option<NodeKey>>;
-
-/// Permissions of a node, and its times in nanoseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attributes {
-    /// Permission bits (`07777`).
-    pub(super) mode: u16,
-    /// Number of names.
-    pub(super) links: u32,
-    pub(super) accessed: i64,
-    pub(super) modified: i64,
-    pub(super) changed: i64,
-}
-
-impl Attributes {
-    pub(super) fn new(mode: u16, now: i64) -> Self {
-        Self {
-            mode,
-            links: 1,
-            accessed: now,
-            modified: now,
-            changed: now,
-        }
-    }
-}
 
 /// The content of a node that the dyno has made or changed.
 #[derive(Debug)]

@@ -96,6 +96,7 @@ impl Pack {
     ) -> Result<Self, LinkError> {
         let mut linker = Linker::new(engine.wasmtime());
         wasi::define_host_functions(&mut linker)
+            .and_then(|()| os::calls::define(&mut linker))
             .and_then(|()| net::define_host_functions(&mut linker))
             .and_then(|()| define_host_functions(&mut linker, engine.clock()))
             .and_then(|()| host_functions::define_host_functions(&mut linker))
