@@ -32,10 +32,10 @@ module Test::Unit::CoreAssertions
   def assert_no_memory_leak(*, **) = raise(Test::Unit::PendedError, "needs another process")
 end
 
-# Errors for features that a dyno lacks: other processes, pipes, duplicated descriptors, concurrent threads. A
+# Errors for features that a dyno lacks: other processes, pipes, duplicated descriptors. A
 # test that raises one of these does not apply.
 ABSENT = [
-  Test::Unit::PendedError, NotImplementedError, Errno::ENOTSUP, Errno::ENOSYS, Dyno::Parked,
+  Test::Unit::PendedError, NotImplementedError, Errno::ENOTSUP, Errno::ENOSYS,
   ->(error) { error.is_a?(Errno::ENOENT) && error.message.include?("a dyno runs no programs") }
 ].freeze
 
