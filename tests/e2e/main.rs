@@ -19,6 +19,7 @@ mod pushes;
 mod restarts;
 mod run;
 mod samples;
+mod services;
 mod settings;
 mod tls;
 mod upgrade;

@@ -376,6 +376,28 @@ int rb_wasm_threads_forget(void);
 bool rb_wasm_threads_pending(void);
 int64_t rb_wasm_threads_run(void);
 
+/* -- waiting for names --------------------------------------------------------------------------------------------- */
+
+/* Set here; sdk/ruby/mri/net/names.c calls them while it waits for a name. */
+extern int (*dyno_wait_readable)(int fd);
+extern void (*dyno_resume)(int state);
+
+static VALUE
+wait_readable(VALUE fd)
+{
+    rb_thread_wait_fd(FIX2INT(fd));
+    return Qnil;
+}
+
+/* Waits as Ruby's own reads do, so that other threads run and a timeout can end the wait. */
+static int
+wait_readable_protected(int fd)
+{
+    int state;
+    rb_protect(wait_readable, INT2FIX(fd), &state);
+    return state;
+}
+
 /* -- the ABI ------------------------------------------------------------------------------------------------------- */
 
 static VALUE
@@ -394,6 +416,8 @@ define_native(void)
     VALUE output = rb_define_module_under(native, "Output");
 
     rb_receive_signals = receive_signals;
+    dyno_wait_readable = wait_readable_protected;
+    dyno_resume = rb_jump_tag;
     for (int i = 0; i < NAMES; i++) rb_gc_register_address(&names[i]);
     rb_define_module_function(native, "read_head", native_read_head, 1);
     rb_define_module_function(native, "reseed_hashes", native_reseed_hashes, 0);

@@ -35,7 +35,8 @@ unless defined?(Dyno::Native)
 end
 require_relative "dyno/gemspec"
 require_relative "dyno/replacements"
-require_relative "dyno/socket"
+require_relative "dyno/no_sockets" unless defined?(Dyno::Native)
+require_relative "dyno/connections"
 require_relative "dyno/random"
 require_relative "dyno/heap"
 require_relative "dyno/bundle"
@@ -72,6 +73,7 @@ module Dyno
       return 1 unless Server.warm_up
 
       Random.settle
+      Connections.close
       0
     rescue SystemExit => exit
       LOG.write("the app called exit(#{exit.status}) while it was loading\n")

@@ -115,7 +115,9 @@ fn pack(work: &Path, place: &Path) -> Result<(), MriError> {
     fs::create_dir(&result).map_err(at)?;
     let root = work.join("root");
     let mut files = Vec::new();
-    collect(&root.join("usr/lib/ruby"), &mut files).map_err(at)?;
+    for part in ["usr/lib/ruby", "usr/lib/ssl", "etc/ssl"] {
+        collect(&root.join(part), &mut files).map_err(at)?;
+    }
     let named = |path: PathBuf| {
         let name = path.strip_prefix(&root).ok()?.to_str()?.to_owned();
         Some((name, path))

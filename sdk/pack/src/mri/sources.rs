@@ -38,8 +38,12 @@ const MRI: SourceArchive = SourceArchive {
     sha256: "e2e1233ad275b7623a05edf23a01192626d1da454bdfe353a28a87acd8ef015c",
 };
 
-const ARCHIVES: [SourceArchive; 6] = [
+const ARCHIVES: [SourceArchive; 7] = [
     MRI,
+    SourceArchive {
+        path: "c/ca-certificates/ca-certificates_20250419_all.deb",
+        sha256: "ef590f89563aa4b46c8260d49d1cea0fc1b181d19e8df3782694706adf05c184",
+    },
     SourceArchive {
         path: "o/openssl/openssl_3.5.5.orig.tar.gz",
         sha256: "b28c91532a8b65a1f983b4c28b7488174e4a01008e29ce8e69bd789f28bc2a89",

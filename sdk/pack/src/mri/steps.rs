@@ -38,8 +38,9 @@ trap "kill $! 2>/dev/null || true" EXIT
 "#;
 
 /// Programs that a build needs, with their Debian packages.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: [(&str, &str); 10] = [
     ("apt-get", "apt"),
+    ("dpkg-deb", "dpkg"),
     ("python3", "python3"),
     ("ruby", "ruby"),
     ("make", "make"),
@@ -98,9 +99,10 @@ pub(super) fn run(
             done: 0,
         }),
     };
-    environment.steps(&["toolchain", "posix"])?;
+    environment.steps(&["toolchain", "posix", "net"])?;
     thread::scope(|scope| {
-        let libraries = scope.spawn(|| environment.steps(&["zlib", "yaml", "openssl"]));
+        let libraries =
+            scope.spawn(|| environment.steps(&["zlib", "yaml", "openssl", "certificates"]));
         let configured = environment.steps(&["sources", "configure"]);
         let libraries = libraries.join().unwrap_or(Ok(()));
         libraries.and(configured)

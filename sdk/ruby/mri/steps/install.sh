@@ -11,3 +11,7 @@ cd "$gems/3.3.0"
 # Debuggers and type checkers need a terminal, and native extensions that this build lacks. racc's extension is linked
 # into MRI, and its Ruby files are in lib.
 rm -rf {gems,specifications}/{debug,rbs,typeprof,racc}-* cache doc extensions build_info
+# The bundle lies where OpenSSL looks for it by default, and where Debian has it, which apps name themselves.
+mkdir -p "$WORK/root/usr/lib/ssl" "$WORK/root/etc/ssl/certs"
+cp "$PREFIX/ssl/ca-certificates.crt" "$WORK/root/usr/lib/ssl/cert.pem"
+cp "$PREFIX/ssl/ca-certificates.crt" "$WORK/root/etc/ssl/certs/"

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Defines as much of the socket library as other libraries need for loading. A dyno cannot open connections; attempts
-# raise an error that says so.
+# Defines as much of the socket library as other libraries need for loading, in packs whose Ruby has no sockets: those that
+# are made from npm's packages. Attempts to open a connection raise an error that names the Ruby that has them.
 
 # Same as in the standard library.
 class SocketError < StandardError; end
@@ -10,7 +10,7 @@ class SocketError < StandardError; end
 class BasicSocket < IO
   class << self
     def new(*target, **)
-      raise Errno::EACCES, "#{target.join(":")}: a dyno opens no connections (#{name})"
+      raise Errno::EACCES, "#{target.join(":")}: Ruby #{RUBY_VERSION} has no sockets here; Ruby 3.3 built from source has them"
     end
 
     alias open new
@@ -20,7 +20,7 @@ end
 
 # Same as in the standard library.
 class IPSocket < BasicSocket
-  def self.getaddress(host) = raise(SocketError, "#{host}: a dyno resolves no names")
+  def self.getaddress(host) = raise(SocketError, "#{host}: Ruby #{RUBY_VERSION} resolves no names here; Ruby 3.3 built from source does")
 end
 
 # Same as in the standard library.

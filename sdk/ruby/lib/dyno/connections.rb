@@ -1,0 +1,17 @@
+# frozen_string_literal: true
+
+module Dyno
+  # Connections that an app opens while it loads.
+  module Connections
+    # Closes all sockets and pipes before the app's memory is saved. An image contains no connection, and a dyno's next one
+    # would get the same descriptor. Using one of these later raises the error of a closed stream, as after a fork that
+    # closes what the parent has opened.
+    def self.close
+      ObjectSpace.each_object(IO) do |io|
+        io.close unless io.is_a?(File) || io.closed? || io.fileno <= 2
+      rescue IOError, SystemCallError
+        nil
+      end
+    end
+  end
+end
