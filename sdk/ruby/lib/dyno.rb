@@ -7,6 +7,9 @@
 # a command, it calls Dyno.run alone. Each method returns an Integer, 0 for success, and raises no exceptions; Dyno.run
 # may return a command line instead.
 
+# The build of 4.0 from npm starts without RubyGems.
+require "rubygems" unless Gem.respond_to?(:loaded_specs)
+
 module Dyno
   # Gems that Ruby itself has activated.
   OWN_GEMS = Gem.loaded_specs.keys.freeze
