@@ -8,7 +8,7 @@ use corundum_abi::run_stream::WindowSize;
 use wasi_common::snapshots::preview_1::types::Errno;
 use wasmtime::{Caller, Linker, Memory};
 
-use super::line_discipline::Attributes;
+use super::line_discipline::TerminalAttributes;
 use super::session::RunSession;
 use super::streams;
 use crate::guest_state::GuestState;
@@ -52,7 +52,7 @@ pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> wasmtime
         "set_attributes",
         |mut caller: Caller<'_, GuestState>, fd: i32, action: i32, at: i32| {
             let result = terminal(&mut caller, fd).and_then(|session| {
-                let attributes: [u8; Attributes::SIZE] = load(&mut caller, at)?;
+                let attributes: [u8; TerminalAttributes::SIZE] = load(&mut caller, at)?;
                 let set = session.set_attributes(&attributes, action == DISCARD);
                 set.ok_or(Errno::Notty)
             });

@@ -52,7 +52,7 @@ const SIGTSTP: u8 = 20;
 
 /// A terminal's settings: the kernel's `struct termios`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Attributes {
+pub(crate) struct TerminalAttributes {
     input: u32,
     output: u32,
     control: u32,
@@ -61,7 +61,7 @@ pub(crate) struct Attributes {
     keys: [u8; NCCS],
 }
 
-impl Attributes {
+impl TerminalAttributes {
     /// Bytes of the structure in a guest's memory.
     pub(crate) const SIZE: usize = 36;
 
@@ -185,7 +185,7 @@ pub(crate) struct KeyEffects {
 /// The state of a terminal's input.
 #[derive(Debug)]
 pub(crate) struct LineDiscipline {
-    attributes: Attributes,
+    attributes: TerminalAttributes,
     /// The line that is being edited.
     edited: Vec<u8>,
     /// Bytes that a program can read.
@@ -202,7 +202,7 @@ impl LineDiscipline {
     /// Creates the discipline of a new terminal.
     pub(crate) fn new() -> Self {
         Self {
-            attributes: Attributes::sane(),
+            attributes: TerminalAttributes::sane(),
             edited: Vec::new(),
             ready: VecDeque::new(),
             lines: VecDeque::new(),
@@ -212,12 +212,12 @@ impl LineDiscipline {
     }
 
     /// Returns the settings.
-    pub(crate) fn attributes(&self) -> &Attributes {
+    pub(crate) fn attributes(&self) -> &TerminalAttributes {
         &self.attributes
     }
 
     /// Changes the settings. A line that is being edited can be read at once if lines are no longer edited.
-    pub(crate) fn set_attributes(&mut self, attributes: Attributes) {
+    pub(crate) fn set_attributes(&mut self, attributes: TerminalAttributes) {
         let was_canonical = self.attributes.is_canonical();
         self.attributes = attributes;
         if was_canonical && !attributes.is_canonical() {
@@ -569,11 +569,11 @@ mod tests {
         assert_eq!((echo.as_str(), signals.len()), ("", 0));
         assert_eq!(read(&mut terminal).as_deref(), Some("\r\x03\x04\x7f"));
         typed(&mut terminal, "x");
-        terminal.set_attributes(Attributes::sane());
+        terminal.set_attributes(TerminalAttributes::sane());
         assert_eq!(read(&mut terminal).as_deref(), Some("x"));
         let mut shown = Vec::new();
         raw.process_output(b"a\n", &mut shown);
-        Attributes::sane().process_output(b"b\n\nc", &mut shown);
+        TerminalAttributes::sane().process_output(b"b\n\nc", &mut shown);
         assert_eq!(shown, b"a\nb\r\n\r\nc");
     }
 
@@ -594,8 +594,8 @@ mod tests {
 
     #[test]
     fn settings_have_the_form_of_the_kernel() {
-        let sane = Attributes::sane();
-        assert_eq!(Attributes::from_bytes(&sane.to_bytes()), sane);
+        let sane = TerminalAttributes::sane();
+        assert_eq!(TerminalAttributes::from_bytes(&sane.to_bytes()), sane);
         assert_eq!(sane.to_bytes()[17], 3);
     }
 }

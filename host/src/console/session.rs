@@ -12,7 +12,7 @@ use corundum_abi::run_stream::{MAX_FRAME, WINDOW, WindowSize};
 use tokio::sync::{Notify, mpsc};
 use wasi_common::snapshots::preview_1::types::Errno;
 
-use super::line_discipline::{Attributes, LineDiscipline};
+use super::line_discipline::{LineDiscipline, TerminalAttributes};
 
 /// Bytes of output in one message. A terminal writes each of them as two at most.
 const PIECE: usize = MAX_FRAME as usize / 2;
@@ -425,7 +425,7 @@ impl RunSession {
     // The terminal.
 
     /// Returns the terminal's settings; `None` without a terminal.
-    pub(crate) fn attributes(&self) -> Option<[u8; Attributes::SIZE]> {
+    pub(crate) fn attributes(&self) -> Option<[u8; TerminalAttributes::SIZE]> {
         match &*self.input() {
             SessionInput::Terminal { discipline, .. } => Some(discipline.attributes().to_bytes()),
             SessionInput::Pipe { .. } => None,
@@ -435,13 +435,13 @@ impl RunSession {
     /// Changes the terminal's settings, and discards its unread input on demand. Returns `None` without a terminal.
     pub(crate) fn set_attributes(
         &self,
-        attributes: &[u8; Attributes::SIZE],
+        attributes: &[u8; TerminalAttributes::SIZE],
         discard: bool,
     ) -> Option<()> {
         let SessionInput::Terminal { discipline, .. } = &mut *self.input() else {
             return None;
         };
-        discipline.set_attributes(Attributes::from_bytes(attributes));
+        discipline.set_attributes(TerminalAttributes::from_bytes(attributes));
         if discard {
             discipline.discard_input();
         }

@@ -9,7 +9,7 @@ use wasi_common::file::{FdFlags, FileType, SdFlags};
 use wasi_common::{Error, WasiFile};
 
 use super::datagrams::MAX_DATAGRAM;
-use super::socket::{Interest, ReadMode, Socket, SocketPoll};
+use super::socket::{Interest, ReceiveMode, Socket, SocketPoll};
 
 /// A descriptor of a socket, a pipe's end, or a lookup.
 pub(crate) struct SocketDescriptor(Arc<Socket>);
@@ -48,7 +48,7 @@ impl WasiFile for SocketDescriptor {
         let Some(buffer) = buffers.iter_mut().find(|buffer| !buffer.is_empty()) else {
             return Ok(0);
         };
-        let (read, _) = self.0.read(buffer, ReadMode::default()).await?;
+        let (read, _) = self.0.read(buffer, ReceiveMode::default()).await?;
         Ok(read as u64)
     }
 

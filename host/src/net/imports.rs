@@ -13,8 +13,8 @@ use wasmtime::{Caller, Linker};
 use super::address::{self, Family};
 use super::channel::channel;
 use super::loopback::LocalStream;
-use super::resolve::Lookup;
-use super::socket::{Datagrams, ReadMode, SOCK_DGRAM, SOCK_STREAM, Socket, SocketState};
+use super::resolve::NameLookup;
+use super::socket::{Datagrams, ReceiveMode, SOCK_DGRAM, SOCK_STREAM, Socket, SocketState};
 use crate::guest_state::GuestState;
 use crate::wasi::{guest, store};
 
@@ -185,7 +185,7 @@ async fn receive(
     let buffer = range(memory, buffer, size)?;
     let socket = state.network.socket(&state.wasi, fd)?;
     state.output.flush_now();
-    let mode = ReadMode {
+    let mode = ReceiveMode {
         peek: flags & MSG_PEEK != 0,
         dont_wait: flags & MSG_DONTWAIT != 0,
     };
@@ -309,7 +309,7 @@ async fn resolve(
     let name = range(memory, name, length)?;
     let name = std::str::from_utf8(&memory[name]).map_err(|_| Errno::Noent)?;
     let context = state.network.context();
-    let lookup = SocketState::Lookup(Lookup::start(context, name)?);
+    let lookup = SocketState::NameLookup(NameLookup::start(context, name)?);
     let lookup = Socket::new(context, Family::Unix, lookup)?;
     let fd = state
         .network

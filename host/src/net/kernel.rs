@@ -15,7 +15,7 @@ use wasi_common::snapshots::preview_1::types::Errno;
 
 use super::errno;
 use super::limits::{AppNetwork, SocketPermit};
-use super::socket::{Interest, Readiness};
+use super::socket::{Interest, SocketReadiness};
 use crate::account::{Account, Charge, Holding};
 use crate::native::RegisteredDescriptor;
 
@@ -145,7 +145,11 @@ impl KernelSocket {
     }
 
     /// Returns whether the socket is ready, or has the task woken when that may have changed.
-    pub(super) fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> Poll<Readiness> {
+    pub(super) fn poll_ready(
+        &self,
+        interest: Interest,
+        task: &mut Context<'_>,
+    ) -> Poll<SocketReadiness> {
         let registration = self.registration.lock();
         let mut registration = registration.unwrap_or_else(PoisonError::into_inner);
         let mut was_flagged = false;
@@ -155,7 +159,7 @@ impl KernelSocket {
                 // The runtime ends, or has no memory. The guest's next call meets the error.
                 None => match RegisteredDescriptor::new(self.descriptor.clone()) {
                     Ok(registered) => registered,
-                    Err(_) => return Poll::Ready(Readiness::HUNG_UP),
+                    Err(_) => return Poll::Ready(SocketReadiness::HUNG_UP),
                 },
             };
             let registered = registration.insert(registered);
@@ -164,7 +168,7 @@ impl KernelSocket {
                 Interest::Write => registered.poll_write_ready(task),
             };
             let Ok(mut guard) = ready!(flag) else {
-                return Poll::Ready(Readiness::HUNG_UP);
+                return Poll::Ready(SocketReadiness::HUNG_UP);
             };
             // The runtime's flag stays set until something has found nothing, so the kernel decides.
             if let Some(readiness) = self.ready_now(interest) {
@@ -178,13 +182,13 @@ impl KernelSocket {
             }
             was_flagged = !was_flagged;
         }
-        Poll::Ready(Readiness {
+        Poll::Ready(SocketReadiness {
             bytes: 0,
             hung_up: false,
         })
     }
 
-    fn ready_now(&self, interest: Interest) -> Option<Readiness> {
+    fn ready_now(&self, interest: Interest) -> Option<SocketReadiness> {
         let wanted = match interest {
             Interest::Read => PollFlags::IN | PollFlags::RDHUP,
             Interest::Write => PollFlags::OUT,
@@ -198,7 +202,7 @@ impl KernelSocket {
             Ok(0) => None,
             Ok(_) | Err(_) => {
                 let ended = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
-                Some(Readiness {
+                Some(SocketReadiness {
                     bytes: 1,
                     hung_up: polled[0].revents().intersects(ended),
                 })

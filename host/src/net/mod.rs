@@ -18,7 +18,7 @@ mod channel;
 mod datagrams;
 mod descriptor;
 mod errno;
-mod imports;
+pub(crate) mod imports;
 mod kernel;
 mod limits;
 mod loopback;
@@ -35,9 +35,8 @@ use wasi_common::file::FileAccessMode;
 use wasi_common::snapshots::preview_1::types::Errno;
 
 pub(crate) use descriptor::SocketDescriptor;
-pub(crate) use imports::{MODULE, define_host_functions};
 pub(crate) use limits::{AppNetwork, NodeNetwork};
-pub(crate) use socket::{Interest, Readiness, SocketPoll};
+pub(crate) use socket::{Interest, SocketPoll, SocketReadiness};
 
 use crate::os::Filesystem;
 use crate::outbound::OutboundGate;

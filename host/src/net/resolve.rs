@@ -25,7 +25,7 @@ const MAX_ADDRESSES: usize = 16;
 type LookupResult = Result<Vec<IpAddr>, Errno>;
 
 /// A lookup that runs or has ended.
-pub(super) struct Lookup {
+pub(super) struct NameLookup {
     state: LookupState,
     /// Ends the lookup's task with its descriptor.
     task: Option<AbortHandle>,
@@ -38,7 +38,7 @@ enum LookupState {
     Failed(Errno),
 }
 
-impl Lookup {
+impl NameLookup {
     /// Begins to resolve `name`.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl Lookup {
     }
 }
 
-impl Drop for Lookup {
+impl Drop for NameLookup {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();

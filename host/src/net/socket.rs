@@ -21,7 +21,7 @@ use super::datagrams::Inbox;
 use super::kernel::KernelSocket;
 use super::loopback::{self, Backlog, BoundPort, LocalStream};
 use super::options::{self, OptionValues, SocketOption};
-use super::resolve::Lookup;
+use super::resolve::NameLookup;
 use crate::os::Handle;
 
 /// Machines that a datagram socket receives from: those that it has sent to last. A socket of the kernel accepts datagrams
@@ -41,14 +41,14 @@ pub(crate) enum Interest {
 
 /// State of a socket that is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Readiness {
+pub(crate) struct SocketReadiness {
     /// Bytes that can be read, as far as they are known.
     pub(crate) bytes: u64,
     /// Whether the peer has closed.
     pub(crate) hung_up: bool,
 }
 
-impl Readiness {
+impl SocketReadiness {
     pub(super) const HUNG_UP: Self = Self {
         bytes: 0,
         hung_up: true,
@@ -66,7 +66,7 @@ impl Readiness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SocketPoll {
     /// The socket is ready.
-    Ready(Readiness),
+    Ready(SocketReadiness),
     /// The task is woken when it may be.
     Waiting,
     /// Only the guest itself can make it ready, which it cannot do while it waits.
@@ -75,7 +75,7 @@ pub(crate) enum SocketPoll {
 
 /// Ways to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct ReadMode {
+pub(super) struct ReceiveMode {
     /// Leaves the bytes to the next read.
     pub(super) peek: bool,
     /// Fails instead of waiting, whatever the descriptor's flags say.
@@ -102,7 +102,7 @@ pub(super) enum SocketState {
     Datagrams(Datagrams),
     PipeReader(ReadEnd),
     PipeWriter(WriteEnd),
-    Lookup(Lookup),
+    NameLookup(NameLookup),
 }
 
 /// A socket for datagrams.
@@ -235,9 +235,9 @@ impl Socket {
     pub(super) fn file_type(&self) -> FileType {
         match *self.state() {
             SocketState::Datagrams(_) => FileType::SocketDgram,
-            SocketState::PipeReader(_) | SocketState::PipeWriter(_) | SocketState::Lookup(_) => {
-                FileType::Pipe
-            }
+            SocketState::PipeReader(_)
+            | SocketState::PipeWriter(_)
+            | SocketState::NameLookup(_) => FileType::Pipe,
             _ => FileType::SocketStream,
         }
     }
@@ -523,7 +523,7 @@ impl Socket {
             SocketState::Local(stream) => Ok((stream.reader.read(buffer, peek)?, None)),
             SocketState::Kernel(kernel) => Ok((kernel.receive(buffer, peek)?.0, None)),
             SocketState::PipeReader(reader) => Ok((reader.read(buffer, peek)?, None)),
-            SocketState::Lookup(lookup) => Ok((lookup.read(buffer)?, None)),
+            SocketState::NameLookup(lookup) => Ok((lookup.read(buffer)?, None)),
             SocketState::Datagrams(datagrams) => self.receive_datagram(datagrams, buffer, peek),
             SocketState::PipeWriter(_) => Err(Errno::Badf),
             SocketState::Idle(_) | SocketState::Listening(_) => Err(Errno::Notconn),
@@ -576,7 +576,7 @@ impl Socket {
             SocketState::Local(stream) => stream.writer.write(bytes),
             SocketState::Kernel(kernel) => kernel.send(bytes, None),
             SocketState::PipeWriter(writer) => writer.write(bytes),
-            SocketState::PipeReader(_) | SocketState::Lookup(_) => Err(Errno::Badf),
+            SocketState::PipeReader(_) | SocketState::NameLookup(_) => Err(Errno::Badf),
             SocketState::Idle(_) | SocketState::Listening(_) => Err(Errno::Notconn),
         }
     }
@@ -665,7 +665,7 @@ impl Socket {
     pub(super) async fn read(
         &self,
         buffer: &mut [u8],
-        mode: ReadMode,
+        mode: ReceiveMode,
     ) -> Result<(usize, Option<EndName>), Errno> {
         loop {
             match self.try_read(buffer, mode.peek) {
@@ -750,7 +750,7 @@ impl Socket {
 
     /// Returns whether the socket is ready, or has the task woken when that may have changed.
     pub(super) fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> SocketPoll {
-        let local = |readiness: Option<Readiness>| match readiness {
+        let local = |readiness: Option<SocketReadiness>| match readiness {
             Some(readiness) => SocketPoll::Ready(readiness),
             None => SocketPoll::Stuck,
         };
@@ -762,29 +762,29 @@ impl Socket {
         };
         match (&mut *self.state(), interest) {
             (SocketState::Kernel(kernel), _) => of_kernel(kernel, task),
-            (SocketState::Idle(_), _) => SocketPoll::Ready(Readiness::HUNG_UP),
+            (SocketState::Idle(_), _) => SocketPoll::Ready(SocketReadiness::HUNG_UP),
             (SocketState::Listening(listener), Interest::Read) => {
-                local(Readiness::of(listener.count(), false))
+                local(SocketReadiness::of(listener.count(), false))
             }
             (SocketState::Listening(_), Interest::Write) => SocketPoll::Stuck,
             (SocketState::Local(stream), Interest::Read) => {
                 let (bytes, end) = stream.reader.readable();
-                local(Readiness::of(bytes, end))
+                local(SocketReadiness::of(bytes, end))
             }
             (SocketState::Local(stream), Interest::Write) => {
                 let (room, end) = stream.writer.writable();
-                local(Readiness::of(room, end))
+                local(SocketReadiness::of(room, end))
             }
             (SocketState::PipeReader(reader), Interest::Read) => {
                 let (bytes, end) = reader.readable();
-                local(Readiness::of(bytes, end))
+                local(SocketReadiness::of(bytes, end))
             }
             (SocketState::PipeWriter(writer), Interest::Write) => {
                 let (room, end) = writer.writable();
-                local(Readiness::of(room, end))
+                local(SocketReadiness::of(room, end))
             }
-            (SocketState::Lookup(lookup), Interest::Read) => match lookup.poll_ready(task) {
-                Poll::Ready(()) => local(Readiness::of(address::ADDRESS, false)),
+            (SocketState::NameLookup(lookup), Interest::Read) => match lookup.poll_ready(task) {
+                Poll::Ready(()) => local(SocketReadiness::of(address::ADDRESS, false)),
                 Poll::Pending => SocketPoll::Waiting,
             },
             (SocketState::Datagrams(datagrams), Interest::Read) => {
@@ -793,9 +793,9 @@ impl Socket {
                     &datagrams.destination,
                     &datagrams.kernel,
                 ) {
-                    (Some(bytes), _, _) => local(Readiness::of(bytes.max(1), false)),
+                    (Some(bytes), _, _) => local(SocketReadiness::of(bytes.max(1), false)),
                     (None, Destination::Pair(other), _) => {
-                        local(Readiness::of(0, other.is_closed()))
+                        local(SocketReadiness::of(0, other.is_closed()))
                     }
                     (None, _, Some(kernel)) => of_kernel(kernel, task),
                     (None, _, None) => SocketPoll::Stuck,
@@ -804,14 +804,16 @@ impl Socket {
             (SocketState::Datagrams(datagrams), Interest::Write) => {
                 match (&datagrams.destination, &datagrams.kernel) {
                     (Destination::Pair(other), _) => {
-                        local(Readiness::of(usize::from(other.accepts()), false))
+                        local(SocketReadiness::of(usize::from(other.accepts()), false))
                     }
                     (_, Some(kernel)) => of_kernel(kernel, task),
-                    (_, None) => local(Readiness::of(1, false)),
+                    (_, None) => local(SocketReadiness::of(1, false)),
                 }
             }
-            (SocketState::PipeReader(_) | SocketState::Lookup(_), Interest::Write)
-            | (SocketState::PipeWriter(_), Interest::Read) => SocketPoll::Ready(Readiness::HUNG_UP),
+            (SocketState::PipeReader(_) | SocketState::NameLookup(_), Interest::Write)
+            | (SocketState::PipeWriter(_), Interest::Read) => {
+                SocketPoll::Ready(SocketReadiness::HUNG_UP)
+            }
         }
     }
 }

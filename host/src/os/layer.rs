@@ -11,7 +11,7 @@ use std::ops::Range;
 use corundum_pack::archive::{Archive, NodeId};
 use wasi_common::file::FileType;
 
-use super::node::{Attributes, Dev, Entries, NodeKey, OpenSource};
+use super::node::{Dev, Entries, FileAttributes, NodeKey, OpenSource};
 use super::writable::{CollectedBody, WritableTree};
 
 const MAGIC: &[u8; 8] = b"CORFILE1";
@@ -20,7 +20,7 @@ pub const MAX_LAYER: usize = 32 << 20;
 
 /// A node that the boot has made or changed.
 pub(super) struct LayerNode {
-    pub(super) attributes: Attributes,
+    pub(super) attributes: FileAttributes,
     body: LayerBody,
 }
 
@@ -185,7 +185,7 @@ impl BootLayer {
                 reader.number()?,
                 reader.number()?,
             ];
-            let attributes = Attributes {
+            let attributes = FileAttributes {
                 mode: u16::try_from(mode).ok()? & 0o7777,
                 links: u32::try_from(links).ok()?,
                 accessed: accessed.cast_signed(),

@@ -73,7 +73,7 @@ pub(super) type Entries = BTreeMap<Vec<u8>, Option<NodeKey>>;
 
 /// Permissions of a node, and its times in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attributes {
+pub(super) struct FileAttributes {
     /// Permission bits (`07777`).
     pub(super) mode: u16,
     /// Number of names.
@@ -83,7 +83,7 @@ pub(super) struct Attributes {
     pub(super) changed: i64,
 }
 
-impl Attributes {
+impl FileAttributes {
     pub(super) fn new(mode: u16, now: i64) -> Self {
         Self {
             mode,

@@ -9,7 +9,7 @@ use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::{Error, Poll as Subscriptions, WasiFile, WasiSched};
 
 use crate::console::streams::RunStream;
-use crate::net::{Interest, Readiness, SocketDescriptor, SocketPoll};
+use crate::net::{Interest, SocketDescriptor, SocketPoll, SocketReadiness};
 
 /// Maximum sleep in one call: a century would be a mistake, and timers have a bound.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 3600);
@@ -84,7 +84,7 @@ fn poll_files(
         any_ready = true;
         if let Subscription::Read(subscription) | Subscription::Write(subscription) = subscription {
             match polled {
-                Ok(Readiness { bytes, hung_up }) => {
+                Ok(SocketReadiness { bytes, hung_up }) => {
                     let flag = if hung_up {
                         RwEventFlags::HANGUP
                     } else {
@@ -114,7 +114,7 @@ fn poll_file(
     }
     if let Some(stream) = file.as_any().downcast_ref::<RunStream>() {
         return Ok(match stream.poll_ready(interest == Interest::Read, task) {
-            Poll::Ready(bytes) => SocketPoll::Ready(Readiness {
+            Poll::Ready(bytes) => SocketPoll::Ready(SocketReadiness {
                 bytes,
                 hung_up: false,
             }),
@@ -125,7 +125,7 @@ fn poll_file(
         Interest::Read => file.num_ready_bytes()?,
         Interest::Write => 0,
     };
-    Ok(SocketPoll::Ready(Readiness {
+    Ok(SocketPoll::Ready(SocketReadiness {
         bytes,
         hung_up: false,
     }))

@@ -15,7 +15,7 @@ use wasi_common::snapshots::preview_1::types::Errno;
 
 use super::clocks::wall_now;
 use super::layer::{BootLayer, LayerNode};
-use super::node::{Attributes, Entries, NodeKey};
+use super::node::{Entries, FileAttributes, NodeKey};
 use super::stored_file::{SharedBytes, StoredFile};
 use crate::account::{Account, Charge, Holding};
 
@@ -39,7 +39,7 @@ enum NodeBody {
 #[derive(Debug)]
 struct OwnNode {
     body: NodeBody,
-    attributes: Attributes,
+    attributes: FileAttributes,
 }
 
 impl OwnNode {
@@ -63,7 +63,7 @@ impl OwnNode {
 #[derive(Debug, Clone)]
 pub(super) struct NodeStatus {
     pub(super) kind: FileType,
-    pub(super) attributes: Attributes,
+    pub(super) attributes: FileAttributes,
     pub(super) size: u64,
 }
 
@@ -185,7 +185,7 @@ impl WritableTree {
         })
     }
 
-    fn attributes(&self, key: NodeKey) -> Attributes {
+    fn attributes(&self, key: NodeKey) -> FileAttributes {
         if let Some(node) = self.own.get(&key) {
             return node.attributes;
         }
@@ -200,7 +200,7 @@ impl WritableTree {
             Some(_) => 0o755,
             None => 0o1777,
         };
-        Attributes::new(mode, self.born)
+        FileAttributes::new(mode, self.born)
     }
 
     /// Returns the permission bits of a node.
@@ -402,7 +402,7 @@ impl WritableTree {
             NewNode::Symlink { target: [] } => return Err(Errno::Noent),
             NewNode::Symlink { target } => (NodeBody::Symlink(target.into()), 0o777),
         };
-        let attributes = Attributes::new(mode, wall_now());
+        let attributes = FileAttributes::new(mode, wall_now());
         let key = NodeKey::New(self.next);
         self.insert(key, OwnNode { body, attributes })?;
         if let Err(error) = self.set_entry(directory, name, Some(key)) {
@@ -472,7 +472,7 @@ impl WritableTree {
     }
 
     /// Returns the attributes of a node for a change, with the times of all writes so far.
-    pub(super) fn attributes_mut(&mut self, key: NodeKey) -> Result<&mut Attributes, Errno> {
+    pub(super) fn attributes_mut(&mut self, key: NodeKey) -> Result<&mut FileAttributes, Errno> {
         let node = self.own(key)?;
         if let NodeBody::File(file) = &node.body
             && let Some(written) = file.forget_written()
@@ -590,7 +590,7 @@ impl WritableTree {
     }
 
     /// Collects the nodes that the boot and this dyno have made or changed, except those that nothing leads to any more.
-    pub(super) fn collected(&self) -> Vec<(NodeKey, Attributes, CollectedBody)> {
+    pub(super) fn collected(&self) -> Vec<(NodeKey, FileAttributes, CollectedBody)> {
         let mut found = Vec::new();
         let mut seen = std::collections::HashSet::new();
         let mut remaining = vec![NodeKey::TMP];

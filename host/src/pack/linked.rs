@@ -23,7 +23,7 @@ const IMAGE: &str = "image";
 /// Import modules of the host's functions.
 const HOST_MODULES: [&str; 4] = [
     wasi::MODULE,
-    net::MODULE,
+    net::imports::MODULE,
     os::calls::MODULE,
     host_functions::MODULE,
 ];
@@ -97,7 +97,7 @@ impl Pack {
         let mut linker = Linker::new(engine.wasmtime());
         wasi::define_host_functions(&mut linker)
             .and_then(|()| os::calls::define(&mut linker))
-            .and_then(|()| net::define_host_functions(&mut linker))
+            .and_then(|()| net::imports::define_host_functions(&mut linker))
             .and_then(|()| define_host_functions(&mut linker, engine.clock()))
             .and_then(|()| host_functions::define_host_functions(&mut linker))
             .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;

@@ -65,13 +65,13 @@ const REQUESTS: [(&str, &str, &str); 21] = [
 ];
 
 /// A server of Debian's packages, which ends with this.
-struct Server {
+struct PeerServer {
     child: Child,
     port: u16,
     _directory: tempfile::TempDir,
 }
 
-impl Server {
+impl PeerServer {
     fn start(name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("config.ru"), APP).unwrap();
@@ -156,7 +156,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for PeerServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -194,7 +194,7 @@ fn own_headers(headers: Vec<String>) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn responses_are_those_of_puma_and_thin() {
-    let (puma, thin) = (Server::start("puma"), Server::start("thin"));
+    let (puma, thin) = (PeerServer::start("puma"), PeerServer::start("thin"));
     let app = TestApp::boot(APP).await;
     for sent @ (method, target, body) in REQUESTS {
         let expected = puma.answer(sent);

@@ -35,7 +35,7 @@ pub(crate) enum UpgradeOutcome {
 
 /// The head of a response.
 #[derive(Debug, PartialEq, Eq)]
-struct ResponseHead {
+struct UpgradeHead {
     status: u16,
     /// Bytes of the body, if they are known.
     length: Option<usize>,
@@ -136,7 +136,7 @@ fn split_port(authority: &str, default: u16) -> io::Result<(&str, u16)> {
     Ok((host.trim_start_matches('[').trim_end_matches(']'), port))
 }
 
-fn parse_head(bytes: &[u8]) -> Option<ResponseHead> {
+fn parse_head(bytes: &[u8]) -> Option<UpgradeHead> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut lines = text.split("\r\n");
     let mut words = lines.next()?.split(' ');
@@ -149,7 +149,7 @@ fn parse_head(bytes: &[u8]) -> Option<ResponseHead> {
         name.eq_ignore_ascii_case("content-length")
             .then(|| value.trim().parse().ok())?
     });
-    Some(ResponseHead { status, length })
+    Some(UpgradeHead { status, length })
 }
 
 fn not_http() -> io::Error {
@@ -165,14 +165,14 @@ mod tests {
         let head = |text: &str| parse_head(text.as_bytes());
         assert_eq!(
             head("HTTP/1.1 404 Not Found\r\nContent-length: 12\r\n\r\n"),
-            Some(ResponseHead {
+            Some(UpgradeHead {
                 status: 404,
                 length: Some(12)
             })
         );
         assert_eq!(
             head("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"),
-            Some(ResponseHead {
+            Some(UpgradeHead {
                 status: 101,
                 length: None
             })
