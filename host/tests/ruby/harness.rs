@@ -176,6 +176,13 @@ pub(crate) struct CollectedRun {
     pub(crate) stderr: String,
 }
 
+impl Drop for TestApp {
+    /// Ends the idle dynos, which take places in the engine that all tests share.
+    fn drop(&mut self) {
+        self.grid.remove(&self.name);
+    }
+}
+
 impl TestApp {
     pub(crate) async fn boot(config_ru: &str) -> Self {
         Self::boot_with(config_ru, Options::default()).await

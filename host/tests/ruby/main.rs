@@ -467,30 +467,6 @@ async fn timeout_interrupts_a_running_block() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn threads_run_their_blocks_immediately() {
-    let body = answer(
-        "seen = []
-         seen << Thread.new(1, 2) { |a, b| a + b }.value << Thread.new { 3 }.join.value
-         seen << (Thread.new { raise 'lost' }.join rescue $!.message)
-         seen << Thread.new { loop { sleep 0.3 } }.value
-         queue = Queue.new
-         producer = Thread.new { 3.times { |i| queue << i }; queue.close }
-         items = []
-         while (item = queue.pop) do items << item end
-         seen << items << producer.alive? << Thread.new { Queue.new.pop }.value
-         lock, ready = Mutex.new, ConditionVariable.new
-         seen << lock.synchronize { ready.signal; ready.wait(lock, 0.01); :waited }
-         seen << Thread.new { Thread.current.is_a?(Thread) }.value << Thread.new { }.is_a?(Thread) << (Thread === Thread.new { })
-         seen << [1, 2].map { |i| Thread.new { i * 2 } }.map(&:value)",
-    )
-    .await;
-    assert_eq!(
-        body,
-        r#"[3, 3, "lost", nil, [0, 1, 2], false, nil, :waited, true, true, true, [2, 4]]"#
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn deep_recursion_raises_system_stack_error() {
     let body = answer(
         "def deep(n) = n + deep(n + 1)

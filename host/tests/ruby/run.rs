@@ -291,7 +291,7 @@ async fn programs_are_found_as_in_a_shell() {
         ),
         (&["rake", "fails"], 1, "", "rake aborted!\nno\n"),
         (
-            &["rake", "-C", "lib", "-T"],
+            &["rake", "-N", "-C", "lib", "-T"],
             1,
             "",
             "rake aborted!\nNo Rakefile found",
@@ -310,7 +310,7 @@ async fn programs_are_found_as_in_a_shell() {
             "sh: command not found: a dyno has no shell",
         ),
         (&["ls"], 127, "", "ls: command not found"),
-        (&["../etc/passwd"], 127, "", "command not found"),
+        (&["../etc/passwd"], 126, "", "../etc/passwd: cannot run it"),
         (&["bin/shell"], 126, "", "bin/shell: cannot run it"),
         (&["bin/none"], 127, "", "bin/none: command not found"),
         (

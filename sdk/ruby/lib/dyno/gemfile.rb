@@ -23,7 +23,7 @@ module Dyno
         groups = wanted_groups(gemfile)
         gems = gemfile.dependencies.map { |dependency| describe(dependency, groups, gemfile.lines[dependency.name]) }
         { "gems" => gems, "error" => nil }
-      rescue Bundler::DSLError, Bundler::GemfileError => error
+      rescue Bundler::Dsl::DSLError, Bundler::GemfileError => error
         raise error.cause if error.cause.is_a?(SystemExit)
 
         { "gems" => [], "error" => error.message }
