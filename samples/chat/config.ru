@@ -1,14 +1,16 @@
 # A chat whose listeners and speakers are connections to a hub (hub.rb).
 require "socket"
 
-def hub
-  host, port = ENV.fetch("HUB", "127.0.0.1:7000").split(":")
-  Socket.tcp(host, port, connect_timeout: 5)
+module Hub
+  def self.connect
+    host, port = ENV.fetch("HUB", "127.0.0.1:7000").split(":")
+    Socket.tcp(host, port, connect_timeout: 5)
+  end
 end
 
 # Lines of the hub as server-sent events, for as long as somebody listens.
 class Listener
-  def initialize = @socket = hub
+  def initialize = @socket = Hub.connect
 
   def each
     yield ": connected\n\n"
@@ -29,7 +31,7 @@ end
 map "/say" do
   run lambda { |env|
     text = env["rack.input"].read(500).to_s.force_encoding("UTF-8").scrub.delete("\r\n")
-    socket = hub
+    socket = Hub.connect
     socket.puts(text)
     socket.close
     [204, {}, []]

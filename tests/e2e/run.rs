@@ -115,7 +115,7 @@ fn signals_of_the_client_reach_the_command() {
         ("-TERM", "puts 1; sleep", 143),
         (
             "-INT",
-            "puts 1; begin; sleep; rescue Interrupt; exit 5; end",
+            "begin; puts 1; sleep; rescue Interrupt; exit 5; end",
             5,
         ),
         ("-HUP", "at_exit { exit! 6 }; puts 1; $stdin.read", 6),

@@ -414,6 +414,9 @@ fn samples_talk_to_other_machines() {
     ])
     .assert_success();
     chat.assert_pushed();
+    // The listener occupies a dyno.
+    node.cli(&["ps:scale", "web=2", "-a", "chat"])
+        .assert_success();
     let mut events = BufReader::new(node.open("chat", "GET /events", ""));
     let (mut listener, _) = hub.accept().unwrap();
     let said = node.raw("chat", "POST /say", "Content-Length: 5\r\n", "hello");
