@@ -419,7 +419,7 @@ fn samples_talk_to_other_machines() {
         .assert_success();
     let mut events = BufReader::new(node.open("chat", "GET /events", ""));
     let (mut listener, _) = hub.accept().unwrap();
-    let said = node.raw("chat", "POST /say", "Content-Length: 5\r\n", "hello");
+    let said = node.raw("chat", "POST /say", "", "hello");
     assert!(said.starts_with("HTTP/1.1 204"), "{said}");
     let (mut speaker, _) = hub.accept().unwrap();
     let mut line = String::new();

@@ -432,11 +432,27 @@ mod tests {
     #[test]
     fn compact_patch_holds_the_same_image_in_fewer_bytes() {
         let directory = tempfile::tempdir().unwrap();
+        // Like a heap: few kinds of objects, in an order that does not repeat.
+        let kinds = [
+            "String",
+            "Symbol",
+            "Array of 3",
+            "Hash",
+            "Proc",
+            "Method",
+            "Regexp",
+            "Integer",
+        ];
         let words = |seed: u32| -> Vec<u8> {
-            let numbers = 0..(PAGES * PAGE) as u32 / 8;
-            let words = numbers
-                .map(|number| format!("{:8x}", (number ^ seed).wrapping_mul(2_654_435_761) >> 12));
-            words.flat_map(String::into_bytes).collect()
+            let mut state = seed;
+            let mut memory = Vec::with_capacity(PAGES * PAGE + 64);
+            while memory.len() < PAGES * PAGE {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                memory.extend_from_slice(kinds[(state >> 29) as usize].as_bytes());
+                memory.extend_from_slice(&(state >> 24).to_le_bytes());
+            }
+            memory.truncate(PAGES * PAGE);
+            memory
         };
         let (before, after) = (words(0), words(5));
         let base = base(&directory, &before);

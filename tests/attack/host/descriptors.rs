@@ -10,7 +10,7 @@ fn node_without_enough_descriptors_refuses_to_start_and_says_why() {
     for files in [64, 256] {
         let refused = TestNode::failed_start_with_open_files(files);
         refused.assert_failure("open files: the hard limit is");
-        for part in ["350", "ulimit -Hn", "LimitNOFILE="] {
+        for part in ["400", "ulimit -Hn", "LimitNOFILE="] {
             assert!(refused.text.contains(part), "{files}: {}", refused.text);
         }
     }
