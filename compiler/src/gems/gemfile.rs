@@ -23,7 +23,7 @@ pub struct GemfileGem {
     /// Requirements on its version.
     #[serde(default)]
     pub requirements: Vec<String>,
-    /// Whether a running app needs the gem, by its groups, platforms and conditions.
+    /// True if a running app needs the gem, by its groups, platforms and conditions.
     pub wanted: bool,
     /// File that names the gem, in the app's tree.
     pub file: Option<String>,

@@ -296,7 +296,7 @@ impl RepositoryFetcher {
     }
 }
 
-/// What one repository with its submodules may still take.
+/// The remaining budget of one repository with its submodules.
 struct FetchBudget {
     bytes: u64,
     repositories: usize,

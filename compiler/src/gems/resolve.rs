@@ -64,7 +64,7 @@ pub(super) fn needed_gems<'a>(
 pub(super) struct NeededGem<'a> {
     pub(super) name: &'a str,
     pub(super) locked: &'a LockedGem,
-    /// Whether the app loads the gem; only stand-ins would load the others.
+    /// True if the app loads the gem; only stand-ins would load the others.
     pub(super) is_used: bool,
 }
 

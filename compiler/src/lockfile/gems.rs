@@ -26,7 +26,7 @@ pub struct LockedRepository {
     pub remote: String,
     /// Digest of the commit.
     pub revision: String,
-    /// Whether the gems need the repository's submodules.
+    /// True if the gems need the repository's submodules.
     pub submodules: bool,
 }
 

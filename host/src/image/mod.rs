@@ -147,7 +147,7 @@ pub struct ImageDescription {
 pub struct Image {
     instance: InstancePre<GuestState>,
     description: ImageDescription,
-    /// What the boot has left in files, if it has.
+    /// The files that the boot has left, if there are any.
     files: Option<ImageFiles>,
     /// `None` for the image of a pack.
     _loaded: Option<LoadedImage>,

@@ -43,7 +43,7 @@ const MAX_WINDOW: u32 = 27;
 pub(super) struct ImagePatch {
     header: PatchHeader,
     frame: Option<FullFrame>,
-    /// What the boot has left in files, encoded; empty for nothing.
+    /// The files that the boot has left, encoded; empty if there are none.
     files: Vec<u8>,
     /// The compressed pages.
     pages: Vec<u8>,

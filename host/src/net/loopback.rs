@@ -42,7 +42,7 @@ struct PortKey {
 
 struct Binding {
     ip: IpAddr,
-    /// Whether an IPv6 socket bound to all addresses leaves IPv4 to others.
+    /// True if an IPv6 socket bound to all addresses leaves IPv4 to others.
     only_v6: bool,
     target: BindingTarget,
 }

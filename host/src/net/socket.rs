@@ -44,7 +44,7 @@ pub(crate) enum Interest {
 pub(crate) struct SocketReadiness {
     /// Bytes that can be read, as far as they are known.
     pub(crate) bytes: u64,
-    /// Whether the peer has closed.
+    /// True if the peer has closed.
     pub(crate) hung_up: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a dyno does with paths: the file calls of POSIX, with the results and errors of Linux.
+//! Operations on paths: the file calls of POSIX, with the results and errors of Linux.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a dyno has resolved: names and the addresses that they had.
+//! The names that a dyno has resolved, with the addresses that they had.
 //!
 //! A list holds names, but a connection shows an address. The host resolves names itself, so a guest cannot claim a name
 //! for an address of its choice.

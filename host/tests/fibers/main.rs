@@ -161,7 +161,7 @@ async fn pack_with_stack_switching_is_rejected() {
 /// Runs random scripts in many dynos, most of which are dropped in the middle.
 async fn attack(duration: Duration) {
     const TASKS: u64 = 32;
-    // What the engine keeps for the next dyno would hide what is lost.
+    // Memory that the engine keeps for the next dyno would hide a leak.
     let guest = Guest::open_with(40, |config| config.memory_keep_resident = 64 << 10).await;
     let mut before = None;
     // The first round fills caches of the engine and of the allocator.

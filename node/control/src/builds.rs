@@ -51,7 +51,7 @@ impl HasFault for AppBuildError {
     }
 }
 
-/// What a build gets of the app's settings.
+/// The settings of the app that its build gets.
 pub(crate) struct BuildInput<'a> {
     pub(crate) config: &'a ConfigVars,
     /// The operator's policy for connections that the app opens.

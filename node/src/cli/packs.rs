@@ -26,7 +26,7 @@ struct PackInfo {
     ready: bool,
     default: bool,
     path: String,
-    /// What the pack lacks beside one that is built from source.
+    /// Features that the pack lacks beside one that is built from source.
     lacks: Vec<String>,
 }
 

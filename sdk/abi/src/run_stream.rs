@@ -73,7 +73,7 @@ pub enum ClientFrame {
     Resize(WindowSize),
     /// The client has received a signal, by its number on Linux.
     Signal(u32),
-    /// Nobody reads the command's standard output any more.
+    /// The client no longer reads the command's standard output.
     StdoutClosed,
 }
 

@@ -138,7 +138,7 @@ pub(crate) struct BuiltPush {
     app_json: AppJson,
     /// The version of the release that this one follows; 0 if there is none.
     after: u64,
-    /// What that release is, if its record can be read.
+    /// That release, if its record can be read.
     before: Option<SlugDescription>,
     record: RunningBuild,
     building: BuildGuard,

@@ -107,7 +107,7 @@ impl fmt::Display for PackOrigin {
     }
 }
 
-/// What the builds of MRI in the npm registry lack: they have no sockets, no thread scheduler, no gems with C parts but
+/// Features that the builds of MRI in the npm registry lack: they have no sockets, no thread scheduler, no gems with C parts but
 /// those of MRI's source, and none of this project's changes to MRI.
 const NPM_LACKS: [&str; 5] = [
     "sockets and TLS",

@@ -170,7 +170,7 @@ async fn read_frame(
         NodeFrame::Stdout(length) => (length, false),
         NodeFrame::Stderr(length) => (length, true),
         NodeFrame::Grant(bytes) => {
-            // What was sent comes back, so that there are never more than the window's.
+            // The window regains the bytes that were sent, so that there are never more than the window's.
             let granted = usize::try_from(bytes)?;
             let most = (WINDOW as usize).saturating_sub(grants.available_permits());
             grants.add_permits(granted.min(most));
@@ -211,7 +211,7 @@ impl CommandOutput {
 
     fn write(&mut self, bytes: &[u8], to_stderr: bool) -> io::Result<()> {
         if to_stderr {
-            // Nobody can be told about a standard error that does not work.
+            // A standard error that does not work leaves no place for a message.
             let _ = self
                 .stderr
                 .write_all(bytes)
