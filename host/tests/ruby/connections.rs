@@ -10,10 +10,10 @@ use corundum_abi::outbound::{OutboundPolicy, OutboundTarget};
 use corundum_host::grid::GridLimits;
 use corundum_host::outbound::{AppOutbound, OutboundRules};
 
-use crate::harness::{Options, TestApp, request};
+use crate::harness::{Options, TestApp, evaluating, request};
 
-/// An app that evaluates the body of a request and answers with the result.
-const EVALUATE: &str = r##"
+/// Methods that the tests call in the app.
+const HELPERS: &str = r##"
 require "socket"
 require "timeout"
 require "net/http"
@@ -30,15 +30,6 @@ def get(port, **options)
   options.each { |name, value| http.public_send(:"#{name}=", value) }
   http.get("/")
 end
-
-run ->(env) {
-  result = begin
-    eval(env["rack.input"].read)
-  rescue Exception => error
-    "#{error.class}: #{error.message}, #{error.backtrace.first(3).join(" ")}"
-  end
-  [200, {}, [result.inspect]]
-}
 "##;
 
 /// Starts a server that passes each connection to `serve`. It runs until the test's process ends.
@@ -73,7 +64,7 @@ async fn app_with(targets: &[String], limits: GridLimits) -> TestApp {
         limits,
         ..Options::default()
     };
-    TestApp::boot_with(EVALUATE, options).await
+    TestApp::boot_with(&evaluating(HELPERS), options).await
 }
 
 async fn app_for(ports: &[u16]) -> TestApp {

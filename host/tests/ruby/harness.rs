@@ -168,6 +168,21 @@ pub(crate) struct CollectedResponse {
     pub(crate) body: String,
 }
 
+/// Returns an app that evaluates the body of each request after `helpers`, and shows the result or the error.
+pub(crate) fn evaluating(helpers: &str) -> String {
+    let app = r##"
+run ->(env) {
+  result = begin
+    eval(env["rack.input"].read)
+  rescue Exception => error
+    "#{error.class}: #{error.message}, #{error.backtrace.first(3).join(" ")}"
+  end
+  [200, {}, [result.inspect]]
+}
+"##;
+    [helpers, app].concat()
+}
+
 /// The end of a command, and its output.
 #[derive(Debug)]
 pub(crate) struct CollectedRun {

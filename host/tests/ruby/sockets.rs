@@ -1,9 +1,9 @@
 //! Sockets and pipes of Ruby's own library, between the threads, fibers and files of one dyno.
 
-use crate::harness::{TestApp, request};
+use crate::harness::{TestApp, evaluating, request};
 
-/// An app that evaluates the body of a request and answers with the result.
-const EVALUATE: &str = r##"
+/// Methods that the tests call in the app.
+const HELPERS: &str = r##"
 require "socket"
 require "timeout"
 require "net/http"
@@ -21,20 +21,11 @@ def connected
   client = TCPSocket.new("127.0.0.1", server.addr[1])
   yield client, server.accept, server
 end
-
-run ->(env) {
-  result = begin
-    eval(env["rack.input"].read)
-  rescue Exception => error
-    "#{error.class}: #{error.message}, #{error.backtrace.first(3).join(" ")}"
-  end
-  [200, {}, [result.inspect]]
-}
 "##;
 
 /// Evaluates each text in the app, and compares the results, as `inspect` shows them.
 async fn check(cases: &[(&str, &str)]) {
-    let app = TestApp::boot(EVALUATE).await;
+    let app = TestApp::boot(&evaluating(HELPERS)).await;
     let mut wrong = Vec::new();
     for (code, expected) in cases {
         let (status, result) = app.send(request("POST", "/", code)).await.unwrap();
@@ -233,7 +224,10 @@ async fn dynos_do_not_meet_on_loopback() {
           $server ||= TCPServer.new("127.0.0.1", 7000)
           [200, {}, [$server.addr[1].to_s]]
         }"#;
-    let (one, two) = (TestApp::boot(source).await, TestApp::boot(EVALUATE).await);
+    let (one, two) = (
+        TestApp::boot(source).await,
+        TestApp::boot(&evaluating(HELPERS)).await,
+    );
     assert_eq!(one.get("/").await.unwrap().1, "7000");
     let connect = "name_of_error { TCPSocket.new('127.0.0.1', 7000) }";
     let (_, result) = two.send(request("POST", "/", connect)).await.unwrap();
