@@ -331,7 +331,8 @@ fn nginx_with_tls_serves_http_clients() {
 
 #[test]
 fn mail_is_delivered_to_a_server() {
-    let has_server = Command::new("python3")
+    // Debian's Python has Debian's module; another python3 may come first in PATH.
+    let has_server = Command::new("/usr/bin/python3")
         .args(["-c", "import aiosmtpd"])
         .stderr(Stdio::null())
         .status();
@@ -342,7 +343,7 @@ fn mail_is_delivered_to_a_server() {
         return;
     }
     let port = free_port();
-    let mut command = Command::new("python3");
+    let mut command = Command::new("/usr/bin/python3");
     command.args([
         "-u",
         "-m",
