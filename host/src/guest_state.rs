@@ -32,13 +32,13 @@ pub(crate) struct GuestState {
     pub(crate) memory: Option<Memory>,
     /// The sockets among the descriptors.
     pub(crate) network: DynoNetwork,
-    /// Descriptor 0.
+    /// The request.
     pub(crate) input: Input,
-    /// Descriptor 1.
+    /// The response.
     pub(crate) output: Output,
-    /// Descriptor 2.
+    /// Descriptors 1 and 2 without a session.
     pub(crate) log: LineSplitter,
-    /// Descriptors 0 to 2 of a one-off command, in place of `input`, `output` and `log`.
+    /// Descriptors 0 to 2 of a one-off command.
     pub(crate) session: Option<Arc<RunSession>>,
     pub(crate) quota: MemoryQuota,
     /// Pages of the image that the dyno has a copy of.
@@ -53,6 +53,24 @@ pub(crate) struct GuestState {
 }
 
 impl GuestState {
+    /// Returns the standard stream, 0 to 2, that a descriptor stands for: itself, unless the guest has replaced it, or the
+    /// one that it is a copy of.
+    pub(crate) fn standard_stream(&self, fd: u32) -> Option<u32> {
+        self.files
+            .standard_stream(fd)
+            .filter(|_| !self.network.has(fd))
+    }
+
+    /// Returns whether the log is what is written to a descriptor.
+    pub(crate) fn is_log(&self, fd: u32) -> bool {
+        self.session.is_none() && matches!(self.standard_stream(fd), Some(1 | 2))
+    }
+
+    /// Returns whether a descriptor is the standard input of a dyno that has none.
+    pub(crate) fn is_empty_input(&self, fd: u32) -> bool {
+        self.session.is_none() && self.standard_stream(fd) == Some(0)
+    }
+
     /// Charges the pages that the guest has copied and those of its fibers' stacks; `cpu` is its processor time.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! WASI preview 1 for dynos: the functions of `wasi-common` bound to the engine's linker, and shorter paths for the
 //! frequent ones.
 
+use corundum_abi::EXCHANGE_DESCRIPTOR;
 use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::snapshots::preview_1::wasi_snapshot_preview1 as preview1;
 use wasmtime::{Caller, Linker};
@@ -155,7 +156,8 @@ fn add_clock(linker: &mut Linker<GuestState>) -> Result<()> {
     Ok(())
 }
 
-/// Defines reads and writes: those of standard streams go to [`crate::stdio`], all others to the file tree.
+/// Defines reads and writes: those of requests and responses go to [`crate::stdio`], writes to the log to
+/// [`crate::log`], and all others to the table of descriptors.
 fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
@@ -166,7 +168,8 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                 if !(0..=MAX_BUFFERS).contains(&count) {
                     return Ok(Errno::Inval as i32);
                 }
-                if state.session.is_some() || !matches!(fd, 1 | 2) {
+                let is_response = fd.cast_unsigned() == EXCHANGE_DESCRIPTOR;
+                if !is_response && !state.is_log(fd.cast_unsigned()) {
                     let mut memory = GuestMemory::Unshared(memory);
                     let written = preview1::fd_write(
                         &mut state.wasi,
@@ -185,14 +188,14 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                         return Ok(Errno::Fault as i32);
                     };
                     let mut bytes = &memory[bytes];
-                    if fd == 2 {
+                    if !is_response {
                         bytes = &bytes[..bytes.len().min(LOG_WRITE - total)];
                         state.log.write(bytes);
                     } else if let Err(errno) = state.output.write(bytes).await {
                         return Ok(errno as i32);
                     }
                     total += bytes.len();
-                    if fd == 2 && total == LOG_WRITE {
+                    if !is_response && total == LOG_WRITE {
                         break;
                     }
                 }
@@ -209,7 +212,10 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                 if !(0..=MAX_BUFFERS).contains(&count) {
                     return Ok(Errno::Inval as i32);
                 }
-                if state.session.is_some() || fd != 0 {
+                if state.is_empty_input(fd.cast_unsigned()) {
+                    return Ok(status(store(memory, result, &0u32.to_le_bytes())));
+                }
+                if fd.cast_unsigned() != EXCHANGE_DESCRIPTOR {
                     let mut memory = GuestMemory::Unshared(memory);
                     let read =
                         preview1::fd_read(&mut state.wasi, &mut memory, fd, buffers, count, result);
@@ -282,7 +288,7 @@ fn interruptible(caller: &mut Caller<'_, GuestState>, errno: i32) -> i32 {
 }
 
 /// Defines the functions that close and renumber descriptors, of which files and directories are known in
-/// [`os::Descriptors`] too, and the one that describes them. The standard streams keep their numbers.
+/// [`os::Descriptors`] too, and the one that describes them. The standard streams and the exchange keep their numbers.
 fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap_async(
         MODULE,
@@ -308,10 +314,14 @@ fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
         "fd_close",
         |mut caller: Caller<'_, GuestState>, (fd,): (i32,)| {
             Box::new(async move {
+                let (memory, state) = guest(&mut caller)?;
                 if matches!(fd, 0..=2) {
+                    os::restore_standard_stream(state, fd.cast_unsigned());
                     return Ok(Errno::Success as i32);
                 }
-                let (memory, state) = guest(&mut caller)?;
+                if fd.cast_unsigned() == EXCHANGE_DESCRIPTOR {
+                    return Ok(Errno::Success as i32);
+                }
                 let mut memory = GuestMemory::Unshared(memory);
                 state.network.closed(fd);
                 state.files.closed(fd.cast_unsigned());
@@ -326,7 +336,9 @@ fn add_descriptors(linker: &mut Linker<GuestState>) -> Result<()> {
         "fd_renumber",
         |mut caller: Caller<'_, GuestState>, (from, to): (i32, i32)| {
             Box::new(async move {
-                if matches!(from, 0..=2) || matches!(to, 0..=2) {
+                let keeps =
+                    |fd: i32| matches!(fd, 0..=2) || fd.cast_unsigned() == EXCHANGE_DESCRIPTOR;
+                if keeps(from) || keeps(to) {
                     return Ok(Errno::Notsup as i32);
                 }
                 let (memory, state) = guest(&mut caller)?;

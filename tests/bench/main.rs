@@ -12,6 +12,7 @@ mod dynos;
 mod front;
 mod machine;
 mod micro;
+mod network;
 mod peers;
 mod router;
 mod table;
@@ -70,6 +71,7 @@ enum BenchPart {
     Soak,
     Dynos,
     Ruby,
+    Network,
     Front,
     /// Memory of idle connections
     Idle,
@@ -157,6 +159,10 @@ fn app_rows(arguments: &BenchArguments, rounds: usize) -> Vec<Row> {
         let usual = if arguments.quick { 2_000 } else { 100_000 };
         rows.push(soak(&node, arguments.requests.unwrap_or(usual)));
     }
+    if arguments.wants(BenchPart::Network, "apps on the network") {
+        let waiting = if arguments.quick { 500 } else { 2000 };
+        rows.extend(network::rows(&node, rounds, waiting));
+    }
     if arguments.wants(BenchPart::Front, "cache hits and files") {
         rows.extend(front::rows(&node, rounds));
     }
@@ -172,7 +178,7 @@ fn app_rows(arguments: &BenchArguments, rounds: usize) -> Vec<Row> {
 }
 
 /// Rows in the order of the table.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 33] = [
     "instantiate a dyno",
     "no dyno → first byte, bare Rack",
     "no dyno → first byte, Sinatra",
@@ -191,6 +197,11 @@ const ORDER: [&str; 28] = [
     "Ruby's speed, worst",
     "Ruby's speed, worst that throws",
     "processor benches, worst",
+    network::NETWORK_ROWS[0],
+    network::NETWORK_ROWS[1],
+    network::NETWORK_ROWS[2],
+    network::NETWORK_ROWS[3],
+    network::NETWORK_ROWS[4],
     "cache hits of 1 KiB, a core",
     "cache hits of 64 KiB, a core",
     "files of 1 KiB, a core",

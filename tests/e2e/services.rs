@@ -1,5 +1,5 @@
-//! Apps that use servers on the network, through gems and Ruby's own libraries: Redis, memcached, nginx with TLS
-//! and a mail server. The servers and the gems are Debian's.
+//! Apps that use servers on the network, through gems and Ruby's own libraries: Redis, memcached, PostgreSQL, nginx with
+//! TLS and a mail server. The servers and the gems are Debian's.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -327,6 +327,141 @@ fn nginx_with_tls_serves_http_clients() {
     ] {
         assert!(body.contains(part), "{part} is missing in {body}");
     }
+}
+
+/// Speaks PostgreSQL's protocol (version 3.0, "Message Flow"), since the gem `pg` is a binding of a C library.
+const POSTGRESQL_CLIENT: &str = r#"
+    require 'socket'
+    class Client
+      def initialize(port)
+        @socket = TCPSocket.new('127.0.0.1', port)
+        parameters = "user\0app\0database\0postgres\0\0"
+        @socket.write([8 + parameters.bytesize, 196_608].pack('NN'), parameters)
+        receive
+      end
+
+      def query(text)
+        @socket.write('Q', [5 + text.bytesize].pack('N'), text, "\0")
+        receive
+      end
+
+      # Returns the rows, and raises what the server reports.
+      def receive
+        rows, failure = [], nil
+        loop do
+          type, length = @socket.read(5).unpack('aN')
+          body = @socket.read(length - 4).to_s
+          case type
+          when 'D' then rows << columns(body)
+          when 'E' then failure = body
+          when 'Z' then failure ? raise(failure[/M([^\0]+)/, 1]) : (return rows)
+          end
+        end
+      end
+
+      def columns(body)
+        count, rest = body.unpack('na*')
+        Array.new(count) do
+          length, rest = rest.unpack('Na*')
+          value, rest = rest.unpack("a#{length}a*")
+          value
+        end
+      end
+    end
+"#;
+
+#[test]
+fn postgresql_serves_an_app() {
+    let programs = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let Some(programs) = programs
+        .flatten()
+        .map(|version| version.path().join("bin"))
+        .find(|programs| programs.join("postgres").exists())
+    else {
+        skip("PostgreSQL (apt-get install postgresql): no app uses it");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    // The server refuses to run as root.
+    let is_root = rustix::process::getuid().is_root();
+    let run = |program: &str, arguments: &[&str]| {
+        let path = programs.join(program);
+        let mut command = match is_root {
+            true => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+                command.arg(path);
+                command
+            }
+            false => Command::new(path),
+        };
+        command
+            .args(arguments)
+            .arg("-D")
+            .arg(&data)
+            .stdout(Stdio::null());
+        command.current_dir("/");
+        command
+    };
+    std::fs::create_dir(&data).unwrap();
+    if is_root {
+        for (mode, path) in [("a+rx", directory.path()), ("u+rwx", &data)] {
+            assert!(
+                Command::new("chmod")
+                    .arg(mode)
+                    .arg(path)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        let owned = Command::new("chown").arg("postgres").arg(&data).status();
+        assert!(owned.unwrap().success());
+    }
+    let made = run("initdb", &["-A", "trust", "-U", "app", "--no-sync"]).status();
+    assert!(made.unwrap().success());
+    let port = free_port();
+    let server = Server::start(
+        port,
+        &mut run(
+            "postgres",
+            &[
+                "-p",
+                &port.to_string(),
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "fsync=off",
+            ],
+        ),
+    );
+    let node = TestNode::start();
+    let app = node.create("database");
+    write_app(
+        &app,
+        &[],
+        POSTGRESQL_CLIENT,
+        &format!(
+            "client = (1..20).each do
+               break Client.new({port})
+             rescue RuntimeError
+               sleep 0.2
+             end
+             client.query('create table if not exists visits (path text)')
+             client.query(\"insert into visits values ('/'), ('/ü')\")
+             rows = client.query('select path, length(path) from visits order by 1')
+             failure = client.query('select 1 / 0') rescue $!.message
+             large = client.query(\"select repeat('x', 3000000)\")[0][0].size
+             [rows.map {{ |row| row.map {{ |text| text.dup.force_encoding('UTF-8') }} }}, failure, large].inspect"
+        ),
+    );
+    let expected = r#"[[["/", "1"], ["/ü", "2"]], "division by zero", 3000000]"#;
+    assert_eq!(response(&node, &app, "database", &[&server]), expected);
 }
 
 #[test]

@@ -46,23 +46,28 @@ impl RunStream {
 
 /// Makes a session the standard streams of a dyno.
 pub(crate) fn install(session: &Arc<RunSession>, wasi: &WasiCtx) {
-    let streams = [
-        (0, StandardOutput::Stdout, FileAccessMode::READ),
-        (1, StandardOutput::Stdout, FileAccessMode::WRITE),
-        (2, StandardOutput::Stderr, FileAccessMode::WRITE),
-    ];
-    for (fd, output, mut access) in streams {
-        if session.has_terminal() {
-            // All three are the terminal, as in a shell.
-            access = FileAccessMode::READ | FileAccessMode::WRITE;
-        }
-        let stream = RunStream {
-            session: session.clone(),
-            output,
-            flags: FdFlags::empty(),
-        };
-        wasi.insert_file(fd, Box::new(stream), access);
+    for number in 0..3 {
+        insert(session, wasi, number, number);
     }
+}
+
+/// Makes `fd` the standard stream `number` of a session.
+pub(crate) fn insert(session: &Arc<RunSession>, wasi: &WasiCtx, fd: u32, number: u32) {
+    let (output, mut access) = match number {
+        0 => (StandardOutput::Stdout, FileAccessMode::READ),
+        1 => (StandardOutput::Stdout, FileAccessMode::WRITE),
+        _ => (StandardOutput::Stderr, FileAccessMode::WRITE),
+    };
+    if session.has_terminal() {
+        // All three are the terminal, as in a shell.
+        access = FileAccessMode::READ | FileAccessMode::WRITE;
+    }
+    let stream = RunStream {
+        session: session.clone(),
+        output,
+        flags: FdFlags::empty(),
+    };
+    wasi.insert_file(fd, Box::new(stream), access);
 }
 
 /// Returns whether an open descriptor is the terminal of its dyno.

@@ -6,7 +6,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use wasi_common::file::FileAccessMode;
 use wasi_common::snapshots::preview_1::types::Errno;
 use wasmtime::{Caller, Linker};
 
@@ -29,7 +28,6 @@ const MSG_WAITALL: i32 = 0x100;
 const MSG_NOSIGNAL: i32 = 0x4000;
 
 const SOCK_SEQPACKET: i32 = 5;
-const BOTH: FileAccessMode = FileAccessMode::READ.union(FileAccessMode::WRITE);
 
 type Done = Result<(), Errno>;
 
@@ -94,11 +92,11 @@ fn insert_two(
     memory: &mut [u8],
     state: &mut GuestState,
     at: i32,
-    sockets: [(Arc<Socket>, FileAccessMode); 2],
+    sockets: [Arc<Socket>; 2],
 ) -> Done {
     range(memory, at, 8)?;
-    for (place, (socket, access)) in [at, at.wrapping_add(4)].into_iter().zip(sockets) {
-        let fd = state.network.insert(&state.wasi, socket, access)?;
+    for (place, socket) in [at, at.wrapping_add(4)].into_iter().zip(sockets) {
+        let fd = state.network.insert(&state.wasi, socket)?;
         put(memory, place, &fd.to_le_bytes())?;
     }
     Ok(())
@@ -117,7 +115,7 @@ async fn socket(
     let family = family.ok_or(Errno::Afnosupport)?;
     let context = state.network.context();
     let new = Socket::new(context, family, SocketState::of_type(context, kind)?)?;
-    let fd = state.network.insert(&state.wasi, new, BOTH)?;
+    let fd = state.network.insert(&state.wasi, new)?;
     put(memory, result, &fd.to_le_bytes())
 }
 
@@ -141,7 +139,7 @@ async fn accept(
     range(memory, from, address::ADDRESS as i32)?;
     let listener = state.network.socket(&state.wasi, fd)?;
     let (accepted, peer) = listener.accept_waiting().await?;
-    let fd = state.network.insert(&state.wasi, accepted, BOTH)?;
+    let fd = state.network.insert(&state.wasi, accepted)?;
     put(memory, from, &address::bytes(Some(peer)))?;
     put(memory, result, &fd.to_le_bytes())
 }
@@ -283,7 +281,7 @@ async fn pair(memory: &mut [u8], state: &mut GuestState, kind: i32, result: i32)
     };
     let one = Socket::new(context, Family::Unix, one)?;
     let two = Socket::new(context, Family::Unix, two)?;
-    insert_two(memory, state, result, [(one, BOTH), (two, BOTH)])
+    insert_two(memory, state, result, [one, two])
 }
 
 async fn pipe(memory: &mut [u8], state: &mut GuestState, result: i32) -> Done {
@@ -291,11 +289,7 @@ async fn pipe(memory: &mut [u8], state: &mut GuestState, result: i32) -> Done {
     let (reader, writer) = channel(context.account());
     let reader = Socket::new(context, Family::Unix, SocketState::PipeReader(reader))?;
     let writer = Socket::new(context, Family::Unix, SocketState::PipeWriter(writer))?;
-    let ends = [
-        (reader, FileAccessMode::READ),
-        (writer, FileAccessMode::WRITE),
-    ];
-    insert_two(memory, state, result, ends)
+    insert_two(memory, state, result, [reader, writer])
 }
 
 async fn resolve(
@@ -311,8 +305,6 @@ async fn resolve(
     let context = state.network.context();
     let lookup = SocketState::NameLookup(NameLookup::start(context, name)?);
     let lookup = Socket::new(context, Family::Unix, lookup)?;
-    let fd = state
-        .network
-        .insert(&state.wasi, lookup, FileAccessMode::READ)?;
+    let fd = state.network.insert(&state.wasi, lookup)?;
     put(memory, result, &fd.to_le_bytes())
 }

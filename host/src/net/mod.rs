@@ -31,7 +31,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use wasi_common::WasiCtx;
-use wasi_common::file::FileAccessMode;
 use wasi_common::snapshots::preview_1::types::Errno;
 
 pub(crate) use descriptor::SocketDescriptor;
@@ -92,23 +91,37 @@ impl DynoNetwork {
     }
 
     /// Gives a socket the lowest free descriptor.
-    fn insert(
-        &mut self,
-        wasi: &WasiCtx,
-        socket: Arc<Socket>,
-        access: FileAccessMode,
-    ) -> Result<u32, Errno> {
+    fn insert(&mut self, wasi: &WasiCtx, socket: Arc<Socket>) -> Result<u32, Errno> {
         let table = wasi.table();
         let free = (FIRST_DESCRIPTOR..).find(|fd| !table.contains_key(*fd));
         let free = free.ok_or(Errno::Mfile)?;
         let pushed = wasi
-            .push_file(Box::new(SocketDescriptor::new(socket.clone())), access)
+            .push_file(
+                Box::new(SocketDescriptor::new(socket.clone())),
+                socket.access(),
+            )
             .map_err(|_| Errno::Mfile)?;
         if pushed != free {
             table.renumber(pushed, free).map_err(|_| Errno::Mfile)?;
         }
         self.sockets.insert(free, socket);
         Ok(free)
+    }
+
+    /// Returns whether a descriptor is a socket, a pipe's end or a lookup.
+    pub(crate) fn has(&self, fd: u32) -> bool {
+        self.sockets.contains_key(&fd)
+    }
+
+    /// Makes `to` another descriptor of a socket. Returns false if `fd` is none.
+    pub(crate) fn duplicate(&mut self, wasi: &WasiCtx, fd: u32, to: u32) -> bool {
+        let Some(socket) = self.sockets.get(&fd).cloned() else {
+            return false;
+        };
+        let descriptor = Box::new(SocketDescriptor::new(socket.clone()));
+        wasi.insert_file(to, descriptor, socket.access());
+        self.sockets.insert(to, socket);
+        true
     }
 
     /// Forgets a descriptor that the guest has closed. The socket ends with its last descriptor.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use corundum_abi::outbound::Transport;
 use rustix::net::Shutdown;
-use wasi_common::file::{FdFlags, FileType};
+use wasi_common::file::{FdFlags, FileAccessMode, FileType};
 use wasi_common::snapshots::preview_1::types::Errno;
 
 use super::NetworkContext;
@@ -239,6 +239,15 @@ impl Socket {
             | SocketState::PipeWriter(_)
             | SocketState::NameLookup(_) => FileType::Pipe,
             _ => FileType::SocketStream,
+        }
+    }
+
+    /// Returns the directions of the descriptors.
+    pub(super) fn access(&self) -> FileAccessMode {
+        match *self.state() {
+            SocketState::PipeReader(_) | SocketState::NameLookup(_) => FileAccessMode::READ,
+            SocketState::PipeWriter(_) => FileAccessMode::WRITE,
+            _ => FileAccessMode::READ | FileAccessMode::WRITE,
         }
     }
 

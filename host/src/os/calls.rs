@@ -12,6 +12,7 @@ use wasi_common::snapshots::preview_1::types::Errno;
 use wasmtime::{Caller, Linker};
 
 use super::directory::ListedEntry;
+use super::duplicate;
 use super::locks::LockKind;
 use super::operations::OpenRequest;
 use super::tree::{FileStatus, LastLink, type_number};
@@ -225,19 +226,11 @@ fn define_posix(linker: &mut Linker<GuestState>) -> wasi::Result<()> {
             state.files.lock(fd.cast_unsigned(), kind)
         }
         duplicate |memory, state, fd: i32, least: i32, result: i32| {
-            let copy = state.files.duplicate(&state.wasi, fd.cast_unsigned(), least.cast_unsigned());
-            let copy = copy.ok_or(Errno::Badf)??;
+            let copy = duplicate::duplicate(state, fd.cast_unsigned(), least.cast_unsigned())?;
             put(memory, result, &copy.to_le_bytes())
         }
         duplicate_to |_memory, state, fd: i32, to: i32| {
-            // The standard streams keep their numbers and their meaning.
-            if matches!(to, 0..=2) {
-                return Err(Errno::Notsup);
-            }
-            let copy = state.files.duplicate_to(&state.wasi, fd.cast_unsigned(), to.cast_unsigned());
-            copy.ok_or(Errno::Badf)??;
-            state.network.closed(to);
-            Ok(())
+            duplicate::duplicate_to(state, fd.cast_unsigned(), to.cast_unsigned())
         }
         real_directory |memory, state, name: i32, length: i32, buffer: i32, size: i32, result: i32| {
             let (name, files) = (path(memory, name, length)?, &state.files);

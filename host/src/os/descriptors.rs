@@ -13,14 +13,15 @@ use super::directory::{DirectoryHandle, OpenDirectory};
 use super::file::{FileHandle, OpenFile};
 use super::layer::{BootLayer, LayerDescriptor};
 use super::locks::LockKind;
-use super::node::Vnode;
+use super::node::{OpenSource, Vnode};
 use super::operations::{OpenRequest, Opened};
+use super::standard_stream;
 use super::tree::{FileStatus, Filesystem};
 
 /// Most descriptors of a dyno: their numbers are below the limit of Linux.
-const MAX_DESCRIPTOR: u32 = 1024;
+pub(super) const MAX_DESCRIPTOR: u32 = 1024;
 
-/// Files and directories by descriptor. Sockets and the standard streams are not among them.
+/// Files, directories and copies of standard streams by descriptor. Sockets and the streams themselves are not among them.
 pub(crate) struct Descriptors {
     filesystem: Arc<Filesystem>,
     /// Trails of the preopened directories, the first of which is the root; `None` for closed ones.
@@ -58,6 +59,10 @@ impl Descriptors {
             let mut access = FileAccessMode::empty();
             access.set(FileAccessMode::READ, descriptor.reads);
             access.set(FileAccessMode::WRITE, descriptor.writes);
+            if let OpenSource::StandardStream(number) = descriptor.source {
+                self.insert(wasi, descriptor.fd, Opened::StandardStream(number));
+                continue;
+            }
             let flags = FdFlags::from_bits_truncate(descriptor.flags);
             let shared = files.get(&descriptor.description).cloned();
             // A node without memory for the file leaves the descriptor closed.
@@ -83,6 +88,7 @@ impl Descriptors {
                 wasi.insert_file(fd, handle, file.access());
             }
             Opened::Directory(_) => wasi.insert_dir(fd, Box::new(DirectoryHandle), PathBuf::new()),
+            Opened::StandardStream(number) => standard_stream::insert(wasi, fd, *number),
         }
         self.open.insert(fd, opened);
     }
@@ -99,7 +105,7 @@ impl Descriptors {
     pub(super) fn trail(&self, fd: u32) -> Result<&[Vnode], Errno> {
         match self.open.get(&fd) {
             Some(Opened::Directory(directory)) => Ok(directory.trail()),
-            Some(Opened::File(_)) => Err(Errno::Notdir),
+            Some(Opened::File(_) | Opened::StandardStream(_)) => Err(Errno::Notdir),
             None => self.preopened_trail(fd).ok_or(Errno::Badf),
         }
     }
@@ -125,7 +131,7 @@ impl Descriptors {
     pub(super) fn directory(&mut self, fd: u32) -> Result<Arc<OpenDirectory>, Errno> {
         match self.open.get(&fd) {
             Some(Opened::Directory(directory)) => Ok(directory.clone()),
-            Some(Opened::File(_)) => Err(Errno::Notdir),
+            Some(Opened::File(_) | Opened::StandardStream(_)) => Err(Errno::Notdir),
             None => {
                 let trail = self.preopened_trail(fd).ok_or(Errno::Badf)?.to_vec();
                 let opened = OpenDirectory::new(self.filesystem.clone(), trail)?;
@@ -138,6 +144,7 @@ impl Descriptors {
         match self.open.get(&fd) {
             Some(Opened::File(file)) => Some(file.node()),
             Some(Opened::Directory(directory)) => Some(directory.node()),
+            Some(Opened::StandardStream(_)) => None,
             None => self.preopened_trail(fd)?.last().copied(),
         }
     }
@@ -177,36 +184,24 @@ impl Descriptors {
         Ok(fd)
     }
 
-    /// Makes a further descriptor of the same open file, the lowest free one that is not below `least`. Returns `None` if
-    /// `fd` is no file and no directory.
-    pub(super) fn duplicate(
-        &mut self,
-        wasi: &WasiCtx,
-        fd: u32,
-        least: u32,
-    ) -> Option<Result<u32, Errno>> {
-        let opened = self.open.get(&fd)?.clone();
-        let free = free_descriptor(wasi, least.max(FIRST_DIRECTORY));
-        Some(free.inspect(|free| self.insert(wasi, *free, opened)))
+    /// Returns the open file, directory or copy of a standard stream of a descriptor.
+    pub(super) fn opened(&self, fd: u32) -> Option<Opened> {
+        self.open.get(&fd).cloned()
     }
 
-    /// Makes `to` another descriptor of the same open file, in place of the one that it was. Returns `None` if `fd` is no
-    /// file and no directory.
-    pub(super) fn duplicate_to(
-        &mut self,
-        wasi: &WasiCtx,
-        fd: u32,
-        to: u32,
-    ) -> Option<Result<(), Errno>> {
-        let opened = self.open.get(&fd)?.clone();
-        if to >= MAX_DESCRIPTOR {
-            return Some(Err(Errno::Badf));
+    /// Returns the standard stream that a descriptor stands for if it is no socket.
+    pub(crate) fn standard_stream(&self, fd: u32) -> Option<u32> {
+        match self.open.get(&fd) {
+            Some(Opened::StandardStream(number)) => Some(*number),
+            Some(_) => None,
+            None => (fd < FIRST_DIRECTORY).then_some(fd),
         }
-        if fd != to {
-            self.closed(to);
-            self.insert(wasi, to, opened);
-        }
-        Some(Ok(()))
+    }
+
+    /// Makes `fd` a descriptor of an open file, in place of the one that it was.
+    pub(super) fn replace(&mut self, wasi: &WasiCtx, fd: u32, opened: Opened) {
+        self.closed(fd);
+        self.insert(wasi, fd, opened);
     }
 
     /// Forgets a descriptor that has been closed.
@@ -261,16 +256,16 @@ impl Descriptors {
     /// Encodes the files of the tree and the open descriptors for an image. Returns nothing if the guest has changed no
     /// file and left none open.
     pub(crate) fn layer(&self) -> Option<Vec<u8>> {
-        let mut open: Vec<(u32, &Arc<OpenFile>)> = Vec::new();
-        for (fd, opened) in &self.open {
-            if let Opened::File(file) = opened {
-                open.push((*fd, file));
-            }
-        }
+        let mut open: Vec<(u32, &Opened)> =
+            self.open.iter().map(|(fd, opened)| (*fd, opened)).collect();
         open.sort_by_key(|(fd, _)| *fd);
-        let first = |file: &Arc<OpenFile>| open.iter().position(|(_, one)| Arc::ptr_eq(one, file));
-        let described = |(fd, file): &(u32, &Arc<OpenFile>)| {
-            Some(LayerDescriptor {
+        let first = |file: &Arc<OpenFile>| {
+            open.iter().position(
+                |(_, other)| matches!(other, Opened::File(other) if Arc::ptr_eq(other, file)),
+            )
+        };
+        let described = |(fd, opened): &(u32, &Opened)| match opened {
+            Opened::File(file) => Some(LayerDescriptor {
                 fd: *fd,
                 description: first(file)? as u32,
                 source: file.source()?,
@@ -278,14 +273,29 @@ impl Descriptors {
                 reads: file.access().contains(FileAccessMode::READ),
                 writes: file.access().contains(FileAccessMode::WRITE),
                 position: file.position(),
-            })
+            }),
+            Opened::StandardStream(number) => Some(LayerDescriptor {
+                fd: *fd,
+                description: *fd,
+                source: OpenSource::StandardStream(*number),
+                flags: 0,
+                reads: *number == 0,
+                writes: *number != 0,
+                position: 0,
+            }),
+            Opened::Directory(_) => None,
         };
         let descriptors: Vec<_> = open.iter().filter_map(described).collect();
         BootLayer::encode(&self.filesystem.writable(), &descriptors)
     }
 }
 
-fn free_descriptor(wasi: &WasiCtx, least: u32) -> Result<u32, Errno> {
+/// Returns the lowest free descriptor that is not below `least`.
+///
+/// # Errors
+///
+/// `EMFILE` if there is none.
+pub(super) fn free_descriptor(wasi: &WasiCtx, least: u32) -> Result<u32, Errno> {
     let table = wasi.table();
     let free = (least..MAX_DESCRIPTOR).find(|fd| !table.contains_key(*fd));
     free.ok_or(Errno::Mfile)

@@ -148,6 +148,7 @@ impl BootLayer {
                 OpenSource::Writable(NodeKey::New(number)) => (1, number),
                 OpenSource::Pack(id) => (2, u64::from(id.index())),
                 OpenSource::Dev(device) => (3, device as u64),
+                OpenSource::StandardStream(number) => (4, u64::from(number)),
             };
             put(&mut out, kind);
             put(&mut out, index);
@@ -298,6 +299,9 @@ impl<'a> Reader<'a> {
             1 => OpenSource::Writable(NodeKey::New(index)),
             2 => OpenSource::Pack(node_of(self.root, index)?),
             3 => OpenSource::Dev(Dev::from_number(index)?),
+            4 => {
+                OpenSource::StandardStream(u32::try_from(index).ok().filter(|number| *number < 3)?)
+            }
             _ => return None,
         };
         let flags = u32::try_from(self.number()?).ok()?;

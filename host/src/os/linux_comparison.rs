@@ -322,7 +322,7 @@ impl DynoSide {
                 let opened = filesystem.open(&base, path.as_bytes(), request)?;
                 let (opened, is_directory) = match opened {
                     Opened::File(file) => (Some(file), 0),
-                    Opened::Directory(_) => (None, 1),
+                    Opened::Directory(_) | Opened::StandardStream(_) => (None, 1),
                 };
                 self.files[*file] = opened;
                 CallOutcome::Number(is_directory)

@@ -3,13 +3,14 @@
 //! [`Filesystem`] is one dyno's file tree: the pack's root filesystem with `/app` (the slug, and what the dyno has changed
 //! in it), `/tmp`, `/proc` and `/dev` mounted in it. [`calls`] binds its operations to the guest's calls; reads and
 //! writes go through the file traits of `wasi-common`. No host path is ever opened for a guest, so a guest cannot escape
-//! through the host's filesystem, and no operation blocks a worker thread. The standard streams are not files of this
-//! tree but in [`crate::stdio`]. Sockets are descriptors too, but not files of this tree: they are in `net`.
+//! through the host's filesystem, and no operation blocks a worker thread. Requests and responses are no files of this
+//! tree but in [`crate::stdio`]; sockets are in `net`.
 
 pub(crate) mod calls;
 mod clocks;
 mod descriptors;
 mod directory;
+mod duplicate;
 mod file;
 mod layer;
 mod limits;
@@ -23,17 +24,18 @@ mod process;
 mod random;
 mod schedule;
 pub(crate) mod script;
+mod standard_stream;
 mod stored_file;
 mod tree;
 mod writable;
 
 use std::sync::Arc;
 
-use wasi_common::file::{FileAccessMode, FileType};
-use wasi_common::{Table, WasiCtx, WasiFile};
+use wasi_common::{Table, WasiCtx};
 
 pub(crate) use clocks::monotonic_now;
 pub(crate) use descriptors::Descriptors;
+pub(crate) use duplicate::restore_standard_stream;
 pub use layer::{BootLayer, MAX_LAYER};
 pub use limits::TmpLimits;
 pub use process::GuestProcess;
@@ -63,31 +65,10 @@ pub(crate) fn context(
     for (name, value) in filesystem.process().environ() {
         context.push_env(name, value)?;
     }
-    context.insert_file(0, Box::new(StandardStream), FileAccessMode::READ);
-    context.insert_file(1, Box::new(StandardStream), FileAccessMode::WRITE);
-    context.insert_file(2, Box::new(StandardStream), FileAccessMode::WRITE);
+    for fd in 0..3 {
+        standard_stream::insert(&context, fd, fd);
+    }
+    standard_stream::insert_exchange(&context);
     let descriptors = Descriptors::new(filesystem, &context);
     Ok((context, descriptors))
-}
-
-/// Entry of a standard stream in the descriptor table. Its reads and writes go to [`crate::stdio`].
-struct StandardStream;
-
-#[async_trait::async_trait]
-impl WasiFile for StandardStream {
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
-
-    async fn get_filetype(&self) -> Result<FileType, wasi_common::Error> {
-        Ok(FileType::Pipe)
-    }
-
-    async fn readable(&self) -> Result<(), wasi_common::Error> {
-        Ok(())
-    }
-
-    async fn writable(&self) -> Result<(), wasi_common::Error> {
-        Ok(())
-    }
 }

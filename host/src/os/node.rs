@@ -95,10 +95,12 @@ impl FileAttributes {
     }
 }
 
-/// A node whose open file an image can describe.
+/// An open file that an image can describe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenSource {
     Writable(NodeKey),
     Pack(NodeId),
     Dev(Dev),
+    /// A copy of a standard stream, 0 to 2.
+    StandardStream(u32),
 }

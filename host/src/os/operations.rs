@@ -41,6 +41,8 @@ pub(super) struct OpenRequest {
 pub(super) enum Opened {
     File(Arc<OpenFile>),
     Directory(Arc<OpenDirectory>),
+    /// A copy of a standard stream, 0 to 2.
+    StandardStream(u32),
 }
 
 impl Filesystem {
@@ -173,6 +175,7 @@ impl Filesystem {
             OpenSource::Writable(key) => Vnode::Writable(key),
             OpenSource::Pack(id) => Vnode::Pack(id),
             OpenSource::Dev(device) => Vnode::Dev(device),
+            OpenSource::StandardStream(_) => return Err(Errno::Badf),
         };
         self.open_node(node, flags, access, false)
     }

@@ -1,4 +1,4 @@
-//! A dyno's standard streams: descriptor 0 in, descriptor 1 out.
+//! A dyno's requests and responses, the two directions of [`corundum_abi::EXCHANGE_DESCRIPTOR`].
 //!
 //! A response is collected and sent in one piece when the guest has served the request. If the guest starts to wait,
 //! uses up its time slice or writes more than 64 KiB, the bytes so far are sent at once and the rest follows through a

@@ -1,4 +1,4 @@
-;; A guest that does to its fibers what a script on descriptor 0 orders. A script is a sequence of three bytes each: an
+;; A guest that does to its fibers what a script on the exchange descriptor orders. A script is a sequence of three bytes each: an
 ;; operation, a fiber and an act (see `Operation` and `Act` in main.rs).
 (module
   (import "fiber" "create" (func $create (result i32)))
@@ -83,7 +83,7 @@
     (loop $read
       (i32.store (i32.const 0) (local.get $end))
       (i32.store (i32.const 4) (i32.sub (i32.const 65536) (local.get $end)))
-      (if (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)) (then (return (i32.const 9))))
+      (if (call $fd_read (i32.const 1000) (i32.const 0) (i32.const 1) (i32.const 8)) (then (return (i32.const 9))))
       (local.set $end (i32.add (local.get $end) (i32.load (i32.const 8))))
       (br_if $read (i32.load (i32.const 8))))
     (local.set $at (i32.const 1024))

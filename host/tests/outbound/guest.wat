@@ -1,4 +1,4 @@
-;; A guest that tries what the records on descriptor 0 say, and answers with an errno of WASI for each on descriptor 1.
+;; A guest that tries what the records on the exchange descriptor say, and answers there with an errno of WASI for each.
 ;; A record has 64 bytes: a kind and its operand. Kinds 1 and 2 connect a stream or a datagram socket to an address of 20
 ;; bytes; kind 3 looks a name up, whose length and bytes follow.
 (module
@@ -48,13 +48,13 @@
 
   (func (export "dyno_run") (result i32)
     (loop $next
-      (drop (call $fd_read (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 120)))
+      (drop (call $fd_read (i32.const 1000) (i32.const 100) (i32.const 1) (i32.const 120)))
       (if (i32.ne (i32.load (i32.const 120)) (i32.const 64))
         (then (return (i32.const 0))))
       (i32.store (i32.const 128)
         (if (result i32) (i32.eq (i32.load (i32.const 0)) (i32.const 3))
           (then (call $try_to_look_up))
           (else (call $try_to_connect))))
-      (drop (call $fd_write (i32.const 1) (i32.const 132) (i32.const 1) (i32.const 140)))
+      (drop (call $fd_write (i32.const 1000) (i32.const 132) (i32.const 1) (i32.const 140)))
       (br $next))
     (i32.const 0)))

@@ -252,6 +252,96 @@ async fn standard_input_is_read_as_natively() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn standard_streams_are_duplicated_and_replaced_as_natively() {
+    let tests = "require 'minitest/autorun'; class T < Minitest::Test; def test_it; \
+        assert_equal [\"out\\n\", \"err\\n\"], capture_subprocess_io { $stdout.puts 'out'; $stderr.puts 'err' }; end; end";
+    let cases = [
+        "saved = $stdout.dup; $stdout.reopen('/tmp/run-out', 'w'); puts 'file'; $stdout.flush; $stdout.reopen(saved); puts File.read('/tmp/run-out')",
+        "saved = $stderr.dup; $stderr.reopen('/tmp/run-err', 'w'); warn 'file'; $stderr.reopen(saved); warn 'client'; puts File.read('/tmp/run-err')",
+        "$stderr.reopen($stdout); warn 'together'; puts 1",
+        "$stdout.reopen($stderr); puts 'errors'",
+        "r, w = IO.pipe; saved = $stdout.dup; $stdout.reopen(w); puts 'pipe'; $stdout.reopen(saved); w.close; p r.read",
+        "copy = STDOUT.dup; copy.puts 1; copy.close; puts 2",
+        "copy = IO.for_fd(STDOUT.fcntl(0, 20), 'w'); p copy.fileno; copy.puts 'twenty'; copy.flush",
+        "$stdin.reopen('/tmp/run-in', 'w+'); $stdin.write('again'); $stdin.rewind; p $stdin.read",
+        "copy = $stdin.dup; p copy.read; p $stdin.read",
+        "copy = $stdin.clone; p copy.gets, $stdin.gets",
+        "IO.new(1, 'w', autoclose: false).then { |io| io.puts 'new'; io.flush }; puts 'old'",
+        "$stdout = StringIO.new; puts 'kept'; STDOUT.puts $stdout.string",
+        "p [STDIN, STDOUT, STDERR].map(&:fileno), $stdout.inspect, $stdin.inspect, $stderr.inspect, $stdout.sync",
+        tests,
+    ];
+    let cases: Vec<_> = cases.iter().map(|code| ["-e", *code]).collect();
+    let cases: Vec<_> = cases
+        .iter()
+        .map(|case| (case.as_slice(), "one\ntwo\nthree\n"))
+        .collect();
+    // Minitest prints a random seed and times.
+    let (minitest, others) = cases.split_last().unwrap();
+    compare(others).await;
+    let app = app().await;
+    let run = app
+        .run_with(&["ruby", minitest.0[0], minitest.0[1]], b"")
+        .await;
+    assert!(
+        run.stdout.contains("1 runs, 1 assertions, 0 failures"),
+        "{run:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipes_between_threads_work_as_natively() {
+    compare(&[
+        (&["-e", "r, w = IO.pipe; t = Thread.new { r.read }; w.write('x' * 300_000); w.close; p t.value.size"], ""),
+        (&["-e", "r, w = IO.pipe; copy = w.dup; w.close; copy.write 'z'; copy.close; p r.read"], ""),
+        (&["-e", "File.write('/tmp/run-big', 'm' * 1_000_000); r, w = IO.pipe; t = Thread.new { r.read }; p IO.copy_stream('/tmp/run-big', w); w.close; p t.value.size"], ""),
+        (&["-e", "r, w = IO.pipe; t = Thread.new { w.write('k' * 1_000_000); w.close }; p IO.copy_stream(r, '/tmp/run-copy'); t.join; p File.size('/tmp/run-copy')"], ""),
+        (&["-e", "a, b = IO.pipe; c, d = IO.pipe; t = Thread.new { IO.copy_stream(a, d); d.close }; u = Thread.new { c.read }; b.write('q' * 200_000); b.close; p u.value.size"], ""),
+        (&["-e", "r, w = IO.pipe; t = Thread.new { r.read(1) rescue $!.class }; sleep 0.01 until t.stop?; p t.status; r.close; p t.value"], ""),
+        (&["-e", "r, w = IO.pipe; t = Thread.new { IO.copy_stream(r, '/tmp/run-copy') }; sleep 0.01 until t.stop?; t.kill; p t.join(5).equal?(t), t.alive?"], ""),
+        (&["-e", "r, w = IO.pipe; t = Thread.new { r.read }; t.report_on_exception = false; sleep 0.01 until t.stop?; t.raise(ArgumentError, 'no'); p((t.value rescue $!))"], ""),
+        (&["-e", "r, w = IO.pipe; Thread.new { r.read }; Thread.pass; puts 'ends'"], ""),
+        (&["-rsocket", "-e", "s = TCPServer.new('127.0.0.1', 0); c = TCPSocket.new('127.0.0.1', s.addr[1]); a = s.accept; d = c.dup; c.close; d.write 'q'; d.close; p a.read"], ""),
+        (&["-rsocket", "-e", "a, b = UNIXSocket.pair; c = a.dup; a.close; c.write 'u'; c.close; p b.read"], ""),
+        (&["-e", "r, w = IO.pipe; p w.write_nonblock('x' * 100_000) < 100_000; p w.write_nonblock('y', exception: false)"], ""),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn globs_find_what_they_find_natively() {
+    let prepare = "require 'tmpdir'; Dir.chdir(Dir.mktmpdir); Dir.mkdir('a'); Dir.mkdir('a/b'); File.write('a/f', ''); File.write('a/b/.h', ''); \
+        File.symlink('a', 'l'); File.symlink('a/f', 'lf'); File.symlink('gone', 'broken')";
+    let globs = [
+        "'*'",
+        "'*/'",
+        "'**/'",
+        "'**/*'",
+        "'**/*/'",
+        "'a/**/'",
+        "'l/*'",
+        "'l/**/*'",
+        "'**/f'",
+        "'{a,l}/'",
+        "'*/b'",
+        "'l/'",
+        "'lf/'",
+        "'broken'",
+        "'broken/'",
+        "'*/', base: 'a'",
+        "'**/', base: 'l'",
+        "'a/b/', sort: false",
+        "'**/*', File::FNM_DOTMATCH",
+        "%w[a/ l/ lf]",
+    ];
+    let code = format!(
+        "{prepare}; {}",
+        globs.map(|glob| format!("p Dir.glob({glob})")).join(";")
+    );
+    compare(&[(&["-e", &code], "")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn programs_are_found_as_in_a_shell() {
     let app = app().await;
     for (command, status, stdout, stderr) in [

@@ -55,7 +55,7 @@ async fn users_and_paths_are_those_of_a_system() {
         puts (Etc.getpwnam("other") rescue $!.class), Process.euid, Process.groups.inspect
         puts File.exist?("/usr/share/zoneinfo/Europe/Paris"), File.read("/etc/hosts").include?("localhost")
         puts Encoding.find("locale"), Encoding.default_external, Encoding.find("filesystem"), ENV.fetch("SECRET").encoding
-        puts File.file?("/proc/cpuinfo"), File.read("/proc/self/status")[/^Pid:\t(\d+)/, 1].to_i == Process.pid"##;
+        puts File.file?("/proc/cpuinfo"), [$$, Process.pid].uniq == [File.read("/proc/self/status")[/^Pid:\t(\d+)/, 1].to_i]"##;
     assert_eq!(
         run(code).await,
         [
@@ -87,9 +87,5 @@ async fn passwords_have_different_hashes_or_none() {
     let lines = run(code).await;
     let refused = "Errno::EINVAL";
     assert_eq!(lines[2..], [refused, refused]);
-    let des = ["abNANd1rDfiNc", "ablevSdGaUmRA"];
-    assert!(
-        lines[..2] == des || lines[..2] == [refused, refused],
-        "{lines:?}"
-    );
+    assert_eq!(lines[..2], ["abNANd1rDfiNc", "ablevSdGaUmRA"]);
 }

@@ -1,7 +1,7 @@
 //! Contracts between the crates of Corundum and its guests: names, the dyno ABI, and media types.
 //!
-//! A dyno is a WASI preview-1 reactor. It reads one SCGI request from descriptor 0 ([`scgi`]) and writes one CGI
-//! response to descriptor 1 ([`cgi`], RFC 3875 section 6); descriptor 2 is its log. It gets everything else from files.
+//! A dyno is a WASI preview-1 reactor. It reads one SCGI request from [`EXCHANGE_DESCRIPTOR`] ([`scgi`]) and writes one CGI
+//! response to it ([`cgi`], RFC 3875 section 6); descriptors 1 and 2 are its log. It gets everything else from files.
 //! [`exports`] names the functions that the host calls, [`fibers`] those that a guest with fibers imports, and
 //! [`run_stream`] frames the stream of `corundum run`.
 //! [`public_address`] holds the rule for connections that an app may choose, which builds, log drains and dynos keep,
@@ -27,4 +27,9 @@ pub mod scgi;
 pub mod terminal_text;
 
 /// Version of the dyno ABI that this crate describes; a pack's manifest states the version that it was made for.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Descriptor that a guest reads requests from and writes responses to.
+///
+/// It is none of the standard streams, so that nothing a library prints gets into a response.
+pub const EXCHANGE_DESCRIPTOR: u32 = 1000;

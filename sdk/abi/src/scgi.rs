@@ -86,7 +86,7 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Returns the netstring's bytes, to be sent to descriptor 0.
+    /// Returns the netstring's bytes, to be sent to [`crate::EXCHANGE_DESCRIPTOR`].
     pub fn as_bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
     }

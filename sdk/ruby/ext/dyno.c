@@ -35,6 +35,12 @@
 /* Result of dyno_idle: the dyno must end. */
 #define IDLE_FAILED (-2)
 
+/*
+ * Descriptor of requests and responses, EXCHANGE_DESCRIPTOR of sdk/abi. The standard streams are those of any process:
+ * what C code prints is in the log.
+ */
+#define EXCHANGE 1000
+
 /* Bytes of the first read, which suffice for most heads. */
 #define HEAD_SIZE (1 << 14)
 /* Maximum size of a head; the router sends no larger one. */
@@ -105,9 +111,9 @@ input_sysread(int argc, VALUE *argv, VALUE self)
     }
     ssize_t got;
     /* Other threads run until the host has more of the body. */
-    if (!rb_thread_alone()) rb_thread_wait_fd(0);
+    if (!rb_thread_alone()) rb_thread_wait_fd(EXCHANGE);
     do {
-        got = read(0, RSTRING_PTR(buffer), most);
+        got = read(EXCHANGE, RSTRING_PTR(buffer), most);
     } while (got < 0 && errno == EINTR);
     if (got < 0) rb_sys_fail("request");
     rb_str_set_len(buffer, got);
@@ -124,7 +130,7 @@ output_syswrite(VALUE self, VALUE string)
     size_t left = RSTRING_LEN(string);
 
     while (left > 0) {
-        ssize_t written = write(1, bytes, left);
+        ssize_t written = write(EXCHANGE, bytes, left);
         if (written < 0) {
             if (errno == EINTR) continue;
             rb_sys_fail("response");
@@ -160,13 +166,13 @@ name_of(const char *bytes, size_t length)
     return name;
 }
 
-/* Reads more bytes from descriptor 0; raises EOFError at the end. */
+/* Reads more bytes of the request; raises EOFError at the end. */
 static size_t
 read_more(char *buffer, size_t size)
 {
     ssize_t got;
     do {
-        got = read(0, buffer, size);
+        got = read(EXCHANGE, buffer, size);
     } while (got < 0 && errno == EINTR);
     if (got < 0) rb_sys_fail("request");
     if (got == 0) rb_eof_error();
@@ -407,6 +413,17 @@ load_prelude(VALUE unused)
     return rb_const_get(rb_cObject, rb_intern("Dyno"));
 }
 
+/* Defined by mri/posix/users.c: the result of getpid. */
+extern pid_t dyno_process_number;
+
+/* Native.process_number = number: sets the result of Process.pid and $$. */
+static VALUE
+native_set_process_number(VALUE self, VALUE number)
+{
+    dyno_process_number = NUM2PIDT(number);
+    return number;
+}
+
 static void
 define_native(void)
 {
@@ -422,6 +439,7 @@ define_native(void)
     rb_define_module_function(native, "read_head", native_read_head, 1);
     rb_define_module_function(native, "reseed_hashes", native_reseed_hashes, 0);
     rb_define_module_function(native, "forget", native_forget, 1);
+    rb_define_module_function(native, "process_number=", native_set_process_number, 1);
     rb_define_method(input, "sysread", input_sysread, -1);
     rb_define_method(output, "syswrite", output_syswrite, 1);
 }

@@ -14,12 +14,14 @@ module Dyno
   # Gems that Ruby itself has activated.
   OWN_GEMS = Gem.loaded_specs.keys.freeze
 
-  # Streams of requests and responses. Apps get other objects, because the output of an app belongs in the log.
-  INPUT = IO.for_fd(0, "rb", autoclose: false)
-  OUTPUT = IO.for_fd(1, "wb", autoclose: false)
+  # Descriptor of requests and responses, EXCHANGE_DESCRIPTOR of sdk/abi. The standard streams are an app's own: what it
+  # writes to them is in the log.
+  EXCHANGE = 1000
+  INPUT = IO.for_fd(EXCHANGE, "rb", autoclose: false)
+  OUTPUT = IO.for_fd(EXCHANGE, "wb", autoclose: false)
   OUTPUT.sync = true
   LOG = $stderr
-  LOG.sync = true
+  STDOUT.sync = LOG.sync = true
 end
 
 if defined?(Dyno::Native)

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Dyno
-  # rack.input: the request's body, which is read from descriptor 0 when the app reads it.
+  # rack.input: the request's body, which is received when the app reads it.
   #
   # The bytes are kept up to a limit, so that the app can read them again after `rewind`. A larger body can be read
   # once.

@@ -1,24 +1,14 @@
 # frozen_string_literal: true
 
 module Dyno
-  # Redirects the output of an app to the log, because descriptor 1 carries responses.
+  # The standard streams of an app. What it writes to them is in its log, line by line.
   module Output
-    # Overrides the methods of STDOUT to which all others delegate.
-    module ToLog
-      def write(*strings) = LOG.write(*strings)
-      def syswrite(string) = LOG.write(string)
-      def write_nonblock(string, **) = LOG.write(string)
-      def flush = self
-    end
-
     # Keeps the log open when an app closes its logger.
     module StaysOpen
       def close = nil
     end
 
-    STDOUT.singleton_class.prepend(ToLog, StaysOpen)
-    LOG.singleton_class.prepend(StaysOpen)
-    $stdout = STDOUT
+    [STDOUT, LOG].each { |stream| stream.singleton_class.prepend(StaysOpen) }
 
     # Gives a command a standard output as a process has it. The descriptors are the client's streams then, and this
     # process's only ones.

@@ -2,7 +2,7 @@
 
 module Dyno
   # A dyno's process number, arguments and environment. The host passes them in the files of proc(5), and to a restored
-  # dyno on descriptor 0.
+  # dyno before its first request.
   module Self
     CHUNK = 1 << 12
 
@@ -17,16 +17,16 @@ module Dyno
         replace_environ(File.binread("/proc/self/environ"))
         arguments = File.binread("/proc/self/cmdline").force_encoding(Encoding::UTF_8)
         @arguments = arguments.split("\0", -1)[0..-2]
-        @pid = File.binread("/proc/self/stat").to_i
+        self.pid = File.binread("/proc/self/stat").to_i
       end
 
-      # Reads the process number and environment of a restored dyno from descriptor 0. The environment normally differs
-      # from the image's in the first variable alone, which is the dyno's name.
+      # Reads the process number and environment of a restored dyno. The environment normally differs from the image's in
+      # the first variable alone, which is the dyno's name.
       def wake
         record = INPUT.sysread(CHUNK)
         record << INPUT.sysread(CHUNK) until record.end_with?("\0\0")
         pid, name, rest = record.split("\0", 3)
-        @pid = pid.to_i
+        self.pid = pid.to_i
         return replace_environ("#{name}\0#{rest}") if rest.nil? || rest.chomp("\0") != @environ
 
         name.force_encoding(Encoding::UTF_8)
@@ -41,6 +41,11 @@ module Dyno
       end
 
       private
+
+      def pid=(number)
+        @pid = number
+        Native.process_number = number if defined?(Native)
+      end
 
       def replace_environ(environ)
         pairs = environ.dup.force_encoding(Encoding::UTF_8).split("\0").reject(&:empty?)
@@ -58,18 +63,20 @@ module Dyno
   end
 end
 
-module Process
-  class << self
-    alias dyno_pid pid
-    alias dyno_kill kill
-    private :dyno_pid, :dyno_kill
+unless defined?(Dyno::Native)
+  module Process
+    class << self
+      alias dyno_pid pid
+      alias dyno_kill kill
+      private :dyno_pid, :dyno_kill
 
-    # Replaces getpid, whose result is the same in every dyno.
-    def pid = Dyno::Self.pid
+      # Replaces getpid, whose result is the same in every dyno of an npm build.
+      def pid = Dyno::Self.pid
 
-    # Same as in Ruby, which knows the dyno by the other number.
-    def kill(signal, *numbers)
-      dyno_kill(signal, *numbers.map { |number| number == pid ? dyno_pid : number })
+      # Same as in Ruby, which knows the dyno by the other number.
+      def kill(signal, *numbers)
+        dyno_kill(signal, *numbers.map { |number| number == pid ? dyno_pid : number })
+      end
     end
   end
 end

@@ -353,6 +353,30 @@ dup3(int fd, int to, int flags)
     return fd == to ? result_of(EINVAL) : dup2(fd, to);
 }
 
+/* Opens another file as a stream. wasi-libc's would move the descriptor, which the standard streams do not allow. */
+FILE *
+freopen(const char *path, const char *mode, FILE *stream)
+{
+    int plus = strchr(mode, '+') != NULL;
+    int flags = plus ? O_RDWR : mode[0] == 'r' ? O_RDONLY : O_WRONLY;
+    int fd, to = fileno(stream), failed;
+
+    fflush(stream);
+    if (mode[0] != 'r') flags |= O_CREAT | (mode[0] == 'a' ? O_APPEND : O_TRUNC);
+    if (strchr(mode, 'x')) flags |= O_EXCL;
+    if (!path) {
+        errno = EINVAL;
+        return NULL;
+    }
+    fd = open(path, flags, 0666);
+    if (fd < 0) return NULL;
+    failed = dup2(fd, to) < 0;
+    close(fd);
+    if (failed) return NULL;
+    clearerr(stream);
+    return stream;
+}
+
 int real_fcntl(int fd, int command, ...) __asm__("fcntl");
 
 int

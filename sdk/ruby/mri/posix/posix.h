@@ -10,13 +10,16 @@
 
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
 /* MRI's own, and not the function of the gem bcrypt that has the same name and knows one kind of hash. */
+#ifdef RUBY_EXPORT
 #define crypt_r dyno_crypt_r
+#endif
 
 #define DYNO(name) __asm__("dyno_" #name)
 
@@ -64,12 +67,14 @@ mode_t umask(mode_t) DYNO(umask);
 int dup(int) DYNO(dup);
 int dup2(int, int) DYNO(dup2);
 int dup3(int, int, int) DYNO(dup3);
+FILE *freopen(const char *__restrict, const char *__restrict, FILE *__restrict) DYNO(freopen);
 
 struct tm *localtime_r(const time_t *__restrict, struct tm *__restrict) DYNO(localtime_r);
 struct tm *localtime(const time_t *) DYNO(localtime);
 time_t mktime(struct tm *) DYNO(mktime);
 void tzset(void) DYNO(tzset);
 
+pid_t getpid(void) DYNO(getpid);
 uid_t getuid(void) DYNO(getuid);
 uid_t geteuid(void) DYNO(geteuid);
 gid_t getgid(void) DYNO(getgid);

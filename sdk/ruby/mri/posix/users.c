@@ -1,5 +1,6 @@
 /*
- * The users of a dyno: the one that it runs as, and those in /etc/passwd and /etc/group of the pack.
+ * The number of a dyno's process, and its users: the one that it runs as, and those in /etc/passwd and /etc/group of the
+ * pack.
  */
 #include <errno.h>
 #include <grp.h>
@@ -13,6 +14,10 @@
 /* The same number is in host/src/os/tree.rs. */
 #define USER 1000
 
+/* The host chooses it for each dyno; dyno.c sets it. */
+pid_t dyno_process_number = 1;
+
+pid_t getpid(void) { return dyno_process_number; }
 uid_t getuid(void) { return USER; }
 uid_t geteuid(void) { return USER; }
 gid_t getgid(void) { return USER; }

@@ -1,0 +1,42 @@
+//! Entries of the standard streams, and of requests and responses, in the table of descriptors.
+
+use corundum_abi::EXCHANGE_DESCRIPTOR;
+use wasi_common::file::{FileAccessMode, FileType};
+use wasi_common::{WasiCtx, WasiFile};
+
+/// Makes `fd` the standard stream `number` of a dyno without a session.
+pub(super) fn insert(wasi: &WasiCtx, fd: u32, number: u32) {
+    let access = match number {
+        0 => FileAccessMode::READ,
+        _ => FileAccessMode::WRITE,
+    };
+    wasi.insert_file(fd, Box::new(StandardStream), access);
+}
+
+/// Opens the descriptor of requests and responses.
+pub(super) fn insert_exchange(wasi: &WasiCtx) {
+    let access = FileAccessMode::READ | FileAccessMode::WRITE;
+    wasi.insert_file(EXCHANGE_DESCRIPTOR, Box::new(StandardStream), access);
+}
+
+/// A stream whose reads and writes [`crate::wasi`] passes on: to the log, or to [`crate::stdio`].
+struct StandardStream;
+
+#[async_trait::async_trait]
+impl WasiFile for StandardStream {
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    async fn get_filetype(&self) -> Result<FileType, wasi_common::Error> {
+        Ok(FileType::Pipe)
+    }
+
+    async fn readable(&self) -> Result<(), wasi_common::Error> {
+        Ok(())
+    }
+
+    async fn writable(&self) -> Result<(), wasi_common::Error> {
+        Ok(())
+    }
+}
