@@ -467,6 +467,67 @@ async fn timeout_interrupts_a_running_block() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn timeout_interrupts_every_kind_of_endless_program() {
+    // The calls of a tree of methods jump nowhere: only returns are sure to poll. Without polls, the tree takes minutes.
+    let body = answer(
+        "require 'timeout'
+         def tree0 = 1
+         1.upto(33) { |depth| eval \"def tree#{depth} = (tree#{depth - 1}; tree#{depth - 1})\" }
+         started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+         programs = [
+           -> { tree33 }, -> { while true do end }, -> { begin; raise ''; rescue; retry; end }, -> { [1].each { redo } },
+           -> { 1.step { } }, -> { [1].cycle { } }, -> { Hash.new { |h, k| h[k + 1] if k < 1 }.then { |h| loop { h[0] } } },
+           -> { catch(:x) { throw :x } while true }, -> { Enumerator.produce(1, &:succ).lazy.map { }.each { } }
+         ]
+         programs.map { |program| Timeout.timeout(0.1) { program.call } rescue $!.class }.tally
+           .merge(soon: Process.clock_gettime(Process::CLOCK_MONOTONIC) - started < 20)",
+    )
+    .await;
+    assert_eq!(body, "{Timeout::Error=>9, :soon=>true}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_objects_of_every_kind_leave_the_others_intact() {
+    let body = answer(
+        "Small = Struct.new(:one, :two) unless defined?(Small)
+         Large = Struct.new(*(1..40).map { |n| :\"m#{n}\" }) unless defined?(Large)
+         make = ->(i) {
+           text = \"y\" * 600 + i.to_s
+           many = Object.new.tap { |object| 12.times { |n| object.instance_variable_set(:\"@v#{(i + n) % 30}\", i + n) } }
+           marked = +\"marked #{i}\"
+           marked.instance_variable_set(:@mark, [i])
+           [i * 1.5, Rational(i, 7), 2**80 + i, \"s#{i}\", text, text[5, 500], [i, i], Array.new(60) { i }, Array.new(60) { i }.first(50), { i => i.to_s },
+            (0..20).to_h { |n| [n, n * i] }, Small.new(i, [i]), Large.new(*Array.new(40) { i }), many.instance_variables.map { |v| many.instance_variable_get(v) },
+            marked, marked.instance_variable_get(:@mark), -\"shared #{i}\", /r#{i}/.source, ->(n) { n + i }.call(1)]
+         }
+         finalized = 0
+         count = proc { finalized += 1 }
+         kept = []
+         survivors = 60.times.map { |i| make.(i) }
+         expected = survivors.inspect
+         ids = survivors.flatten.map(&:object_id).uniq.size
+         300.times do |i|
+           made = make.(i + 1000)
+           made.each(&:object_id) if i % 3 == 0
+           ObjectSpace.define_finalizer(made[4], count) && ObjectSpace.define_finalizer(made[9], count) if i % 5 == 0
+           GC.stress = (i % 100 == 0)
+           kept << made[i % made.size] if i % 10 == 0
+           GC.stress = false
+           GC.start(full_mark: i % 40 == 0) if i % 20 == 0
+         end
+         expected_kept = kept.inspect
+         before = GC.stat(:total_freed_objects)
+         2000.times { |i| make.(i) }
+         3.times { GC.start }
+         GC.verify_internal_consistency
+         [survivors.inspect == expected, kept.inspect == expected_kept, survivors.flatten.map(&:object_id).uniq.size == ids, finalized > 50,
+          GC.stat(:total_freed_objects) - before > 40_000, GC.stat(:heap_live_slots) < 200_000]",
+    )
+    .await;
+    assert_eq!(body, "[true, true, true, true, true, true]");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deep_recursion_raises_system_stack_error() {
     let body = answer(
         "def deep(n) = n + deep(n + 1)

@@ -424,6 +424,23 @@ native_set_process_number(VALUE self, VALUE number)
     return number;
 }
 
+#if defined(RB_WASM_PROFILE)
+#include "profile/runtime.h"
+
+/* profile: returns the counters of a build that records a profile. */
+__attribute__((no_profile_instrument_function)) static VALUE
+native_profile(VALUE self)
+{
+    size_t size = rb_wasm_profile(NULL);
+    char *buffer = malloc(size);
+    if (!buffer) rb_memerror();
+    rb_wasm_profile(buffer);
+    VALUE dump = rb_str_new(buffer, size);
+    free(buffer);
+    return dump;
+}
+#endif
+
 static void
 define_native(void)
 {
@@ -440,6 +457,9 @@ define_native(void)
     rb_define_module_function(native, "reseed_hashes", native_reseed_hashes, 0);
     rb_define_module_function(native, "forget", native_forget, 1);
     rb_define_module_function(native, "process_number=", native_set_process_number, 1);
+#if defined(RB_WASM_PROFILE)
+    rb_define_module_function(native, "profile", native_profile, 0);
+#endif
     rb_define_method(input, "sysread", input_sysread, -1);
     rb_define_method(output, "syswrite", output_syswrite, 1);
 }

@@ -1,5 +1,7 @@
-//! `pack build`, `pack export`, `pack test` and `pack import`: packs built from source.
+//! `pack build`, `pack export`, `pack test`, `pack profile` and `pack import`: packs built from source.
 
+mod dyno_runner;
+mod profile;
 mod test;
 mod transfer;
 
@@ -64,6 +66,18 @@ pub(crate) enum PackCommand {
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
+    /// Record the profile that guides the build
+    ///
+    /// Builds Ruby with counters, runs the training programs in dynos, and writes how often each branch ran. script/ruby-profile
+    /// runs this command after changes of the compiler, of Ruby's version, or of many of its functions.
+    ///
+    /// Example: corundum pack profile ruby 3.3.proftext.zst
+    Profile {
+        /// Language of the pack
+        language: Language,
+        /// File to write
+        file: PathBuf,
+    },
     /// Import a pack that another machine has built
     ///
     /// The file must come from the same version of Corundum; the command checks the digests of its parts. A running node
@@ -101,6 +115,10 @@ pub(super) fn run(command: PackCommand) -> anyhow::Result<ExitCode> {
             only,
             write,
         } => test::run(short, only.as_deref(), write.as_deref()),
+        PackCommand::Profile {
+            language: Language::Ruby,
+            file,
+        } => profile::run(&file),
         PackCommand::Import { file, sha256 } => {
             transfer::import(Series::DEFAULT.best(), &file, sha256.as_deref())
         }

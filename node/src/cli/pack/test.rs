@@ -5,23 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Command, ExitCode};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use corundum_compiler::process;
-use corundum_host::boot::{self, AppProcess, BootLimits};
+use corundum_host::boot::BootLimits;
 use corundum_host::engine::{Engine, EngineConfig};
-use corundum_host::log::LogSink;
-use corundum_host::outbound::OutboundRules;
-use corundum_host::pack::Pack;
-use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
-use corundum_pack::mri;
 use corundum_pack::ruby::Series;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use corundum_control::packs::open as packs;
+
+use super::dyno_runner::{DynoRunner, source_files};
 
 const UNIT: &str = include_str!("../../../../sdk/ruby/test/unit.rb");
 const BOOTSTRAP: &str = include_str!("../../../../sdk/ruby/test/bootstrap.rb");
@@ -92,7 +87,7 @@ pub(super) fn run(
     bar.set_style(style.progress_chars("=> "));
     let wanted = |file: &str| only.is_none_or(|only| file.contains(only));
     let files = |folder: &str, in_short: &[&str]| {
-        let mut files = bench.files(folder);
+        let mut files = bench.0.files(folder);
         files.retain(|file| {
             file.starts_with("test_")
                 && wanted(file)
@@ -208,91 +203,34 @@ impl Results {
     }
 }
 
-/// The pack, with MRI's tests as the files of an app.
-struct Bench {
-    engine: Engine,
-    pack: Pack,
-    runtime: tokio::runtime::Runtime,
-    tests: Arc<Archive>,
-    names: Vec<String>,
-}
+/// MRI's tests, as the files of an app.
+struct Bench(DynoRunner);
 
 impl Bench {
     fn open() -> anyhow::Result<Self> {
         let cache = crate::cli::cache()?;
         let engine = Engine::new(EngineConfig::on_demand())?;
         let (_, pack) = packs::open(&engine, Series::DEFAULT.best(), &cache, |_| {})?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let work = tempfile::tempdir()?;
-        let source = mri::fetch_source(&cache)?;
-        let unpacked = Command::new("tar")
-            .arg("xf")
-            .arg(&source)
-            .arg("-C")
-            .arg(work.path())
-            .args(["--strip-components=1", "--wildcards"])
-            .args([
-                "*/basictest",
-                "*/bootstraptest",
-                "*/test/ruby",
-                "*/tool/lib",
-                "*/test/lib",
-            ])
-            .stderr(std::process::Stdio::null())
-            .status()
-            .context("tar")?;
-        // Some versions of the source lack some of these folders, so the status is not checked. Without tests, the run fails below.
-        tracing::debug!(%unpacked, "MRI's tests");
-        let mut files = BTreeMap::from([
-            (".unit.rb".to_owned(), UNIT.as_bytes().to_vec()),
-            (".bootstrap.rb".to_owned(), BOOTSTRAP.as_bytes().to_vec()),
-        ]);
-        collect(work.path(), "", &mut files)?;
-        let names = files.keys().cloned().collect();
-        let mut writer = ArchiveWriter::new(Vec::new());
-        for (name, bytes) in files {
-            writer.add_file(&name, bytes.as_slice(), bytes.len() as u64, FileMode::Plain)?;
-        }
-        Ok(Self {
-            engine,
-            pack,
-            runtime,
-            tests: Arc::new(Archive::new(writer.finish()?.output)?),
-            names,
-        })
-    }
-
-    /// Returns the names of the files in a folder.
-    fn files(&self, folder: &str) -> Vec<String> {
-        let names = self
-            .names
-            .iter()
-            .filter_map(|name| name.strip_prefix(folder));
-        names
-            .filter(|name| !name.contains('/') && name.ends_with(".rb"))
-            .map(str::to_owned)
-            .collect()
+        let folders = [
+            "basictest",
+            "bootstraptest",
+            "test/ruby",
+            "tool/lib",
+            "test/lib",
+        ];
+        let mut files = source_files(&cache, &folders)?;
+        files.insert(".unit.rb".to_owned(), UNIT.as_bytes().to_vec());
+        files.insert(".bootstrap.rb".to_owned(), BOOTSTRAP.as_bytes().to_vec());
+        Ok(Self(DynoRunner::new(engine, pack, files)?))
     }
 
     /// Runs a command in a dyno. Returns its log, its output, and its error if it failed.
     fn ruby(&self, arguments: &[&str], timeout: Duration) -> (Vec<String>, String, Option<String>) {
-        let log = Arc::new(Lines::default());
-        let arguments = ["ruby"].iter().chain(arguments).map(ToString::to_string);
-        let app = AppProcess {
-            slug: Some(self.tests.clone()),
-            arguments: arguments.collect(),
-            environ: process::environ([]),
-            outbound: OutboundRules::closed(),
-        };
         let limits = BootLimits {
             boot: timeout,
             ..BootLimits::default()
         };
-        let run = boot::run_command(&self.engine, &self.pack, &app, &limits, log.clone());
-        let ended = self.runtime.block_on(run);
-        let lines = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let (lines, ended) = self.0.ruby(arguments, &limits);
         match ended {
             Ok((_, output)) => (lines, String::from_utf8_lossy(&output).into_owned(), None),
             Err(error) => (lines, String::new(), Some(error.to_string())),
@@ -389,37 +327,4 @@ fn ended(lines: &[String], error: Option<&str>) -> Vec<Ended> {
         });
     }
     found
-}
-
-/// The log of a dyno.
-#[derive(Default)]
-struct Lines(Mutex<Vec<String>>);
-
-impl LogSink for Lines {
-    fn line(&self, line: &[u8]) {
-        let line = String::from_utf8_lossy(line).into_owned();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(line);
-    }
-}
-
-fn collect(root: &Path, below: &str, files: &mut BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(root.join(below))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if below.is_empty() {
-            name
-        } else {
-            format!("{below}/{name}")
-        };
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            collect(root, &path, files)?;
-        } else if kind.is_file() {
-            files.insert(path, std::fs::read(entry.path())?);
-        }
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::profile::ProfileError;
 use crate::archive::ArchiveError;
 
 /// Failure of a build of MRI.
@@ -67,6 +68,9 @@ pub enum MriError {
     /// The archive of the standard library cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// The committed profile is damaged.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
 }
 
 impl MriError {

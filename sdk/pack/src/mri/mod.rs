@@ -5,6 +5,7 @@
 
 mod command;
 mod error;
+mod profile;
 mod recipe;
 mod sources;
 mod steps;
@@ -14,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use error::MriError;
+pub use profile::{MriProfile, ProfileError};
 pub use recipe::{LinkedGem, linked_gems};
 
 use crate::archive::{ArchiveWriter, FileMode};
@@ -37,13 +39,31 @@ pub struct BuildProgress {
     pub total: usize,
 }
 
+/// Relation of a build to the profile of training programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfileUse {
+    /// The profile guides the compilation.
+    Apply,
+    /// The build contains counters, which make it several times slower, and returns them from `Dyno::Native.profile`.
+    Record,
+}
+
 /// Returns the digest of all inputs of a build, which is the same on every machine.
-pub fn digest() -> String {
+pub fn digest(profile: ProfileUse) -> String {
     let mut hasher = blake3::Hasher::new();
+    match profile {
+        ProfileUse::Apply => hasher.update(recipe::PROFILE),
+        ProfileUse::Record => hasher.update(b"record"),
+    };
     hasher.update(&COLLECTION.to_le_bytes());
     sources::hash(&mut hasher);
     recipe::hash(&mut hasher);
     hasher.finalize().to_hex().to_string()
+}
+
+/// Returns the source and the compiler that a profile's counts belong to.
+pub fn profile_origin() -> String {
+    sources::profile_origin()
 }
 
 /// Builds MRI below `cache` unless it is there, and returns the directory that holds [`MODULE`] and [`LIBRARY`].
@@ -56,15 +76,17 @@ pub fn digest() -> String {
 /// attempt.
 pub fn build(
     cache: &Path,
+    profile: ProfileUse,
     progress: &mut (dyn FnMut(BuildProgress) + Send),
 ) -> Result<PathBuf, MriError> {
     let builds = cache.join("mri");
-    let place = builds.join(&digest()[..16]);
+    let digest = digest(profile);
+    let place = builds.join(&digest[..16]);
     if place.join(MODULE).exists() {
         return Ok(place);
     }
     steps::check_tools()?;
-    let work = builds.join(format!("{}.work", &digest()[..16]));
+    let work = builds.join(format!("{}.work", &digest[..16]));
     fs::create_dir_all(&work).map_err(|source| MriError::io(&work, source))?;
     let total = sources::COUNT + recipe::STEPS.len() + 1;
     let mut done = 0;
@@ -80,6 +102,7 @@ pub fn build(
         &work,
         &cache.join("downloads"),
         &wheel,
+        profile,
         &mut |activity, steps| {
             progress(BuildProgress {
                 activity,
@@ -160,4 +183,20 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profile_belongs_to_the_compiler_and_the_source() {
+        let profile = MriProfile::read(recipe::PROFILE).unwrap();
+        assert_eq!(
+            profile.origin(),
+            profile_origin(),
+            "run script/ruby-profile, and commit the profile that it writes"
+        );
+        assert!(profile.functions() > 3000);
+    }
 }

@@ -41,11 +41,14 @@ const FILES: &[(&str, &str)] = files![
     "patches/seeds.patch",
     "patches/signals.patch",
     "patches/stack.patch",
+    "patches/sweep.patch",
     "patches/threads.patch",
     "posix/files.c",
     "posix/posix.h",
     "posix/users.c",
     "posix/zones.c",
+    "profile/runtime.c",
+    "profile/runtime.h",
     "wasm/fiber.c",
     "wasm/fiber.h",
     "wasm/machine.c",
@@ -57,6 +60,9 @@ const FILES: &[(&str, &str)] = files![
 
 /// Source of the entry points, which replace MRI's main program.
 const ENTRY: &str = include_str!("../../../ruby/ext/dyno.c");
+
+/// Compressed text of the profile that guides the compilation.
+pub(super) const PROFILE: &[u8] = include_bytes!("../../../ruby/mri/profile/3.3.proftext.zst");
 
 /// Shell scripts of the steps, by name.
 pub(super) const STEPS: &[(&str, &str)] = files![

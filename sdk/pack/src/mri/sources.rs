@@ -86,6 +86,11 @@ pub(super) fn hash(hasher: &mut blake3::Hasher) {
     }
 }
 
+/// Returns MRI's source and the compiler, on which the counts of a profile depend.
+pub(super) fn profile_origin() -> String {
+    format!("{} with {ZIG}", MRI.name())
+}
+
 /// Number of files to download.
 pub(super) const COUNT: usize = ARCHIVES.len() + 1;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::command;
 use super::error::MriError;
 use super::recipe::{self, STEPS};
+use super::{MriProfile, ProfileUse};
 
 /// Size of C's stack in bytes.
 ///
@@ -21,6 +22,11 @@ const STACK_SIZE: u32 = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(3600);
 /// Number of lines of a log that an error includes.
 const LOG_LINES: usize = 15;
+
+/// Words of the compiler's warning about a function whose control flow is not that of its profile.
+const CHANGED: &str = "(hash mismatch)";
+/// Number of functions, of some ten thousand, that patches may change before the profile must be recorded again.
+const MAX_CHANGED: usize = 100;
 
 /// Shell code that precedes each step.
 ///
@@ -79,11 +85,20 @@ pub(super) fn run(
     work: &Path,
     sources: &Path,
     wheel: &str,
+    profile: ProfileUse,
     progress: &mut (dyn FnMut(String, usize) + Send),
 ) -> Result<(), MriError> {
     let place = |source| MriError::io(work, source);
     let recipe = work.join("recipe");
     recipe::unpack(&recipe).map_err(place)?;
+    let flags = match profile {
+        ProfileUse::Record => "-fprofile-generate -DRB_WASM_PROFILE".to_owned(),
+        ProfileUse::Apply => {
+            let path = work.join("mri.profdata");
+            fs::write(&path, MriProfile::read(recipe::PROFILE)?.indexed()).map_err(place)?;
+            format!("-fprofile-use={}", path.display())
+        }
+    };
     for directory in ["logs", "done", "tools", "prefix", "tmp"] {
         fs::create_dir_all(work.join(directory)).map_err(place)?;
     }
@@ -92,6 +107,7 @@ pub(super) fn run(
         sources,
         recipe,
         wheel,
+        profile_flags: flags,
         jobs: thread::available_parallelism().map_or(2, |count| count.get().min(16)),
         progress: Mutex::new(StepState {
             progress,
@@ -107,7 +123,26 @@ pub(super) fn run(
         let libraries = libraries.join().unwrap_or(Ok(()));
         libraries.and(configured)
     })?;
-    environment.steps(&["compile", "install"])
+    environment.steps(&["compile", "install"])?;
+    if profile == ProfileUse::Apply {
+        report_changed_functions(&work.join("logs/compile.log"));
+    }
+    Ok(())
+}
+
+/// Warns if the compiler has ignored the counts of many functions, whose control flow has changed since they were recorded.
+fn report_changed_functions(log: &Path) {
+    let log = fs::read(log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let changed = log.lines().filter(|line| line.contains(CHANGED)).count();
+    if changed > MAX_CHANGED {
+        tracing::warn!(
+            functions = changed,
+            "Ruby's profile is out of date, which makes Ruby slower: run script/ruby-profile"
+        );
+    } else {
+        tracing::info!(functions = changed, "functions without a valid profile");
+    }
 }
 
 /// Paths and settings of a build, and the progress of its steps.
@@ -116,6 +151,7 @@ struct BuildEnvironment<'a> {
     sources: &'a Path,
     recipe: PathBuf,
     wheel: &'a str,
+    profile_flags: String,
     jobs: usize,
     progress: Mutex<StepState<'a>>,
 }
@@ -187,6 +223,7 @@ impl BuildEnvironment<'_> {
             .env("ZIG_WHEEL", self.wheel)
             .env("ZIG_GLOBAL_CACHE_DIR", tools.join("cache"))
             .env("ZIG_LOCAL_CACHE_DIR", tools.join("cache"))
+            .env("PROFILE_FLAGS", &self.profile_flags)
             .env("TOOLS", tools)
             .env("PARENT", std::process::id().to_string())
             .env("JOBS", self.jobs.to_string())

@@ -23,7 +23,7 @@ pub use series::{Edition, PackOrigin, Series, UnknownSeries};
 
 use crate::archive::ArchiveError;
 use crate::manifest::{Manifest, Member, PackDir, PackDirError};
-use crate::mri::MriError;
+use crate::mri::{MriError, ProfileUse};
 use crate::preemption::PreemptionError;
 use crate::spill::SpillError;
 use crate::split::SplitError;
@@ -150,12 +150,7 @@ pub fn prepare(
     if let Ok(pack) = PackDir::open(&path) {
         return Ok(pack);
     }
-    fs::create_dir_all(&packs).map_err(io)?;
-    // One process prepares the pack, and others wait for it and find it. Each origin has a lock of its own, because a
-    // build must not delay a download.
-    let lock = packs.join(format!(".lock-{}", edition.origin));
-    let lock = File::create(lock).map_err(io)?;
-    lock.lock().map_err(io)?;
+    let _lock = lock(&packs, edition.origin)?;
     if let Ok(pack) = PackDir::open(&path) {
         return Ok(pack);
     }
@@ -165,7 +160,7 @@ pub fn prepare(
         .map_err(io)?;
     let parts = match edition.origin {
         PackOrigin::Npm => npm::make(edition, work.path(), &mut progress)?,
-        PackOrigin::Source => source::make(cache, &mut progress)?,
+        PackOrigin::Source => source::make(cache, ProfileUse::Apply, &mut progress)?,
     };
     let directory = work.path().join("pack");
     fs::create_dir(&directory).map_err(io)?;
@@ -176,6 +171,41 @@ pub fn prepare(
     let _ = fs::remove_dir_all(&path);
     fs::rename(&directory, &path).map_err(io)?;
     Ok(PackDir::open(&path)?)
+}
+
+/// Prepares a pack of the default series in `directory` that records a profile.
+///
+/// # Errors
+///
+/// Returns [`PrepareError`] if a download, the build, a pass or the disk fails.
+pub fn prepare_recording(
+    cache: &Path,
+    directory: &Path,
+    mut progress: impl FnMut(PrepareStep) + Send,
+) -> Result<PackDir, PrepareError> {
+    let edition = Series::DEFAULT.best();
+    let _lock = lock(&cache.join("packs"), edition.origin)?;
+    let parts = source::make(cache, ProfileUse::Record, &mut progress)?;
+    progress(PrepareStep::Write);
+    let manifest = write(edition, parts, directory)?;
+    PackDir::write(directory, &manifest).map_err(|source| PrepareError::Io {
+        path: directory.to_owned(),
+        source,
+    })?;
+    Ok(PackDir::open(directory)?)
+}
+
+/// Waits until no other process prepares a pack of this origin, and returns the lock.
+///
+/// Each origin has a lock of its own, because a build must not delay a download.
+fn lock(packs: &Path, origin: PackOrigin) -> Result<File, PrepareError> {
+    let path = packs.join(format!(".lock-{origin}"));
+    let locked = fs::create_dir_all(packs).and_then(|()| {
+        let lock = File::create(&path)?;
+        lock.lock()?;
+        Ok(lock)
+    });
+    locked.map_err(|source| PrepareError::Io { path, source })
 }
 
 /// Returns the digest of all inputs of the pack, which is the same on every machine. Time zones do not count: a pack has
@@ -193,7 +223,7 @@ pub fn digest(edition: Edition) -> String {
             .into_iter()
             .for_each(|text| part(text.as_bytes())),
         PackOrigin::Source => {
-            part(crate::mri::digest().as_bytes());
+            part(crate::mri::digest(ProfileUse::Apply).as_bytes());
             part(source::SELF_POLLING.as_bytes());
         }
     }

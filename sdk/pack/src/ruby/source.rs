@@ -10,8 +10,8 @@ use super::library::{self, LibraryFile};
 use super::{PackParts, PrepareError, PrepareStep};
 use crate::archive::{Archive, ArchiveNode, NodeId};
 use crate::image::write_image;
-use crate::mri;
-use crate::preemption::functions_named;
+use crate::mri::{self, ProfileUse};
+use crate::preemption::{PreemptionError, functions_named};
 use crate::spill::spill_pointers;
 use crate::split::{SplitError, split};
 use crate::stack_limit::insert_stack_checks;
@@ -69,9 +69,12 @@ const EXTENSIONS: [&str; 18] = [
 /// Builds MRI unless a build is there, and returns the parts of its pack.
 pub(super) fn make(
     cache: &Path,
+    profile: ProfileUse,
     progress: &mut (dyn FnMut(PrepareStep) + Send),
 ) -> Result<PackParts, PrepareError> {
-    let built = mri::build(cache, &mut |step| progress(PrepareStep::Build(step)))?;
+    let built = mri::build(cache, profile, &mut |step| {
+        progress(PrepareStep::Build(step))
+    })?;
     progress(PrepareStep::Split);
     let io = |source| PrepareError::Io {
         path: built.clone(),
@@ -85,7 +88,7 @@ pub(super) fn make(
     let (rewritten, summary) =
         insert_stack_checks(&rewritten, STACK_HANDLER, STACK_LIMIT, &NO_STACK_CHECK)?;
     tracing::debug!(?summary, "stack checks inserted");
-    let polling = functions_named(&rewritten, self_polling())?;
+    let polling = self_polling(&rewritten)?;
     let code = split("code", &rewritten)?;
     let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;
     let runs = memory
@@ -111,10 +114,22 @@ pub(super) fn make(
     })
 }
 
-/// Returns the names in the list of self-polling functions.
-fn self_polling() -> impl Iterator<Item = &'static str> {
+/// Returns the indices of the functions in the list of self-polling functions.
+fn self_polling(wasm: &[u8]) -> Result<Vec<u32>, PreemptionError> {
     let lines = SELF_POLLING.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_ascii_whitespace().next())
+    let names = lines.filter_map(|line| line.split_ascii_whitespace().next());
+    let mut found = Vec::new();
+    for name in names {
+        match (
+            functions_named(wasm, [name.trim_end_matches('?')].into_iter()),
+            name.ends_with('?'),
+        ) {
+            (Ok(function), _) => found.extend(function),
+            (Err(PreemptionError::Unnamed(_)), true) => {}
+            (Err(error), _) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// Returns all files of an archive, except links.

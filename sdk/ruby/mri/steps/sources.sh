@@ -4,11 +4,16 @@ cd "$WORK/source"
 for patch in "$RECIPE"/patches/*.patch; do
   patch -p1 --forward --fuzz=0 <"$patch"
 done
+# The archive contains the files that make generates from insns.def, and C finds these before the generated ones, which have the
+# patches' changes.
+rm -f vm.inc vmtc.inc insns.inc insns_info.inc opt_sc.inc optinsn.inc optunifs.inc
 cp "$RECIPE"/wasm/* wasm/
 cp "$RECIPE"/coroutine/* coroutine/asyncify/
 mkdir -p "$PREFIX/include"
 cp "$RECIPE"/console/termios.h "$PREFIX/include/"
 cp "$RECIPE/dyno.c" main.c
+mkdir -p profile
+cp "$RECIPE/profile/runtime.h" profile/
 link() { # gem's directory, path of the extension in it, target directory below ext
   mkdir -p "ext/$3" "$(dirname "ext/$3")"
   cp -R "$1/$2/." "ext/$3/"

@@ -37,7 +37,7 @@ static int current_slot, first_vacant;
 void *rb_wasm_stack_limit;
 
 /* The pass that inserts checks of the stack reads the limit's address from this function. */
-__attribute__((used, noinline)) void **
+__attribute__((used, noinline, no_profile_instrument_function)) void **
 stack_limit(void)
 {
     return &rb_wasm_stack_limit;
