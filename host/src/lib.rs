@@ -43,3 +43,5 @@ mod slots;
 pub mod slug;
 pub mod stdio;
 mod wasi;
+
+pub use native::set_time_slice;

@@ -140,6 +140,10 @@ pub(crate) struct NodeSettings {
     pub(crate) source_builds: SourceBuilds,
 }
 
+/// Time slice of the router's threads, the kernel's shortest. With it they interrupt computing dynos as soon as a request
+/// comes, instead of after a slice of some milliseconds.
+const ROUTER_SLICE: Duration = Duration::from_micros(100);
+
 /// The runtimes of a node beside the router's.
 struct Runtimes {
     /// The API, builds and background work. A flood of requests must not lock the operator out, nor a build delay requests.
@@ -155,6 +159,10 @@ pub(crate) fn run(settings: NodeSettings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("router")
+        .on_thread_start(|| {
+            // Older kernels have no such slices; the router only answers later there while dynos compute.
+            let _ = corundum_host::set_time_slice(ROUTER_SLICE);
+        })
         .build()?;
     let control = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

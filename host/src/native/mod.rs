@@ -1,10 +1,11 @@
 //! The only module with `unsafe` code: it maps files, loads native code, registers descriptors, looks at and fills page
-//! tables.
+//! tables, and sets the time slices of threads.
 
 #![allow(unsafe_code)]
 
 mod pages;
 mod populate;
+mod time_slice;
 
 use std::fs::File;
 use std::io;
@@ -19,6 +20,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 pub(crate) use pages::{page_end, private_bytes, stack_use};
 pub(crate) use populate::populate;
+pub use time_slice::set_time_slice;
 
 /// Type of tmpfs in `statfs` (statfs(2)).
 const TMPFS: u64 = 0x0102_1994;
