@@ -57,6 +57,12 @@ pub enum MriError {
         /// File with the full output.
         log: PathBuf,
     },
+    /// A file of the source archive takes the place of a generated one, so that the build lacks changes of the patches. The
+    /// recipe is at fault.
+    #[error(
+        "source/{0}: hides the file that the build generates from the patched source: remove it in the step `sources`"
+    )]
+    Hidden(String),
     /// The disk fails.
     #[error("{}: {source}", path.display())]
     Io {

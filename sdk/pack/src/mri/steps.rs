@@ -123,9 +123,29 @@ pub(super) fn run(
         let libraries = libraries.join().unwrap_or(Ok(()));
         libraries.and(configured)
     })?;
-    environment.steps(&["compile", "install"])?;
+    environment.steps(&["compile"])?;
+    check_generated(work)?;
+    environment.steps(&["install"])?;
     if profile == ProfileUse::Apply {
         report_changed_functions(&work.join("logs/compile.log"));
+    }
+    Ok(())
+}
+
+/// Checks that no file of the archive hides one that the build has generated, with the patches' changes, from the patched source.
+///
+/// C looks for an included file beside the including one first.
+fn check_generated(work: &Path) -> Result<(), MriError> {
+    let build = work.join("build");
+    let io = |source| MriError::io(&build, source);
+    for entry in fs::read_dir(&build).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        let is_included = Path::new(&name)
+            .extension()
+            .is_some_and(|kind| kind == "inc");
+        if is_included && work.join("source").join(&name).exists() {
+            return Err(MriError::Hidden(name.to_string_lossy().into_owned()));
+        }
     }
     Ok(())
 }
@@ -246,5 +266,27 @@ impl BuildEnvironment<'_> {
             output: lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"),
             log,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_of_the_archive_that_hides_a_generated_one_fails_the_build() {
+        let work = tempfile::tempdir().unwrap();
+        for directory in ["build", "source"] {
+            fs::create_dir(work.path().join(directory)).unwrap();
+        }
+        let write = |path: &str| fs::write(work.path().join(path), "").unwrap();
+        write("build/vm.inc");
+        write("build/main.o");
+        write("source/main.o");
+        write("source/known_errors.inc");
+        check_generated(work.path()).unwrap();
+        write("source/vm.inc");
+        let error = check_generated(work.path()).unwrap_err();
+        assert!(matches!(error, MriError::Hidden(name) if name == "vm.inc"));
     }
 }
