@@ -127,6 +127,7 @@ impl Dyno {
             output: Output::Closed,
             log: LineSplitter::new(log),
             session: None,
+            exchanges_on_standard_streams: pack.exchanges_on_standard_streams(),
             quota: MemoryQuota::new(engine.config().memory_limit, account),
             pages: PrivatePages::new(account),
             cpu: cpu.clone(),

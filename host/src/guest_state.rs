@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use corundum_abi::EXCHANGE_DESCRIPTOR;
 use serde::{Deserialize, Serialize};
 use wasi_common::WasiCtx;
 use wasmtime::Memory;
@@ -40,6 +41,8 @@ pub(crate) struct GuestState {
     pub(crate) log: LineSplitter,
     /// Descriptors 0 to 2 of a one-off command.
     pub(crate) session: Option<Arc<RunSession>>,
+    /// Requests and responses are on the descriptors 0 and 1.
+    pub(crate) exchanges_on_standard_streams: bool,
     pub(crate) quota: MemoryQuota,
     /// Pages of the image that the dyno has a copy of.
     pub(crate) pages: PrivatePages,
@@ -59,6 +62,18 @@ impl GuestState {
         self.files
             .standard_stream(fd)
             .filter(|_| !self.network.has(fd))
+    }
+
+    /// Returns whether requests are what is read from a descriptor.
+    pub(crate) fn is_request(&self, fd: u32) -> bool {
+        fd == EXCHANGE_DESCRIPTOR
+            || fd == 0 && self.exchanges_on_standard_streams && self.session.is_none()
+    }
+
+    /// Returns whether the response is what is written to a descriptor.
+    pub(crate) fn is_response(&self, fd: u32) -> bool {
+        fd == EXCHANGE_DESCRIPTOR
+            || fd == 1 && self.exchanges_on_standard_streams && self.session.is_none()
     }
 
     /// Returns whether the log is what is written to a descriptor.

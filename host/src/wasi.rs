@@ -168,7 +168,7 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                 if !(0..=MAX_BUFFERS).contains(&count) {
                     return Ok(Errno::Inval as i32);
                 }
-                let is_response = fd.cast_unsigned() == EXCHANGE_DESCRIPTOR;
+                let is_response = state.is_response(fd.cast_unsigned());
                 if !is_response && !state.is_log(fd.cast_unsigned()) {
                     let mut memory = GuestMemory::Unshared(memory);
                     let written = preview1::fd_write(
@@ -212,10 +212,11 @@ fn add_streams(linker: &mut Linker<GuestState>) -> Result<()> {
                 if !(0..=MAX_BUFFERS).contains(&count) {
                     return Ok(Errno::Inval as i32);
                 }
-                if state.is_empty_input(fd.cast_unsigned()) {
+                let is_request = state.is_request(fd.cast_unsigned());
+                if !is_request && state.is_empty_input(fd.cast_unsigned()) {
                     return Ok(status(store(memory, result, &0u32.to_le_bytes())));
                 }
-                if fd.cast_unsigned() != EXCHANGE_DESCRIPTOR {
+                if !is_request {
                     let mut memory = GuestMemory::Unshared(memory);
                     let read =
                         preview1::fd_read(&mut state.wasi, &mut memory, fd, buffers, count, result);

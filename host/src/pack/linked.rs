@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use corundum_abi::fibers;
+use corundum_abi::{exports, fibers};
 use corundum_pack::archive::Archive;
 use corundum_pack::{Manifest, preemption};
 use wasmtime::{Extern, Instance, Linker, Module, Store};
@@ -57,6 +57,7 @@ pub struct Pack {
     /// The shim of fibers, if a module imports it.
     fiber_shim: Option<FiberShim>,
     handles_signals: bool,
+    exchanges_on_standard_streams: bool,
 }
 
 struct LinkedModule {
@@ -139,7 +140,13 @@ impl Pack {
             }
             _ => false,
         });
+        let last = modules.last();
+        let exchanges_on_standard_streams = last.is_some_and(|(_, module)| {
+            let mut exports = module.exports();
+            exports.any(|export| export.name() == exports::STANDARD_STREAMS)
+        });
         Ok(Self {
+            exchanges_on_standard_streams,
             fiber_shim,
             manifest,
             modules: linked,
@@ -160,6 +167,11 @@ impl Pack {
     /// Returns whether guests receive signals. A signal ends the others.
     pub(crate) fn handles_signals(&self) -> bool {
         self.handles_signals
+    }
+
+    /// Returns whether requests and responses are on the descriptors 0 and 1.
+    pub(crate) fn exchanges_on_standard_streams(&self) -> bool {
+        self.exchanges_on_standard_streams
     }
 
     /// Returns the pack's root filesystem.

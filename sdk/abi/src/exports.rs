@@ -31,3 +31,7 @@ pub const INTERRUPT: &str = "dyno_interrupt";
 /// Returns the offset of the byte from the pointer that [`INTERRUPT`] names; optional. A guest uses it if each of its
 /// fibers has a byte of its own: the pointer then points to the state of the running fiber.
 pub const INTERRUPT_OFFSET: &str = "dyno_interrupt_offset";
+
+/// Optional: its presence says that the guest reads requests from descriptor 0 and writes responses to descriptor 1, since
+/// its runtime cannot use [`crate::EXCHANGE_DESCRIPTOR`]. Its type does not matter, and the host never calls it.
+pub const STANDARD_STREAMS: &str = "dyno_standard_streams";

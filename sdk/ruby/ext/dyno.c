@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <locale.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -140,6 +141,17 @@ output_syswrite(VALUE self, VALUE string)
     }
     RB_GC_GUARD(string);
     return LONG2NUM(RSTRING_LEN(string));
+}
+
+/* Native.send_response: has the host send what has been written so far. */
+static VALUE
+native_send_response(VALUE self)
+{
+    struct pollfd exchange = { .fd = EXCHANGE, .events = POLLOUT };
+
+    /* The host sends before it waits for anything. */
+    poll(&exchange, 1, 0);
+    return Qnil;
 }
 
 /* -- head of a request --------------------------------------------------------------------------------------------- */
@@ -456,6 +468,7 @@ define_native(void)
     rb_define_module_function(native, "read_head", native_read_head, 1);
     rb_define_module_function(native, "reseed_hashes", native_reseed_hashes, 0);
     rb_define_module_function(native, "forget", native_forget, 1);
+    rb_define_module_function(native, "send_response", native_send_response, 0);
     rb_define_module_function(native, "process_number=", native_set_process_number, 1);
 #if defined(RB_WASM_PROFILE)
     rb_define_module_function(native, "profile", native_profile, 0);

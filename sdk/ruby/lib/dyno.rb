@@ -14,11 +14,10 @@ module Dyno
   # Gems that Ruby itself has activated.
   OWN_GEMS = Gem.loaded_specs.keys.freeze
 
-  # Descriptor of requests and responses, EXCHANGE_DESCRIPTOR of sdk/abi. The standard streams are an app's own: what it
-  # writes to them is in the log.
-  EXCHANGE = 1000
-  INPUT = IO.for_fd(EXCHANGE, "rb", autoclose: false)
-  OUTPUT = IO.for_fd(EXCHANGE, "wb", autoclose: false)
+  # Streams of requests and responses: EXCHANGE_DESCRIPTOR of sdk/abi, or the standard streams in an npm build, which knows
+  # no other descriptors. What an app writes to its standard streams is in the log.
+  INPUT = IO.for_fd(defined?(Native) ? 1000 : 0, "rb", autoclose: false)
+  OUTPUT = IO.for_fd(defined?(Native) ? 1000 : 1, "wb", autoclose: false)
   OUTPUT.sync = true
   LOG = $stderr
   STDOUT.sync = LOG.sync = true
@@ -32,8 +31,10 @@ end
 require "json"
 require_relative "dyno/process"
 require_relative "dyno/output"
-# The npm builds have no threads, and their implementations of catch and throw leak memory; see these files.
+# In the npm builds, descriptor 1 carries responses. They have no threads, and their implementations of catch and throw
+# leak memory; see these files.
 unless defined?(Dyno::Native)
+  require_relative "dyno/standard_output"
   require_relative "dyno/catch"
   require_relative "dyno/timeout"
   require_relative "dyno/thread"

@@ -34,6 +34,9 @@
   (data $name_run "run\00")
   (data $name_message "full_message\00")
 
+  ;; The builds contain a file system of their own, which knows no descriptors but the standard streams and its files.
+  (func (export "dyno_standard_streams"))
+
   ;; Writes `length` bytes at `text` to descriptor 2, and a newline.
   (func $log (param $text i32) (param $length i32)
     (local $vector i32)

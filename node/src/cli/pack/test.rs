@@ -33,11 +33,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Dynos that one file may crash before the run skips the rest of it.
 const ATTEMPTS: usize = 8;
 /// Files that do not apply as a whole: they test parallel threads, processes and compilers, which a dyno does not have.
-const ABSENT: [&str; 21] = [
+const ABSENT: [&str; 15] = [
     "test_fork.rb",
     "test_ractor.rb",
     "test_rjit.rb",
-    "test_thread.rb",
     "test_yjit.rb",
     "test_yjit_30k_ifelse.rb",
     "test_yjit_30k_methods.rb",
@@ -45,15 +44,10 @@ const ABSENT: [&str; 21] = [
     "test_continuation.rb",
     "test_gc_compact.rb",
     "test_io_buffer.rb",
-    "test_io_timeout.rb",
     "test_process.rb",
     "test_rubyoptions.rb",
     "test_signal.rb",
-    "test_sleep.rb",
     "test_system.rb",
-    "test_thread_cv.rb",
-    "test_thread_local.rb",
-    "test_thread_queue.rb",
     "test_yjit_exit_locations.rb",
 ];
 /// Files of test/ruby in a short run: objects, exceptions, memory.

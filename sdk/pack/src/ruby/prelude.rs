@@ -32,6 +32,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "dyno/chunks.rb",
     "dyno/response.rb",
     "dyno/server.rb",
+    "dyno/standard_output.rb",
     "dyno/gemfile.rb",
     "dyno/executables.rb",
     "dyno/interpreter.rb",

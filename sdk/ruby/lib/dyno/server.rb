@@ -119,8 +119,8 @@ module Dyno
         after = env["rack.after_reply"]
         return unless (finished && !finished.empty?) || (after && !after.empty?)
 
-        # This wait with a timeout of zero makes the host send the response first.
-        IO.select(nil, [OUTPUT], nil, 0)
+        # A wait with a timeout of zero makes the host send the response first.
+        defined?(Native) ? Native.send_response : IO.select(nil, [OUTPUT], nil, 0)
         finished&.reverse_each { |callable| guarded { callable.call(env, status, headers, error) } }
         after&.each { |callable| guarded { callable.call } }
       end
