@@ -196,7 +196,7 @@ fn tree_becomes_a_slug_and_an_image() {
         fixture.report(),
         "-----> Ruby app detected
 -----> Using Ruby version: ruby-3.4.1
-       Ruby 3.4 comes from npm and lacks, beside Ruby 3.3:
+       Ruby 3.4 comes from npm until it is built from source, and lacks until then:
          sockets and TLS
          threads that run beside each other
          the C parts of bcrypt, bigdecimal, commonmarker and racc
@@ -329,6 +329,22 @@ fn parts_that_do_not_run_are_named() {
     assert!(!compiled.contains("assets:precompile"), "{compiled}");
     let plain = report(&[("config.ru", ""), ("Rakefile", "task(:test)")]);
     assert!(!plain.contains("does not run"), "{plain}");
+}
+
+#[test]
+fn ruby_from_npm_that_is_never_built_says_which_ones_are() {
+    let report = |series: &str, origin: &str| {
+        let mut fixture = BuildFixture::new();
+        fixture.sandbox.manifest.series = series.to_owned();
+        fixture.sandbox.manifest.origin = origin.to_owned();
+        fixture.build(&[("config.ru", "")]).unwrap();
+        fixture.report()
+    };
+    let text = report("4.0", "npm");
+    let line = "       Ruby 4.0 comes from npm and lacks, beside Ruby 3.3 and 3.4:\n         sockets and TLS\n";
+    assert!(text.contains(line), "{text}");
+    let text = report("3.4", "source");
+    assert!(!text.contains("lacks"), "{text}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn prepare(cache: &Path) -> ProcessOutput {
     let mut command = Command::new(corundum());
     ProcessOutput::of(
         command
-            .args(["packs:prepare", "3.4"])
+            .args(["packs:prepare", "4.0"])
             .env("CORUNDUM_CACHE", cache),
     )
 }
@@ -18,7 +18,7 @@ fn prepare(cache: &Path) -> ProcessOutput {
 #[test]
 fn damaged_files_of_a_pack_are_replaced() {
     // A copy of the pack of this machine spares the test minutes of preparation.
-    let machine = pack_path(Series::Ruby34.best(), &pack_cache());
+    let machine = pack_path(Series::Ruby40.best(), &pack_cache());
     assert!(prepare(&pack_cache()).success);
     let cache = tempfile::tempdir().unwrap();
     let packs = cache.path().join("packs");

@@ -1,5 +1,7 @@
 //! Gems with a native extension, which a dyno cannot load.
 
+use corundum_pack::ruby::Series;
+
 use super::error::GemError;
 
 /// Gems with a native extension that no pack carries, and an alternative for each.
@@ -17,7 +19,8 @@ const ALTERNATIVES: [(&str, &str); 11] = [
     ("bigdecimal", CARRIED),
 ];
 
-const CARRIED: &str = "Ruby 3.3 carries it: ask for that version, or for none";
+/// Advice for the gems that packs built from source carry.
+const CARRIED: &str = "";
 
 /// Gems that work without their extension, by code of their own in Ruby.
 const OPTIONAL: [&str; 2] = ["digest-crc", "io-event"];
@@ -44,8 +47,15 @@ pub(super) fn rejection(name: &str) -> GemError {
 }
 
 fn native_error(name: &str, advice: &str) -> GemError {
+    let advice = match advice {
+        CARRIED => format!(
+            "Ruby {} carry it when they are built from source: ask for one of them, or for none",
+            Series::from_source()
+        ),
+        advice => advice.to_owned(),
+    };
     GemError::Native {
         name: name.to_owned(),
-        advice: advice.to_owned(),
+        advice,
     }
 }

@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 
-use corundum_pack::ruby::Series;
+use corundum_pack::Manifest;
+use corundum_pack::ruby::{Edition, Series};
 
 use super::env::BuildEnv;
 use super::error::BuildError;
@@ -42,7 +43,7 @@ impl SourceApp {
         report.topic("Ruby app detected");
         let version = &env.sandbox.manifest().version;
         report.topic(&format!("Using Ruby version: ruby-{version}"));
-        report_lacks(&env.sandbox.manifest().series, report);
+        report_lacks(env.sandbox.manifest(), report);
         if let Some(note) = ruby_version::difference(&version_files(&tree)?, version) {
             report.detail(&note);
         }
@@ -55,17 +56,28 @@ impl SourceApp {
     }
 }
 
-/// Tells the pusher what the app's Ruby lacks, unless the node moves the app to one that lacks nothing.
-fn report_lacks(series: &str, report: &mut BuildReport<impl Write>) {
-    let lacks = series.parse().map(|series: Series| series.best().lacks());
-    let lacks = lacks.unwrap_or_default();
+/// Tells the pusher what the app's Ruby lacks beside one that is built from source.
+fn report_lacks(manifest: &Manifest, report: &mut BuildReport<impl Write>) {
+    let Ok(series) = manifest.series.parse::<Series>() else {
+        return;
+    };
+    let used = Edition::ALL
+        .into_iter()
+        .find(|edition| edition.series == series && edition.origin.to_string() == manifest.origin);
+    let lacks = used.map(Edition::lacks).unwrap_or_default();
     if lacks.is_empty() {
         return;
     }
-    report.detail(&format!(
-        "Ruby {series} comes from npm and lacks, beside Ruby {}:",
-        Series::DEFAULT
-    ));
+    // The node moves the app when it has built the series.
+    let reason = if series.best().lacks().is_empty() {
+        "comes from npm until it is built from source, and lacks until then:".to_owned()
+    } else {
+        format!(
+            "comes from npm and lacks, beside Ruby {}:",
+            Series::from_source()
+        )
+    };
+    report.detail(&format!("Ruby {series} {reason}"));
     for item in lacks {
         report.detail(&format!("  {item}"));
     }

@@ -43,7 +43,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            edition: Series::DEFAULT.best(),
+            edition: series().best(),
             limits: GridLimits::default(),
             isolation: Isolation::App,
             formation: 4,
@@ -54,6 +54,12 @@ impl Default for Options {
             files: &[],
         }
     }
+}
+
+/// Returns the series of apps that ask for none: the one in CORUNDUM_TEST_RUBY, or the default.
+fn series() -> Series {
+    let set = std::env::var("CORUNDUM_TEST_RUBY");
+    set.map_or(Series::DEFAULT, |series| series.parse().unwrap())
 }
 
 /// A booted app in a grid of its own.

@@ -414,7 +414,7 @@ async fn programs_are_found_as_in_a_shell() {
             &["ruby", "-c", "syntax.rb"],
             1,
             "",
-            "syntax error, unexpected end-of-input",
+            "unexpected end-of-input",
         ),
         (&["ruby", "-d", "-e", "p $DEBUG"], 0, "true\n", ""),
         (

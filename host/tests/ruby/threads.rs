@@ -35,6 +35,36 @@ async fn threads_wait_for_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reads_and_writes_with_a_timeout_let_threads_run() {
+    let body = answer(
+        "reader, writer = IO.pipe
+         reader.timeout = writer.timeout = 0.1
+         other = Thread.new { 10.times { sleep 0.001 }; :ran }
+         seen = [(reader.read(1) rescue $!.class), other.value]
+         other = Thread.new { 10.times { sleep 0.001 }; :ran }
+         seen << (writer.write('x' * (1 << 22)) rescue $!.class) << other.value
+         late, source = IO.pipe
+         late.timeout = 20
+         Thread.new { sleep 0.01; source << 'late' }
+         seen << late.readpartial(9)
+         waiting = Thread.new { late.read(1) rescue $!.message }
+         Thread.pass until waiting.stop?
+         waiting.raise(IOError, 'ended')
+         seen << waiting.value
+         late.timeout = nil
+         copied, target = IO.pipe
+         copy = Thread.new { IO.copy_stream(late, target, 200_000) }
+         Thread.new { 2.times { source << 'y' * 100_000 } }
+         seen << copied.read(200_000).size << copy.value",
+    )
+    .await;
+    assert_eq!(
+        body,
+        r#"[IO::TimeoutError, :ran, IO::TimeoutError, :ran, "late", "ended", 200000, 200000]"#
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sleeping_threads_sleep_at_the_same_time() {
     let body = answer(
         "now = -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) }

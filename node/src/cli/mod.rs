@@ -63,8 +63,8 @@ enum CorundumCommand {
     ///
     /// Serves apps on --http, and the API and git on --api, until SIGINT or SIGTERM; running requests then have ten
     /// seconds to end. The first push of an app on a Ruby version prepares its pack, which takes a minute
-    /// (`corundum packs:prepare` does it ahead). In the background, the node builds the default Ruby from source unless it
-    /// has been built; apps move to that faster pack when it is ready, without losing a request.
+    /// (`corundum packs:prepare` does it ahead). In the background, the node builds Ruby from source unless that has been done:
+    /// the default series, and those that apps use. Apps move to the faster pack when it is ready, without losing a request.
     ///
     /// SIGHUP replaces the process by a new one of the same program and arguments, without a refused connection or a failed
     /// request. A second `corundum server --takeover` on the same data directory does the same.
@@ -94,12 +94,12 @@ enum CorundumCommand {
     /// List the Ruby packs
     ///
     /// An app runs the version that its Gemfile.lock, Gemfile or .ruby-version asks for, otherwise the default. Packs built
-    /// from source run several times faster than those from npm; they do not support fibers.
+    /// from source run several times faster than those from npm, and have sockets, threads and fibers.
     Packs(OutputOption),
     /// Prepare a Ruby pack from npm, so that no push has to wait for it
     ///
     /// Fetches the npm package of that version, separates its code from its memory and compiles it, once for all nodes of
-    /// the machine. For the default version, does nothing if `corundum pack build ruby` has built the faster pack.
+    /// the machine. Does nothing if `corundum pack build` has built the faster pack of the series.
     #[command(name = "packs:prepare")]
     PacksPrepare {
         /// Series of Ruby: 3.2, 3.3, 3.4 or 4.0

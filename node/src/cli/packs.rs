@@ -26,6 +26,8 @@ struct PackInfo {
     ready: bool,
     default: bool,
     path: String,
+    /// Command that makes the pack.
+    command: String,
     /// Features that the pack lacks beside one that is built from source.
     lacks: Vec<String>,
 }
@@ -42,6 +44,7 @@ pub(super) fn list(output: OutputOption) -> anyhow::Result<ExitCode> {
             ready: pack.is_some(),
             default: edition == Series::DEFAULT.best(),
             path: ruby::pack_path(edition, &cache).display().to_string(),
+            command: edition.command(),
             lacks: edition.lacks().iter().map(ToString::to_string).collect(),
         }
     });
@@ -69,14 +72,15 @@ fn rows(listed: Vec<PackInfo>) -> impl Iterator<Item = [String; 5]> {
     listed.into_iter().map(|pack| {
         let state = match (pack.ready, pack.origin.as_str()) {
             (true, _) => "ready",
-            (false, "source") => "corundum pack build ruby",
+            (false, "source") => &pack.command,
             (false, _) => "on first use",
         };
+        let state = state.to_owned();
         [
             pack.name,
             pack.origin,
             pack.version.unwrap_or_default(),
-            state.to_owned(),
+            state,
             if pack.default { "default" } else { "" }.to_owned(),
         ]
     })

@@ -122,7 +122,7 @@ pub(super) struct ServerArguments {
     /// Refuse pushes to an app whose repository, slugs and image take more than this many MB; 0 for no limit [default: 10240]
     #[arg(long, value_name = "MB")]
     app_quota: Option<u32>,
-    /// Build the node's Ruby from source in the background, unless `corundum pack build ruby` has built it [default: true]
+    /// Build Ruby from source in the background, unless `corundum pack build` has built it [default: true]
     #[arg(long, value_name = "BOOL")]
     build_ruby: Option<bool>,
     /// Let log drains connect to loopback and private addresses [default: false]

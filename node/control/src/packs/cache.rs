@@ -1,14 +1,14 @@
 //! The packs that this process has opened.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_host::engine::Engine;
 use corundum_host::pack::Pack;
 use corundum_pack::PackDir;
 use corundum_pack::ruby::{self, Edition, Series};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use super::open::{PackOpenError, open};
 
@@ -24,6 +24,9 @@ pub struct PackCache {
     /// The folder of prepared packs, which all nodes of a machine share.
     directory: PathBuf,
     packs: Mutex<HashMap<Edition, Arc<OnceCell<Arc<ReadyPack>>>>>,
+    /// Series of which a pack was opened that is not the best one, until [`next_missing`](PackCache::next_missing) takes them.
+    missing: Mutex<BTreeSet<Series>>,
+    missing_added: Notify,
 }
 
 impl PackCache {
@@ -33,6 +36,8 @@ impl PackCache {
             engine,
             directory,
             packs: Mutex::default(),
+            missing: Mutex::default(),
+            missing_added: Notify::new(),
         }
     }
 
@@ -65,7 +70,26 @@ impl PackCache {
         Ok(ready.clone())
     }
 
+    /// Waits until apps use a series whose best pack is missing, and returns the series.
+    pub(crate) async fn next_missing(&self) -> Series {
+        loop {
+            let added = self.missing_added.notified();
+            if let Some(series) = self.missing().pop_first() {
+                return series;
+            }
+            added.await;
+        }
+    }
+
+    fn missing(&self) -> MutexGuard<'_, BTreeSet<Series>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn open(&self, edition: Edition) -> Result<Arc<ReadyPack>, PackOpenError> {
+        if edition != edition.series.best() {
+            self.missing().insert(edition.series);
+            self.missing_added.notify_one();
+        }
         let (engine, directory) = (self.engine.clone(), self.directory.clone());
         // Compiling a pack keeps a processor busy for a while, so it runs on a thread that does not serve.
         let opened =

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corundum_pack::ruby::{self, Series};
+use corundum_pack::ruby::{self, Edition, PackOrigin, Series};
 use corundum_store::Store;
 use tokio::process::Command;
 
@@ -58,53 +58,62 @@ impl PackUpgrade {
         }
     }
 
-    /// Builds the best pack of the default series if the node may and it is missing, then moves the busy apps to the best packs.
+    /// Builds the best packs that are missing, if the node may, and moves the busy apps to them: first the one of the default
+    /// series, then those of the series that apps use. Returns only if the node may not build.
     pub(crate) async fn run(self: Arc<Self>) {
-        let best = Series::DEFAULT.best();
+        let mut series = Series::DEFAULT;
+        loop {
+            self.build_until_ready(series).await;
+            if let Some(MovedApps { store, releases }) = &self.moved {
+                // The others move at their first request.
+                let apps = busy(&store.app_outlines().apps, now());
+                releases.upgrade_all(apps).await;
+            }
+            if self.source_builds == SourceBuilds::Disabled {
+                return;
+            }
+            series = self.packs.next_missing().await;
+        }
+    }
+
+    /// Builds the best pack of a series if the node may and it is missing; tries again later if that fails.
+    async fn build_until_ready(&self, series: Series) {
         let mut failures = 0;
-        while self.source_builds == SourceBuilds::Enabled
-            && ruby::prepared(best, self.packs.directory()).is_none()
-        {
-            let Err(reason) = self.build().await else {
-                continue;
-            };
+        while let Err(reason) = self.build_missing(series).await {
             let wait = RETRY[failures.min(RETRY.len() - 1)];
             failures += 1;
             tracing::warn!(
-                "Ruby {} could not be built from source; apps run on the pack from npm, which is slower. The next \
+                "Ruby {series} could not be built from source; apps run on the pack from npm, which is slower. The next \
                  attempt is in {} minutes.\n{reason}",
-                best.series,
                 wait.as_secs() / 60
             );
             tokio::time::sleep(wait).await;
         }
-        if let Some(MovedApps { store, releases }) = &self.moved {
-            // The others move at their first request.
-            let apps = busy(&store.app_outlines().apps, now());
-            releases.upgrade_all(apps).await;
-        }
     }
 
-    /// Builds the best pack of the default series if the node may and it is missing.
+    /// Builds the best pack of a series if the node may and it is missing.
     ///
     /// # Errors
     ///
     /// The reason why the build failed.
-    pub(crate) async fn build_missing(&self) -> Result<(), String> {
-        let best = Series::DEFAULT.best();
+    pub(crate) async fn build_missing(&self, series: Series) -> Result<(), String> {
+        let best = series.best();
         let is_missing = ruby::prepared(best, self.packs.directory()).is_none();
         match self.source_builds {
-            SourceBuilds::Enabled if is_missing => self.build().await,
+            SourceBuilds::Enabled if is_missing && best.origin == PackOrigin::Source => {
+                self.build(best).await
+            }
             _ => Ok(()),
         }
     }
 
-    /// Builds Ruby in a child process, which computes only when nothing else does.
-    async fn build(&self) -> Result<(), String> {
-        tracing::info!("building Ruby from source");
+    /// Builds a pack in a child process, which computes only when nothing else does.
+    async fn build(&self, edition: Edition) -> Result<(), String> {
+        tracing::info!("building Ruby {} from source", edition.series);
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let name = format!("ruby-{}", edition.series);
         let output = Command::new(program)
-            .args(["pack", "build", "ruby", "--nice"])
+            .args(["pack", "build", &name, "--nice"])
             .env("CORUNDUM_CACHE", self.packs.directory())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

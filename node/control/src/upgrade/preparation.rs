@@ -3,7 +3,8 @@
 //! The running process has the data directory. This one reads a copy of its store, and adds patches and full files, which
 //! the running process does not use.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use corundum_abi::names::AppName;
 use corundum_build::slots::BuildUrgency;
 use corundum_host::image::Image;
 use corundum_host::image::cache::ImageCache;
-use corundum_store::{ImageName, ReleaseRecord, SqliteStore, Store, StoreError};
+use corundum_pack::ruby::Series;
+use corundum_store::{AllAppsStore as _, ImageName, ReleaseRecord, SqliteStore, Store, StoreError};
 use tokio::task::JoinSet;
 
 use super::UpgradeProgress;
@@ -76,11 +78,17 @@ impl UpgradePreparation {
             apps: Vec::new(),
         };
         self.progress.write(self.data.path());
-        if let Err(reason) = self.pack_upgrade.build_missing().await {
-            tracing::warn!(
-                reason,
-                "could not build a pack from source before the takeover"
-            );
+        let series = self.series().unwrap_or_else(|error| {
+            tracing::warn!(%error, "could not read which versions of Ruby apps run");
+            BTreeSet::from([Series::DEFAULT])
+        });
+        for series in series {
+            if let Err(reason) = self.pack_upgrade.build_missing(series).await {
+                tracing::warn!(
+                    reason,
+                    "could not build a pack from source before the takeover"
+                );
+            }
         }
         let started = Instant::now();
         let mut done = HashSet::new();
@@ -99,6 +107,21 @@ impl UpgradePreparation {
         prepared
     }
 
+    /// Returns the default series and those of all current releases.
+    fn series(&self) -> Result<BTreeSet<Series>, PreparationError> {
+        let folder = tempfile::tempdir_in(self.data.work())?;
+        let releases = self.copy_store(folder.path())?.current_releases()?.releases;
+        let used = releases.into_values().map(|release| release.about.ruby);
+        Ok(used.chain([Series::DEFAULT]).collect())
+    }
+
+    /// Opens a copy of the store in `folder`.
+    fn copy_store(&self, folder: &Path) -> Result<SqliteStore, PreparationError> {
+        let copy = folder.join("corundum.sqlite");
+        SqliteStore::copy(&self.data.store_file(), &copy)?;
+        Ok(SqliteStore::open(&copy)?)
+    }
+
     /// Prepares the busy apps whose image is not in `done`, and returns their number.
     async fn round(
         &mut self,
@@ -107,9 +130,7 @@ impl UpgradePreparation {
         started: Instant,
     ) -> Result<usize, PreparationError> {
         let folder = tempfile::tempdir_in(self.data.work())?;
-        let copy = folder.path().join("corundum.sqlite");
-        SqliteStore::copy(&self.data.store_file(), &copy)?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&copy)?);
+        let store: Arc<dyn Store> = Arc::new(self.copy_store(folder.path())?);
         let images = Arc::new(ReleaseImages::new(
             store.clone(),
             self.data.clone(),

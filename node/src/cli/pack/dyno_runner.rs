@@ -14,6 +14,7 @@ use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
 use corundum_pack::mri;
+use corundum_pack::ruby::Series;
 
 /// Contents of files by their paths.
 pub(super) type ProgramFiles = BTreeMap<String, Vec<u8>>;
@@ -83,9 +84,14 @@ impl DynoRunner {
 }
 
 /// Returns the files in some folders of MRI's source, which is downloaded unless it is there.
-pub(super) fn source_files(cache: &Path, folders: &[&str]) -> anyhow::Result<ProgramFiles> {
+pub(super) fn source_files(
+    series: Series,
+    cache: &Path,
+    folders: &[&str],
+) -> anyhow::Result<ProgramFiles> {
     let work = tempfile::tempdir()?;
-    let source = mri::fetch_source(cache)?;
+    let release = mri::release(series.as_str()).context("no source of this series")?;
+    let source = mri::fetch_source(cache, release)?;
     let unpacked = Command::new("tar")
         .arg("xf")
         .arg(&source)

@@ -16,8 +16,24 @@ use super::packs;
 /// A language that has a pack built from source.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Language {
-    /// MRI of the default series
+    /// Ruby of the default series
     Ruby,
+    /// Ruby 3.3
+    #[value(name = "ruby-3.3")]
+    Ruby33,
+    /// Ruby 3.4
+    #[value(name = "ruby-3.4")]
+    Ruby34,
+}
+
+impl Language {
+    fn series(self) -> Series {
+        match self {
+            Self::Ruby => Series::DEFAULT,
+            Self::Ruby33 => Series::Ruby33,
+            Self::Ruby34 => Series::Ruby34,
+        }
+    }
 }
 
 /// Commands about packs built from source.
@@ -28,7 +44,7 @@ pub(crate) enum PackCommand {
     /// Fetches MRI's source from Debian's archive and a compiler from the Python index, checks their digests, and builds Ruby
     /// for dynos, which takes some minutes once on each machine. An interrupted build resumes when the command runs again.
     ///
-    /// Example: corundum pack build ruby
+    /// Example: corundum pack build ruby-3.4
     Build {
         /// Language of the pack
         language: Language,
@@ -96,31 +112,38 @@ pub(crate) enum PackCommand {
 /// Runs a command about packs built from source.
 pub(super) fn run(command: PackCommand) -> anyhow::Result<ExitCode> {
     match command {
-        PackCommand::Build {
-            language: Language::Ruby,
-            nice,
-        } => {
+        PackCommand::Build { language, nice } => {
             if nice {
                 let _ = rustix::process::nice(19);
             }
-            packs::make(Series::DEFAULT.best())
+            packs::make(language.series().best())
         }
-        PackCommand::Export {
-            language: Language::Ruby,
-            file,
-        } => transfer::export(Series::DEFAULT.best(), &file),
+        PackCommand::Export { language, file } => transfer::export(language.series().best(), &file),
         PackCommand::Test {
-            language: Language::Ruby,
+            language,
             short,
             only,
             write,
-        } => test::run(short, only.as_deref(), write.as_deref()),
-        PackCommand::Profile {
-            language: Language::Ruby,
-            file,
-        } => profile::run(&file),
-        PackCommand::Import { file, sha256 } => {
-            transfer::import(Series::DEFAULT.best(), &file, sha256.as_deref())
+        } => test::run(language.series(), short, only.as_deref(), write.as_deref()),
+        PackCommand::Profile { language, file } => profile::run(language.series(), &file),
+        PackCommand::Import { file, sha256 } => transfer::import(&file, sha256.as_deref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use corundum_pack::ruby::{Edition, PackOrigin};
+
+    #[test]
+    fn every_pack_built_from_source_has_a_name_which_its_command_contains() {
+        let editions = Edition::ALL.into_iter();
+        for edition in editions.filter(|edition| edition.origin == PackOrigin::Source) {
+            let command = edition.command();
+            let name = command.rsplit(' ').next().unwrap();
+            let language = Language::from_str(name, false).unwrap();
+            assert_eq!(language.series().best(), edition);
         }
+        assert_eq!(Language::Ruby.series(), Series::DEFAULT);
     }
 }

@@ -15,7 +15,7 @@ use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::log::DiscardLog;
 use corundum_host::pack::Pack;
 use corundum_pack::mri::{self, MriProfile};
-use corundum_pack::ruby;
+use corundum_pack::ruby::{self, Series};
 
 use super::dyno_runner::{DynoRunner, source_files};
 
@@ -42,19 +42,20 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// Maximum size of a program's counters in bytes, several times that of MRI.
 const MAX_COUNTERS: usize = 64 << 20;
 
-/// Records a profile of MRI in `file`.
-pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
+/// Records a profile of a series of MRI in `file`.
+pub(super) fn run(series: Series, file: &Path) -> anyhow::Result<ExitCode> {
     let cache = crate::cli::cache()?;
+    let release = mri::release(series.as_str()).context("no source of this series")?;
     let directory = tempfile::tempdir()?;
     println!("building Ruby with counters, which takes some minutes");
-    let pack = ruby::prepare_recording(&cache, directory.path(), |_| {})?;
+    let pack = ruby::prepare_recording(series, &cache, directory.path(), |_| {})?;
     let engine = Engine::new(EngineConfig::on_demand())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let pack = runtime.block_on(Pack::open(&engine, &pack, Arc::new(DiscardLog), |_| {}))?;
     drop(runtime);
-    let mut files = source_files(&cache, &["benchmark"])?;
+    let mut files = source_files(series, &cache, &["benchmark"])?;
     for (name, text) in PROGRAMS.iter().chain([&HARNESS]) {
         files.insert((*name).to_owned(), text.as_bytes().to_vec());
     }
@@ -69,7 +70,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         output: MAX_COUNTERS,
         ..BootLimits::default()
     };
-    let mut profile = MriProfile::new(mri::profile_origin());
+    let mut profile = MriProfile::new(mri::profile_origin(release));
     for (program, weight) in programs {
         println!("running {program}");
         let (lines, ended) = runner.ruby(&["/app/harness.rb", &program], &limits);

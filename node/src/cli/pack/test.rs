@@ -68,20 +68,24 @@ const SHORT: [&str; 12] = [
 /// Files of bootstraptest that also run with a garbage collection at every allocation.
 const STRESSED: [&str; 3] = ["test_block.rb", "test_exception.rb", "test_jump.rb"];
 
-/// Runs the tests; a short run takes only some files.
+/// Runs the tests of a series; a short run takes only some files.
 pub(super) fn run(
+    series: Series,
     short: bool,
     only: Option<&str>,
     write: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
-    let bench = Bench::open()?;
-    let mut results = Results::default();
+    let bench = Bench::open(series)?;
+    let mut results = Results {
+        series: series.as_str(),
+        ..Results::default()
+    };
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("[{bar:24}] {pos}/{len} {wide_msg} {elapsed}")?;
     bar.set_style(style.progress_chars("=> "));
     let wanted = |file: &str| only.is_none_or(|only| file.contains(only));
     let files = |folder: &str, in_short: &[&str]| {
-        let mut files = bench.0.files(folder);
+        let mut files = bench.runner.files(folder);
         files.retain(|file| {
             file.starts_with("test_")
                 && wanted(file)
@@ -119,12 +123,17 @@ pub(super) fn run(
     results.judge(short || only.is_some())
 }
 
-/// Returns the tests of known.txt with their reasons.
-fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let lines = KNOWN.lines();
-    lines
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('\t'))
+/// Returns the tests of known.txt with their reasons. A line may begin with the only series that it is about.
+fn known(series: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = KNOWN.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(move |line| {
+        let (first, rest) = line.split_once('\t')?;
+        match first.parse::<Series>() {
+            Ok(only) if only.as_str() == series => rest.split_once('\t'),
+            Ok(_) => None,
+            Err(_) => Some((first, rest)),
+        }
+    })
 }
 
 /// A test with its result and a message.
@@ -136,6 +145,7 @@ struct Ended {
 
 #[derive(Default)]
 struct Results {
+    series: &'static str,
     passed: usize,
     skipped: BTreeMap<String, String>,
     failed: BTreeMap<String, String>,
@@ -163,7 +173,7 @@ impl Results {
     }
 
     fn judge(&self, partial: bool) -> anyhow::Result<ExitCode> {
-        let mut known: BTreeMap<&str, &str> = known().collect();
+        let mut known: BTreeMap<&str, &str> = known(self.series).collect();
         let least = known.remove("passed").unwrap_or("0");
         let least: usize = least.trim().parse().context("known.txt")?;
         println!(
@@ -198,13 +208,16 @@ impl Results {
 }
 
 /// MRI's tests, as the files of an app.
-struct Bench(DynoRunner);
+struct Bench {
+    series: Series,
+    runner: DynoRunner,
+}
 
 impl Bench {
-    fn open() -> anyhow::Result<Self> {
+    fn open(series: Series) -> anyhow::Result<Self> {
         let cache = crate::cli::cache()?;
         let engine = Engine::new(EngineConfig::on_demand())?;
-        let (_, pack) = packs::open(&engine, Series::DEFAULT.best(), &cache, |_| {})?;
+        let (_, pack) = packs::open(&engine, series.best(), &cache, |_| {})?;
         let folders = [
             "basictest",
             "bootstraptest",
@@ -212,10 +225,13 @@ impl Bench {
             "tool/lib",
             "test/lib",
         ];
-        let mut files = source_files(&cache, &folders)?;
+        let mut files = source_files(series, &cache, &folders)?;
         files.insert(".unit.rb".to_owned(), UNIT.as_bytes().to_vec());
         files.insert(".bootstrap.rb".to_owned(), BOOTSTRAP.as_bytes().to_vec());
-        Ok(Self(DynoRunner::new(engine, pack, files)?))
+        Ok(Self {
+            series,
+            runner: DynoRunner::new(engine, pack, files)?,
+        })
     }
 
     /// Runs a command in a dyno. Returns its log, its output, and its error if it failed.
@@ -224,7 +240,7 @@ impl Bench {
             boot: timeout,
             ..BootLimits::default()
         };
-        let (lines, ended) = self.0.ruby(arguments, &limits);
+        let (lines, ended) = self.runner.ruby(arguments, &limits);
         match ended {
             Ok((_, output)) => (lines, String::from_utf8_lossy(&output).into_owned(), None),
             Err(error) => (lines, String::new(), Some(error.to_string())),
@@ -273,7 +289,7 @@ impl Bench {
     fn unit(&self, file: &str, results: &mut Results) -> anyhow::Result<()> {
         let path = format!("/app/test/ruby/{file}");
         // A test that is known to hang would take the whole timeout each time.
-        let mut done: Vec<String> = known()
+        let mut done: Vec<String> = known(self.series.as_str())
             .filter(|(_, reason)| reason.starts_with(HANGS))
             .map(|(name, _)| name.to_owned())
             .collect();

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use corundum_compiler::checksum::Checksum;
-use corundum_pack::ruby::{self, Edition};
+use corundum_pack::ruby::{self, Edition, Series};
 use corundum_pack::transfer;
 
 /// Most bytes of a pack file, several times the size of the largest pack.
@@ -19,7 +19,7 @@ const MAX_FILE: u64 = 1 << 30;
 /// Writes a built pack into one file.
 pub(super) fn export(edition: Edition, path: &Path) -> anyhow::Result<ExitCode> {
     let pack = ruby::prepared(edition, &crate::cli::cache()?)
-        .with_context(|| format!("Ruby {edition}: not built yet; run corundum pack build ruby"))?;
+        .with_context(|| format!("Ruby {edition}: not built yet; run {}", edition.command()))?;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
@@ -39,11 +39,7 @@ pub(super) fn export(edition: Edition, path: &Path) -> anyhow::Result<ExitCode> 
 }
 
 /// Imports a pack from a file.
-pub(super) fn import(
-    edition: Edition,
-    path: &Path,
-    expected: Option<&str>,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn import(path: &Path, expected: Option<&str>) -> anyhow::Result<ExitCode> {
     let length = fs::metadata(path)
         .with_context(|| path.display().to_string())?
         .len();
@@ -63,11 +59,6 @@ pub(super) fn import(
         }
     }
     let cache = crate::cli::cache()?;
-    let place = ruby::pack_path(edition, &cache);
-    if ruby::prepared(edition, &cache).is_some() {
-        println!("Ruby {edition} is already imported: {}", place.display());
-        return Ok(ExitCode::SUCCESS);
-    }
     let packs = cache.join("packs");
     fs::create_dir_all(&packs).with_context(|| packs.display().to_string())?;
     let work = tempfile::Builder::new()
@@ -75,12 +66,20 @@ pub(super) fn import(
         .tempdir_in(&packs)?;
     let pack = transfer::import_pack(bytes, work.path())
         .with_context(|| format!("{}: not a pack, or damaged", path.display()))?;
-    if pack.manifest().digest != ruby::digest(edition) {
+    let manifest = pack.manifest();
+    let series: Option<Series> = manifest.series.parse().ok();
+    let edition = series.map(Series::best);
+    let Some(edition) = edition.filter(|edition| manifest.digest == ruby::digest(*edition)) else {
         bail!(
             "{}: Ruby {} of another version of Corundum, which this one cannot use; export it with this version",
             path.display(),
-            pack.manifest().version
+            manifest.version
         );
+    };
+    let place = ruby::pack_path(edition, &cache);
+    if ruby::prepared(edition, &cache).is_some() {
+        println!("Ruby {edition} is already imported: {}", place.display());
+        return Ok(ExitCode::SUCCESS);
     }
     let _ = fs::remove_dir_all(&place);
     fs::rename(work.keep(), &place).with_context(|| place.display().to_string())?;

@@ -1,7 +1,8 @@
 //! Build of MRI for WebAssembly from its source, as described in `sdk/ruby/mri/README.md`.
 //!
 //! The cache keeps the result under the digest of all inputs, so that each machine builds it once. An interrupted build
-//! resumes with the interrupted step. The error of a failed step names the step and its log.
+//! resumes with the interrupted step. The error of a failed step names the step and its log. The cache also keeps the
+//! libraries, which all series share.
 
 mod command;
 mod error;
@@ -17,8 +18,10 @@ use std::path::{Path, PathBuf};
 pub use error::MriError;
 pub use profile::{MriProfile, ProfileError};
 pub use recipe::{LinkedGem, linked_gems};
+pub use sources::{MriRelease, release};
 
 use crate::archive::{ArchiveWriter, FileMode};
+use steps::BuildPlaces;
 
 /// Name of the linked module in a build's directory.
 pub const MODULE: &str = "ruby.wasm";
@@ -42,28 +45,37 @@ pub struct BuildProgress {
 /// Relation of a build to the profile of training programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProfileUse {
-    /// The profile guides the compilation.
+    /// The profile of the series guides the compilation, if there is one.
     Apply,
     /// The build contains counters, which make it several times slower, and returns them from `Dyno::Native.profile`.
     Record,
 }
 
+/// Returns the digest of all inputs of the libraries.
+fn libraries_digest() -> String {
+    let mut hasher = blake3::Hasher::new();
+    sources::hash_libraries(&mut hasher);
+    recipe::hash_libraries(&mut hasher);
+    hasher.finalize().to_hex().to_string()
+}
+
 /// Returns the digest of all inputs of a build, which is the same on every machine.
-pub fn digest(profile: ProfileUse) -> String {
+pub fn digest(release: &MriRelease, profile: ProfileUse) -> String {
     let mut hasher = blake3::Hasher::new();
     match profile {
-        ProfileUse::Apply => hasher.update(recipe::PROFILE),
+        ProfileUse::Apply => hasher.update(recipe::profile(release.series).unwrap_or_default()),
         ProfileUse::Record => hasher.update(b"record"),
     };
     hasher.update(&COLLECTION.to_le_bytes());
-    sources::hash(&mut hasher);
-    recipe::hash(&mut hasher);
+    hasher.update(libraries_digest().as_bytes());
+    sources::hash_release(release, &mut hasher);
+    recipe::hash_release(release.series, &mut hasher);
     hasher.finalize().to_hex().to_string()
 }
 
 /// Returns the source and the compiler that a profile's counts belong to.
-pub fn profile_origin() -> String {
-    sources::profile_origin()
+pub fn profile_origin(release: &MriRelease) -> String {
+    sources::profile_origin(release)
 }
 
 /// Builds MRI below `cache` unless it is there, and returns the directory that holds [`MODULE`] and [`LIBRARY`].
@@ -76,21 +88,26 @@ pub fn profile_origin() -> String {
 /// attempt.
 pub fn build(
     cache: &Path,
+    release: &MriRelease,
     profile: ProfileUse,
     progress: &mut (dyn FnMut(BuildProgress) + Send),
 ) -> Result<PathBuf, MriError> {
     let builds = cache.join("mri");
-    let digest = digest(profile);
+    let digest = digest(release, profile);
     let place = builds.join(&digest[..16]);
     if place.join(MODULE).exists() {
         return Ok(place);
     }
     steps::check_tools()?;
+    let libraries = builds.join(format!("libraries-{}", &libraries_digest()[..16]));
     let work = builds.join(format!("{}.work", &digest[..16]));
-    fs::create_dir_all(&work).map_err(|source| MriError::io(&work, source))?;
-    let total = sources::COUNT + recipe::STEPS.len() + 1;
+    for directory in [&libraries, &work] {
+        fs::create_dir_all(directory).map_err(|source| MriError::io(directory, source))?;
+    }
+    let total = sources::COUNT + recipe::STEPS + 1;
     let mut done = 0;
-    let wheel = sources::fetch(&cache.join("downloads"), |name| {
+    let downloads = cache.join("downloads");
+    let wheel = sources::fetch(&downloads, release, |name| {
         progress(BuildProgress {
             activity: format!("downloading {name}"),
             done,
@@ -98,19 +115,19 @@ pub fn build(
         });
         done += 1;
     })?;
-    steps::run(
-        &work,
-        &cache.join("downloads"),
-        &wheel,
-        profile,
-        &mut |activity, steps| {
-            progress(BuildProgress {
-                activity,
-                done: sources::COUNT + steps,
-                total,
-            });
-        },
-    )?;
+    let places = BuildPlaces {
+        libraries: &libraries,
+        work: &work,
+        sources: &downloads,
+        wheel: &wheel,
+    };
+    steps::run(&places, release, profile, &mut |activity, steps| {
+        progress(BuildProgress {
+            activity,
+            done: sources::COUNT + steps,
+            total,
+        });
+    })?;
     progress(BuildProgress {
         activity: "packing".to_owned(),
         done: total - 1,
@@ -118,6 +135,7 @@ pub fn build(
     });
     pack(&work, &place)?;
     let _ = fs::remove_dir_all(&work);
+    steps::trim(&libraries);
     Ok(place)
 }
 
@@ -126,8 +144,8 @@ pub fn build(
 /// # Errors
 ///
 /// Returns [`MriError`] if the download fails.
-pub fn fetch_source(cache: &Path) -> Result<PathBuf, MriError> {
-    sources::fetch_mri(&cache.join("downloads"))
+pub fn fetch_source(cache: &Path, release: &MriRelease) -> Result<PathBuf, MriError> {
+    sources::fetch_mri(&cache.join("downloads"), release)
 }
 
 /// Moves the module and the library of a finished build to `place`.
@@ -190,13 +208,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn profile_belongs_to_the_compiler_and_the_source() {
-        let profile = MriProfile::read(recipe::PROFILE).unwrap();
-        assert_eq!(
-            profile.origin(),
-            profile_origin(),
-            "run script/ruby-profile, and commit the profile that it writes"
-        );
-        assert!(profile.functions() > 3000);
+    fn profiles_belong_to_the_compiler_and_the_source() {
+        let mut found = 0;
+        for series in ["3.3", "3.4"] {
+            let Some(profile) = recipe::profile(series) else {
+                continue;
+            };
+            let profile = MriProfile::read(profile).unwrap();
+            assert_eq!(
+                profile.origin(),
+                profile_origin(release(series).unwrap()),
+                "run script/ruby-profile, and commit the profile that it writes"
+            );
+            assert!(profile.functions() > 3000);
+            found += 1;
+        }
+        assert!(found > 0);
     }
 }

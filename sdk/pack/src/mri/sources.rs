@@ -30,16 +30,54 @@ impl SourceArchive {
     fn name(&self) -> &'static str {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
+
+    fn hash(&self, hasher: &mut blake3::Hasher) {
+        hasher
+            .update(self.path.as_bytes())
+            .update(self.sha256.as_bytes());
+    }
 }
 
-/// MRI's source, including its tests.
-const MRI: SourceArchive = SourceArchive {
-    path: "r/ruby3.3/ruby3.3_3.3.8.orig.tar.xz",
-    sha256: "e2e1233ad275b7623a05edf23a01192626d1da454bdfe353a28a87acd8ef015c",
-};
+/// A series of MRI that this program can build.
+pub struct MriRelease {
+    /// The series, e.g. `3.4`.
+    pub series: &'static str,
+    /// The source, including MRI's tests.
+    archive: SourceArchive,
+}
 
-const ARCHIVES: [SourceArchive; 7] = [
-    MRI,
+/// All series that this program can build.
+const RELEASES: [MriRelease; 2] = [
+    MriRelease {
+        series: "3.3",
+        archive: SourceArchive {
+            path: "r/ruby3.3/ruby3.3_3.3.8.orig.tar.xz",
+            sha256: "e2e1233ad275b7623a05edf23a01192626d1da454bdfe353a28a87acd8ef015c",
+        },
+    },
+    MriRelease {
+        series: "3.4",
+        archive: SourceArchive {
+            path: "r/ruby3.4/ruby3.4_3.4.5.orig.tar.xz",
+            sha256: "141fb3b0192b8196361b3b4d6c29fc9b10c0798dbe54ada1539d9f1c311bfcbf",
+        },
+    },
+];
+
+/// Returns the release of a series, if this program can build it.
+pub fn release(series: &str) -> Option<&'static MriRelease> {
+    RELEASES.iter().find(|release| release.series == series)
+}
+
+impl MriRelease {
+    /// Returns the file name of the source.
+    pub(super) fn file_name(&self) -> &'static str {
+        self.archive.name()
+    }
+}
+
+/// Sources of the libraries, which all series share.
+const LIBRARIES: [SourceArchive; 4] = [
     SourceArchive {
         path: "c/ca-certificates/ca-certificates_20250419_all.deb",
         sha256: "ef590f89563aa4b46c8260d49d1cea0fc1b181d19e8df3782694706adf05c184",
@@ -56,6 +94,10 @@ const ARCHIVES: [SourceArchive; 7] = [
         path: "liby/libyaml/libyaml_0.2.5.orig.tar.gz",
         sha256: "fa240dbf262be053f3898006d502d514936c818e422afdcf33921c63bed9bf2e",
     },
+];
+
+/// Sources of the gems that are linked into MRI and that MRI's source lacks.
+const GEMS: [SourceArchive; 2] = [
     SourceArchive {
         path: "r/ruby-bcrypt/ruby-bcrypt_3.1.20.orig.tar.gz",
         sha256: "e843496c838ea186f3b1568e67d65e1aa6848f42fcb2d21571f9969ed521755e",
@@ -78,28 +120,40 @@ const COMPILERS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Adds all sources to a digest.
-pub(super) fn hash(hasher: &mut blake3::Hasher) {
+/// Adds the compiler and the sources of the libraries to a digest.
+pub(super) fn hash_libraries(hasher: &mut blake3::Hasher) {
     hasher.update(ZIG.as_bytes());
-    for SourceArchive { path, sha256 } in &ARCHIVES {
-        hasher.update(path.as_bytes()).update(sha256.as_bytes());
-    }
+    LIBRARIES.iter().for_each(|source| source.hash(hasher));
+}
+
+/// Adds the sources of MRI and its gems to a digest.
+pub(super) fn hash_release(release: &MriRelease, hasher: &mut blake3::Hasher) {
+    release.archive.hash(hasher);
+    GEMS.iter().for_each(|source| source.hash(hasher));
 }
 
 /// Returns MRI's source and the compiler, on which the counts of a profile depend.
-pub(super) fn profile_origin() -> String {
-    format!("{} with {ZIG}", MRI.name())
+pub(super) fn profile_origin(release: &MriRelease) -> String {
+    format!("{} with {ZIG}", release.file_name())
 }
 
 /// Number of files to download.
-pub(super) const COUNT: usize = ARCHIVES.len() + 1;
+pub(super) const COUNT: usize = 1 + LIBRARIES.len() + GEMS.len() + 1;
 
 /// Downloads the sources that are missing in `directory`, and returns the file name of the compiler's package.
 ///
 /// Calls `progress` with each file's name before its download.
-pub(super) fn fetch(directory: &Path, mut progress: impl FnMut(&str)) -> Result<String, MriError> {
+pub(super) fn fetch(
+    directory: &Path,
+    release: &MriRelease,
+    mut progress: impl FnMut(&str),
+) -> Result<String, MriError> {
     let mut mirror = None;
-    for source in &ARCHIVES {
+    for source in [&release.archive]
+        .into_iter()
+        .chain(&LIBRARIES)
+        .chain(&GEMS)
+    {
         progress(source.name());
         fetch_archive(directory, source, &mut mirror)?;
     }
@@ -108,9 +162,9 @@ pub(super) fn fetch(directory: &Path, mut progress: impl FnMut(&str)) -> Result<
 }
 
 /// Downloads MRI's source alone, and returns its path.
-pub(super) fn fetch_mri(directory: &Path) -> Result<PathBuf, MriError> {
-    fetch_archive(directory, &MRI, &mut None)?;
-    Ok(directory.join(MRI.name()))
+pub(super) fn fetch_mri(directory: &Path, release: &MriRelease) -> Result<PathBuf, MriError> {
+    fetch_archive(directory, &release.archive, &mut None)?;
+    Ok(directory.join(release.file_name()))
 }
 
 /// Downloads an archive unless it is there; determines `mirror` when it is first needed.
@@ -271,7 +325,7 @@ mod tests {
             success: true,
             output: String::new(),
         };
-        let kept = keep("x.tar", fetched, &part, &path, ARCHIVES[0].sha256);
+        let kept = keep("x.tar", fetched, &part, &path, LIBRARIES[0].sha256);
         assert!(matches!(kept, Err(MriError::Digest(name)) if name == "x.tar"));
         assert!(!part.exists() && !path.exists());
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

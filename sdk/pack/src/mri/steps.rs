@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::command;
 use super::error::MriError;
-use super::recipe::{self, STEPS};
+use super::recipe;
+use super::sources::MriRelease;
 use super::{MriProfile, ProfileUse};
 
 /// Size of C's stack in bytes.
@@ -20,13 +21,12 @@ use super::{MriProfile, ProfileUse};
 const STACK_SIZE: u32 = 16 << 20;
 /// Time limit for one step; each takes a minute or two.
 const TIMEOUT: Duration = Duration::from_secs(3600);
-/// Number of lines of a log that an error includes.
-const LOG_LINES: usize = 15;
-
 /// Words of the compiler's warning about a function whose control flow is not that of its profile.
 const CHANGED: &str = "(hash mismatch)";
 /// Number of functions, of some ten thousand, that patches may change before the profile must be recorded again.
 const MAX_CHANGED: usize = 100;
+/// Number of lines of a log that an error includes.
+const LOG_LINES: usize = 15;
 
 /// Shell code that precedes each step.
 ///
@@ -78,36 +78,49 @@ pub(super) fn check_tools() -> Result<(), MriError> {
     Err(MriError::Tools(owned(names), owned(packages)))
 }
 
+/// Directories and files of a build.
+pub(super) struct BuildPlaces<'a> {
+    /// Directory of the compiler and the libraries.
+    pub(super) libraries: &'a Path,
+    /// Directory of MRI's build.
+    pub(super) work: &'a Path,
+    /// Directory of the downloads.
+    pub(super) sources: &'a Path,
+    /// File name of the compiler's package.
+    pub(super) wheel: &'a str,
+}
+
 /// Runs all unfinished steps.
 ///
 /// The libraries are built in parallel with the configuration of MRI, which does not need them yet.
 pub(super) fn run(
-    work: &Path,
-    sources: &Path,
-    wheel: &str,
+    places: &BuildPlaces<'_>,
+    release: &MriRelease,
     profile: ProfileUse,
     progress: &mut (dyn FnMut(String, usize) + Send),
 ) -> Result<(), MriError> {
-    let place = |source| MriError::io(work, source);
-    let recipe = work.join("recipe");
-    recipe::unpack(&recipe).map_err(place)?;
-    let flags = match profile {
-        ProfileUse::Record => "-fprofile-generate -DRB_WASM_PROFILE".to_owned(),
-        ProfileUse::Apply => {
-            let path = work.join("mri.profdata");
-            fs::write(&path, MriProfile::read(recipe::PROFILE)?.indexed()).map_err(place)?;
+    for root in [places.libraries, places.work] {
+        let at = |source| MriError::io(root, source);
+        recipe::unpack(&root.join("recipe")).map_err(at)?;
+        for directory in ["logs", "done", "tmp"] {
+            fs::create_dir_all(root.join(directory)).map_err(at)?;
+        }
+    }
+    let recorded = recipe::profile(release.series).filter(|_| profile == ProfileUse::Apply);
+    let profile_flags = match (profile, recorded) {
+        (ProfileUse::Record, _) => "-fprofile-generate -DRB_WASM_PROFILE".to_owned(),
+        (ProfileUse::Apply, None) => String::new(),
+        (ProfileUse::Apply, Some(recorded)) => {
+            let path = places.work.join("mri.profdata");
+            let written = fs::write(&path, MriProfile::read(recorded)?.indexed());
+            written.map_err(|source| MriError::io(&path, source))?;
             format!("-fprofile-use={}", path.display())
         }
     };
-    for directory in ["logs", "done", "tools", "prefix", "tmp"] {
-        fs::create_dir_all(work.join(directory)).map_err(place)?;
-    }
     let environment = BuildEnvironment {
-        work,
-        sources,
-        recipe,
-        wheel,
-        profile_flags: flags,
+        places,
+        profile_flags,
+        release,
         jobs: thread::available_parallelism().map_or(2, |count| count.get().min(16)),
         progress: Mutex::new(StepState {
             progress,
@@ -115,19 +128,20 @@ pub(super) fn run(
             done: 0,
         }),
     };
-    environment.steps(&["toolchain", "posix", "net"])?;
+    let libraries = |names| environment.steps(places.libraries, names);
+    let mri = |names| environment.steps(places.work, names);
+    libraries(&["toolchain", "posix", "net"])?;
     thread::scope(|scope| {
-        let libraries =
-            scope.spawn(|| environment.steps(&["zlib", "yaml", "openssl", "certificates"]));
-        let configured = environment.steps(&["sources", "configure"]);
-        let libraries = libraries.join().unwrap_or(Ok(()));
-        libraries.and(configured)
+        let built = scope.spawn(|| libraries(&["zlib", "yaml", "openssl", "certificates"]));
+        let configured = mri(&["sources", "configure"]);
+        let built = built.join().unwrap_or(Ok(()));
+        built.and(configured)
     })?;
-    environment.steps(&["compile"])?;
-    check_generated(work)?;
-    environment.steps(&["install"])?;
-    if profile == ProfileUse::Apply {
-        report_changed_functions(&work.join("logs/compile.log"));
+    mri(&["compile"])?;
+    check_generated(places.work)?;
+    mri(&["install"])?;
+    if recorded.is_some() {
+        report_changed_functions(&places.work.join("logs/compile.log"));
     }
     Ok(())
 }
@@ -165,13 +179,26 @@ fn report_changed_functions(log: &Path) {
     }
 }
 
+/// Removes from the libraries' directory what the build of another series makes again in seconds. Failures are ignored: they
+/// cost only space.
+pub(super) fn trim(libraries: &Path) {
+    // Without its mark, the step runs again.
+    let _ = fs::remove_file(libraries.join("done/toolchain"));
+    let entries = fs::read_dir(libraries).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        if name != "prefix" && name != "done" {
+            let path = entry.path();
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+        }
+    }
+}
+
 /// Paths and settings of a build, and the progress of its steps.
 struct BuildEnvironment<'a> {
-    work: &'a Path,
-    sources: &'a Path,
-    recipe: PathBuf,
-    wheel: &'a str,
+    places: &'a BuildPlaces<'a>,
     profile_flags: String,
+    release: &'a MriRelease,
     jobs: usize,
     progress: Mutex<StepState<'a>>,
 }
@@ -192,10 +219,11 @@ impl StepState<'_> {
 }
 
 impl BuildEnvironment<'_> {
-    fn steps(&self, names: &[&'static str]) -> Result<(), MriError> {
+    /// Runs steps in the directory `work`.
+    fn steps(&self, work: &Path, names: &[&'static str]) -> Result<(), MriError> {
         for name in names {
             self.change(|state| state.running.push(name));
-            let ended = self.step(name);
+            let ended = self.step(work, name);
             self.change(|state| {
                 state.running.retain(|running| running != name);
                 state.done += 1;
@@ -214,20 +242,18 @@ impl BuildEnvironment<'_> {
         state.report();
     }
 
-    fn step(&self, name: &str) -> Result<(), MriError> {
-        let mark = self.work.join("done").join(name);
+    fn step(&self, work: &Path, name: &str) -> Result<(), MriError> {
+        let mark = work.join("done").join(name);
         if mark.exists() {
             return Ok(());
         }
-        let file = format!("steps/{name}.sh");
-        let script = STEPS.iter().find(|(step, _)| *step == file);
-        let script = format!("{PREAMBLE}{}", script.map_or("false", |(_, text)| text));
-        let log = self.work.join("logs").join(format!("{name}.log"));
+        let script = format!("{PREAMBLE}{}", recipe::step(name).unwrap_or("false"));
+        let log = work.join("logs").join(format!("{name}.log"));
         let at = |source| MriError::io(&log, source);
-        let tools = self.work.join("tools");
+        let tools = self.places.libraries.join("tools");
         let mut bash = Command::new("bash");
         bash.args(["-euo", "pipefail", "-c", &script])
-            .current_dir(self.work)
+            .current_dir(work)
             .env_clear()
             .envs(
                 ["PATH", "HOME"]
@@ -235,15 +261,17 @@ impl BuildEnvironment<'_> {
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             )
             .env("LC_ALL", "C.UTF-8")
-            .env("TMPDIR", self.work.join("tmp"))
-            .env("WORK", self.work)
-            .env("SOURCES", self.sources)
-            .env("RECIPE", &self.recipe)
-            .env("PREFIX", self.work.join("prefix"))
-            .env("ZIG_WHEEL", self.wheel)
+            .env("TMPDIR", work.join("tmp"))
+            .env("WORK", work)
+            .env("SOURCES", self.places.sources)
+            .env("RECIPE", work.join("recipe"))
+            .env("PREFIX", self.places.libraries.join("prefix"))
+            .env("SERIES", self.release.series)
+            .env("PROFILE_FLAGS", &self.profile_flags)
+            .env("MRI", self.release.file_name())
+            .env("ZIG_WHEEL", self.places.wheel)
             .env("ZIG_GLOBAL_CACHE_DIR", tools.join("cache"))
             .env("ZIG_LOCAL_CACHE_DIR", tools.join("cache"))
-            .env("PROFILE_FLAGS", &self.profile_flags)
             .env("TOOLS", tools)
             .env("PARENT", std::process::id().to_string())
             .env("JOBS", self.jobs.to_string())

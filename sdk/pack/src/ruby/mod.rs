@@ -1,6 +1,6 @@
 //! Packs of Ruby: their editions, paths and preparation.
 //!
-//! For every series there is a pack made from an npm package ([`npm`]), which is ready in a minute. For one series
+//! For every series there is a pack made from an npm package ([`npm`]), which is ready in a minute. For some series
 //! there is also a pack built from MRI's source ([`source`]); the build takes some minutes, and the pack runs several
 //! times faster.
 
@@ -42,6 +42,9 @@ pub enum PrepareError {
     /// The build of MRI fails.
     #[error(transparent)]
     Mri(#[from] MriError),
+    /// The recipe does not build this series.
+    #[error("Ruby {0} cannot be built from source: its pack comes from npm")]
+    NoSource(Series),
     /// The module cannot be split into code and image.
     #[error("Ruby module: {0}")]
     Split(#[from] SplitError),
@@ -160,7 +163,9 @@ pub fn prepare(
         .map_err(io)?;
     let parts = match edition.origin {
         PackOrigin::Npm => npm::make(edition, work.path(), &mut progress)?,
-        PackOrigin::Source => source::make(cache, ProfileUse::Apply, &mut progress)?,
+        PackOrigin::Source => {
+            source::make(edition.series, cache, ProfileUse::Apply, &mut progress)?
+        }
     };
     let directory = work.path().join("pack");
     fs::create_dir(&directory).map_err(io)?;
@@ -173,19 +178,20 @@ pub fn prepare(
     Ok(PackDir::open(&path)?)
 }
 
-/// Prepares a pack of the default series in `directory` that records a profile.
+/// Prepares a pack of `series` in `directory` that records a profile.
 ///
 /// # Errors
 ///
 /// Returns [`PrepareError`] if a download, the build, a pass or the disk fails.
 pub fn prepare_recording(
+    series: Series,
     cache: &Path,
     directory: &Path,
     mut progress: impl FnMut(PrepareStep) + Send,
 ) -> Result<PackDir, PrepareError> {
-    let edition = Series::DEFAULT.best();
+    let edition = series.best();
     let _lock = lock(&cache.join("packs"), edition.origin)?;
-    let parts = source::make(cache, ProfileUse::Record, &mut progress)?;
+    let parts = source::make(series, cache, ProfileUse::Record, &mut progress)?;
     progress(PrepareStep::Write);
     let manifest = write(edition, parts, directory)?;
     PackDir::write(directory, &manifest).map_err(|source| PrepareError::Io {
@@ -223,7 +229,9 @@ pub fn digest(edition: Edition) -> String {
             .into_iter()
             .for_each(|text| part(text.as_bytes())),
         PackOrigin::Source => {
-            part(crate::mri::digest(ProfileUse::Apply).as_bytes());
+            let release = crate::mri::release(edition.series.as_str());
+            let digest = release.map(|release| crate::mri::digest(release, ProfileUse::Apply));
+            part(digest.unwrap_or_default().as_bytes());
             part(source::SELF_POLLING.as_bytes());
         }
     }

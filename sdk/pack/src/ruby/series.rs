@@ -22,7 +22,7 @@ pub enum Series {
 impl Series {
     /// All series, oldest first.
     pub const ALL: [Self; 4] = [Self::Ruby32, Self::Ruby33, Self::Ruby34, Self::Ruby40];
-    /// The series of apps that choose none, which is the one with a pack built from source.
+    /// The series of apps that choose none, which has a pack built from source.
     pub const DEFAULT: Self = Self::Ruby33;
 
     /// Returns the series as a version, e.g. `3.4`.
@@ -37,13 +37,23 @@ impl Series {
 
     /// Returns the fastest edition.
     pub fn best(self) -> Edition {
+        let has_source = crate::mri::release(self.as_str()).is_some();
         Edition {
             series: self,
-            origin: match self {
-                Self::Ruby33 => PackOrigin::Source,
-                _ => PackOrigin::Npm,
+            origin: if has_source {
+                PackOrigin::Source
+            } else {
+                PackOrigin::Npm
             },
         }
+    }
+
+    /// Returns the series that are built from source, for display: `3.3 and 3.4`.
+    pub fn from_source() -> String {
+        let built = Self::ALL.into_iter();
+        let built = built.filter(|series| series.best().origin == PackOrigin::Source);
+        let names: Vec<&str> = built.map(Self::as_str).collect();
+        names.join(" and ")
     }
 
     /// Returns the edition that takes the least time to prepare, which serves apps until the best one is prepared.
@@ -127,15 +137,13 @@ pub struct Edition {
 }
 
 impl Edition {
-    /// All editions: one for each series from npm, and the one built from source.
-    pub const ALL: [Self; 5] = [
+    /// All editions: one for each series from npm, and those built from source.
+    pub const ALL: [Self; 6] = [
         Self::npm(Series::Ruby32),
         Self::npm(Series::Ruby33),
-        Self {
-            series: Series::Ruby33,
-            origin: PackOrigin::Source,
-        },
+        Self::source(Series::Ruby33),
         Self::npm(Series::Ruby34),
+        Self::source(Series::Ruby34),
         Self::npm(Series::Ruby40),
     ];
 
@@ -147,10 +155,25 @@ impl Edition {
         }
     }
 
+    /// Returns the command that makes the pack.
+    pub fn command(self) -> String {
+        match self.origin {
+            PackOrigin::Source => format!("corundum pack build ruby-{}", self.series),
+            PackOrigin::Npm => format!("corundum packs:prepare {}", self.series),
+        }
+    }
+
     const fn npm(series: Series) -> Self {
         Self {
             series,
             origin: PackOrigin::Npm,
+        }
+    }
+
+    const fn source(series: Series) -> Self {
+        Self {
+            series,
+            origin: PackOrigin::Source,
         }
     }
 }
@@ -190,5 +213,6 @@ mod tests {
             assert!(Edition::ALL.contains(&series.quickest()), "{series}");
         }
         assert_eq!(Series::DEFAULT.best().origin, PackOrigin::Source);
+        assert_eq!(Series::from_source(), "3.3 and 3.4");
     }
 }

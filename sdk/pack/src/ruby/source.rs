@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use super::library::{self, LibraryFile};
-use super::{PackParts, PrepareError, PrepareStep};
+use super::{PackParts, PrepareError, PrepareStep, Series};
 use crate::archive::{Archive, ArchiveNode, NodeId};
 use crate::image::write_image;
 use crate::mri::{self, ProfileUse};
@@ -32,13 +32,19 @@ const STACK_LIMIT: &str = "stack_limit";
 /// Functions that the checks leave out, because nothing is called more often. Recursion passes through the interpreter only
 /// where C code calls a method or a block, where MRI checks, or runs a file, where others check; and through the allocator
 /// only by the collector, which does not recurse.
-const NO_STACK_CHECK: [&str; 6] = [
+const NO_STACK_CHECK: [&str; 5] = [
     "vm_exec_core",
     "vm_call_cfunc_with_frame_",
     "rb_wb_protected_newobj_of",
     "ruby_xmalloc",
     "ruby_xcalloc",
-    "gc_mark_ptr",
+];
+
+/// The same for functions that not every series has.
+const NO_STACK_CHECK_IN: [(&str, &str); 3] = [
+    ("3.3", "gc_mark_ptr"),
+    ("3.4", "gc_mark"),
+    ("3.4", "rb_gc_impl_malloc"),
 ];
 
 /// List of MRI's functions that poll for the end of their time slice themselves, with the reasons.
@@ -66,13 +72,15 @@ const EXTENSIONS: [&str; 18] = [
     "zlib",
 ];
 
-/// Builds MRI unless a build is there, and returns the parts of its pack.
+/// Builds MRI of a series unless a build is there, and returns the parts of its pack.
 pub(super) fn make(
+    series: Series,
     cache: &Path,
     profile: ProfileUse,
     progress: &mut (dyn FnMut(PrepareStep) + Send),
 ) -> Result<PackParts, PrepareError> {
-    let built = mri::build(cache, profile, &mut |step| {
+    let release = mri::release(series.as_str()).ok_or(PrepareError::NoSource(series))?;
+    let built = mri::build(cache, release, profile, &mut |step| {
         progress(PrepareStep::Build(step))
     })?;
     progress(PrepareStep::Split);
@@ -85,10 +93,13 @@ pub(super) fn make(
     let (rewritten, summary) = spill_pointers(&linked, &COLLECTORS)?;
     drop(linked);
     tracing::debug!(?summary, "pointers spilled");
+    let unchecked = NO_STACK_CHECK_IN.into_iter();
+    let unchecked = unchecked.filter_map(|(only, name)| (only == release.series).then_some(name));
+    let unchecked: Vec<&str> = unchecked.chain(NO_STACK_CHECK).collect();
     let (rewritten, summary) =
-        insert_stack_checks(&rewritten, STACK_HANDLER, STACK_LIMIT, &NO_STACK_CHECK)?;
+        insert_stack_checks(&rewritten, STACK_HANDLER, STACK_LIMIT, &unchecked)?;
     tracing::debug!(?summary, "stack checks inserted");
-    let polling = self_polling(&rewritten)?;
+    let polling = self_polling(release.series, &rewritten)?;
     let code = split("code", &rewritten)?;
     let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;
     let runs = memory
@@ -99,7 +110,7 @@ pub(super) fn make(
     let library = files(&Archive::new(archive)?);
     let mut gems = library::default_gems(&library);
     let mut extensions: Vec<String> = EXTENSIONS.into_iter().map(str::to_owned).collect();
-    for gem in mri::linked_gems() {
+    for gem in mri::linked_gems(release.series) {
         extensions.push(gem.name.to_owned());
         gems.insert(gem.name.to_owned(), gem.version.to_owned());
     }
@@ -114,10 +125,15 @@ pub(super) fn make(
     })
 }
 
-/// Returns the indices of the functions in the list of self-polling functions.
-fn self_polling(wasm: &[u8]) -> Result<Vec<u32>, PreemptionError> {
+/// Returns the indices of the functions in the list of self-polling functions, without those that another series has.
+fn self_polling(series: &str, wasm: &[u8]) -> Result<Vec<u32>, PreemptionError> {
     let lines = SELF_POLLING.lines().filter(|line| !line.starts_with('#'));
-    let names = lines.filter_map(|line| line.split_ascii_whitespace().next());
+    let names = lines.filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let name = words.next()?;
+        let only = words.next().and_then(|word| word.strip_suffix(':'));
+        only.is_none_or(|only| only == series).then_some(name)
+    });
     let mut found = Vec::new();
     for name in names {
         match (

@@ -10,7 +10,7 @@ class SocketError < StandardError; end
 class BasicSocket < IO
   class << self
     def new(*target, **)
-      raise Errno::EACCES, "#{target.join(":")}: Ruby #{RUBY_VERSION} has no sockets here; Ruby 3.3 built from source has them"
+      raise Errno::EACCES, "#{target.join(":")}: Ruby #{RUBY_VERSION} has no sockets here; Ruby 3.3 and 3.4 built from source have them"
     end
 
     alias open new
@@ -20,7 +20,7 @@ end
 
 # Same as in the standard library.
 class IPSocket < BasicSocket
-  def self.getaddress(host) = raise(SocketError, "#{host}: Ruby #{RUBY_VERSION} resolves no names here; Ruby 3.3 built from source does")
+  def self.getaddress(host) = raise(SocketError, "#{host}: Ruby #{RUBY_VERSION} resolves no names here; Ruby 3.3 and 3.4 built from source do")
 end
 
 # Same as in the standard library.

@@ -39,7 +39,7 @@ module Dyno
         @value = block.call(*arguments)
       rescue Parked
         @parked = true
-        LOG.write("a thread was stopped when it started to wait: this build of Ruby runs no threads in the background; the build of 3.3 from source does\n")
+        LOG.write("a thread was stopped when it started to wait: this build of Ruby runs no threads in the background; the builds of 3.3 and 3.4 from source do\n")
       rescue StandardError, ScriptError => error
         @error = error
       ensure

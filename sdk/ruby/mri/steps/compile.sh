@@ -3,8 +3,11 @@ case $PROFILE_FLAGS in
   *-fprofile-generate*)
     # A program does not link without the runtime, not even one of those that look for functions.
     wasm-cc -O2 -c "$RECIPE/profile/runtime.c" -o "$WORK/runtime.o"
-    wasm-ar rcs "$PREFIX/lib/libprofile.a" "$WORK/runtime.o"
-    sed -i 's/ -lnet$/ -lnet -lprofile/' "$TOOLS/bin/wasm-net-cc"
+    mkdir -p "$WORK/bin"
+    wasm-ar rcs "$WORK/bin/libprofile.a" "$WORK/runtime.o"
+    sed "s#-lnet\$#-lnet -L$WORK/bin -lprofile#" "$TOOLS/bin/wasm-net-cc" >"$WORK/bin/wasm-net-cc"
+    chmod +x "$WORK/bin/wasm-net-cc"
+    PATH=$WORK/bin:$PATH
     ;;
 esac
 # The only warnings are those about functions whose control flow is not that of the profile; the build counts them.

@@ -1,7 +1,7 @@
 # Unpacks MRI's source, applies the patches, and adds the gems that are linked into MRI.
-unpack "$SOURCES"/ruby3.3_*.orig.tar.xz source
+unpack "$SOURCES/$MRI" source
 cd "$WORK/source"
-for patch in "$RECIPE"/patches/*.patch; do
+for patch in "$RECIPE"/patches/*.patch "$RECIPE/patches/$SERIES"/*.patch; do
   patch -p1 --forward --fuzz=0 <"$patch"
 done
 # The archive contains the files that make generates from insns.def, and C finds these before the generated ones, which have the
@@ -9,8 +9,6 @@ done
 rm -f vm.inc vmtc.inc insns.inc insns_info.inc opt_sc.inc optinsn.inc optunifs.inc
 cp "$RECIPE"/wasm/* wasm/
 cp "$RECIPE"/coroutine/* coroutine/asyncify/
-mkdir -p "$PREFIX/include"
-cp "$RECIPE"/console/termios.h "$PREFIX/include/"
 cp "$RECIPE/dyno.c" main.c
 mkdir -p profile
 cp "$RECIPE/profile/runtime.h" profile/
@@ -20,8 +18,9 @@ link() { # gem's directory, path of the extension in it, target directory below 
   cp -R "$1"/lib/. lib/
 }
 : >"$WORK/extensions"
-while read -r name version extension target archive; do
+while read -r name version extension target archive series; do
   case $name in '' | '#'*) continue ;; esac
+  [ "${series:-$SERIES}" = "$SERIES" ] || continue
   if [ "$archive" = bundled ]; then
     gem=.bundle/gems/$name-$version
   else
@@ -30,4 +29,6 @@ while read -r name version extension target archive; do
   fi
   link "$gem" "$extension" "$target"
   printf ',%s' "$target" >>"$WORK/extensions"
+  # MRI would build and install it once more.
+  rm -rf "$gem"
 done <"$RECIPE/gems"

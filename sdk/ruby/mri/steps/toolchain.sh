@@ -11,6 +11,15 @@ END
 for tool in ar ranlib; do
   printf '#!/bin/sh\nexec "%s/ziglang/zig" %s "$@"\n' "$TOOLS" "$tool" >"$TOOLS/bin/wasm-$tool"
 done
+# The same with the sockets that step net builds.
+include=$RECIPE/net/include
+cat >"$TOOLS/bin/wasm-net-cc" <<END
+#!/bin/sh
+for argument in "\$@"; do
+  case \$argument in -c | -E | -S | -M | -MM) exec wasm-cc -I"$include" "\$@" ;; esac
+done
+exec wasm-cc -I"$include" "\$@" -L"$PREFIX/lib" -lnet
+END
 chmod +x "$TOOLS"/bin/*
 # The first call of the compiler builds the C library.
 echo 'int main(void) { return 0; }' >"$WORK/first.c"
