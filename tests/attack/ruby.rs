@@ -184,7 +184,7 @@ CASES = [
   -> { Marshal.load("\x04\b" + "[\x06" * N + "0") }, -> { Marshal.load("\x04\b" + "{\x06i\x06" * N + "0") },
   -> { JSON.generate(array, max_nesting: 0) }, -> { JSON.generate(table, max_nesting: 0) },
   -> { JSON.parse("[" * N + "]" * N, max_nesting: 0) }, -> { JSON.parse('{"a":' * N + "1" + "}" * N, max_nesting: 0) },
-  -> { eval((["1"] * N).join("+")) }, -> { eval("1" + ".to_i" * N) }, -> { "a".gsub(/a/) { CASES[26].call } },
+  -> { eval((["1"] * (N / 2)).join("+")) }, -> { eval("1" + ".to_i" * N) }, -> { "a".gsub(/a/) { CASES[26].call } },
   -> { [2, 1].sort { CASES[27].call } }, -> { Hash.new { |hash, key| hash[key + 1] }[0] }
 ]
 run ->(env) {

@@ -205,7 +205,8 @@ fn files_and_links_of_a_dyno_do_not_exhaust_the_memory_of_the_node() {
     node.get("attacker", "/");
     for path in ["/tmp", "/links"] {
         let grown = growth(node, || drop(node.get("attacker", path)));
-        assert!(grown < 300 << 10, "{path}: {grown} kB");
+        // A dyno may take 512 MB, whatever it leaves in files.
+        assert!(grown < 512 << 10, "{path}: {grown} kB");
     }
     assert_eq!(node.get("attacker", "/").0, 200);
 }

@@ -73,7 +73,14 @@ fn installed(program: &str, gems: &[&str]) -> bool {
     true
 }
 
-/// Writes an app with gems of Debian. Its code returns the text of the response for `env`.
+/// Gems that Ruby brings along, with their versions in the default series.
+const BUNDLED: [(&str, &str); 3] = [
+    ("net-protocol", "0.2.2"),
+    ("net-smtp", "0.5.1"),
+    ("timeout", "0.4.1"),
+];
+
+/// Writes an app with gems of Debian, and those that Ruby brings along. Its code returns the text of the response for `env`.
 fn write_app(app: &Repository, gems: &[(&str, &[&str])], setup: &str, code: &str) {
     let gemfile = gems
         .iter()
@@ -85,6 +92,10 @@ fn write_app(app: &Repository, gems: &[(&str, &[&str])], setup: &str, code: &str
     );
     let folder = "/usr/share/rubygems-integration/all/specifications";
     let version = |gem: &str| {
+        let bundled = BUNDLED.iter().find(|(name, _)| *name == gem);
+        if let Some((_, version)) = bundled {
+            return Some((*version).to_owned());
+        }
         let files = std::fs::read_dir(folder).unwrap().flatten();
         let mut names = files.filter_map(|file| file.file_name().into_string().ok());
         names.find_map(|name| {
@@ -111,7 +122,10 @@ fn write_app(app: &Repository, gems: &[(&str, &[&str])], setup: &str, code: &str
         );
     }
     specs.sort();
-    specs.dedup();
+    // A gem may stand for itself and as a dependency: the entry with its own dependencies comes last.
+    specs.reverse();
+    specs.dedup_by(|one, other| one.lines().next() == other.lines().next());
+    specs.reverse();
     let dependencies: String = gems.iter().map(|(gem, _)| format!("  {gem}\n")).collect();
     if !gems.is_empty() {
         let lock = format!(
@@ -452,7 +466,7 @@ fn postgresql_serves_an_app() {
              rescue RuntimeError
                sleep 0.2
              end
-             client.query('create table if not exists visits (path text)')
+             client.query('create temporary table visits (path text)')
              client.query(\"insert into visits values ('/'), ('/ü')\")
              rows = client.query('select path, length(path) from visits order by 1')
              failure = client.query('select 1 / 0') rescue $!.message
@@ -493,7 +507,11 @@ fn mail_is_delivered_to_a_server() {
     let app = node.create("mailer");
     write_app(
         &app,
-        &[("mail", &["mini_mime"])],
+        &[
+            ("mail", &["mini_mime"]),
+            ("net-protocol", &["timeout"]),
+            ("net-smtp", &["net-protocol"]),
+        ],
         "require 'mail'",
         &format!(
             "Mail.defaults {{ delivery_method :smtp, address: '127.0.0.1', port: {port}, enable_starttls_auto: false }}

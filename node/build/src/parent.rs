@@ -279,6 +279,10 @@ async fn build(
     })
 }
 
+/// Options of the build's allocator (jemalloc(3)): it gives memory back at once, since the limit of a build counts address
+/// space that it keeps. Writing a large image frees blocks as large as the image.
+const ALLOCATOR: &str = "retain:false,dirty_decay_ms:0,muzzy_decay_ms:0";
+
 /// Starts this program's hidden command `compile`, in a process group and an environment of its own.
 fn start(directory: &Path, arguments: &[String]) -> Result<Child, BuildProcessError> {
     let program = std::env::current_exe().map_err(BuildProcessError::Start)?;
@@ -291,6 +295,7 @@ fn start(directory: &Path, arguments: &[String]) -> Result<Child, BuildProcessEr
         .env_clear()
         .envs(inherited)
         .env("TMPDIR", directory)
+        .env("_RJEM_MALLOC_CONF", ALLOCATOR)
         .current_dir(directory)
         .process_group(0)
         .stdin(Stdio::piped())

@@ -6,9 +6,10 @@ module Dyno
     # Closes all sockets and pipes before the app's memory is saved. An image contains no connection, and a dyno's next one
     # would get the same descriptor. Using one of these later raises the error of a closed stream, as after a fork that
     # closes what the parent has opened.
+    # The standard streams and their copies, which have numbers of nodes, stay open.
     def self.close
       ObjectSpace.each_object(IO) do |io|
-        io.close unless io.is_a?(File) || io.closed? || io.fileno <= 2
+        io.close unless io.is_a?(File) || io.closed? || io.fileno <= 2 || io.stat.ino.positive?
       rescue IOError, SystemCallError
         nil
       end
