@@ -3,7 +3,7 @@
 require "openssl"
 require "socket"
 
-# What the app does on the network. Native Ruby runs the same file to compare.
+# The requests of the app to other servers. Native Ruby runs the same file to compare.
 module Client
   HOST = "127.0.0.1"
   HANDSHAKES = 20
