@@ -53,8 +53,9 @@ fn full_file_of_an_image_is_made_again_when_it_is_gone_or_damaged() {
     assert_eq!(node.get("patched", "/"), (200, "whole".to_owned()));
     let patch = patch(&node);
     let at_rest = bytes_on_disk(patch.parent().unwrap());
-    // The hash tables of each image have a seed of their own, which makes up most of a bare app's patch.
-    assert!(at_rest < 128 << 10, "{at_rest} bytes");
+    // The hash tables of each image have a seed of their own, which makes up most of a bare app's patch; the rest is the
+    // filled slots of Ruby's heap.
+    assert!(at_rest < 160 << 10, "{at_rest} bytes");
     let written = fs::read(&patch).unwrap();
     let full = full_files(&node);
     assert_eq!(full.len(), 1);
@@ -198,7 +199,7 @@ fn image_that_has_settled_is_compressed_well() {
         .flatten()
         .map(|path| bytes_on_disk(path))
         .sum();
-    assert!(bytes < 110_000, "{bytes} bytes");
+    assert!(bytes < 120_000, "{bytes} bytes");
     node.kill();
     for full in full_files(&node) {
         fs::remove_file(full).unwrap();
