@@ -12,6 +12,8 @@ file, *skipped = ARGV
 ARGV.clear
 ENV["HOME"] ||= "/tmp"
 TEST_LOG = Dyno::LOG
+# One test of native threads calls a function of C by Fiddle, which is not linked; that file's others are run.
+$LOADED_FEATURES << "fiddle.rb"
 require "envutil"
 require "test/unit"
 # Libraries that MRI's own runner loads before the tests.
