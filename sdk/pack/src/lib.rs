@@ -9,12 +9,15 @@
 
 pub mod archive;
 mod cycles;
+mod download;
 pub mod image;
 mod manifest;
 pub mod mri;
 pub mod preemption;
+mod process;
 pub mod ruby;
 mod sample_app;
+mod script;
 mod section;
 pub mod spill;
 pub mod split;
@@ -22,5 +25,7 @@ pub mod stack_limit;
 pub mod transfer;
 pub mod validate;
 
+pub use download::DownloadError;
 pub use manifest::{Manifest, Member, PackDir, PackDirError};
+pub use process::ProgramError;
 pub use sample_app::{SampleApp, sample_app};

@@ -4,7 +4,6 @@
 //! resumes with the interrupted step. The error of a failed step names the step and its log. The cache also keeps the
 //! libraries, which all series share.
 
-mod command;
 mod error;
 mod profile;
 mod recipe;
