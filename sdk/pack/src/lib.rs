@@ -22,6 +22,8 @@ mod section;
 pub mod spill;
 pub mod split;
 pub mod stack_limit;
+pub mod sysroot;
+pub mod toolchain;
 pub mod transfer;
 pub mod validate;
 

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub use error::MriError;
 pub use profile::{MriProfile, ProfileError};
 pub use recipe::{LinkedGem, linked_gems};
+pub(crate) use recipe::{hash_headers, unpack_headers};
 pub use sources::{MriRelease, release};
 
 use crate::archive::{ArchiveWriter, FileMode};

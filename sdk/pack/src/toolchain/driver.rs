@@ -1,0 +1,1 @@
+//! Command lines as `mkmf` writes them, translated into calls of the toolchain.
