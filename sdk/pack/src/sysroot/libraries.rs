@@ -145,6 +145,22 @@ pub(super) fn closure(wanted: &[&'static SysrootLibrary]) -> Vec<&'static Sysroo
     LIBRARIES.iter().filter(needed).collect()
 }
 
+/// Returns the archives, as named after `-l`, that the sysroot's archives with these names need.
+pub(crate) fn needed_archives(names: &[&str]) -> Vec<&'static str> {
+    let used: Vec<_> = names
+        .iter()
+        .filter_map(|name| LIBRARIES.iter().find(|library| library.archives.contains(name)))
+        .collect();
+    // The linker takes archives in any order.
+    let archives = closure(&used)
+        .into_iter()
+        .flat_map(|library| library.archives);
+    archives
+        .copied()
+        .filter(|name| !names.contains(name))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 pub use error::SysrootError;
+pub(crate) use libraries::needed_archives;
 pub use libraries::{LIBRARIES, SysrootLibrary, library_of};
 
 use crate::download;

@@ -1,1 +1,0 @@
-//! Command lines as `mkmf` writes them, translated into calls of the toolchain.
