@@ -41,7 +41,11 @@ pub(super) fn digest(library: &SysrootLibrary) -> String {
     for archive in library.sources.archives() {
         archive.hash(&mut hasher);
     }
-    for need in library.needs.iter().filter_map(|need| libraries::find(need)) {
+    for need in library
+        .needs
+        .iter()
+        .filter_map(|need| libraries::find(need))
+    {
         hasher.update(digest(need).as_bytes());
     }
     hasher.finalize().to_hex().to_string()
@@ -123,7 +127,10 @@ impl Builder<'_> {
         let report = |state: &MutexGuard<'_, Schedule>| {
             if !state.running.is_empty() {
                 let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-                (*progress)(&format!("building {}", state.running.join(", ")), state.built);
+                (*progress)(
+                    &format!("building {}", state.running.join(", ")),
+                    state.built,
+                );
             }
         };
         let mut state = schedule.lock().unwrap_or_else(PoisonError::into_inner);

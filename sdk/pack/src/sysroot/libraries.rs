@@ -115,6 +115,48 @@ pub static LIBRARIES: &[SysrootLibrary] = &[
         tools: &[("tclsh", "tcl")],
         recipe: recipe!("sqlite3"),
     },
+    SysrootLibrary {
+        name: "yaml",
+        version: "0.2.5",
+        licence: "MIT",
+        packages: &["yaml-0.1"],
+        archives: &["yaml"],
+        needs: &[],
+        sources: Sources::Original(SourceArchive {
+            path: "liby/libyaml/libyaml_0.2.5.orig.tar.gz",
+            sha256: "fa240dbf262be053f3898006d502d514936c818e422afdcf33921c63bed9bf2e",
+        }),
+        tools: &[],
+        recipe: recipe!("yaml"),
+    },
+    SysrootLibrary {
+        name: "pcre2",
+        version: "10.46",
+        licence: "BSD-3-Clause WITH PCRE2-exception",
+        packages: &["libpcre2-8", "libpcre2-posix"],
+        archives: &["pcre2-8", "pcre2-posix"],
+        needs: &[],
+        sources: Sources::Original(SourceArchive {
+            path: "p/pcre2/pcre2_10.46.orig.tar.gz",
+            sha256: "8d28d7f2c3b970c3a4bf3776bcbb5adfc923183ce74bc8df1ebaad8c1985bd07",
+        }),
+        tools: &[],
+        recipe: recipe!("pcre2"),
+    },
+    SysrootLibrary {
+        name: "openssl",
+        version: "3.5.5",
+        licence: "Apache-2.0",
+        packages: &["openssl", "libssl", "libcrypto"],
+        archives: &["ssl", "crypto"],
+        needs: &[],
+        sources: Sources::Original(SourceArchive {
+            path: "o/openssl/openssl_3.5.5.orig.tar.gz",
+            sha256: "b28c91532a8b65a1f983b4c28b7488174e4a01008e29ce8e69bd789f28bc2a89",
+        }),
+        tools: &[],
+        recipe: recipe!("openssl"),
+    },
 ];
 
 /// Returns the library of this name.
@@ -149,7 +191,11 @@ pub(super) fn closure(wanted: &[&'static SysrootLibrary]) -> Vec<&'static Sysroo
 pub(crate) fn needed_archives(names: &[&str]) -> Vec<&'static str> {
     let used: Vec<_> = names
         .iter()
-        .filter_map(|name| LIBRARIES.iter().find(|library| library.archives.contains(name)))
+        .filter_map(|name| {
+            LIBRARIES
+                .iter()
+                .find(|library| library.archives.contains(name))
+        })
         .collect();
     // The linker takes archives in any order.
     let archives = closure(&used)
@@ -195,9 +241,10 @@ mod tests {
 
     #[test]
     fn names_of_packages_and_archives_are_unique() {
-        for of in [|library: &SysrootLibrary| library.packages, |library| {
-            library.archives
-        }] {
+        for of in [
+            |library: &SysrootLibrary| library.packages,
+            |library: &SysrootLibrary| library.archives,
+        ] {
             let mut names: Vec<&str> = LIBRARIES.iter().flat_map(of).copied().collect();
             let all = names.len();
             names.sort_unstable();

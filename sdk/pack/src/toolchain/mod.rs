@@ -21,11 +21,7 @@ pub(crate) use flags::{COMPILE_FLAGS, include_directories};
 const RECIPE: &str = include_str!("../../../sysroot/toolchain.sh");
 
 /// Programs that the installation needs, with their Debian packages.
-const TOOLS: [(&str, &str); 3] = [
-    ("apt-get", "apt"),
-    ("python3", "python3"),
-    ("bash", "bash"),
-];
+const TOOLS: [(&str, &str); 3] = [("apt-get", "apt"), ("python3", "python3"), ("bash", "bash")];
 
 /// Failure to install the toolchain.
 #[derive(Debug, thiserror::Error)]
@@ -112,10 +108,7 @@ pub fn digest() -> String {
 /// # Errors
 ///
 /// Returns [`ToolchainError`] if the download fails, or if a program or space on the disk is missing.
-pub fn install(
-    cache: &Path,
-    progress: &mut dyn FnMut(&str),
-) -> Result<Toolchain, ToolchainError> {
+pub fn install(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Toolchain, ToolchainError> {
     let name = format!("toolchain-{}", &digest()[..16]);
     let directory = cache.join(&name);
     let installed = Toolchain {

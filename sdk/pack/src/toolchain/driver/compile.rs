@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::super::{COMPILE_FLAGS, include_directories, zig};
 use super::arguments::Arguments;
 use super::error::DriverError;
-use super::link::{self, LinkItem};
+use super::link::{self, LinkItem, LinkerOption};
 use super::options::{self, Treatment};
 use super::{CommandPlan, DriverPaths, Language, paths as map};
 
@@ -35,10 +35,12 @@ struct Invocation {
     options: Vec<OsString>,
     operands: Vec<Operand>,
     libraries: Vec<PathBuf>,
-    /// Whether a file of dependencies is written beside the object.
-    dependencies: bool,
-    names_dependencies: bool,
+    /// Whether the next word for the linker is the value of a dropped option.
+    skips_linker_word: bool,
 }
+
+/// Questions about the compiler, each of which is a command line by itself.
+const QUESTIONS: [&str; 4] = ["--version", "-v", "-dumpversion", "-dumpmachine"];
 
 /// Translates a command line of `cc` or `c++`.
 pub(super) fn plan(
@@ -47,11 +49,13 @@ pub(super) fn plan(
     paths: &DriverPaths<'_>,
 ) -> Result<CommandPlan, DriverError> {
     if let [only] = words
-        && ["--version", "-v", "-dumpversion", "-dumpmachine"].contains(&only.as_str())
+        && QUESTIONS.contains(&only.as_str())
     {
-        let words = [zig(paths.toolchain).into(), "clang".into(), COMPILE_FLAGS[0].into(), only.into()];
+        let mut command: Vec<OsString> = vec![zig(paths.toolchain).into(), "clang".into()];
+        command.extend(COMPILE_FLAGS.iter().map(Into::into));
+        command.push(only.into());
         return Ok(CommandPlan {
-            commands: vec![words.to_vec()],
+            commands: vec![command],
             temporary: Vec::new(),
         });
     }
@@ -72,7 +76,10 @@ fn language(path: &str) -> Option<Language> {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm for each option with an argument")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm for each option with an argument"
+)]
 fn parse(
     default: Language,
     words: &[String],
@@ -84,8 +91,7 @@ fn parse(
         options: Vec::new(),
         operands: Vec::new(),
         libraries: Vec::new(),
-        dependencies: false,
-        names_dependencies: false,
+        skips_linker_word: false,
     };
     let mut forced = None;
     let mut arguments = Arguments::new(words);
@@ -102,31 +108,20 @@ fn parse(
                 parsed.stage = Stage::Preprocess;
                 parsed.options.push(word.into());
             }
-            "-MD" | "-MMD" => {
-                parsed.dependencies = true;
-                parsed.options.push(word.into());
-            }
-            "-MP" | "-MG" => parsed.options.push(word.into()),
             "-shared" => {}
-            "-MT" | "-MQ" => {
-                let value = arguments.value(word, "")?;
-                parsed.options.extend([word.into(), value.into()]);
-            }
-            "--param" | "-z" => drop(arguments.value(word, "")?),
+            // A file of dependencies would name the host's directories, and an extension is built once.
+            "-MD" | "-MMD" | "-MP" | "-MG" => {}
+            "-MT" | "-MQ" | "--param" | "-z" => drop(arguments.value(word, "")?),
             "-Xlinker" => parsed.linker_options([arguments.value(word, "")?].into_iter())?,
-            _ if word.starts_with("-MF") => {
-                let value = arguments.value("-MF", &word[3..])?;
-                parsed.names_dependencies = true;
-                let path = map::output(value, paths)?;
-                parsed.options.extend(["-MF".into(), path.into()]);
-            }
+            _ if word.starts_with("-MF") => drop(arguments.value("-MF", &word[3..])?),
             _ if word.starts_with("-Wl,") => parsed.linker_options(word[4..].split(','))?,
             "-Wa,--noexecstack" => {}
             _ if word.starts_with("-Wp,-D_FORTIFY_SOURCE") => {}
             _ if word.starts_with("--param=") || word.starts_with("-D_FORTIFY_SOURCE") => {}
             _ if word.starts_with("-D") || word.starts_with("-U") => {
                 let value = arguments.value(&word[..2], &word[2..])?;
-                parsed.options.extend([word[..2].into(), value.into()]);
+                // One word: the compiler reads a word that starts with @ as the name of a file.
+                parsed.options.push(format!("{}{value}", &word[..2]).into());
             }
             _ if word.starts_with("-I") => {
                 let value = arguments.value("-I", &word[2..])?;
@@ -178,7 +173,10 @@ impl Invocation {
         let operand = match (word, forced.or(own)) {
             ("-", Some(language)) => Operand::Stream(language),
             ("-", None) => {
-                return Err(DriverError::refused("-", "the language of the input is unknown"));
+                return Err(DriverError::refused(
+                    "-",
+                    "the language of the input is unknown",
+                ));
             }
             (_, Some(language)) => Operand::Source(map::input(word, paths)?, language),
             (_, None) => match word.rsplit_once('.') {
@@ -237,18 +235,28 @@ impl Invocation {
     /// Adds options of the linker.
     fn linker_options<'a>(
         &mut self,
-        mut words: impl Iterator<Item = &'a str>,
+        words: impl Iterator<Item = &'a str>,
     ) -> Result<(), DriverError> {
-        while let Some(word) = words.next() {
-            if let Some(item) = link::option(word, &mut words)? {
-                self.operands.push(Operand::Link(item));
+        for word in words {
+            // The value may come with the next option: -Wl,-rpath -Wl,/usr/lib.
+            if std::mem::take(&mut self.skips_linker_word) {
+                continue;
+            }
+            match link::option(word)? {
+                LinkerOption::Pass(item) => self.operands.push(Operand::Link(item)),
+                LinkerOption::Drop => {}
+                LinkerOption::DropWithValue => self.skips_linker_word = true,
             }
         }
         Ok(())
     }
 
     /// Returns the start of the compiler's command line, and its end with the system's directories.
-    fn command(&self, language: Language, paths: &DriverPaths<'_>) -> (Vec<OsString>, Vec<OsString>) {
+    fn command(
+        &self,
+        language: Language,
+        paths: &DriverPaths<'_>,
+    ) -> (Vec<OsString>, Vec<OsString>) {
         let mut start: Vec<OsString> = vec![zig(paths.toolchain).into(), "clang".into()];
         start.extend(COMPILE_FLAGS.iter().map(Into::into));
         if language == Language::CPlusPlus {
@@ -295,7 +303,10 @@ impl Invocation {
                 Stage::Object | Stage::Link => ("-c", Some("o")),
             };
             // `-M` implies it.
-            let lists = self.options.iter().any(|option| option == "-M" || option == "-MM");
+            let lists = self
+                .options
+                .iter()
+                .any(|option| option == "-M" || option == "-MM");
             if !lists {
                 command.push(stage.into());
             }
@@ -320,16 +331,17 @@ impl Invocation {
 
     /// Plans the compilation of sources, if there are any, and the link of a side module.
     fn link(self, default: Language, paths: &DriverPaths<'_>) -> Result<CommandPlan, DriverError> {
-        if self.operands.iter().all(|operand| matches!(operand, Operand::Link(item) if !item.is_file())) {
+        if self
+            .operands
+            .iter()
+            .all(|operand| matches!(operand, Operand::Link(item) if !item.is_file()))
+        {
             return Err(DriverError::NoInput);
         }
         let output = match &self.output {
             Some(output) => output.clone(),
             None => map::output("a.out", paths)?,
         };
-        if self.dependencies && !self.names_dependencies {
-            return Err(DriverError::refused("-MD", "use it with -c"));
-        }
         let mut plan = CommandPlan::default();
         let mut items = Vec::new();
         let mut with_cplusplus = default == Language::CPlusPlus;

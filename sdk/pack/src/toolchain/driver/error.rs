@@ -27,7 +27,9 @@ pub enum DriverError {
     #[error("{0}: cannot be written: write below /app or /tmp")]
     Output(String),
     /// The kind of a file is unknown.
-    #[error("{0}: unknown kind of file: give sources (.c, .cc, .cpp, .cxx), objects (.o) or archives (.a)")]
+    #[error(
+        "{0}: unknown kind of file: give sources (.c, .cc, .cpp, .cxx), objects (.o) or archives (.a)"
+    )]
     File(String),
     /// The command line names no file.
     #[error("no input files")]

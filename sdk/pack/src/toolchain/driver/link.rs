@@ -15,6 +15,8 @@ pub(super) enum LinkItem {
     File(PathBuf),
     /// The name of an archive, without `-l`.
     Library(String),
+    /// The libraries of C++.
+    CPlusPlus,
     /// An option.
     Option(&'static str),
 }
@@ -27,7 +29,8 @@ impl LinkItem {
 
 /// Libraries that the pack itself provides, or that an extension cannot have.
 const PROVIDED: &[&str] = &[
-    "c", "m", "dl", "pthread", "rt", "crypt", "util", "resolv", "nsl", "gcc", "gcc_s", "atomic", "ssp",
+    "c", "m", "dl", "pthread", "rt", "crypt", "util", "resolv", "nsl", "gcc", "gcc_s", "atomic",
+    "ssp",
 ];
 /// Libraries of C++, in place of which the sysroot's are linked.
 const CPLUSPLUS: &[&str] = &["stdc++", "c++", "c++abi", "unwind", "supc++"];
@@ -111,27 +114,32 @@ const DROP_WITH_VALUE: &[&str] = &[
     "--dynamic-list",
 ];
 
-/// Translates an option of the linker; `rest` has the words that follow.
-pub(super) fn option<'a>(
-    word: &str,
-    rest: &mut impl Iterator<Item = &'a str>,
-) -> Result<Option<LinkItem>, DriverError> {
+/// Treatment of an option of the linker.
+pub(super) enum LinkerOption {
+    /// The linker gets it.
+    Pass(LinkItem),
+    Drop,
+    /// It means nothing, and neither does the next word.
+    DropWithValue,
+}
+
+/// Returns the treatment of an option of the linker.
+pub(super) fn option(word: &str) -> Result<LinkerOption, DriverError> {
     match word {
-        "--whole-archive" => return Ok(Some(LinkItem::Option("--whole-archive"))),
-        "--no-whole-archive" => return Ok(Some(LinkItem::Option("--no-whole-archive"))),
-        "" => return Ok(None),
+        "--whole-archive" => {
+            return Ok(LinkerOption::Pass(LinkItem::Option("--whole-archive")));
+        }
+        "--no-whole-archive" => {
+            return Ok(LinkerOption::Pass(LinkItem::Option("--no-whole-archive")));
+        }
+        "" => return Ok(LinkerOption::Drop),
         _ => {}
     }
-    // The value may be in an option of its own: -Wl,-rpath -Wl,/usr/lib.
     if DROP_WITH_VALUE.contains(&word) {
-        let _ = rest.next();
-        return Ok(None);
+        return Ok(LinkerOption::DropWithValue);
     }
-    if DROP.contains(&word)
-        || DROP_START.iter().any(|start| word.starts_with(start))
-        || word.starts_with('/')
-    {
-        return Ok(None);
+    if DROP.contains(&word) || DROP_START.iter().any(|start| word.starts_with(start)) {
+        return Ok(LinkerOption::Drop);
     }
     Err(DriverError::refused(
         &format!("-Wl,{word}"),
@@ -148,8 +156,10 @@ pub(super) fn library(name: &str) -> Result<Option<LinkItem>, DriverError> {
             "a library's name has letters, digits and + - _ . only",
         ));
     }
+    if CPLUSPLUS.contains(&name) {
+        return Ok(Some(LinkItem::CPlusPlus));
+    }
     let left_out = PROVIDED.contains(&name)
-        || CPLUSPLUS.contains(&name)
         || name == "ruby"
         || name.starts_with("ruby-")
         || name.starts_with("ruby.");
@@ -199,6 +209,7 @@ pub(super) fn command(
     let mut needed = Vec::new();
     for item in items {
         command.push(match item {
+            LinkItem::CPlusPlus => continue,
             LinkItem::File(path) => path.into(),
             LinkItem::Option(option) => option.into(),
             LinkItem::Library(name) => {
@@ -210,7 +221,7 @@ pub(super) fn command(
     // Names that a static library needs are not in its archive.
     let further = sysroot::needed_archives(&needed);
     command.extend(further.iter().map(|name| format!("-l{name}").into()));
-    if with_cplusplus {
+    if with_cplusplus || items.contains(&LinkItem::CPlusPlus) {
         command.extend(["-lc++", "-lc++abi", "-lunwind"].map(Into::into));
     }
     command.push(runtime_library(paths.toolchain).into());

@@ -44,6 +44,8 @@ pub struct DriverPaths<'a> {
 }
 
 /// Commands that do the work of one command line.
+///
+/// Show their output as [`guest_text`], since it names directories of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommandPlan {
     /// Programs with their arguments, to run one after the other until one fails. There may be none.
@@ -72,7 +74,10 @@ pub fn plan(command: &[String], paths: &DriverPaths<'_>) -> Result<CommandPlan, 
     let name = program.rsplit('/').next().unwrap_or(program);
     // No program expands these, but each of them reads the file.
     if let Some(file) = arguments.iter().find(|word| word.starts_with('@')) {
-        return Err(DriverError::refused(file, "files of arguments are not read"));
+        return Err(DriverError::refused(
+            file,
+            "files of arguments are not read",
+        ));
     }
     match name {
         "cc" | "gcc" | "clang" => compile::plan(Language::C, arguments, paths),

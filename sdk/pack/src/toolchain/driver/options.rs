@@ -285,15 +285,20 @@ pub(super) fn treatment(option: &str) -> Option<Treatment> {
     if PASS.contains(&option) {
         return Some(Treatment::Pass);
     }
-    if DROP.contains(&option) || option == "-fstack-protector" || option == "-fstack-clash-protection" {
+    if DROP.contains(&option)
+        || option == "-fstack-protector"
+        || option == "-fstack-clash-protection"
+    {
         return Some(Treatment::Drop);
     }
     let optimisation = option.strip_prefix("-O");
     let warning = option.strip_prefix("-W");
-    let passes = optimisation.is_some_and(|level| {
-        ["", "0", "1", "2", "3", "4", "fast", "g", "s", "z"].contains(&level)
-    }) || warning.is_some_and(plain)
-        || PASS_WITH_WORD.iter().any(|start| option.strip_prefix(start).is_some_and(plain));
+    let passes = optimisation
+        .is_some_and(|level| ["", "0", "1", "2", "3", "4", "fast", "g", "s", "z"].contains(&level))
+        || warning.is_some_and(plain)
+        || PASS_WITH_WORD
+            .iter()
+            .any(|start| option.strip_prefix(start).is_some_and(plain));
     if passes {
         return Some(Treatment::Pass);
     }
@@ -305,15 +310,30 @@ pub(super) fn treatment(option: &str) -> Option<Treatment> {
 const REFUSALS: &[(&str, &str)] = &[
     ("-fplugin", "plugins of the compiler are not loaded"),
     ("-fpass-plugin", "plugins of the compiler are not loaded"),
-    ("-Xclang", "options of the compiler's inner program are not passed on"),
+    (
+        "-Xclang",
+        "options of the compiler's inner program are not passed on",
+    ),
     ("-Xarch_", "other processors are not supported"),
     ("-mllvm", "options of LLVM are not passed on"),
     ("-B", "the programs of the toolchain cannot be replaced"),
-    ("-wrapper", "the programs of the toolchain cannot be replaced"),
+    (
+        "-wrapper",
+        "the programs of the toolchain cannot be replaced",
+    ),
     ("-specs", "the programs of the toolchain cannot be replaced"),
-    ("--specs", "the programs of the toolchain cannot be replaced"),
-    ("-fuse-ld", "the programs of the toolchain cannot be replaced"),
-    ("--ld-path", "the programs of the toolchain cannot be replaced"),
+    (
+        "--specs",
+        "the programs of the toolchain cannot be replaced",
+    ),
+    (
+        "-fuse-ld",
+        "the programs of the toolchain cannot be replaced",
+    ),
+    (
+        "--ld-path",
+        "the programs of the toolchain cannot be replaced",
+    ),
     ("--config", "files of options are not read"),
     ("--sysroot", "the directories of the system are fixed"),
     ("-isysroot", "the directories of the system are fixed"),
@@ -325,12 +345,21 @@ const REFUSALS: &[(&str, &str)] = &[
     ("-arch", "dynos run WebAssembly only"),
     ("-fprofile", "profiles are not supported"),
     ("-fmodule", "modules are not supported"),
-    ("-save-temps", "the compiler keeps no other files than its result"),
-    ("--save-temps", "the compiler keeps no other files than its result"),
+    (
+        "-save-temps",
+        "the compiler keeps no other files than its result",
+    ),
+    (
+        "--save-temps",
+        "the compiler keeps no other files than its result",
+    ),
 ];
 
 /// Returns the reason for refusing an option.
 pub(super) fn reason(option: &str) -> &'static str {
     let known = REFUSALS.iter().find(|(start, _)| option.starts_with(start));
-    known.map_or("the option is not supported for native extensions", |(_, reason)| reason)
+    known.map_or(
+        "the option is not supported for native extensions",
+        |(_, reason)| reason,
+    )
 }
