@@ -6,7 +6,7 @@ major=${VERSION%.*} minor=${VERSION#*.}
   for name in DECL_STRCHRNUL DECL_STRLCAT DECL_STRLCPY DECL_STRNLEN DECL_STRSEP EXPLICIT_BZERO FSEEKO GETIFADDRS GETOPT GETOPT_H GETOPT_LONG \
     IFADDRS_H INET_ATON INET_PTON INTTYPES_H LIBCRYPTO LIBSSL LIBZ MEMORY_H SOCKLEN_T SSL_CTX_SET_CERT_CB SSL_CTX_SET_CIPHERSUITES \
     SSL_CTX_SET_KEYLOG_CALLBACK SSL_CTX_SET_NUM_TICKETS STDINT_H STDLIB_H STRERROR_R STRINGS_H STRING_H STRLCAT STRLCPY STRNLEN STRSEP \
-    STRSIGNAL STRUCT_OPTION SYS_STAT_H SYS_TYPES_H TERMIOS_H TYPEOF UNISTD_H VISIBILITY_ATTRIBUTE X509_GET_SIGNATURE_INFO \
+    STRSIGNAL STRUCT_OPTION SYS_STAT_H SYS_TYPES_H TYPEOF UNISTD_H VISIBILITY_ATTRIBUTE X509_GET_SIGNATURE_INFO \
     _BUILTIN_BSWAP16 _BUILTIN_BSWAP32 _BUILTIN_BSWAP64 _BUILTIN_CLZ _BUILTIN_CONSTANT_P _BUILTIN_CTZ _BUILTIN_OP_OVERFLOW _BUILTIN_POPCOUNT \
     _BUILTIN_TYPES_COMPATIBLE_P _BUILTIN_UNREACHABLE _STATIC_ASSERT PTHREAD; do
     echo "#define HAVE_$name 1"
@@ -30,9 +30,10 @@ for path in PGBINDIR=/usr/bin PGSHAREDIR=/usr/share/postgresql SYSCONFDIR=/etc/p
 done >src/port/pg_config_paths.h
 cp src/include/port/linux.h src/include/pg_config_os.h
 # No program can show a long result page by page, no write to a closed connection raises a signal, and the C library knows
-# no such error.
+# no such error. A program has one thread, for which getpwuid is enough.
 cat >src/port/wasi.h <<'END'
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #define EHOSTDOWN 112
@@ -46,6 +47,12 @@ static inline int sigismember(const sigset_t *set, int signal) { return 0; }
 static inline int sigpending(sigset_t *set) { *set = 0; return 0; }
 static inline int sigwait(const sigset_t *set, int *signal) { return EINVAL; }
 static inline int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) { if (old) *old = 0; return 0; }
+static inline int getpwuid_r(uid_t user, struct passwd *entry, char *buffer, size_t size, struct passwd **result) {
+  struct passwd *found = getpwuid(user);
+  if (found) *entry = *found;
+  *result = found ? entry : NULL;
+  return 0;
+}
 END
 rm src/interfaces/libpq/{fe-gssapi-common,fe-secure-gssapi}.c
 common=() port=()

@@ -76,10 +76,6 @@ fn language(path: &str) -> Option<Language> {
     }
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one arm for each option with an argument"
-)]
 fn parse(
     default: Language,
     words: &[String],
