@@ -47,7 +47,8 @@ static inline int sigismember(const sigset_t *set, int signal) { return 0; }
 static inline int sigpending(sigset_t *set) { *set = 0; return 0; }
 static inline int sigwait(const sigset_t *set, int *signal) { return EINVAL; }
 static inline int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) { if (old) *old = 0; return 0; }
-static inline int getpwuid_r(uid_t user, struct passwd *entry, char *buffer, size_t size, struct passwd **result) {
+#define getpwuid_r pq_getpwuid_r
+static inline int pq_getpwuid_r(uid_t user, struct passwd *entry, char *buffer, size_t size, struct passwd **result) {
   struct passwd *found = getpwuid(user);
   if (found) *entry = *found;
   *result = found ? entry : NULL;

@@ -33,13 +33,13 @@ fn prepare(libraries: &[&str]) -> (Toolchain, Sysroot) {
 }
 
 /// An empty work directory of a guest.
-struct Guest {
+struct BuildGuest {
     root: tempfile::TempDir,
     toolchain: Toolchain,
     sysroot: Sysroot,
 }
 
-impl Guest {
+impl BuildGuest {
     fn new(libraries: &[&str]) -> Self {
         let (toolchain, sysroot) = prepare(libraries);
         let root = tempfile::tempdir().unwrap();
@@ -176,7 +176,7 @@ const ZLIB: &str = "#include <zlib.h>
 
 #[test]
 fn module_is_linked_with_zlib() {
-    let guest = Guest::new(&["zlib"]);
+    let guest = BuildGuest::new(&["zlib"]);
     let module = guest.module("x.c", ZLIB, "-L/usr/lib -Wl,-rpath,/usr/lib -lz -lm -lc");
     module.assert_contains(&["inflate", "crc32", "adler32", "zc"]);
     assert!(module.functions.contains("env.malloc"), "{module:?}");
@@ -190,7 +190,7 @@ fn module_is_linked_with_zlib() {
 
 #[test]
 fn functions_and_libraries_that_do_not_exist_fail_the_link() {
-    let guest = Guest::new(&["zlib"]);
+    let guest = BuildGuest::new(&["zlib"]);
     fs::write(
         guest.path("conftest.c"),
         "int absent(void); int main(void) { return absent(); }",
@@ -221,7 +221,7 @@ fn functions_and_libraries_that_do_not_exist_fail_the_link() {
 
 #[test]
 fn compiler_writes_nothing_into_the_toolchain() {
-    let guest = Guest::new(&["zlib"]);
+    let guest = BuildGuest::new(&["zlib"]);
     let times = |directory: &Path| -> Vec<_> {
         let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
         let mut times: Vec<_> = entries
@@ -252,7 +252,7 @@ fn compiler_writes_nothing_into_the_toolchain() {
 #[test]
 #[ignore = "takes minutes; builds libxml2 and libxslt"]
 fn module_is_linked_with_libxslt_and_what_it_needs() {
-    let guest = Guest::new(&["libxslt"]);
+    let guest = BuildGuest::new(&["libxslt"]);
     let source = "#include <libxslt/xslt.h>
         #include <libexslt/exslt.h>
         int Init_x(void) { xsltInit(); exsltRegisterAll(); return xmlReadFile(\"/app/x\", 0, 0) != 0; }";
@@ -273,7 +273,7 @@ fn module_is_linked_with_libxslt_and_what_it_needs() {
 fn module_is_linked_with_sqlite() {
     let source = "#include <sqlite3.h>
         int Init_x(sqlite3 **db) { return sqlite3_open(\"/tmp/x\", db) + sqlite3_exec(*db, \"select 1\", 0, 0, 0); }";
-    let module = Guest::new(&["sqlite3"]).module("x.c", source, "-lsqlite3");
+    let module = BuildGuest::new(&["sqlite3"]).module("x.c", source, "-lsqlite3");
     module.assert_contains(&["sqlite3", "fts5"]);
     assert!(!module.functions.contains("env.dlopen"));
 }
@@ -283,14 +283,14 @@ fn module_is_linked_with_sqlite() {
 fn module_is_linked_with_libpq_and_what_it_needs() {
     let source = "#include <libpq-fe.h>
         void *Init_x(void) { return PQexec(PQconnectdb(\"\"), \"select 1\"); }";
-    let module = Guest::new(&["libpq"]).module("x.c", source, "-lpq");
+    let module = BuildGuest::new(&["libpq"]).module("x.c", source, "-lpq");
     module.assert_contains(&["PQ", "pg_", "SSL_", "EVP_", "X509_", "BIO_", "scram_"]);
 }
 
 #[test]
 #[ignore = "takes minutes; builds libyaml and PCRE2"]
 fn modules_are_linked_with_small_libraries() {
-    let guest = Guest::new(&["yaml", "pcre2"]);
+    let guest = BuildGuest::new(&["yaml", "pcre2"]);
     let source = "#include <yaml.h>
         int Init_x(yaml_parser_t *parser) { return yaml_parser_initialize(parser); }";
     guest
@@ -313,8 +313,8 @@ fn cplusplus_has_static_objects_containers_and_exceptions() {
         #include <stdexcept>
         #include <string>
         #include <vector>
-        struct Table { std::map<std::string, int> names; Table() { names["one"] = 1; } };
-        static Table table;
+        struct Numbers { std::map<std::string, int> names; Numbers() { names["one"] = 1; } };
+        static Numbers table;
         static std::mutex mutex;
         extern "C" int Init_x(void) {
             std::lock_guard<std::mutex> lock(mutex);
@@ -322,7 +322,7 @@ fn cplusplus_has_static_objects_containers_and_exceptions() {
             try { return values.at(table.names["one"] + 5); }
             catch (const std::out_of_range &error) { return (int)std::string(error.what()).size(); }
         }"#;
-    let module = Guest::new(&["cxx"]).module("x.cc", source, "-lstdc++");
+    let module = BuildGuest::new(&["cxx"]).module("x.cc", source, "-lstdc++");
     // No function of C++ is left to the host.
     module.assert_contains(&[
         "_Z",

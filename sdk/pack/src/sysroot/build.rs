@@ -57,7 +57,7 @@ pub(super) fn place(parts: &Path, library: &SysrootLibrary) -> PathBuf {
 }
 
 /// Progress of all libraries.
-struct Schedule<'a> {
+struct LibrarySchedule<'a> {
     progress: &'a mut (dyn FnMut(&str, usize) + Send),
     waiting: Vec<&'static SysrootLibrary>,
     running: Vec<&'static str>,
@@ -65,7 +65,7 @@ struct Schedule<'a> {
     failure: Option<SysrootError>,
 }
 
-impl Schedule<'_> {
+impl LibrarySchedule<'_> {
     /// Removes a library from the waiting ones whose needs are built, and returns it.
     fn next(&mut self) -> Option<&'static SysrootLibrary> {
         let blocked = |name: &&str| {
@@ -90,13 +90,13 @@ impl Schedule<'_> {
 }
 
 /// Directories of a build.
-pub(super) struct Builder<'a> {
+pub(super) struct SysrootBuild<'a> {
     pub(super) toolchain: &'a Toolchain,
     pub(super) downloads: &'a Path,
     pub(super) parts: &'a Path,
 }
 
-impl Builder<'_> {
+impl SysrootBuild<'_> {
     /// Builds libraries, and calls `progress` with the running ones and the number of finished ones.
     pub(super) fn build(
         &self,
@@ -104,7 +104,7 @@ impl Builder<'_> {
         progress: &mut (dyn FnMut(&str, usize) + Send),
     ) -> Result<(), SysrootError> {
         let processors = thread::available_parallelism().map_or(2, |count| count.get().min(16));
-        let schedule = Mutex::new(Schedule {
+        let schedule = Mutex::new(LibrarySchedule {
             progress,
             waiting: missing.to_vec(),
             running: Vec::new(),
@@ -125,7 +125,7 @@ impl Builder<'_> {
     }
 
     /// Builds one library after the other until none is left, or one fails.
-    fn work(&self, schedule: &Mutex<Schedule<'_>>, changed: &Condvar, jobs: usize) {
+    fn work(&self, schedule: &Mutex<LibrarySchedule<'_>>, changed: &Condvar, jobs: usize) {
         let mut state = schedule.lock().unwrap_or_else(PoisonError::into_inner);
         while state.failure.is_none() && !state.waiting.is_empty() {
             let Some(library) = state.next() else {

@@ -20,7 +20,7 @@ use crate::download;
 use crate::mri::BuildProgress;
 use crate::script::{self, MissingTools};
 use crate::toolchain;
-use build::Builder;
+use build::SysrootBuild;
 
 /// Programs that all recipes need, with their Debian packages.
 const TOOLS: [(&str, &str); 8] = [
@@ -138,7 +138,7 @@ fn build_missing(
         download::archive(&downloads, archive, &mut mirror)?;
         done += 1;
     }
-    Builder {
+    SysrootBuild {
         toolchain: &toolchain,
         downloads: &downloads,
         parts,

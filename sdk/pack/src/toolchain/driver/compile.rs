@@ -8,7 +8,7 @@ use super::arguments::Arguments;
 use super::error::DriverError;
 use super::link::{self, LinkItem, LinkerOption};
 use super::options::{self, Treatment};
-use super::{CommandPlan, DriverPaths, Language, paths as map};
+use super::{CommandPlan, DriverPaths, SourceLanguage, paths as map};
 
 /// Last step of a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,14 +21,14 @@ enum Stage {
 
 /// An operand of the command line, in the order in which the linker sees it.
 enum Operand {
-    Source(PathBuf, Language),
+    Source(PathBuf, SourceLanguage),
     /// The source is the compiler's input stream.
-    Stream(Language),
+    Stream(SourceLanguage),
     Link(LinkItem),
 }
 
 /// A command line, taken apart.
-struct Invocation {
+struct CompilerInvocation {
     stage: Stage,
     output: Option<PathBuf>,
     /// Options of the compiler, translated.
@@ -44,7 +44,7 @@ const QUESTIONS: [&str; 4] = ["--version", "-v", "-dumpversion", "-dumpmachine"]
 
 /// Translates a command line of `cc` or `c++`.
 pub(super) fn plan(
-    default: Language,
+    default: SourceLanguage,
     words: &[String],
     paths: &DriverPaths<'_>,
 ) -> Result<CommandPlan, DriverError> {
@@ -68,20 +68,20 @@ pub(super) fn plan(
 }
 
 /// Returns the language that a source's name tells, or `None` if the file is none.
-fn language(path: &str) -> Option<Language> {
+fn language(path: &str) -> Option<SourceLanguage> {
     match path.rsplit('/').next()?.rsplit_once('.')?.1 {
-        "c" | "i" => Some(Language::C),
-        "cc" | "cp" | "cpp" | "cxx" | "c++" | "C" | "CPP" | "ii" => Some(Language::CPlusPlus),
+        "c" | "i" => Some(SourceLanguage::C),
+        "cc" | "cp" | "cpp" | "cxx" | "c++" | "C" | "CPP" | "ii" => Some(SourceLanguage::CPlusPlus),
         _ => None,
     }
 }
 
 fn parse(
-    default: Language,
+    default: SourceLanguage,
     words: &[String],
     paths: &DriverPaths<'_>,
-) -> Result<Invocation, DriverError> {
-    let mut parsed = Invocation {
+) -> Result<CompilerInvocation, DriverError> {
+    let mut parsed = CompilerInvocation {
         stage: Stage::Link,
         output: None,
         options: Vec::new(),
@@ -138,8 +138,8 @@ fn parse(
             }
             _ if word.starts_with("-x") => {
                 forced = match arguments.value("-x", &word[2..])? {
-                    "c" => Some(Language::C),
-                    "c++" => Some(Language::CPlusPlus),
+                    "c" => Some(SourceLanguage::C),
+                    "c++" => Some(SourceLanguage::CPlusPlus),
                     "none" => None,
                     other => {
                         return Err(DriverError::refused(other, "only C and C++ are supported"));
@@ -152,19 +152,19 @@ fn parse(
     Ok(parsed)
 }
 
-impl Invocation {
+impl CompilerInvocation {
     /// Adds a word that is no option.
     fn operand(
         &mut self,
         word: &str,
-        forced: Option<Language>,
-        default: Language,
+        forced: Option<SourceLanguage>,
+        default: SourceLanguage,
         paths: &DriverPaths<'_>,
     ) -> Result<(), DriverError> {
         // `c++` compiles files of C as C++, as GCC does.
         let own = language(word).map(|own| match default {
-            Language::C => own,
-            Language::CPlusPlus => default,
+            SourceLanguage::C => own,
+            SourceLanguage::CPlusPlus => default,
         });
         let operand = match (word, forced.or(own)) {
             ("-", Some(language)) => Operand::Stream(language),
@@ -250,12 +250,12 @@ impl Invocation {
     /// Returns the start of the compiler's command line, and its end with the system's directories.
     fn command(
         &self,
-        language: Language,
+        language: SourceLanguage,
         paths: &DriverPaths<'_>,
     ) -> (Vec<OsString>, Vec<OsString>) {
         let mut start: Vec<OsString> = vec![zig(paths.toolchain).into(), "clang".into()];
         start.extend(COMPILE_FLAGS.iter().map(Into::into));
-        if language == Language::CPlusPlus {
+        if language == SourceLanguage::CPlusPlus {
             start.extend(CPLUSPLUS_FLAGS.iter().map(Into::into));
         }
         start.extend(self.options.iter().cloned());
@@ -265,7 +265,7 @@ impl Invocation {
         let mut system = Vec::new();
         let sysroot = paths.sysroot.map(|root| root.join("usr/include"));
         // The headers of C++ include those of C by the same names.
-        if let (Language::CPlusPlus, Some(sysroot)) = (language, &sysroot) {
+        if let (SourceLanguage::CPlusPlus, Some(sysroot)) = (language, &sysroot) {
             system.push(sysroot.join("c++/v1"));
         }
         // Ruby's directory has headers of sockets, which are more complete than those of the C library.
@@ -326,7 +326,11 @@ impl Invocation {
     }
 
     /// Plans the compilation of sources, if there are any, and the link of a side module.
-    fn link(self, default: Language, paths: &DriverPaths<'_>) -> Result<CommandPlan, DriverError> {
+    fn link(
+        self,
+        default: SourceLanguage,
+        paths: &DriverPaths<'_>,
+    ) -> Result<CommandPlan, DriverError> {
         if self
             .operands
             .iter()
@@ -340,7 +344,7 @@ impl Invocation {
         };
         let mut plan = CommandPlan::default();
         let mut items = Vec::new();
-        let mut with_cplusplus = default == Language::CPlusPlus;
+        let mut with_cplusplus = default == SourceLanguage::CPlusPlus;
         for (index, operand) in self.operands.iter().enumerate() {
             let (source, language) = match operand {
                 Operand::Source(path, language) => (Some(path), *language),
@@ -350,7 +354,7 @@ impl Invocation {
                     continue;
                 }
             };
-            with_cplusplus |= language == Language::CPlusPlus;
+            with_cplusplus |= language == SourceLanguage::CPlusPlus;
             let mut object = output.clone().into_os_string();
             object.push(format!(".{index}.o"));
             let object = PathBuf::from(object);
@@ -369,10 +373,10 @@ impl Invocation {
 }
 
 /// Returns the words that name a source and its language.
-fn input(source: Option<&PathBuf>, language: Language) -> [OsString; 3] {
+fn input(source: Option<&PathBuf>, language: SourceLanguage) -> [OsString; 3] {
     let name = match language {
-        Language::C => "c",
-        Language::CPlusPlus => "c++",
+        SourceLanguage::C => "c",
+        SourceLanguage::CPlusPlus => "c++",
     };
     let path = source.map_or_else(|| "-".into(), |path| path.clone().into_os_string());
     ["-x".into(), name.into(), path]

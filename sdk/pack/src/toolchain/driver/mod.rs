@@ -59,7 +59,7 @@ pub struct CommandPlan {
 
 /// Languages of source files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Language {
+enum SourceLanguage {
     C,
     CPlusPlus,
 }
@@ -83,8 +83,8 @@ pub fn plan(command: &[String], paths: &DriverPaths<'_>) -> Result<CommandPlan, 
         ));
     }
     match name {
-        "cc" | "gcc" | "clang" => compile::plan(Language::C, arguments, paths),
-        "c++" | "g++" | "clang++" => compile::plan(Language::CPlusPlus, arguments, paths),
+        "cc" | "gcc" | "clang" => compile::plan(SourceLanguage::C, arguments, paths),
+        "c++" | "g++" | "clang++" => compile::plan(SourceLanguage::CPlusPlus, arguments, paths),
         "ar" | "gcc-ar" | "llvm-ar" => archiver::ar(arguments, paths),
         "ranlib" | "gcc-ranlib" | "llvm-ranlib" => archiver::ranlib(arguments, paths),
         // The linker strips modules, and the host reads no other section.
