@@ -288,6 +288,15 @@ fn module_is_linked_with_libpq_and_what_it_needs() {
 }
 
 #[test]
+#[ignore = "takes minutes; builds OpenSSL and libmariadb"]
+fn module_is_linked_with_libmariadb_and_what_it_needs() {
+    let source = "#include <mariadb/mysql.h>
+        int Init_x(MYSQL *db) { return mysql_real_connect(db, 0, 0, 0, 0, 0, 0, 0) ? mysql_query(db, \"select 1\") : 0; }";
+    let module = BuildGuest::new(&["libmariadb"]).module("x.c", source, "-lmysqlclient");
+    module.assert_contains(&["mysql_", "ma_", "SSL_", "EVP_", "inflate", "dl"]);
+}
+
+#[test]
 #[ignore = "takes minutes; builds libyaml and PCRE2"]
 fn modules_are_linked_with_small_libraries() {
     let guest = BuildGuest::new(&["yaml", "pcre2"]);

@@ -172,6 +172,20 @@ pub static LIBRARIES: &[SysrootLibrary] = &[
         recipe: recipe!("libpq"),
     },
     SysrootLibrary {
+        name: "libmariadb",
+        version: "3.3.19",
+        licence: "LGPL-2.1-or-later",
+        packages: &["libmariadb", "mariadb", "mysqlclient"],
+        archives: &["mariadb", "mysqlclient"],
+        needs: &["zlib", "openssl"],
+        sources: Sources::Original(SourceArchive {
+            path: "m/mariadb/mariadb_10.11.18.orig.tar.gz",
+            sha256: "a46852c68075be7c31c7b33fee233c5b5a00c8c28117f5204d124e4f2fd56fa8",
+        }),
+        tools: &[("gzip", "gzip")],
+        recipe: recipe!("libmariadb"),
+    },
+    SysrootLibrary {
         name: "cxx",
         version: "22.1.8",
         licence: "Apache-2.0 WITH LLVM-exception",
