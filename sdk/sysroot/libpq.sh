@@ -65,8 +65,8 @@ for name in chklocale inet_net_ntop noblock pg_strong_random pgsleep pgstrcasecm
   port+=("src/port/$name.c")
 done
 flags=(-DFRONTEND -D_GNU_SOURCE -DUNSAFE_STAT_OK -Isrc/include -Isrc/port -Isrc/interfaces/libpq -I"$ROOT/usr/include" $POSIX -include src/port/wasi.h)
-archive pq "${flags[@]}" -DSO_MAJOR_VERSION=5 -- src/interfaces/libpq/{fe-*,libpq-events,pqexpbuffer}.c
-archive pgcommon "${flags[@]}" -- "${common[@]}"
+archive pq "${flags[@]}" -DJSONAPI_USE_PQEXPBUFFER -DSO_MAJOR_VERSION=5 -- src/interfaces/libpq/{fe-*,libpq-events,pqexpbuffer}.c
+archive pgcommon "${flags[@]}" -DJSONAPI_USE_PQEXPBUFFER -- "${common[@]}"
 archive pgport "${flags[@]}" -- "${port[@]}"
 cp src/interfaces/libpq/{libpq-fe.h,libpq-events.h} src/include/{postgres_ext.h,pg_config.h,pg_config_os.h,pg_config_manual.h} "$PREFIX/usr/include/"
 mkdir -p "$PREFIX/usr/include/libpq"

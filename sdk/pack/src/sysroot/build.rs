@@ -196,7 +196,8 @@ impl SysrootBuild<'_> {
             ("ZIG_GLOBAL_CACHE_DIR", work.join("cache").into()),
             ("ZIG_LOCAL_CACHE_DIR", work.join("cache").into()),
         ];
-        let text = format!("{COMMON}\n{}", library.recipe);
+        // Files must be on disk before the directory gets its name.
+        let text = format!("{COMMON}\n{}\nsync -f \"$PREFIX\"\n", library.recipe);
         let ended = script::run(&text, &work, &log, variables);
         if let Err(ScriptFailure { reason, output }) =
             ended.map_err(|source| SysrootError::io(&log, source))?

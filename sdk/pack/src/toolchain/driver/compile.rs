@@ -168,12 +168,7 @@ impl CompilerInvocation {
         });
         let operand = match (word, forced.or(own)) {
             ("-", Some(language)) => Operand::Stream(language),
-            ("-", None) => {
-                return Err(DriverError::refused(
-                    "-",
-                    "the language of the input is unknown",
-                ));
-            }
+            ("-", None) => Operand::Stream(default),
             (_, Some(language)) => Operand::Source(map::input(word, paths)?, language),
             (_, None) => match word.rsplit_once('.') {
                 Some((_, "o" | "obj" | "a")) => {
@@ -213,7 +208,7 @@ impl CompilerInvocation {
             }
             "-include" | "-imacros" => {
                 let value = arguments.value(word, "")?;
-                let path = map::input(value, paths)?;
+                let path = map::included(value, paths)?;
                 self.options.extend([word.into(), path.into()]);
                 Ok(())
             }

@@ -90,6 +90,19 @@ pub(super) fn input(path: &str, paths: &DriverPaths<'_>) -> Result<PathBuf, Driv
     Err(DriverError::Path(path.to_owned()))
 }
 
+/// Returns the name of a header for the compiler: as it is, if the compiler must search for it, or else the host's path.
+pub(super) fn included(path: &str, paths: &DriverPaths<'_>) -> Result<PathBuf, DriverError> {
+    let host = input(path, paths)?;
+    // A name that starts with @ would be the name of a file of arguments.
+    let searched = path.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
+    let leads_up = path.split('/').any(|part| part == "..");
+    Ok(if searched && !leads_up {
+        PathBuf::from(path)
+    } else {
+        host
+    })
+}
+
 /// Returns the host's path of a file to write.
 pub(super) fn output(path: &str, paths: &DriverPaths<'_>) -> Result<PathBuf, DriverError> {
     if path == "/dev/null" {

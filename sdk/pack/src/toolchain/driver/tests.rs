@@ -337,10 +337,14 @@ fn paths_outside_of_the_builds_directories_are_refused() {
 #[test]
 fn paths_of_the_guest_are_mapped() {
     assert_eq!(
+        options("cc -include ../x.h -imacros ./y.h -c a.c"),
+        "-include /W/app/x.h -imacros /W/app/ext/y.h"
+    );
+    assert_eq!(
         options(
             "cc -I/usr/include -I.. -I/tmp/x -isystem /app/vendor -include extconf.h -include /usr/include/ruby-3.3.0/ruby.h -iquote /usr -c a.c"
         ),
-        "-I /R/include -I /S/usr/include -I /W/app -I /W/tmp/x -isystem /W/app/vendor -include /W/app/ext/extconf.h \
+        "-I /R/include -I /S/usr/include -I /W/app -I /W/tmp/x -isystem /W/app/vendor -include extconf.h \
          -include /R/include/ruby-3.3.0/ruby.h -iquote /R/ -iquote /S/usr/"
     );
     assert_eq!(
@@ -516,7 +520,7 @@ fn preprocessing_and_questions_write_to_the_output_stream() {
     assert!(command("cc -E -x c -").ends_with(" -x c -"));
     assert!(command("cc --version").ends_with(" --version"));
     assert!(command("cc -dumpmachine").ends_with(" -dumpmachine"));
-    refusal("cc -E -");
+    assert!(command("cc -dM -E -").ends_with(" -x c -"));
 }
 
 #[test]
