@@ -24,6 +24,7 @@ mod boot_output;
 pub mod checksum;
 pub mod detect;
 pub mod gems;
+pub mod jail;
 pub mod git_command;
 pub mod lockfile;
 pub mod pipeline;

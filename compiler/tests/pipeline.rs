@@ -58,6 +58,7 @@ impl FakeSandbox {
                 root: member(),
                 gems: BTreeMap::new(),
                 extensions: Vec::new(),
+                symbols: None,
             },
             gemfile: Ok(SandboxOutput {
                 status: 0,

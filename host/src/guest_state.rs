@@ -10,6 +10,8 @@ use wasi_common::WasiCtx;
 use wasmtime::Memory;
 
 use crate::account::OutOfReserve;
+use crate::extensions::DynoExtensions;
+use crate::tools::DynoTools;
 use crate::console::RunSession;
 use crate::fibers::FiberStacks;
 use crate::log::LineSplitter;
@@ -33,6 +35,10 @@ pub(crate) struct GuestState {
     pub(crate) memory: Option<Memory>,
     /// The sockets among the descriptors.
     pub(crate) network: DynoNetwork,
+    /// The runner of its commands, in a build.
+    pub(crate) tools: DynoTools,
+    /// Its native extensions.
+    pub(crate) extensions: DynoExtensions,
     /// The request.
     pub(crate) input: Input,
     /// The response.

@@ -62,7 +62,7 @@ impl Sandbox for HostSandbox {
 
     fn run(&self, app: &SandboxApp) -> Result<SandboxOutput, SandboxError> {
         let (app, log) = (host_app(app), Arc::new(BootLog::default()));
-        let run = boot::run_command(&self.engine, &self.pack, &app, &self.limits, log);
+        let run = boot::run_command(&self.engine, &self.pack, &app, None, &self.limits, log);
         let (status, stdout) = self.runtime.block_on(run).map_err(sandbox_error)?;
         Ok(SandboxOutput { status, stdout })
     }

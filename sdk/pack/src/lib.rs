@@ -9,6 +9,7 @@
 
 pub mod archive;
 mod cycles;
+pub mod extension;
 pub mod image;
 mod manifest;
 pub mod mri;
