@@ -9,19 +9,26 @@
 
 pub mod archive;
 mod cycles;
+mod download;
 pub mod extension;
 pub mod image;
 mod manifest;
 pub mod mri;
 pub mod preemption;
+mod process;
 pub mod ruby;
 mod sample_app;
+mod script;
 mod section;
 pub mod spill;
 pub mod split;
 pub mod stack_limit;
+pub mod sysroot;
+pub mod toolchain;
 pub mod transfer;
 pub mod validate;
 
+pub use download::DownloadError;
 pub use manifest::{Manifest, Member, PackDir, PackDirError};
+pub use process::ProgramError;
 pub use sample_app::{SampleApp, sample_app};

@@ -4,7 +4,6 @@
 //! resumes with the interrupted step. The error of a failed step names the step and its log. The cache also keeps the
 //! libraries, which all series share.
 
-mod command;
 mod error;
 mod profile;
 mod recipe;
@@ -18,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub use error::MriError;
 pub use profile::{MriProfile, ProfileError};
 pub use recipe::{LinkedGem, linked_gems};
+pub(crate) use recipe::{hash_headers, unpack_headers};
 pub use sources::{MriRelease, release};
 
 use crate::archive::{ArchiveWriter, FileMode};

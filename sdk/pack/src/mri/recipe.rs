@@ -172,7 +172,31 @@ pub(super) fn hash_release(series: &str, hasher: &mut blake3::Hasher) {
 
 /// Writes the recipe's files into a directory, where the steps use them.
 pub(super) fn unpack(directory: &Path) -> io::Result<()> {
-    for (name, text) in FILES.iter().chain(&[("dyno.c", ENTRY)]) {
+    write_all(directory, FILES.iter().chain(&[("dyno.c", ENTRY)]))
+}
+
+/// Files that declare the dyno's functions of POSIX and sockets.
+fn headers() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    FILES
+        .iter()
+        .filter(|(name, _)| is_of_libraries(name) && name.ends_with(".h"))
+}
+
+/// Adds the headers of the dyno's own functions to a digest.
+pub(crate) fn hash_headers(hasher: &mut blake3::Hasher) {
+    hash(hasher, headers());
+}
+
+/// Writes the headers of the dyno's own functions into a directory: `net/include/`, `console/`, `posix/posix.h`.
+pub(crate) fn unpack_headers(directory: &Path) -> io::Result<()> {
+    write_all(directory, headers())
+}
+
+fn write_all<'a>(
+    directory: &Path,
+    files: impl Iterator<Item = &'a (&'a str, &'a str)>,
+) -> io::Result<()> {
+    for (name, text) in files {
         let path = directory.join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;

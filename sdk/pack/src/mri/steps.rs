@@ -1,48 +1,25 @@
 //! Execution of the build's steps, which are shell scripts, in a directory of their own.
 
-use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
-use super::command;
 use super::error::MriError;
 use super::recipe;
 use super::sources::MriRelease;
 use super::{MriProfile, ProfileUse};
+use crate::script::{self, ScriptFailure};
 
 /// Size of C's stack in bytes.
 ///
 /// Recursion in C uses it, and frames in which functions store pointers for the collector. Pages to which nothing was
 /// written cost nothing.
 const STACK_SIZE: u32 = 16 << 20;
-/// Time limit for one step; each takes a minute or two.
-const TIMEOUT: Duration = Duration::from_secs(3600);
 /// Words of the compiler's warning about a function whose control flow is not that of its profile.
 const CHANGED: &str = "(hash mismatch)";
 /// Number of functions, of some ten thousand, that patches may change before the profile must be recorded again.
 const MAX_CHANGED: usize = 100;
-/// Number of lines of a log that an error includes.
-const LOG_LINES: usize = 15;
-
-/// Shell code that precedes each step.
-///
-/// It includes a watchdog that kills the step's process group when the process that runs this build is gone.
-const PREAMBLE: &str = r#"
-unpack() { # archive, directory
-  rm -rf "$WORK/$2"
-  mkdir -p "$WORK/$2"
-  tar xf "$1" -C "$WORK/$2" --strip-components=1
-}
-export PATH="$TOOLS/bin:$PATH"
-# Kills this process group when the parent is killed.
-( while kill -0 "$PARENT" 2>/dev/null; do sleep 1; done; kill -KILL -- -$$ ) &
-trap "kill $! 2>/dev/null || true" EXIT
-"#;
-
 /// Programs that a build needs, with their Debian packages.
 const TOOLS: [(&str, &str); 10] = [
     ("apt-get", "apt"),
@@ -59,23 +36,10 @@ const TOOLS: [(&str, &str); 10] = [
 
 /// Checks that all programs are installed.
 pub(super) fn check_tools() -> Result<(), MriError> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let installed = |name: &str| env::split_paths(&path).any(|folder| folder.join(name).is_file());
-    let mut missing: Vec<(&str, &str)> = TOOLS
-        .into_iter()
-        .filter(|(name, _)| !installed(name))
-        .collect();
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "--version"]);
-    if installed("python3") && !command::run(pip, TIMEOUT)?.success {
-        missing.push(("pip for python3", "python3-pip"));
+    match script::check_tools(&TOOLS)? {
+        Some(missing) => Err(MriError::Tools(missing.programs, missing.packages)),
+        None => Ok(()),
     }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let (names, packages): (Vec<&str>, Vec<&str>) = missing.into_iter().unzip();
-    let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
-    Err(MriError::Tools(owned(names), owned(packages)))
 }
 
 /// Directories and files of a build.
@@ -247,53 +211,35 @@ impl BuildEnvironment<'_> {
         if mark.exists() {
             return Ok(());
         }
-        let script = format!("{PREAMBLE}{}", recipe::step(name).unwrap_or("false"));
+        let text = recipe::step(name).unwrap_or("false");
         let log = work.join("logs").join(format!("{name}.log"));
         let at = |source| MriError::io(&log, source);
-        let tools = self.places.libraries.join("tools");
-        let mut bash = Command::new("bash");
-        bash.args(["-euo", "pipefail", "-c", &script])
-            .current_dir(work)
-            .env_clear()
-            .envs(
-                ["PATH", "HOME"]
-                    .into_iter()
-                    .filter_map(|name| Some((name, env::var_os(name)?))),
-            )
-            .env("LC_ALL", "C.UTF-8")
-            .env("TMPDIR", work.join("tmp"))
-            .env("WORK", work)
-            .env("SOURCES", self.places.sources)
-            .env("RECIPE", work.join("recipe"))
-            .env("PREFIX", self.places.libraries.join("prefix"))
-            .env("SERIES", self.release.series)
-            .env("PROFILE_FLAGS", &self.profile_flags)
-            .env("MRI", self.release.file_name())
-            .env("ZIG_WHEEL", self.places.wheel)
-            .env("ZIG_GLOBAL_CACHE_DIR", tools.join("cache"))
-            .env("ZIG_LOCAL_CACHE_DIR", tools.join("cache"))
-            .env("TOOLS", tools)
-            .env("PARENT", std::process::id().to_string())
-            .env("JOBS", self.jobs.to_string())
-            .env("STACK_SIZE", STACK_SIZE.to_string());
-        let output = File::create(&log).map_err(at)?;
-        let ended = command::run_into(bash, output, TIMEOUT);
-        let reason = match ended {
-            Ok(status) if status.success() => {
-                return fs::write(&mark, "").map_err(|source| MriError::io(&mark, source));
-            }
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        let text = fs::read(&log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        Err(MriError::Step {
-            step: name.to_owned(),
-            reason,
-            output: lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"),
-            log,
-        })
+        let libraries = self.places.libraries;
+        let tools = libraries.join("tools");
+        let variables = [
+            ("TMPDIR", work.join("tmp").into()),
+            ("SOURCES", self.places.sources.into()),
+            ("RECIPE", work.join("recipe").into()),
+            ("PREFIX", libraries.join("prefix").into()),
+            ("SERIES", self.release.series.into()),
+            ("PROFILE_FLAGS", self.profile_flags.as_str().into()),
+            ("MRI", self.release.file_name().into()),
+            ("ZIG_WHEEL", self.places.wheel.into()),
+            ("ZIG_GLOBAL_CACHE_DIR", tools.join("cache").into()),
+            ("ZIG_LOCAL_CACHE_DIR", tools.join("cache").into()),
+            ("TOOLS", tools.into()),
+            ("JOBS", self.jobs.to_string().into()),
+            ("STACK_SIZE", STACK_SIZE.to_string().into()),
+        ];
+        match script::run(text, work, &log, variables).map_err(at)? {
+            Ok(()) => fs::write(&mark, "").map_err(|source| MriError::io(&mark, source)),
+            Err(ScriptFailure { reason, output }) => Err(MriError::Step {
+                step: name.to_owned(),
+                reason,
+                output,
+                log,
+            }),
+        }
     }
 }
 

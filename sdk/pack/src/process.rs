@@ -7,21 +7,29 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::error::MriError;
-
 /// Number of bytes kept from the end of a program's output.
 const OUTPUT: usize = 1 << 16;
 
+/// Failure to run a program.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {source}")]
+pub struct ProgramError {
+    /// The program.
+    pub name: String,
+    /// Cause of the failure.
+    pub source: io::Error,
+}
+
 /// Result of a program, and the end of its output.
-pub(super) struct CommandOutcome {
-    pub(super) success: bool,
-    pub(super) output: String,
+pub(crate) struct CommandOutcome {
+    pub(crate) success: bool,
+    pub(crate) output: String,
 }
 
 /// Runs a command to completion, and returns its output on both streams.
-pub(super) fn run(command: Command, timeout: Duration) -> Result<CommandOutcome, MriError> {
+pub(crate) fn run(command: Command, timeout: Duration) -> Result<CommandOutcome, ProgramError> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let failed = |source| MriError::Start {
+    let failed = |source| ProgramError {
         name: name.clone(),
         source,
     };
@@ -44,7 +52,7 @@ pub(super) fn run(command: Command, timeout: Duration) -> Result<CommandOutcome,
 /// Runs a command to completion with its output redirected to a file.
 ///
 /// The command runs in a process group of its own, which is killed as a whole on a timeout.
-pub(super) fn run_into(
+pub(crate) fn run_into(
     mut command: Command,
     log: File,
     timeout: Duration,
