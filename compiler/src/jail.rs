@@ -5,6 +5,7 @@
 //! ends at limits of time, memory and output. Landlock (landlock(7)) and a filter of system calls (seccomp(2)) restrict the
 //! thread that starts the program, and the program inherits both.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -14,8 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetError, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
@@ -106,7 +107,7 @@ impl Jail {
     /// # Errors
     ///
     /// [`JailError`]. A program that fails is none.
-    pub fn run(&self, program: &Path, arguments: &[String]) -> Result<JailedOutput, JailError> {
+    pub fn run(&self, program: &Path, arguments: &[OsString]) -> Result<JailedOutput, JailError> {
         let failed = |source: io::Error| JailError::Start {
             program: program.display().to_string(),
             source,
@@ -131,7 +132,9 @@ impl Jail {
                 self.restrict_thread()?;
                 command.spawn().map_err(failed)
             });
-            start.join().unwrap_or_else(|_| Err(JailError::Seccomp("the thread ended".to_owned())))
+            start
+                .join()
+                .unwrap_or_else(|_| Err(JailError::Seccomp("the thread ended".to_owned())))
         });
         let mut group = JailedGroup(started?);
         group.limit(self.deadline);
@@ -142,7 +145,11 @@ impl Jail {
             }
             if begun.elapsed() > self.deadline {
                 return Err(JailError::Deadline {
-                    program: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                    program: program
+                        .file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned(),
                     deadline: self.deadline,
                 });
             }
@@ -168,9 +175,18 @@ impl Jail {
             .handle_access(AccessNet::from_all(newer))?
             .scope(Scope::from_all(newer))?
             .create()?
-            .add_rules(path_beneath_rules(&self.readable, AccessFs::from_read(newer)))?
-            .add_rules(path_beneath_rules([&self.writable], AccessFs::from_all(newer)))?
-            .add_rules(path_beneath_rules(["/dev/null"], AccessFs::from_file(newer)))?
+            .add_rules(path_beneath_rules(
+                &self.readable,
+                AccessFs::from_read(newer),
+            ))?
+            .add_rules(path_beneath_rules(
+                [&self.writable],
+                AccessFs::from_all(newer),
+            ))?
+            .add_rules(path_beneath_rules(
+                ["/dev/null"],
+                AccessFs::from_file(newer),
+            ))?
             .restrict_self()?;
         let filter = filter().map_err(JailError::Seccomp)?;
         seccompiler::apply_filter(&filter).map_err(|error| JailError::Seccomp(error.to_string()))
@@ -219,7 +235,9 @@ fn filter() -> Result<BpfProgram, String> {
 }
 
 fn code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
 /// Returns the end of a file that a program has written.
@@ -241,12 +259,14 @@ mod tests {
     fn run(script: &str, deadline: u64) -> Result<JailedOutput, JailError> {
         let work = tempfile::tempdir().unwrap();
         let jail = Jail {
-            readable: ["/bin", "/usr", "/lib", "/lib64"].map(PathBuf::from).to_vec(),
+            readable: ["/bin", "/usr", "/lib", "/lib64"]
+                .map(PathBuf::from)
+                .to_vec(),
             writable: work.path().to_owned(),
             directory: work.path().to_owned(),
             deadline: Duration::from_secs(deadline),
         };
-        jail.run(Path::new("/bin/bash"), &["-c".to_owned(), script.to_owned()])
+        jail.run(Path::new("/bin/bash"), &["-c".into(), script.into()])
     }
 
     #[test]
@@ -266,12 +286,19 @@ mod tests {
         assert_eq!(ended.output, b"here\n");
         let errors = String::from_utf8_lossy(&ended.errors);
         assert_eq!(errors.matches("Permission denied").count(), 5, "{errors}");
-        assert_eq!(fs::read_to_string(outside.path().join("file")).unwrap(), "secret");
+        assert_eq!(
+            fs::read_to_string(outside.path().join("file")).unwrap(),
+            "secret"
+        );
     }
 
     #[test]
     fn link_out_of_the_folder_leads_nowhere() {
-        let ended = run("ln -s /etc/passwd link && cat link; ln /etc/hostname hard; cat hard", 20).unwrap();
+        let ended = run(
+            "ln -s /etc/passwd link && cat link; ln /etc/hostname hard; cat hard",
+            20,
+        )
+        .unwrap();
         assert_eq!(ended.output, b"");
     }
 
@@ -299,9 +326,15 @@ mod tests {
     #[test]
     fn memory_and_files_are_bounded() {
         let ended = run("head -c 300M /dev/zero >large; wc -c <large", 60).unwrap();
-        let size: u64 = String::from_utf8_lossy(&ended.output).trim().parse().unwrap_or_default();
+        let size: u64 = String::from_utf8_lossy(&ended.output)
+            .trim()
+            .parse()
+            .unwrap_or_default();
         assert!(size <= FILE, "{ended:?}");
-        let ended = run("a=$(head -c 100M /bin/bash | tr '\\0' a); for i in {1..12}; do a=$a$a; done; echo ${#a}", 60);
+        let ended = run(
+            "a=$(head -c 100M /bin/bash | tr '\\0' a); for i in {1..12}; do a=$a$a; done; echo ${#a}",
+            60,
+        );
         assert_ne!(ended.unwrap().status, 0);
     }
 

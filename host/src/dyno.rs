@@ -32,8 +32,8 @@ use crate::outbound::{OutboundGate, OutboundRules};
 use crate::pack::linked::Pack;
 use crate::private_pages::PrivatePages;
 use crate::request::{DynoRequest, DynoResponse, RequestProgress};
-use crate::tools::{DynoTools, ToolRunner};
 use crate::stdio::{Input, Output, OutputError, SampleOutput};
+use crate::tools::{DynoTools, ToolRunner};
 
 pub use crate::guest_state::Exit;
 

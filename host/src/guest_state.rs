@@ -10,9 +10,8 @@ use wasi_common::WasiCtx;
 use wasmtime::Memory;
 
 use crate::account::OutOfReserve;
-use crate::extensions::DynoExtensions;
-use crate::tools::DynoTools;
 use crate::console::RunSession;
+use crate::extensions::DynoExtensions;
 use crate::fibers::FiberStacks;
 use crate::log::LineSplitter;
 use crate::memory::MemoryQuota;
@@ -20,6 +19,7 @@ use crate::net::DynoNetwork;
 use crate::os;
 use crate::private_pages::PrivatePages;
 use crate::stdio::{Input, Output};
+use crate::tools::DynoTools;
 
 /// Status that a guest passed to `proc_exit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

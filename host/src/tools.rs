@@ -43,7 +43,10 @@ pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> wasmtime
             let Some(runner) = state.tools.runner.clone() else {
                 return Ok(-1);
             };
-            let (at, size) = (request.cast_unsigned() as usize, size.cast_unsigned() as usize);
+            let (at, size) = (
+                request.cast_unsigned() as usize,
+                size.cast_unsigned() as usize,
+            );
             let request = memory.get(at..).and_then(|rest| rest.get(..size));
             let Some(request) = request.filter(|request| request.len() <= MAX_MESSAGE) else {
                 return Ok(-1);

@@ -33,7 +33,9 @@ impl ExtensionKey<'_> {
         for text in [self.gem, self.pack, self.toolchain, self.sysroot] {
             part(text.as_bytes());
         }
-        self.options.iter().for_each(|option| part(option.as_bytes()));
+        self.options
+            .iter()
+            .for_each(|option| part(option.as_bytes()));
         let digest = hasher.finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -62,15 +64,23 @@ impl ExtensionResults {
     /// Keeps a result. A crash leaves nothing that looks like one.
     pub(super) fn keep(&self, key: &ExtensionKey<'_>, files: &[InstalledFile]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let names: Vec<(&str, usize)> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.len())).collect();
+        let names: Vec<(&str, usize)> = files
+            .iter()
+            .map(|(path, bytes)| (path.as_str(), bytes.len()))
+            .collect();
         let mut content = serde_json::to_vec(&names)?;
         content.push(b'\n');
-        files.iter().for_each(|(_, bytes)| content.extend_from_slice(bytes));
-        let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(&self.folder)?;
+        files
+            .iter()
+            .for_each(|(_, bytes)| content.extend_from_slice(bytes));
+        let mut file = tempfile::Builder::new()
+            .prefix(".writing-")
+            .tempfile_in(&self.folder)?;
         file.write_all(Sha256::digest(&content).as_slice())?;
         file.write_all(&content)?;
         file.as_file().sync_all()?;
-        file.persist(self.folder.join(key.digest())).map_err(|error| error.error)?;
+        file.persist(self.folder.join(key.digest()))
+            .map_err(|error| error.error)?;
         Ok(())
     }
 }

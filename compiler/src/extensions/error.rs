@@ -9,7 +9,9 @@ use crate::sandbox::SandboxError;
 #[derive(Debug, thiserror::Error)]
 pub enum ExtensionBuildError {
     /// The pack loads no extensions.
-    #[error("this build of Ruby cannot load native extensions: the operator builds Ruby from source (corundum pack build)")]
+    #[error(
+        "this build of Ruby cannot load native extensions: the operator builds Ruby from source (corundum pack build)"
+    )]
     Unsupported,
     /// The script or a compiler failed: the gem's fault, or that of its options.
     #[error("the native extension of {gem} does not compile:\n{}", log.trim_end())]
@@ -30,7 +32,9 @@ pub enum ExtensionBuildError {
         source: SandboxError,
     },
     /// The build printed something other than its result.
-    #[error("the build of a native extension printed no valid result: its script must not print to the standard output by itself")]
+    #[error(
+        "the build of a native extension printed no valid result: its script must not print to the standard output by itself"
+    )]
     Output,
     /// The compiler cannot be installed.
     #[error(transparent)]

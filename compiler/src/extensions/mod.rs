@@ -74,7 +74,7 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
         &self,
         gem: &NativeGem,
         files: &Arc<Archive>,
-        mut progress: impl FnMut(&str) + Send,
+        mut progress: impl FnMut(&str),
     ) -> Result<Vec<InstalledFile>, ExtensionBuildError> {
         let manifest = self.sandbox.manifest();
         let symbols = self.symbols()?;
@@ -93,7 +93,9 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
         progress("Compiling its native extension");
         let toolchain = toolchain::install(self.cache, &mut |_| {})?;
         let sysroot = sysroot::prepare(self.cache, &libraries, &mut |_| {})?;
-        let work = tempfile::Builder::new().prefix("corundum-extension-").tempdir()?;
+        let work = tempfile::Builder::new()
+            .prefix("corundum-extension-")
+            .tempdir()?;
         let tools = ExtensionTools::new(
             work.path(),
             toolchain.directory(),
@@ -110,10 +112,12 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
         }
         for (path, bytes) in &installed {
             if path.ends_with(".so") {
-                self.sandbox.compile_extension(bytes).map_err(|source| ExtensionBuildError::Link {
-                    gem: gem.full_name.clone(),
-                    file: path.clone(),
-                    source,
+                self.sandbox.compile_extension(bytes).map_err(|source| {
+                    ExtensionBuildError::Link {
+                        gem: gem.full_name.clone(),
+                        file: path.clone(),
+                        source,
+                    }
                 })?;
             }
         }
@@ -140,7 +144,10 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
         let environ = ENVIRON.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let app = SandboxApp {
             files: files.clone(),
-            arguments: arguments.into_iter().chain(gem.options.iter().cloned()).collect(),
+            arguments: arguments
+                .into_iter()
+                .chain(gem.options.iter().cloned())
+                .collect(),
             environ: environ.into_iter().collect(),
             outbound: SandboxOutbound::None,
         };
@@ -201,7 +208,11 @@ fn files_below<'a>(archive: &'a Archive, directory: &str) -> Vec<(PathBuf, &'a [
     while let Some((path, node)) = open.pop() {
         match archive.node(node) {
             ArchiveNode::Directory { entries } => {
-                open.extend(entries.iter().map(|(name, node)| (path.join(&**name), *node)));
+                open.extend(
+                    entries
+                        .iter()
+                        .map(|(name, node)| (path.join(&**name), *node)),
+                );
             }
             ArchiveNode::Symlink { .. } => {}
             _ => found.push((path, archive.content(node))),
@@ -217,7 +228,10 @@ mod tests {
     #[test]
     fn output_is_read_and_bad_output_refused() {
         let good = b"[[\"a/b.so\",2],[\"c.rb\",1]]\nxyz";
-        let expected = [("a/b.so".to_owned(), b"xy".to_vec()), ("c.rb".to_owned(), b"z".to_vec())];
+        let expected = [
+            ("a/b.so".to_owned(), b"xy".to_vec()),
+            ("c.rb".to_owned(), b"z".to_vec()),
+        ];
         assert_eq!(parse(good).unwrap(), expected);
         for bad in [
             &b"[[\"a\",4]]\nxyz"[..],

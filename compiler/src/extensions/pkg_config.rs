@@ -33,17 +33,30 @@ pub(super) fn run(arguments: &[String], sysroot: &Path) -> (i32, String) {
         }
     }
     if has("--modversion") {
-        let versions = packages.iter().map(|package| format!("{}\n", package.field("Version")));
+        let versions = packages
+            .iter()
+            .map(|package| format!("{}\n", package.field("Version")));
         return (0, versions.collect());
     }
-    if let Some(variable) = options.iter().find_map(|option| option.strip_prefix("--variable=")) {
-        let values = packages.iter().map(|package| format!("{}\n", package.variable(variable, 0)));
+    if let Some(variable) = options
+        .iter()
+        .find_map(|option| option.strip_prefix("--variable="))
+    {
+        let values = packages
+            .iter()
+            .map(|package| format!("{}\n", package.variable(variable, 0)));
         return (0, values.collect());
     }
     let all = with_required(packages, sysroot);
     let flags = |field: &str| {
         let texts = all.iter().map(|package| package.field(field));
-        texts.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>()
+        texts
+            .flat_map(|text| {
+                text.split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            })
+            .collect::<Vec<_>>()
     };
     let mut words: Vec<String> = Vec::new();
     let mut add = |found: Vec<String>, keep: &dyn Fn(&str) -> bool| {
@@ -66,7 +79,9 @@ pub(super) fn run(arguments: &[String], sysroot: &Path) -> (i32, String) {
         ("--libs", (|_| true) as fn(&str) -> bool),
         ("--libs-only-l", |word| word.starts_with("-l")),
         ("--libs-only-L", |word| word.starts_with("-L")),
-        ("--libs-only-other", |word| !word.starts_with("-l") && !word.starts_with("-L")),
+        ("--libs-only-other", |word| {
+            !word.starts_with("-l") && !word.starts_with("-L")
+        }),
     ] {
         if has(option) {
             add([flags("Libs"), flags("Libs.private")].concat(), &keep);
@@ -80,7 +95,11 @@ fn with_required(packages: Vec<Package>, sysroot: &Path) -> Vec<Package> {
     let mut all = packages;
     let mut next = 0;
     while next < all.len() && all.len() < MAX_PACKAGES {
-        let required = [all[next].field("Requires"), all[next].field("Requires.private")].join(" ");
+        let required = [
+            all[next].field("Requires"),
+            all[next].field("Requires.private"),
+        ]
+        .join(" ");
         for word in required.split([' ', ',']) {
             if word.starts_with(|letter: char| letter.is_ascii_alphabetic())
                 && !all.iter().any(|package| package.name == word)
@@ -102,12 +121,18 @@ struct Package {
 
 impl Package {
     fn read(name: &str, sysroot: &Path) -> Option<Self> {
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.' | '+');
+        let is_plain = |letter: char| {
+            letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.' | '+')
+        };
         if !name.chars().all(is_plain) || name.starts_with('.') {
             return None;
         }
         let text = ["lib", "share"].iter().find_map(|folder| {
-            let path = sysroot.join("usr").join(folder).join("pkgconfig").join(format!("{name}.pc"));
+            let path = sysroot
+                .join("usr")
+                .join(folder)
+                .join("pkgconfig")
+                .join(format!("{name}.pc"));
             fs::read_to_string(path).ok()
         })?;
         let (mut variables, mut fields) = (HashMap::new(), HashMap::new());
@@ -116,7 +141,10 @@ impl Package {
             let Some(at) = line.find(['=', ':']) else {
                 continue;
             };
-            let (key, value) = (line[..at].trim().to_owned(), line[at + 1..].trim().to_owned());
+            let (key, value) = (
+                line[..at].trim().to_owned(),
+                line[at + 1..].trim().to_owned(),
+            );
             match line.as_bytes()[at] {
                 b'=' => variables.insert(key, value),
                 _ => fields.insert(key, value),
@@ -130,11 +158,17 @@ impl Package {
     }
 
     fn field(&self, name: &str) -> String {
-        self.fields.get(name).map(|text| self.expand(text, 0)).unwrap_or_default()
+        self.fields
+            .get(name)
+            .map(|text| self.expand(text, 0))
+            .unwrap_or_default()
     }
 
     fn variable(&self, name: &str, depth: usize) -> String {
-        self.variables.get(name).map(|text| self.expand(text, depth)).unwrap_or_default()
+        self.variables
+            .get(name)
+            .map(|text| self.expand(text, depth))
+            .unwrap_or_default()
     }
 
     fn expand(&self, text: &str, depth: usize) -> String {
@@ -162,7 +196,8 @@ mod tests {
         let sysroot = tempfile::tempdir().unwrap();
         let folder = sysroot.path().join("usr/lib/pkgconfig");
         fs::create_dir_all(&folder).unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.join(format!("{name}.pc")), text).unwrap();
+        let write =
+            |name: &str, text: &str| fs::write(folder.join(format!("{name}.pc")), text).unwrap();
         write(
             "xml",
             "prefix=/usr\nincludedir=${prefix}/include\nlibdir=${prefix}/lib\nVersion: 2.9\nRequires: z >= 1.2\nCflags: -I${includedir}/xml -DX\nLibs: -L${libdir} -lxml\nLibs.private: -lm\n",
@@ -176,7 +211,10 @@ mod tests {
     #[test]
     fn flags_of_required_packages_follow() {
         assert_eq!(query("--exists xml"), (0, "\n".to_owned()));
-        assert_eq!(query("--cflags xml"), (0, "-I/usr/include/xml -DX\n".to_owned()));
+        assert_eq!(
+            query("--cflags xml"),
+            (0, "-I/usr/include/xml -DX\n".to_owned())
+        );
         assert_eq!(query("--cflags-only-I xml").1, "-I/usr/include/xml\n");
         assert_eq!(query("--libs xml").1, "-L/usr/lib -lxml -lz -lm\n");
         assert_eq!(query("--libs-only-l xml").1, "-lxml -lz -lm\n");
@@ -188,7 +226,11 @@ mod tests {
     #[test]
     fn unknown_and_hostile_names_fail() {
         assert_eq!(query("--libs nothing").0, 1);
-        assert_eq!(query("--libs ../xml").0, 0, "a word that is no name is no package");
+        assert_eq!(
+            query("--libs ../xml").0,
+            0,
+            "a word that is no name is no package"
+        );
         assert_eq!(query("--libs a/../xml").0, 1);
         assert_eq!(query("--libs loop").0, 0);
     }

@@ -94,7 +94,11 @@ impl ExtensionTools {
             }
             fs::write(path, bytes)?;
         }
-        let names = symbols.functions.keys().chain(symbols.variables.keys()).chain(&symbols.tags);
+        let names = symbols
+            .functions
+            .keys()
+            .chain(symbols.variables.keys())
+            .chain(&symbols.tags);
         let names: String = names.map(|name| format!("{name}\n")).collect();
         let provided = work.join("provided");
         fs::write(&provided, names)?;
@@ -124,19 +128,28 @@ impl ExtensionTools {
     }
 
     fn run(&self, request: &[u8]) -> Result<ToolResult, String> {
-        let end = request.iter().position(|byte| *byte == b'\n').ok_or("no line in the request")?;
+        let end = request
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or("no line in the request")?;
         let (head, mut rest) = (&request[..end], &request[end + 1..]);
-        let request: ToolRequest = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+        let request: ToolRequest =
+            serde_json::from_slice(head).map_err(|error| error.to_string())?;
         for (path, size) in &request.files {
             let (bytes, after) = rest.split_at_checked(*size).ok_or("a file is cut off")?;
             rest = after;
             let path = inside(path).ok_or_else(|| format!("{path}: not a path of a build"))?;
-            self.write(&path, bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+            self.write(&path, bytes)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
         }
         let (program, arguments) = request.command.split_first().ok_or("no command")?;
         if program == "pkg-config" {
             let (status, text) = pkg_config::run(arguments, &self.sysroot);
-            let (output, errors) = if status == 0 { (text, String::new()) } else { (String::new(), text) };
+            let (output, errors) = if status == 0 {
+                (text, String::new())
+            } else {
+                (String::new(), text)
+            };
             return Ok(ToolResult {
                 status,
                 output,
@@ -149,7 +162,9 @@ impl ExtensionTools {
 
     fn compile(&self, request: &ToolRequest) -> Result<ToolResult, String> {
         let current = inside(&request.directory).ok_or("not a directory of a build")?;
-        self.root.create_dir_all(&current).map_err(|error| error.to_string())?;
+        self.root
+            .create_dir_all(&current)
+            .map_err(|error| error.to_string())?;
         let paths = DriverPaths {
             toolchain: &self.toolchain,
             sysroot: Some(&self.sysroot),
@@ -181,9 +196,15 @@ impl ExtensionTools {
             let Some((program, arguments)) = command.split_first() else {
                 continue;
             };
-            let ended = jail.run(Path::new(program), arguments).map_err(|error| error.to_string())?;
-            result.output.push_str(&guest_text(&String::from_utf8_lossy(&ended.output), &paths));
-            result.errors.push_str(&guest_text(&String::from_utf8_lossy(&ended.errors), &paths));
+            let ended = jail
+                .run(Path::new(program), arguments)
+                .map_err(|error| error.to_string())?;
+            result
+                .output
+                .push_str(&guest_text(&String::from_utf8_lossy(&ended.output), &paths));
+            result
+                .errors
+                .push_str(&guest_text(&String::from_utf8_lossy(&ended.errors), &paths));
             result.status = ended.status;
             if ended.status != 0 {
                 break;
@@ -191,10 +212,14 @@ impl ExtensionTools {
         }
         for path in &plan.temporary {
             // The jailed program may have replaced it by anything; a link is removed, not followed.
-            let _ = path.strip_prefix(&self.work).map(|path| self.root.remove_file(path));
+            let _ = path
+                .strip_prefix(&self.work)
+                .map(|path| self.root.remove_file(path));
         }
         if result.status == 0 {
-            result.files = self.made(&current, &request.command, started).map_err(|error| error.to_string())?;
+            result.files = self
+                .made(&current, &request.command, started)
+                .map_err(|error| error.to_string())?;
         }
         Ok(result)
     }
@@ -210,8 +235,14 @@ impl ExtensionTools {
         for entry in self.root.read_dir(current)? {
             paths.push(current.join(entry?.file_name()));
         }
-        let named = command.windows(2).filter(|pair| pair[0] == "-o").map(|pair| pair[1].as_str());
-        let archives = command.iter().filter(|word| word.ends_with(".a")).map(String::as_str);
+        let named = command
+            .windows(2)
+            .filter(|pair| pair[0] == "-o")
+            .map(|pair| pair[1].as_str());
+        let archives = command
+            .iter()
+            .filter(|word| word.ends_with(".a"))
+            .map(String::as_str);
         for path in named.chain(archives) {
             let absolute = Path::new("/").join(current).join(path);
             paths.extend(inside(&absolute.to_string_lossy()));
@@ -223,13 +254,21 @@ impl ExtensionTools {
             let Ok(metadata) = self.root.symlink_metadata(&path) else {
                 continue;
             };
-            let is_new = metadata.modified().is_ok_and(|time| time.into_std() >= started);
+            let is_new = metadata
+                .modified()
+                .is_ok_and(|time| time.into_std() >= started);
             if !metadata.is_file() || !is_new || metadata.len() > MAX_RESULT {
                 continue;
             }
             // The dyno needs to know that objects exist; only the linker reads them.
-            let is_object = path.extension().is_some_and(|kind| kind == "o" || kind == "a");
-            let bytes = if is_object { Vec::new() } else { self.root.read(&path)? };
+            let is_object = path
+                .extension()
+                .is_some_and(|kind| kind == "o" || kind == "a");
+            let bytes = if is_object {
+                Vec::new()
+            } else {
+                self.root.read(&path)?
+            };
             made.push((format!("/{}", path.display()), bytes));
         }
         Ok(made)
@@ -238,18 +277,26 @@ impl ExtensionTools {
 
 impl CommandTools for ExtensionTools {
     fn run(&self, request: &[u8]) -> Vec<u8> {
-        let result = Self::run(self, request).unwrap_or_else(|message| ToolResult::failed(&message));
+        let result =
+            Self::run(self, request).unwrap_or_else(|message| ToolResult::failed(&message));
         let head = ToolAnswer {
             status: result.status,
             output: result.output.len(),
             errors: result.errors.len(),
-            files: result.files.iter().map(|(path, bytes)| (path.clone(), bytes.len())).collect(),
+            files: result
+                .files
+                .iter()
+                .map(|(path, bytes)| (path.clone(), bytes.len()))
+                .collect(),
         };
         let mut answer = serde_json::to_vec(&head).unwrap_or_default();
         answer.push(b'\n');
         answer.extend_from_slice(result.output.as_bytes());
         answer.extend_from_slice(result.errors.as_bytes());
-        result.files.iter().for_each(|(_, bytes)| answer.extend_from_slice(bytes));
+        result
+            .files
+            .iter()
+            .for_each(|(_, bytes)| answer.extend_from_slice(bytes));
         answer
     }
 }
@@ -265,7 +312,9 @@ fn inside(path: &str) -> Option<PathBuf> {
             Component::Prefix(_) => return None,
         }
     }
-    let is_open = parts.first().is_some_and(|first| *first == "app" || *first == "tmp");
+    let is_open = parts
+        .first()
+        .is_some_and(|first| *first == "app" || *first == "tmp");
     (path.starts_with('/') && is_open).then(|| parts.iter().collect())
 }
 
@@ -277,7 +326,14 @@ mod tests {
     fn paths_of_a_build_stay_inside() {
         assert_eq!(inside("/app/a/../b"), Some(PathBuf::from("app/b")));
         assert_eq!(inside("/tmp"), Some(PathBuf::from("tmp")));
-        for path in ["app/a", "/etc/passwd", "/app/../etc/passwd", "/../app", "/", ""] {
+        for path in [
+            "app/a",
+            "/etc/passwd",
+            "/app/../etc/passwd",
+            "/../app",
+            "/",
+            "",
+        ] {
             assert_eq!(inside(path), None, "{path}");
         }
     }

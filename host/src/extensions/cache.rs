@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use corundum_pack::extension::{
-    self, ExtensionError, ExtensionLayout, MEMORY_BASE, PACK, PackSymbols, STACK_POINTER, TABLE_BASE,
+    self, ExtensionError, ExtensionLayout, MEMORY_BASE, PACK, PackSymbols, STACK_POINTER,
+    TABLE_BASE,
 };
 use corundum_pack::{PackDir, image, preemption, split};
 use wasmtime::{Module, ModuleExport};
@@ -22,7 +23,9 @@ const DIRECTORY: &str = "extensions";
 #[derive(Debug, thiserror::Error)]
 pub enum ExtensionCodeError {
     /// The pack loads no extensions.
-    #[error("this build of the runtime cannot load native extensions: build it from source (corundum pack build)")]
+    #[error(
+        "this build of the runtime cannot load native extensions: build it from source (corundum pack build)"
+    )]
     Unsupported,
     /// The module cannot be an extension of the pack.
     #[error(transparent)]

@@ -79,23 +79,36 @@ const FAULT: &str = "invalid address";
 fn read(caller: &Caller<'_, GuestState>, at: i32, length: i32) -> Result<Vec<u8>, String> {
     let memory = caller.data().memory.ok_or(FAULT)?;
     let (at, length) = (at.cast_unsigned() as usize, length.cast_unsigned() as usize);
-    let bytes = memory.data(caller).get(at..).and_then(|rest| rest.get(..length));
+    let bytes = memory
+        .data(caller)
+        .get(at..)
+        .and_then(|rest| rest.get(..length));
     Ok(bytes.ok_or(FAULT)?.to_vec())
 }
 
 /// Gets the code of a module, and writes to `needs` how much memory its data takes, and the alignment. Returns the number
 /// of the opened module.
-fn open(caller: &mut Caller<'_, GuestState>, bytes: i32, size: i32, needs: i32) -> Result<i32, String> {
+fn open(
+    caller: &mut Caller<'_, GuestState>,
+    bytes: i32,
+    size: i32,
+    needs: i32,
+) -> Result<i32, String> {
     if size.cast_unsigned() as usize > MAX_MODULE {
         return Err(format!("it is larger than {} MB", MAX_MODULE >> 20));
     }
     let wasm = read(caller, bytes, size)?;
     let extensions = &caller.data().extensions;
     if extensions.is_full() {
-        return Err(format!("the dyno has loaded {MAX_EXTENSIONS} extensions, and may load no more"));
+        return Err(format!(
+            "the dyno has loaded {MAX_EXTENSIONS} extensions, and may load no more"
+        ));
     }
     let unsupported = || ExtensionCodeError::Unsupported.to_string();
-    let cache = extensions.target.as_ref().map(|target| target.cache.clone());
+    let cache = extensions
+        .target
+        .as_ref()
+        .map(|target| target.cache.clone());
     let cache = cache.ok_or_else(unsupported)?;
     let code = match cache.compiles() {
         true => cache.compile(&wasm),
@@ -105,7 +118,10 @@ fn open(caller: &mut Caller<'_, GuestState>, bytes: i32, size: i32, needs: i32) 
     let data = initial_data(&wasm).map_err(|error| error.to_string())?;
     let asked = [code.layout.memory_size, code.layout.memory_alignment];
     let memory = caller.data().memory.ok_or(FAULT)?;
-    let asked: Vec<u8> = asked.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let asked: Vec<u8> = asked
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
     store(memory.data_mut(&mut *caller), needs, &asked).ok_or(FAULT)?;
     let opened = &mut caller.data_mut().extensions.opened;
     opened.push(Opened {
@@ -117,7 +133,11 @@ fn open(caller: &mut Caller<'_, GuestState>, bytes: i32, size: i32, needs: i32) 
 }
 
 /// Links an opened module whose data is to be at `memory`. Returns the number of the function that initializes it.
-async fn link_opened(caller: &mut Caller<'_, GuestState>, number: i32, memory: i32) -> Result<i32, String> {
+async fn link_opened(
+    caller: &mut Caller<'_, GuestState>,
+    number: i32,
+    memory: i32,
+) -> Result<i32, String> {
     let number = number.cast_unsigned() as usize;
     let state = caller.data_mut();
     let table_base = state.extensions.free_entry();
@@ -141,10 +161,19 @@ async fn link_opened(caller: &mut Caller<'_, GuestState>, number: i32, memory: i
 }
 
 /// Returns the number of a function in the table.
-fn find(caller: &Caller<'_, GuestState>, number: i32, name: i32, length: i32) -> Result<i32, String> {
+fn find(
+    caller: &Caller<'_, GuestState>,
+    number: i32,
+    name: i32,
+    length: i32,
+) -> Result<i32, String> {
     let name = read(caller, name, length.min(1024))?;
     let name = String::from_utf8_lossy(&name);
-    let opened = caller.data().extensions.opened.get(number.cast_unsigned() as usize);
+    let opened = caller
+        .data()
+        .extensions
+        .opened
+        .get(number.cast_unsigned() as usize);
     let linked = opened.and_then(|opened| Some((opened, opened.table_base?)));
     let (opened, table_base) = linked.ok_or("no such extension is open")?;
     let entry = opened.code.layout.entry_points.get(&*name);

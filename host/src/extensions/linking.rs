@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use corundum_pack::extension::InitialGlobal;
 use wasmtime::{
-    AsContextMut, Extern, Global, GlobalType, Instance, Memory, Mutability, SharedMemory, Val, ValType,
+    AsContextMut, Extern, Global, GlobalType, Instance, Memory, Mutability, SharedMemory, Val,
+    ValType,
 };
 
-use super::cache::{ExtensionCache, ExtensionCode, ImportSource};
 use super::ExtensionRecord;
+use super::cache::{ExtensionCache, ExtensionCode, ImportSource};
 use crate::account::{Account, Charge, Holding, OutOfReserve};
 use crate::guest_state::GuestState;
 
@@ -93,7 +94,10 @@ impl DynoExtensions {
 
     /// Returns the records for an image, in the order of loading.
     pub(crate) fn records(&self) -> Vec<ExtensionRecord> {
-        self.linked.iter().map(|linked| linked.record.clone()).collect()
+        self.linked
+            .iter()
+            .map(|linked| linked.record.clone())
+            .collect()
     }
 
     /// Returns the globals of extensions that the image does not have, with the names under which the next image
@@ -130,7 +134,8 @@ pub(crate) async fn link(
     place: ExtensionPlace,
     in_image: bool,
 ) -> wasmtime::Result<()> {
-    let missing = |what: &str| wasmtime::Error::msg(format!("the dyno has no {what} for an extension"));
+    let missing =
+        |what: &str| wasmtime::Error::msg(format!("the dyno has no {what} for an extension"));
     let extensions = &store.as_context().data().extensions;
     let target = extensions.target.clone().ok_or_else(|| missing("table"))?;
     let index = extensions.linked.len();
@@ -139,7 +144,11 @@ pub(crate) async fn link(
         store(Val::I32(value.cast_signed()))
     };
     let mut constant = |value: Val| {
-        Global::new(store.as_context_mut(), GlobalType::new(ValType::I32, Mutability::Const), value)
+        Global::new(
+            store.as_context_mut(),
+            GlobalType::new(ValType::I32, Mutability::Const),
+            value,
+        )
     };
     let memory_base = base(&mut constant, place.memory_base)?;
     let table_base = base(&mut constant, place.table_base)?;
@@ -147,7 +156,9 @@ pub(crate) async fn link(
     let mut created = Vec::new();
     for (number, initial) in code.layout.globals.iter().enumerate() {
         if in_image {
-            let found = target.image.get_global(store.as_context_mut(), &global_name(index, number));
+            let found = target
+                .image
+                .get_global(store.as_context_mut(), &global_name(index, number));
             own.push(found.ok_or_else(|| missing("global"))?);
             continue;
         }
@@ -161,7 +172,9 @@ pub(crate) async fn link(
     for source in &code.imports {
         imports.push(match source {
             ImportSource::Pack(export) => {
-                let found = target.pack.get_module_export(store.as_context_mut(), export);
+                let found = target
+                    .pack
+                    .get_module_export(store.as_context_mut(), export);
                 found.ok_or_else(|| missing("function"))?
             }
             ImportSource::Memory => target.memory.into(),
@@ -179,7 +192,9 @@ pub(crate) async fn link(
     Instance::new_async(store.as_context_mut(), &code.module, &imports).await?;
     let mut context = store.as_context_mut();
     let extensions = &mut context.data_mut().extensions;
-    extensions.next_entry = extensions.free_entry().max(place.table_base + code.layout.table_size);
+    extensions.next_entry = extensions
+        .free_entry()
+        .max(place.table_base + code.layout.table_size);
     extensions.linked.push(Linked {
         record: ExtensionRecord {
             digest: code.digest.clone(),

@@ -254,7 +254,13 @@ impl Image {
         let patch = ImagePatch::read(&patch)?;
         let description = patch.description().clone();
         let files = patch.files().to_vec();
-        Self::map(engine, pack, &built_full_file(directory), description, files)
+        Self::map(
+            engine,
+            pack,
+            &built_full_file(directory),
+            description,
+            files,
+        )
     }
 
     /// Maps a full file that this program has written. `files` are the encoded files of the image; empty for none.

@@ -9,14 +9,14 @@ use wasmtime::{Extern, Instance, Linker, Module, Store};
 
 use crate::console::host_functions;
 use crate::engine::Engine;
-use crate::extensions::{self, ExtensionCache, LinkTarget};
+use crate::extensions::{self, ExtensionCache, ExtensionCodeError, LinkTarget};
 use crate::fibers::FiberShim;
 use crate::guest_state::GuestState;
 use crate::image::{BaseMemory, Image};
 use crate::net;
 use crate::os;
-use crate::tools;
 use crate::preemption::{SliceClock, define_host_functions};
+use crate::tools;
 use crate::wasi;
 
 /// Import module of an image's memory and globals.
@@ -187,6 +187,15 @@ impl Pack {
         self.exchanges_on_standard_streams
     }
 
+    /// Compiles a native extension, so that dynos of the pack can load it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ExtensionCodeError`] if the module cannot be an extension of the pack, or if the disk fails.
+    pub fn compile_extension(&self, wasm: &[u8]) -> Result<(), ExtensionCodeError> {
+        self.extensions.compile(wasm).map(drop)
+    }
+
     /// Returns the native extensions of the pack.
     pub(crate) fn extensions(&self) -> &Arc<ExtensionCache> {
         &self.extensions
@@ -230,7 +239,9 @@ impl Pack {
             memory: store.data().memory?,
             stack_pointer: image.get_global(&mut *store, &symbols.stack_pointer)?,
             clock: self.clock.memory(),
-            tick: self.clock.resolve_import(preemption::TICK, &self.linker, store)?,
+            tick: self
+                .clock
+                .resolve_import(preemption::TICK, &self.linker, store)?,
             first_entry: symbols.table_used,
         })
     }

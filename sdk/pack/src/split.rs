@@ -413,6 +413,9 @@ mod tests {
             let error = split("m", &wat::parse_str(wasm).unwrap(), &[]).unwrap_err();
             assert!(error.to_string().contains(reason), "{error}");
         }
-        assert!(matches!(split("m", b"no wasm", &[]), Err(SplitError::Parse(_))));
+        assert!(matches!(
+            split("m", b"no wasm", &[]),
+            Err(SplitError::Parse(_))
+        ));
     }
 }

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wasm_encoder::reencode::{Error as ReencodeError, Reencode};
 use wasm_encoder::{
-    CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function, FunctionSection, GlobalSection,
-    GlobalType, ImportSection, Instruction, MemoryType, Module, NameMap, NameSection, RefType, TableType,
-    TagSection, TypeSection, ValType,
+    CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function, FunctionSection,
+    GlobalSection, GlobalType, ImportSection, Instruction, MemoryType, Module, NameMap,
+    NameSection, RefType, TableType, TagSection, TypeSection, ValType,
 };
 use wasmparser::{FunctionBody, Operator};
 
@@ -127,7 +127,10 @@ impl<'a> Binding<'a> {
         }
         let mut tags = Vec::new();
         let mut own_tags = Vec::new();
-        let shared_tags = module.imported_tags.iter().filter(|(name, _)| symbols.tags.contains(*name));
+        let shared_tags = module
+            .imported_tags
+            .iter()
+            .filter(|(name, _)| symbols.tags.contains(*name));
         let shared_tags = shared_tags.count() as u32;
         let mut next_shared = 0;
         for (name, tag) in &module.imported_tags {
@@ -141,7 +144,9 @@ impl<'a> Binding<'a> {
                 missing.push((*name).to_owned());
             }
         }
-        tags.extend((0..module.tags.len() as u32).map(|place| shared_tags + own_tags.len() as u32 + place));
+        tags.extend(
+            (0..module.tags.len() as u32).map(|place| shared_tags + own_tags.len() as u32 + place),
+        );
         // Functions of the pack whose entries only the module needs, which it may not call.
         let mut wanted = Vec::new();
         for global in &module.imported_globals {
@@ -157,11 +162,21 @@ impl<'a> Binding<'a> {
         if !wanted.is_empty() {
             // Their types may be absent; a wrong type of an entry would make calls of it trap.
             for name in wanted {
-                let signature = symbols.functions.get(name).map(|function| &function.signature);
-                let kind = module.types.iter().position(|kind| Some(&SignatureCode::of(kind)) == signature);
+                let signature = symbols
+                    .functions
+                    .get(name)
+                    .map(|function| &function.signature);
+                let kind = module
+                    .types
+                    .iter()
+                    .position(|kind| Some(&SignatureCode::of(kind)) == signature);
                 match kind {
                     Some(kind) => imports.push((name, kind as u32)),
-                    None => return Err(ExtensionError::Unsupported("the address of a function that it cannot call")),
+                    None => {
+                        return Err(ExtensionError::Unsupported(
+                            "the address of a function that it cannot call",
+                        ));
+                    }
                 }
             }
         }
@@ -177,11 +192,15 @@ impl<'a> Binding<'a> {
         functions.extend((0..module.functions.len() as u32).map(|place| first_own + place));
 
         if module.entries.len() > needs.table_size as usize {
-            return Err(ExtensionError::Inconsistent("more functions in its table than it asks for"));
+            return Err(ExtensionError::Inconsistent(
+                "more functions in its table than it asks for",
+            ));
         }
         let renamed = |function: u32| {
             let found = functions.get(function as usize).copied();
-            found.ok_or(ExtensionError::Inconsistent("a function that does not exist"))
+            found.ok_or(ExtensionError::Inconsistent(
+                "a function that does not exist",
+            ))
         };
         let mut entries = Vec::new();
         for entry in &module.entries {
@@ -220,7 +239,10 @@ impl<'a> Binding<'a> {
                 }
                 ImportedGlobal::Entry(name) => {
                     let imported = imports.iter().position(|(known, _)| known == name);
-                    let entry = symbols.functions.get(*name).and_then(|function| function.entry);
+                    let entry = symbols
+                        .functions
+                        .get(*name)
+                        .and_then(|function| function.entry);
                     match (module.exported_function(name), entry, imported) {
                         (Some(function), _, _) => {
                             let entry = entry_of(renamed(function)?, &mut entries);
@@ -241,7 +263,9 @@ impl<'a> Binding<'a> {
             });
         }
         let first_global = TABLE_BASE + 1;
-        globals.extend((0..module.globals.len() as u32).map(|place| GlobalValue::Global(first_global + place)));
+        globals.extend(
+            (0..module.globals.len() as u32).map(|place| GlobalValue::Global(first_global + place)),
+        );
         if !missing.is_empty() {
             missing.sort();
             missing.dedup();
@@ -253,7 +277,8 @@ impl<'a> Binding<'a> {
         exported.sort_unstable();
         for name in exported {
             let is_entry_point = |function| {
-                MAIN.contains(&name) || (name.starts_with(ENTRY_POINT) && is_procedure(module, function))
+                MAIN.contains(&name)
+                    || (name.starts_with(ENTRY_POINT) && is_procedure(module, function))
             };
             if let Some(function) = module.exported_function(name)
                 && is_entry_point(function)
@@ -318,20 +343,31 @@ impl<'a> Binding<'a> {
         }
         for _ in &self.stubs {
             let mut stub = Function::new([]);
-            stub.instruction(&Instruction::Unreachable).instruction(&Instruction::End);
+            stub.instruction(&Instruction::Unreachable)
+                .instruction(&Instruction::End);
             code.function(&stub);
         }
         code.function(&self.initialize_function()?);
         let mut limit = Function::new([]);
         let address = self.symbols.stack_limit.cast_signed();
-        limit.instruction(&Instruction::I32Const(address)).instruction(&Instruction::End);
+        limit
+            .instruction(&Instruction::I32Const(address))
+            .instruction(&Instruction::End);
         code.function(&limit);
         wasm.section(&code);
         wasm.section(&self.names());
         drop(module.initial_data()?);
-        let collects = |name: &str| self.symbols.functions.get(name).is_none_or(|function| function.collects);
+        let collects = |name: &str| {
+            self.symbols
+                .functions
+                .get(name)
+                .is_none_or(|function| function.collects)
+        };
         // The handler must not collect, and the passes rely on it.
-        let called = self.imports.iter().filter(|(name, _)| *name != STACK_HANDLER && collects(name));
+        let called = self
+            .imports
+            .iter()
+            .filter(|(name, _)| *name != STACK_HANDLER && collects(name));
         Ok(BoundModule {
             wasm: wasm.finish(),
             layout: ExtensionLayout {
@@ -450,7 +486,9 @@ impl<'a> Binding<'a> {
                     }
                 },
                 Operator::GlobalSet { global_index } => match self.global(global_index)? {
-                    GlobalValue::Global(global) if global != MEMORY_BASE && global != TABLE_BASE => {
+                    GlobalValue::Global(global)
+                        if global != MEMORY_BASE && global != TABLE_BASE =>
+                    {
                         function.instruction(&Instruction::GlobalSet(global));
                     }
                     _ => return Err(ExtensionError::Unsupported("code that moves it")),
@@ -480,10 +518,16 @@ impl<'a> Binding<'a> {
     fn initialize_function(&mut self) -> Result<Function, ExtensionError> {
         let module = self.module;
         let mut function = Function::new([]);
-        let steps = [module.start, module.exported_function(RELOCATE), module.exported_function(CONSTRUCT)];
+        let steps = [
+            module.start,
+            module.exported_function(RELOCATE),
+            module.exported_function(CONSTRUCT),
+        ];
         for step in steps.into_iter().flatten() {
             if !is_procedure(module, step) {
-                return Err(ExtensionError::Inconsistent("a function of the loader with another type"));
+                return Err(ExtensionError::Inconsistent(
+                    "a function of the loader with another type",
+                ));
             }
             function.instruction(&Instruction::Call(self.function_index(step)?));
         }
@@ -534,12 +578,16 @@ impl Reencode for Binding<'_> {
 
     fn function_index(&mut self, function: u32) -> Result<u32, ReencodeError<ExtensionError>> {
         let found = self.functions.get(function as usize).copied();
-        found.ok_or(ReencodeError::UserError(ExtensionError::Inconsistent("a function that does not exist")))
+        found.ok_or(ReencodeError::UserError(ExtensionError::Inconsistent(
+            "a function that does not exist",
+        )))
     }
 
     fn tag_index(&mut self, tag: u32) -> Result<u32, ReencodeError<ExtensionError>> {
         let found = self.tags.get(tag as usize).copied();
-        found.ok_or(ReencodeError::UserError(ExtensionError::Inconsistent("a tag that does not exist")))
+        found.ok_or(ReencodeError::UserError(ExtensionError::Inconsistent(
+            "a tag that does not exist",
+        )))
     }
 }
 

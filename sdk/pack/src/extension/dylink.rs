@@ -36,13 +36,22 @@ pub(super) fn read(section: Dylink0SectionReader<'_>) -> Result<LoadingNeeds<'_>
         match subsection? {
             Dylink0Subsection::MemInfo(info) => {
                 if info.memory_size > MAX_MEMORY {
-                    return Err(ExtensionError::TooLarge("bytes of data", MAX_MEMORY as usize));
+                    return Err(ExtensionError::TooLarge(
+                        "bytes of data",
+                        MAX_MEMORY as usize,
+                    ));
                 }
                 if info.memory_alignment > MAX_ALIGNMENT || info.table_alignment > 0 {
-                    return Err(ExtensionError::TooLarge("bytes of alignment", 1 << MAX_ALIGNMENT));
+                    return Err(ExtensionError::TooLarge(
+                        "bytes of alignment",
+                        1 << MAX_ALIGNMENT,
+                    ));
                 }
                 if info.table_size > MAX_TABLE {
-                    return Err(ExtensionError::TooLarge("functions in its table", MAX_TABLE as usize));
+                    return Err(ExtensionError::TooLarge(
+                        "functions in its table",
+                        MAX_TABLE as usize,
+                    ));
                 }
                 if sizes.replace(info).is_some() {
                     return Err(ExtensionError::Inconsistent("two sizes of its memory"));
@@ -50,14 +59,17 @@ pub(super) fn read(section: Dylink0SectionReader<'_>) -> Result<LoadingNeeds<'_>
             }
             Dylink0Subsection::ImportInfo(imports) => {
                 let imports = imports.into_iter();
-                let imports = imports.filter(|import| import.flags.contains(SymbolFlags::BINDING_WEAK));
+                let imports =
+                    imports.filter(|import| import.flags.contains(SymbolFlags::BINDING_WEAK));
                 weak.extend(imports.map(|import| import.field));
             }
             // The others are hints for loaders that search for libraries, or repeat what the exports say.
             _ => {}
         }
     }
-    let sizes = sizes.ok_or(ExtensionError::NotShared("it does not say how much memory it needs"))?;
+    let sizes = sizes.ok_or(ExtensionError::NotShared(
+        "it does not say how much memory it needs",
+    ))?;
     Ok(LoadingNeeds {
         memory_size: sizes.memory_size,
         memory_alignment: 1 << sizes.memory_alignment,

@@ -30,7 +30,9 @@ pub enum ExtensionError {
     #[error("it uses functions or variables that the runtime does not have: {}", listed(.0))]
     Missing(Vec<String>),
     /// The module imports a function of the pack with another type.
-    #[error("it calls {name} as {found}, but its type is {expected}: a declaration of it is missing or wrong")]
+    #[error(
+        "it calls {name} as {found}, but its type is {expected}: a declaration of it is missing or wrong"
+    )]
     Signature {
         /// The function.
         name: String,

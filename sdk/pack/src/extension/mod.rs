@@ -133,7 +133,9 @@ pub fn prepare(wasm: &[u8], symbols: &PackSymbols) -> Result<PreparedExtension, 
 pub fn initial_data(wasm: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, ExtensionError> {
     let module = SharedModule::read(wasm)?;
     let data = module.initial_data()?;
-    Ok(data.map(|(offset, bytes)| (offset, bytes.to_vec())).collect())
+    Ok(data
+        .map(|(offset, bytes)| (offset, bytes.to_vec()))
+        .collect())
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use wasmparser::{
     CompositeInnerType, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncType,
-    FunctionBody, GlobalType, KnownCustom, Name, Operator, Parser, Payload, RecGroup, TagType, TypeRef,
+    FunctionBody, GlobalType, KnownCustom, Name, Operator, Parser, Payload, RecGroup, TagType,
+    TypeRef,
 };
 
 use super::dylink::{self, LoadingNeeds};
@@ -93,8 +94,12 @@ impl<'a> SharedModule<'a> {
                     self.functions.push(kind?);
                 }
             }
-            Payload::TableSection(_) => return Err(ExtensionError::NotShared("it has a table of its own")),
-            Payload::MemorySection(_) => return Err(ExtensionError::NotShared("it has a memory of its own")),
+            Payload::TableSection(_) => {
+                return Err(ExtensionError::NotShared("it has a table of its own"));
+            }
+            Payload::MemorySection(_) => {
+                return Err(ExtensionError::NotShared("it has a memory of its own"));
+            }
             Payload::TagSection(reader) => {
                 for tag in reader {
                     self.tags.push(tag?);
@@ -110,7 +115,8 @@ impl<'a> SharedModule<'a> {
             Payload::ExportSection(reader) => {
                 for export in reader {
                     let export = export?;
-                    self.exports.insert(export.name, (export.kind, export.index));
+                    self.exports
+                        .insert(export.name, (export.kind, export.index));
                 }
             }
             Payload::StartSection { func, .. } => self.start = Some(func),
@@ -213,12 +219,17 @@ impl<'a> SharedModule<'a> {
             ElementKind::Passive => return Err(ExtensionError::Unsupported("a passive table")),
         };
         let InitialGlobal::Table(offset) = self.constant(&offset_expr)? else {
-            return Err(ExtensionError::Unsupported("functions at fixed entries of the table"));
+            return Err(ExtensionError::Unsupported(
+                "functions at fixed entries of the table",
+            ));
         };
         let start = offset.cast_unsigned() as usize;
         let end = start.saturating_add(functions.len());
         if end > dylink::MAX_TABLE as usize {
-            return Err(ExtensionError::TooLarge("functions in its table", dylink::MAX_TABLE as usize));
+            return Err(ExtensionError::TooLarge(
+                "functions in its table",
+                dylink::MAX_TABLE as usize,
+            ));
         }
         if self.entries.len() < end {
             self.entries.resize(end, None);
@@ -229,7 +240,8 @@ impl<'a> SharedModule<'a> {
 
     /// Evaluates the initial value of a global or the place of a segment: a constant, or an offset from one of the bases.
     fn constant(&self, expression: &ConstExpr<'_>) -> Result<InitialGlobal, ExtensionError> {
-        const OTHER: ExtensionError = ExtensionError::Unsupported("an initial value that is not a constant");
+        const OTHER: ExtensionError =
+            ExtensionError::Unsupported("an initial value that is not a constant");
         let mut stack: Vec<InitialGlobal> = Vec::new();
         for operator in expression.get_operators_reader() {
             let value = match operator? {
@@ -279,7 +291,9 @@ impl<'a> SharedModule<'a> {
         };
         match self.data.iter().all(fits) {
             true => Ok(self.data.iter().copied()),
-            false => Err(ExtensionError::Inconsistent("data outside of the memory that it asks for")),
+            false => Err(ExtensionError::Inconsistent(
+                "data outside of the memory that it asks for",
+            )),
         }
     }
 

@@ -8,8 +8,8 @@ use wasm_encoder::{
     Encode, ExportKind, ExportSection, Module, RawSection, TableSection, TableType,
 };
 use wasmparser::{
-    CompositeInnerType, ElementItems, ElementKind, ExternalKind, FuncType, Operator, Parser, Payload,
-    TypeRef, ValType,
+    CompositeInnerType, ElementItems, ElementKind, ExternalKind, FuncType, Operator, Parser,
+    Payload, TypeRef, ValType,
 };
 
 use super::TABLE;
@@ -78,7 +78,11 @@ impl SignatureCode {
             _ => '?',
         };
         let letters = |kinds: &[ValType]| kinds.iter().map(letter).collect::<String>();
-        Self(format!("{}:{}", letters(kind.params()), letters(kind.results())))
+        Self(format!(
+            "{}:{}",
+            letters(kind.params()),
+            letters(kind.results())
+        ))
     }
 }
 
@@ -138,7 +142,10 @@ pub fn take_symbols(
                 exports.export(&name, ExportKind::Func, *index);
             }
             ExternalKind::Global if *index >= addresses => {
-                let address = found.globals.get(*index as usize).and_then(|global| global.address);
+                let address = found
+                    .globals
+                    .get(*index as usize)
+                    .and_then(|global| global.address);
                 symbols.variables.insert(name, address.unwrap_or_default());
             }
             ExternalKind::Global => drop(exports.export(&name, ExportKind::Global, *index)),
@@ -151,9 +158,10 @@ pub fn take_symbols(
             ExternalKind::FuncExact => {}
         }
     }
-    let has_table = found.exports.iter().any(|(name, kind, index)| {
-        (*name, *kind, *index) == (TABLE, ExternalKind::Table, 0)
-    });
+    let has_table = found
+        .exports
+        .iter()
+        .any(|(name, kind, index)| (*name, *kind, *index) == (TABLE, ExternalKind::Table, 0));
     if !has_table || found.table == 0 {
         return Err(ExtensionError::NotShared("the pack exports no table"));
     }
@@ -182,7 +190,10 @@ pub fn take_symbols(
             }
             Payload::GlobalSection(_) => {
                 let (_, entries) = split_count(bytes)?;
-                let end = found.globals.get(addresses as usize).map_or(range.end, |global| global.start);
+                let end = found
+                    .globals
+                    .get(addresses as usize)
+                    .map_or(range.end, |global| global.start);
                 let kept = end - (range.end - entries.len());
                 let mut data = Vec::new();
                 addresses.encode(&mut data);
@@ -228,7 +239,9 @@ impl<'a> PackExports<'a> {
                     for group in reader {
                         for kind in group?.into_types() {
                             let CompositeInnerType::Func(kind) = kind.composite_type.inner else {
-                                return Err(ExtensionError::Unsupported("types of the GC proposal"));
+                                return Err(ExtensionError::Unsupported(
+                                    "types of the GC proposal",
+                                ));
                             };
                             found.types.push(kind);
                         }
@@ -299,7 +312,9 @@ impl<'a> PackExports<'a> {
             return Ok(());
         };
         let Operator::I32Const { value } = offset_expr.get_operators_reader().read()? else {
-            return Err(ExtensionError::Unsupported("a table whose place is not a constant"));
+            return Err(ExtensionError::Unsupported(
+                "a table whose place is not a constant",
+            ));
         };
         let ElementItems::Functions(items) = element.items else {
             return Err(ExtensionError::Unsupported("a table of expressions"));
@@ -313,7 +328,10 @@ impl<'a> PackExports<'a> {
     /// Returns the index of the first global that, with all that follow, is only the address of a variable.
     fn addresses(&self) -> u32 {
         let used = self.last_used.map_or(0, |last| last + 1);
-        let other = self.globals.iter().rposition(|global| global.address.is_none());
+        let other = self
+            .globals
+            .iter()
+            .rposition(|global| global.address.is_none());
         used.max(other.map_or(0, |last| last as u32 + 1))
     }
 

@@ -22,7 +22,9 @@ fn symbols() -> PackSymbols {
             (func (export "quiet") (param f64) (result i64) (i64.const 0))
             (func (export "stack_low")))"#,
     );
-    take_symbols(&wasm.unwrap(), |function| function == 2, 1024, "code.g0").unwrap().1
+    take_symbols(&wasm.unwrap(), |function| function == 2, 1024, "code.g0")
+        .unwrap()
+        .1
 }
 
 /// Sizes as the section dylink.0 has them: of memory, its alignment, of the table, its alignment.
@@ -69,7 +71,10 @@ const HEAD: &str = r#"(module
 "#;
 
 fn prepared(rest: &str) -> Result<PreparedExtension, ExtensionError> {
-    prepare(&shared(&format!("{HEAD}{rest})"), SIZES, &["maybe"]), &symbols())
+    prepare(
+        &shared(&format!("{HEAD}{rest})"), SIZES, &["maybe"]),
+        &symbols(),
+    )
 }
 
 fn refusal(rest: &str) -> String {
@@ -99,7 +104,11 @@ fn bodies(wasm: &[u8]) -> Vec<Vec<String>> {
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::CodeSectionEntry(body) = payload.unwrap() {
             let operators = body.get_operators_reader().unwrap().into_iter();
-            found.push(operators.map(|operator| format!("{:?}", operator.unwrap())).collect());
+            found.push(
+                operators
+                    .map(|operator| format!("{:?}", operator.unwrap()))
+                    .collect(),
+            );
         }
     }
     found
@@ -113,7 +122,10 @@ fn symbols_leave_the_module_without_addresses() {
     assert_eq!(symbols.functions["listed"].entry, Some(1));
     assert_eq!(symbols.functions["allocate"].entry, None);
     assert!(symbols.functions["allocate"].collects && !symbols.functions["quiet"].collects);
-    assert_eq!(symbols.functions["quiet"].signature.to_string(), "(f64) -> (i64)");
+    assert_eq!(
+        symbols.functions["quiet"].signature.to_string(),
+        "(f64) -> (i64)"
+    );
     assert_eq!((symbols.table_used, symbols.table_size), (3, 20_003));
     assert!(symbols.tags.contains("__c_longjmp"));
     let back: PackSymbols = serde_json::from_slice(&symbols.to_json()).unwrap();
@@ -129,7 +141,9 @@ fn module_of_a_pack_keeps_used_globals_and_gets_a_larger_table() {
         (global (export "late") i32 (i32.const 7))
         (func (export "stack_low") (drop (global.get $own))))"#;
     let (wasm, symbols) = take_symbols(&wat::parse_str(text).unwrap(), |_| true, 0, "g").unwrap();
-    Validator::new_with_features(WasmFeatures::all()).validate_all(&wasm).unwrap();
+    Validator::new_with_features(WasmFeatures::all())
+        .validate_all(&wasm)
+        .unwrap();
     assert_eq!(symbols.variables.keys().collect::<Vec<_>>(), ["late"]);
     let mut globals = 0;
     for payload in Parser::new(0).parse_all(&wasm) {
@@ -156,9 +170,15 @@ fn addresses_of_the_pack_become_constants() {
     );
     let extension = extension.unwrap();
     let init = &bodies(&extension.code)[0];
-    assert!(init.contains(&"I32Const { value: 4096 }".to_owned()), "{init:?}");
+    assert!(
+        init.contains(&"I32Const { value: 4096 }".to_owned()),
+        "{init:?}"
+    );
     // The pack has the function in its table, and C compares such addresses.
-    assert!(init.contains(&"I32Const { value: 2 }".to_owned()), "{init:?}");
+    assert!(
+        init.contains(&"I32Const { value: 2 }".to_owned()),
+        "{init:?}"
+    );
     assert_eq!(
         imports(&extension.code),
         [
@@ -191,24 +211,43 @@ fn own_addresses_follow_the_bases() {
     let layout = &extension.layout;
     // Two entries of its own, of which one is empty, then those of `allocate`, of `Init_x` and of the initializer.
     assert_eq!((layout.table_size, layout.initialize), (5, 4));
-    assert_eq!(layout.entry_points, BTreeMap::from([("Init_x".to_owned(), 3)]));
-    assert_eq!(layout.globals, [InitialGlobal::I32(24), InitialGlobal::Memory(8)]);
+    assert_eq!(
+        layout.entry_points,
+        BTreeMap::from([("Init_x".to_owned(), 3)])
+    );
+    assert_eq!(
+        layout.globals,
+        [InitialGlobal::I32(24), InitialGlobal::Memory(8)]
+    );
     assert_eq!((layout.memory_size, layout.memory_alignment), (64, 16));
     let found = bodies(&extension.code);
-    assert!(found[0].windows(2).any(|pair| pair[0].contains("GlobalGet { global_index: 1 }")
-        && pair[1].contains("value: 24")));
-    assert!(found[1].windows(2).any(|pair| pair[0].contains("GlobalGet { global_index: 2 }")
-        && pair[1].contains("value: 2")));
+    assert!(
+        found[0]
+            .windows(2)
+            .any(|pair| pair[0].contains("GlobalGet { global_index: 1 }")
+                && pair[1].contains("value: 24"))
+    );
+    assert!(
+        found[1]
+            .windows(2)
+            .any(|pair| pair[0].contains("GlobalGet { global_index: 2 }")
+                && pair[1].contains("value: 2"))
+    );
 }
 
 #[test]
 fn initial_data_has_offsets_from_the_base() {
     let wasm = shared(
-        &format!("{HEAD}(data (global.get $memory) \"ab\") (data (i32.add (global.get $memory) (i32.const 60)) \"wxyz\"))"),
+        &format!(
+            "{HEAD}(data (global.get $memory) \"ab\") (data (i32.add (global.get $memory) (i32.const 60)) \"wxyz\"))"
+        ),
         SIZES,
         &[],
     );
-    assert_eq!(initial_data(&wasm).unwrap(), [(0, b"ab".to_vec()), (60, b"wxyz".to_vec())]);
+    assert_eq!(
+        initial_data(&wasm).unwrap(),
+        [(0, b"ab".to_vec()), (60, b"wxyz".to_vec())]
+    );
 }
 
 #[test]
@@ -220,7 +259,10 @@ fn initializer_runs_start_relocations_and_constructors() {
            (start $start)"#,
     );
     let found = bodies(&extension.unwrap().code);
-    let calls: Vec<_> = found[3].iter().filter(|operator| operator.starts_with("Call")).collect();
+    let calls: Vec<_> = found[3]
+        .iter()
+        .filter(|operator| operator.starts_with("Call"))
+        .collect();
     assert_eq!(calls.len(), 3, "{found:?}");
 }
 
@@ -245,7 +287,10 @@ fn calls_that_may_collect_keep_pointers_in_memory() {
                (func $work (export "work") (param i32) (result i32) {function} (i32.load (local.get 0)))"#
         ));
         let found = bodies(&extension.unwrap().code);
-        found[0].iter().filter(|operator| operator.starts_with("I32Store")).count()
+        found[0]
+            .iter()
+            .filter(|operator| operator.starts_with("I32Store"))
+            .count()
     };
     assert_eq!(stores("(drop (call $quiet (f64.const 0)))"), 0);
     assert_eq!(stores("(drop (call $allocate (i32.const 1)))"), 1);
@@ -263,11 +308,23 @@ fn cpp_exceptions_have_a_tag_of_the_extension() {
     );
     let extension = extension.unwrap();
     let imports = imports(&extension.code);
-    assert!(imports.contains(&"pack.__c_longjmp".to_owned()), "{imports:?}");
-    assert!(!imports.iter().any(|name| name.contains("cpp")), "{imports:?}");
+    assert!(
+        imports.contains(&"pack.__c_longjmp".to_owned()),
+        "{imports:?}"
+    );
+    assert!(
+        !imports.iter().any(|name| name.contains("cpp")),
+        "{imports:?}"
+    );
     let found = bodies(&extension.code);
-    assert!(found[0].contains(&"Throw { tag_index: 1 }".to_owned()), "{found:?}");
-    assert!(found[1].contains(&"Throw { tag_index: 0 }".to_owned()), "{found:?}");
+    assert!(
+        found[0].contains(&"Throw { tag_index: 1 }".to_owned()),
+        "{found:?}"
+    );
+    assert!(
+        found[1].contains(&"Throw { tag_index: 0 }".to_owned()),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -287,7 +344,10 @@ fn missing_functions_are_named_all() {
 #[test]
 fn wrong_declaration_is_named_with_both_types() {
     let message = refusal(r#"(import "env" "quiet" (func (param i32) (result i32)))"#);
-    assert!(message.contains("quiet as (i32) -> (i32), but its type is (f64) -> (i64)"), "{message}");
+    assert!(
+        message.contains("quiet as (i32) -> (i32), but its type is (f64) -> (i64)"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -298,12 +358,19 @@ fn modules_that_are_no_extensions_are_refused() {
     let empty = wat::parse_str("(module)").unwrap();
     let message = prepare(&empty, &symbols()).unwrap_err().to_string();
     assert!(message.contains("no section dylink.0"), "{message}");
-    assert!(matches!(prepare(b"ELF", &symbols()), Err(ExtensionError::Parse(_))));
+    assert!(matches!(
+        prepare(b"ELF", &symbols()),
+        Err(ExtensionError::Parse(_))
+    ));
 }
 
 #[test]
 fn lies_in_dylink_are_refused() {
-    let refuse = |sizes| prepare(&shared(&format!("{HEAD})"), sizes, &[]), &symbols()).unwrap_err().to_string();
+    let refuse = |sizes| {
+        prepare(&shared(&format!("{HEAD})"), sizes, &[]), &symbols())
+            .unwrap_err()
+            .to_string()
+    };
     assert!(refuse([u32::MAX, 0, 0, 0]).contains("bytes of data"));
     assert!(refuse([64, 31, 0, 0]).contains("bytes of alignment"));
     assert!(refuse([64, 4, 1 << 20, 0]).contains("functions in its table"));
@@ -323,14 +390,32 @@ fn code_that_a_loader_cannot_undo_is_refused() {
     for (rest, reason) in [
         (r#"(data (i32.const 16) "a")"#, "fixed address"),
         ("(elem (i32.const 1) func $f) (func $f)", "fixed entries"),
-        (r#"(data $d "a") (func (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)))"#, "passive data"),
+        (
+            r#"(data $d "a") (func (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)))"#,
+            "passive data",
+        ),
         ("(elem $e func $f) (func $f)", "passive table"),
-        ("(func (table.set (i32.const 0) (ref.null func)))", "changes the table"),
-        ("(func (drop (table.grow (ref.null func) (i32.const 1))))", "changes the table"),
+        (
+            "(func (table.set (i32.const 0) (ref.null func)))",
+            "changes the table",
+        ),
+        (
+            "(func (drop (table.grow (ref.null func) (i32.const 1))))",
+            "changes the table",
+        ),
         (r#"(table 1 funcref)"#, "table of its own"),
-        (r#"(import "corundum" "tick" (func (result i32)))"#, "corundum.tick"),
-        (r#"(import "image" "code.g0" (global (mut i32)))"#, "image.code.g0"),
-        (r#"(import "env" "__heap_base" (global i32))"#, "__heap_base"),
+        (
+            r#"(import "corundum" "tick" (func (result i32)))"#,
+            "corundum.tick",
+        ),
+        (
+            r#"(import "image" "code.g0" (global (mut i32)))"#,
+            "image.code.g0",
+        ),
+        (
+            r#"(import "env" "__heap_base" (global i32))"#,
+            "__heap_base",
+        ),
     ] {
         let message = refusal(rest);
         assert!(message.contains(reason), "{rest}: {message}");
@@ -347,7 +432,12 @@ fn names_in_the_module_cannot_pass_for_the_packs() {
            (func (export "work") (param i32) (result i32) (drop (call $a (i32.const 1))) (i32.load (local.get 0)))"#,
     );
     let found = bodies(&extension.unwrap().code);
-    assert!(found[2].iter().any(|operator| operator.starts_with("I32Store")), "{found:?}");
+    assert!(
+        found[2]
+            .iter()
+            .any(|operator| operator.starts_with("I32Store")),
+        "{found:?}"
+    );
 }
 
 #[test]

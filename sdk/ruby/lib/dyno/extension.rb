@@ -16,6 +16,8 @@ require_relative "extension/make"
 
 module Dyno
   module Extension
+    # Folder in which scripts find the programs that they may start.
+    PROGRAMS = "/tmp/corundum-programs"
     # Folder of the installed files of a build.
     RESULT = "/tmp/corundum-extension"
 
@@ -28,6 +30,7 @@ module Dyno
       # and sizes, then their bytes. `script` is the path of its extconf.rb in the gem, `options` are arguments of the script.
       def build(directory, script, options)
         Processes.install
+        name_programs
         FileUtils.mkdir_p(RESULT)
         Dir.chdir(File.join(directory, File.dirname(script)))
         case File.basename(script)
@@ -45,6 +48,17 @@ module Dyno
       end
 
       private
+
+      # Makes a file for each program, because scripts look for these before they start them.
+      def name_programs
+        FileUtils.mkdir_p(PROGRAMS)
+        [*Programs::COMPILERS, "make"].each do |name|
+          path = File.join(PROGRAMS, name)
+          File.write(path, "")
+          File.chmod(0o755, path)
+        end
+        ENV["PATH"] = "#{PROGRAMS}:#{ENV.fetch("PATH", "")}"
+      end
 
       # Runs the script as `ruby extconf.rb` does.
       def configure(script, options)

@@ -323,8 +323,11 @@ module Dyno
 
       def substitute(from, to, text)
         text.split.map do |word|
-          stem = from == word ? "" : (from.include?("%") && stem(from, word))
-          stem ? to.sub("%") { stem } : word
+          head, tail = from.split("%", 2)
+          next word == from ? to : word unless tail
+          next word unless word.length >= head.length + tail.length && word.start_with?(head) && word.end_with?(tail)
+
+          to.sub("%") { word[head.length..-(tail.length + 1)] }
         end.join(" ")
       end
     end
