@@ -11,7 +11,7 @@ for tool in ar ranlib; do
 done
 chmod +x "$WORK"/bin/*
 # Declarations of the dyno's files, sockets and users, in place of those of the C library.
-POSIX="-D_GNU_SOURCE -I$RECIPE/net/include -I$RECIPE/console -include $RECIPE/posix/posix.h"
+POSIX="-I$RECIPE/net/include -I$RECIPE/console -include $RECIPE/posix/posix.h"
 
 # Unpacks the source with Debian's patches, and enters its directory.
 source_tree() {

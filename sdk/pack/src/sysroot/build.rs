@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use super::error::SysrootError;
@@ -57,14 +57,15 @@ pub(super) fn place(parts: &Path, library: &SysrootLibrary) -> PathBuf {
 }
 
 /// Progress of all libraries.
-struct Schedule {
+struct Schedule<'a> {
+    progress: &'a mut (dyn FnMut(&str, usize) + Send),
     waiting: Vec<&'static SysrootLibrary>,
     running: Vec<&'static str>,
     built: usize,
     failure: Option<SysrootError>,
 }
 
-impl Schedule {
+impl Schedule<'_> {
     /// Removes a library from the waiting ones whose needs are built, and returns it.
     fn next(&mut self) -> Option<&'static SysrootLibrary> {
         let blocked = |name: &&str| {
@@ -76,8 +77,15 @@ impl Schedule {
                 .iter()
                 .any(|need| need.name != library.name && blocked(&need.name))
         };
-        let index = self.waiting.iter().position(|library| ready(library))?;
+        let index = self.waiting.iter().position(ready)?;
         Some(self.waiting.remove(index))
+    }
+
+    fn report(&mut self) {
+        if !self.running.is_empty() {
+            let running = self.running.join(", ");
+            (self.progress)(&format!("building {running}"), self.built);
+        }
     }
 }
 
@@ -97,16 +105,16 @@ impl Builder<'_> {
     ) -> Result<(), SysrootError> {
         let processors = thread::available_parallelism().map_or(2, |count| count.get().min(16));
         let schedule = Mutex::new(Schedule {
+            progress,
             waiting: missing.to_vec(),
             running: Vec::new(),
             built: 0,
             failure: None,
         });
-        let progress = Mutex::new(progress);
         let changed = Condvar::new();
         thread::scope(|scope| {
             for _ in 0..processors.min(missing.len()) {
-                scope.spawn(|| self.work(&schedule, &changed, &progress, processors));
+                scope.spawn(|| self.work(&schedule, &changed, processors));
             }
         });
         let schedule = schedule.into_inner();
@@ -117,22 +125,7 @@ impl Builder<'_> {
     }
 
     /// Builds one library after the other until none is left, or one fails.
-    fn work(
-        &self,
-        schedule: &Mutex<Schedule>,
-        changed: &Condvar,
-        progress: &Mutex<&mut (dyn FnMut(&str, usize) + Send)>,
-        jobs: usize,
-    ) {
-        let report = |state: &MutexGuard<'_, Schedule>| {
-            if !state.running.is_empty() {
-                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-                (*progress)(
-                    &format!("building {}", state.running.join(", ")),
-                    state.built,
-                );
-            }
-        };
+    fn work(&self, schedule: &Mutex<Schedule<'_>>, changed: &Condvar, jobs: usize) {
         let mut state = schedule.lock().unwrap_or_else(PoisonError::into_inner);
         while state.failure.is_none() && !state.waiting.is_empty() {
             let Some(library) = state.next() else {
@@ -140,7 +133,7 @@ impl Builder<'_> {
                 continue;
             };
             state.running.push(library.name);
-            report(&state);
+            state.report();
             drop(state);
             let built = self.library(library, jobs);
             state = schedule.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,7 +142,7 @@ impl Builder<'_> {
             if let Err(failure) = built {
                 state.failure.get_or_insert(failure);
             }
-            report(&state);
+            state.report();
             changed.notify_all();
         }
     }

@@ -157,6 +157,31 @@ pub static LIBRARIES: &[SysrootLibrary] = &[
         tools: &[],
         recipe: recipe!("openssl"),
     },
+    SysrootLibrary {
+        name: "libpq",
+        version: "18.6",
+        licence: "PostgreSQL",
+        packages: &["libpq"],
+        archives: &["pq", "pgcommon", "pgport"],
+        needs: &["openssl"],
+        sources: Sources::Original(SourceArchive {
+            path: "p/postgresql-18/postgresql-18_18.6.orig.tar.bz2",
+            sha256: "555610c24d53e4316da5b7d3fc25c279d96856d5e0e23ee308c328c5fa881d9f",
+        }),
+        tools: &[("bzip2", "bzip2")],
+        recipe: recipe!("libpq"),
+    },
+    SysrootLibrary {
+        name: "cxx",
+        version: "22.1.8",
+        licence: "Apache-2.0 WITH LLVM-exception",
+        packages: &[],
+        archives: &["c++", "c++abi", "unwind"],
+        needs: &[],
+        sources: Sources::Toolchain,
+        tools: &[],
+        recipe: recipe!("cxx"),
+    },
 ];
 
 /// Returns the library of this name.
@@ -166,8 +191,10 @@ pub(super) fn find(name: &str) -> Option<&'static SysrootLibrary> {
 
 /// Returns the library that provides a package of `pkg-config`, or an archive as named after `-l`.
 ///
-/// `library_of("libxml-2.0")` and `library_of("xml2")` both return libxml2.
+/// `library_of("libxml-2.0")` and `library_of("xml2")` both return libxml2, and `library_of("stdc++")` returns the library of C++.
 pub fn library_of(name: &str) -> Option<&'static SysrootLibrary> {
+    // GCC's name, which extensions use.
+    let name = if name == "stdc++" { "c++" } else { name };
     let has = |names: &[&str]| names.contains(&name);
     LIBRARIES
         .iter()
@@ -236,6 +263,7 @@ mod tests {
     fn libraries_are_found_by_package_and_archive() {
         assert_eq!(library_of("libxml-2.0").unwrap().name, "libxml2");
         assert_eq!(library_of("exslt").unwrap().name, "libxslt");
+        assert_eq!(library_of("stdc++").unwrap().name, "cxx");
         assert!(library_of("gtk+-3.0").is_none());
     }
 

@@ -15,7 +15,7 @@ use crate::download::{self, DownloadError, ZIG};
 use crate::process::ProgramError;
 use crate::script::{self, MissingTools, ScriptFailure};
 
-pub(crate) use flags::{COMPILE_FLAGS, include_directories};
+pub(crate) use flags::{COMPILE_FLAGS, CPLUSPLUS_FLAGS, include_directories};
 
 /// Script that unpacks the compiler and compiles its runtime library.
 const RECIPE: &str = include_str!("../../../sysroot/toolchain.sh");

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::super::{COMPILE_FLAGS, include_directories, zig};
+use super::super::{COMPILE_FLAGS, CPLUSPLUS_FLAGS, include_directories, zig};
 use super::arguments::Arguments;
 use super::error::DriverError;
 use super::link::{self, LinkItem, LinkerOption};
@@ -76,10 +76,6 @@ fn language(path: &str) -> Option<Language> {
     }
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one arm for each option with an argument"
-)]
 fn parse(
     default: Language,
     words: &[String],
@@ -260,7 +256,7 @@ impl Invocation {
         let mut start: Vec<OsString> = vec![zig(paths.toolchain).into(), "clang".into()];
         start.extend(COMPILE_FLAGS.iter().map(Into::into));
         if language == Language::CPlusPlus {
-            start.push("-fwasm-exceptions".into());
+            start.extend(CPLUSPLUS_FLAGS.iter().map(Into::into));
         }
         start.extend(self.options.iter().cloned());
         for (host, guest) in map::prefixes(paths) {

@@ -36,12 +36,15 @@ pub struct DriverPaths<'a> {
     pub work: &'a Path,
     /// The guest's current directory, below `/app` or `/tmp`. The commands must run in this directory below `work`.
     pub current: &'a str,
-    /// A file with the names of all functions and variables of the pack, one a line.
+    /// A file with the names of all functions and variables of the pack, and with [`TAGS`], one a line.
     ///
     /// With it, the linker fails for any other symbol, as `have_func` of `mkmf` expects. Without it, each undefined symbol
     /// becomes an import.
     pub provided: Option<&'a Path>,
 }
+
+/// Tags of C++'s exceptions and of `longjmp`, which a module may import beside functions and variables.
+pub const TAGS: [&str; 2] = ["__cpp_exception", "__c_longjmp"];
 
 /// Commands that do the work of one command line.
 ///
