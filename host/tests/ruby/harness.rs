@@ -98,7 +98,7 @@ impl GridLog for TestLog {
     }
 }
 
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let cache = std::env::var_os("CORUNDUM_CACHE").map(PathBuf::from);
     cache
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))

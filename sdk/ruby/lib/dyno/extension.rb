@@ -21,6 +21,9 @@ module Dyno
     # Folder of the installed files of a build.
     RESULT = "/tmp/corundum-extension"
 
+    # Lines of a log that the author of a failed build sees.
+    SHOWN = 60
+
     # A build that failed, with what its author must see.
     class Failed < StandardError
     end
@@ -64,28 +67,28 @@ module Dyno
       def configure(script, options)
         ARGV.replace(options)
         $0 = script
-        status = catch_exit { load(File.expand_path(script), false) }
-        return if status.zero?
+        reason = failure { load(File.expand_path(script), false) }
+        return unless reason
 
         show("mkmf.log")
-        raise Failed, "#{script} exited with status #{status}"
-      rescue ScriptError, StandardError => error
-        show("mkmf.log")
-        raise Failed, "#{script}: #{error.message} (#{error.class})\n#{Array(error.backtrace).first(8).join("\n")}"
+        raise Failed, "#{script} #{reason}"
       end
 
-      def catch_exit
+      # Returns the reason why a block does not end well.
+      def failure
         yield
-        0
+        nil
       rescue SystemExit => exit
-        exit.status
+        "exited with status #{exit.status}" unless exit.success?
+      rescue ScriptError, StandardError => error
+        "failed: #{error.message} (#{error.class})\n#{Array(error.backtrace).first(8).join("\n")}"
       end
 
       # Shows the last lines of a log.
       def show(path)
         return unless File.file?(path)
 
-        lines = File.readlines(path).last(60)
+        lines = File.readlines(path).last(SHOWN)
         LOG.write("-- the end of #{path}:\n", *lines)
       end
 

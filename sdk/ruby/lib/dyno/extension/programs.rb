@@ -21,6 +21,8 @@ module Dyno
           return conftest(name) if program.start_with?("conftest") && File.file?(File.expand_path(name, directory))
           return make(arguments, directory) if program.match?(/\Ag?make\z/)
 
+          return done if [nil, ":"].include?(name)
+
           method = :"run_#{program}"
           return missing(name) unless respond_to?(method, true)
 
