@@ -260,16 +260,7 @@ impl ExtensionTools {
             if !metadata.is_file() || !is_new || metadata.len() > MAX_RESULT {
                 continue;
             }
-            // The dyno needs to know that objects exist; only the linker reads them.
-            let is_object = path
-                .extension()
-                .is_some_and(|kind| kind == "o" || kind == "a");
-            let bytes = if is_object {
-                Vec::new()
-            } else {
-                self.root.read(&path)?
-            };
-            made.push((format!("/{}", path.display()), bytes));
+            made.push((format!("/{}", path.display()), self.root.read(&path)?));
         }
         Ok(made)
     }

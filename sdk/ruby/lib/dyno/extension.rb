@@ -34,6 +34,7 @@ module Dyno
       def build(directory, script, options)
         Processes.install
         name_programs
+        Tools.folders << directory
         FileUtils.mkdir_p(RESULT)
         Dir.chdir(File.join(directory, File.dirname(script)))
         case File.basename(script)

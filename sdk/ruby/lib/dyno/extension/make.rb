@@ -16,10 +16,16 @@ module Dyno
 
       Rule = Struct.new(:targets, :needed, :ordered, :commands)
 
+    # Variables and rules that make itself has.
+    DEFAULTS = { "MAKE" => "make", "AR" => "ar", "ARFLAGS" => "rv", "CC" => "cc", "CXX" => "c++", "RM" => "rm -f" }.freeze
+    BUILT_IN = { ".c" => "$(CC) $(CFLAGS)", ".cc" => "$(CXX) $(CXXFLAGS)", ".cpp" => "$(CXX) $(CXXFLAGS)" }.map do |kind, compiler|
+      Rule.new(["%.o"], ["%#{kind}"], [], ["#{compiler} $(CPPFLAGS) -c -o $@ $<"])
+    end.freeze
+
       # `variables` override those of the file, as on make's command line.
       def initialize(file, variables = {})
         @overrides = variables
-        @variables = { "MAKE" => "make", "CURDIR" => Dir.pwd, "AR" => "ar", "CC" => "cc", "CXX" => "c++", "RM" => "rm -f", "ARFLAGS" => "rv" }
+        @variables = { "CURDIR" => Dir.pwd }
         @rules = {}
         @patterns = []
         @suffixes = %w[.c .cc .cpp .cxx .C .S .o]
@@ -28,6 +34,7 @@ module Dyno
         @made = {}
         @includes = 0
         read(file)
+        @patterns.concat(BUILT_IN)
       end
 
       # Makes the targets, or the first one of the file.
@@ -95,8 +102,8 @@ module Dyno
         case operator
         when "=" then @variables[name] = value
         when ":=", "::=" then @variables[name] = expand(value).gsub("$", "$$")
-        when "?=" then @variables[name] ||= value
-        when "+=" then @variables[name] = [@variables[name], value].compact.join(" ")
+        when "?=" then @variables[name] ||= value unless ENV.key?(name)
+        when "+=" then @variables[name] = [@variables[name] || ENV[name], value].compact.join(" ")
         end
         nil
       end
@@ -219,7 +226,7 @@ module Dyno
       end
 
       def value(name)
-        expand((@overrides[name] || @variables[name]).to_s)
+        variable(name, 0)
       end
 
       # Replaces references to variables and calls of functions.
@@ -273,7 +280,7 @@ module Dyno
         automatic = @automatic && @automatic[name]
         return automatic if automatic
 
-        expand((@overrides[name] || @variables[name] || ENV[name]).to_s, depth + 1)
+        expand((@overrides[name] || @variables[name] || ENV[name] || DEFAULTS[name]).to_s, depth + 1)
       end
 
       FUNCTIONS = %w[addprefix addsuffix basename dir error filter firstword foreach if info notdir patsubst shell sort strip subst suffix

@@ -24,10 +24,12 @@ module Dyno
         def run(arguments)
           words = arguments.dup
           options = words.last.is_a?(Hash) ? words.pop : {}
-          words.shift if words.first.is_a?(Hash)
+          environment = words.first.is_a?(Hash) ? words.shift : {}
           words.map! { |word| word.is_a?(Array) ? word.first.to_s : word.to_s }
           directory = options[:chdir] ? File.expand_path(options[:chdir]) : Dir.pwd
-          result = words.length > 1 ? Programs.run(words, directory) : Shell.run(words.first.to_s, directory)
+          result = with_environment(environment) do
+            words.length > 1 ? Programs.run(words, directory) : Shell.run(words.first.to_s, directory)
+          end
           Native.last_status = result.status
           redirect(result, options)
         end
@@ -48,6 +50,14 @@ module Dyno
         end
 
         private
+
+        def with_environment(variables)
+          before = variables.to_h { |name, _| [name, ENV[name]] }
+          ENV.update(variables)
+          yield
+        ensure
+          ENV.update(before) if before
+        end
 
         # Writes output where the options of a command direct it, and returns the rest.
         def redirect(result, options)
@@ -190,7 +200,7 @@ module Dyno
           # Runs a command, adds to `result`, and returns the directory of the next one.
           def simple(command, directory, result)
             negated = command.start_with?("! ")
-            words, redirections = redirections(Shellwords.split(command.sub(/\A[!({]\s+/, "").sub(/\s*\)\z/, "")))
+            words, redirections = redirections(Shellwords.split(command.sub(/\A(?:!\s+|[({]\s*)/, "").sub(/\s*[)}](?=\s|\z)/, "")))
             return change_directory(words, directory, result) if words.first == "cd"
 
             one = words.empty? ? Tools::Result.new(0, +"", +"") : Programs.run(words, directory)

@@ -5,8 +5,6 @@ module Dyno
     # Compilers and their like, which the node runs. A request names a command, its directory and the files that the dyno has
     # made or changed; the answer has its status, its output and the files that it has made.
     module Tools
-      # Folders whose changed files a command may read.
-      ROOTS = %w[/app /tmp].freeze
       # Files of this size are no sources.
       MAX_FILE = 32 << 20
 
@@ -14,8 +12,12 @@ module Dyno
       Result = Struct.new(:status, :output, :errors)
 
       @sent = {}
+      @folders = ["/tmp"]
 
       class << self
+        # Folders whose changed files a command may read, beside its own.
+        attr_reader :folders
+
         # Runs a command, an Array of words.
         def call(command, directory = Dir.pwd)
           files = changed_files(directory)
@@ -28,11 +30,9 @@ module Dyno
 
         private
 
-        # Returns the files below the current directory, and those of other folders that a build writes to, which have changed
-        # since they were sent.
+        # Returns the files that have changed since they were sent.
         def changed_files(directory)
-          folders = [directory, File.expand_path("/tmp")].uniq
-          paths = folders.flat_map { |folder| Dir.glob("**/*", base: folder).map { |path| File.join(folder, path) } }
+          paths = [directory, *folders].uniq.flat_map { |folder| Dir.glob("**/*", base: folder).map { |path| File.join(folder, path) } }
           paths.uniq.filter_map { |path| changed(path) }
         end
 
