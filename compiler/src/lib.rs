@@ -7,6 +7,7 @@
 //! - [`detect`] finds out whether the tree is a Ruby app, and [`ruby_version`] which series of Ruby it asks for;
 //! - [`app_json`] and [`procfile`] parse the app's settings;
 //! - [`lockfile`], [`requirement`], [`checksum`] and [`gems`] resolve, fetch and install gems;
+//! - [`extensions`] builds native extensions of gems, with compilers in a [`jail`];
 //! - [`git_command`] runs git within limits, for gems from repositories;
 //! - [`assets`] compresses the files of `public/`;
 //! - [`slug`] writes the deterministic archive;
@@ -23,8 +24,10 @@ pub mod assets;
 mod boot_output;
 pub mod checksum;
 pub mod detect;
+pub mod extensions;
 pub mod gems;
 pub mod git_command;
+pub mod jail;
 pub mod lockfile;
 pub mod pipeline;
 pub mod process;

@@ -35,8 +35,32 @@ pub trait Sandbox {
     /// [`SandboxError`].
     fn run(&self, app: &SandboxApp) -> Result<SandboxOutput, SandboxError>;
 
+    /// Returns the root filesystem of the pack.
+    fn root(&self) -> Arc<Archive>;
+
+    /// Runs a build of the pack to its end; `tools` carries out its command lines. Returns the end of what it logged, and its
+    /// result.
+    fn build(
+        &self,
+        app: &SandboxApp,
+        tools: Arc<dyn CommandTools>,
+    ) -> (String, Result<SandboxOutput, SandboxError>);
+
+    /// Compiles a native extension, so that dynos can load it.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::App`]: the module cannot be an extension of the pack.
+    fn compile_extension(&self, wasm: &[u8]) -> Result<(), SandboxError>;
+
     /// Boots an app and writes its memory as an image.
     fn boot(&self, request: &BootRequest<'_>) -> BootAttempt;
+}
+
+/// Programs outside of the sandbox that a build uses, such as compilers.
+pub trait CommandTools: Send + Sync {
+    /// Carries out a request and returns the answer.
+    fn run(&self, request: &[u8]) -> Vec<u8>;
 }
 
 /// An app's files and the process to start from them.

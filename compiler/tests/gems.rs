@@ -156,6 +156,7 @@ fn manifest(carried: &BTreeMap<String, String>) -> Manifest {
         root: member(),
         gems: carried.clone(),
         extensions: Vec::new(),
+        symbols: None,
     }
 }
 

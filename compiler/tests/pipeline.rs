@@ -17,10 +17,10 @@ use corundum_compiler::pipeline::{
 };
 use corundum_compiler::report::BuildReport;
 use corundum_compiler::sandbox::{
-    BootAttempt, BootRequest, BootedApp, SampleAnswer, Sandbox, SandboxApp, SandboxError,
-    SandboxOutput,
+    BootAttempt, BootRequest, BootedApp, CommandTools, SampleAnswer, Sandbox, SandboxApp,
+    SandboxError, SandboxOutput,
 };
-use corundum_pack::archive::{self, Archive};
+use corundum_pack::archive::{self, Archive, ArchiveWriter};
 use corundum_pack::{Manifest, Member};
 
 /// Returns the bytes of the archive that a slug's file holds.
@@ -58,6 +58,7 @@ impl FakeSandbox {
                 root: member(),
                 gems: BTreeMap::new(),
                 extensions: Vec::new(),
+                symbols: None,
             },
             gemfile: Ok(SandboxOutput {
                 status: 0,
@@ -92,6 +93,22 @@ impl Sandbox for FakeSandbox {
         self.gemfile
             .clone()
             .map_err(|error| SandboxError::Timeout(error.into()))
+    }
+
+    fn root(&self) -> Arc<Archive> {
+        Arc::new(Archive::new(ArchiveWriter::new(Vec::new()).finish().unwrap().output).unwrap())
+    }
+
+    fn build(
+        &self,
+        app: &SandboxApp,
+        _tools: Arc<dyn CommandTools>,
+    ) -> (String, Result<SandboxOutput, SandboxError>) {
+        (self.log.clone(), self.run(app))
+    }
+
+    fn compile_extension(&self, _wasm: &[u8]) -> Result<(), SandboxError> {
+        Ok(())
     }
 
     fn boot(&self, request: &BootRequest<'_>) -> BootAttempt {
@@ -151,6 +168,8 @@ impl BuildFixture {
                 fetcher: &GemFetcher::new([], cache),
                 repositories: &RepositoryFetcher::new([], GemCredentials::default(), directory),
             },
+            cache: self.directory.path(),
+            pack: self.directory.path(),
             gemfile_timeout: Duration::from_secs(3),
             slug_limit: 1 << 20,
             host: "myapp.localhost:8080",

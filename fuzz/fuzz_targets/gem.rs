@@ -36,6 +36,7 @@ static MANIFEST: LazyLock<Manifest> = LazyLock::new(|| Manifest {
     root: Member::of("root", "root", b""),
     gems: BTreeMap::new(),
     extensions: Vec::new(),
+    symbols: None,
 });
 
 fuzz_target!(|input: (u8, &str, &[u8])| {

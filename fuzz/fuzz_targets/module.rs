@@ -15,5 +15,5 @@ fuzz_target!(|input: (Vec<u32>, &[u8])| {
         assert!(code.starts_with(b"\0asm"));
     }
     let _ = preemption::functions_named(wasm, ["a"].into_iter());
-    let _ = spill::spill_pointers(wasm, &["a"]);
+    let _ = spill::spill_pointers(wasm, &["a"], spill::IndirectCalls::Within);
 });

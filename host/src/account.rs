@@ -44,6 +44,8 @@ pub(crate) enum Holding {
     Names,
     /// Sockets of the kernel, and what waits in pipes and between sockets of the dyno.
     Sockets,
+    /// Instances of native extensions.
+    Extensions,
     /// Streams of a one-off command.
     Streams,
 }

@@ -23,6 +23,7 @@ use crate::outbound::OutboundRules;
 use crate::pack::linked::Pack;
 use crate::request::{DynoRequest, RequestProgress};
 use crate::sample_request;
+use crate::tools::ToolRunner;
 
 pub use corundum_abi::app_options::WarmUp;
 
@@ -250,6 +251,7 @@ impl Boot<'_> {
             born: since.map_or(0, |since| since.as_secs()),
             hot_pages: Arc::default(),
             interrupt: self.pack.base().interrupt(),
+            extensions: dyno.extension_records(),
         };
         let memory = dyno.memory_bytes();
         let files = dyno.files().unwrap_or_default();
@@ -258,7 +260,7 @@ impl Boot<'_> {
         }
         let snapshot = dyno.snapshot();
         let new = NewImage::write_full(self.engine, &snapshot, files, path)?;
-        let image = new.load(self.engine, description.clone())?;
+        let image = new.load(self.engine, self.pack, description.clone())?;
         // The image is valid without a response: dynos then take page faults for these pages one by one.
         let (pages, trial) = self.try_image(&image, snapshot.memory, log).await?;
         if let Some(pages) = pages {
@@ -413,7 +415,8 @@ impl LogSink for LoadingLog {
     }
 }
 
-/// Runs a command of the pack to its end, without booting an app, and returns its status and its output.
+/// Runs a command of the pack to its end, without booting an app, and returns its status and its output. `tools` carries
+/// out the commands of a build.
 ///
 /// # Errors
 ///
@@ -422,10 +425,14 @@ pub async fn run_command(
     engine: &Engine,
     pack: &Pack,
     app: &AppProcess,
+    tools: Option<Arc<dyn ToolRunner>>,
     limits: &BootLimits,
     log: Arc<dyn LogSink>,
 ) -> Result<(i32, Vec<u8>), BootError> {
     let mut dyno = instantiate(engine, pack, pack.base(), app, SystemTime::now(), log).await?;
+    if let Some(tools) = tools {
+        dyno.set_tools(tools);
+    }
     let (sender, mut receiver) = mpsc::channel::<Bytes>(4);
     let collect = async {
         let mut output = Vec::new();

@@ -19,6 +19,7 @@ use wasmtime::{Instance, Memory, Store, Trap, TypedFunc};
 use crate::account::{Holding, OutOfReserve};
 use crate::console::{RunSession, streams};
 use crate::engine::Engine;
+use crate::extensions::{self, DynoExtensions, ExtensionRecord};
 use crate::fibers::FiberStacks;
 use crate::guest_state::{CpuTime, GuestState, InterruptFlag};
 use crate::image::{DamagedFiles, Image, ImageSnapshot};
@@ -32,6 +33,7 @@ use crate::pack::linked::Pack;
 use crate::private_pages::PrivatePages;
 use crate::request::{DynoRequest, DynoResponse, RequestProgress};
 use crate::stdio::{Input, Output, OutputError, SampleOutput};
+use crate::tools::{DynoTools, ToolRunner};
 
 pub use crate::guest_state::Exit;
 
@@ -123,6 +125,8 @@ impl Dyno {
                 filesystem.clone(),
                 OutboundGate::new(outbound, account, log.clone()),
             ),
+            tools: DynoTools::default(),
+            extensions: DynoExtensions::new(account),
             input: Input::empty(),
             output: Output::Closed,
             log: LineSplitter::new(log),
@@ -145,6 +149,10 @@ impl Dyno {
             .link(&mut store, image_instance)
             .await
             .map_err(failed)?;
+        for (code, place) in image.extensions() {
+            let linked = extensions::link(&mut store, code, *place, true).await;
+            linked.map_err(failed)?;
+        }
         let handle = abi_instance
             .get_typed_func(&mut store, exports::HANDLE)
             .map_err(|_| StartError::Export(exports::HANDLE))?;
@@ -337,6 +345,11 @@ impl Dyno {
         self.run_export().await
     }
 
+    /// Gives the dyno a runner of its commands.
+    pub(crate) fn set_tools(&mut self, runner: Arc<dyn ToolRunner>) {
+        self.store.data_mut().tools.runner = Some(runner);
+    }
+
     /// Runs a command to its end and returns its exit status. Its standard error goes to the log.
     ///
     /// # Errors
@@ -414,14 +427,20 @@ impl Dyno {
                 export.into_global().map(|global| (name, global))
             })
             .collect();
+        let of_extensions = self.store.data().extensions.globals();
+        let globals = globals.into_iter().chain(of_extensions);
         let globals = globals
-            .into_iter()
             .map(|(name, global)| (name, global.get(&mut self.store)))
             .collect();
         ImageSnapshot {
             memory: self.memory(),
             globals,
         }
+    }
+
+    /// Returns the native extensions that the guest has loaded, for an image.
+    pub(crate) fn extension_records(&self) -> Vec<ExtensionRecord> {
+        self.store.data().extensions.records()
     }
 
     /// Returns what the guest has changed in files and left open, for an image; `None` if that is nothing.

@@ -29,8 +29,9 @@ const MEMORY_GUARD: u64 = 32 << 20;
 /// Bytes that an image may span. The engine maps an image below this size and copies a larger one at each
 /// instantiation (12 ms). MRI 4.0 spans 322 MB.
 const DENSE_IMAGE: u64 = 1 << 30;
-/// Maximum number of instances in one dyno: its image, the shim of fibers and the pack's modules.
-const INSTANCES_PER_DYNO: u32 = 7;
+/// Maximum number of instances in one dyno: its image, the shim of fibers, the pack's modules and native extensions. The pool
+/// only counts them.
+const INSTANCES_PER_DYNO: u32 = 7 + 200;
 /// Maximum number of tables in one dyno: two of the pack and the shim's.
 const TABLES_PER_DYNO: u32 = 3;
 /// Maximum number of entries in one table; MRI has about 12,000 indirect functions.
@@ -100,6 +101,9 @@ pub struct EngineConfig {
     pub async_stack: usize,
     /// Native stacks that fibers of all dynos may have together. Each takes two kernel mappings.
     pub fiber_stacks: usize,
+    /// Whether a dyno may load a native extension that has not been compiled yet. Compiling takes up to a minute and much
+    /// memory, so that only builds do it.
+    pub compiles_extensions: bool,
     /// Time that a dyno may compute before others get their turn. It is also the resolution of its timeouts.
     pub slice: Duration,
 }
@@ -118,6 +122,7 @@ impl Default for EngineConfig {
             wasm_stack: 16 << 20,
             async_stack: 18 << 20,
             fiber_stacks: capacity::fiber_stacks(),
+            compiles_extensions: false,
             slice: Duration::from_millis(5),
         }
     }
@@ -132,6 +137,7 @@ impl EngineConfig {
             mappings: usize::MAX,
             // A build's process has few descriptors.
             sockets: 64,
+            compiles_extensions: true,
             ..Self::default()
         }
     }

@@ -11,6 +11,7 @@ use wasmtime::Memory;
 
 use crate::account::OutOfReserve;
 use crate::console::RunSession;
+use crate::extensions::DynoExtensions;
 use crate::fibers::FiberStacks;
 use crate::log::LineSplitter;
 use crate::memory::MemoryQuota;
@@ -18,6 +19,7 @@ use crate::net::DynoNetwork;
 use crate::os;
 use crate::private_pages::PrivatePages;
 use crate::stdio::{Input, Output};
+use crate::tools::DynoTools;
 
 /// Status that a guest passed to `proc_exit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +35,10 @@ pub(crate) struct GuestState {
     pub(crate) memory: Option<Memory>,
     /// The sockets among the descriptors.
     pub(crate) network: DynoNetwork,
+    /// The runner of its commands, in a build.
+    pub(crate) tools: DynoTools,
+    /// Its native extensions.
+    pub(crate) extensions: DynoExtensions,
     /// The request.
     pub(crate) input: Input,
     /// The response.

@@ -23,6 +23,7 @@ mod compiled;
 pub mod console;
 pub mod dyno;
 pub mod engine;
+pub mod extensions;
 mod fibers;
 pub mod grid;
 mod guest_state;
@@ -42,6 +43,7 @@ pub mod sample_request;
 mod slots;
 pub mod slug;
 pub mod stdio;
+pub mod tools;
 mod wasi;
 
 pub use native::set_time_slice;

@@ -54,13 +54,25 @@ pub(super) fn find(
         };
         return Ok(Some(UnpackedGem {
             files,
-            has_extensions: text.contains(".extensions = ["),
+            extensions: extensions(&text),
             ruby: Vec::new(),
             specification: GemSpecification::Ruby(text),
             source: directory.display().to_string(),
         }));
     }
     Ok(None)
+}
+
+/// Returns the scripts of native extensions in a specification, which RubyGems has written.
+fn extensions(specification: &str) -> Vec<String> {
+    let list = specification
+        .split_once(".extensions = [")
+        .map(|(_, rest)| rest);
+    let list = list
+        .and_then(|rest| rest.split_once(']'))
+        .map(|(list, _)| list);
+    let words = list.unwrap_or_default().split('"').skip(1).step_by(2);
+    words.map(str::to_owned).collect()
 }
 
 fn walk(folder: &Path, prefix: &str, files: &mut GemFiles) -> io::Result<()> {
@@ -136,7 +148,7 @@ mod tests {
             matches!(&found.specification, GemSpecification::Ruby(text) if text.contains("code"))
         );
         assert_eq!(found.files[0].0, "code/x/y.rb");
-        assert!(!found.has_extensions);
+        assert!(found.extensions.is_empty());
         assert!(find(&directories, "a", "1.1").unwrap().is_none());
     }
 }

@@ -5,16 +5,18 @@ use std::io;
 use std::path::PathBuf;
 
 use corundum_pack::Manifest;
+use sha2::{Digest, Sha256};
 
 use super::error::{GemError, RefusedGem};
 use super::fetcher::{FetchedGem, GemRequest};
 use super::gemfile::GemfileReport;
-use super::package::{self, UnpackedGem};
+use super::package::{self, GemFiles, UnpackedGem};
 use super::prefetch::{self, Prefetch};
 use super::repository::{self, RepositoryEntry, RepositoryFetcher};
 use super::resolve::{self, GemSources, NeededGem, ResolvedSource, Resolver};
 use super::specification::{GemHome, GemMetadataFiles, GemSpecification, PackFiles};
 use super::{directory, native, path};
+use crate::extensions::NativeGem;
 use crate::lockfile::{LockedGem, LockedRepository, Lockfile};
 use crate::redact::without_credentials;
 use crate::requirement::Requirement;
@@ -25,7 +27,7 @@ const UNNEEDED: [&str; 3] = ["test/", "spec/", "doc/"];
 
 /// Puts the gems that the app needs into `tree`, as `bundle install --deployment` does. `report` gets a line for each gem.
 ///
-/// Returns the metadata of gems whose specifications are still to be made and added.
+/// Returns what is still to be made and added: specifications, and native extensions.
 ///
 /// # Errors
 ///
@@ -36,7 +38,7 @@ pub fn install(
     manifest: &Manifest,
     sources: &GemSources<'_>,
     mut report: impl FnMut(&str),
-) -> Result<GemMetadataFiles, GemError> {
+) -> Result<InstalledGems, GemError> {
     if let Some(error) = &gemfile.error {
         return Err(GemError::Gemfile(error.clone()));
     }
@@ -68,7 +70,7 @@ pub fn install(
         .iter()
         .filter_map(|(_, source)| source.request())
         .collect();
-    let metadata = prefetch::run(sources.fetcher, &requests, |prefetch| {
+    let installed = prefetch::run(sources.fetcher, &requests, |prefetch| {
         let mut installer = Installer {
             tree,
             manifest,
@@ -76,7 +78,7 @@ pub fn install(
             home: GemHome::of_series(&manifest.series),
             prefetch,
             fetched: 0,
-            metadata: GemMetadataFiles::new(),
+            installed: InstalledGems::default(),
             repositories: sources.repositories,
             added: HashSet::new(),
             report: &mut report,
@@ -85,7 +87,7 @@ pub fn install(
             let installed = installer.install(*gem, source);
             refused.collect(gem.name, installed)?;
         }
-        Ok::<_, GemError>(installer.metadata)
+        Ok::<_, GemError>(installer.installed)
     })?;
     if !refused.gems.is_empty() {
         return Err(GemError::Refused(refused.gems));
@@ -93,7 +95,7 @@ pub fn install(
     tracing::debug!(gems = resolved.len(), "gems installed");
     // The app needs the installed gems, not their packages.
     tree.remove_if(|path| path.starts_with("vendor/cache/"));
-    Ok(metadata)
+    Ok(installed)
 }
 
 /// Gems that the app cannot have. The pusher gets all of them at once.
@@ -131,7 +133,7 @@ struct Installer<'a> {
     prefetch: &'a mut Prefetch,
     /// Requests to servers whose result the installer has taken.
     fetched: usize,
-    metadata: GemMetadataFiles,
+    installed: InstalledGems,
     repositories: &'a RepositoryFetcher,
     /// Directories of repositories that the tree has.
     added: HashSet<String>,
@@ -274,10 +276,9 @@ impl Installer<'_> {
     }
 
     fn add(&mut self, name: &str, locked: &LockedGem, gem: UnpackedGem) -> Result<(), GemError> {
-        let without_extension = gem.has_extensions && native::is_optional(name);
-        if gem.has_extensions && !without_extension {
-            return Err(native::rejection(name));
-        }
+        let has_extensions = !gem.extensions.is_empty();
+        let builds = has_extensions && self.builds_extension(name)?;
+        let without_extension = has_extensions && !builds;
         self.check_ruby(name, locked, &gem)?;
         let (version, source) = (&locked.version, &gem.source);
         let note = match without_extension {
@@ -287,18 +288,37 @@ impl Installer<'_> {
         (self.report)(&format!("Installing {name} {version} from {source}{note}"));
         let full_name = format!("{name}-{version}");
         let root = self.home.gem(&full_name);
+        if builds {
+            self.installed.extensions.push(NativeGem {
+                full_name: full_name.clone(),
+                directory: root.clone(),
+                scripts: gem.extensions.clone(),
+                options: native::options(name),
+                digest: digest_of(&gem.files),
+            });
+        }
         let needed = |path: &str| !UNNEEDED.iter().any(|folder| path.starts_with(folder));
         for (path, bytes, mode) in gem.files.iter().filter(|(path, ..)| needed(path)) {
             self.tree.add(&format!("{root}/{path}"), bytes, *mode)?;
         }
         match gem.specification {
             GemSpecification::Metadata(text) => {
-                self.metadata.insert(full_name, text);
+                self.installed.metadata.insert(full_name, text);
                 Ok(())
             }
             GemSpecification::Ruby(text) => {
                 self.home.add_specification(self.tree, &full_name, &text)
             }
+        }
+    }
+
+    /// Returns whether the native extension of a gem is built. Some gems work without it.
+    fn builds_extension(&self, name: &str) -> Result<bool, GemError> {
+        native::reject_impossible(name)?;
+        match (self.manifest.symbols.is_some(), native::is_optional(name)) {
+            (true, _) => Ok(true),
+            (false, true) => Ok(false),
+            (false, false) => Err(native::rejection(name)),
         }
     }
 
@@ -323,6 +343,31 @@ impl Installer<'_> {
             ruby: ruby.clone(),
         })
     }
+}
+
+/// What an installation leaves to be made by Ruby itself.
+#[derive(Debug, Default)]
+pub struct InstalledGems {
+    /// Metadata of gems whose specifications are still to be made.
+    pub metadata: GemMetadataFiles,
+    /// Gems whose native extensions are still to be built.
+    pub extensions: Vec<NativeGem>,
+}
+
+/// Returns a digest of a gem's files.
+fn digest_of(files: &GemFiles) -> String {
+    let mut hasher = Sha256::new();
+    for (path, bytes, _) in files {
+        for part in [path.as_bytes(), bytes] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn unpack_fetched(

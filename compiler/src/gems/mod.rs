@@ -38,7 +38,7 @@ pub use self::error::{GemError, RefusedGem};
 pub use self::fetch_error::{ChecksumMismatch, FetchError};
 pub use self::fetcher::{FetchLimits, GemFetcher};
 pub use self::gemfile::{GemfileGem, GemfileReport};
-pub use self::install::install;
+pub use self::install::{InstalledGems, install};
 pub use self::repository::{RepositoryError, RepositoryFetcher};
 pub use self::resolve::GemSources;
 pub use self::server_client::GemServerError;

@@ -25,6 +25,55 @@ const CARRIED: &str = "";
 /// Gems that work without their extension, by code of their own in Ruby.
 const OPTIONAL: [&str; 2] = ["digest-crc", "io-event"];
 
+/// Gems that no build can make work in a dyno, with the reason and an alternative.
+const IMPOSSIBLE: [(&str, &str); 6] = [
+    (
+        "ffi",
+        "a dyno cannot load libraries of the machine: use a gem with a C extension of its own",
+    ),
+    (
+        "fiddle",
+        "a dyno cannot load libraries of the machine: use a gem with a C extension of its own",
+    ),
+    (
+        "sass-embedded",
+        "it starts another program: use sassc, or compile stylesheets before the push",
+    ),
+    (
+        "stackprof",
+        "it samples by signals that dynos do not have: use a profiler of the language, such as ruby-prof",
+    ),
+    (
+        "eventmachine",
+        "it has an event loop of its own over sockets of the machine: use async or threads",
+    ),
+    (
+        "mini_racer",
+        "it brings a machine code compiler: use execjs with another runtime, or compile before the push",
+    ),
+];
+
+/// Rejects a gem that cannot work in a dyno.
+pub(super) fn reject_impossible(name: &str) -> Result<(), GemError> {
+    match IMPOSSIBLE.iter().find(|(known, _)| *known == name) {
+        Some((_, advice)) => Err(native_error(name, advice)),
+        None => Ok(()),
+    }
+}
+
+/// Arguments of scripts that would otherwise fetch and build libraries that the sysroot has.
+const OPTIONS: [(&str, &str); 3] = [
+    ("nokogiri", "--use-system-libraries"),
+    ("sassc", "--disable-march-tune-native"),
+    ("sqlite3", "--enable-system-libraries"),
+];
+
+/// Returns the arguments of a gem's scripts.
+pub(super) fn options(name: &str) -> Vec<String> {
+    let found = OPTIONS.iter().filter(|(known, _)| *known == name);
+    found.map(|(_, option)| (*option).to_owned()).collect()
+}
+
 /// Returns whether the gem works without its extension.
 pub(super) fn is_optional(name: &str) -> bool {
     OPTIONAL.contains(&name)

@@ -25,7 +25,8 @@ pub(super) type GemFiles = Vec<(String, Vec<u8>, FileMode)>;
 /// An unpacked gem.
 pub(super) struct UnpackedGem {
     pub(super) files: GemFiles,
-    pub(super) has_extensions: bool,
+    /// Scripts that build its native extensions.
+    pub(super) extensions: Vec<String>,
     /// Requirement on the version of Ruby; empty if it is unknown.
     pub(super) ruby: Vec<String>,
     pub(super) specification: GemSpecification,
@@ -122,9 +123,7 @@ pub(super) fn unpack(
     metadata.check(name, &locked.version)?;
     Ok(UnpackedGem {
         files: files.ok_or(PackageError::Missing("data.tar.gz"))?,
-        has_extensions: metadata
-            .list("extensions")
-            .is_some_and(|list| !list.is_empty()),
+        extensions: metadata.list("extensions").unwrap_or_default(),
         ruby: metadata.requirement("required_ruby_version"),
         specification: GemSpecification::Metadata(text.clone()),
         source: source.to_owned(),
@@ -216,7 +215,7 @@ rubygems_version: 3.5.9
         assert!(
             matches!(&found.specification, GemSpecification::Metadata(text) if text.ends_with(rest))
         );
-        assert!(!found.has_extensions);
+        assert!(found.extensions.is_empty());
         assert_eq!(found.ruby, [">= 2.4.0", "< 4"]);
         assert_eq!(
             found.files,
@@ -227,7 +226,10 @@ rubygems_version: 3.5.9
     #[test]
     fn native_extension_is_detected() {
         let metadata = format!("{HEAD}extensions:\n- ext/extconf.rb\n");
-        assert!(read(&gem(&metadata)).unwrap().has_extensions);
+        assert_eq!(
+            read(&gem(&metadata)).unwrap().extensions,
+            ["ext/extconf.rb"]
+        );
     }
 
     #[test]

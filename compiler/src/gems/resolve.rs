@@ -145,6 +145,15 @@ impl Resolver<'_> {
         if carried == Some(&locked.version) {
             return Ok(ResolvedSource::Pack);
         }
+        if self.manifest.symbols.is_none() {
+            native::reject_known(name).or_else(|error| {
+                if carried.is_some() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })?;
+        }
         let server = server_source(name, locked, remotes);
         // If no server can have the gem, another version of the pack is better than none.
         if server.is_err() && carried.is_some() {
@@ -159,7 +168,7 @@ fn server_source<'a>(
     locked: &'a LockedGem,
     remotes: &'a [String],
 ) -> Result<ResolvedSource<'a>, GemError> {
-    native::reject_known(name)?;
+    native::reject_impossible(name)?;
     if remotes.is_empty() {
         let (name, version) = (name.to_owned(), locked.version.clone());
         return Err(GemError::Missing { name, version });

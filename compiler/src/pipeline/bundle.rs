@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::env::BuildEnv;
 use super::error::BuildError;
+use super::extensions;
 use super::gemfile;
 use super::source::SourceApp;
 use crate::app_json::AppJson;
@@ -30,12 +31,13 @@ impl SourceApp {
             report.topic("Installing dependencies");
             let gemfile = gemfile::evaluate(env, &tree)?;
             let manifest = env.sandbox.manifest();
-            let metadata =
+            let installed =
                 gems::install(&mut tree, &gemfile, manifest, &env.gem_sources, |line| {
                     report.detail(line)
                 })?;
-            let made = gemfile::specifications(env, &metadata)?;
-            gems::add_specifications(&mut tree, &manifest.series, &metadata, &made)?;
+            let made = gemfile::specifications(env, &installed.metadata)?;
+            gems::add_specifications(&mut tree, &manifest.series, &installed.metadata, &made)?;
+            extensions::add(env, &mut tree, &installed.extensions, report)?;
         }
         Ok(BundledApp { tree, app_json })
     }

@@ -16,6 +16,10 @@ pub struct BuildEnv<'a, S: Sandbox> {
     pub output: &'a Path,
     /// Sources of gems besides the app's own `vendor/cache`.
     pub gem_sources: GemSources<'a>,
+    /// Directory of compilers, libraries and built extensions.
+    pub cache: &'a Path,
+    /// Directory of the app's pack.
+    pub pack: &'a Path,
     /// Time that the sandbox gives the Gemfile, for its error message.
     pub gemfile_timeout: Duration,
     /// Bytes of a slug.

@@ -6,6 +6,7 @@ use std::io;
 use super::gemfile::GemfileError;
 use crate::app_json::AppJsonError;
 use crate::detect::NotDetected;
+use crate::extensions::ExtensionBuildError;
 use crate::gems::{FetchError, GemError};
 use crate::process::CommandError;
 use crate::procfile::ProcfileError;
@@ -35,6 +36,9 @@ pub enum BuildError {
     /// A gem cannot be installed; the operator or a gem server may be at fault too.
     #[error(transparent)]
     Gems(#[from] GemError),
+    /// A native extension cannot be built.
+    #[error(transparent)]
+    Extension(#[from] ExtensionBuildError),
     /// The Procfile is invalid.
     #[error(transparent)]
     Procfile(#[from] ProcfileError),
@@ -83,6 +87,7 @@ impl BuildError {
             Self::Gemfile(GemfileError::Failed(error)) | Self::Boot { error, .. } => {
                 matches!(error, SandboxError::Platform(_))
             }
+            Self::Extension(error) => error.is_platform_fault(),
             Self::Gemfile(GemfileError::Archive(_)) => true,
             Self::Gems(GemError::Io(_) | GemError::Fetch(FetchError::Cache(_))) => true,
             _ => false,

@@ -13,6 +13,7 @@ mod boot;
 mod bundle;
 mod env;
 mod error;
+mod extensions;
 mod gemfile;
 mod not_run;
 mod slug;

@@ -310,6 +310,7 @@ impl ImageCache {
         }
         Image::map(
             engine,
+            pack,
             full,
             patch.description().clone(),
             patch.files().to_vec(),

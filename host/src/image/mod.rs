@@ -32,6 +32,7 @@ use self::pages::{MemoryShape, nonzero_pages};
 use self::patch::ImagePatch;
 use crate::compiled::{self, CompiledError};
 use crate::engine::{Engine, LoadedImage};
+use crate::extensions::{ExtensionCode, ExtensionCodeError, ExtensionPlace, ExtensionRecord};
 use crate::guest_state::{GuestState, InterruptFlag};
 use crate::native;
 use crate::os::BootLayer;
@@ -141,6 +142,9 @@ pub struct ImageDescription {
     /// The guest's interrupt flag, which the host sets when a time slice ends.
     #[serde(default)]
     pub(crate) interrupt: InterruptFlag,
+    /// Native extensions that the app has loaded, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<ExtensionRecord>,
 }
 
 /// An image that dynos can be created from.
@@ -149,6 +153,8 @@ pub struct Image {
     description: ImageDescription,
     /// The files that the boot has left, if there are any.
     files: Option<ImageFiles>,
+    /// Code and places of the native extensions.
+    extensions: Vec<(Arc<ExtensionCode>, ExtensionPlace)>,
     /// `None` for the image of a pack.
     _loaded: Option<LoadedImage>,
 }
@@ -182,6 +188,7 @@ impl Image {
             instance,
             description,
             files: None,
+            extensions: Vec::new(),
             _loaded: None,
         })
     }
@@ -247,12 +254,19 @@ impl Image {
         let patch = ImagePatch::read(&patch)?;
         let description = patch.description().clone();
         let files = patch.files().to_vec();
-        Self::map(engine, &built_full_file(directory), description, files)
+        Self::map(
+            engine,
+            pack,
+            &built_full_file(directory),
+            description,
+            files,
+        )
     }
 
     /// Maps a full file that this program has written. `files` are the encoded files of the image; empty for none.
     fn map(
         engine: &Engine,
+        pack: &Pack,
         path: &Path,
         description: ImageDescription,
         files: Vec<u8>,
@@ -262,6 +276,19 @@ impl Image {
             true => None,
             false => Some(ImageFiles::new(files, directory)?),
         };
+        let mut extensions = Vec::new();
+        for record in &description.extensions {
+            let code = pack.extensions().load(&record.digest);
+            let stale = |error: ExtensionCodeError| {
+                let reason = format!("a native extension cannot be loaded: {error}");
+                ImageError::stale(path, &reason)
+            };
+            let place = ExtensionPlace {
+                memory_base: record.memory_base,
+                table_base: record.table_base,
+            };
+            extensions.push((code.map_err(stale)?, place));
+        }
         let loaded = engine.reserve_image().map_err(|limit| ImageError::Full {
             path: path.to_owned(),
             reason: limit.to_string(),
@@ -271,6 +298,7 @@ impl Image {
         let image = image.map_err(|error| ImageError::stale(path, &format!("{error:#}")))?;
         Ok(Self {
             files,
+            extensions,
             _loaded: Some(loaded),
             ..image
         })
@@ -308,6 +336,11 @@ impl Image {
     /// Returns the pages to copy before the first request, as offsets and lengths in bytes.
     pub(crate) fn hot_pages(&self) -> Arc<[(usize, usize)]> {
         self.description.hot_pages.clone()
+    }
+
+    /// Returns the code and the places of the native extensions.
+    pub(crate) fn extensions(&self) -> &[(Arc<ExtensionCode>, ExtensionPlace)] {
+        &self.extensions
     }
 
     /// Creates an instance of the image in `store`. The kernel copies a page when the guest first writes to it.
@@ -392,10 +425,11 @@ impl<'a> NewImage<'a> {
     pub(crate) fn load(
         &self,
         engine: &Engine,
+        pack: &Pack,
         description: ImageDescription,
     ) -> Result<Image, ImageError> {
         let full = built_full_file(self.directory.path());
-        Image::map(engine, &full, description, self.files.clone())
+        Image::map(engine, pack, &full, description, self.files.clone())
     }
 
     /// Writes the patch, then gives the image its name.

@@ -360,6 +360,7 @@ mod tests {
             born: 1,
             hot_pages: vec![(PAGE, 3 * PAGE)].into(),
             interrupt: InterruptFlag {
+                extensions: Vec::new(),
                 address: 5,
                 offset: 0,
             },

@@ -4,28 +4,32 @@ use std::sync::Arc;
 
 use corundum_abi::{exports, fibers};
 use corundum_pack::archive::Archive;
-use corundum_pack::{Manifest, preemption};
+use corundum_pack::{Manifest, PackDir, preemption};
 use wasmtime::{Extern, Instance, Linker, Module, Store};
 
 use crate::console::host_functions;
 use crate::engine::Engine;
+use crate::extensions::{self, ExtensionCache, ExtensionCodeError, LinkTarget};
 use crate::fibers::FiberShim;
 use crate::guest_state::GuestState;
 use crate::image::{BaseMemory, Image};
 use crate::net;
 use crate::os;
 use crate::preemption::{SliceClock, define_host_functions};
+use crate::tools;
 use crate::wasi;
 
 /// Import module of an image's memory and globals.
 const IMAGE: &str = "image";
 
 /// Import modules of the host's functions.
-const HOST_MODULES: [&str; 4] = [
+const HOST_MODULES: [&str; 6] = [
     wasi::MODULE,
     net::imports::MODULE,
     os::calls::MODULE,
     host_functions::MODULE,
+    extensions::imports::MODULE,
+    tools::MODULE,
 ];
 
 /// Failure to link a pack's modules.
@@ -39,6 +43,9 @@ pub enum LinkError {
         /// The import as `module.name`.
         import: String,
     },
+    /// The pack has no module.
+    #[error("the pack has no module")]
+    Empty,
     /// The host's own functions cannot be defined, which is a mistake of this crate.
     #[error("cannot define the host functions: {0}")]
     HostFunctions(String),
@@ -56,6 +63,7 @@ pub struct Pack {
     base_memory: BaseMemory,
     /// The shim of fibers, if a module imports it.
     fiber_shim: Option<FiberShim>,
+    extensions: Arc<ExtensionCache>,
     handles_signals: bool,
     exchanges_on_standard_streams: bool,
 }
@@ -90,7 +98,7 @@ impl Pack {
     /// Links compiled `modules`, which are in linking order; the last one must export the dyno ABI.
     pub(super) fn link_modules(
         engine: &Engine,
-        manifest: Manifest,
+        directory: &PackDir,
         modules: Vec<(String, Module)>,
         root: Arc<Archive>,
         base: Image,
@@ -101,6 +109,8 @@ impl Pack {
             .and_then(|()| net::imports::define_host_functions(&mut linker))
             .and_then(|()| define_host_functions(&mut linker, engine.clock()))
             .and_then(|()| host_functions::define_host_functions(&mut linker))
+            .and_then(|()| tools::define_host_functions(&mut linker))
+            .and_then(|()| extensions::imports::define_host_functions(&mut linker))
             .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;
         let mut linked: Vec<LinkedModule> = Vec::new();
         for (index, (name, module)) in modules.iter().enumerate() {
@@ -145,10 +155,13 @@ impl Pack {
             let mut exports = module.exports();
             exports.any(|export| export.name() == exports::STANDARD_STREAMS)
         });
+        let provider = modules.last().map(|(_, module)| module.clone());
+        let provider = provider.ok_or(LinkError::Empty)?;
         Ok(Self {
             exchanges_on_standard_streams,
             fiber_shim,
-            manifest,
+            extensions: ExtensionCache::new(engine.clone(), directory.clone(), provider),
+            manifest: directory.manifest().clone(),
             modules: linked,
             linker,
             clock: engine.clock().clone(),
@@ -174,6 +187,20 @@ impl Pack {
         self.exchanges_on_standard_streams
     }
 
+    /// Compiles a native extension, so that dynos of the pack can load it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ExtensionCodeError`] if the module cannot be an extension of the pack, or if the disk fails.
+    pub fn compile_extension(&self, wasm: &[u8]) -> Result<(), ExtensionCodeError> {
+        self.extensions.compile(wasm).map(drop)
+    }
+
+    /// Returns the native extensions of the pack.
+    pub(crate) fn extensions(&self) -> &Arc<ExtensionCache> {
+        &self.extensions
+    }
+
     /// Returns the pack's root filesystem.
     pub fn root(&self) -> &Arc<Archive> {
         &self.root
@@ -195,6 +222,28 @@ impl Pack {
 
     pub(super) fn set_base_memory(&mut self, memory: BaseMemory) {
         self.base_memory = memory;
+    }
+
+    /// Returns what extensions are linked to in a dyno, if the pack loads some.
+    fn link_target(
+        &self,
+        store: &mut Store<GuestState>,
+        image: Instance,
+        pack: Instance,
+    ) -> Option<LinkTarget> {
+        let symbols = self.extensions.symbols()?;
+        Some(LinkTarget {
+            cache: self.extensions.clone(),
+            image,
+            pack,
+            memory: store.data().memory?,
+            stack_pointer: image.get_global(&mut *store, &symbols.stack_pointer)?,
+            clock: self.clock.memory(),
+            tick: self
+                .clock
+                .resolve_import(preemption::TICK, &self.linker, store)?,
+            first_entry: symbols.table_used,
+        })
     }
 
     /// Links the pack's modules to an instance of an image. The returned instance exports the dyno ABI.
@@ -245,6 +294,8 @@ impl Pack {
         if let Some(shim) = shim {
             shim.set_entry(exports, store)?;
         }
+        let target = self.link_target(store, image, exports);
+        store.data_mut().extensions.target = target;
         Ok(exports)
     }
 }

@@ -97,7 +97,7 @@ impl Pack {
             .path()
             .join(format!("base-{}", engine.compatibility_key()));
         let mut pack = match Image::load_base(engine, &base, &manifest.digest) {
-            Ok(base) => Self::link_modules(engine, manifest, modules, root, base)?,
+            Ok(base) => Self::link_modules(engine, directory, modules, root, base)?,
             Err(reason) => {
                 tracing::info!(%reason, "starting the pack's runtime");
                 progress(OpenStep::Start);
@@ -105,7 +105,7 @@ impl Pack {
                 let raw = raw.map_err(|error| damaged(error.to_string()))?;
                 let raw = Image::from_wasm(engine, &raw, describe(&manifest))
                     .map_err(|error| damaged(format!("{error:#}")))?;
-                let mut pack = Self::link_modules(engine, manifest, modules, root, raw)?;
+                let mut pack = Self::link_modules(engine, directory, modules, root, raw)?;
                 pack.start(engine, &base, log.clone()).await?;
                 pack
             }
@@ -238,5 +238,6 @@ fn describe(manifest: &Manifest) -> ImageDescription {
         born: 0,
         hot_pages: Arc::default(),
         interrupt: InterruptFlag::default(),
+        extensions: Vec::new(),
     }
 }

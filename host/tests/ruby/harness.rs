@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) engine: Option<Engine>,
     /// Names and texts of further files.
     pub(crate) files: &'static [(&'static str, &'static str)],
+    /// Paths and bytes of further files.
+    pub(crate) binaries: Vec<(String, Vec<u8>)>,
 }
 
 impl Default for Options {
@@ -52,6 +54,7 @@ impl Default for Options {
             outbound: OutboundRules::closed(),
             engine: None,
             files: &[],
+            binaries: Vec::new(),
         }
     }
 }
@@ -95,7 +98,7 @@ impl GridLog for TestLog {
     }
 }
 
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let cache = std::env::var_os("CORUNDUM_CACHE").map(PathBuf::from);
     cache
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
@@ -108,6 +111,7 @@ fn engine() -> &'static Engine {
         let allocation = Allocation::Pooled { dynos: 100 };
         let config = EngineConfig {
             allocation,
+            compiles_extensions: true,
             ..EngineConfig::default()
         };
         Engine::new(config).unwrap()
@@ -224,19 +228,22 @@ impl TestApp {
             None => (engine(), pack(options.edition).await),
         };
         let mut writer = ArchiveWriter::new(Vec::new());
-        let mut files = options.files.to_vec();
-        files.push(("config.ru", config_ru));
+        let config = [("config.ru", config_ru)];
+        let texts = options.files.iter().chain(&config);
+        let texts = texts.map(|(name, text)| (*name, text.as_bytes()));
+        let binaries = options.binaries.iter();
+        let binaries = binaries.map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
         // An archive has its paths in order.
+        let mut files: Vec<(&str, &[u8])> = texts.chain(binaries).collect();
         files.sort_unstable();
-        for (name, text) in files {
-            let length = text.len() as u64;
+        for (name, bytes) in files {
             // A script that names its interpreter is meant to be run.
-            let mode = match text.starts_with("#!") {
+            let mode = match bytes.starts_with(b"#!") {
                 true => FileMode::Executable,
                 false => FileMode::Plain,
             };
             writer
-                .add_file(name, text.as_bytes(), length, mode)
+                .add_file(name, bytes, bytes.len() as u64, mode)
                 .unwrap();
         }
         let slug = Arc::new(Archive::new(writer.finish().unwrap().output).unwrap());

@@ -4,6 +4,7 @@
 
 mod background;
 mod connections;
+mod extensions;
 mod fairness;
 mod fibers;
 mod files;

@@ -97,6 +97,12 @@ fn compile<S: Sandbox>(
             fetcher: &fetcher,
             repositories: &repositories,
         },
+        cache: request
+            .pack
+            .ancestors()
+            .nth(2)
+            .unwrap_or(Path::new("/nonexistent")),
+        pack: &request.pack,
         gemfile_timeout: request.limits.boot,
         slug_limit: request.limits.slug,
         host: &request.host,

@@ -35,9 +35,12 @@ const SHOWN: AllowedControls = AllowedControls {
     carriage_returns: false,
 };
 
-/// Variables of the node's environment that the build process gets: the log filter, and the proxies towards gem
-/// servers.
-const INHERITED_VARIABLES: [&str; 9] = [
+/// Variables of the node's environment that the build process gets: the log filter, the proxies towards gem servers, and
+/// those of the programs that build libraries for native extensions. Code of an app sees none of them.
+const INHERITED_VARIABLES: [&str; 12] = [
+    "CORUNDUM_DEBIAN_MIRROR",
+    "HOME",
+    "PATH",
     "CORUNDUM_LOG",
     "HTTPS_PROXY",
     "https_proxy",

@@ -7,19 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_compiler::sandbox::{
-    BootAttempt, BootRequest, BootedApp, SampleAnswer, Sandbox, SandboxApp, SandboxCause,
-    SandboxError, SandboxOutbound, SandboxOutput,
+    BootAttempt, BootRequest, BootedApp, CommandTools, SampleAnswer, Sandbox, SandboxApp,
+    SandboxCause, SandboxError, SandboxOutbound, SandboxOutput,
 };
 use corundum_host::boot::{self, AppProcess, BootError, BootLimits, BootReport, SampleRequests};
 use corundum_host::engine::{Engine, EngineConfig};
+use corundum_host::extensions::ExtensionCodeError;
 use corundum_host::outbound::{AppOutbound, OutboundRules};
 use corundum_host::pack::Pack;
 use corundum_host::slug;
+use corundum_host::tools::ToolRunner;
 use corundum_pack::archive::Archive;
 use corundum_pack::{Manifest, PackDir};
 use tokio::runtime::{Builder, Runtime};
 
 use self::boot_log::BootLog;
+
+/// Time of the build of one gem's extension.
+const EXTENSION_TIMEOUT: Duration = Duration::from_secs(600);
+/// Bytes of the files that it installs.
+const EXTENSION_BYTES: usize = 64 << 20;
 
 /// An engine with one open pack.
 pub(crate) struct HostSandbox {
@@ -50,6 +57,15 @@ impl HostSandbox {
     }
 }
 
+/// The tools of a build, as the host calls them.
+struct HostTools(Arc<dyn CommandTools>);
+
+impl ToolRunner for HostTools {
+    fn run(&self, request: &[u8]) -> Vec<u8> {
+        self.0.run(request)
+    }
+}
+
 impl Sandbox for HostSandbox {
     fn manifest(&self) -> &Manifest {
         self.pack.manifest()
@@ -62,9 +78,46 @@ impl Sandbox for HostSandbox {
 
     fn run(&self, app: &SandboxApp) -> Result<SandboxOutput, SandboxError> {
         let (app, log) = (host_app(app), Arc::new(BootLog::default()));
-        let run = boot::run_command(&self.engine, &self.pack, &app, &self.limits, log);
+        let run = boot::run_command(&self.engine, &self.pack, &app, None, &self.limits, log);
         let (status, stdout) = self.runtime.block_on(run).map_err(sandbox_error)?;
         Ok(SandboxOutput { status, stdout })
+    }
+
+    fn root(&self) -> Arc<Archive> {
+        self.pack.root().clone()
+    }
+
+    fn build(
+        &self,
+        app: &SandboxApp,
+        tools: Arc<dyn CommandTools>,
+    ) -> (String, Result<SandboxOutput, SandboxError>) {
+        let (app, log) = (host_app(app), Arc::new(BootLog::default()));
+        let limits = BootLimits {
+            boot: EXTENSION_TIMEOUT,
+            output: EXTENSION_BYTES,
+            ..self.limits.clone()
+        };
+        let tools: Arc<dyn ToolRunner> = Arc::new(HostTools(tools));
+        let run = boot::run_command(
+            &self.engine,
+            &self.pack,
+            &app,
+            Some(tools),
+            &limits,
+            log.clone(),
+        );
+        let ended = self.runtime.block_on(run).map_err(sandbox_error);
+        let output = ended.map(|(status, stdout)| SandboxOutput { status, stdout });
+        (log.text(), output)
+    }
+
+    fn compile_extension(&self, wasm: &[u8]) -> Result<(), SandboxError> {
+        let compiled = self.pack.compile_extension(wasm);
+        compiled.map_err(|error| match error {
+            ExtensionCodeError::Module(_) => SandboxError::App(error.into()),
+            error => SandboxError::Platform(error.into()),
+        })
     }
 
     fn boot(&self, request: &BootRequest<'_>) -> BootAttempt {

@@ -10,6 +10,7 @@
 pub mod archive;
 mod cycles;
 mod download;
+pub mod extension;
 pub mod image;
 mod manifest;
 pub mod mri;

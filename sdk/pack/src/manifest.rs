@@ -27,6 +27,9 @@ pub struct Manifest {
     pub digest: String,
     /// The modules in linking order; the last one exports the dyno ABI.
     pub modules: Vec<Member>,
+    /// The functions and variables that native extensions may use. A pack without them loads no extensions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols: Option<Member>,
     /// The initial memory of the modules.
     pub image: Member,
     /// The root filesystem.
@@ -40,7 +43,8 @@ pub struct Manifest {
 impl Manifest {
     /// Returns all files of the pack.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.modules.iter().chain([&self.image, &self.root])
+        let others = [&self.image, &self.root].into_iter().chain(&self.symbols);
+        self.modules.iter().chain(others)
     }
 }
 

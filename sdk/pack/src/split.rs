@@ -53,10 +53,12 @@ pub struct SplitMemory {
 
 /// Splits `wasm`; the names of its globals start with `name`.
 ///
+/// Globals whose indices are in `constant` become imports that never change, by which tables can be placed.
+///
 /// # Errors
 ///
 /// Returns [`SplitError`] if the module is invalid or uses an unsupported feature.
-pub fn split(name: &str, wasm: &[u8]) -> Result<Split, SplitError> {
+pub fn split(name: &str, wasm: &[u8], constant: &[u32]) -> Result<Split, SplitError> {
     let found = survey(name, wasm)?;
     let mut code = Module::new();
     let mut imports_written = false;
@@ -68,13 +70,13 @@ pub fn split(name: &str, wasm: &[u8]) -> Result<Split, SplitError> {
         let bytes = &wasm[range.start..range.end];
         // The import section follows the type section; the pass inserts one if the module has none.
         if !imports_written && id > 2 {
-            imports(&mut code, &[], 0, &found);
+            imports(&mut code, &[], 0, &found, constant);
             imports_written = true;
         }
         match payload {
             Payload::ImportSection(_) => {
                 let (count, entries) = split_count(bytes)?;
-                imports(&mut code, entries, count, &found);
+                imports(&mut code, entries, count, &found, constant);
                 imports_written = true;
             }
             Payload::MemorySection(_) | Payload::GlobalSection(_) | Payload::CustomSection(_) => {}
@@ -222,7 +224,7 @@ fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<GlobalValue, Split
 }
 
 /// Writes the import section: the existing imports (`bytes` without their count), then the memory and the globals.
-fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
+fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey, constant: &[u32]) {
     let added = u32::from(found.memory.is_some()) + found.globals.len() as u32;
     if count + added == 0 {
         return;
@@ -246,7 +248,7 @@ fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
         };
         import(crate::image::MEMORY, EntityType::Memory(memory));
     }
-    for global in &found.globals {
+    for (index, global) in (0..).zip(&found.globals) {
         let val_type = match global.value {
             GlobalValue::I32(_) => ValType::I32,
             GlobalValue::I64(_) => ValType::I64,
@@ -255,7 +257,7 @@ fn imports(code: &mut Module, bytes: &[u8], count: u32, found: &Survey) {
         };
         let kind = GlobalType {
             val_type,
-            mutable: true,
+            mutable: !constant.contains(&index),
             shared: false,
         };
         import(&global.name, EntityType::Global(kind));
@@ -337,7 +339,7 @@ mod tests {
                     (memory.init $p (i32.const 0) (i32.const 0) (i32.const 7))
                     (i32.add (global.get $a) (i32.wrap_i64 (global.get $b)))))"#,
         );
-        let split = split("code", &wasm.unwrap()).unwrap();
+        let split = split("code", &wasm.unwrap(), &[]).unwrap();
         wasmparser::Validator::new()
             .validate_all(&split.code)
             .unwrap();
@@ -367,7 +369,7 @@ mod tests {
                     (memory.init $a (i32.const 0) (i32.const 0) (i32.const 5))
                     (data.drop $a)))"#,
         );
-        let split = split("m", &wasm.unwrap()).unwrap();
+        let split = split("m", &wasm.unwrap(), &[]).unwrap();
         wasmparser::Validator::new()
             .validate_all(&split.code)
             .unwrap();
@@ -380,7 +382,7 @@ mod tests {
         };
         assert_eq!(segments(&split.code), Some(1));
         let wasm = wat::parse_str(r#"(module (memory 1) (data (i32.const 0) "x") (func))"#);
-        let split = super::split("m", &wasm.unwrap()).unwrap();
+        let split = super::split("m", &wasm.unwrap(), &[]).unwrap();
         assert_eq!(segments(&split.code), None);
         assert_eq!(split.memory.unwrap().segments.len(), 1);
     }
@@ -388,7 +390,7 @@ mod tests {
     #[test]
     fn module_without_imports_gets_an_import_section() {
         let wasm = wat::parse_str(r#"(module (memory 1) (func (export "go")))"#).unwrap();
-        let split = split("m", &wasm).unwrap();
+        let split = split("m", &wasm, &[]).unwrap();
         wasmparser::Validator::new()
             .validate_all(&split.code)
             .unwrap();
@@ -408,9 +410,12 @@ mod tests {
                 "does not define",
             ),
         ] {
-            let error = split("m", &wat::parse_str(wasm).unwrap()).unwrap_err();
+            let error = split("m", &wat::parse_str(wasm).unwrap(), &[]).unwrap_err();
             assert!(error.to_string().contains(reason), "{error}");
         }
-        assert!(matches!(split("m", b"no wasm"), Err(SplitError::Parse(_))));
+        assert!(matches!(
+            split("m", b"no wasm", &[]),
+            Err(SplitError::Parse(_))
+        ));
     }
 }

@@ -61,6 +61,10 @@ pub struct StackLimitSummary {
     pub checking: usize,
     /// Functions among them to which the pass added a frame.
     pub framed: usize,
+    /// Address of the variable that holds the limit.
+    pub limit: u32,
+    /// Index of the global that holds C's stack pointer.
+    pub stack_pointer: u32,
 }
 
 /// Makes the functions of `wasm` call the function `handler` when C's stack pointer is below a limit.
@@ -99,6 +103,8 @@ pub fn insert_stack_checks(
         functions: layout.bodies.len(),
         checking: layout.bodies.len() - count(FramePlan::Unchecked),
         framed: count(FramePlan::Added),
+        limit: layout.limit,
+        stack_pointer: layout.stack_pointer,
     };
     let mut module = Module::new();
     for payload in Parser::new(0).parse_all(wasm) {

@@ -90,6 +90,7 @@ mod tests {
             root: write("root", b"files"),
             gems: BTreeMap::new(),
             extensions: Vec::new(),
+            symbols: None,
         };
         PackDir::write(directory, &manifest).unwrap();
         PackDir::open(directory).unwrap()

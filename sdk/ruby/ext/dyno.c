@@ -6,9 +6,12 @@
  * unbuffered reading and writing of the streams, processor time, and filling malloc's free blocks before the memory is
  * saved.
  */
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <poll.h>
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -341,6 +344,83 @@ native_forget(VALUE self, VALUE generator)
     return Qnil;
 }
 
+/* -- tools of a build ----------------------------------------------------------------------------------------------- */
+
+/* Defined by mri/posix/users.c: the result of getpid. */
+extern pid_t dyno_process_number;
+
+/* Carries out a request of a build (host/src/tools.rs). Returns the length of the answer, or -1 in any other dyno. */
+__attribute__((import_module("tool"), import_name("call"))) int64_t tool_call(const void *request, size_t size);
+/* Copies the answer, once. */
+__attribute__((import_module("tool"), import_name("take"))) void tool_take(void *buffer, size_t size);
+
+/* Native.tool(request): asks the node to run a compiler, and returns its answer; nil in a dyno that is no build. */
+static VALUE
+native_tool(VALUE self, VALUE request)
+{
+    StringValue(request);
+    int64_t length = tool_call(RSTRING_PTR(request), RSTRING_LEN(request));
+    if (length < 0) return Qnil;
+    VALUE answer = rb_str_new(NULL, (long)length);
+    tool_take(RSTRING_PTR(answer), RSTRING_LEN(answer));
+    RB_GC_GUARD(request);
+    return answer;
+}
+
+/* Native.last_status = status: sets $? to the end of a process with an exit status. */
+static VALUE
+native_set_last_status(VALUE self, VALUE status)
+{
+    rb_last_status_set(NUM2INT(status) << 8, dyno_process_number + 1);
+    return status;
+}
+
+/* A program that a build has just compiled runs in this process, as an extension with a main function. */
+static jmp_buf program_ended;
+static bool program_runs;
+
+/* Such a program calls this in place of exit. */
+__attribute__((used, noreturn)) void
+dyno_program_exit(int status)
+{
+    if (program_runs) longjmp(program_ended, status + 1);
+    exit(status);
+}
+
+static int
+run_main(void *handle)
+{
+    static char name[] = "conftest";
+    static char *arguments[] = { name, NULL };
+    int (*plain)(void) = (int (*)(void))dlsym(handle, "__main_void");
+    int (*with_arguments)(int, char **) = (int (*)(int, char **))dlsym(handle, "__main_argc_argv");
+    int ended = setjmp(program_ended);
+
+    if (ended) return ended - 1;
+    program_runs = true;
+    if (plain) return plain();
+    return with_arguments ? with_arguments(1, arguments) : -1;
+}
+
+/* Native.run_program(path, output): runs a compiled program with its output in a file; returns its status, or a String that says why it cannot. */
+static VALUE
+native_run_program(VALUE self, VALUE path, VALUE output)
+{
+    void *handle = dlopen(StringValueCStr(path), RTLD_NOW);
+    if (!handle) return rb_str_new_cstr(dlerror());
+    int to = open(StringValueCStr(output), O_WRONLY | O_CREAT | O_TRUNC, 0666), saved = dup(1);
+    if (to < 0 || saved < 0) rb_sys_fail("output");
+    fflush(stdout);
+    dup2(to, 1);
+    int status = run_main(handle);
+    program_runs = false;
+    fflush(stdout);
+    dup2(saved, 1);
+    close(saved);
+    close(to);
+    return INT2NUM(status & 0xff);
+}
+
 /* -- stack --------------------------------------------------------------------------------------------------------- */
 
 /* Defined by MRI; raises SystemStackError. */
@@ -425,9 +505,6 @@ load_prelude(VALUE unused)
     return rb_const_get(rb_cObject, rb_intern("Dyno"));
 }
 
-/* Defined by mri/posix/users.c: the result of getpid. */
-extern pid_t dyno_process_number;
-
 /* Native.process_number = number: sets the result of Process.pid and $$. */
 static VALUE
 native_set_process_number(VALUE self, VALUE number)
@@ -466,6 +543,9 @@ define_native(void)
     dyno_resume = rb_jump_tag;
     for (int i = 0; i < NAMES; i++) rb_gc_register_address(&names[i]);
     rb_define_module_function(native, "read_head", native_read_head, 1);
+    rb_define_module_function(native, "tool", native_tool, 1);
+    rb_define_module_function(native, "last_status=", native_set_last_status, 1);
+    rb_define_module_function(native, "run_program", native_run_program, 2);
     rb_define_module_function(native, "reseed_hashes", native_reseed_hashes, 0);
     rb_define_module_function(native, "forget", native_forget, 1);
     rb_define_module_function(native, "send_response", native_send_response, 0);

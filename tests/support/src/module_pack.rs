@@ -13,7 +13,7 @@ use corundum_pack::{Manifest, Member};
 ///
 /// Panics if the text is not a module that a pack can have.
 pub fn write(directory: &Path, text: &str) {
-    let split = split("code", &wat::parse_str(text).unwrap()).unwrap();
+    let split = split("code", &wat::parse_str(text).unwrap(), &[]).unwrap();
     let memory = split.memory.unwrap();
     let runs = memory
         .segments
@@ -37,6 +37,7 @@ pub fn write(directory: &Path, text: &str) {
         root: member("root", &root),
         gems: Default::default(),
         extensions: Vec::new(),
+        symbols: None,
     };
     std::fs::write(
         directory.join("pack.json"),

@@ -76,7 +76,7 @@ impl DynoRunner {
             environ: process::environ([]),
             outbound: OutboundRules::closed(),
         };
-        let run = boot::run_command(&self.engine, &self.pack, &app, limits, log.clone());
+        let run = boot::run_command(&self.engine, &self.pack, &app, None, limits, log.clone());
         let ended = self.runtime.block_on(run);
         let lines = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
         (lines, ended)

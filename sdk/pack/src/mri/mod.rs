@@ -156,7 +156,7 @@ fn pack(work: &Path, place: &Path) -> Result<(), MriError> {
     fs::create_dir(&result).map_err(at)?;
     let root = work.join("root");
     let mut files = Vec::new();
-    for part in ["usr/lib/ruby", "usr/lib/ssl", "etc/ssl"] {
+    for part in ["usr/include", "usr/lib/ruby", "usr/lib/ssl", "etc/ssl"] {
         collect(&root.join(part), &mut files).map_err(at)?;
     }
     let named = |path: PathBuf| {

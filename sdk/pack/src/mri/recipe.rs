@@ -15,6 +15,8 @@ const FILES: &[(&str, &str)] = files![
     "console/termios.h",
     "coroutine/Context.c",
     "coroutine/Context.h",
+    "extension/dlopen.c",
+    "extension/exports",
     "gems",
     "net/include/arpa/inet.h",
     "net/include/ifaddrs.h",

@@ -22,6 +22,7 @@ pub use registry::NpmError;
 pub use series::{Edition, PackOrigin, Series, UnknownSeries};
 
 use crate::archive::ArchiveError;
+use crate::extension::{ExtensionError, PackSymbols};
 use crate::manifest::{Manifest, Member, PackDir, PackDirError};
 use crate::mri::{MriError, ProfileUse};
 use crate::preemption::PreemptionError;
@@ -31,7 +32,7 @@ use crate::stack_limit::StackLimitError;
 use library::LibraryFile;
 
 /// Revision of the preparation; increment it whenever the same inputs would yield a different pack.
-const RECIPE: u32 = 7;
+const RECIPE: u32 = 8;
 
 /// Failure to prepare a pack.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,9 @@ pub enum PrepareError {
     /// Stack checks cannot be inserted.
     #[error("Ruby module: {0}")]
     StackLimit(#[from] StackLimitError),
+    /// The module does not export what extensions need.
+    #[error("Ruby module: {0}")]
+    Symbols(#[from] ExtensionError),
     /// The standard library is missing.
     #[error("Ruby package: standard library not found")]
     NoStdlib,
@@ -102,6 +106,8 @@ struct PackParts {
     modules: Vec<(String, Vec<u8>)>,
     /// Indices of the first module's functions that poll for the end of their time slice themselves.
     polling: Vec<u32>,
+    /// What extensions may use of the pack, if it can load some.
+    symbols: Option<PackSymbols>,
     image: Vec<u8>,
     library: Vec<LibraryFile>,
     gems: BTreeMap<String, String>,
@@ -256,6 +262,8 @@ fn write(edition: Edition, parts: PackParts, directory: &Path) -> Result<Manifes
     if let Some(first) = modules.first_mut() {
         first.polling = parts.polling;
     }
+    let symbols = parts.symbols.as_ref();
+    let symbols = symbols.map(|symbols| write("symbols", "symbols.json", &symbols.to_json()));
     let zones = system::zones().map_err(PrepareError::Zones)?;
     let root = library::root(parts.library, zones, parts.gems.keys())?;
     Ok(Manifest {
@@ -266,6 +274,7 @@ fn write(edition: Edition, parts: PackParts, directory: &Path) -> Result<Manifes
         origin: edition.origin.to_string(),
         digest: digest(edition),
         modules,
+        symbols: symbols.transpose()?,
         image: write("image", "base.wasm", &parts.image)?,
         root: write("root", "root.tar", &root)?,
         extensions: parts.extensions,

@@ -81,7 +81,7 @@ pub(super) fn make(
     let fetched = package(edition.series).fetch(work, &files)?;
     progress(PrepareStep::Split);
     let [ruby, with_stdlib] = fetched.try_into().unwrap_or_default();
-    let stdlib = split("stdlib", &with_stdlib)?;
+    let stdlib = split("stdlib", &with_stdlib, &[])?;
     drop(with_stdlib);
     let embedded = stdlib
         .memory
@@ -89,8 +89,8 @@ pub(super) fn make(
         .unwrap_or_default();
     let rooted = |(path, bytes)| (format!("{EMBEDDED_AT}/{path}"), bytes);
     let library: Vec<LibraryFile> = embedded.into_iter().map(rooted).collect();
-    let code = split("code", &ruby)?;
-    let entry = split("entry", &wat::parse_str(ENTRY)?)?;
+    let code = split("code", &ruby, &[])?;
+    let entry = split("entry", &wat::parse_str(ENTRY)?, &[])?;
     let mut modules = Vec::new();
     for (name, functions) in stubs(&ruby)? {
         modules.push((name, wat::parse_str(format!("(module {functions})"))?));
@@ -108,6 +108,7 @@ pub(super) fn make(
         version: library::ruby_version(&library).ok_or(PrepareError::NoStdlib)?,
         modules,
         polling: Vec::new(),
+        symbols: None,
         image,
         gems: library::default_gems(&library),
         library,

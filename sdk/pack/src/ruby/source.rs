@@ -9,10 +9,11 @@ use std::path::Path;
 use super::library::{self, LibraryFile};
 use super::{PackParts, PrepareError, PrepareStep, Series};
 use crate::archive::{Archive, ArchiveNode, NodeId};
+use crate::extension::take_symbols;
 use crate::image::write_image;
 use crate::mri::{self, ProfileUse};
 use crate::preemption::{PreemptionError, functions_named};
-use crate::spill::spill_pointers;
+use crate::spill::{IndirectCalls, spill_pointers};
 use crate::split::{SplitError, split};
 use crate::stack_limit::insert_stack_checks;
 
@@ -90,17 +91,20 @@ pub(super) fn make(
     };
     let linked = fs::read(built.join(mri::MODULE)).map_err(io)?;
     let archive = fs::read(built.join(mri::LIBRARY)).map_err(io)?;
-    let (rewritten, summary) = spill_pointers(&linked, &COLLECTORS)?;
+    let spilled = spill_pointers(&linked, &COLLECTORS, IndirectCalls::Within)?;
     drop(linked);
-    tracing::debug!(?summary, "pointers spilled");
+    tracing::debug!(summary = ?spilled.summary, "pointers spilled");
     let unchecked = NO_STACK_CHECK_IN.into_iter();
     let unchecked = unchecked.filter_map(|(only, name)| (only == release.series).then_some(name));
     let unchecked: Vec<&str> = unchecked.chain(NO_STACK_CHECK).collect();
     let (rewritten, summary) =
-        insert_stack_checks(&rewritten, STACK_HANDLER, STACK_LIMIT, &unchecked)?;
+        insert_stack_checks(&spilled.wasm, STACK_HANDLER, STACK_LIMIT, &unchecked)?;
     tracing::debug!(?summary, "stack checks inserted");
     let polling = self_polling(release.series, &rewritten)?;
-    let code = split("code", &rewritten)?;
+    let stack_pointer = format!("code.g{}", summary.stack_pointer);
+    let collects = |function: u32| spilled.collects.get(function as usize) != Some(&false);
+    let (rewritten, symbols) = take_symbols(&rewritten, collects, summary.limit, &stack_pointer)?;
+    let code = split("code", &rewritten, &[])?;
     let memory = code.memory.ok_or(SplitError::Unsupported("no memory"))?;
     let runs = memory
         .segments
@@ -118,6 +122,7 @@ pub(super) fn make(
         version: library::ruby_version(&library).ok_or(PrepareError::NoStdlib)?,
         modules: vec![("code".to_owned(), code.code)],
         polling,
+        symbols: Some(symbols),
         image,
         library,
         gems,

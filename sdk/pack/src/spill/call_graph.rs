@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use wasmparser::{FunctionBody, Operator};
 
+use super::IndirectCalls;
 use super::error::SpillError;
 use super::module_info::ModuleInfo;
 
@@ -42,6 +43,7 @@ impl Reachability {
     pub(super) fn of<'a>(
         info: &ModuleInfo,
         bodies: impl Iterator<Item = &'a FunctionBody<'a>>,
+        callees: IndirectCalls,
     ) -> Result<Self, SpillError> {
         let mut address_taken = info.address_taken.clone();
         let mut sites = vec![Vec::new(); info.imported as usize];
@@ -67,7 +69,11 @@ impl Reachability {
         for collector in &info.collectors {
             direct[*collector as usize] = all;
         }
-        let mut indirect = vec![CallEffect::default(); info.types.len()];
+        let through_table = match callees {
+            IndirectCalls::Within => CallEffect::default(),
+            IndirectCalls::Anywhere => all,
+        };
+        let mut indirect = vec![through_table; info.types.len()];
         loop {
             let mut changed = false;
             for function in &address_taken {
@@ -107,6 +113,11 @@ impl Reachability {
             None => None,
         }
         .unwrap_or_default()
+    }
+
+    /// Returns for each function whether a collection may happen during a call.
+    pub(super) fn collects(&self) -> Vec<bool> {
+        self.direct.iter().map(|effect| effect.collects).collect()
     }
 
     /// Counts the functions in which a collection may happen and which may return after it.

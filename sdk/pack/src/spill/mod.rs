@@ -26,6 +26,26 @@ pub use error::SpillError;
 
 use module_info::ModuleInfo;
 
+/// The functions that calls through a table may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndirectCalls {
+    /// Functions of the module.
+    Within,
+    /// Functions of any module, each of which may collect.
+    Anywhere,
+}
+
+/// A rewritten module.
+#[derive(Debug)]
+pub struct Spilled {
+    /// The module.
+    pub wasm: Vec<u8>,
+    /// Statistics.
+    pub summary: SpillSummary,
+    /// Whether a collection may happen during a call of each function, imported ones first.
+    pub collects: Vec<bool>,
+}
+
 /// Statistics of the pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpillSummary {
@@ -49,7 +69,8 @@ pub struct SpillSummary {
 pub fn spill_pointers(
     wasm: &[u8],
     collectors: &[&str],
-) -> Result<(Vec<u8>, SpillSummary), SpillError> {
+    indirect: IndirectCalls,
+) -> Result<Spilled, SpillError> {
     let info = ModuleInfo::read(wasm, collectors)?;
     let mut validator = Validator::new_with_features(WasmFeatures::all());
     let mut bodies = Vec::new();
@@ -58,7 +79,7 @@ pub fn spill_pointers(
             bodies.push((to_validate, body));
         }
     }
-    let reach = call_graph::Reachability::of(&info, bodies.iter().map(|(_, body)| body))?;
+    let reach = call_graph::Reachability::of(&info, bodies.iter().map(|(_, body)| body), indirect)?;
     let mut summary = SpillSummary {
         functions: bodies.len(),
         collecting: reach.returning(),
@@ -91,7 +112,11 @@ pub fn spill_pointers(
     if let Some(names) = &info.name_section {
         module.section(names);
     }
-    Ok((module.finish(), summary))
+    Ok(Spilled {
+        wasm: module.finish(),
+        summary,
+        collects: reach.collects(),
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 
-use super::{SpillError, SpillSummary, spill_pointers};
+use super::{IndirectCalls, SpillError, SpillSummary, spill_pointers};
 
 /// Builds a module with a stack pointer, a collector, and functions that call it.
 fn module(functions: &str) -> Vec<u8> {
@@ -23,7 +23,8 @@ fn module(functions: &str) -> Vec<u8> {
 }
 
 fn rewritten(functions: &str) -> (Vec<u8>, SpillSummary) {
-    let (wasm, summary) = spill_pointers(&module(functions), &["collect"]).unwrap();
+    let spilled = spill_pointers(&module(functions), &["collect"], IndirectCalls::Within).unwrap();
+    let (wasm, summary) = (spilled.wasm, spilled.summary);
     Validator::new_with_features(WasmFeatures::all())
         .validate_all(&wasm)
         .unwrap();
@@ -161,12 +162,12 @@ fn every_exit_of_a_function_releases_its_frame() {
 fn module_without_the_needed_names_is_rejected() {
     let unnamed = wat::parse_str("(module (func))").unwrap();
     assert!(
-        matches!(spill_pointers(&unnamed, &[]), Err(SpillError::Unnamed(name)) if name == "__stack_pointer")
+        matches!(spill_pointers(&unnamed, &[], IndirectCalls::Within), Err(SpillError::Unnamed(name)) if name == "__stack_pointer")
     );
-    let no_collector = spill_pointers(&module(""), &["garbage_collect"]);
+    let no_collector = spill_pointers(&module(""), &["garbage_collect"], IndirectCalls::Within);
     assert!(matches!(no_collector, Err(SpillError::Unnamed(name)) if name == "garbage_collect"));
     assert!(matches!(
-        spill_pointers(b"no wasm", &[]),
+        spill_pointers(b"no wasm", &[], IndirectCalls::Within),
         Err(SpillError::Parse(_))
     ));
 }

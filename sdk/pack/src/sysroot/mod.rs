@@ -47,6 +47,23 @@ impl Sysroot {
     }
 }
 
+/// Returns the digest of all inputs of the libraries with these names, and of those that they need. Unknown names do not count.
+pub fn digest(wanted: &[&str]) -> String {
+    let wanted: Vec<_> = wanted
+        .iter()
+        .filter_map(|name| libraries::find(name))
+        .collect();
+    digest_of(&libraries::closure(&wanted))
+}
+
+fn digest_of(libraries: &[&'static SysrootLibrary]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for library in libraries {
+        hasher.update(build::digest(library).as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 /// Builds libraries below `cache` unless they are there, and returns a sysroot that has them and all that they need.
 ///
 /// The names are those of [`LIBRARIES`]; [`library_of`] finds them by package or archive. Processes that build the same
@@ -65,11 +82,7 @@ pub fn prepare(
     };
     let wanted = wanted.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     let all = libraries::closure(&wanted);
-    let mut hasher = blake3::Hasher::new();
-    for library in &all {
-        hasher.update(build::digest(library).as_bytes());
-    }
-    let digest = hasher.finalize().to_hex().to_string();
+    let digest = digest_of(&all);
     let directory = cache.join(format!("sysroot-{}", &digest[..16]));
     let sysroot = Sysroot {
         directory: directory.clone(),

@@ -37,6 +37,7 @@ module Dyno
       def run(arguments)
         return gemfile if arguments == ["corundum-gemfile"]
         return gemspecs if arguments == ["corundum-gemspecs"]
+        return extension(*arguments.drop(1)) if arguments.first == "corundum-extension"
 
         Bundle.locate
         # Programs expand `~`, and some keep a history there.
@@ -58,6 +59,14 @@ module Dyno
       def gemspecs
         OUTPUT.write(JSON.generate(Gemfile.specifications("/app/.corundum/metadata")))
         0
+      end
+
+      # Builds a gem's native extension.
+      def extension(directory, script, *options)
+        require_relative "extension"
+        home = directory[%r{\A.*(?=/(?:bundler/)?gems/)}]
+        Gem.paths = { "GEM_HOME" => home, "GEM_PATH" => home }
+        Extension.build(directory, script, options)
       end
 
       # Splits a command line that came as one word, like `corundum run "rake -T"`, and replaces a process type by its

@@ -1,0 +1,248 @@
+//! Native extensions of gems: built for the sandbox when an app is pushed, and kept for the next push.
+//!
+//! A gem's `extconf.rb` runs in a dyno, and mkmf writes its Makefile there (`sdk/ruby/lib/dyno/extension.rb`). The compilers
+//! that it asks for run on the node, in a jail ([`tools`]). The result are the files that `make install` would install:
+//! shared libraries for WebAssembly, which dynos load. It depends on the gem, the pack, the compiler and the libraries alone, and is
+//! kept under a digest of these ([`cache`]).
+
+mod cache;
+mod error;
+mod pkg_config;
+mod tools;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use corundum_pack::archive::{Archive, ArchiveNode};
+use corundum_pack::extension::PackSymbols;
+use corundum_pack::{sysroot, toolchain};
+
+use self::cache::ExtensionKey;
+pub use self::cache::ExtensionResults;
+pub use self::error::ExtensionBuildError;
+use self::tools::ExtensionTools;
+use crate::sandbox::{Sandbox, SandboxApp, SandboxError, SandboxOutbound};
+
+/// Command of the pack that builds an extension.
+const COMMAND: &str = "corundum-extension";
+/// Variables of a build. Gems that bring sources of libraries along use those of the sysroot.
+const ENVIRON: [(&str, &str); 5] = [
+    ("HOME", "/tmp"),
+    ("LANG", "C.UTF-8"),
+    ("NOKOGIRI_USE_SYSTEM_LIBRARIES", "1"),
+    ("PATH", "/usr/bin:/bin"),
+    ("TMPDIR", "/tmp"),
+];
+
+/// A file that an extension installs: its path below the gem's library, and its bytes.
+pub type InstalledFile = (String, Vec<u8>);
+
+/// A gem with native extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NativeGem {
+    /// Name and version.
+    pub full_name: String,
+    /// Directory of the gem in the app's tree.
+    pub directory: String,
+    /// Paths of the scripts in that directory.
+    pub scripts: Vec<String>,
+    /// Arguments of the scripts, as `bundle config build.NAME` sets them.
+    pub options: Vec<String>,
+    /// Digest of the gem's files.
+    pub digest: String,
+}
+
+/// Builder of the extensions of one app.
+pub struct ExtensionBuilder<'a, S: Sandbox> {
+    /// Engine with the app's pack.
+    pub sandbox: &'a S,
+    /// Directory of compilers, libraries and kept results.
+    pub cache: &'a Path,
+    /// Directory of the pack.
+    pub pack: &'a Path,
+}
+
+impl<S: Sandbox> ExtensionBuilder<'_, S> {
+    /// Returns the installed files of a gem's extensions, whose sources are in `files`. `progress` gets lines for the pusher.
+    ///
+    /// # Errors
+    ///
+    /// [`ExtensionBuildError`].
+    pub fn build(
+        &self,
+        gem: &NativeGem,
+        files: &Arc<Archive>,
+        mut progress: impl FnMut(&str),
+    ) -> Result<Vec<InstalledFile>, ExtensionBuildError> {
+        let manifest = self.sandbox.manifest();
+        let symbols = self.symbols()?;
+        let libraries = libraries_of(gem, files);
+        let key = ExtensionKey {
+            gem: &gem.digest,
+            options: &gem.options,
+            pack: &manifest.digest,
+            toolchain: &toolchain::digest(),
+            sysroot: &sysroot::digest(&libraries),
+        };
+        let results = ExtensionResults::new(self.cache);
+        if let Some(kept) = results.find(&key) {
+            return Ok(kept);
+        }
+        progress("Compiling its native extension");
+        let toolchain = toolchain::install(self.cache, &mut |_| {})?;
+        let sysroot = sysroot::prepare(self.cache, &libraries, &mut |_| {})?;
+        let work = tempfile::Builder::new()
+            .prefix("corundum-extension-")
+            .tempdir()?;
+        let tools = ExtensionTools::new(
+            work.path(),
+            toolchain.directory(),
+            sysroot.directory(),
+            &self.sandbox.root(),
+            &symbols,
+        )?;
+        tools.add_sources(&gem.directory, files)?;
+        let tools = Arc::new(tools);
+        let mut installed = Vec::new();
+        for script in &gem.scripts {
+            let output = self.run(gem, script, files, tools.clone())?;
+            installed.extend(parse(&output).ok_or(ExtensionBuildError::Output)?);
+        }
+        for (path, bytes) in &installed {
+            if path.ends_with(".so") {
+                self.sandbox.compile_extension(bytes).map_err(|source| {
+                    ExtensionBuildError::Link {
+                        gem: gem.full_name.clone(),
+                        file: path.clone(),
+                        source,
+                    }
+                })?;
+            }
+        }
+        results.keep(&key, &installed)?;
+        Ok(installed)
+    }
+
+    fn symbols(&self) -> Result<PackSymbols, ExtensionBuildError> {
+        let member = self.sandbox.manifest().symbols.as_ref();
+        let member = member.ok_or(ExtensionBuildError::Unsupported)?;
+        let text = fs::read(self.pack.join(&member.file))?;
+        serde_json::from_slice(&text).map_err(|_| ExtensionBuildError::Unsupported)
+    }
+
+    fn run(
+        &self,
+        gem: &NativeGem,
+        script: &str,
+        files: &Arc<Archive>,
+        tools: Arc<ExtensionTools>,
+    ) -> Result<Vec<u8>, ExtensionBuildError> {
+        let directory = format!("/app/{}", gem.directory);
+        let arguments = [COMMAND.to_owned(), directory, script.to_owned()];
+        let environ = ENVIRON.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let app = SandboxApp {
+            files: files.clone(),
+            arguments: arguments
+                .into_iter()
+                .chain(gem.options.iter().cloned())
+                .collect(),
+            environ: environ.into_iter().collect(),
+            outbound: SandboxOutbound::None,
+        };
+        let (log, output) = self.sandbox.build(&app, tools);
+        match output {
+            Ok(output) if output.status == 0 => Ok(output.stdout),
+            Ok(_) => Err(ExtensionBuildError::Failed {
+                gem: gem.full_name.clone(),
+                log,
+            }),
+            Err(error @ SandboxError::Platform(_)) => Err(ExtensionBuildError::Sandbox(error)),
+            Err(error) => Err(ExtensionBuildError::Failed {
+                gem: gem.full_name.clone(),
+                log: format!("{log}{error}"),
+            }),
+        }
+    }
+}
+
+/// Returns the libraries of the sysroot that a gem's scripts name. A library that they do not name would only take time.
+fn libraries_of(gem: &NativeGem, files: &Archive) -> Vec<&'static str> {
+    let mut found = BTreeSet::new();
+    for script in &gem.scripts {
+        let node = files.lookup(&format!("{}/{script}", gem.directory));
+        let text = node.map(|node| String::from_utf8_lossy(files.content(node)).into_owned());
+        for word in text.unwrap_or_default().split(|letter: char| {
+            !(letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.' | '+'))
+        }) {
+            let word = word.trim_end_matches(".h");
+            found.extend(sysroot::library_of(word).map(|library| library.name));
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Reads the output of a build: a line of JSON with paths and sizes, then the bytes of the files.
+fn parse(output: &[u8]) -> Option<Vec<InstalledFile>> {
+    let end = output.iter().position(|byte| *byte == b'\n')?;
+    let (head, mut rest) = (&output[..end], &output[end + 1..]);
+    let files: Vec<(String, usize)> = serde_json::from_slice(head).ok()?;
+    let mut installed = Vec::new();
+    for (path, size) in files {
+        let (bytes, after) = rest.split_at_checked(size)?;
+        rest = after;
+        let is_plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        installed.push((is_plain.then_some(path)?, bytes.to_vec()));
+    }
+    rest.is_empty().then_some(installed)
+}
+
+/// Returns the paths of all files below a directory of an archive, with their nodes' contents.
+fn files_below<'a>(archive: &'a Archive, directory: &str) -> Vec<(PathBuf, &'a [u8])> {
+    let mut found = Vec::new();
+    let mut open = Vec::new();
+    if let Some(node) = archive.lookup(directory) {
+        open.push((PathBuf::new(), node));
+    }
+    while let Some((path, node)) = open.pop() {
+        match archive.node(node) {
+            ArchiveNode::Directory { entries } => {
+                open.extend(
+                    entries
+                        .iter()
+                        .map(|(name, node)| (path.join(&**name), *node)),
+                );
+            }
+            ArchiveNode::Symlink { .. } => {}
+            _ => found.push((path, archive.content(node))),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_read_and_bad_output_refused() {
+        let good = b"[[\"a/b.so\",2],[\"c.rb\",1]]\nxyz";
+        let expected = [
+            ("a/b.so".to_owned(), b"xy".to_vec()),
+            ("c.rb".to_owned(), b"z".to_vec()),
+        ];
+        assert_eq!(parse(good).unwrap(), expected);
+        for bad in [
+            &b"[[\"a\",4]]\nxyz"[..],
+            b"[[\"a\",2]]\nxyz",
+            b"[[\"../a\",3]]\nxyz",
+            b"[[\"/a\",3]]\nxyz",
+            b"[[\"\",3]]\nxyz",
+            b"no json\n",
+            b"",
+        ] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+}

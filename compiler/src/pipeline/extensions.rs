@@ -1,0 +1,77 @@
+//! Builds the native extensions of an app's gems and adds them to its tree.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use corundum_pack::archive::{Archive, ArchiveError, ArchiveWriter, FileMode};
+
+use super::env::BuildEnv;
+use super::error::BuildError;
+use crate::extensions::{ExtensionBuilder, NativeGem};
+use crate::report::BuildReport;
+use crate::sandbox::Sandbox;
+use crate::tree::{Tree, TreeEntry, TreeError};
+
+/// The platform of extensions, as RubyGems names it.
+const PLATFORM: &str = "wasm32-wasi";
+/// File by which RubyGems knows that the extensions of a gem are built.
+const COMPLETE: &str = "gem.build_complete";
+/// Folders of the tree that no build of an extension needs.
+const NOT_READ: &str = "vendor/bundle/";
+
+/// Builds the extensions of `gems`, which are installed in `tree`.
+pub(super) fn add<S: Sandbox>(
+    env: &BuildEnv<'_, S>,
+    tree: &mut Tree,
+    gems: &[NativeGem],
+    report: &mut BuildReport<impl Write>,
+) -> Result<(), BuildError> {
+    if gems.is_empty() {
+        return Ok(());
+    }
+    let files = Arc::new(installed_gems(tree)?);
+    let builder = ExtensionBuilder {
+        sandbox: env.sandbox,
+        cache: env.cache,
+        pack: env.pack,
+    };
+    let series = &env.sandbox.manifest().series;
+    for gem in gems {
+        let installed = builder.build(gem, &files, |line| {
+            report.detail(&format!("{}: {line}", gem.full_name))
+        })?;
+        for (path, bytes) in &installed {
+            let path = format!("{}/lib/{path}", gem.directory);
+            tree.add(&path, bytes, FileMode::Plain)?;
+        }
+        // Repositories are not in the gem home, and Bundler looks for no such file of theirs.
+        if let Some((home, name)) = gem.directory.split_once("/gems/") {
+            let path = format!("{home}/extensions/{PLATFORM}/{series}.0/{name}/{COMPLETE}");
+            tree.add(&path, b"", FileMode::Plain)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the files of all installed gems, which scripts may require.
+fn installed_gems(tree: &Tree) -> Result<Archive, BuildError> {
+    let mut writer = ArchiveWriter::new(Vec::new());
+    let archive =
+        |error: ArchiveError| BuildError::Tree(TreeError::Io(std::io::Error::other(error)));
+    for (path, entry) in tree.entries() {
+        if !path.starts_with(NOT_READ) {
+            continue;
+        }
+        match entry {
+            TreeEntry::Symlink(target) => writer.add_symlink(path, target).map_err(archive)?,
+            TreeEntry::File { length, mode, .. } => {
+                if let Some(reader) = tree.open(path).map_err(TreeError::from)? {
+                    writer
+                        .add_file(path, reader, *length, *mode)
+                        .map_err(archive)?;
+                }
+            }
+        }
+    }
+    Archive::new(writer.finish().map_err(archive)?.output).map_err(archive)
+}
