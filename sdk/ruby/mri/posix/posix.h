@@ -46,6 +46,9 @@
 #define LOCK_NB 4
 #define LOCK_UN 8
 
+#ifdef __cplusplus
+extern "C" {
+#endif
 int open(const char *, int, ...) DYNO(open);
 int mkdir(const char *, mode_t) DYNO(mkdir);
 int stat(const char *__restrict, struct stat *__restrict) DYNO(stat);
@@ -81,6 +84,9 @@ gid_t getgid(void) DYNO(getgid);
 gid_t getegid(void) DYNO(getegid);
 int getgroups(int, gid_t *) DYNO(getgroups);
 char *getlogin(void) DYNO(getlogin);
+#ifdef __cplusplus
+}
+#endif
 
 #endif
 
