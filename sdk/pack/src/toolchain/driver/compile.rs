@@ -257,6 +257,8 @@ impl CompilerInvocation {
         for (host, guest) in map::prefixes(paths) {
             start.push(format!("-ffile-prefix-map={host}={guest}").into());
         }
+        // A crash leaves no files behind, and an option that the last step does not need is no reason for a warning.
+        start.extend(["-fno-crash-diagnostics", "-Qunused-arguments"].map(Into::into));
         let mut system = Vec::new();
         let sysroot = paths.sysroot.map(|root| root.join("usr/include"));
         // The headers of C++ include those of C by the same names.

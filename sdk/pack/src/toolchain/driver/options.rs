@@ -33,7 +33,6 @@ const PASS: &[&str] = &[
     "-fno-builtin",
     "-fchar8_t",
     "-fno-char8_t",
-    "-fcommon",
     "-fno-common",
     "-fcx-limited-range",
     "-fno-cx-limited-range",
@@ -153,7 +152,10 @@ const PASS_WITH_WORD: &[&str] = &[
 ];
 
 /// Options that mean nothing for a dyno: dynamic linking, debuggers, other processors, GCC's choice of optimisations.
+///
+/// WebAssembly has no common symbols: code that needs `-fcommon` fails to link, and the compiler would crash.
 const DROP: &[&str] = &[
+    "-fcommon",
     "-p",
     "-pg",
     "-pipe",
