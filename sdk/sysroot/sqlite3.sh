@@ -33,12 +33,14 @@ options=(-DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION '-DSQLITE_DEFAULT_UN
   -DSQLITE_ENABLE_DBSTAT_VTAB -DSQLITE_ENABLE_DBPAGE_VTAB -DSQLITE_ENABLE_STMTVTAB -DSQLITE_ENABLE_BYTECODE_VTAB
   -DSQLITE_ENABLE_PREUPDATE_HOOK -DSQLITE_ENABLE_SESSION -DSQLITE_ENABLE_UPDATE_DELETE_LIMIT -DSQLITE_SECURE_DELETE
   -DSQLITE_SOUNDEX -DSQLITE_USE_URI -DSQLITE_LIKE_DOESNT_MATCH_BLOBS -DSQLITE_STRICT_SUBTYPE -DSQLITE_MAX_VARIABLE_NUMBER=250000)
-# Joins the source into one file, by tools that run on this machine.
+# Joins the source into one file, by tools that run on this machine. They need no functions of a runtime library, which would
+# take longer to compile than SQLite.
+host="$ZIG cc -w --rtlib=none -fno-sanitize=undefined"
 mkdir joined
 touch joined/sqlite_cfg.h
 cd joined
 sed 's/@[A-Z_]*@//g' ../Makefile.in >Makefile
-make TOP=.. BCC="$ZIG cc -w" LTLINK="$ZIG cc -w" BEXE= TEXE= TCLSH_CMD=tclsh USE_AMALGAMATION=1 OPTS="${options[*]//\"/\\\"}" sqlite3.c
+make TOP=.. BCC="$host" LTLINK="$host" BEXE= TEXE= TCLSH_CMD=tclsh USE_AMALGAMATION=1 OPTS="${options[*]//\"/\\\"}" sqlite3.c
 archive sqlite3 "${options[@]}" -DHAVE_USLEEP -DHAVE_FDATASYNC -DHAVE_PREAD -DHAVE_PWRITE -DHAVE_ISNAN -DHAVE_STRCHRNUL \
   $POSIX -include ../locks.h -- sqlite3.c
 cp sqlite3.h sqlite3ext.h "$PREFIX/usr/include/"
