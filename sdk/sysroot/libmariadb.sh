@@ -57,9 +57,10 @@ mkdir -p "$target/mysql" "$target/mariadb"
 cp include/{mysql,mariadb_stmt,mariadb_com,mariadb_version,mariadb_ctype,ma_list,errmsg,ma_tls,mariadb_rpl,mariadb_dyncol,mysqld_error,ma_pvio}.h "$target/"
 cp include/mysql/*.h "$target/mysql/"
 cp include/mariadb/*.h "$target/mariadb/"
+# The names by which extensions look for it.
+cp -Rl "$target" "$PREFIX/usr/include/mysql"
+ln "$PREFIX/usr/lib/libmariadb.a" "$PREFIX/usr/lib/libmysqlclient.a"
 for name in libmariadb mariadb mysqlclient; do
   package $name 'MariaDB Connector/C' -lmariadb 'Requires.private: libssl libcrypto zlib' 'Cflags: -I${includedir}/mariadb'
 done
-# The name by which extensions look for it.
-ln "$PREFIX/usr/lib/libmariadb.a" "$PREFIX/usr/lib/libmysqlclient.a"
 licence COPYING.LIB

@@ -71,9 +71,15 @@ pub(super) fn plan(
 fn language(path: &str) -> Option<SourceLanguage> {
     match path.rsplit('/').next()?.rsplit_once('.')?.1 {
         "c" | "i" => Some(SourceLanguage::C),
+        "S" => Some(SourceLanguage::Assembly),
         "cc" | "cp" | "cpp" | "cxx" | "c++" | "C" | "CPP" | "ii" => Some(SourceLanguage::CPlusPlus),
         _ => None,
     }
+}
+
+/// Returns whether a source is one of C++ by its name, so that its extension needs the sysroot's library of C++.
+pub fn is_cplusplus(path: &str) -> bool {
+    language(path) == Some(SourceLanguage::CPlusPlus)
 }
 
 fn parse(
@@ -162,9 +168,9 @@ impl CompilerInvocation {
         paths: &DriverPaths<'_>,
     ) -> Result<(), DriverError> {
         // `c++` compiles files of C as C++, as GCC does.
-        let own = language(word).map(|own| match default {
-            SourceLanguage::C => own,
-            SourceLanguage::CPlusPlus => default,
+        let own = language(word).map(|own| match (own, default) {
+            (SourceLanguage::C, SourceLanguage::CPlusPlus) => default,
+            _ => own,
         });
         let operand = match (word, forced.or(own)) {
             ("-", Some(language)) => Operand::Stream(language),
@@ -374,6 +380,7 @@ fn input(source: Option<&PathBuf>, language: SourceLanguage) -> [OsString; 3] {
     let name = match language {
         SourceLanguage::C => "c",
         SourceLanguage::CPlusPlus => "c++",
+        SourceLanguage::Assembly => "assembler-with-cpp",
     };
     let path = source.map_or_else(|| "-".into(), |path| path.clone().into_os_string());
     ["-x".into(), name.into(), path]

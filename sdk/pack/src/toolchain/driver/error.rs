@@ -28,7 +28,7 @@ pub enum DriverError {
     Output(String),
     /// The kind of a file is unknown.
     #[error(
-        "{0}: unknown kind of file: give sources (.c, .cc, .cpp, .cxx), objects (.o) or archives (.a)"
+        "{0}: unknown kind of file: give sources (.c, .cc, .cpp, .cxx, .S), objects (.o) or archives (.a)"
     )]
     File(String),
     /// The command line names no file.

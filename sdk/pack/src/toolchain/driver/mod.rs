@@ -20,6 +20,7 @@ mod tests;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub use compile::is_cplusplus;
 pub use error::DriverError;
 pub use paths::guest_text;
 
@@ -62,6 +63,8 @@ pub struct CommandPlan {
 enum SourceLanguage {
     C,
     CPlusPlus,
+    /// Assembly of some processor, which extensions guard by `#if`. For WebAssembly, nothing is left of it.
+    Assembly,
 }
 
 /// Translates a command line: the program's name, and its arguments.

@@ -85,6 +85,8 @@ fn cplusplus_has_exceptions_and_its_headers_first() {
     assert!(command("cc -c foo.cpp").contains("-fwasm-exceptions"));
     assert!(command("g++ -c foo.c").ends_with("-x c++ /W/app/ext/foo.c"));
     assert!(!command("cc -c foo.c").contains("-fwasm-exceptions"));
+    assert!(is_cplusplus("ext/x.cc") && is_cplusplus("x.cpp") && !is_cplusplus("cpp/x.c"));
+    assert!(command("c++ -c foo.S").ends_with("-x assembler-with-cpp /W/app/ext/foo.S"));
 }
 
 #[test]
@@ -287,7 +289,6 @@ fn options_that_load_code_or_files_are_refused_by_name() {
         "cc -c @x foo.c",
         "c++ -c -x assembler foo.s",
         "cc -c foo.s",
-        "cc -c foo.S",
     ] {
         refusal(line);
     }
