@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use corundum_compiler::gems::{
-    self, FetchError, FetchLimits, GemCache, GemCredentials, GemError, GemFetcher,
-    GemMetadataFiles, GemServerError, GemSources, GemfileGem, GemfileReport, RefusedGem,
-    RepositoryFetcher,
+    self, FetchError, FetchLimits, GemCache, GemCredentials, GemError, GemFetcher, GemServerError,
+    GemSources, GemfileGem, GemfileReport, InstalledGems, RefusedGem, RepositoryFetcher,
 };
 use corundum_compiler::tree::Tree;
 use corundum_pack::archive::FileMode;
@@ -30,6 +29,8 @@ struct GemBuild {
     sources: Vec<String>,
     config: Vec<(String, String)>,
     said: Vec<String>,
+    /// Whether the pack can load native extensions that a build compiles.
+    builds_extensions: bool,
 }
 
 impl GemBuild {
@@ -46,6 +47,7 @@ impl GemBuild {
             sources: remotes.iter().map(|remote| (*remote).to_owned()).collect(),
             config: Vec::new(),
             said: Vec::new(),
+            builds_extensions: false,
         };
         build.lock(remotes, checksums);
         build
@@ -65,7 +67,7 @@ impl GemBuild {
         self.tree.add(path, bytes, FileMode::Plain).unwrap();
     }
 
-    fn install(&mut self) -> Result<GemMetadataFiles, GemError> {
+    fn install(&mut self) -> Result<InstalledGems, GemError> {
         let gemfile = GemfileReport {
             gems: vec![GemfileGem {
                 name: "greeting".to_owned(),
@@ -91,7 +93,10 @@ impl GemBuild {
             repositories: &repositories,
         };
         let mut said = Vec::new();
-        let manifest = manifest(&self.carried);
+        let mut manifest = manifest(&self.carried);
+        manifest.symbols = self
+            .builds_extensions
+            .then(|| Member::of("symbols", "symbols.json", b""));
         let say = |line: &str| said.push(line.to_owned());
         let result = gems::install(&mut self.tree, &gemfile, &manifest, &sources, say);
         assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 0);
@@ -551,6 +556,40 @@ fn gems_with_native_extensions_or_for_another_ruby_are_refused() {
         error.contains("needs Ruby >= 4, and the app runs on 3.4.1"),
         "{error}"
     );
+}
+
+#[test]
+fn native_extensions_are_left_to_be_built_by_a_pack_that_loads_them() {
+    let server = GemServer::start();
+    let extension = "extensions:\n- ext/extconf.rb\n";
+    server.publish(
+        "greeting",
+        "1.0",
+        &gem("greeting", "1.0", GREETING, extension),
+    );
+    let mut build = GemBuild::of(&[&server.url()], "");
+    build.builds_extensions = true;
+    let first = build.install().unwrap().extensions;
+    let [found] = &first[..] else {
+        panic!("{first:?}");
+    };
+    assert_eq!(found.full_name, "greeting-1.0");
+    assert_eq!(
+        found.directory,
+        "vendor/bundle/ruby/3.4.0/gems/greeting-1.0"
+    );
+    assert_eq!(found.scripts, ["ext/extconf.rb"]);
+    // The digest is that of the gem's files, by which a result is found again.
+    let other = [("lib/greeting.rb", "GREETING = 'other'\n")];
+    let server = GemServer::start();
+    server.publish(
+        "greeting",
+        "1.0",
+        &gem("greeting", "1.0", &other, extension),
+    );
+    let mut build = GemBuild::of(&[&server.url()], "");
+    build.builds_extensions = true;
+    assert_ne!(build.install().unwrap().extensions[0].digest, found.digest);
 }
 
 #[test]

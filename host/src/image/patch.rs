@@ -356,11 +356,11 @@ mod tests {
 
     fn description() -> ImageDescription {
         ImageDescription {
+            extensions: Vec::new(),
             pack: "p".repeat(64),
             born: 1,
             hot_pages: vec![(PAGE, 3 * PAGE)].into(),
             interrupt: InterruptFlag {
-                extensions: Vec::new(),
                 address: 5,
                 offset: 0,
             },
