@@ -1,8 +1,11 @@
 # Without assembly, threads, loadable modules, and algorithms that apps have not used in ten years: those that
 # MRI's own openssl leaves out (sdk/ruby/mri/steps/openssl.sh).
 source_tree
-flags="-O2 -w $POSIX"
-CC="wasm-cc $flags" AR=wasm-ar RANLIB=wasm-ranlib perl ./Configure gcc \
+# The library contains the name of its compiler and the date, which are the same on every machine.
+printf '#!/bin/sh\nexec wasm-cc -O2 -w %s "$@"\n' "$POSIX" >"$WORK/bin/wasm-posix-cc"
+chmod +x "$WORK/bin/wasm-posix-cc"
+export SOURCE_DATE_EPOCH=0
+CC=wasm-posix-cc AR=wasm-ar RANLIB=wasm-ranlib perl ./Configure gcc \
   no-asm no-threads no-dso no-shared no-module no-tests no-apps no-docs no-async no-ui-console no-engine \
   no-secure-memory no-afalgeng no-legacy no-comp no-http no-ssl-trace no-dtls no-quic no-sctp \
   no-psk no-srp no-srtp no-ct no-cms no-cmp no-ts no-gost no-ml-kem no-ml-dsa no-slh-dsa no-sm2 no-sm3 no-sm4 no-aria \
