@@ -67,7 +67,8 @@ fn digest_of(libraries: &[&'static SysrootLibrary]) -> String {
 /// Builds libraries below `cache` unless they are there, and returns a sysroot that has them and all that they need.
 ///
 /// The names are those of [`LIBRARIES`]; [`library_of`] finds them by package or archive. Processes that build the same
-/// library at the same time wait for the first one. Libraries that do not need each other are built in parallel.
+/// library at the same time wait for the first one. Libraries that do not need each other are built in parallel, by programs that
+/// inherit the caller's priority.
 ///
 /// # Errors
 ///
