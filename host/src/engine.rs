@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use corundum_exchange::{BoundedCounter, Reservation};
+use corundum_exchange::BoundedCounter;
 use corundum_pack::preemption;
 use wasmtime::{
     Collector, Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
@@ -14,6 +14,7 @@ use wasmtime::{
 use crate::account::Account;
 use crate::capacity;
 use crate::fibers::StackBudget;
+use crate::loaded_image::LoadedImage;
 use crate::os::TmpLimits;
 use crate::preemption::SliceClock;
 use crate::reserve::{AppShare, NodeReserve};
@@ -41,12 +42,6 @@ const INSTANCE_SIZE: usize = 2 << 20;
 
 /// Bytes in unused slots that are worth releasing.
 const WORTH_RELEASING: usize = 16 << 20;
-
-/// The file and the kernel mappings of a loaded image.
-pub(crate) struct LoadedImage {
-    _file: Reservation,
-    _mappings: Reservation,
-}
 
 /// The limit that keeps another image from being loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -274,10 +269,10 @@ impl Engine {
             self.release_unused_slots();
             mappings.try_reserve(IMAGE_MAPPINGS)
         });
-        Ok(LoadedImage {
-            _file: file,
-            _mappings: reserved.ok_or(ImageLimit::Mappings)?,
-        })
+        Ok(LoadedImage::new(
+            file,
+            reserved.ok_or(ImageLimit::Mappings)?,
+        ))
     }
 
     /// Releases the kernel mappings and pages of slots that no dyno uses. It blocks for up to a second.

@@ -11,7 +11,7 @@ use wasmtime::Memory;
 
 use crate::account::OutOfReserve;
 use crate::console::RunSession;
-use crate::extensions::DynoExtensions;
+use crate::extensions::state::DynoExtensions;
 use crate::fibers::FiberStacks;
 use crate::log::LineSplitter;
 use crate::memory::MemoryQuota;

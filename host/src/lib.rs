@@ -28,6 +28,7 @@ mod fibers;
 pub mod grid;
 mod guest_state;
 pub mod image;
+mod loaded_image;
 pub mod log;
 mod memory;
 mod native;

@@ -11,10 +11,12 @@ use corundum_pack::extension::{
     TABLE_BASE,
 };
 use corundum_pack::{PackDir, image, preemption, split};
-use wasmtime::{Module, ModuleExport};
+use wasmtime::Module;
+
+use super::code::{CodeSource, ExtensionCode, ExtensionImport};
 
 use crate::compiled::{self, CompiledError, digest_of};
-use crate::engine::{Engine, LoadedImage};
+use crate::engine::Engine;
 
 /// The directory of compiled extensions in the directory of their pack.
 const DIRECTORY: &str = "extensions";
@@ -39,29 +41,6 @@ pub enum ExtensionCodeError {
     /// The node has no room for it.
     #[error("the node has no room for it: {0}")]
     Full(String),
-}
-
-/// The code of an extension, compiled for the engine.
-pub(crate) struct ExtensionCode {
-    pub(super) digest: String,
-    pub(super) module: Module,
-    pub(super) layout: ExtensionLayout,
-    pub(super) imports: Vec<ImportSource>,
-    _loaded: LoadedImage,
-}
-
-/// The provider of an import of an extension.
-pub(super) enum ImportSource {
-    /// The pack's last module.
-    Pack(ModuleExport),
-    Memory,
-    StackPointer,
-    MemoryBase,
-    TableBase,
-    /// A global of the extension's own, by its place among them.
-    Own(usize),
-    Clock,
-    Tick,
 }
 
 /// The extensions of a pack.
@@ -121,7 +100,7 @@ impl ExtensionCache {
             imports: imports.collect::<Result<_, _>>()?,
             module,
             layout,
-            _loaded: loaded,
+            loaded,
         });
         let mut known = self.loaded();
         known.retain(|_, code| code.strong_count() > 0);
@@ -156,27 +135,25 @@ impl ExtensionCache {
         self.load(&digest)
     }
 
-    /// Returns whether a guest may have a module compiled that has not been compiled yet.
-    pub(super) fn compiles(&self) -> bool {
-        self.engine.config().compiles_extensions
-    }
-
-    fn source(&self, import: &wasmtime::ImportType<'_>) -> Result<ImportSource, CompiledError> {
+    fn source(&self, import: &wasmtime::ImportType<'_>) -> Result<ExtensionImport, CompiledError> {
         let own = |name: &str| {
             let index = name.strip_prefix(extension::GLOBALS)?.strip_prefix(".g")?;
             index.parse::<u32>().ok()
         };
         let found = match (import.module(), import.name()) {
-            (PACK, name) => self.provider.get_export_index(name).map(ImportSource::Pack),
-            (split::IMAGE, image::MEMORY) => Some(ImportSource::Memory),
+            (PACK, name) => self
+                .provider
+                .get_export_index(name)
+                .map(ExtensionImport::Pack),
+            (split::IMAGE, image::MEMORY) => Some(ExtensionImport::Memory),
             (split::IMAGE, name) => own(name).map(|index| match index {
-                STACK_POINTER => ImportSource::StackPointer,
-                MEMORY_BASE => ImportSource::MemoryBase,
-                TABLE_BASE => ImportSource::TableBase,
-                own => ImportSource::Own((own - TABLE_BASE - 1) as usize),
+                STACK_POINTER => ExtensionImport::StackPointer,
+                MEMORY_BASE => ExtensionImport::MemoryBase,
+                TABLE_BASE => ExtensionImport::TableBase,
+                own => ExtensionImport::Own((own - TABLE_BASE - 1) as usize),
             }),
-            (preemption::MODULE, preemption::CLOCK) => Some(ImportSource::Clock),
-            (preemption::MODULE, preemption::TICK) => Some(ImportSource::Tick),
+            (preemption::MODULE, preemption::CLOCK) => Some(ExtensionImport::Clock),
+            (preemption::MODULE, preemption::TICK) => Some(ExtensionImport::Tick),
             _ => None,
         };
         let missing = || format!("the pack has no {}.{}", import.module(), import.name());
@@ -192,6 +169,17 @@ impl ExtensionCache {
 
     fn loaded(&self) -> MutexGuard<'_, HashMap<String, Weak<ExtensionCode>>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CodeSource for ExtensionCache {
+    fn code_of(&self, wasm: &[u8]) -> Result<Arc<ExtensionCode>, String> {
+        // Compiling takes up to a minute and much memory, so that only builds do it.
+        let code = match self.engine.config().compiles_extensions {
+            true => self.compile(wasm),
+            false => self.load(&digest_of(wasm)),
+        };
+        code.map_err(|error| error.to_string())
     }
 }
 

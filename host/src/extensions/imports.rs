@@ -4,8 +4,8 @@ use corundum_pack::extension::{MAX_MODULE, initial_data};
 use wasmtime::{Caller, Linker};
 
 use super::cache::ExtensionCodeError;
-use super::linking::{self, ExtensionPlace, MAX_EXTENSIONS, Opened};
-use crate::compiled::digest_of;
+use super::linking;
+use super::state::{ExtensionPlace, MAX_EXTENSIONS, OpenedExtension};
 use crate::guest_state::GuestState;
 use crate::wasi::store;
 
@@ -105,16 +105,11 @@ fn open(
         ));
     }
     let unsupported = || ExtensionCodeError::Unsupported.to_string();
-    let cache = extensions
+    let codes = extensions
         .target
         .as_ref()
-        .map(|target| target.cache.clone());
-    let cache = cache.ok_or_else(unsupported)?;
-    let code = match cache.compiles() {
-        true => cache.compile(&wasm),
-        false => cache.load(&digest_of(&wasm)),
-    };
-    let code = code.map_err(|error| error.to_string())?;
+        .map(|target| target.codes.clone());
+    let code = codes.ok_or_else(unsupported)?.code_of(&wasm)?;
     let data = initial_data(&wasm).map_err(|error| error.to_string())?;
     let asked = [code.layout.memory_size, code.layout.memory_alignment];
     let memory = caller.data().memory.ok_or(FAULT)?;
@@ -124,7 +119,7 @@ fn open(
         .collect();
     store(memory.data_mut(&mut *caller), needs, &asked).ok_or(FAULT)?;
     let opened = &mut caller.data_mut().extensions.opened;
-    opened.push(Opened {
+    opened.push(OpenedExtension {
         code,
         data,
         table_base: None,

@@ -1,125 +1,12 @@
 //! Linking of extensions to a dyno that runs or starts.
 
-use std::sync::Arc;
-
 use corundum_pack::extension::InitialGlobal;
-use wasmtime::{
-    AsContextMut, Extern, Global, GlobalType, Instance, Memory, Mutability, SharedMemory, Val,
-    ValType,
-};
+use wasmtime::{AsContextMut, Extern, Global, GlobalType, Instance, Mutability, Val, ValType};
 
 use super::ExtensionRecord;
-use super::cache::{ExtensionCache, ExtensionCode, ImportSource};
-use crate::account::{Account, Charge, Holding, OutOfReserve};
+use super::code::{ExtensionCode, ExtensionImport};
+use super::state::{ExtensionPlace, LinkedExtension, global_name};
 use crate::guest_state::GuestState;
-
-/// Extensions that a dyno may load. A large app has some thirty.
-pub(super) const MAX_EXTENSIONS: usize = 200;
-/// Bytes that the engine holds for a function of an extension that is an entry of the table.
-const ENTRY_BYTES: usize = 64;
-/// Bytes that the engine holds for an instance.
-const INSTANCE_BYTES: usize = 4096;
-
-/// What extensions are linked to: the instances of a dyno.
-#[derive(Clone)]
-pub(crate) struct LinkTarget {
-    pub(crate) cache: Arc<ExtensionCache>,
-    pub(crate) image: Instance,
-    /// The pack's last module.
-    pub(crate) pack: Instance,
-    pub(crate) memory: Memory,
-    pub(crate) stack_pointer: Global,
-    pub(crate) clock: SharedMemory,
-    pub(crate) tick: Extern,
-    /// The first entry of the table that the pack does not take.
-    pub(crate) first_entry: u32,
-}
-
-/// The extensions of one dyno.
-pub(crate) struct DynoExtensions {
-    account: Arc<Account>,
-    /// `None` until the pack is linked, and for packs that load no extensions.
-    pub(crate) target: Option<LinkTarget>,
-    /// Modules that the guest has opened; `None` for one that it has linked.
-    pub(super) opened: Vec<Opened>,
-    linked: Vec<Linked>,
-    next_entry: u32,
-    /// The reason why the last call failed.
-    pub(super) message: String,
-}
-
-/// A module that the guest has opened.
-pub(super) struct Opened {
-    pub(super) code: Arc<ExtensionCode>,
-    /// Initial data, until the module is linked.
-    pub(super) data: Vec<(u32, Vec<u8>)>,
-    /// First entry in the table, once the module is linked.
-    pub(super) table_base: Option<u32>,
-}
-
-struct Linked {
-    record: ExtensionRecord,
-    /// Globals that the image does not have.
-    globals: Vec<Global>,
-    _charge: Charge,
-}
-
-/// The place of an extension in a dyno.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ExtensionPlace {
-    pub(crate) memory_base: u32,
-    pub(crate) table_base: u32,
-}
-
-impl DynoExtensions {
-    /// Creates the extensions of a dyno that has none yet.
-    pub(crate) fn new(account: &Arc<Account>) -> Self {
-        Self {
-            account: account.clone(),
-            target: None,
-            opened: Vec::new(),
-            linked: Vec::new(),
-            next_entry: 0,
-            message: String::new(),
-        }
-    }
-
-    /// Charges what the host holds for one more linked extension.
-    fn charge(&self, code: &ExtensionCode) -> Result<Charge, OutOfReserve> {
-        let mut charge = self.account.charge(Holding::Extensions);
-        let tables = code.layout.table_size as usize + code.imports.len();
-        charge.try_resize(INSTANCE_BYTES + tables * ENTRY_BYTES)?;
-        Ok(charge)
-    }
-
-    /// Returns the records for an image, in the order of loading.
-    pub(crate) fn records(&self) -> Vec<ExtensionRecord> {
-        self.linked
-            .iter()
-            .map(|linked| linked.record.clone())
-            .collect()
-    }
-
-    /// Returns the globals of extensions that the image does not have, with the names under which the next image
-    /// exports them.
-    pub(crate) fn globals(&self) -> Vec<(String, Global)> {
-        let named = self.linked.iter().enumerate().flat_map(|(index, linked)| {
-            let globals = linked.globals.iter().enumerate();
-            globals.map(move |(place, global)| (global_name(index, place), *global))
-        });
-        named.collect()
-    }
-
-    /// Returns the entries of the table for one more extension.
-    pub(super) fn free_entry(&self) -> u32 {
-        let first = self.target.as_ref().map_or(0, |target| target.first_entry);
-        self.next_entry.max(first)
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.linked.len().max(self.opened.len()) >= MAX_EXTENSIONS
-    }
-}
 
 /// Links an extension whose data is in the guest's memory, or will be there.
 ///
@@ -171,22 +58,22 @@ pub(crate) async fn link(
     let mut imports: Vec<Extern> = Vec::with_capacity(code.imports.len());
     for source in &code.imports {
         imports.push(match source {
-            ImportSource::Pack(export) => {
+            ExtensionImport::Pack(export) => {
                 let found = target
                     .pack
                     .get_module_export(store.as_context_mut(), export);
                 found.ok_or_else(|| missing("function"))?
             }
-            ImportSource::Memory => target.memory.into(),
-            ImportSource::StackPointer => target.stack_pointer.into(),
-            ImportSource::MemoryBase => memory_base.into(),
-            ImportSource::TableBase => table_base.into(),
-            ImportSource::Own(place) => {
+            ExtensionImport::Memory => target.memory.into(),
+            ExtensionImport::StackPointer => target.stack_pointer.into(),
+            ExtensionImport::MemoryBase => memory_base.into(),
+            ExtensionImport::TableBase => table_base.into(),
+            ExtensionImport::Own(place) => {
                 let global = own.get(*place).copied();
                 global.ok_or_else(|| missing("global"))?.into()
             }
-            ImportSource::Clock => target.clock.clone().into(),
-            ImportSource::Tick => target.tick.clone(),
+            ExtensionImport::Clock => target.clock.clone().into(),
+            ExtensionImport::Tick => target.tick.clone(),
         });
     }
     Instance::new_async(store.as_context_mut(), &code.module, &imports).await?;
@@ -195,7 +82,7 @@ pub(crate) async fn link(
     extensions.next_entry = extensions
         .free_entry()
         .max(place.table_base + code.layout.table_size);
-    extensions.linked.push(Linked {
+    extensions.linked.push(LinkedExtension {
         record: ExtensionRecord {
             digest: code.digest.clone(),
             memory_base: place.memory_base,
@@ -205,12 +92,6 @@ pub(crate) async fn link(
         _charge: charge,
     });
     Ok(())
-}
-
-/// Returns the name under which an image exports a global of an extension: by the extension's place in the order of
-/// loading, and the global's among its own.
-fn global_name(extension: usize, global: usize) -> String {
-    format!("extension{extension}.g{global}")
 }
 
 fn initial_value(initial: InitialGlobal, place: ExtensionPlace) -> Val {

@@ -7,11 +7,15 @@
 //! by which a new dyno gets the same functions at the same entries of the table ([`linking`]).
 
 mod cache;
+mod code;
 pub(crate) mod imports;
 mod linking;
+pub(crate) mod state;
 
-pub(crate) use cache::{ExtensionCache, ExtensionCode};
-pub(crate) use linking::{DynoExtensions, ExtensionPlace, LinkTarget, link};
+pub(crate) use cache::ExtensionCache;
+pub(crate) use code::ExtensionCode;
+pub(crate) use linking::link;
+pub(crate) use state::ExtensionPlace;
 
 use serde::{Deserialize, Serialize};
 

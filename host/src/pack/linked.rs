@@ -9,7 +9,8 @@ use wasmtime::{Extern, Instance, Linker, Module, Store};
 
 use crate::console::host_functions;
 use crate::engine::Engine;
-use crate::extensions::{self, ExtensionCache, ExtensionCodeError, LinkTarget};
+use crate::extensions::state::LinkTarget;
+use crate::extensions::{self, ExtensionCache, ExtensionCodeError};
 use crate::fibers::FiberShim;
 use crate::guest_state::GuestState;
 use crate::image::{BaseMemory, Image};
@@ -29,7 +30,7 @@ const HOST_MODULES: [&str; 6] = [
     os::calls::MODULE,
     host_functions::MODULE,
     extensions::imports::MODULE,
-    tools::MODULE,
+    tools::imports::MODULE,
 ];
 
 /// Failure to link a pack's modules.
@@ -109,7 +110,7 @@ impl Pack {
             .and_then(|()| net::imports::define_host_functions(&mut linker))
             .and_then(|()| define_host_functions(&mut linker, engine.clock()))
             .and_then(|()| host_functions::define_host_functions(&mut linker))
-            .and_then(|()| tools::define_host_functions(&mut linker))
+            .and_then(|()| tools::imports::define_host_functions(&mut linker))
             .and_then(|()| extensions::imports::define_host_functions(&mut linker))
             .map_err(|error| LinkError::HostFunctions(format!("{error:#}")))?;
         let mut linked: Vec<LinkedModule> = Vec::new();
@@ -233,7 +234,7 @@ impl Pack {
     ) -> Option<LinkTarget> {
         let symbols = self.extensions.symbols()?;
         Some(LinkTarget {
-            cache: self.extensions.clone(),
+            codes: self.extensions.clone(),
             image,
             pack,
             memory: store.data().memory?,

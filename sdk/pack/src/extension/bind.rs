@@ -53,13 +53,13 @@ pub(super) struct BoundModule {
 /// Returns an [`ExtensionError`].
 pub(super) fn bind(wasm: &[u8], symbols: &PackSymbols) -> Result<BoundModule, ExtensionError> {
     let module = SharedModule::read(wasm)?;
-    let binding = Binding::new(&module, symbols)?;
+    let binding = SymbolBinding::new(&module, symbols)?;
     binding.encode()
 }
 
 /// The place of a global's value in the bound module.
 #[derive(Clone, Copy)]
-enum GlobalValue {
+enum BoundGlobal {
     /// A global.
     Global(u32),
     /// A constant.
@@ -69,7 +69,7 @@ enum GlobalValue {
 }
 
 /// The new places of all that a shared library refers to by an index.
-struct Binding<'a> {
+struct SymbolBinding<'a> {
     module: &'a SharedModule<'a>,
     symbols: &'a PackSymbols,
     /// Functions that the bound module imports from the pack, with their types.
@@ -78,7 +78,7 @@ struct Binding<'a> {
     stubs: Vec<u32>,
     /// New indices of the functions, imported ones first.
     functions: Vec<u32>,
-    globals: Vec<GlobalValue>,
+    globals: Vec<BoundGlobal>,
     tags: Vec<u32>,
     /// Tags of C++ that the bound module defines.
     own_tags: Vec<wasmparser::TagType>,
@@ -90,7 +90,7 @@ struct Binding<'a> {
     procedure: u32,
 }
 
-impl<'a> Binding<'a> {
+impl<'a> SymbolBinding<'a> {
     fn new(module: &'a SharedModule<'a>, symbols: &'a PackSymbols) -> Result<Self, ExtensionError> {
         let needs = module.needs.as_ref();
         let needs = needs.ok_or(ExtensionError::NotShared("it has no section dylink.0"))?;
@@ -223,17 +223,17 @@ impl<'a> Binding<'a> {
         let mut globals = Vec::new();
         for global in &module.imported_globals {
             globals.push(match global {
-                ImportedGlobal::StackPointer => GlobalValue::Global(STACK_POINTER),
-                ImportedGlobal::MemoryBase => GlobalValue::Global(MEMORY_BASE),
-                ImportedGlobal::TableBase => GlobalValue::Global(TABLE_BASE),
+                ImportedGlobal::StackPointer => BoundGlobal::Global(STACK_POINTER),
+                ImportedGlobal::MemoryBase => BoundGlobal::Global(MEMORY_BASE),
+                ImportedGlobal::TableBase => BoundGlobal::Global(TABLE_BASE),
                 ImportedGlobal::Address(name) => {
                     match (module.exported_variable(name), symbols.variables.get(*name)) {
-                        (Some(offset), _) => GlobalValue::Offset(MEMORY_BASE, offset),
-                        (None, Some(address)) => GlobalValue::Constant(address.cast_signed()),
-                        (None, None) if needs.weak.contains(name) => GlobalValue::Constant(0),
+                        (Some(offset), _) => BoundGlobal::Offset(MEMORY_BASE, offset),
+                        (None, Some(address)) => BoundGlobal::Constant(address.cast_signed()),
+                        (None, None) if needs.weak.contains(name) => BoundGlobal::Constant(0),
                         (None, None) => {
                             missing.push((*name).to_owned());
-                            GlobalValue::Constant(0)
+                            BoundGlobal::Constant(0)
                         }
                     }
                 }
@@ -246,17 +246,17 @@ impl<'a> Binding<'a> {
                     match (module.exported_function(name), entry, imported) {
                         (Some(function), _, _) => {
                             let entry = entry_of(renamed(function)?, &mut entries);
-                            GlobalValue::Offset(TABLE_BASE, entry.cast_signed())
+                            BoundGlobal::Offset(TABLE_BASE, entry.cast_signed())
                         }
-                        (None, Some(entry), _) => GlobalValue::Constant(entry.cast_signed()),
+                        (None, Some(entry), _) => BoundGlobal::Constant(entry.cast_signed()),
                         (None, None, Some(function)) => {
                             let entry = entry_of(function as u32, &mut entries);
-                            GlobalValue::Offset(TABLE_BASE, entry.cast_signed())
+                            BoundGlobal::Offset(TABLE_BASE, entry.cast_signed())
                         }
-                        (None, None, None) if needs.weak.contains(name) => GlobalValue::Constant(0),
+                        (None, None, None) if needs.weak.contains(name) => BoundGlobal::Constant(0),
                         (None, None, None) => {
                             missing.push((*name).to_owned());
-                            GlobalValue::Constant(0)
+                            BoundGlobal::Constant(0)
                         }
                     }
                 }
@@ -264,7 +264,7 @@ impl<'a> Binding<'a> {
         }
         let first_global = TABLE_BASE + 1;
         globals.extend(
-            (0..module.globals.len() as u32).map(|place| GlobalValue::Global(first_global + place)),
+            (0..module.globals.len() as u32).map(|place| BoundGlobal::Global(first_global + place)),
         );
         if !missing.is_empty() {
             missing.sort();
@@ -471,13 +471,13 @@ impl<'a> Binding<'a> {
             let operator = operator?;
             match operator {
                 Operator::GlobalGet { global_index } => match self.global(global_index)? {
-                    GlobalValue::Global(global) => {
+                    BoundGlobal::Global(global) => {
                         function.instruction(&Instruction::GlobalGet(global));
                     }
-                    GlobalValue::Constant(value) => {
+                    BoundGlobal::Constant(value) => {
                         function.instruction(&Instruction::I32Const(value));
                     }
-                    GlobalValue::Offset(base, offset) => {
+                    BoundGlobal::Offset(base, offset) => {
                         function.instruction(&Instruction::GlobalGet(base));
                         if offset != 0 {
                             function.instruction(&Instruction::I32Const(offset));
@@ -486,7 +486,7 @@ impl<'a> Binding<'a> {
                     }
                 },
                 Operator::GlobalSet { global_index } => match self.global(global_index)? {
-                    GlobalValue::Global(global)
+                    BoundGlobal::Global(global)
                         if global != MEMORY_BASE && global != TABLE_BASE =>
                     {
                         function.instruction(&Instruction::GlobalSet(global));
@@ -567,13 +567,13 @@ impl<'a> Binding<'a> {
         section
     }
 
-    fn global(&self, index: u32) -> Result<GlobalValue, ExtensionError> {
+    fn global(&self, index: u32) -> Result<BoundGlobal, ExtensionError> {
         let found = self.globals.get(index as usize).copied();
         found.ok_or(ExtensionError::Inconsistent("a global that does not exist"))
     }
 }
 
-impl Reencode for Binding<'_> {
+impl Reencode for SymbolBinding<'_> {
     type Error = ExtensionError;
 
     fn function_index(&mut self, function: u32) -> Result<u32, ReencodeError<ExtensionError>> {

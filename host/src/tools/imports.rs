@@ -1,9 +1,4 @@
-//! Requests of a build to the process that carries it out, such as to run a compiler.
-//!
-//! A build runs a gem's `extconf.rb` in a dyno, which starts no processes. It passes its commands on here; the runner decides
-//! what to do with them. Any other dyno has no runner.
-
-use std::sync::Arc;
+//! The functions by which a guest reaches the runner of its commands, in a module of our own.
 
 use wasmtime::{Caller, Linker};
 
@@ -15,19 +10,6 @@ pub(crate) const MODULE: &str = "tool";
 
 /// Most bytes of a request or an answer: the files of a command with it.
 const MAX_MESSAGE: usize = 128 << 20;
-
-/// The process that carries out a dyno's requests.
-pub trait ToolRunner: Send + Sync {
-    /// Carries out a request and returns the answer. It may block.
-    fn run(&self, request: &[u8]) -> Vec<u8>;
-}
-
-/// The runner of a dyno's requests, and an answer that the guest has not taken yet.
-#[derive(Default)]
-pub(crate) struct DynoTools {
-    pub(crate) runner: Option<Arc<dyn ToolRunner>>,
-    answer: Vec<u8>,
-}
 
 /// Defines the functions.
 ///
