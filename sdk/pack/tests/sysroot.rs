@@ -254,7 +254,6 @@ fn compiler_writes_nothing_into_the_toolchain() {
 }
 
 #[test]
-#[ignore = "takes minutes; builds libxml2 and libxslt"]
 fn module_is_linked_with_libxslt_and_what_it_needs() {
     let guest = BuildGuest::new(&["libxslt"]);
     let source = "#include <libxslt/xslt.h>
