@@ -103,7 +103,7 @@ fn in_a_dyno(pack: &Path) -> String {
         outbound: OutboundRules::closed(),
     };
     let limits = BootLimits::default();
-    let run = boot::run_command(&engine, &pack, &app, &limits, Arc::new(DiscardLog));
+    let run = boot::run_command(&engine, &pack, &app, None, &limits, Arc::new(DiscardLog));
     let (status, output) = runtime.block_on(run).unwrap();
     assert_eq!(status, 0);
     String::from_utf8(output).unwrap()

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use corundum_pack::archive::{Archive, ArchiveNode};
 use corundum_pack::extension::PackSymbols;
+use corundum_pack::toolchain::driver;
 use corundum_pack::{sysroot, toolchain};
 
 use self::cache::ExtensionKey;
@@ -167,18 +168,31 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
     }
 }
 
-/// Returns the libraries of the sysroot that a gem's scripts name. A library that they do not name would only take time.
+/// Returns the libraries of the sysroot that a gem's scripts name in quotes, and that of C++ if it has sources in C++. A library that
+/// nothing names would only take time.
 fn libraries_of(gem: &NativeGem, files: &Archive) -> Vec<&'static str> {
     let mut found = BTreeSet::new();
     for script in &gem.scripts {
         let node = files.lookup(&format!("{}/{script}", gem.directory));
         let text = node.map(|node| String::from_utf8_lossy(files.content(node)).into_owned());
-        for word in text.unwrap_or_default().split(|letter: char| {
-            !(letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.' | '+'))
-        }) {
-            let word = word.trim_end_matches(".h");
-            found.extend(sysroot::library_of(word).map(|library| library.name));
+        let text = text.unwrap_or_default();
+        let lines = text.lines().map(str::trim_start);
+        for line in lines.filter(|line| !line.starts_with('#') && !line.starts_with("require")) {
+            let quoted = line.split(['"', '\'']).skip(1).step_by(2);
+            for word in quoted.flat_map(|text| text.split([' ', ',', '/'])) {
+                let word = word
+                    .strip_prefix("-l")
+                    .unwrap_or(word)
+                    .trim_end_matches(".h");
+                found.extend(sysroot::library_of(word).map(|library| library.name));
+            }
         }
+    }
+    let mut paths = files_below(files, &gem.directory)
+        .into_iter()
+        .map(|(path, _)| path);
+    if paths.any(|path| driver::is_cplusplus(&path.to_string_lossy())) {
+        found.extend(sysroot::library_of("c++").map(|library| library.name));
     }
     found.into_iter().collect()
 }
@@ -223,7 +237,35 @@ fn files_below<'a>(archive: &'a Archive, directory: &str) -> Vec<(PathBuf, &'a [
 
 #[cfg(test)]
 mod tests {
+    use corundum_pack::archive::{ArchiveWriter, FileMode};
+
     use super::*;
+
+    #[test]
+    fn libraries_are_those_that_scripts_name_in_quotes() {
+        let libraries = |script: &str, source: &str| {
+            let mut writer = ArchiveWriter::new(Vec::new());
+            for (name, text) in [("g/ext/a.rb", script), (source, "")] {
+                writer
+                    .add_file(name, text.as_bytes(), text.len() as u64, FileMode::Plain)
+                    .unwrap();
+            }
+            let files = Archive::new(writer.finish().unwrap().output).unwrap();
+            let gem = NativeGem {
+                full_name: "g-1".to_owned(),
+                directory: "g".to_owned(),
+                scripts: vec!["ext/a.rb".to_owned()],
+                options: Vec::new(),
+                digest: String::new(),
+            };
+            libraries_of(&gem, &files)
+        };
+        let script = "require 'yaml'\n# 'openssl'\nhave_library('xml2') || pkg_config(\"sqlite3\")\nzlib = 1\n";
+        assert_eq!(libraries(script, "g/ext/b.c"), ["libxml2", "sqlite3"]);
+        assert_eq!(libraries("dir_config 'z'", "g/ext/b.c"), ["zlib"]);
+        assert_eq!(libraries("x", "g/ext/b.cpp"), ["cxx"]);
+        assert!(libraries("x", "other/b.cpp").is_empty());
+    }
 
     #[test]
     fn output_is_read_and_bad_output_refused() {

@@ -94,11 +94,10 @@ impl ExtensionTools {
             }
             fs::write(path, bytes)?;
         }
-        let names = symbols
-            .functions
-            .keys()
-            .chain(symbols.variables.keys())
-            .chain(&symbols.tags);
+        let functions = symbols.functions.keys().chain(symbols.variables.keys());
+        let names = functions
+            .map(String::as_str)
+            .chain(driver::TAGS.iter().copied());
         let names: String = names.map(|name| format!("{name}\n")).collect();
         let provided = work.join("provided");
         fs::write(&provided, names)?;
