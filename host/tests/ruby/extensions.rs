@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use corundum_host::engine::{Allocation, Engine, EngineConfig};
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
 use corundum_pack::ruby::prepare;
 use corundum_pack::toolchain::{self, driver};
@@ -156,6 +157,28 @@ async fn extension_is_loaded_by_a_running_dyno() {
         ])
         .await;
     assert_eq!(ran, (0, "[1, 2]\n".to_owned()));
+}
+
+#[tokio::test]
+async fn extension_that_no_push_has_compiled_is_refused() {
+    let engine = Engine::new(EngineConfig {
+        allocation: Allocation::Pooled { dynos: 4 },
+        ..EngineConfig::default()
+    });
+    let source = include_str!("extensions/counter.c").replace("no word for", "not a word:");
+    let options = Options {
+        engine: Some(engine.unwrap()),
+        binaries: vec![("lib/counter.so".to_owned(), compiled("counter", &source))],
+        ..Options::default()
+    };
+    let app = TestApp::boot_with(&evaluating(""), options).await;
+    let code = "begin; require '/app/lib/counter.so'; rescue LoadError => error; error.message[0, 46]; end";
+    check(
+        &app,
+        code,
+        "\"it was not compiled when the app was pushed: p\"",
+    )
+    .await;
 }
 
 #[tokio::test]
