@@ -280,16 +280,16 @@ fn push_names_all_refused_gems_with_the_way_to_each() {
     bundle.publish("sassc", "2.4", "lib/sassc.rb", "", "");
     bundle.publish("sassc-rails", "2.1", "lib/sassc-rails.rb", "", "");
     bundle.publish(
-        "fast",
+        "mini_racer",
         "1.0",
-        "lib/fast.rb",
+        "lib/mini_racer.rb",
         "",
         "extensions:\n- ext/extconf.rb\n",
     );
     bundle.write(
-        "\n\ngem 'sassc-rails'\ngem 'fast'\ngem 'gone'\n",
+        "\n\ngem 'sassc-rails'\ngem 'mini_racer'\ngem 'gone'\n",
         &[
-            "fast (1.0)",
+            "mini_racer (1.0)",
             "ffi (1.16.3)",
             "gone (1.0)",
             "sassc (2.4)",
@@ -297,7 +297,7 @@ fn push_names_all_refused_gems_with_the_way_to_each() {
             "sassc-rails (2.1)",
             "  sassc (>= 2.0)",
         ],
-        &["fast", "gone", "sassc-rails"],
+        &["mini_racer", "gone", "sassc-rails"],
     );
     bundle
         .app
@@ -307,8 +307,8 @@ fn push_names_all_refused_gems_with_the_way_to_each() {
     for words in [
         "gem ffi: has a native extension",
         "ffi ← sassc ← sassc-rails ← Gemfile line 4",
-        "gem fast: has a native extension",
-        "fast ← Gemfile line 5",
+        "gem mini_racer: has a native extension",
+        "mini_racer ← Gemfile line 5",
         "gem gone: unknown at",
         "gone ← Gemfile line 6",
     ] {

@@ -9,6 +9,7 @@ mod cache;
 mod compression;
 mod domains;
 mod drains;
+mod extensions;
 mod faults;
 mod files;
 mod gems;
@@ -331,16 +332,16 @@ fn rejected_pushes_name_missing_native_and_unlocked_gems() {
         "{}",
         push.text
     );
-    app.write("Gemfile.lock", &lock("nokogiri"));
+    app.write("Gemfile.lock", &lock("ffi"));
     assert!(
         app.push("main")
             .text
             .contains("Gemfile.lock: does not list nothing-like-it")
     );
-    app.write("Gemfile", "gem 'nokogiri'\n");
+    app.write("Gemfile", "gem 'ffi'\n");
     let push = app.push("main");
     assert!(
-        push.text.contains("gem nokogiri: has a native extension"),
+        push.text.contains("gem ffi: has a native extension"),
         "{}",
         push.text
     );

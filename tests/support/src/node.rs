@@ -785,7 +785,9 @@ impl Repository {
 
     /// Writes a file of any bytes.
     pub fn write_bytes(&self, path: &str, bytes: &[u8]) {
-        std::fs::write(self.path.join(path), bytes).unwrap();
+        let path = self.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
     }
 
     /// Makes a symbolic link.

@@ -1,0 +1,163 @@
+//! Gems with native extensions, which a push compiles.
+
+use corundum_test_support::gem_package::gem;
+use corundum_test_support::node::{Repository, TestNode};
+
+/// A script that asks mkmf what gems ask it, and shows its answers to the C code.
+const EXTCONF: &str = r#"require "mkmf"
+abort "no zlib" unless have_library("z", "deflate", "zlib.h")
+have_func("strlcpy", "string.h")
+have_func("fork", "unistd.h")
+have_header("windows.h")
+$defs << "-DPROGRAM_RAN=#{try_run("int main(void) { return 0; }") ? 1 : 0}"
+$defs << "-DPROGRAM_FAILED=#{try_run("int main(void) { return 3; }") ? 0 : 1}"
+$defs << "-DPACKED=#{check_sizeof("long")}"
+create_header
+create_makefile("shout/shout")
+"#;
+
+const SHOUT_C: &str = r#"#include "extconf.h"
+#include <ctype.h>
+#include <ruby.h>
+#include <zlib.h>
+
+static VALUE shout(VALUE self, VALUE text)
+{
+    VALUE loud = rb_str_dup(StringValue(text));
+    rb_str_modify(loud);
+    for (long i = 0; i < RSTRING_LEN(loud); i++) RSTRING_PTR(loud)[i] = toupper(RSTRING_PTR(loud)[i]);
+    return loud;
+}
+
+static VALUE answers(VALUE self)
+{
+    int known = 0, absent = 0;
+#ifdef HAVE_STRLCPY
+    known = 1;
+#endif
+#if defined(HAVE_FORK) || defined(HAVE_WINDOWS_H)
+    absent = 1;
+#endif
+    return rb_sprintf("%d %d %d %d %d %lu", known, absent, PROGRAM_RAN, PROGRAM_FAILED, PACKED, crc32(0, (const Bytef *)"a", 1));
+}
+
+void Init_shout(void)
+{
+    VALUE module = rb_define_module("Shout");
+    rb_define_module_function(module, "shout", shout, 1);
+    rb_define_module_function(module, "answers", answers, 0);
+}
+"#;
+
+/// Writes an app with a gem whose extension consists of `script` and `source`.
+fn write(app: &Repository, script: &str, source: &str) {
+    let files = [
+        ("ext/shout/extconf.rb", script),
+        ("ext/shout/shout.c", source),
+        ("lib/shout.rb", "require 'shout/shout'\n"),
+    ];
+    let gem = gem(
+        "shout",
+        "1.0",
+        &files,
+        "extensions:\n- ext/shout/extconf.rb\n",
+    );
+    app.write_bytes("vendor/cache/shout-1.0.gem", &gem);
+    app.write("Gemfile", "source 'https://rubygems.org'\ngem 'shout'\n");
+    app.write(
+        "Gemfile.lock",
+        "GEM\n  remote: https://rubygems.org/\n  specs:\n    shout (1.0)\n\nPLATFORMS\n  x86_64-linux\n\nDEPENDENCIES\n  shout\n",
+    );
+    app.write(
+        "config.ru",
+        "require 'shout'\nrun ->(env) { [200, {}, [Shout.shout('hello'), ' ', Shout.answers]] }\n",
+    );
+}
+
+#[test]
+fn extension_of_a_gem_is_compiled_once_and_serves() {
+    let node = TestNode::start();
+    let app = node.create("myapp");
+    // A new text, so that no earlier run has left a result.
+    let source = format!("/* {} */\n{SHOUT_C}", std::process::id());
+    write(&app, EXTCONF, &source);
+    let push = app.push("main");
+    push.assert_success();
+    assert!(
+        push.text
+            .contains("shout-1.0: Compiling its native extension"),
+        "{}",
+        push.text
+    );
+    let answer = (200, "HELLO 1 0 1 1 4 3904355907".to_owned());
+    assert_eq!(node.get("myapp", "/"), answer);
+    // Another app with the same gem finds the result.
+    let other = node.create("other");
+    write(&other, EXTCONF, &source);
+    let push = other.push("main");
+    push.assert_success();
+    assert!(!push.text.contains("Compiling"), "{}", push.text);
+    assert_eq!(node.get("other", "/"), answer);
+    let ran = app.cli(
+        &node,
+        &[
+            "run",
+            "ruby",
+            "-rbundler/setup",
+            "-rshout",
+            "-e",
+            "puts Shout.shout('run')",
+        ],
+    );
+    assert!(ran.text.contains("RUN"), "{}", ran.text);
+}
+
+#[test]
+fn broken_extensions_reject_the_push_with_the_compiler_s_words() {
+    let node = TestNode::start();
+    for (name, script, source, reason) in [
+        (
+            "syntax",
+            EXTCONF,
+            "#include <ruby.h>\nint wrong(\n",
+            "shout.c:2:11: error: expected parameter declarator",
+        ),
+        ("host-file", EXTCONF, "#include \"/etc/passwd\"\n", "error"),
+        (
+            "abort",
+            "require 'mkmf'\nabort 'this gem needs a mainframe'\n",
+            "",
+            "this gem needs a mainframe",
+        ),
+        ("raise", "raise 'no luck'\n", "", "no luck (RuntimeError)"),
+        (
+            "missing",
+            "require 'mkmf'\ncreate_makefile('shout/shout')\n",
+            "#include <ruby.h>\nint fork(void);\nvoid Init_shout(void) { rb_p(INT2FIX(fork())); }\n",
+            "undefined symbol: fork",
+        ),
+        (
+            "option",
+            "require 'mkmf'\n$CFLAGS << ' -fplugin=/tmp/x.so'\ncreate_makefile('shout/shout')\n",
+            "#include <ruby.h>\nvoid Init_shout(void) {}\n",
+            "-fplugin=/tmp/x.so",
+        ),
+    ] {
+        let app = node.create(&format!("{name}-app"));
+        write(&app, script, source);
+        let push = app.push("main");
+        push.assert_failure(reason);
+        assert!(
+            push.text
+                .contains("the native extension of shout-1.0 does not compile"),
+            "{}",
+            push.text
+        );
+        assert!(
+            !push.text.contains("root:"),
+            "a file of the machine is in the output: {}",
+            push.text
+        );
+        node.assert_pushes_cleaned_up(&format!("{name}-app"));
+    }
+}
