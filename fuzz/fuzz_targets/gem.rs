@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use corundum_compiler::gems::{
-    self, GemCache, GemFetcher, GemSources, GemfileGem, GemfileReport,
+    self, GemCache, GemCredentials, GemFetcher, GemSources, GemfileGem, GemfileReport,
+    RepositoryFetcher,
 };
 use corundum_compiler::tree::Tree;
 use corundum_fuzz::with_checksums;
@@ -55,16 +56,17 @@ fuzz_target!(|input: (u8, &str, &[u8])| {
     let report = GemfileReport {
         gems: vec![GemfileGem {
             name: "a".to_owned(),
-            groups: vec!["default".to_owned()],
+            wanted: true,
             ..GemfileGem::default()
         }],
         error: None,
     };
     let nowhere = Path::new("/nonexistent");
     let fetcher = GemFetcher::new([], GemCache::new(nowhere, nowhere));
-    let sources = GemSources { directories: &[], fetcher: &fetcher };
+    let repositories = RepositoryFetcher::new([], GemCredentials::from_config(&[]), nowhere);
+    let sources = GemSources { directories: &[], fetcher: &fetcher, repositories: &repositories };
     match gems::install(&mut tree, &report, &MANIFEST, &sources, |_| {}) {
-        Ok(()) => {
+        Ok(_) => {
             for (path, _) in tree.entries() {
                 assert!(!path.split('/').any(|part| matches!(part, "" | "." | "..")), "{path:?}");
             }

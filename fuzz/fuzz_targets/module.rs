@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (Vec<u32>, &[u8])| {
     let (polling, wasm) = input;
-    if let Ok(parts) = split("a", wasm) {
+    if let Ok(parts) = split("a", wasm, &[]) {
         assert!(parts.code.starts_with(b"\0asm"));
     }
     if let Ok(code) = preemption::insert_polls(wasm, &polling) {
