@@ -49,11 +49,71 @@ void Init_shout(void)
 }
 "#;
 
+/// An extension in C++: a static constructor, containers, exceptions that are caught, and one that becomes Ruby's.
+const SHOUT_CPP: &str = r#"#include <algorithm>
+#include <map>
+#include <ruby.h>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+struct Table {
+    std::map<std::string, int> lengths;
+    Table() { lengths["hello"] = 5; }
+};
+static Table table;
+
+static VALUE shout(VALUE self, VALUE text)
+{
+    std::string loud(RSTRING_PTR(StringValue(text)), RSTRING_LEN(text));
+    std::transform(loud.begin(), loud.end(), loud.begin(), ::toupper);
+    return rb_str_new(loud.data(), loud.size());
+}
+
+static VALUE answers(VALUE self)
+{
+    std::vector<int> numbers = { 3, 1, 2 };
+    std::sort(numbers.begin(), numbers.end());
+    std::string caught = "nothing";
+    try {
+        numbers.at(7);
+    }
+    catch (const std::out_of_range &) {
+        caught = "out of range";
+    }
+    return rb_sprintf("%d %d %s", table.lengths["hello"], numbers[2], caught.c_str());
+}
+
+static VALUE fail(VALUE self)
+{
+    std::string message;
+    try {
+        throw std::runtime_error("from C++");
+    }
+    catch (const std::exception &error) {
+        message = error.what();
+    }
+    rb_raise(rb_eArgError, "%s", message.c_str());
+}
+
+extern "C" void Init_shout(void)
+{
+    VALUE module = rb_define_module("Shout");
+    rb_define_module_function(module, "shout", RUBY_METHOD_FUNC(shout), 1);
+    rb_define_module_function(module, "answers", RUBY_METHOD_FUNC(answers), 0);
+    rb_define_module_function(module, "fail", RUBY_METHOD_FUNC(fail), 0);
+}
+"#;
+
 /// Writes an app with a gem whose extension consists of `script` and `source`.
 fn write(app: &Repository, script: &str, source: &str) {
+    write_source(app, script, "ext/shout/shout.c", source);
+}
+
+fn write_source(app: &Repository, script: &str, path: &str, source: &str) {
     let files = [
         ("ext/shout/extconf.rb", script),
-        ("ext/shout/shout.c", source),
+        (path, source),
         ("lib/shout.rb", "require 'shout/shout'\n"),
     ];
     let gem = gem(
@@ -110,6 +170,22 @@ fn extension_of_a_gem_is_compiled_once_and_serves() {
         ],
     );
     assert!(ran.text.contains("RUN"), "{}", ran.text);
+}
+
+#[test]
+#[ignore = "takes minutes; script/native-extensions runs it"]
+fn extension_in_cpp_is_compiled_and_serves() {
+    let node = TestNode::start();
+    let app = node.create("myapp");
+    let script = "require 'mkmf'\ncreate_makefile('shout/shout')\n";
+    write_source(&app, script, "ext/shout/shout.cpp", SHOUT_CPP);
+    app.write(
+        "config.ru",
+        "require 'shout'\nrun ->(env) { [200, {}, [Shout.shout('hello'), ' ', Shout.answers, ' ', (Shout.fail rescue $!.inspect)]] }\n",
+    );
+    app.push("main").assert_success();
+    let answer = "HELLO 5 3 out of range #<ArgumentError: from C++>";
+    assert_eq!(node.get("myapp", "/"), (200, answer.to_owned()));
 }
 
 #[test]
