@@ -8,7 +8,7 @@ const EXTCONF: &str = r#"require "mkmf"
 abort "no zlib" unless have_library("z", "deflate", "zlib.h")
 have_func("strlcpy", "string.h")
 have_func("fork", "unistd.h")
-have_header("windows.h")
+have_header("sys/inotify.h")
 $defs << "-DPROGRAM_RAN=#{try_run("int main(void) { return 0; }") ? 1 : 0}"
 $defs << "-DPROGRAM_FAILED=#{try_run("int main(void) { return 3; }") ? 0 : 1}"
 $defs << "-DPACKED=#{check_sizeof("long")}"
@@ -35,7 +35,7 @@ static VALUE answers(VALUE self)
 #ifdef HAVE_STRLCPY
     known = 1;
 #endif
-#if defined(HAVE_FORK) || defined(HAVE_WINDOWS_H)
+#if defined(HAVE_FORK) || defined(HAVE_SYS_INOTIFY_H)
     absent = 1;
 #endif
     return rb_sprintf("%d %d %d %d %d %lu", known, absent, PROGRAM_RAN, PROGRAM_FAILED, PACKED, crc32(0, (const Bytef *)"a", 1));

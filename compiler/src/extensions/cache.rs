@@ -11,7 +11,7 @@ use super::{InstalledFile, parse};
 /// Folder of the results in the cache.
 const FOLDER: &str = "extensions";
 /// Revision of builds; increment it when the same inputs yield another result.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// All that a result depends on.
 pub(super) struct ExtensionKey<'a> {

@@ -5,6 +5,7 @@
 //! shared libraries for WebAssembly, which dynos load. It depends on the gem, the pack, the compiler and the libraries alone, and is
 //! kept under a digest of these ([`cache`]).
 
+mod absent_headers;
 mod cache;
 mod error;
 mod pkg_config;
