@@ -50,7 +50,7 @@ const DENIED: [libc::c_long; 14] = [
     libc::SYS_setns,
 ];
 
-/// What a jailed program may use.
+/// Files and time of a jailed program.
 #[derive(Debug, Clone)]
 pub struct Jail {
     /// Files, and folders whose files, it may read and run.

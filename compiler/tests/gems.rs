@@ -29,7 +29,7 @@ struct GemBuild {
     sources: Vec<String>,
     config: Vec<(String, String)>,
     said: Vec<String>,
-    /// Whether the pack can load native extensions that a build compiles.
+    /// True if the pack can load native extensions that a build compiles.
     builds_extensions: bool,
 }
 

@@ -96,7 +96,7 @@ pub struct EngineConfig {
     pub async_stack: usize,
     /// Native stacks that fibers of all dynos may have together. Each takes two kernel mappings.
     pub fiber_stacks: usize,
-    /// Whether a dyno may load a native extension that has not been compiled yet. Compiling takes up to a minute and much
+    /// True if a dyno may load a native extension that has not been compiled yet. Compiling takes up to a minute and much
     /// memory, so that only builds do it.
     pub compiles_extensions: bool,
     /// Time that a dyno may compute before others get their turn. It is also the resolution of its timeouts.

@@ -345,7 +345,7 @@ impl Installer<'_> {
     }
 }
 
-/// What an installation leaves to be made by Ruby itself.
+/// Results of an installation that Ruby itself must complete.
 #[derive(Debug, Default)]
 pub struct InstalledGems {
     /// Metadata of gems whose specifications are still to be made.

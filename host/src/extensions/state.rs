@@ -15,7 +15,7 @@ const ENTRY_BYTES: usize = 64;
 /// Bytes that the engine holds for an instance.
 const INSTANCE_BYTES: usize = 4096;
 
-/// What extensions are linked to: the instances of a dyno.
+/// The instances of a dyno that extensions are linked to.
 #[derive(Clone)]
 pub(crate) struct LinkTarget {
     pub(crate) codes: Arc<dyn CodeSource>,

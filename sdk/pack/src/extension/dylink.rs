@@ -1,4 +1,4 @@
-//! The section `dylink.0`: what a shared library asks of its loader.
+//! The section `dylink.0`: the demands of a shared library on its loader.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ const MAX_ALIGNMENT: u32 = 12;
 /// Most entries of the table of functions that an extension may take. A pack's table has 20,000 to spare.
 pub(super) const MAX_TABLE: u32 = 16_000;
 
-/// What a shared library asks of its loader.
+/// Demands of a shared library on its loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LoadingNeeds<'a> {
     pub(super) memory_size: u32,

@@ -10,7 +10,7 @@
 //! | names are resolved to the pack's functions and addresses | `bind.rs`, with the table of `symbols.rs` |
 //! | pointers are spilled, stacks are checked, polls are inserted | the passes that the pack's own code went through |
 //!
-//! What is left to the host is to reserve memory and entries of the table, and to instantiate the code with their numbers.
+//! The host then reserves memory and entries of the table, and instantiates the code with their numbers.
 //! The code of an extension then calls the pack, and is called by it, as fast as the pack's own functions call each other.
 //!
 //! [conventions]: https://github.com/WebAssembly/tool-conventions/blob/main/DynamicLinking.md

@@ -22,7 +22,7 @@ pub(super) const STACK_HANDLER: &str = "stack_low";
 /// against a constant; an entry without a function takes no memory.
 const SPARE_ENTRIES: u32 = 20_000;
 
-/// What extensions may use of a pack.
+/// Functions, variables and tags of a pack that extensions may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackSymbols {
     /// Functions by name.
@@ -57,7 +57,7 @@ pub struct FunctionSymbol {
     /// The function's entry in the pack's table, if its address is taken there. C compares such addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<u32>,
-    /// Whether the garbage collector may run during a call.
+    /// True if the garbage collector may run during a call.
     pub collects: bool,
 }
 

@@ -106,7 +106,7 @@ struct PackParts {
     modules: Vec<(String, Vec<u8>)>,
     /// Indices of the first module's functions that poll for the end of their time slice themselves.
     polling: Vec<u32>,
-    /// What extensions may use of the pack, if it can load some.
+    /// Symbols for extensions, if the pack can load some.
     symbols: Option<PackSymbols>,
     image: Vec<u8>,
     library: Vec<LibraryFile>,

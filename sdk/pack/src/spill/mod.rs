@@ -42,7 +42,7 @@ pub struct Spilled {
     pub wasm: Vec<u8>,
     /// Statistics.
     pub summary: SpillSummary,
-    /// Whether a collection may happen during a call of each function, imported ones first.
+    /// For each function, imported ones first: true if a collection may happen during a call.
     pub collects: Vec<bool>,
 }
 

@@ -23,7 +23,7 @@ pub struct SysrootLibrary {
     pub(super) recipe: &'static str,
 }
 
-/// Where a library's source comes from.
+/// Origin of a library's source.
 pub(super) enum Sources {
     /// The toolchain contains it.
     Toolchain,

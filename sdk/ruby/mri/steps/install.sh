@@ -16,7 +16,7 @@ rm -rf {gems,specifications}/{debug,rbs,typeprof,repl_type_completor,syslog}-* c
 mkdir -p "$WORK/root/usr/lib/ssl" "$WORK/root/etc/ssl/certs"
 cp "$PREFIX/ssl/ca-certificates.crt" "$WORK/root/usr/lib/ssl/cert.pem"
 cp "$PREFIX/ssl/ca-certificates.crt" "$WORK/root/etc/ssl/certs/"
-# What native extensions are compiled with: names of programs that a build provides (sdk/ruby/lib/dyno/extension), and no path of
+# Native extensions are compiled with these settings: they name programs that a build provides (sdk/ruby/lib/dyno/extension), and no path of
 # this machine. The compiler itself knows the flags that all code for dynos needs.
 rbconfig=$(echo "$WORK"/root/usr/lib/ruby/*/*/rbconfig.rb)
 set_config() { sed -i "s|^  CONFIG\\[\"$1\"\\] = .*|  CONFIG[\"$1\"] = \"$2\"|" "$rbconfig"; }

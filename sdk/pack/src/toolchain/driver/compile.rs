@@ -35,7 +35,7 @@ struct CompilerInvocation {
     options: Vec<OsString>,
     operands: Vec<Operand>,
     libraries: Vec<PathBuf>,
-    /// Whether the next word for the linker is the value of a dropped option.
+    /// True if the next word for the linker is the value of a dropped option.
     skips_linker_word: bool,
 }
 
