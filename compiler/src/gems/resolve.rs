@@ -145,37 +145,32 @@ impl Resolver<'_> {
         if carried == Some(&locked.version) {
             return Ok(ResolvedSource::Pack);
         }
-        if self.manifest.symbols.is_none() {
-            native::reject_known(name).or_else(|error| {
-                if carried.is_some() {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            })?;
-        }
-        let server = server_source(name, locked, remotes);
+        let server = self.server_source(name, locked, remotes);
         // If no server can have the gem, another version of the pack is better than none.
         if server.is_err() && carried.is_some() {
             return Ok(ResolvedSource::Pack);
         }
         server
     }
-}
 
-fn server_source<'a>(
-    name: &'a str,
-    locked: &'a LockedGem,
-    remotes: &'a [String],
-) -> Result<ResolvedSource<'a>, GemError> {
-    native::reject_impossible(name)?;
-    if remotes.is_empty() {
-        let (name, version) = (name.to_owned(), locked.version.clone());
-        return Err(GemError::Missing { name, version });
+    fn server_source<'a>(
+        &self,
+        name: &'a str,
+        locked: &'a LockedGem,
+        remotes: &'a [String],
+    ) -> Result<ResolvedSource<'a>, GemError> {
+        match self.manifest.symbols {
+            Some(_) => native::reject_impossible(name)?,
+            None => native::reject_known(name)?,
+        }
+        if remotes.is_empty() {
+            let (name, version) = (name.to_owned(), locked.version.clone());
+            return Err(GemError::Missing { name, version });
+        }
+        Ok(ResolvedSource::Server(GemRequest {
+            name,
+            locked,
+            remotes,
+        }))
     }
-    Ok(ResolvedSource::Server(GemRequest {
-        name,
-        locked,
-        remotes,
-    }))
 }
