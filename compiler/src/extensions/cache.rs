@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{InstalledFile, parse};
+use crate::checksum::Checksum;
 
 /// Folder of the results in the cache.
 const FOLDER: &str = "extensions";
@@ -24,20 +25,11 @@ pub(super) struct ExtensionKey<'a> {
 
 impl ExtensionKey<'_> {
     fn digest(&self) -> String {
-        let mut hasher = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            hasher.update((bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
-        part(&REVISION.to_le_bytes());
-        for text in [self.gem, self.pack, self.toolchain, self.sysroot] {
-            part(text.as_bytes());
-        }
-        self.options
-            .iter()
-            .for_each(|option| part(option.as_bytes()));
-        let digest = hasher.finalize();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        let revision = REVISION.to_le_bytes();
+        let texts = [self.gem, self.pack, self.toolchain, self.sysroot];
+        let options = self.options.iter().map(String::as_str);
+        let texts = texts.into_iter().chain(options).map(str::as_bytes);
+        Checksum::of_parts([&revision[..]].into_iter().chain(texts)).to_string()
     }
 }
 

@@ -5,7 +5,6 @@ use std::io;
 use std::path::PathBuf;
 
 use corundum_pack::Manifest;
-use sha2::{Digest, Sha256};
 
 use super::error::{GemError, RefusedGem};
 use super::fetcher::{FetchedGem, GemRequest};
@@ -16,6 +15,7 @@ use super::repository::{self, RepositoryEntry, RepositoryFetcher};
 use super::resolve::{self, GemSources, NeededGem, ResolvedSource, Resolver};
 use super::specification::{GemHome, GemMetadataFiles, GemSpecification, PackFiles};
 use super::{directory, native, path};
+use crate::checksum::Checksum;
 use crate::extensions::NativeGem;
 use crate::lockfile::{LockedGem, LockedRepository, Lockfile};
 use crate::redact::without_credentials;
@@ -356,18 +356,9 @@ pub struct InstalledGems {
 
 /// Returns a digest of a gem's files.
 fn digest_of(files: &GemFiles) -> String {
-    let mut hasher = Sha256::new();
-    for (path, bytes, _) in files {
-        for part in [path.as_bytes(), bytes] {
-            hasher.update((part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
-    }
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let parts = files.iter();
+    let parts = parts.flat_map(|(path, bytes, _)| [path.as_bytes(), bytes.as_slice()]);
+    Checksum::of_parts(parts).to_string()
 }
 
 fn unpack_fetched(

@@ -231,6 +231,7 @@ impl Pack {
         store: &mut Store<GuestState>,
         image: Instance,
         pack: Instance,
+        tick: Option<Extern>,
     ) -> Option<LinkTarget> {
         let symbols = self.extensions.symbols()?;
         Some(LinkTarget {
@@ -240,9 +241,7 @@ impl Pack {
             memory: store.data().memory?,
             stack_pointer: image.get_global(&mut *store, &symbols.stack_pointer)?,
             clock: self.clock.memory(),
-            tick: self
-                .clock
-                .resolve_import(preemption::TICK, &self.linker, store)?,
+            tick: tick?,
             first_entry: symbols.table_used,
         })
     }
@@ -255,6 +254,7 @@ impl Pack {
     ) -> wasmtime::Result<Instance> {
         let mut instances: Vec<Instance> = Vec::with_capacity(self.modules.len());
         let mut imports: Vec<Extern> = Vec::new();
+        let mut tick = None;
         let missing = |name: &str| wasmtime::Error::msg(format!("the pack has no {name}"));
         let shim = match &self.fiber_shim {
             Some(shim) => Some(shim.instantiate(&self.linker, store).await?),
@@ -286,6 +286,9 @@ impl Pack {
                         .get(&mut *store, &name.0, &name.1)
                         .map_err(|_| missing(&name.1))?,
                 };
+                if matches!(source, ImportSource::Preemption(name) if name == preemption::TICK) {
+                    tick = Some(import.clone());
+                }
                 imports.push(import);
             }
             instances.push(Instance::new_async(&mut *store, module, &imports).await?);
@@ -295,7 +298,7 @@ impl Pack {
         if let Some(shim) = shim {
             shim.set_entry(exports, store)?;
         }
-        let target = self.link_target(store, image, exports);
+        let target = self.link_target(store, image, exports, tick);
         store.data_mut().extensions.target = target;
         Ok(exports)
     }

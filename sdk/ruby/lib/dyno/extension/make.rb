@@ -287,7 +287,7 @@ module Dyno
                      warning wildcard words].freeze
 
       def function(name, text, depth)
-        return strip_if(text, depth) if name == "if"
+        return choose(text, depth) if name == "if"
 
         arguments = split_arguments(text).map { |argument| expand(argument, depth + 1) }
         first, second, third = arguments
@@ -302,7 +302,7 @@ module Dyno
         when "info", "warning" then ""
         when "notdir" then first.split.map { |word| File.basename(word) }.join(" ")
         when "patsubst" then substitute(first, second, third)
-        when "shell" then Processes::Shell.run(text = first, Dir.pwd).output.tr("\n", " ").strip
+        when "shell" then Processes::Shell.run(first, Dir.pwd).output.tr("\n", " ").strip
         when "sort" then first.split.uniq.sort.join(" ")
         when "strip" then first.split.join(" ")
         when "subst" then third.gsub(first, second)
@@ -313,7 +313,7 @@ module Dyno
         end
       end
 
-      def strip_if(text, depth)
+      def choose(text, depth)
         condition, yes, no = split_arguments(text)
         expand((expand(condition.to_s, depth + 1).strip.empty? ? no : yes).to_s, depth + 1)
       end
