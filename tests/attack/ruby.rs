@@ -250,12 +250,12 @@ fn upload_is_served_or_rejected_but_does_not_end_its_dyno() {
     );
     let (status, response) = upload(&node, "/read", 250_000_000);
     assert!(
-        status == 200 && response.ends_with("received 250000000"),
+        status == 200 && response.contains("received 250000000"),
         "{response}"
     );
     let (status, response) = upload(&node, "/save", 50_000_000);
     assert!(
-        status == 200 && response.ends_with("received 50000000"),
+        status == 200 && response.contains("received 50000000"),
         "{response}"
     );
     for (path, length) in [("/read", 900_000_000), ("/save", 300_000_000)] {
