@@ -31,6 +31,8 @@ struct GemBuild {
     said: Vec<String>,
     /// True if the pack can load native extensions that a build compiles.
     builds_extensions: bool,
+    /// Gems whose extension is linked into the pack.
+    linked: Vec<String>,
 }
 
 impl GemBuild {
@@ -48,6 +50,7 @@ impl GemBuild {
             config: Vec::new(),
             said: Vec::new(),
             builds_extensions: false,
+            linked: Vec::new(),
         };
         build.lock(remotes, checksums);
         build
@@ -94,6 +97,7 @@ impl GemBuild {
         };
         let mut said = Vec::new();
         let mut manifest = manifest(&self.carried);
+        manifest.extensions.clone_from(&self.linked);
         manifest.symbols = self
             .builds_extensions
             .then(|| Member::of("symbols", "symbols.json", b""));
@@ -545,7 +549,7 @@ fn gems_with_native_extensions_or_for_another_ruby_are_refused() {
     let error = build.install().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "gem greeting: has a native extension, which a dyno cannot load; use a gem written in Ruby alone\n    greeting ← Gemfile line 3"
+        "gem greeting: has a native extension, which a dyno cannot load; Ruby 3.3 and 3.4 compile and load it when they are built from source: ask for one of them in the Gemfile, or for none\n    greeting ← Gemfile line 3"
     );
     let server = GemServer::start();
     let ruby = "required_ruby_version: !ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - !ruby/object:Gem::Version\n      version: '4'\n";
@@ -590,6 +594,132 @@ fn native_extensions_are_left_to_be_built_by_a_pack_that_loads_them() {
     let mut build = GemBuild::of(&[&server.url()], "");
     build.builds_extensions = true;
     assert_ne!(build.install().unwrap().extensions[0].digest, found.digest);
+}
+
+/// A native gem that needs another gem to be built.
+fn native_greeting(ruby: &str) -> Vec<u8> {
+    let metadata = format!(
+        "dependencies:\n- !ruby/object:Gem::Dependency\n  name: mini_build\n  type: :runtime\nextensions:\n- ext/extconf.rb\n{ruby}"
+    );
+    gem("greeting", "1.0", GREETING, &metadata)
+}
+
+/// Locks precompiled builds of `greeting` alone.
+fn lock_variants(build: &mut GemBuild, remote: &str) {
+    let text = format!(
+        "GEM\n  remote: {remote}\n  specs:\n    greeting (1.0-aarch64-linux-gnu)\n    greeting (1.0-arm64-darwin)\n    greeting (1.0-x86_64-linux-musl)\n\nPLATFORMS\n  aarch64-linux-gnu\n  arm64-darwin\n  x86_64-linux-musl\n\nDEPENDENCIES\n  greeting\n\nCHECKSUMS\n  greeting (1.0-x86_64-linux-musl) sha256={}\n",
+        "1".repeat(64)
+    );
+    build.tree = empty();
+    build.add("Gemfile.lock", text.as_bytes());
+}
+
+#[test]
+fn precompiled_builds_of_the_lockfile_resolve_to_the_source_of_the_version() {
+    let server = GemServer::start();
+    for platform in ["aarch64-linux-gnu", "arm64-darwin", "x86_64-linux-musl"] {
+        let line = format!("1.0-{platform} |checksum:{}\n", "2".repeat(64));
+        server.add_to_index("greeting", &line);
+    }
+    let mut build = GemBuild::of(&[&server.url()], "");
+    build.builds_extensions = true;
+    lock_variants(&mut build, &server.url());
+    let error = build.refusal().to_string();
+    for words in [
+        "gem greeting 1.0",
+        "only precompiled builds (aarch64-linux-gnu, arm64-darwin, x86_64-linux-musl)",
+        "no source (platform ruby)",
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
+    server.publish("greeting", "1.0", &native_greeting(""));
+    lock_variants(&mut build, &server.url());
+    let installed = build.install().unwrap();
+    assert_eq!(installed.extensions[0].unlocked, ["mini_build"]);
+    let metadata = &installed.metadata["greeting-1.0"];
+    assert!(metadata.contains("dependencies: []\n"), "{metadata}");
+    // What the index says is verified.
+    let other = gem("greeting", "1.0", &[], "");
+    server.set("/gems/greeting-1.0.gem", GemResponse::Bytes(other));
+    std::fs::remove_dir_all(build.cache()).unwrap();
+    lock_variants(&mut build, &server.url());
+    assert!(matches!(build.refusal(), FetchError::Checksum(_)));
+    // A lockfile with the plain form has all gems that it needs.
+    server.publish("greeting", "1.0", &native_greeting(""));
+    let mut build = GemBuild::of(&[&server.url()], "");
+    build.builds_extensions = true;
+    let installed = build.install().unwrap();
+    assert!(installed.extensions[0].unlocked.is_empty());
+    assert!(installed.metadata["greeting-1.0"].contains("mini_build"));
+    build.sources.clear();
+    lock_variants(&mut build, &server.url());
+    let error = build.refusal().to_string();
+    assert!(
+        error.contains("greeting-1.0.gem into vendor/cache (gem fetch --platform ruby does so)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn locked_version_replaces_the_one_that_is_linked_into_the_pack() {
+    let server = GemServer::start();
+    let of_pack = |reason: &str| {
+        vec![format!(
+            "Using greeting 0.9 of the Ruby pack ({reason}Gemfile.lock has 1.0)"
+        )]
+    };
+    let build = |version: &str| {
+        let mut build = GemBuild::of(&[&server.url()], "");
+        build
+            .carried
+            .insert("greeting".to_owned(), version.to_owned());
+        build.linked.push("greeting".to_owned());
+        build
+    };
+    // A pack that compiles nothing has its own version alone.
+    let mut unable = build("0.9");
+    assert!(unable.install().unwrap().extensions.is_empty());
+    assert_eq!(unable.said, of_pack(""));
+    let mut able = build("0.9");
+    able.builds_extensions = true;
+    able.install().unwrap();
+    assert_eq!(
+        able.said,
+        of_pack("its server has no source of the locked version, and ")
+    );
+    server.publish("greeting", "1.0", &native_greeting(""));
+    able.lock(&[&server.url()], "");
+    let extensions = able.install().unwrap().extensions;
+    let replacement = extensions[0].replacement.as_ref().unwrap();
+    assert_eq!(
+        (replacement.version.as_str(), replacement.locked.as_str()),
+        ("0.9", "1.0")
+    );
+    let line = gems::use_pack_gem(&mut able.tree, "3.4", replacement, "it rains").unwrap();
+    assert_eq!([line], *of_pack("it rains, and "));
+    let folder = "vendor/bundle/ruby/3.4.0/gems/greeting-1.0";
+    let entries: Vec<&str> = able.tree.entries().map(|(path, _)| path).collect();
+    assert!(entries.contains(&folder) && !entries.contains(&&*format!("{folder}/lib/greeting.rb")));
+    // The same version needs no compiler.
+    let mut same = build("1.0");
+    same.builds_extensions = true;
+    assert_eq!(same.source(), "Using greeting of the Ruby pack");
+    let ruby = "required_ruby_version: !ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - !ruby/object:Gem::Version\n      version: '4'\n";
+    server.publish("greeting", "1.0", &native_greeting(ruby));
+    let newer = GemServer::start();
+    newer.publish("greeting", "1.0", &native_greeting(ruby));
+    able.sources = vec![newer.url()];
+    able.lock(&[&newer.url()], "");
+    assert!(able.install().unwrap().extensions.is_empty());
+    assert_eq!(
+        able.said,
+        of_pack("the locked version needs Ruby >= 4, and ")
+    );
+    newer.stop();
+    std::fs::remove_dir_all(able.cache()).unwrap();
+    able.lock(&[&newer.url()], "");
+    able.install().unwrap();
+    assert_eq!(able.said, of_pack("its server cannot be reached, and "));
 }
 
 #[test]

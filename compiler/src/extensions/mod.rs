@@ -54,6 +54,35 @@ pub struct NativeGem {
     pub options: Vec<String>,
     /// Digest of the gem's files.
     pub digest: String,
+    /// Gems that it names as dependencies, and that the lockfile lacks because it has only precompiled builds of the gem.
+    pub unlocked: Vec<String>,
+    /// The pack's version of the gem, which works in its place.
+    pub replacement: Option<PackGem>,
+}
+
+/// A version of the pack for a gem of the lockfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackGem {
+    /// Name of the gem.
+    pub name: String,
+    /// The pack's version.
+    pub version: String,
+    /// The version of the lockfile.
+    pub locked: String,
+}
+
+impl NativeGem {
+    /// Explains a failed build whose script requires a gem that the lockfile lacks.
+    fn explanation(&self, log: &str) -> String {
+        match self.unlocked.is_empty() || !log.contains("cannot load such file") {
+            true => String::new(),
+            false => format!(
+                "{} needs {} to be compiled. Gemfile.lock lacks it, because it has only precompiled builds: run bundle lock --add-platform ruby, and commit Gemfile.lock\n",
+                self.full_name,
+                self.unlocked.join(", ")
+            ),
+        }
+    }
 }
 
 /// Builder of the extensions of one app.
@@ -158,7 +187,7 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
             Ok(output) if output.status == 0 => Ok(output.stdout),
             Ok(_) => Err(ExtensionBuildError::Failed {
                 gem: gem.full_name.clone(),
-                log,
+                log: format!("{log}{}", gem.explanation(&log)),
             }),
             Err(error @ SandboxError::Platform(_)) => Err(ExtensionBuildError::Sandbox(error)),
             Err(error) => Err(ExtensionBuildError::Failed {
@@ -258,6 +287,8 @@ mod tests {
                 scripts: vec!["ext/a.rb".to_owned()],
                 options: Vec::new(),
                 digest: String::new(),
+                unlocked: Vec::new(),
+                replacement: None,
             };
             libraries_of(&gem, &files)
         };

@@ -28,6 +28,17 @@ pub(super) fn has_gem(directories: &[PathBuf], name: &str, version: &str) -> boo
         .any(|directory| spec(directory).is_file())
 }
 
+/// Returns whether one of `directories` has the gem with the sources of its native extension. Binary packages of
+/// distributions have none.
+pub(super) fn has_extension(directories: &[PathBuf], name: &str, version: &str) -> bool {
+    directories.iter().any(|directory| {
+        let text = fs::read_to_string(gemspec(directory, name, version));
+        let scripts = text.map(|text| extensions(&text)).unwrap_or_default();
+        let folder = directory.join("gems").join(format!("{name}-{version}"));
+        !scripts.is_empty() && scripts.iter().all(|script| folder.join(script).is_file())
+    })
+}
+
 fn gemspec(directory: &Path, name: &str, version: &str) -> PathBuf {
     let file = format!("{name}-{version}.gemspec");
     directory.join("specifications").join(file)
@@ -150,5 +161,21 @@ mod tests {
         assert_eq!(found.files[0].0, "code/x/y.rb");
         assert!(found.extensions.is_empty());
         assert!(find(&directories, "a", "1.1").unwrap().is_none());
+    }
+
+    #[test]
+    fn gem_with_an_extension_has_the_script_that_builds_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        fs::create_dir_all(root.join("specifications")).unwrap();
+        let spec = "  s.extensions = [\"ext/extconf.rb\".freeze]\n";
+        fs::write(root.join("specifications/a-1.0.gemspec"), spec).unwrap();
+        fs::write(root.join("specifications/b-1.0.gemspec"), "").unwrap();
+        let directories = [root.to_owned()];
+        assert!(!has_extension(&directories, "a", "1.0"));
+        fs::create_dir_all(root.join("gems/a-1.0/ext")).unwrap();
+        fs::write(root.join("gems/a-1.0/ext/extconf.rb"), "").unwrap();
+        assert!(has_extension(&directories, "a", "1.0"));
+        assert!(!has_extension(&directories, "b", "1.0"));
     }
 }

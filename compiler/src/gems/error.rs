@@ -51,13 +51,15 @@ pub enum GemError {
     },
     /// No source has the gem. The operator can add a gem directory.
     #[error(
-        "gem {name} {version}: not found, and Gemfile.lock names no server for it; put {name}-{version}.gem into vendor/cache (bundle cache does so), or ask the node's operator to add a gem directory that has it"
+        "gem {name} {version}: not found, and Gemfile.lock names no server for it; put {name}-{version}.gem into vendor/cache ({how} does so), or ask the node's operator to add a gem directory that has it"
     )]
     Missing {
         /// Name of the gem.
         name: String,
         /// Version of the gem.
         version: String,
+        /// Command that gets the gem's file.
+        how: &'static str,
     },
     /// A gem has a native extension.
     #[error("gem {name}: has a native extension, which a dyno cannot load; {advice}")]

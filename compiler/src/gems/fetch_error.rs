@@ -11,7 +11,7 @@ use crate::checksum::Checksum;
 pub enum FetchError {
     /// The operator does not allow the server. The lockfile's author chose it and could have chosen any address.
     #[error(
-        "gem {name}: comes from {remote}, which this node does not fetch from; put {name}-{version}.gem into vendor/cache (bundle cache does so), or ask the node's operator to allow it with --gem-source {remote}"
+        "gem {name}: comes from {remote}, which this node does not fetch from; put {name}-{version}.gem into vendor/cache ({how} does so), or ask the node's operator to allow it with --gem-source {remote}"
     )]
     NotAllowed {
         /// Name of the gem.
@@ -20,6 +20,8 @@ pub enum FetchError {
         version: String,
         /// URL in the lockfile, without credentials.
         remote: String,
+        /// Command that gets the gem's file.
+        how: &'static str,
     },
     /// The lockfile names a URL that the operator could not allow: the app author's fault.
     #[error(
@@ -57,9 +59,9 @@ pub enum FetchError {
         /// URL of the server.
         server: String,
     },
-    /// The server has the version only for certain machines: the app's author chooses another gem.
+    /// The server has the version only for certain machines: the app's author chooses another version or gem.
     #[error(
-        "gem {name} {version}: {server} has only precompiled builds ({platforms}), which a dyno cannot load; use a gem written in Ruby alone"
+        "gem {name} {version}: {server} has only precompiled builds ({platforms}), which a dyno cannot load, and no source (platform ruby); choose a version with a source (bundle update {name}) or another gem, and commit Gemfile.lock"
     )]
     Precompiled {
         /// Name of the gem.

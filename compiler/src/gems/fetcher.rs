@@ -169,6 +169,7 @@ impl GemFetcher {
                 name: request.name.to_owned(),
                 version: request.locked.version.clone(),
                 remote: url.to_string(),
+                how: request.locked.fetch_command(),
             })
         };
         request.remotes.iter().map(server).collect()

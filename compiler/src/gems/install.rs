@@ -9,6 +9,7 @@ use corundum_pack::Manifest;
 use super::error::{GemError, RefusedGem};
 use super::fetcher::{FetchedGem, GemRequest};
 use super::gemfile::GemfileReport;
+use super::metadata::GemMetadata;
 use super::package::{self, GemFiles, UnpackedGem};
 use super::prefetch::{self, Prefetch};
 use super::repository::{self, RepositoryEntry, RepositoryFetcher};
@@ -16,7 +17,7 @@ use super::resolve::{self, GemSources, NeededGem, ResolvedSource, Resolver};
 use super::specification::{GemHome, GemMetadataFiles, GemSpecification, PackFiles};
 use super::{directory, native, path};
 use crate::checksum::Checksum;
-use crate::extensions::NativeGem;
+use crate::extensions::{NativeGem, PackGem};
 use crate::lockfile::{LockedGem, LockedRepository, Lockfile};
 use crate::redact::without_credentials;
 use crate::requirement::Requirement;
@@ -74,6 +75,7 @@ pub fn install(
         let mut installer = Installer {
             tree,
             manifest,
+            lockfile: &lockfile,
             directories,
             home: GemHome::of_series(&manifest.series),
             prefetch,
@@ -128,6 +130,7 @@ impl Refusals<'_> {
 struct Installer<'a> {
     tree: &'a mut Tree,
     manifest: &'a Manifest,
+    lockfile: &'a Lockfile,
     directories: &'a [PathBuf],
     home: GemHome,
     prefetch: &'a mut Prefetch,
@@ -145,7 +148,10 @@ impl Installer<'_> {
     fn install(&mut self, gem: NeededGem<'_>, source: &ResolvedSource<'_>) -> Result<(), GemError> {
         let NeededGem { name, locked, .. } = gem;
         let unpacked = match source {
-            ResolvedSource::Pack => return self.use_pack(name, locked, ""),
+            ResolvedSource::Pack => {
+                let reason = native::kept(name).unwrap_or_default();
+                return self.use_pack(name, locked, reason);
+            }
             ResolvedSource::StandIn => {
                 let version = &locked.version;
                 (self.report)(&format!(
@@ -171,7 +177,8 @@ impl Installer<'_> {
         };
         let Some(unpacked) = unpacked else {
             let (name, version) = (name.to_owned(), locked.version.clone());
-            return Err(GemError::Missing { name, version });
+            let how = locked.fetch_command();
+            return Err(GemError::Missing { name, version, how });
         };
         self.add(name, locked, unpacked)
     }
@@ -244,22 +251,27 @@ impl Installer<'_> {
             Some(Err(error)) => error,
             None => return Err(io::Error::other("the threads that fetch them ended").into()),
         };
-        match error.not_asked() {
+        let absent = error.is_absence() && self.is_linked(name);
+        let reason = error.not_asked();
+        match reason.or_else(|| absent.then_some("its server has no source of the locked version"))
+        {
             Some(reason) if self.manifest.gems.contains_key(name) => {
-                self.use_pack(name, locked, &format!("{reason}, and "))?;
+                self.use_pack(name, locked, reason)?;
                 Ok(None)
             }
             _ => Err(error.into()),
         }
     }
 
+    /// Returns whether the pack has the gem with its native extension.
+    fn is_linked(&self, name: &str) -> bool {
+        self.manifest.extensions.iter().any(|known| known == name)
+    }
+
     fn use_pack(&mut self, name: &str, locked: &LockedGem, reason: &str) -> Result<(), GemError> {
         let carried = self.manifest.gems.get(name);
         let line = match carried.filter(|version| **version != locked.version) {
-            Some(version) => format!(
-                "Using {name} {version} of the Ruby pack ({reason}Gemfile.lock has {})",
-                locked.version
-            ),
+            Some(version) => using_pack(name, version, &locked.version, reason),
             None => format!("Using {name} of the Ruby pack"),
         };
         (self.report)(&line);
@@ -277,9 +289,16 @@ impl Installer<'_> {
 
     fn add(&mut self, name: &str, locked: &LockedGem, gem: UnpackedGem) -> Result<(), GemError> {
         let has_extensions = !gem.extensions.is_empty();
-        let builds = has_extensions && self.builds_extension(name)?;
+        let builds = has_extensions && self.builds_extension(name, &gem.extensions)?;
         let without_extension = has_extensions && !builds;
-        self.check_ruby(name, locked, &gem)?;
+        let linked = self.is_linked(name);
+        match self.check_ruby(name, locked, &gem) {
+            Err(GemError::Ruby { asked, .. }) if linked => {
+                let reason = format!("the locked version needs Ruby {asked}");
+                return self.use_pack(name, locked, &reason);
+            }
+            checked => checked?,
+        }
         let (version, source) = (&locked.version, &gem.source);
         let note = match without_extension {
             true => " (without its native extension, for which it has Ruby code)",
@@ -288,20 +307,29 @@ impl Installer<'_> {
         (self.report)(&format!("Installing {name} {version} from {source}{note}"));
         let full_name = format!("{name}-{version}");
         let root = self.home.gem(&full_name);
+        let (specification, unlocked) = self.fit(gem.specification, locked);
         if builds {
+            let carried = self.manifest.gems.get(name).filter(|_| linked);
+            let replacement = carried.map(|version| PackGem {
+                name: name.to_owned(),
+                version: version.clone(),
+                locked: locked.version.clone(),
+            });
             self.installed.extensions.push(NativeGem {
                 full_name: full_name.clone(),
                 directory: root.clone(),
                 scripts: gem.extensions.clone(),
                 options: native::options(name),
                 digest: digest_of(&gem.files),
+                unlocked,
+                replacement,
             });
         }
         let needed = |path: &str| !UNNEEDED.iter().any(|folder| path.starts_with(folder));
         for (path, bytes, mode) in gem.files.iter().filter(|(path, ..)| needed(path)) {
             self.tree.add(&format!("{root}/{path}"), bytes, *mode)?;
         }
-        match gem.specification {
+        match specification {
             GemSpecification::Metadata(text) => {
                 self.installed.metadata.insert(full_name, text);
                 Ok(())
@@ -312,11 +340,31 @@ impl Installer<'_> {
         }
     }
 
+    /// Fits the specification of a gem to a lockfile that has only precompiled builds of it: such a lockfile lacks the gems that
+    /// the plain form needs to be built. Returns the names of these too.
+    fn fit(
+        &self,
+        specification: GemSpecification,
+        locked: &LockedGem,
+    ) -> (GemSpecification, Vec<String>) {
+        match specification {
+            GemSpecification::Metadata(text) if !locked.platforms.is_empty() => {
+                let is_unlocked = |name: &str| !self.lockfile.gems.contains_key(name);
+                let (text, unlocked) = GemMetadata::new(&text).without_dependencies(is_unlocked);
+                (GemSpecification::Metadata(text), unlocked)
+            }
+            other => (other, Vec::new()),
+        }
+    }
+
     /// Returns whether the native extension of a gem is built. Some gems work without it.
-    fn builds_extension(&self, name: &str) -> Result<bool, GemError> {
+    fn builds_extension(&self, name: &str, scripts: &[String]) -> Result<bool, GemError> {
         native::reject_impossible(name)?;
-        match (self.manifest.symbols.is_some(), native::is_optional(name)) {
-            (true, _) => Ok(true),
+        let optional = native::is_optional(name);
+        let builds = self.manifest.symbols.is_some();
+        match (builds, optional) {
+            (true, true) => Ok(scripts.iter().all(|script| script.ends_with("extconf.rb"))),
+            (true, false) => Ok(true),
             (false, true) => Ok(false),
             (false, false) => Err(native::rejection(name)),
         }
@@ -352,6 +400,37 @@ pub struct InstalledGems {
     pub metadata: GemMetadataFiles,
     /// Gems whose native extensions are still to be built.
     pub extensions: Vec<NativeGem>,
+}
+
+/// Puts the pack's version of a gem in the place of one that has been installed, and returns the line for the pusher.
+///
+/// # Errors
+///
+/// [`GemError::Tree`].
+pub fn use_pack_gem(
+    tree: &mut Tree,
+    series: &str,
+    gem: &PackGem,
+    reason: &str,
+) -> Result<String, GemError> {
+    let PackGem {
+        name,
+        version,
+        locked,
+    } = gem;
+    let home = GemHome::of_series(series);
+    let files = format!("{}/", home.gem(&format!("{name}-{locked}")));
+    tree.remove_if(|path| path.starts_with(&files));
+    home.link_pack_gem(tree, name, locked)?;
+    Ok(using_pack(name, version, locked, reason))
+}
+
+fn using_pack(name: &str, version: &str, locked: &str, reason: &str) -> String {
+    let reason = match reason {
+        "" => String::new(),
+        reason => format!("{reason}, and "),
+    };
+    format!("Using {name} {version} of the Ruby pack ({reason}Gemfile.lock has {locked})")
 }
 
 /// Returns a digest of a gem's files.

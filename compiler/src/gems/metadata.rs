@@ -55,6 +55,35 @@ impl<'a> GemMetadata<'a> {
         clauses
     }
 
+    /// Returns the text without the dependencies whose names `is_dropped` holds for, and these names.
+    pub(super) fn without_dependencies(
+        &self,
+        is_dropped: impl Fn(&str) -> bool,
+    ) -> (String, Vec<String>) {
+        let mut kept = String::with_capacity(self.0.len());
+        let (mut dropped, mut inside) = (Vec::new(), false);
+        let mut lines = self.0.split_inclusive('\n').peekable();
+        while let Some(line) = lines.next() {
+            if line.starts_with("- !ruby/object:Gem::Dependency") {
+                let name = lines
+                    .peek()
+                    .and_then(|next| next.trim().strip_prefix("name:"));
+                let name = name.map(|name| unquoted(name.trim()));
+                inside = name.is_some_and(&is_dropped);
+                dropped.extend(name.filter(|_| inside).map(str::to_owned));
+            } else if !line.starts_with(' ') {
+                inside = false;
+            }
+            if !inside {
+                kept.push_str(line);
+            }
+        }
+        // A key without values is not an empty list.
+        let kept = kept.replace("\ndependencies:\n", "\ndependencies: []\n");
+        let kept = kept.replace("\ndependencies: []\n-", "\ndependencies:\n-");
+        (kept, dropped)
+    }
+
     /// Checks that the metadata describes this gem.
     pub(super) fn check(&self, name: &str, version: &str) -> Result<(), WrongGem> {
         let own_name = self.find("name").map(|(value, _)| unquoted(value));
@@ -75,4 +104,44 @@ impl<'a> GemMetadata<'a> {
 
 fn unquoted(value: &str) -> &str {
     value.trim_matches(['"', '\''])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "--- !ruby/object:Gem::Specification
+name: a
+dependencies:
+- !ruby/object:Gem::Dependency
+  name: build
+  requirement: !ruby/object:Gem::Requirement
+    requirements:
+    - - \"~>\"
+      - !ruby/object:Gem::Version
+        version: 2.8.2
+  type: :runtime
+- !ruby/object:Gem::Dependency
+  name: 'other'
+  type: :runtime
+extensions:
+- ext/extconf.rb
+";
+
+    #[test]
+    fn dependencies_are_dropped_by_name() {
+        let metadata = GemMetadata::new(TEXT);
+        let (text, dropped) = metadata.without_dependencies(|name| name == "build");
+        assert_eq!(dropped, ["build"]);
+        let expected = "dependencies:\n- !ruby/object:Gem::Dependency\n  name: 'other'\n  type: :runtime\nextensions:\n";
+        assert!(text.contains(expected) && text.starts_with("---"), "{text}");
+        let (text, dropped) = metadata.without_dependencies(|_| true);
+        assert_eq!(dropped, ["build", "other"]);
+        assert!(
+            text.contains("name: a\ndependencies: []\nextensions:\n- ext/extconf.rb\n"),
+            "{text}"
+        );
+        let (text, dropped) = metadata.without_dependencies(|_| false);
+        assert_eq!((text.as_str(), dropped.len()), (TEXT, 0));
+    }
 }

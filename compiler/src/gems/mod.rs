@@ -2,7 +2,7 @@
 //!
 //! [`install`] decides for each gem of the lockfile where to take it from, in this order: the app's `vendor/cache`, the
 //! node's gem directories, then the server that the lockfile names, or the node's cache of that server's gems. Gems
-//! whose native part the pack carries come from the pack. Web servers such as puma, and other gems that make no sense in a
+//! whose native part the pack carries come from the pack, unless another version is locked and can be compiled. Web servers such as puma, and other gems that make no sense in a
 //! dyno, get a stand-in, because a dyno serves requests itself.
 //!
 //! The result is a gem home as `bundle install --deployment` makes one, which RubyGems and Bundler read in the dyno.
@@ -38,7 +38,7 @@ pub use self::error::{GemError, RefusedGem};
 pub use self::fetch_error::{ChecksumMismatch, FetchError};
 pub use self::fetcher::{FetchLimits, GemFetcher};
 pub use self::gemfile::{GemfileGem, GemfileReport};
-pub use self::install::{InstalledGems, install};
+pub use self::install::{InstalledGems, install, use_pack_gem};
 pub use self::repository::{RepositoryError, RepositoryFetcher};
 pub use self::resolve::GemSources;
 pub use self::server_client::GemServerError;

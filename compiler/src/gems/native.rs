@@ -1,26 +1,31 @@
-//! Gems with a native extension, which a dyno cannot load.
+//! Gems with a native extension: those that no pack can load, those that only packs from source can, and those of the pack.
 
 use corundum_pack::ruby::Series;
 
 use super::error::GemError;
 
-/// Gems with a native extension that no pack carries, and an alternative for each.
-const ALTERNATIVES: [(&str, &str); 11] = [
-    ("pg", "databases come with a later version"),
-    ("mysql2", "databases come with a later version"),
-    ("sqlite3", "a dyno has no disk to keep a database on"),
-    ("nokogiri", "use rexml"),
-    ("bcrypt", CARRIED),
-    ("commonmarker", CARRIED),
-    ("ffi", "a dyno cannot load native libraries"),
-    ("msgpack", "use json"),
-    ("eventmachine", "use threads"),
-    ("nio4r", "use IO.select"),
-    ("bigdecimal", CARRIED),
+/// Gems that are known to have an extension, so that a pack that loads none need not fetch them first.
+const KNOWN: [&str; 8] = [
+    "bcrypt",
+    "bigdecimal",
+    "commonmarker",
+    "msgpack",
+    "mysql2",
+    "nokogiri",
+    "pg",
+    "sqlite3",
 ];
 
-/// Advice for the gems that packs built from source carry.
-const CARRIED: &str = "";
+/// Gems of the pack that a locked version cannot replace, with the reason.
+const KEPT: [(&str, &str); 7] = [
+    ("digest", "its classes are those of Ruby's OpenSSL"),
+    ("io-console", "a dyno's terminal is the pack's"),
+    ("io-nonblock", "descriptors are the pack's"),
+    ("io-wait", "descriptors are the pack's"),
+    ("openssl", "its connections are the pack's sockets"),
+    ("pathname", "Bundler has loaded it"),
+    ("ripper", "it is the parser of this Ruby"),
+];
 
 /// Gems that work without their extension, by code of their own in Ruby.
 const OPTIONAL: [&str; 2] = ["digest-crc", "io-event"];
@@ -79,32 +84,63 @@ pub(super) fn is_optional(name: &str) -> bool {
     OPTIONAL.contains(&name)
 }
 
-/// Rejects a gem that is known to have a native extension.
+/// Returns why a gem of the pack keeps the pack's version, if it does.
+pub(super) fn kept(name: &str) -> Option<&'static str> {
+    let found = KEPT.iter().find(|(known, _)| *known == name);
+    found.map(|(_, reason)| *reason)
+}
+
+/// Rejects a gem that is known to have a native extension, for a pack that loads none.
 pub(super) fn reject_known(name: &str) -> Result<(), GemError> {
-    match ALTERNATIVES.iter().find(|(native, _)| *native == name) {
-        Some((_, advice)) => Err(native_error(name, advice)),
-        None => Ok(()),
+    reject_impossible(name)?;
+    match KNOWN.contains(&name) {
+        true => Err(rejection(name)),
+        false => Ok(()),
     }
 }
 
-/// Returns the error for any gem with a native extension, with an alternative if one is known.
+/// Returns the error for a gem with a native extension, for a pack that loads none.
 pub(super) fn rejection(name: &str) -> GemError {
-    match reject_known(name) {
+    match reject_impossible(name) {
         Err(error) => error,
-        Ok(()) => native_error(name, "use a gem written in Ruby alone"),
+        Ok(()) => {
+            let series = Series::from_source();
+            let advice = format!(
+                "Ruby {series} compile and load it when they are built from source: ask for one of them in the Gemfile, or for none"
+            );
+            native_error(name, &advice)
+        }
     }
 }
 
 fn native_error(name: &str, advice: &str) -> GemError {
-    let advice = match advice {
-        CARRIED => format!(
-            "Ruby {} carry it when they are built from source: ask for one of them, or for none",
-            Series::from_source()
-        ),
-        advice => advice.to_owned(),
-    };
     GemError::Native {
         name: name.to_owned(),
-        advice,
+        advice: advice.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_fits_packs_that_load_no_extension() {
+        let advice = |name: &str| reject_known(name).map_err(|error| error.to_string());
+        for name in KNOWN {
+            let text = advice(name).unwrap_err();
+            assert!(
+                text.contains("Ruby 3.3 and 3.4 compile and load it"),
+                "{text}"
+            );
+        }
+        for (name, reason) in IMPOSSIBLE {
+            assert!(advice(name).unwrap_err().ends_with(reason));
+            assert_eq!(
+                advice(name),
+                reject_impossible(name).map_err(|error| error.to_string())
+            );
+        }
+        assert_eq!(advice("rack"), Ok(()));
     }
 }

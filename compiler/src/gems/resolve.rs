@@ -132,14 +132,19 @@ impl Resolver<'_> {
             GemOrigin::Servers(remotes) => remotes,
         };
         let carried = self.manifest.gems.get(name);
-        // The native part of such a gem fits only the Ruby of the pack, in the version that the pack carries.
-        if self.manifest.extensions.iter().any(|known| known == name) {
+        let linked = self.manifest.extensions.iter().any(|known| known == name);
+        // The native part of such a gem is linked into the pack's Ruby. Another version has to be compiled.
+        if linked && (carried == Some(&locked.version) || !self.replaces(name)) {
             return Ok(ResolvedSource::Pack);
         }
         if tree.has_file(&package::vendor_cache_path(name, locked)) {
             return Ok(ResolvedSource::VendorCache);
         }
-        if directory::has_gem(self.directories, name, &locked.version) {
+        let has_gem = match linked {
+            true => directory::has_extension,
+            false => directory::has_gem,
+        };
+        if has_gem(self.directories, name, &locked.version) {
             return Ok(ResolvedSource::Directory);
         }
         if carried == Some(&locked.version) {
@@ -151,6 +156,11 @@ impl Resolver<'_> {
             return Ok(ResolvedSource::Pack);
         }
         server
+    }
+
+    /// Returns whether a build can compile another version of a gem that the pack has.
+    fn replaces(&self, name: &str) -> bool {
+        self.manifest.symbols.is_some() && native::kept(name).is_none()
     }
 
     fn server_source<'a>(
@@ -165,7 +175,8 @@ impl Resolver<'_> {
         }
         if remotes.is_empty() {
             let (name, version) = (name.to_owned(), locked.version.clone());
-            return Err(GemError::Missing { name, version });
+            let how = locked.fetch_command();
+            return Err(GemError::Missing { name, version, how });
         }
         Ok(ResolvedSource::Server(GemRequest {
             name,

@@ -67,12 +67,27 @@ impl GemHome {
     ) -> Result<(), GemError> {
         let full_name = format!("{name}-{}", locked.version);
         let target = match files {
-            PackFiles::Gem => format!("{PACK_GEMS}/{name}"),
+            PackFiles::Gem => {
+                self.link_pack_gem(tree, name, &locked.version)?;
+                return self.add_specification(tree, &full_name, &specification(name, locked));
+            }
             PackFiles::StandIn => format!("{STAND_INS}/{name}"),
             PackFiles::None => format!("{STAND_INS}/unused"),
         };
         tree.add_symlink(&self.gem(&full_name), &target)?;
         self.add_specification(tree, &full_name, &specification(name, locked))
+    }
+
+    /// Links a gem's directory to its files in the pack.
+    pub(super) fn link_pack_gem(
+        &self,
+        tree: &mut Tree,
+        name: &str,
+        version: &str,
+    ) -> Result<(), GemError> {
+        let target = format!("{PACK_GEMS}/{name}");
+        tree.add_symlink(&self.gem(&format!("{name}-{version}")), &target)?;
+        Ok(())
     }
 }
 

@@ -45,6 +45,17 @@ pub struct LockedGem {
     pub checksum: Option<Checksum>,
 }
 
+impl LockedGem {
+    /// Returns the command by which the app's author gets the file of the gem's plain form.
+    pub(crate) fn fetch_command(&self) -> &'static str {
+        match self.platforms.is_empty() {
+            true => "bundle cache",
+            // Bundler caches the forms for the platforms of the lockfile.
+            false => "gem fetch --platform ruby",
+        }
+    }
+}
+
 /// A lockfile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lockfile {

@@ -7,7 +7,8 @@ use corundum_pack::archive::{Archive, ArchiveError, ArchiveWriter, FileMode};
 
 use super::env::BuildEnv;
 use super::error::BuildError;
-use crate::extensions::{ExtensionBuilder, NativeGem};
+use crate::extensions::{ExtensionBuildError, ExtensionBuilder, NativeGem};
+use crate::gems;
 use crate::report::BuildReport;
 use crate::sandbox::Sandbox;
 use crate::tree::{Tree, TreeEntry, TreeError};
@@ -19,14 +20,14 @@ const COMPLETE: &str = "gem.build_complete";
 /// Folders of the tree that no build of an extension needs.
 const NOT_READ: &str = "vendor/bundle/";
 
-/// Builds the extensions of `gems`, which are installed in `tree`.
+/// Builds the extensions of `native`, which are installed in `tree`.
 pub(super) fn add<S: Sandbox>(
     env: &BuildEnv<'_, S>,
     tree: &mut Tree,
-    gems: &[NativeGem],
+    native: &[NativeGem],
     report: &mut BuildReport<impl Write>,
 ) -> Result<(), BuildError> {
-    if gems.is_empty() {
+    if native.is_empty() {
         return Ok(());
     }
     let files = Arc::new(installed_gems(tree)?);
@@ -36,10 +37,20 @@ pub(super) fn add<S: Sandbox>(
         pack: env.pack,
     };
     let series = &env.sandbox.manifest().series;
-    for gem in gems {
-        let installed = builder.build(gem, &files, |line| {
+    for gem in native {
+        let built = builder.build(gem, &files, |line| {
             report.detail(&format!("{}: {line}", gem.full_name))
-        })?;
+        });
+        let installed = match (built, &gem.replacement) {
+            (Ok(installed), _) => installed,
+            (Err(error), Some(replacement)) => {
+                let reason = not_built(error)?;
+                let line = gems::use_pack_gem(tree, series, replacement, reason)?;
+                report.detail(&line);
+                continue;
+            }
+            (Err(error), None) => return Err(error.into()),
+        };
         for (path, bytes) in &installed {
             let path = format!("{}/lib/{path}", gem.directory);
             tree.add(&path, bytes, FileMode::Plain)?;
@@ -51,6 +62,18 @@ pub(super) fn add<S: Sandbox>(
         }
     }
     Ok(())
+}
+
+/// Returns why the pack's version of a gem is used in place of one that was not built, unless the node itself failed.
+fn not_built(error: ExtensionBuildError) -> Result<&'static str, ExtensionBuildError> {
+    tracing::info!(%error, "the pack's version of a gem is used");
+    match error {
+        ExtensionBuildError::Toolchain(_) | ExtensionBuildError::Sysroot(_) => {
+            Ok("the node cannot get what compiles the locked version")
+        }
+        error if error.is_platform_fault() => Err(error),
+        _ => Ok("the locked version does not compile"),
+    }
 }
 
 /// Returns the files of all installed gems, which scripts may require.

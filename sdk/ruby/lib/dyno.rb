@@ -28,7 +28,8 @@ if defined?(Dyno::Native)
   Dyno::OUTPUT.extend(Dyno::Native::Output)
 end
 
-require "json"
+# An app may lock another version of json, which what is loaded here would precede.
+autoload :JSON, "json"
 require_relative "dyno/process"
 require_relative "dyno/output"
 # In the npm builds, descriptor 1 carries responses. They have no threads, and their implementations of catch and throw

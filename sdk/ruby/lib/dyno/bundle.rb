@@ -28,7 +28,7 @@ module Dyno
       # Brings a lockfile into the form of a bundle for the platform `ruby` alone. The compiler installs the plain form
       # of every gem.
       def plain(lockfile)
-        plain = lockfile.scan(/^    (\S+) \([^-)]+\)$/).flatten.to_h { |name| [name, true] }
+        plain = lockfile.scan(/^    (\S+) \([^-)]+\)\r?$/).flatten.to_h { |name| [name, true] }
         title = nil
         dropped = false
         lines = lockfile.lines(chomp: true).filter_map do |line|
