@@ -33,6 +33,11 @@ pub struct GemVersion {
 }
 
 impl GemVersion {
+    /// Returns whether the version precedes the one that its numbers name.
+    pub fn is_prerelease(&self) -> bool {
+        self.numbers().len() < self.segments.len()
+    }
+
     /// Returns the numbers before the first word.
     fn numbers(&self) -> Vec<u128> {
         let number = |segment: &VersionSegment| match segment {

@@ -599,7 +599,7 @@ fn native_extensions_are_left_to_be_built_by_a_pack_that_loads_them() {
 /// A native gem that needs another gem to be built.
 fn native_greeting(ruby: &str) -> Vec<u8> {
     let metadata = format!(
-        "dependencies:\n- !ruby/object:Gem::Dependency\n  name: mini_build\n  type: :runtime\nextensions:\n- ext/extconf.rb\n{ruby}"
+        "dependencies:\n- !ruby/object:Gem::Dependency\n  name: mini_build\n  requirement: !ruby/object:Gem::Requirement\n    requirements:\n    - - \"~>\"\n      - !ruby/object:Gem::Version\n        version: '2.8'\n  type: :runtime\nextensions:\n- ext/extconf.rb\n{ruby}"
     );
     gem("greeting", "1.0", GREETING, &metadata)
 }
@@ -635,9 +635,27 @@ fn precompiled_builds_of_the_lockfile_resolve_to_the_source_of_the_version() {
     server.publish("greeting", "1.0", &native_greeting(""));
     lock_variants(&mut build, &server.url());
     let installed = build.install().unwrap();
-    assert_eq!(installed.extensions[0].unlocked, ["mini_build"]);
+    assert_eq!(installed.extensions[0].lacks[0].name, "mini_build");
     let metadata = &installed.metadata["greeting-1.0"];
     assert!(metadata.contains("dependencies: []\n"), "{metadata}");
+    // The newest version that fits is there while extensions are built.
+    for version in ["2.9", "3.0", "2.10", "2.11.pre"] {
+        let build = gem("mini_build", version, &[("lib/mini_build.rb", "")], "");
+        server.publish("mini_build", version, &build);
+    }
+    lock_variants(&mut build, &server.url());
+    let installed = build.install().unwrap();
+    assert!(installed.extensions[0].lacks.is_empty());
+    assert!(installed.metadata.contains_key("mini_build-2.10"));
+    let file = "vendor/bundle/ruby/3.4.0/gems/mini_build-2.10/lib/mini_build.rb";
+    assert!(build.tree.has_file(file), "{:?}", build.said);
+    assert!(
+        build
+            .said
+            .iter()
+            .any(|line| line.starts_with("Using mini_build 2.10 from ")
+                && line.ends_with("to compile extensions"))
+    );
     // What the index says is verified.
     let other = gem("greeting", "1.0", &[], "");
     server.set("/gems/greeting-1.0.gem", GemResponse::Bytes(other));
@@ -649,7 +667,7 @@ fn precompiled_builds_of_the_lockfile_resolve_to_the_source_of_the_version() {
     let mut build = GemBuild::of(&[&server.url()], "");
     build.builds_extensions = true;
     let installed = build.install().unwrap();
-    assert!(installed.extensions[0].unlocked.is_empty());
+    assert!(installed.extensions[0].lacks.is_empty());
     assert!(installed.metadata["greeting-1.0"].contains("mini_build"));
     build.sources.clear();
     lock_variants(&mut build, &server.url());

@@ -116,10 +116,14 @@ fn write_source(app: &Repository, script: &str, path: &str, source: &str) {
         (path, source),
         ("lib/shout.rb", "require 'shout/shout'\n"),
     ];
+    write_files(app, &files);
+}
+
+fn write_files(app: &Repository, files: &[(&str, &str)]) {
     let gem = gem(
         "shout",
         "1.0",
-        &files,
+        files,
         "extensions:\n- ext/shout/extconf.rb\n",
     );
     app.write_bytes("vendor/cache/shout-1.0.gem", &gem);
@@ -170,6 +174,77 @@ fn extension_of_a_gem_is_compiled_once_and_serves() {
         ],
     );
     assert!(ran.text.contains("RUN"), "{}", ran.text);
+}
+
+/// A script that builds a library that the gem brings along with a Makefile of its own, as gems of databases do.
+const LIBRARY_EXTCONF: &str = r##"require "mkmf"
+Dir.chdir(File.join(__dir__, "vendor")) do
+  system("make", "static", "LOUD=1", "CFLAGS=-fvisibility=hidden") or abort "the library does not build"
+end
+$libs = "#{__dir__}/vendor/libvoice.a #{$libs}"
+$INCFLAGS << " -I#{__dir__}/vendor"
+create_makefile("shout/shout")
+"##;
+
+const LIBRARY_MAKEFILE: &str =
+    "CC:=$(shell sh -c 'type $${CC%% *} >/dev/null 2>/dev/null && echo $(CC) || echo gcc')
+uname_S := $(shell sh -c 'uname -s 2>/dev/null || echo not')
+define SETTINGS
+\tnot a command
+  port = 1
+endef
+OBJ=voice.o
+ifeq ($(uname_S),Linux)
+  FLAGS+=-DSYSTEM=1
+endif
+all: static
+voice.o: voice.c voice.h
+libvoice.a: $(OBJ)
+\t$(AR) rcs $@ $(OBJ)
+static: libvoice.a
+.c.o:
+\t$(CC) -std=c99 -fPIC $(CFLAGS) $(FLAGS) -c $<
+";
+
+const LIBRARY_C: &str = "#include \"voice.h\"
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+static volatile sig_atomic_t heard;
+static void hear(int number) { heard = number; }
+int voice(void)
+{
+    struct sigaction action = { 0 }, old;
+    siginfo_t info = { 0 };
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, 0);
+    action.sa_handler = hear;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGUSR1, &action, &old) || info.si_signo) return -1;
+    raise(SIGUSR1);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_STACK, &limit) || limit.rlim_cur == RLIM_INFINITY || !setrlimit(RLIMIT_STACK, &limit)) return -2;
+    return heard == SIGUSR1 && !sigismember(&all, SIGUSR1) ? SYSTEM : 0;
+}
+";
+
+#[test]
+fn gem_builds_its_own_library_and_handles_signals() {
+    let node = TestNode::start();
+    let app = node.create("myapp");
+    let source = "#include <ruby.h>\n#include <voice.h>\nvoid Init_shout(void) { rb_define_global_const(\"VOICE\", INT2FIX(voice())); }\n";
+    let files = [
+        ("ext/shout/extconf.rb", LIBRARY_EXTCONF),
+        ("ext/shout/shout.c", source),
+        ("ext/shout/vendor/Makefile", LIBRARY_MAKEFILE),
+        ("ext/shout/vendor/voice.c", LIBRARY_C),
+        ("ext/shout/vendor/voice.h", "int voice(void);\n"),
+        ("lib/shout.rb", "require 'shout/shout'\n"),
+    ];
+    write_files(&app, &files);
+    app.deploy("require 'shout'\nrun ->(_) { [200, {}, [VOICE.to_s]] }\n");
+    assert_eq!(node.get("myapp", "/"), (200, "1".to_owned()));
 }
 
 #[test]

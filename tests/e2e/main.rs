@@ -14,6 +14,7 @@ mod faults;
 mod files;
 mod gems;
 mod grid;
+mod native_gems;
 mod outbound;
 mod packs;
 mod pushes;

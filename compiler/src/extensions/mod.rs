@@ -5,9 +5,9 @@
 //! shared libraries for WebAssembly, which dynos load. It depends on the gem, the pack, the compiler and the libraries alone, and is
 //! kept under a digest of these ([`cache`]).
 
-mod absent_headers;
 mod cache;
 mod error;
+mod headers;
 mod pkg_config;
 mod tools;
 
@@ -25,6 +25,7 @@ use self::cache::ExtensionKey;
 pub use self::cache::ExtensionResults;
 pub use self::error::ExtensionBuildError;
 use self::tools::ExtensionTools;
+use crate::gems::GemDependency;
 use crate::sandbox::{Sandbox, SandboxApp, SandboxError, SandboxOutbound};
 
 /// Command of the pack that builds an extension.
@@ -54,8 +55,8 @@ pub struct NativeGem {
     pub options: Vec<String>,
     /// Digest of the gem's files.
     pub digest: String,
-    /// Gems that it names as dependencies, and that the lockfile lacks because it has only precompiled builds of the gem.
-    pub unlocked: Vec<String>,
+    /// Dependencies that the lockfile lacks because it has only precompiled builds of the gem, and that no source has.
+    pub lacks: Vec<GemDependency>,
     /// The pack's version of the gem, which works in its place.
     pub replacement: Option<PackGem>,
 }
@@ -72,14 +73,16 @@ pub struct PackGem {
 }
 
 impl NativeGem {
-    /// Explains a failed build whose script requires a gem that the lockfile lacks.
+    /// Explains a failed build whose script asks for a gem that the lockfile lacks.
     fn explanation(&self, log: &str) -> String {
-        match self.unlocked.is_empty() || !log.contains("cannot load such file") {
-            true => String::new(),
-            false => format!(
-                "{} needs {} to be compiled. Gemfile.lock lacks it, because it has only precompiled builds: run bundle lock --add-platform ruby, and commit Gemfile.lock\n",
-                self.full_name,
-                self.unlocked.join(", ")
+        let asks = |lack: &&GemDependency| {
+            log.contains("cannot load such file") || log.contains(&format!("'{}'", lack.name))
+        };
+        match self.lacks.iter().find(asks) {
+            None => String::new(),
+            Some(lack) => format!(
+                "{} needs {lack} to be compiled, which is not in Gemfile.lock, because that has only precompiled builds, and which its server does not have or cannot deliver: run bundle lock --add-platform ruby, and commit Gemfile.lock\n",
+                self.full_name
             ),
         }
     }
@@ -287,7 +290,7 @@ mod tests {
                 scripts: vec!["ext/a.rb".to_owned()],
                 options: Vec::new(),
                 digest: String::new(),
-                unlocked: Vec::new(),
+                lacks: Vec::new(),
                 replacement: None,
             };
             libraries_of(&gem, &files)

@@ -12,7 +12,7 @@ use corundum_pack::extension::PackSymbols;
 use corundum_pack::toolchain::driver::{self, DriverPaths, guest_text};
 use serde::{Deserialize, Serialize};
 
-use super::{absent_headers, files_below, pkg_config};
+use super::{files_below, headers, pkg_config};
 use crate::jail::Jail;
 use crate::sandbox::CommandTools;
 
@@ -94,7 +94,7 @@ impl ExtensionTools {
             }
             fs::write(path, bytes)?;
         }
-        absent_headers::write(&ruby.join("include"))?;
+        headers::write(&ruby.join("include"))?;
         let functions = symbols.functions.keys().chain(symbols.variables.keys());
         let names = functions
             .map(String::as_str)

@@ -39,6 +39,25 @@ pub(super) fn has_extension(directories: &[PathBuf], name: &str, version: &str) 
     })
 }
 
+/// Returns the versions of a gem that `directories` have.
+pub(super) fn versions(directories: &[PathBuf], name: &str) -> Vec<String> {
+    let folders = directories
+        .iter()
+        .map(|directory| directory.join("specifications"));
+    let entries = folders
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten();
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let version = |file: &str| {
+        let full_name = file.strip_suffix(".gemspec")?;
+        let (own, version) = full_name.rsplit_once('-')?;
+        (own == name).then(|| version.to_owned())
+    };
+    names
+        .filter_map(|file| version(&file.to_string_lossy()))
+        .collect()
+}
+
 fn gemspec(directory: &Path, name: &str, version: &str) -> PathBuf {
     let file = format!("{name}-{version}.gemspec");
     directory.join("specifications").join(file)

@@ -19,6 +19,7 @@ use crate::checksum::Checksum;
 use crate::lockfile::LockedGem;
 use crate::redact::without_credentials;
 use crate::report::human_size;
+use crate::requirement::{GemVersion, Requirement};
 
 /// Limits on the fetches of one build.
 #[derive(Debug, Clone)]
@@ -207,6 +208,51 @@ impl GemFetcher {
         }
     }
 
+    /// Returns the newest version of a gem that satisfies a requirement and is no prerelease. The lockfile has no version of it, so
+    /// that the version of the request does not count.
+    pub(super) fn newest(
+        &self,
+        request: GemRequest<'_>,
+        requirement: &Requirement,
+    ) -> Result<Option<String>, FetchError> {
+        let mut newest: Option<(GemVersion, String)> = None;
+        for server in self.allowed_servers(request)? {
+            let text = match self.index(request, server) {
+                Err(error) if error.is_absence() => continue,
+                text => text?,
+            };
+            let versions = index::versions(&text);
+            let bad = |error| bad_index(request.name.to_owned(), server.url().to_string(), &error);
+            for text in versions.map_err(bad)? {
+                let Ok(version) = text.parse::<GemVersion>() else {
+                    continue;
+                };
+                let is_newer = newest.as_ref().is_none_or(|(best, _)| version > *best);
+                if is_newer && !version.is_prerelease() && requirement.is_satisfied_by(&version) {
+                    newest = Some((version, text.to_owned()));
+                }
+            }
+        }
+        Ok(newest.map(|(_, text)| text))
+    }
+
+    /// Returns the text of a gem's index.
+    fn index(
+        &self,
+        request: GemRequest<'_>,
+        server: &GemServerClient,
+    ) -> Result<String, FetchError> {
+        let path = format!("info/{}", request.name);
+        let bytes = match self.get(request, server, &path, self.limits.index) {
+            Err(FetchError::Server {
+                error: GemServerError::NotFound(_),
+                ..
+            }) => return Err(unknown_gem(request, &server.url().to_string())),
+            answer => answer?,
+        };
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Returns the checksum that the server publishes, if the lockfile has the same or none.
     fn published_checksum(
         &self,
@@ -215,16 +261,8 @@ impl GemFetcher {
     ) -> Result<Checksum, FetchError> {
         let GemRequest { name, locked, .. } = request;
         let (version, url) = (locked.version.clone(), server.url().to_string());
-        let path = format!("info/{name}");
-        let bytes = match self.get(request, server, &path, self.limits.index) {
-            Err(FetchError::Server {
-                error: GemServerError::NotFound(_),
-                ..
-            }) => return Err(unknown_gem(request, &url)),
-            answer => answer?,
-        };
+        let text = self.index(request, server)?;
         let name = name.to_owned();
-        let text = String::from_utf8_lossy(&bytes);
         let found = match index::find(&text, &version) {
             Ok(IndexEntry::Plain(checksum)) => checksum,
             Ok(IndexEntry::Precompiled(platforms)) => {

@@ -54,6 +54,16 @@ pub(super) fn find(index: &str, version: &str) -> Result<IndexEntry, IndexError>
     })
 }
 
+/// Returns the versions in the text of an index whose plain form is available.
+pub(super) fn versions(index: &str) -> Result<Vec<&str>, IndexError> {
+    let mut lines = index.lines();
+    if !lines.any(|line| line.trim_end() == "---") {
+        return Err(IndexError::Head);
+    }
+    let labels = lines.map(|line| line.split_once(' ').map_or(line, |(label, _)| label));
+    Ok(labels.filter(|label| !label.contains('-')).collect())
+}
+
 /// Reads the checksum from `DEPENDENCIES|checksum:SHA256,ruby:…`.
 fn checksum(rest: &str) -> Option<Checksum> {
     let (_, facts) = rest.rsplit_once('|')?;
@@ -99,6 +109,13 @@ mod tests {
         for absent in ["2", "1.0.10", "1.0.1-java2"] {
             assert_eq!(find(&index(), absent), Ok(IndexEntry::Absent), "{absent}");
         }
+    }
+
+    #[test]
+    fn versions_are_those_with_a_plain_form() {
+        let expected = ["1.0", "1.0.1", "3.0.0.pre.1", "3.1"];
+        assert_eq!(versions(&index()).unwrap(), expected);
+        assert_eq!(versions("<html>"), Err(IndexError::Head));
     }
 
     #[test]

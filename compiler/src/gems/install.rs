@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use corundum_pack::Manifest;
 
+use super::build_only::{self, BuildOnlyGems};
 use super::error::{GemError, RefusedGem};
-use super::fetcher::{FetchedGem, GemRequest};
+use super::fetcher::{FetchedGem, GemFetcher, GemRequest};
 use super::gemfile::GemfileReport;
-use super::metadata::GemMetadata;
+use super::metadata::{GemDependency, GemMetadata};
 use super::package::{self, GemFiles, UnpackedGem};
 use super::prefetch::{self, Prefetch};
 use super::repository::{self, RepositoryEntry, RepositoryFetcher};
@@ -77,6 +78,7 @@ pub fn install(
             manifest,
             lockfile: &lockfile,
             directories,
+            fetcher: sources.fetcher,
             home: GemHome::of_series(&manifest.series),
             prefetch,
             fetched: 0,
@@ -132,6 +134,7 @@ struct Installer<'a> {
     manifest: &'a Manifest,
     lockfile: &'a Lockfile,
     directories: &'a [PathBuf],
+    fetcher: &'a GemFetcher,
     home: GemHome,
     prefetch: &'a mut Prefetch,
     /// Requests to servers whose result the installer has taken.
@@ -309,6 +312,12 @@ impl Installer<'_> {
         let root = self.home.gem(&full_name);
         let (specification, unlocked) = self.fit(gem.specification, locked);
         if builds {
+            let mut lacks = Vec::new();
+            for dependency in unlocked {
+                if !self.add_for_builds(&dependency, locked)? {
+                    lacks.push(dependency);
+                }
+            }
             let carried = self.manifest.gems.get(name).filter(|_| linked);
             let replacement = carried.map(|version| PackGem {
                 name: name.to_owned(),
@@ -321,7 +330,7 @@ impl Installer<'_> {
                 scripts: gem.extensions.clone(),
                 options: native::options(name),
                 digest: digest_of(&gem.files),
-                unlocked,
+                lacks,
                 replacement,
             });
         }
@@ -340,13 +349,46 @@ impl Installer<'_> {
         }
     }
 
+    /// Adds a gem that the extension of a locked gem needs to be built, and that the lockfile lacks, in the newest version that
+    /// fits. Returns whether there is one.
+    fn add_for_builds(
+        &mut self,
+        dependency: &GemDependency,
+        of: &LockedGem,
+    ) -> Result<bool, GemError> {
+        let home = self.home.clone();
+        if self.installed.build_only.has(&home, &dependency.name) {
+            return Ok(true);
+        }
+        let found = build_only::find(dependency, of, self.tree, self.directories, self.fetcher)?;
+        let Some((version, gem)) = found else {
+            return Ok(false);
+        };
+        let (name, source) = (&dependency.name, &gem.source);
+        let line = format!("Using {name} {version} from {source} to compile extensions");
+        (self.report)(&line);
+        let full_name = format!("{name}-{version}");
+        let root = home.gem(&full_name);
+        for (path, bytes, mode) in &gem.files {
+            self.tree.add(&format!("{root}/{path}"), bytes, *mode)?;
+        }
+        match gem.specification {
+            GemSpecification::Metadata(text) => {
+                self.installed.metadata.insert(full_name.clone(), text);
+            }
+            GemSpecification::Ruby(text) => home.add_specification(self.tree, &full_name, &text)?,
+        }
+        self.installed.build_only.add(&home, full_name);
+        Ok(true)
+    }
+
     /// Fits the specification of a gem to a lockfile that has only precompiled builds of it: such a lockfile lacks the gems that
-    /// the plain form needs to be built. Returns the names of these too.
+    /// the plain form needs to be built. Returns these too.
     fn fit(
         &self,
         specification: GemSpecification,
         locked: &LockedGem,
-    ) -> (GemSpecification, Vec<String>) {
+    ) -> (GemSpecification, Vec<GemDependency>) {
         match specification {
             GemSpecification::Metadata(text) if !locked.platforms.is_empty() => {
                 let is_unlocked = |name: &str| !self.lockfile.gems.contains_key(name);
@@ -400,6 +442,8 @@ pub struct InstalledGems {
     pub metadata: GemMetadataFiles,
     /// Gems whose native extensions are still to be built.
     pub extensions: Vec<NativeGem>,
+    /// Gems that only these builds need.
+    pub build_only: BuildOnlyGems,
 }
 
 /// Puts the pack's version of a gem in the place of one that has been installed, and returns the line for the pusher.

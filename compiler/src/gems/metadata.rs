@@ -3,8 +3,37 @@
 //! RubyGems writes the metadata as YAML in one form: keys at the start of a line, and their values behind them or in
 //! further lines that begin with a space or a dash. The parser knows that form and nothing else of YAML.
 
+use std::fmt;
+
 /// Metadata of a gem.
 pub(super) struct GemMetadata<'a>(&'a str);
+
+/// A dependency of a gem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GemDependency {
+    /// Name of the gem.
+    pub name: String,
+    /// Requirement on its version; empty for any version.
+    pub requirement: Vec<String>,
+}
+
+impl GemDependency {
+    fn of(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            requirement: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for GemDependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.requirement.as_slice() {
+            [] => f.write_str(&self.name),
+            clauses => write!(f, "{} ({})", self.name, clauses.join(", ")),
+        }
+    }
+}
 
 /// A gem whose metadata names another gem than the one that the lockfile asks for.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +84,14 @@ impl<'a> GemMetadata<'a> {
         clauses
     }
 
-    /// Returns the text without the dependencies whose names `is_dropped` holds for, and these names.
+    /// Returns the text without the dependencies whose names `is_dropped` holds for, and these dependencies.
     pub(super) fn without_dependencies(
         &self,
         is_dropped: impl Fn(&str) -> bool,
-    ) -> (String, Vec<String>) {
+    ) -> (String, Vec<GemDependency>) {
         let mut kept = String::with_capacity(self.0.len());
-        let (mut dropped, mut inside) = (Vec::new(), false);
+        let mut dropped: Vec<GemDependency> = Vec::new();
+        let (mut inside, mut operator) = (false, None);
         let mut lines = self.0.split_inclusive('\n').peekable();
         while let Some(line) = lines.next() {
             if line.starts_with("- !ruby/object:Gem::Dependency") {
@@ -70,12 +100,29 @@ impl<'a> GemMetadata<'a> {
                     .and_then(|next| next.trim().strip_prefix("name:"));
                 let name = name.map(|name| unquoted(name.trim()));
                 inside = name.is_some_and(&is_dropped);
-                dropped.extend(name.filter(|_| inside).map(str::to_owned));
+                dropped.extend(name.filter(|_| inside).map(GemDependency::of));
+                operator = Some("");
             } else if !line.starts_with(' ') {
                 inside = false;
             }
             if !inside {
                 kept.push_str(line);
+                continue;
+            }
+            let words = line.trim();
+            if words.starts_with("type:") {
+                // The same requirement follows once more, under its old name.
+                operator = None;
+                if words.ends_with(":development") {
+                    dropped.pop();
+                }
+            } else if let (Some(sign), true) = (words.strip_prefix("- - "), operator.is_some()) {
+                operator = Some(unquoted(sign));
+            } else if let (Some(version), Some(sign)) = (words.strip_prefix("version:"), operator)
+                && let Some(last) = dropped.last_mut()
+            {
+                let version = unquoted(version.trim());
+                last.requirement.push(format!("{sign} {version}"));
             }
         }
         // A key without values is not an empty list.
@@ -120,10 +167,22 @@ dependencies:
     - - \"~>\"
       - !ruby/object:Gem::Version
         version: 2.8.2
+    - - \"!=\"
+      - !ruby/object:Gem::Version
+        version: '2.8.3'
   type: :runtime
+  prerelease: false
+  version_requirements: !ruby/object:Gem::Requirement
+    requirements:
+    - - \"~>\"
+      - !ruby/object:Gem::Version
+        version: 2.8.2
 - !ruby/object:Gem::Dependency
   name: 'other'
   type: :runtime
+- !ruby/object:Gem::Dependency
+  name: rake
+  type: :development
 extensions:
 - ext/extconf.rb
 ";
@@ -131,12 +190,17 @@ extensions:
     #[test]
     fn dependencies_are_dropped_by_name() {
         let metadata = GemMetadata::new(TEXT);
+        let names = |dropped: Vec<GemDependency>| {
+            let names = dropped.iter().map(ToString::to_string);
+            names.collect::<Vec<_>>()
+        };
         let (text, dropped) = metadata.without_dependencies(|name| name == "build");
-        assert_eq!(dropped, ["build"]);
-        let expected = "dependencies:\n- !ruby/object:Gem::Dependency\n  name: 'other'\n  type: :runtime\nextensions:\n";
+        assert_eq!(names(dropped), ["build (~> 2.8.2, != 2.8.3)"]);
+        let expected =
+            "dependencies:\n- !ruby/object:Gem::Dependency\n  name: 'other'\n  type: :runtime\n";
         assert!(text.contains(expected) && text.starts_with("---"), "{text}");
         let (text, dropped) = metadata.without_dependencies(|_| true);
-        assert_eq!(dropped, ["build", "other"]);
+        assert_eq!(names(dropped), ["build (~> 2.8.2, != 2.8.3)", "other"]);
         assert!(
             text.contains("name: a\ndependencies: []\nextensions:\n- ext/extconf.rb\n"),
             "{text}"

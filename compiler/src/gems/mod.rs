@@ -9,6 +9,7 @@
 //!
 //! A few threads fetch gems ahead of the installation, which adds them to the tree in the order of their dependencies.
 
+mod build_only;
 mod cache;
 mod credentials;
 mod directory;
@@ -39,6 +40,7 @@ pub use self::fetch_error::{ChecksumMismatch, FetchError};
 pub use self::fetcher::{FetchLimits, GemFetcher};
 pub use self::gemfile::{GemfileGem, GemfileReport};
 pub use self::install::{InstalledGems, install, use_pack_gem};
+pub use self::metadata::GemDependency;
 pub use self::repository::{RepositoryError, RepositoryFetcher};
 pub use self::resolve::GemSources;
 pub use self::server_client::GemServerError;

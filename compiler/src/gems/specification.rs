@@ -23,7 +23,7 @@ pub(super) enum GemSpecification {
 }
 
 /// The directory in an app's tree that RubyGems calls the gem home.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GemHome(String);
 
 /// Metadata of installed gems, by the names of their specifications. The sandbox makes specifications of them.
@@ -45,6 +45,11 @@ impl GemHome {
         format!("{}/bundler/gems/{name}", self.0)
     }
 
+    /// Returns the path of a gem's specification.
+    pub(super) fn specification(&self, full_name: &str) -> String {
+        format!("{}/specifications/{full_name}.gemspec", self.0)
+    }
+
     /// Writes a specification.
     pub(super) fn add_specification(
         &self,
@@ -52,7 +57,7 @@ impl GemHome {
         full_name: &str,
         text: &str,
     ) -> Result<(), GemError> {
-        let path = format!("{}/specifications/{full_name}.gemspec", self.0);
+        let path = self.specification(full_name);
         tree.add(&path, text.as_bytes(), FileMode::Plain)?;
         Ok(())
     }

@@ -38,6 +38,7 @@ impl SourceApp {
             let made = gemfile::specifications(env, &installed.metadata)?;
             gems::add_specifications(&mut tree, &manifest.series, &installed.metadata, &made)?;
             extensions::add(env, &mut tree, &installed.extensions, report)?;
+            installed.build_only.remove(&mut tree);
         }
         Ok(BundledApp { tree, app_json })
     }

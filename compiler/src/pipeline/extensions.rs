@@ -20,6 +20,9 @@ const COMPLETE: &str = "gem.build_complete";
 /// Folders of the tree that no build of an extension needs.
 const NOT_READ: &str = "vendor/bundle/";
 
+/// Characters of the last line of a failed build that the pusher sees, if the pack has another version of the gem.
+const MAX_REASON: usize = 200;
+
 /// Builds the extensions of `native`, which are installed in `tree`.
 pub(super) fn add<S: Sandbox>(
     env: &BuildEnv<'_, S>,
@@ -45,6 +48,7 @@ pub(super) fn add<S: Sandbox>(
             (Ok(installed), _) => installed,
             (Err(error), Some(replacement)) => {
                 let reason = not_built(error)?;
+                let reason = reason.as_str();
                 let line = gems::use_pack_gem(tree, series, replacement, reason)?;
                 report.detail(&line);
                 continue;
@@ -65,14 +69,23 @@ pub(super) fn add<S: Sandbox>(
 }
 
 /// Returns why the pack's version of a gem is used in place of one that was not built, unless the node itself failed.
-fn not_built(error: ExtensionBuildError) -> Result<&'static str, ExtensionBuildError> {
-    tracing::info!(%error, "the pack's version of a gem is used");
+fn not_built(error: ExtensionBuildError) -> Result<String, ExtensionBuildError> {
     match error {
         ExtensionBuildError::Toolchain(_) | ExtensionBuildError::Sysroot(_) => {
-            Ok("the node cannot get what compiles the locked version")
+            tracing::warn!(%error, "the pack's version of a gem is used");
+            Ok("the node cannot get what compiles the locked version".to_owned())
         }
         error if error.is_platform_fault() => Err(error),
-        _ => Ok("the locked version does not compile"),
+        error => {
+            let text = error.to_string();
+            let last = text
+                .lines()
+                .rev()
+                .map(str::trim)
+                .find(|line| !line.is_empty());
+            let last: String = last.unwrap_or_default().chars().take(MAX_REASON).collect();
+            Ok(format!("the locked version does not compile: {last}"))
+        }
     }
 }
 

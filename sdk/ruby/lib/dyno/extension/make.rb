@@ -51,7 +51,12 @@ module Dyno
         lines = File.read(file).gsub(/\\\r?\n[ \t]*/, " ").lines(chomp: true)
         rules = nil
         conditions = []
+        defined = nil
         lines.each do |line|
+          if defined || line.start_with?("define ")
+            defined = define(defined, line, conditions.all?)
+            next
+          end
           next command(rules, line) if line.start_with?("\t") && rules && conditions.all?
 
           text = line.sub(/(?<!\\)#.*/, "").rstrip
@@ -62,6 +67,15 @@ module Dyno
         end
       rescue SystemCallError => error
         raise Failed, "Makefile: #{error.message}"
+      end
+
+      # Reads a line of `define NAME` … `endef`. Returns the name and the lines until the end.
+      def define(defined, line, holds)
+        return [line.split[1].to_s, []] unless defined
+        return defined.tap { |_, lines| lines << line } unless line.match?(/\A\s*endef\b/)
+
+        @variables[defined.first] = defined.last.join("\n") if holds
+        nil
       end
 
       def command(rules, line)

@@ -183,7 +183,15 @@ module Dyno
         # Separators of commands that no quotes enclose.
         SEPARATOR = /\s*(&&|\|\||;)\s*(?=(?:[^'"]|'[^']*'|"[^"]*")*\z)/
 
+        # `$NAME`, `${NAME}`, and `${NAME%% *}`, the first word.
+        VARIABLE = /\$(?:\{(\w+)(%% \*)?\}|(\w+))/
+
         class << self
+          # Replaces variables of the environment.
+          def substitute(line)
+            line.gsub(VARIABLE) { $2 ? ENV.fetch($1, "").split(" ").first.to_s : ENV.fetch($1 || $3, "") }
+          end
+
           def run(line, directory)
             result = Tools::Result.new(0, +"", +"")
             separator = nil

@@ -155,6 +155,21 @@ module Dyno
           Result.new(found.empty? ? 1 : 0, found.map { |name| "/usr/bin/#{name}\n" }.join, "")
         end
 
+        # Tells whether programs exist, as `type` and `command -v` do.
+        def run_type(arguments)
+          found = plain(arguments).all? { |name| exist?(name) }
+          Result.new(found ? 0 : 1, found ? plain(arguments).map { |name| "#{name}\n" }.join : "", "")
+        end
+        alias run_command run_type
+
+        # sh -c COMMAND
+        def run_sh(arguments)
+          line = arguments[arguments.index("-c").to_i + 1]
+          return Result.new(1, "", "sh: a build runs no shell scripts\n") unless arguments.include?("-c") && line
+
+          Processes::Shell.run(Processes::Shell.substitute(line), Dir.pwd)
+        end
+
         def run_test(arguments)
           holds = case arguments
                   in ["-f", path] then File.file?(path)

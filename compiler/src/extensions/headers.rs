@@ -1,7 +1,8 @@
-//! Headers of Linux that the compiler has and a dyno has not.
+//! Headers that stand before the C library's.
 //!
 //! The compiler's headers are those of a C library for many systems. Scripts take the presence of some of them for that of the
-//! functions, so that a build would choose what cannot be linked.
+//! functions, so that a build would choose what cannot be linked. Others lack functions that do nothing in a dyno, and that code
+//! for Linux calls without asking.
 
 use std::fs;
 use std::io;
@@ -35,7 +36,13 @@ const ABSENT: [&str; 24] = [
     "threads.h",
 ];
 
-/// Writes headers that cannot be included into `folder`, in which the compiler looks first.
+/// Headers that add functions to those of the same name in the C library.
+const ADDED: [(&str, &str); 2] = [
+    ("signal.h", include_str!("headers/signal.h")),
+    ("sys/resource.h", include_str!("headers/resource.h")),
+];
+
+/// Writes the headers into `folder`, in which the compiler looks first.
 pub(super) fn write(folder: &Path) -> io::Result<()> {
     for name in ABSENT {
         let path = folder.join(name);
@@ -43,6 +50,9 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
             fs::create_dir_all(parent)?;
         }
         fs::write(path, format!("#error \"a dyno has no {name}\"\n"))?;
+    }
+    for (name, text) in ADDED {
+        fs::write(folder.join(name), text)?;
     }
     Ok(())
 }
