@@ -3,8 +3,7 @@
  *
  * Ruby code (sdk/ruby/lib), which is the same for every build of MRI, implements the environment that an app sees. This
  * file contains the parts that are faster or only possible in C: the exports, parsing a request's head into a Rack env,
- * unbuffered reading and writing of the streams, processor time, and filling malloc's free blocks before the memory is
- * saved.
+ * unbuffered reading and writing of the streams, and processor time.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -441,32 +440,10 @@ stack_low(void)
     rb_ec_stack_overflow(ec, FALSE);
 }
 
-/* -- malloc -------------------------------------------------------------------------------------------------------- */
+/* -- other files --------------------------------------------------------------------------------------------------- */
 
-/*
- * Fills malloc's free blocks, from large to small, so that the allocations of requests lie together at the heap's end. A
- * request that allocated in free blocks all over the heap would make each of their pages private to the dyno. The address
- * of a block that is larger than any free one marks the heap's end.
- */
-static void
-fill_free_blocks(void)
-{
-    char *end = malloc(1 << 20);
-    int left = 1000000;
-
-    if (!end) return;
-    free(end);
-    for (size_t size = 1 << 18; size > 8; size = size * 3 / 4) {
-        for (;;) {
-            char *block = malloc(size);
-            if (!block) return;
-            if (block >= end || --left < 0) {
-                free(block);
-                break;
-            }
-        }
-    }
-}
+/* Defined by mri/memory/free_blocks.c. */
+void dyno_settle_free_blocks(void);
 
 /* Defined by mri/patches/fibers.patch and mri/patches/threads.patch. */
 int rb_wasm_fibers_forget(void);
@@ -621,7 +598,7 @@ EXPORT(dyno_boot)(void)
         int threads = rb_wasm_threads_forget();
         if (threads) dprintf(2, "%d threads ended with the boot, as in a process after fork: start them again in an after-fork hook or in a request\n", threads);
         rb_wasm_fibers_forget();
-        fill_free_blocks();
+        dyno_settle_free_blocks();
     }
     return status;
 }

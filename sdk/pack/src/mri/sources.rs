@@ -63,6 +63,12 @@ const LIBRARIES: [SourceArchive; 4] = [
     },
 ];
 
+/// The C library that has the allocator. The compiler's own one rounds every block up to a power of two.
+const ALLOCATOR: SourceArchive = SourceArchive {
+    path: "w/wasi-libc/wasi-libc_0.0~git20241209.574b88d-2_all.deb",
+    sha256: "b7716260051d289248b7667f81fa2792c125d888ff51da3fa09c6272cc0bd11d",
+};
+
 /// Sources of the gems that are linked into MRI and that MRI's source lacks.
 const GEMS: [SourceArchive; 2] = [
     SourceArchive {
@@ -84,6 +90,7 @@ pub(super) fn hash_libraries(hasher: &mut blake3::Hasher) {
 /// Adds the sources of MRI and its gems to a digest.
 pub(super) fn hash_release(release: &MriRelease, hasher: &mut blake3::Hasher) {
     release.archive.hash(hasher);
+    ALLOCATOR.hash(hasher);
     GEMS.iter().for_each(|source| source.hash(hasher));
 }
 
@@ -93,7 +100,7 @@ pub(super) fn profile_origin(release: &MriRelease) -> String {
 }
 
 /// Number of files to download.
-pub(super) const COUNT: usize = 1 + LIBRARIES.len() + GEMS.len() + 1;
+pub(super) const COUNT: usize = 1 + LIBRARIES.len() + 1 + GEMS.len() + 1;
 
 /// Downloads the sources that are missing in `directory`, and returns the file name of the compiler's package.
 ///
@@ -107,6 +114,7 @@ pub(super) fn fetch(
     for source in [&release.archive]
         .into_iter()
         .chain(&LIBRARIES)
+        .chain([&ALLOCATOR])
         .chain(&GEMS)
     {
         progress(source.name());

@@ -9,10 +9,16 @@ case $PROFILE_FLAGS in
     always="-L$WORK/bin -lprofile"
     ;;
 esac
+# The compiler's malloc rounds every block up to a power of two, an aligned page of Ruby's heap to four times its size. The linker
+# takes an object before a library, so this one, which is that of WASI's C library, replaces it.
+rm -rf "$WORK/allocator"
+dpkg-deb -x "$SOURCES"/wasi-libc_*.deb "$WORK/allocator"
+(cd "$WORK/allocator" && wasm-ar x usr/lib/wasm32-wasi/libc.a dlmalloc.o)
+wasm-cc -O2 -c "$RECIPE/memory/free_blocks.c" -o "$WORK/free_blocks.o"
 # Native extensions use MRI's public functions and these of the C library.
 wasm-cc -O2 -c "$RECIPE/extension/dlopen.c" -o "$WORK/dlopen.o"
 {
-  echo "$WORK/dlopen.o" -rdynamic -Wl,--export-table -Wl,--export=stack_low -Wl,--export=dyno_program_exit
+  echo "$WORK/dlopen.o" "$WORK/allocator/dlmalloc.o" "$WORK/free_blocks.o" -rdynamic -Wl,--export-table -Wl,--export=stack_low -Wl,--export=dyno_program_exit
   grep -v '^#' "$RECIPE/extension/exports" | sed 's/^/-Wl,--export=/'
 } >"$WORK/exports"
 cat >"$WORK/bin/wasm-net-cc" <<END
@@ -20,7 +26,11 @@ cat >"$WORK/bin/wasm-net-cc" <<END
 for argument in "\$@"; do
   case \$argument in -c | -E | -S | -M | -MM) exec "$TOOLS/bin/wasm-net-cc" "\$@" ;; esac
 done
-case " \$* " in *' -o ruby '*) set -- "\$@" "@$WORK/exports" ;; esac
+case " \$* " in
+  *' -o ruby '*) set -- "\$@" "@$WORK/exports" ;;
+  # make install links it, and nothing runs it.
+  *' -o miniruby '*) set -- "\$@" "$WORK/free_blocks.o" ;;
+esac
 exec "$TOOLS/bin/wasm-net-cc" "\$@" $always
 END
 chmod +x "$WORK/bin/wasm-net-cc"
