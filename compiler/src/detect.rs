@@ -1,4 +1,4 @@
-//! Detection of an app's language.
+//! Detection of an app's language and framework.
 
 /// A tree without a Ruby app. The pusher may have pushed the wrong folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +18,12 @@ pub fn detect(has_file: impl Fn(&str) -> bool) -> Result<(), NotDetected> {
     } else {
         Err(NotDetected)
     }
+}
+
+/// Returns whether a lockfile is that of a Rails app. Every one has the gem railties.
+pub fn is_rails(lockfile: &str) -> bool {
+    let mut lines = lockfile.lines();
+    lines.any(|line| line.trim_start().starts_with("railties ("))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!
 //! - [`tree`] reads the pushed tar stream and rejects what a slug must not hold; [`slugignore`] excludes files;
 //! - [`text`] decodes text files;
-//! - [`detect`] finds out whether the tree is a Ruby app, and [`ruby_version`] which series of Ruby it asks for;
+//! - [`detect`] finds out whether the tree is a Ruby app, or one of Rails, and [`ruby_version`] which series of Ruby it asks for;
 //! - [`app_json`] and [`procfile`] parse the app's settings;
 //! - [`lockfile`], [`requirement`], [`checksum`] and [`gems`] resolve, fetch and install gems;
 //! - [`extensions`] builds native extensions of gems, with compilers in a [`jail`];
@@ -29,6 +29,7 @@ pub mod gems;
 pub mod git_command;
 pub mod jail;
 pub mod lockfile;
+mod made_files;
 pub mod pipeline;
 pub mod process;
 pub mod procfile;

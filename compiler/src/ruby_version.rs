@@ -19,16 +19,6 @@ pub struct VersionFiles {
     pub other: Option<String>,
 }
 
-impl VersionFiles {
-    /// Tells whether the lockfile has Rails, of which every app has the gem railties.
-    pub fn is_rails(&self) -> bool {
-        let lines = self.lockfile.iter().flat_map(|text| text.lines());
-        lines
-            .into_iter()
-            .any(|line| line.trim_start().starts_with("railties ("))
-    }
-}
-
 /// A version of Ruby that no pack has. The app's author asks for another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: unsupported Ruby version {asked}\nUse one of 3.2, 3.3, 3.4 or 4.0: {}", .syntax.advice(.file))]

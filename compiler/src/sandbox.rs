@@ -38,12 +38,12 @@ pub trait Sandbox {
     /// Returns the root filesystem of the pack.
     fn root(&self) -> Arc<Archive>;
 
-    /// Runs a build of the pack to its end; `tools` carries out its command lines. Returns the end of what it logged, and its
-    /// result.
+    /// Runs a build of the pack to its end; `tools` carries out its command lines, if it may have some carried out. Returns
+    /// the end of what it logged, and its result.
     fn build(
         &self,
         app: &SandboxApp,
-        tools: Arc<dyn CommandTools>,
+        tools: Option<Arc<dyn CommandTools>>,
     ) -> (String, Result<SandboxOutput, SandboxError>);
 
     /// Compiles a native extension, so that dynos can load it.
@@ -105,7 +105,7 @@ pub struct BootRequest<'a> {
     /// Host and port at which the app is served; sample requests ask for it.
     pub host: &'a str,
     /// Sample requests that the app serves before its memory is saved.
-    pub warm_up: WarmUp,
+    pub warm_up: &'a WarmUp,
     /// Directory to create for the image.
     pub image: &'a Path,
 }
@@ -124,13 +124,15 @@ pub struct BootAttempt {
 pub struct BootedApp {
     /// Time that the app took to load.
     pub time: Duration,
-    /// The answer of a dyno of the app to a sample request.
-    pub sample: SampleAnswer,
+    /// Answers to sample requests: of a dyno of the app to the first of them, and failures of others.
+    pub samples: Vec<SampleAnswer>,
 }
 
 /// An app's answer to a sample request.
 #[derive(Debug)]
 pub struct SampleAnswer {
+    /// Path of the request.
+    pub path: String,
     /// The status of the response, or the reason why there is none.
     pub status: Result<u16, String>,
     /// Text that the app logged meanwhile.

@@ -102,7 +102,7 @@ impl Sandbox for FakeSandbox {
     fn build(
         &self,
         app: &SandboxApp,
-        _tools: Arc<dyn CommandTools>,
+        _tools: Option<Arc<dyn CommandTools>>,
     ) -> (String, Result<SandboxOutput, SandboxError>) {
         (self.log.clone(), self.run(app))
     }
@@ -117,10 +117,18 @@ impl Sandbox for FakeSandbox {
             std::fs::create_dir(request.image).unwrap();
             Ok(BootedApp {
                 time: Duration::from_millis(7),
-                sample: SampleAnswer {
-                    status: self.sample.clone(),
-                    log: "/app/config.ru:1:in `call': no (RuntimeError)".to_owned(),
-                },
+                samples: vec![
+                    SampleAnswer {
+                        path: "/".to_owned(),
+                        status: self.sample.clone(),
+                        log: "/app/config.ru:1:in `call': no (RuntimeError)".to_owned(),
+                    },
+                    SampleAnswer {
+                        path: "/late".to_owned(),
+                        status: self.sample.clone(),
+                        log: String::new(),
+                    },
+                ],
             })
         } else {
             Err(SandboxError::App("the app did not load".into()))

@@ -22,13 +22,11 @@ use crate::os::{Filesystem, GuestProcess, MAX_LAYER, TmpLimits};
 use crate::outbound::OutboundRules;
 use crate::pack::linked::Pack;
 use crate::request::{DynoRequest, RequestProgress};
-use crate::sample_request;
+use crate::sample_request::SampleTarget;
+use crate::sample_session::{AnsweredSample, SampleSession};
 use crate::tools::ToolRunner;
 
 pub use corundum_abi::app_options::WarmUp;
-
-/// Requests that warm an image: the first fills caches, the others fill those that only a repetition fills.
-const SAMPLES: usize = 3;
 
 /// An app's process that is to be booted.
 pub struct AppProcess {
@@ -140,11 +138,24 @@ pub struct BootReport {
     pub memory: usize,
     /// The answer of a restored dyno to a sample request.
     pub trial: TrialReport,
+    /// Further sample requests that the app has failed.
+    pub failed_samples: Vec<FailedSample>,
+}
+
+/// A sample request whose answer is no success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedSample {
+    /// Path of the request.
+    pub path: String,
+    /// The status of the response, or the reason why there is none.
+    pub status: Result<u16, String>,
 }
 
 /// An app's answer to the sample request of the trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialReport {
+    /// Path of the request.
+    pub path: String,
     /// The status of the response, or the reason why there is none.
     pub status: Result<u16, String>,
     /// First lines that the app logged meanwhile.
@@ -174,7 +185,9 @@ pub async fn boot(
         now: SystemTime::now(),
     };
     let span = tracing::debug_span!("boot", host = samples.host, warm_up = ?samples.warm_up);
-    boot.run(samples.warm_up, &log, path).instrument(span).await
+    boot.run(&samples.warm_up, &log, path)
+        .instrument(span)
+        .await
 }
 
 impl AppProcess {
@@ -209,8 +222,48 @@ pub(crate) async fn boot_sample(
         limits: &BootLimits::default(),
         now: SystemTime::now(),
     };
-    let loaded = boot.load(SAMPLES, &log).await?;
-    loaded.ok_or(BootError::Timeout(boot.limits.boot))
+    match boot.load(&["/".to_owned()], &log).await? {
+        Loaded::Whole(dyno, _) => Ok(dyno),
+        Loaded::Abandoned(_) => Err(BootError::Timeout(boot.limits.boot)),
+    }
+}
+
+/// Returns the paths that sample requests ask for.
+fn sample_paths(warm_up: &WarmUp) -> Vec<String> {
+    match warm_up {
+        WarmUp::Requests => vec!["/".to_owned()],
+        WarmUp::Paths(paths) => paths.iter().map(|path| path.as_str().to_owned()).collect(),
+        WarmUp::None => Vec::new(),
+    }
+}
+
+/// Returns the report of a sample, unless the app has answered it without an error of its own.
+fn failure(sample: &AnsweredSample) -> Option<FailedSample> {
+    let status = match sample.status {
+        Some(..500) => return None,
+        Some(status) => Ok(status),
+        None => Err("the app gave no response".to_owned()),
+    };
+    Some(FailedSample {
+        path: sample.path.clone(),
+        status,
+    })
+}
+
+/// A dyno that has loaded an app.
+enum Loaded {
+    /// It has served all sample requests.
+    Whole(Dyno, SampleSession),
+    /// It has failed the sample request for this path, or it takes too long.
+    Abandoned(String),
+}
+
+/// A dyno that is ready to become an image.
+struct WarmDyno {
+    dyno: Dyno,
+    /// Target of the request that tries the image.
+    trial: SampleTarget,
+    failed: Vec<FailedSample>,
 }
 
 /// A boot under way.
@@ -226,23 +279,16 @@ struct Boot<'a> {
 impl Boot<'_> {
     async fn run(
         &self,
-        warm_up: WarmUp,
+        warm_up: &WarmUp,
         log: &Arc<dyn LogSink>,
         path: &Path,
     ) -> Result<BootReport, BootError> {
         let started = Instant::now();
-        let count = match warm_up {
-            WarmUp::Requests => SAMPLES,
-            WarmUp::None => 0,
-        };
-        let mut dyno = match self.load(count, log).await? {
-            Some(dyno) => dyno,
-            None => {
-                tracing::debug!("sample requests abandoned");
-                let cold = self.load(0, log).await?;
-                cold.ok_or(BootError::Timeout(self.limits.boot))?
-            }
-        };
+        let WarmDyno {
+            mut dyno,
+            trial: target,
+            failed,
+        } = self.warm(sample_paths(warm_up), log).await?;
         let boot = started.elapsed();
         tracing::debug!(elapsed = ?boot, memory = dyno.memory_bytes(), "app loaded");
         let since = self.now.duration_since(SystemTime::UNIX_EPOCH);
@@ -262,7 +308,7 @@ impl Boot<'_> {
         let new = NewImage::write_full(self.engine, &snapshot, files, path)?;
         let image = new.load(self.engine, self.pack, description.clone())?;
         // The image is valid without a response: dynos then take page faults for these pages one by one.
-        let (pages, trial) = self.try_image(&image, snapshot.memory, log).await?;
+        let (pages, trial) = self.try_image(&image, snapshot.memory, target, log).await?;
         if let Some(pages) = pages {
             description.hot_pages = pages.into();
         }
@@ -271,17 +317,60 @@ impl Boot<'_> {
         Ok(BootReport {
             boot,
             memory,
+            failed_samples: failed
+                .into_iter()
+                .filter(|sample| sample.path != trial.path)
+                .collect(),
             trial,
         })
     }
 
-    /// Creates a dyno that has loaded the app and served `samples` sample requests. Returns `None` if a sample request
-    /// fails or takes too long.
-    async fn load(
+    /// Creates a dyno that has loaded the app and served sample requests for `paths`. A path whose sample is abandoned
+    /// is left out, and after a second such path all are.
+    async fn warm(
         &self,
-        samples: usize,
+        mut paths: Vec<String>,
         log: &Arc<dyn LogSink>,
-    ) -> Result<Option<Dyno>, BootError> {
+    ) -> Result<WarmDyno, BootError> {
+        let mut failed = Vec::new();
+        let first = paths.first().cloned().unwrap_or_else(|| "/".to_owned());
+        loop {
+            match self.load(&paths, log).await? {
+                Loaded::Whole(dyno, session) => {
+                    failed.extend(session.answered().iter().filter_map(failure));
+                    let trial = match paths.first() == Some(&first) {
+                        true => session.trial(),
+                        false => SampleTarget {
+                            path: first,
+                            ..SampleTarget::root(self.host)
+                        },
+                    };
+                    return Ok(WarmDyno {
+                        dyno,
+                        trial,
+                        failed,
+                    });
+                }
+                Loaded::Abandoned(path) => {
+                    tracing::debug!(path, "sample request abandoned");
+                    if paths.is_empty() {
+                        return Err(BootError::Timeout(self.limits.boot));
+                    }
+                    paths.retain(|other| failed.is_empty() && *other != path);
+                    failed.push(FailedSample {
+                        status: Err(format!(
+                            "the app does not complete its response within {} s",
+                            self.limits.sample.as_secs()
+                        )),
+                        path,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Creates a dyno that has loaded the app and served sample requests for `paths`.
+    async fn load(&self, paths: &[String], log: &Arc<dyn LogSink>) -> Result<Loaded, BootError> {
         let Self { pack, limits, .. } = *self;
         let progress = Arc::new(RequestProgress::default());
         let log = Arc::new(LoadingLog {
@@ -289,7 +378,16 @@ impl Boot<'_> {
             progress: progress.clone(),
         });
         let mut dyno = instantiate(self.engine, pack, pack.base(), self.app, self.now, log).await?;
-        let heads = (0..samples).map(|_| sample_request::head(self.host));
+        let session = Arc::new(Mutex::new(SampleSession::new(self.host, paths)));
+        let finished = || {
+            let unused = SampleSession::new(self.host, &[]);
+            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *session, unused)
+        };
+        let abandoned = || {
+            let session = finished();
+            Loaded::Abandoned(session.unanswered().unwrap_or("/").to_owned())
+        };
         let stuck = async {
             // The clock of a sample starts when the guest reads it; before the first one, the app is loading.
             while progress
@@ -300,12 +398,12 @@ impl Boot<'_> {
             }
         };
         let booted = tokio::select! {
-            booted = timeout(limits.boot, dyno.boot(heads, progress.clone())) => booted,
-            () = stuck => return Ok(None),
+            booted = timeout(limits.boot, dyno.boot(session.clone(), progress.clone())) => booted,
+            () = stuck => return Ok(abandoned()),
         };
         match booted {
-            Ok(Ok(())) => Ok(Some(dyno)),
-            _ if progress.since_moved().is_some() => Ok(None),
+            Ok(Ok(())) => Ok(Loaded::Whole(dyno, finished())),
+            _ if progress.since_moved().is_some() => Ok(abandoned()),
             Ok(Err(_)) if dyno.reached_memory_limit().is_some() => {
                 Err(BootError::Memory(self.engine.config().memory_limit))
             }
@@ -323,6 +421,7 @@ impl Boot<'_> {
         &self,
         image: &Image,
         booted: &[u8],
+        target: SampleTarget,
         log: &Arc<dyn LogSink>,
     ) -> Result<(Option<Vec<(usize, usize)>>, TrialReport), BootError> {
         let (born, request_log) = (image.booted_at(), Arc::new(RestoreLog::default()));
@@ -348,7 +447,7 @@ impl Boot<'_> {
         }
         let (answer, mut answered) = oneshot::channel();
         let request = DynoRequest {
-            head: sample_request::head(self.host),
+            head: target.head(),
             body: RequestBody::Empty,
         };
         let usage = RequestUsage::default();
@@ -372,6 +471,7 @@ impl Boot<'_> {
         // A response that is longer than the host buffers has begun, though nobody reads its end.
         let status = answered.try_recv().map(|response| response.head.status);
         let trial = TrialReport {
+            path: target.path,
             status: status.map_err(|_| problem),
             lines: request_log.take(),
         };

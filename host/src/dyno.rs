@@ -6,7 +6,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -33,7 +33,8 @@ use crate::outbound::{OutboundGate, OutboundRules};
 use crate::pack::linked::Pack;
 use crate::private_pages::PrivatePages;
 use crate::request::{DynoRequest, DynoResponse, RequestProgress};
-use crate::stdio::{Input, Output, OutputError, SampleOutput};
+use crate::sample_session::SampleSession;
+use crate::stdio::{Input, Output, OutputError};
 use crate::tools::{DynoTools, ToolRunner};
 
 pub use crate::guest_state::Exit;
@@ -216,13 +217,12 @@ impl Dyno {
     /// Returns a [`CallError`] if the app does not load; its own messages are in its log.
     pub(crate) async fn boot(
         &mut self,
-        samples: impl Iterator<Item = RequestHead>,
+        samples: Arc<Mutex<SampleSession>>,
         progress: Arc<RequestProgress>,
     ) -> Result<(), CallError> {
-        let heads = samples.map(|head| Bytes::copy_from_slice(head.as_bytes()));
         let state = self.store.data_mut();
-        state.input = Input::samples(heads.collect(), progress);
-        state.output = Output::Samples(SampleOutput::default());
+        state.input = Input::samples(samples.clone(), progress);
+        state.output = Output::Samples(samples);
         let booted = self.call_named(exports::BOOT).await;
         let state = self.store.data_mut();
         state.input.finish();

@@ -41,6 +41,7 @@ mod private_pages;
 pub mod request;
 mod reserve;
 pub mod sample_request;
+mod sample_session;
 mod slots;
 pub mod slug;
 pub mod stdio;

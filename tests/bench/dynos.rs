@@ -15,7 +15,7 @@ use corundum_host::os::{Filesystem, GuestProcess, TmpLimits};
 use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_host::request::DynoRequest;
-use corundum_host::sample_request;
+use corundum_host::sample_request::SampleTarget;
 use corundum_pack::PackDir;
 use corundum_pack::archive::Archive;
 use tokio::sync::oneshot;
@@ -137,7 +137,7 @@ async fn serve(dyno: &mut Dyno) {
     dyno.restore().await.unwrap();
     let (answer, answered) = oneshot::channel();
     let request = DynoRequest {
-        head: sample_request::head("localhost"),
+        head: SampleTarget::root("localhost").head(),
         body: RequestBody::Empty,
     };
     dyno.handle(request, answer, Arc::default(), &RequestUsage::default())

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{InstalledFile, parse};
 use crate::checksum::Checksum;
+use crate::made_files::{self, MadeFile};
 
 /// Folder of the results in the cache.
 const FOLDER: &str = "extensions";
@@ -47,14 +47,14 @@ impl ExtensionResults {
     }
 
     /// Returns a result, unless there is none or it is damaged.
-    pub(super) fn find(&self, key: &ExtensionKey<'_>) -> Option<Vec<InstalledFile>> {
+    pub(super) fn find(&self, key: &ExtensionKey<'_>) -> Option<Vec<MadeFile>> {
         let bytes = fs::read(self.folder.join(key.digest())).ok()?;
         let (digest, content) = bytes.split_at_checked(32)?;
-        (Sha256::digest(content).as_slice() == digest).then(|| parse(content))?
+        (Sha256::digest(content).as_slice() == digest).then(|| made_files::parse(content))?
     }
 
     /// Keeps a result. A crash leaves nothing that looks like one.
-    pub(super) fn keep(&self, key: &ExtensionKey<'_>, files: &[InstalledFile]) -> io::Result<()> {
+    pub(super) fn keep(&self, key: &ExtensionKey<'_>, files: &[MadeFile]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let names: Vec<(&str, usize)> = files
             .iter()

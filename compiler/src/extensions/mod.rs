@@ -26,6 +26,7 @@ pub use self::cache::ExtensionResults;
 pub use self::error::ExtensionBuildError;
 use self::tools::ExtensionTools;
 use crate::gems::GemDependency;
+use crate::made_files::{self, MadeFile};
 use crate::sandbox::{Sandbox, SandboxApp, SandboxError, SandboxOutbound};
 
 /// Command of the pack that builds an extension.
@@ -38,9 +39,6 @@ const ENVIRON: [(&str, &str); 5] = [
     ("PATH", "/usr/bin:/bin"),
     ("TMPDIR", "/tmp"),
 ];
-
-/// A file that an extension installs: its path below the gem's library, and its bytes.
-pub type InstalledFile = (String, Vec<u8>);
 
 /// A gem with native extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +107,7 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
         gem: &NativeGem,
         files: &Arc<Archive>,
         mut progress: impl FnMut(&str),
-    ) -> Result<Vec<InstalledFile>, ExtensionBuildError> {
+    ) -> Result<Vec<MadeFile>, ExtensionBuildError> {
         let manifest = self.sandbox.manifest();
         let symbols = self.symbols()?;
         let libraries = libraries_of(gem, files);
@@ -142,7 +140,7 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
         let mut installed = Vec::new();
         for script in &gem.scripts {
             let output = self.run(gem, script, files, tools.clone())?;
-            installed.extend(parse(&output).ok_or(ExtensionBuildError::Output)?);
+            installed.extend(made_files::parse(&output).ok_or(ExtensionBuildError::Output)?);
         }
         for (path, bytes) in &installed {
             if path.ends_with(".so") {
@@ -185,7 +183,7 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
             environ: environ.into_iter().collect(),
             outbound: SandboxOutbound::None,
         };
-        let (log, output) = self.sandbox.build(&app, tools);
+        let (log, output) = self.sandbox.build(&app, Some(tools));
         match output {
             Ok(output) if output.status == 0 => Ok(output.stdout),
             Ok(_) => Err(ExtensionBuildError::Failed {
@@ -228,21 +226,6 @@ fn libraries_of(gem: &NativeGem, files: &Archive) -> Vec<&'static str> {
         found.extend(sysroot::library_of("c++").map(|library| library.name));
     }
     found.into_iter().collect()
-}
-
-/// Reads the output of a build: a line of JSON with paths and sizes, then the bytes of the files.
-fn parse(output: &[u8]) -> Option<Vec<InstalledFile>> {
-    let end = output.iter().position(|byte| *byte == b'\n')?;
-    let (head, mut rest) = (&output[..end], &output[end + 1..]);
-    let files: Vec<(String, usize)> = serde_json::from_slice(head).ok()?;
-    let mut installed = Vec::new();
-    for (path, size) in files {
-        let (bytes, after) = rest.split_at_checked(size)?;
-        rest = after;
-        let is_plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        installed.push((is_plain.then_some(path)?, bytes.to_vec()));
-    }
-    rest.is_empty().then_some(installed)
 }
 
 /// Returns the paths of all files below a directory of an archive, with their nodes' contents.
@@ -300,26 +283,5 @@ mod tests {
         assert_eq!(libraries("dir_config 'z'", "g/ext/b.c"), ["zlib"]);
         assert_eq!(libraries("x", "g/ext/b.cpp"), ["cxx"]);
         assert!(libraries("x", "other/b.cpp").is_empty());
-    }
-
-    #[test]
-    fn output_is_read_and_bad_output_refused() {
-        let good = b"[[\"a/b.so\",2],[\"c.rb\",1]]\nxyz";
-        let expected = [
-            ("a/b.so".to_owned(), b"xy".to_vec()),
-            ("c.rb".to_owned(), b"z".to_vec()),
-        ];
-        assert_eq!(parse(good).unwrap(), expected);
-        for bad in [
-            &b"[[\"a\",4]]\nxyz"[..],
-            b"[[\"a\",2]]\nxyz",
-            b"[[\"../a\",3]]\nxyz",
-            b"[[\"/a\",3]]\nxyz",
-            b"[[\"\",3]]\nxyz",
-            b"no json\n",
-            b"",
-        ] {
-            assert_eq!(parse(bad), None, "{bad:?}");
-        }
     }
 }

@@ -46,7 +46,7 @@ impl CompiledSlug {
         let request = BootRequest {
             app: &app,
             host: env.host,
-            warm_up: self.description.warm_up,
+            warm_up: &self.description.warm_up,
             image: &image,
         };
         let attempt = env.sandbox.boot(&request);
@@ -54,7 +54,7 @@ impl CompiledSlug {
             Ok(booted) => {
                 report.detail(&attempt.log);
                 report.topic(&format!("Booting... done ({} ms)", booted.time.as_millis()));
-                if let Some(warning) = warning(&booted.sample) {
+                for warning in booted.samples.iter().filter_map(warning) {
                     report.detail(&warning);
                 }
             }
@@ -79,7 +79,8 @@ fn warning(sample: &SampleAnswer) -> Option<String> {
         Ok(status) => format!("the app answered with status {status}"),
         Err(problem) => problem.clone(),
     };
-    let mut text = format!("Warning: the sample request GET / failed: {problem}");
+    let path = &sample.path;
+    let mut text = format!("Warning: the sample request GET {path} failed: {problem}");
     if let Some(cause) = boot_output::cause(&sample.log) {
         text.push('\n');
         text.push_str(&cause);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::gemfile::GemfileError;
+use super::precompile::ADVICE;
 use crate::app_json::AppJsonError;
 use crate::detect::NotDetected;
 use crate::extensions::ExtensionBuildError;
@@ -39,6 +40,16 @@ pub enum BuildError {
     /// A native extension cannot be built.
     #[error(transparent)]
     Extension(#[from] ExtensionBuildError),
+    /// The app's assets cannot be compiled.
+    #[error("compiling the app's assets failed: see the output above{}{}\n{ADVICE}",
+        .error.iter().map(|error| format!("\n{error}")).collect::<String>(),
+        .cause.iter().map(|cause| format!("\n{cause}")).collect::<String>())]
+    Assets {
+        /// The message of the exception that ended the task.
+        cause: Option<String>,
+        /// The failure of the sandbox, if the task did not end.
+        error: Option<SandboxError>,
+    },
     /// The Procfile is invalid.
     #[error(transparent)]
     Procfile(#[from] ProcfileError),
@@ -87,6 +98,7 @@ impl BuildError {
             Self::Gemfile(GemfileError::Failed(error)) | Self::Boot { error, .. } => {
                 matches!(error, SandboxError::Platform(_))
             }
+            Self::Assets { error, .. } => matches!(error, Some(SandboxError::Platform(_))),
             Self::Extension(error) => error.is_platform_fault(),
             Self::Gemfile(GemfileError::Archive(_)) => true,
             Self::Gems(GemError::Io(_) | GemError::Fetch(FetchError::Cache(_))) => true,

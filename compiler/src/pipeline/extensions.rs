@@ -3,22 +3,23 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use corundum_pack::archive::{Archive, ArchiveError, ArchiveWriter, FileMode};
+use corundum_pack::archive::{Archive, ArchiveError, FileMode};
 
 use super::env::BuildEnv;
 use super::error::BuildError;
+use super::tree_archive;
 use crate::extensions::{ExtensionBuildError, ExtensionBuilder, NativeGem};
 use crate::gems;
 use crate::report::BuildReport;
 use crate::sandbox::Sandbox;
-use crate::tree::{Tree, TreeEntry, TreeError};
+use crate::tree::{Tree, TreeError};
 
 /// The platform of extensions, as RubyGems names it.
 const PLATFORM: &str = "wasm32-wasi";
 /// File by which RubyGems knows that the extensions of a gem are built.
 const COMPLETE: &str = "gem.build_complete";
-/// Folders of the tree that no build of an extension needs.
-const NOT_READ: &str = "vendor/bundle/";
+/// Folder of the installed gems.
+const GEMS: &str = "vendor/bundle/";
 
 /// Characters of the last line of a failed build that the pusher sees, if the pack has another version of the gem.
 const MAX_REASON: usize = 200;
@@ -33,7 +34,11 @@ pub(super) fn add<S: Sandbox>(
     if native.is_empty() {
         return Ok(());
     }
-    let files = Arc::new(installed_gems(tree)?);
+    // Scripts of one gem may require another.
+    let files = tree_archive::write(tree, |path| path.starts_with(GEMS), Vec::new())?;
+    let archive =
+        |error: ArchiveError| BuildError::Tree(TreeError::Io(std::io::Error::other(error)));
+    let files = Arc::new(Archive::new(files).map_err(archive)?);
     let builder = ExtensionBuilder {
         sandbox: env.sandbox,
         cache: env.cache,
@@ -61,7 +66,7 @@ pub(super) fn add<S: Sandbox>(
         }
         // Repositories are not in the gem home, and Bundler looks for no such file of theirs.
         if let Some((home, name)) = gem.directory.split_once("/gems/") {
-            let path = format!("{home}/extensions/{PLATFORM}/{series}.0/{name}/{COMPLETE}");
+            let path = format!("{home}/extensions/{PLATFORM}/{series}.0-static/{name}/{COMPLETE}");
             tree.add(&path, b"", FileMode::Plain)?;
         }
     }
@@ -87,27 +92,4 @@ fn not_built(error: ExtensionBuildError) -> Result<String, ExtensionBuildError> 
             Ok(format!("the locked version does not compile: {last}"))
         }
     }
-}
-
-/// Returns the files of all installed gems, which scripts may require.
-fn installed_gems(tree: &Tree) -> Result<Archive, BuildError> {
-    let mut writer = ArchiveWriter::new(Vec::new());
-    let archive =
-        |error: ArchiveError| BuildError::Tree(TreeError::Io(std::io::Error::other(error)));
-    for (path, entry) in tree.entries() {
-        if !path.starts_with(NOT_READ) {
-            continue;
-        }
-        match entry {
-            TreeEntry::Symlink(target) => writer.add_symlink(path, target).map_err(archive)?,
-            TreeEntry::File { length, mode, .. } => {
-                if let Some(reader) = tree.open(path).map_err(TreeError::from)? {
-                    writer
-                        .add_file(path, reader, *length, *mode)
-                        .map_err(archive)?;
-                }
-            }
-        }
-    }
-    Archive::new(writer.finish().map_err(archive)?.output).map_err(archive)
 }

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | read the pushed tree | `source.rs` | [`SourceApp`](source::SourceApp) |
 //! | install its gems | `bundle.rs` | [`BundledApp`](bundle::BundledApp) |
+//! | compile its assets | `precompile.rs` | the same |
 //! | write the slug | `slug.rs` | [`CompiledSlug`](slug::CompiledSlug) |
 //! | boot the slug and write the image | `boot.rs` | [`BuiltApp`] |
 
@@ -16,8 +17,10 @@ mod error;
 mod extensions;
 mod gemfile;
 mod not_run;
+mod precompile;
 mod slug;
 mod source;
+mod tree_archive;
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -44,7 +47,8 @@ pub fn build_tree<S: Sandbox>(
 ) -> Result<BuiltApp, BuildError> {
     let source = SourceApp::read(tar, env, report)?;
     let bundled = source.install_gems(env, report)?;
-    let slug = bundled.write_slug(env, report)?;
+    let compiled = bundled.compile_assets(env, report)?;
+    let slug = compiled.write_slug(env, report)?;
     slug.boot(env, report)
 }
 

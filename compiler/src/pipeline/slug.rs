@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use corundum_abi::app_options::{SamplePath, WarmUp};
 use corundum_abi::names::{ProcessType, SlugDigest};
 use corundum_pack::archive::{self, Archive};
 use corundum_pack::ruby::Series;
@@ -14,11 +15,12 @@ use super::env::BuildEnv;
 use super::error::BuildError;
 use super::not_run;
 use crate::assets::{self, StaticFileMode};
+use crate::detect;
 use crate::procfile::{self, ProcessCommands};
 use crate::report::{BuildReport, human_size};
 use crate::sandbox::Sandbox;
 use crate::slug::{self, SlugDescription};
-use crate::tree::Tree;
+use crate::tree::{Tree, TreeError};
 
 /// Name of the slug in the build's output directory.
 pub const SLUG_FILE: &str = "slug.tar";
@@ -51,7 +53,7 @@ impl BundledApp {
         report: &mut BuildReport<impl Write>,
     ) -> Result<CompiledSlug, BuildError> {
         let processes = discover_processes(&self.tree, report)?;
-        for note in not_run::notes(&self, &processes)? {
+        for note in not_run::notes(&self, &processes) {
             report.detail(&note);
         }
         let Self { mut tree, app_json } = self;
@@ -65,7 +67,7 @@ impl BundledApp {
             ruby: series,
             processes,
             isolation: app_json.isolation,
-            warm_up: app_json.warm_up,
+            warm_up: warm_up(app_json.warm_up, &tree)?,
             static_files: app_json.static_files,
             outbound: app_json.outbound,
         };
@@ -99,6 +101,19 @@ fn compress_slug(path: &Path, length: u64) -> io::Result<u64> {
         compressed.persist(path).map_err(|error| error.error)?;
     }
     Ok(path.metadata()?.len())
+}
+
+/// Returns the sample requests of an app. Those of Rails also ask for the path of its health check, which works even if
+/// the app's first page needs a database that has no tables yet.
+fn warm_up(asked: WarmUp, tree: &Tree) -> Result<WarmUp, TreeError> {
+    let lockfile = tree.text("Gemfile.lock")?.unwrap_or_default();
+    if asked != WarmUp::Requests || !detect::is_rails(&lockfile) {
+        return Ok(asked);
+    }
+    let health = SamplePath::try_from("/up".to_owned());
+    Ok(WarmUp::Paths(
+        std::iter::once(SamplePath::root()).chain(health).collect(),
+    ))
 }
 
 /// Reads the Procfile, and adds the default web process if it declares none.

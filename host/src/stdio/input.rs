@@ -1,6 +1,6 @@
 //! Descriptor 0: a request's head and then its body, or plain bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
 use corundum_abi::scgi::RequestHead;
@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use wasi_common::snapshots::preview_1::types::Errno;
 
 use crate::request::{DynoRequest, RequestProgress};
+use crate::sample_session::SampleSession;
 
 /// Descriptor 0.
 pub(crate) struct Input {
@@ -19,6 +20,8 @@ pub(crate) struct Input {
     rest: Option<BodyStream>,
     /// Bytes of the body that have not arrived, if its length is known.
     missing: Option<u64>,
+    /// Sample requests that follow.
+    samples: Option<Arc<Mutex<SampleSession>>>,
     progress: Arc<RequestProgress>,
 }
 
@@ -31,6 +34,7 @@ impl Input {
             chunk: Bytes::new(),
             rest: None,
             missing: None,
+            samples: None,
             progress: Arc::default(),
         }
     }
@@ -52,6 +56,7 @@ impl Input {
             head_read: 0,
             chunk,
             rest,
+            samples: None,
             progress,
         }
     }
@@ -73,12 +78,15 @@ impl Input {
     }
 
     /// Creates an input of requests without bodies. Each read returns bytes of one request only, so the guest can tell
-    /// them apart.
-    pub(crate) fn samples(heads: Vec<Bytes>, progress: Arc<RequestProgress>) -> Self {
-        let heads = futures_util::stream::iter(heads.into_iter().map(Ok));
+    /// them apart; each round of the session ends as an input does.
+    pub(crate) fn samples(
+        samples: Arc<Mutex<SampleSession>>,
+        progress: Arc<RequestProgress>,
+    ) -> Self {
         Self {
+            samples: Some(samples),
             progress,
-            ..Self::stream(heads.boxed())
+            ..Self::empty()
         }
     }
 
@@ -108,6 +116,11 @@ impl Input {
             self.head_read += length;
             return Ok(length);
         }
+        if self.chunk.is_empty()
+            && let Some(head) = self.next_sample()
+        {
+            self.accept(head);
+        }
         while self.chunk.is_empty() {
             let Some(rest) = &mut self.rest else {
                 return Ok(0);
@@ -128,6 +141,11 @@ impl Input {
         buffer[..length].copy_from_slice(&self.chunk[..length]);
         self.chunk.advance(length);
         Ok(length)
+    }
+
+    fn next_sample(&self) -> Option<Bytes> {
+        let samples = self.samples.as_ref()?.lock();
+        samples.unwrap_or_else(PoisonError::into_inner).next_head()
     }
 
     /// Accepts the next chunk. The last byte of a body of known length completes the request; the guest need not read

@@ -9,5 +9,5 @@ mod input;
 mod output;
 
 pub(crate) use input::Input;
+pub(crate) use output::Output;
 pub use output::OutputError;
-pub(crate) use output::{Output, SampleOutput};

@@ -1,6 +1,6 @@
 //! Descriptor 1: a response, or plain bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use corundum_abi::cgi::{self, ResponseHead, ResponseHeadError};
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use wasi_common::snapshots::preview_1::types::Errno;
 
 use crate::request::{DynoResponse, RequestProgress};
+use crate::sample_session::{ResponseEnded, SampleSession};
 
 /// Bytes that are collected before output is sent while the guest still runs.
 const COLLECT: usize = 64 << 10;
@@ -35,35 +36,12 @@ pub(crate) enum Output {
     Response(ResponseOutput),
     /// Plain bytes.
     Stream(mpsc::Sender<Bytes>),
-    /// Responses to sample requests, which are counted and dropped.
-    Samples(SampleOutput),
+    /// Responses to sample requests.
+    Samples(Arc<Mutex<SampleSession>>),
 }
 
-/// Output of sample requests. It behaves like a client that disconnects as soon as it would have to wait, because
-/// a sample request must end.
-#[derive(Default)]
-pub(crate) struct SampleOutput {
-    written: usize,
-    disconnected: bool,
-}
-
-impl SampleOutput {
-    /// Bytes that it accepts; a longer response warms nothing more.
-    const MAX_BYTES: usize = 1 << 20;
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        self.written += bytes.len();
-        self.disconnected |= self.written > Self::MAX_BYTES;
-        if self.disconnected {
-            Err(Errno::Pipe)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn flush_now(&mut self) {
-        self.disconnected |= self.written > 0;
-    }
+fn locked(samples: &Mutex<SampleSession>) -> MutexGuard<'_, SampleSession> {
+    samples.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A CGI response that the guest is writing.
@@ -100,7 +78,10 @@ impl Output {
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
         match self {
             Self::Closed => Ok(()),
-            Self::Samples(samples) => samples.write(bytes),
+            Self::Samples(samples) => {
+                let written = locked(samples).write(bytes);
+                written.map_err(|ResponseEnded| Errno::Pipe)
+            }
             Self::Stream(sender) => {
                 for piece in bytes.chunks(COLLECT) {
                     let sent = sender.send(Bytes::copy_from_slice(piece)).await;
@@ -124,7 +105,7 @@ impl Output {
     pub(crate) fn flush_now(&mut self) {
         match self {
             Self::Response(response) => response.flush_now(),
-            Self::Samples(samples) => samples.flush_now(),
+            Self::Samples(samples) => locked(samples).flush_now(),
             Self::Closed | Self::Stream(_) => {}
         }
     }

@@ -23,10 +23,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::boot_log::BootLog;
 
-/// Time of the build of one gem's extension.
-const EXTENSION_TIMEOUT: Duration = Duration::from_secs(600);
-/// Bytes of the files that it installs.
-const EXTENSION_BYTES: usize = 64 << 20;
+/// Time of the build of one gem's extension, or of the app's assets.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(600);
+/// Bytes of the files that it makes.
+const BUILD_BYTES: usize = 128 << 20;
 
 /// An engine with one open pack.
 pub(crate) struct HostSandbox {
@@ -90,23 +90,16 @@ impl Sandbox for HostSandbox {
     fn build(
         &self,
         app: &SandboxApp,
-        tools: Arc<dyn CommandTools>,
+        tools: Option<Arc<dyn CommandTools>>,
     ) -> (String, Result<SandboxOutput, SandboxError>) {
         let (app, log) = (host_app(app), Arc::new(BootLog::default()));
         let limits = BootLimits {
-            boot: EXTENSION_TIMEOUT,
-            output: EXTENSION_BYTES,
+            boot: BUILD_TIMEOUT,
+            output: BUILD_BYTES,
             ..self.limits.clone()
         };
-        let tools: Arc<dyn ToolRunner> = Arc::new(HostTools(tools));
-        let run = boot::run_command(
-            &self.engine,
-            &self.pack,
-            &app,
-            Some(tools),
-            &limits,
-            log.clone(),
-        );
+        let tools = tools.map(|tools| Arc::new(HostTools(tools)) as Arc<dyn ToolRunner>);
+        let run = boot::run_command(&self.engine, &self.pack, &app, tools, &limits, log.clone());
         let ended = self.runtime.block_on(run).map_err(sandbox_error);
         let output = ended.map(|(status, stdout)| SandboxOutput { status, stdout });
         (log.text(), output)
@@ -124,7 +117,7 @@ impl Sandbox for HostSandbox {
         let (app, log) = (host_app(request.app), Arc::new(BootLog::default()));
         let samples = SampleRequests {
             host: request.host.to_owned(),
-            warm_up: request.warm_up,
+            warm_up: request.warm_up.clone(),
         };
         let booted = self.runtime.block_on(boot::boot(
             &self.engine,
@@ -145,12 +138,20 @@ impl Sandbox for HostSandbox {
 fn booted_app(booted: BootReport) -> BootedApp {
     let lines = booted.trial.lines.iter();
     let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line)).collect();
+    let trial = SampleAnswer {
+        path: booted.trial.path,
+        status: booted.trial.status,
+        log: lines.join("\n"),
+    };
+    let failed = booted.failed_samples.into_iter();
+    let failed = failed.map(|sample| SampleAnswer {
+        path: sample.path,
+        status: sample.status,
+        log: String::new(),
+    });
     BootedApp {
         time: booted.boot,
-        sample: SampleAnswer {
-            status: booted.trial.status,
-            log: lines.join("\n"),
-        },
+        samples: std::iter::once(trial).chain(failed).collect(),
     }
 }
 

@@ -74,7 +74,8 @@ module Dyno
       Bundle.setup
       Server.app = Builder.load(Command.rackup_file(Self.arguments))
       Random.prepare
-      return 1 unless Server.warm_up(1)
+      # The first round of samples asks for each path once, the second for repetitions.
+      return 1 unless Server.warm_up
 
       Heap.settle
       return 1 unless Server.warm_up

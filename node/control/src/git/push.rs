@@ -7,6 +7,7 @@ use corundum_abi::names::AppName;
 use corundum_build::slots::BuildUrgency;
 use corundum_build::{BuildSource, FinishedBuild};
 use corundum_compiler::app_json::{AppJson, AppJsonError, ConfigVarDefault};
+use corundum_compiler::detect;
 use corundum_compiler::ruby_version::{UnknownRuby, choose_series};
 use corundum_compiler::slug::SlugDescription;
 use corundum_store::{ConfigVars, Store, StoreError};
@@ -209,8 +210,13 @@ impl Pushes {
         };
         let mut config = parts.store.config(app)?;
         add_defaults(&mut config, &app_json, app)?;
+        let is_rails = texts
+            .versions
+            .lockfile
+            .as_deref()
+            .is_some_and(detect::is_rails);
         // Rails does not start in production without one.
-        if texts.versions.is_rails() && !config.contains_key(SECRET_KEY) {
+        if is_rails && !config.contains_key(SECRET_KEY) {
             config.insert(SECRET_KEY.to_owned(), secret::random_hex()?);
         }
         // Git begins to read the tree when the build may start.

@@ -37,6 +37,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "dyno/executables.rb",
     "dyno/interpreter.rb",
     "dyno/command.rb",
+    "dyno/assets.rb",
     "dyno/extension.rb",
     "dyno/extension/make.rb",
     "dyno/extension/processes.rb",

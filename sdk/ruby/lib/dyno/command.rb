@@ -38,6 +38,7 @@ module Dyno
         return gemfile if arguments == ["corundum-gemfile"]
         return gemspecs if arguments == ["corundum-gemspecs"]
         return extension(*arguments.drop(1)) if arguments.first == "corundum-extension"
+        return assets if arguments == ["corundum-assets"]
 
         Bundle.locate
         # Programs expand `~`, and some keep a history there.
@@ -67,6 +68,14 @@ module Dyno
         home = directory[%r{\A.*(?=/(?:bundler/)?gems/)}]
         Gem.paths = { "GEM_HOME" => home, "GEM_PATH" => home }
         Extension.build(directory, script, options)
+      end
+
+      # Compiles the app's assets.
+      def assets
+        require_relative "assets"
+        Bundle.locate
+        Dir.chdir("/app")
+        Assets.compile
       end
 
       # Splits a command line that came as one word, like `corundum run "rake -T"`, and replaces a process type by its

@@ -51,11 +51,10 @@ module Dyno
         result
       end
 
-      # Serves at most `most` sample requests, which the host sends while it makes a release. Returns false if a request
+      # Serves one round of the sample requests that the host sends while it makes a release. Returns false if a request
       # has damaged the dyno.
-      def warm_up(most = 100)
-        most.times { return false unless serve.zero? }
-        true
+      def warm_up
+        loop { return false unless serve.zero? }
       rescue EOFError
         true
       end
