@@ -11,6 +11,9 @@ const LAST_FRAMES: usize = 4;
 const FIRST_LINES: usize = 40;
 const LAST_LINES: usize = 80;
 
+/// Characters of a logged message that are kept.
+const MESSAGE_LENGTH: usize = 300;
+
 /// Lines of a message that are repeated.
 const MESSAGE_LINES: usize = 5;
 
@@ -51,6 +54,23 @@ pub(crate) fn cause(output: &str) -> Option<String> {
     Some(match first.1 == last {
         true => last.clone(),
         false => format!("{}\ncaused by {last}", first.1),
+    })
+}
+
+/// Returns the messages in the output that a logger of Ruby's standard library has marked as errors.
+pub(crate) fn logged_errors(output: &str) -> impl Iterator<Item = String> {
+    output.lines().filter_map(|line| {
+        let (severity, message) = line.split_once(" -- : ")?;
+        let is_error = severity.ends_with("FATAL") || severity.ends_with("ERROR");
+        // Rails tags each line with the request's number.
+        let message = match message.split_once("] ") {
+            Some((tag, rest)) if tag.starts_with('[') => rest,
+            _ => message,
+        };
+        let message = message.trim();
+        let is_message =
+            !message.is_empty() && !message.starts_with('[') && !message.contains(":in `");
+        (is_error && is_message).then(|| message.chars().take(MESSAGE_LENGTH).collect())
     })
 }
 
@@ -106,6 +126,26 @@ fn message_at(lines: &[&str], at: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logged_errors_are_found_without_their_marks() {
+        let log = "\
+I, [2026-01-02T03:04:05.6 #3]  INFO -- : [5f-1] Completed 500 Internal Server Error in 3ms
+F, [2026-01-02T03:04:05.6 #3] FATAL -- : [5f-1]   
+F, [2026-01-02T03:04:05.6 #3] FATAL -- : [5f-1] ActiveRecord::StatementInvalid (no such table: posts):
+F, [2026-01-02T03:04:05.6 #3] FATAL -- : [5f-1] app/models/post.rb:3:in `all'
+E, [2026-01-02T03:04:05.6 #3] ERROR -- : plain
+-- : nothing
+";
+        let found: Vec<String> = logged_errors(log).collect();
+        assert_eq!(
+            found,
+            [
+                "ActiveRecord::StatementInvalid (no such table: posts):",
+                "plain"
+            ]
+        );
+    }
 
     fn backtrace(frames: usize) -> String {
         (0..frames)

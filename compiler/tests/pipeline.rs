@@ -36,6 +36,7 @@ fn expanded(path: &Path) -> io::Result<Vec<u8>> {
 struct FakeSandbox {
     manifest: Manifest,
     gemfile: Result<SandboxOutput, &'static str>,
+    assets: SandboxOutput,
     boots: bool,
     log: String,
     sample: Result<u16, String>,
@@ -64,6 +65,10 @@ impl FakeSandbox {
                 status: 0,
                 stdout: br#"{"gems": [], "error": null}"#.to_vec(),
             }),
+            assets: SandboxOutput {
+                status: 0,
+                stdout: b"[[\"public/assets/a.css\",3]]\na{}".to_vec(),
+            },
             boots: true,
             log: "hello from the app".to_owned(),
             sample: Ok(200),
@@ -104,7 +109,8 @@ impl Sandbox for FakeSandbox {
         app: &SandboxApp,
         _tools: Option<Arc<dyn CommandTools>>,
     ) -> (String, Result<SandboxOutput, SandboxError>) {
-        (self.log.clone(), self.run(app))
+        self.start(app);
+        (self.log.clone(), Ok(self.assets.clone()))
     }
 
     fn compile_extension(&self, _wasm: &[u8]) -> Result<(), SandboxError> {
@@ -313,13 +319,13 @@ fn app_that_fails_its_sample_requests_is_released_with_a_warning() {
         fixture.build(&[("config.ru", "")]).unwrap();
         let report = fixture.report();
         assert!(report.contains(warning), "{report}");
-        assert_eq!(report.contains("Warning"), !warning.is_empty(), "{report}");
+        let late = report.contains("Warning: the sample request GET /late failed: ");
+        assert_eq!(late, !warning.is_empty(), "{report}");
     }
 }
 
 #[test]
 fn parts_that_do_not_run_are_named() {
-    let lockfile = "GEM\n  remote: https://rubygems.org/\n  specs:\n    propshaft (1.0.0)\n";
     let report = |files: &[(&str, &str)]| {
         let mut fixture = BuildFixture::new();
         fixture.build(files).unwrap();
@@ -331,7 +337,6 @@ fn parts_that_do_not_run_are_named() {
             "Procfile",
             "web: rackup\nrelease: rake db:migrate\nworker: rake work\nclock: ruby c.rb",
         ),
-        ("lib/tasks/a.rake", "task('assets:precompile')"),
         (
             "app.json",
             r#"{"scripts": {"postdeploy": "rake db:seed"}, "addons": ["redis:mini"]}"#,
@@ -340,22 +345,121 @@ fn parts_that_do_not_run_are_named() {
     for note in [
         "       The release phase does not run. After this push, run: corundum run rake db:migrate\n",
         "       Processes other than web do not run: clock, worker\n",
-        "       The task assets:precompile does not run. Run it before a push, and commit public/assets\n",
         "       The postdeploy script of app.json does not run. After this push, run: corundum run rake db:seed\n",
         "       Add-ons of app.json are not created: redis:mini. Set their config vars with corundum config:set\n",
     ] {
         assert!(all.contains(note), "{note} in\n{all}");
     }
-    let by_gem = report(&[("config.ru", ""), ("Gemfile.lock", lockfile)]);
-    assert!(by_gem.contains("assets:precompile"), "{by_gem}");
-    let compiled = report(&[
-        ("config.ru", ""),
-        ("Gemfile.lock", lockfile),
-        ("public/assets/.manifest.json", "{}"),
-    ]);
-    assert!(!compiled.contains("assets:precompile"), "{compiled}");
     let plain = report(&[("config.ru", ""), ("Rakefile", "task(:test)")]);
     assert!(!plain.contains("does not run"), "{plain}");
+}
+
+/// A lockfile with these gems.
+fn lockfile(gems: &str) -> String {
+    format!(
+        "GEM\n  remote: https://rubygems.org/\n  specs:\n{gems}\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n"
+    )
+}
+
+#[test]
+fn assets_are_compiled_into_the_slug_unless_the_tree_has_them() {
+    let propshaft = lockfile("    propshaft (1.0.0)\n");
+    let manifest = ("public/assets/.manifest.json", "{}");
+    for (files, compiles) in [
+        (
+            vec![("lib/tasks/a.rake", "task('assets:precompile')")],
+            true,
+        ),
+        (vec![("Rakefile", "task('assets:precompile')")], true),
+        (vec![("Gemfile.lock", propshaft.as_str())], true),
+        (vec![("Gemfile.lock", propshaft.as_str()), manifest], false),
+        (vec![("Rakefile", "task(:test)")], false),
+    ] {
+        let mut fixture = BuildFixture::new();
+        let files: Vec<_> = [("config.ru", "")].into_iter().chain(files).collect();
+        fixture.build(&files).unwrap();
+        let started = fixture.sandbox.started.lock().unwrap().clone();
+        let has_run = started
+            .iter()
+            .any(|command| command[0] == "corundum-assets");
+        assert_eq!(has_run, compiles, "{files:?}");
+        let slug =
+            Archive::new(expanded(&fixture.directory.path().join(SLUG_FILE)).unwrap()).unwrap();
+        let asset = slug
+            .lookup("public/assets/a.css")
+            .map(|node| slug.content(node).to_vec());
+        assert_eq!(
+            asset.as_deref(),
+            compiles.then_some(&b"a{}"[..]),
+            "{files:?}"
+        );
+        let report = fixture.report();
+        assert_eq!(
+            report.contains("Asset precompilation completed ("),
+            compiles,
+            "{report}"
+        );
+        let found = report
+            .contains("-----> Detected manifest file, assuming assets were compiled locally\n");
+        assert_eq!(found, files.contains(&manifest), "{report}");
+    }
+}
+
+#[test]
+fn assets_that_do_not_compile_reject_the_push() {
+    for (status, stdout) in [
+        (1, ""),
+        (0, "no files"),
+        (0, "[[\"../../etc/passwd\",1]]\nx"),
+    ] {
+        let mut fixture = BuildFixture::new();
+        fixture.sandbox.log =
+            "/app/a.rb:1:in `x': Could not find a JavaScript runtime. (ExecJS::RuntimeUnavailable)"
+                .to_owned();
+        fixture.sandbox.assets = SandboxOutput {
+            status,
+            stdout: stdout.as_bytes().to_vec(),
+        };
+        let error = fixture
+            .build(&[("config.ru", ""), ("Rakefile", "task 'assets:precompile'")])
+            .unwrap_err();
+        assert!(!error.is_platform_fault());
+        let text = error.to_string();
+        assert!(
+            text.starts_with("compiling the app's assets failed"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Could not find a JavaScript runtime"),
+            "{text}"
+        );
+        assert!(text.contains("commit its results: public/assets"), "{text}");
+    }
+}
+
+#[test]
+fn sample_requests_of_rails_ask_for_its_health_check() {
+    let warm_up = |lockfile: &str, app_json: &str| {
+        let mut fixture = BuildFixture::new();
+        let files = [
+            ("config.ru", ""),
+            ("Gemfile.lock", lockfile),
+            ("app.json", app_json),
+        ];
+        let built = fixture.build(&files).unwrap();
+        serde_json::to_string(&built.description.warm_up).unwrap()
+    };
+    let rails = lockfile("    railties (7.2.2)\n");
+    assert_eq!(warm_up(&rails, "{}"), r#"["/","/up"]"#);
+    assert_eq!(
+        warm_up(&rails, r#"{"warm-up": ["/posts"]}"#),
+        r#"["/posts"]"#
+    );
+    assert_eq!(warm_up(&rails, r#"{"warm-up": "none"}"#), r#""none""#);
+    assert_eq!(
+        warm_up(&lockfile("    sinatra (4.0.0)\n"), "{}"),
+        r#""requests""#
+    );
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::slug::SlugDescription;
 /// Name of the image in the build's output directory.
 pub const IMAGE_DIRECTORY: &str = "image";
 
+/// Messages of a failed sample request that the pusher sees.
+const MESSAGES: usize = 3;
+
 /// A finished build, whose slug and image lie in the output directory.
 #[derive(Debug)]
 pub struct BuiltApp {
@@ -81,9 +84,13 @@ fn warning(sample: &SampleAnswer) -> Option<String> {
     };
     let path = &sample.path;
     let mut text = format!("Warning: the sample request GET {path} failed: {problem}");
-    if let Some(cause) = boot_output::cause(&sample.log) {
+    for line in boot_output::cause(&sample.log)
+        .into_iter()
+        .chain(boot_output::logged_errors(&sample.log))
+        .take(MESSAGES)
+    {
         text.push('\n');
-        text.push_str(&cause);
+        text.push_str(&line);
     }
     Some(text)
 }
