@@ -18,6 +18,7 @@ mod native_gems;
 mod outbound;
 mod packs;
 mod pushes;
+mod rails;
 mod restarts;
 mod run;
 mod samples;

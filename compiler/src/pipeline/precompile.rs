@@ -11,7 +11,6 @@ use super::env::BuildEnv;
 use super::error::BuildError;
 use super::tree_archive;
 use crate::boot_output;
-use crate::lockfile::Lockfile;
 use crate::made_files;
 use crate::process;
 use crate::report::BuildReport;
@@ -76,7 +75,7 @@ impl BundledApp {
         let app = SandboxApp {
             files: env.sandbox.open_slug(&path).map_err(BuildError::OpenSlug)?,
             arguments: [COMMAND.to_owned()].into(),
-            environ: process::environ(variables(env.config, &self.tree)?),
+            environ: process::environ(variables(env.config, &self.tree)),
             outbound: SandboxOutbound::App {
                 list: self.app_json.outbound.clone(),
                 policy: env.outbound.clone(),
@@ -106,17 +105,25 @@ impl BundledApp {
 
 /// Returns the config vars of the task. It gets a database URL that leads nowhere if the app has none: Rails reads the
 /// setting when it starts, and a task that compiles files needs no database.
-fn variables(config: &[(String, String)], tree: &Tree) -> Result<Vec<(String, String)>, TreeError> {
+fn variables(config: &[(String, String)], tree: &Tree) -> Vec<(String, String)> {
     let mut variables = vec![("RAILS_GROUPS".to_owned(), "assets".to_owned())];
-    let lockfile = tree.text("Gemfile.lock")?.unwrap_or_default();
-    let locked = Lockfile::parse(&lockfile).unwrap_or_default();
     let mut databases = DATABASES.iter();
-    if let Some((_, scheme)) = databases.find(|(gem, _)| locked.gems.contains_key(*gem)) {
+    if let Some((_, scheme)) = databases.find(|(gem, _)| has_gem(tree, gem)) {
         let url = format!("{scheme}://user:pass@127.0.0.1/dbname");
         variables.push(("DATABASE_URL".to_owned(), url));
     }
     variables.extend(config.iter().cloned());
-    Ok(variables)
+    variables
+}
+
+/// Returns whether a gem is installed in the tree. The lockfile also has gems of groups that are left out.
+fn has_gem(tree: &Tree, gem: &str) -> bool {
+    let start = format!("{gem}-");
+    tree.entries().any(|(path, _)| {
+        let name = path.split_once("/specifications/").map(|(_, name)| name);
+        let version = name.and_then(|name| name.strip_prefix(&start));
+        version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()))
+    })
 }
 
 /// Returns whether the app has the task, as far as its files tell: a Rakefile names it, or the lockfile has a gem that

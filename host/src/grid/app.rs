@@ -114,6 +114,7 @@ struct LiveDyno {
     is_ready: bool,
     served: u32,
     memory: usize,
+    linear_memory: usize,
     /// The timer of its threads, if they want to run before the next request.
     timer: Option<BackgroundTimer>,
 }
@@ -482,7 +483,8 @@ impl GridApp {
         };
         if let Some(live) = formation.live.get_mut(&facts.number) {
             live.served = facts.served;
-            live.memory = dyno.memory_bytes();
+            live.memory = dyno.held_bytes();
+            live.linear_memory = dyno.memory_bytes();
             self.set_timer(live, facts.number, dyno.threads_due());
         }
         tracing::debug!(served = facts.served, "dyno became idle");
@@ -659,6 +661,7 @@ impl GridApp {
             is_ready: false,
             served: 0,
             memory: 0,
+            linear_memory: 0,
             timer: None,
         };
         formation.live.insert(number, live);
@@ -752,6 +755,7 @@ impl GridApp {
             age: live.started.elapsed(),
             served: live.served,
             memory: live.memory,
+            linear_memory: live.linear_memory,
         };
         formation.live.iter().map(status).collect()
     }

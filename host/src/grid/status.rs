@@ -36,8 +36,10 @@ pub struct DynoStatus {
     pub age: Duration,
     /// Requests that the dyno had served when it was last idle.
     pub served: u32,
-    /// Bytes of the dyno's memory, the image included, when it was last idle.
+    /// Bytes that the node held for this dyno alone when it was last idle: its copies of pages of the image, growth, files.
     pub memory: usize,
+    /// Bytes of the guest's linear memory then, most of which all dynos of a release share.
+    pub linear_memory: usize,
 }
 
 /// State of an app's formation.
@@ -56,6 +58,6 @@ pub struct AppStatus {
     /// True while a circuit is open: no dynos are started because they fail, or requests of a route are refused because
     /// they crash their dynos.
     pub circuit_open: bool,
-    /// Bytes of all dynos' memory, the image included in each, when each was last idle.
+    /// Bytes that the node held for each dyno alone when it was last idle, in sum.
     pub memory: usize,
 }

@@ -191,6 +191,57 @@ async fn sample_requests_warm_the_image_at_the_apps_own_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sample_requests_ask_for_each_path_before_the_heap_is_settled() {
+    let source = "
+        $asked = []
+        run ->(e) {
+          # The test's own request has no REQUEST_URI.
+          $asked << [e['rack.url_scheme'], e['REQUEST_URI'], GC.count > ($count ||= GC.count)]
+          next [301, { 'location' => 'https://test-app.localhost/' }, []] if e['rack.url_scheme'] == 'http' && e['PATH_INFO'] == '/'
+          next [302, { 'location' => '/b?d=1' }, []] if e['PATH_INFO'] == '/a'
+          [200, {}, $asked.map { |asked| asked.join(' ') }]
+        }";
+    let paths = ["/", "/a"].map(|path| path.to_owned().try_into().unwrap());
+    let options = Options {
+        warm_up: WarmUp::Paths(paths.to_vec()),
+        ..Options::default()
+    };
+    let app = TestApp::boot_with(source, options).await;
+    let (_, body) = app.get("/asked").await.unwrap();
+    let expected = [
+        "http / false",
+        "https / false",
+        "https /a false",
+        "https /b?d=1 false",
+        "https / true",
+        "https /b?d=1 true",
+        "https / true",
+        "https /b?d=1 true",
+        "http  true",
+    ];
+    assert_eq!(body, expected.concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sample_that_does_not_end_leaves_the_others() {
+    let source = "
+        $asked = []
+        run ->(e) {
+          sleep if e['PATH_INFO'] == '/slow'
+          $asked << e['PATH_INFO']
+          [200, {}, [$asked.tally.inspect]]
+        }";
+    let paths = ["/slow", "/a", "/b"].map(|path| path.to_owned().try_into().unwrap());
+    let options = Options {
+        warm_up: WarmUp::Paths(paths.to_vec()),
+        ..Options::default()
+    };
+    let app = TestApp::boot_with(source, options).await;
+    let (_, body) = app.get("/asked").await.unwrap();
+    assert_eq!(body, "{\"/a\"=>3, \"/b\"=>3, \"/asked\"=>1}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn app_that_fails_sample_requests_boots_without_them() {
     for action in [
         "sleep",

@@ -63,8 +63,10 @@ pub struct DynoResource {
     pub age_seconds: u64,
     /// Requests that the dyno had served when it was last idle.
     pub served: u32,
-    /// Bytes of the dyno's memory when it was last idle, including the image that all dynos of a release share.
+    /// Bytes that the node held for this dyno alone when it was last idle.
     pub memory_bytes: u64,
+    /// Bytes of the dyno's linear memory then, most of which all dynos of a release share.
+    pub linear_memory_bytes: u64,
     /// The dyno's requests in the last five minutes; `null` before its first.
     pub metrics: Option<DynoWindowMetrics>,
 }

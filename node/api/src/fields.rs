@@ -190,6 +190,7 @@ fn a_formation_and_a_dyno_have_all_fields_of_v3() {
         age_seconds: 0,
         served: 0,
         memory_bytes: 0,
+        linear_memory_bytes: 0,
         metrics: None,
     };
     assert_fields(

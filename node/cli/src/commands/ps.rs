@@ -22,8 +22,8 @@ pub enum PsCommand {
     /// List the dynos
     ///
     /// Lists only dynos that exist: they start with the requests that need them and end after a minute without any.
-    /// Memory includes the image, which all dynos of a release share until they write to it. Requests, errors and service
-    /// times are those of the last five minutes.
+    /// Memory is what the dyno has for itself, Shared what the dynos of a release share until one writes to it.
+    /// Requests, errors and service times are those of the last five minutes.
     Ps {
         #[command(flatten)]
         app: AppOption,
@@ -71,8 +71,8 @@ fn list(client: &ApiClient, app: &str, output: OutputOption) -> anyhow::Result<(
         return print_json(&dynos);
     }
     let headings = [
-        "Dyno", "State", "Release", "Age", "Served", "Memory", "Requests", "Errors", "p50", "p95",
-        "p99",
+        "Dyno", "State", "Release", "Age", "Served", "Memory", "Shared", "Requests", "Errors",
+        "p50", "p95", "p99",
     ];
     let table = Table::new(headings).with_rows(dynos.iter().map(row));
     if table.is_empty() {
@@ -92,7 +92,7 @@ fn list(client: &ApiClient, app: &str, output: OutputOption) -> anyhow::Result<(
     print_url(&info)
 }
 
-fn row(dyno: &DynoResource) -> [String; 11] {
+fn row(dyno: &DynoResource) -> [String; 12] {
     let metrics = dyno.metrics.clone().unwrap_or_default();
     let [p50, p95, p99] = percentiles(&metrics.service_ms);
     [
@@ -101,13 +101,19 @@ fn row(dyno: &DynoResource) -> [String; 11] {
         dyno.release.version.to_string(),
         format!("{} s", dyno.age_seconds),
         dyno.served.to_string(),
-        format!("{} MB", dyno.memory_bytes >> 20),
+        megabytes(dyno.memory_bytes),
+        megabytes(dyno.linear_memory_bytes.saturating_sub(dyno.memory_bytes)),
         metrics.requests.to_string(),
         metrics.errors.to_string(),
         p50,
         p95,
         p99,
     ]
+}
+
+/// Formats a size to a tenth of a megabyte, since a dyno of its own has few of them.
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 fn scale(client: &ApiClient, app: &str, formation: &str) -> anyhow::Result<()> {

@@ -84,6 +84,7 @@ fn resource(
         age_seconds,
         served: dyno.served,
         memory_bytes: dyno.memory as u64,
+        linear_memory_bytes: dyno.linear_memory as u64,
         metrics: metrics
             .dyno(dyno.name.number)
             .map(|dyno| metrics::of_dyno(&dyno)),

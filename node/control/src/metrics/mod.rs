@@ -144,7 +144,7 @@ fn dynos(page: &mut MetricsPage, apps: &[AppStatus]) {
     );
     gauge(
         "corundum_dyno_memory_bytes",
-        "Memory of live dynos after their last request.",
+        "Memory of live dynos after their last request, beside the pages that they share.",
         |app| app.memory as u64,
     );
 }

@@ -1,0 +1,9 @@
+Rails.application.configure do
+  config.enable_reloading = false
+  config.eager_load = true
+  config.consider_all_requests_local = false
+  config.log_tags = [:request_id]
+  config.logger = ActiveSupport::TaggedLogging.new(ActiveSupport::Logger.new($stdout))
+  config.log_level = :info
+  config.active_record.dump_schema_after_migration = false
+end
