@@ -223,7 +223,7 @@ pub(crate) async fn boot_sample(
         now: SystemTime::now(),
     };
     match boot.load(&["/".to_owned()], &log).await? {
-        Loaded::Whole(dyno, _) => Ok(dyno),
+        Loaded::Whole(dyno, _) => Ok(*dyno),
         Loaded::Abandoned(_) => Err(BootError::Timeout(boot.limits.boot)),
     }
 }
@@ -253,14 +253,14 @@ fn failure(sample: &AnsweredSample) -> Option<FailedSample> {
 /// A dyno that has loaded an app.
 enum Loaded {
     /// It has served all sample requests.
-    Whole(Dyno, SampleSession),
+    Whole(Box<Dyno>, SampleSession),
     /// It has failed the sample request for this path, or it takes too long.
     Abandoned(String),
 }
 
 /// A dyno that is ready to become an image.
 struct WarmDyno {
-    dyno: Dyno,
+    dyno: Box<Dyno>,
     /// Target of the request that tries the image.
     trial: SampleTarget,
     failed: Vec<FailedSample>,
@@ -402,7 +402,7 @@ impl Boot<'_> {
             () = stuck => return Ok(abandoned()),
         };
         match booted {
-            Ok(Ok(())) => Ok(Loaded::Whole(dyno, finished())),
+            Ok(Ok(())) => Ok(Loaded::Whole(Box::new(dyno), finished())),
             _ if progress.since_moved().is_some() => Ok(abandoned()),
             Ok(Err(_)) if dyno.reached_memory_limit().is_some() => {
                 Err(BootError::Memory(self.engine.config().memory_limit))
