@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 
 use super::gemfile::GemfileError;
-use super::precompile::ADVICE;
 use crate::app_json::AppJsonError;
 use crate::detect::NotDetected;
 use crate::extensions::ExtensionBuildError;
@@ -15,6 +14,11 @@ use crate::sandbox::SandboxError;
 use crate::slug::{SlugDescriptionError, SlugWriteError};
 use crate::slugignore::SlugignoreError;
 use crate::tree::TreeError;
+
+/// Advice for a task that compiles assets and fails.
+const ASSETS_ADVICE: &str = "\
+The task assets:precompile runs in a dyno, which starts no other programs: no node, yarn or tailwindcss. If the task needs
+one, run it before the push and commit its results: public/assets, or app/assets/builds";
 
 /// A build that failed. The pusher corrects the app, unless a variant names another fault.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +45,7 @@ pub enum BuildError {
     #[error(transparent)]
     Extension(#[from] ExtensionBuildError),
     /// The app's assets cannot be compiled.
-    #[error("compiling the app's assets failed: see the output above{}{}\n{ADVICE}",
+    #[error("compiling the app's assets failed: see the output above{}{}\n{ASSETS_ADVICE}",
         .error.iter().map(|error| format!("\n{error}")).collect::<String>(),
         .cause.iter().map(|cause| format!("\n{cause}")).collect::<String>())]
     Assets {

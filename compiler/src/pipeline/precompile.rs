@@ -48,11 +48,6 @@ const DATABASES: [(&str, &str); 3] = [
     ("trilogy", "trilogy"),
 ];
 
-/// Advice for a task that fails.
-pub(super) const ADVICE: &str = "\
-The task assets:precompile runs in a dyno, which starts no other programs: no node, yarn or tailwindcss. If the task needs
-one, run it before the push and commit its results: public/assets, or app/assets/builds";
-
 impl BundledApp {
     /// Runs the app's task `assets:precompile` and adds the files that it makes to the tree.
     pub(super) fn compile_assets<S: Sandbox>(
