@@ -23,7 +23,7 @@
 #define OVERHEAD 4u
 #define ALIGNMENT 16u
 /* Smaller chunks scatter the allocations of requests; a larger one holds many of them together. */
-#define SMALL_CHUNK (64u << 10)
+#define SMALL_CHUNK (32u << 10)
 
 struct chunk {
     uint32_t previous_size;
