@@ -402,7 +402,10 @@ fn push_tells_what_fails_and_what_does_not_run() {
         "Procfile",
         "web: rackup\nrelease: rake db:migrate\nworker: rake work\n",
     );
-    app.write("Rakefile", "task('assets:precompile') { }\n");
+    app.write(
+        "Rakefile",
+        "task('assets:precompile') { puts 'the task says hello'; mkdir_p 'public'; File.write('public/made.txt', 'made') }\n",
+    );
     app.write(".ruby-version", "3.3.0\n");
     let push = app.push("main");
     assert!(push.success);
@@ -411,9 +414,26 @@ fn push_tells_what_fails_and_what_does_not_run() {
         "no page (IOError)",
         "The release phase does not run. After this push, run: corundum run rake db:migrate",
         "Processes other than web do not run: worker",
-        "The task assets:precompile does not run.",
+        "Running: rake assets:precompile",
+        "the task says hello",
         ".ruby-version asks for Ruby 3.3.0, and the app runs on 3.3.",
     ] {
         assert!(push.text.contains(part), "{part} in\n{}", push.text);
     }
+    assert_eq!(node.get("myapp", "/made.txt"), (200, "made".to_owned()));
+    app.write(
+        "Rakefile",
+        "task('assets:precompile') { system('yarn', 'build') or abort 'yarn is missing' }\n",
+    );
+    let push = app.push("main");
+    assert!(!push.success);
+    for part in [
+        "yarn is missing",
+        "compiling the app's assets failed",
+        "starts no other programs: no node, yarn",
+        "Push rejected, failed to compile Ruby app.",
+    ] {
+        assert!(push.text.contains(part), "{part} in\n{}", push.text);
+    }
+    assert_eq!(node.get("myapp", "/made.txt"), (200, "made".to_owned()));
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use corundum_test_support::node::{TestNode, corundum};
-use corundum_test_support::wait::wait_until;
+use corundum_test_support::wait::poll;
 
 const APP: &str = "run ->(_) { [200, {}, ['ok']] }\n";
 
@@ -134,34 +134,45 @@ fn signals_of_the_client_reach_the_command() {
     }
 }
 
+/// Starts as many endless commands as an app may have. Returns `None` if the app has others still.
+fn fill(node: &TestNode) -> Option<Vec<Child>> {
+    let spawn = |_| {
+        let mut command = run(
+            node,
+            &["ruby", "-e", "$stdout.sync = true; puts 1; loop {}"],
+        );
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let mut children: Vec<Child> = (0..4).map(spawn).collect();
+    let runs = |child: &mut Child| {
+        let mut line = [0; 2];
+        child.stdout.as_mut().unwrap().read_exact(&mut line).is_ok()
+    };
+    if children.iter_mut().all(runs) {
+        return Some(children);
+    }
+    lose(children);
+    None
+}
+
+/// Kills the clients of commands.
+fn lose(children: Vec<Child>) {
+    for mut child in children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
 #[test]
 fn lost_client_ends_its_dyno() {
     let node = node();
-    // As many as an app may have: another one runs only if they have ended.
+    // Another round runs only if the dynos of the one before have ended.
     for _ in 0..2 {
-        let mut children: Vec<Child> = (0..4)
-            .map(|_| {
-                let mut command = run(
-                    &node,
-                    &["ruby", "-e", "$stdout.sync = true; puts 1; loop {}"],
-                );
-                command.stdin(Stdio::piped()).stdout(Stdio::piped());
-                command.spawn().unwrap()
-            })
-            .collect();
-        for child in &mut children {
-            wait_for_line(child);
-        }
+        let children = poll(Duration::from_secs(60), || fill(&node)).unwrap();
         let full = node.cli(&["run", "--app", "myapp", "ruby", "-e", "puts 1"]);
         assert!(full.text.contains("too many dynos"), "{}", full.text);
-        for child in &mut children {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-        wait_until("the dynos have ended", Duration::from_secs(20), || {
-            node.cli(&["run", "--app", "myapp", "ruby", "-e", "puts 1"])
-                .success
-        });
+        lose(children);
     }
 }
 
