@@ -46,6 +46,7 @@ use corundum_control::logs::sessions::LogSessions;
 use corundum_control::metrics::NodeMetrics;
 use corundum_control::outbound::OutboundPolicies;
 use corundum_control::packs::cache::PackCache;
+use corundum_control::packs::pruning::CachePruning;
 use corundum_control::packs::upgrade::{MovedApps, PackUpgrade, SourceBuilds};
 use corundum_control::releases::changes::ReleaseChanges;
 use corundum_control::releases::compaction::ImageCompaction;
@@ -617,6 +618,7 @@ impl Node {
             files,
             retention,
             ImageCompaction::new(store.clone(), data.clone(), packs.clone()),
+            CachePruning::new(store.clone(), data.clone(), packs.clone()),
         );
         let control_plane = ControlPlane {
             runtime: runtimes.control.clone(),

@@ -56,3 +56,36 @@ fn damaged_files_of_a_pack_are_replaced() {
     let root = |pack: &Path| blake3::hash(&std::fs::read(pack.join("root.tar")).unwrap());
     assert_eq!(root(&pack), root(&machine));
 }
+
+#[test]
+fn unused_parts_of_the_cache_are_listed_and_removed() {
+    let cache = tempfile::tempdir().unwrap();
+    let pack = cache.path().join("packs/ruby-3.3-source-0123456789abcdef");
+    let fresh = cache.path().join("packs/ruby-3.4-source-0123456789abcdef");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(10 * 86_400);
+    for path in [&pack, &fresh] {
+        std::fs::create_dir_all(path).unwrap();
+        std::fs::write(path.join(".used"), "").unwrap();
+        std::fs::write(path.join("pack.json"), "{}").unwrap();
+    }
+    let folder = std::fs::File::open(&pack).unwrap();
+    folder.set_modified(long_ago).unwrap();
+    let prune = |arguments: &[&str]| {
+        let mut command = Command::new(corundum());
+        command.arg("packs:prune").args(arguments);
+        let output = ProcessOutput::of(command.env("CORUNDUM_CACHE", cache.path()));
+        output.assert_success();
+        output.text
+    };
+    assert!(prune(&[]).contains("Removed 0 MB (entries: 0)"));
+    let listed = prune(&["--unused-days", "7", "--dry-run"]);
+    let line = format!("{}\nWould remove 0 MB (entries: 1)\n", pack.display());
+    assert_eq!(listed, line);
+    // A process that uses the pack keeps it.
+    let used = std::fs::File::open(pack.join(".used")).unwrap();
+    used.lock_shared().unwrap();
+    assert!(prune(&["--unused-days", "7"]).contains("Removed 0 MB (entries: 0)"));
+    drop(used);
+    assert!(prune(&["--unused-days", "7"]).contains("Removed 0 MB (entries: 1)"));
+    assert!(!pack.exists() && fresh.exists());
+}

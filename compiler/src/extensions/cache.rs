@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use corundum_pack::cache_usage::mark_used;
 use sha2::{Digest, Sha256};
 
 use crate::checksum::Checksum;
@@ -48,7 +49,9 @@ impl ExtensionResults {
 
     /// Returns a result, unless there is none or it is damaged.
     pub(super) fn find(&self, key: &ExtensionKey<'_>) -> Option<Vec<MadeFile>> {
-        let bytes = fs::read(self.folder.join(key.digest())).ok()?;
+        let path = self.folder.join(key.digest());
+        let bytes = fs::read(&path).ok()?;
+        mark_used(&path);
         let (digest, content) = bytes.split_at_checked(32)?;
         (Sha256::digest(content).as_slice() == digest).then(|| made_files::parse(content))?
     }

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use corundum_pack::cache_usage::mark_used;
 use corundum_pack::extension::{
     self, ExtensionError, ExtensionLayout, MEMORY_BASE, PACK, PackSymbols, STACK_POINTER,
     TABLE_BASE,
@@ -88,6 +89,7 @@ impl ExtensionCache {
         let layout = fs::read(layout_path(&path)).map_err(|_| ExtensionCodeError::Unknown)?;
         let layout: ExtensionLayout =
             serde_json::from_slice(&layout).map_err(|_| ExtensionCodeError::Unknown)?;
+        mark_used(&path);
         let module = match compiled::load(&self.engine, &path) {
             Err(CompiledError::Missing(_)) => return Err(ExtensionCodeError::Unknown),
             module => module?,

@@ -71,6 +71,17 @@ pub fn compact(path: &Path, pack: &Pack) -> Result<(), ImageError> {
     patch.write(path)
 }
 
+/// Returns the digests of the extensions that the image of a patch has loaded.
+///
+/// # Errors
+///
+/// Returns [`ImageError::Stale`] if the patch cannot be read.
+pub fn loaded_extensions(path: &Path) -> Result<Vec<String>, ImageError> {
+    let patch = ImagePatch::read(path)?;
+    let records = patch.description().extensions.iter();
+    Ok(records.map(|record| record.digest.clone()).collect())
+}
+
 /// Removes from a patch the part that only its engine can use, as if an engine of another version had written it. Tests
 /// of upgrades use it.
 ///

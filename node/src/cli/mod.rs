@@ -106,6 +106,21 @@ enum CorundumCommand {
         #[arg(default_value_t = Series::DEFAULT)]
         series: Series,
     },
+    /// Remove packs, compilers, libraries, extensions and downloads that nothing has used for a time
+    ///
+    /// A node does so once a day with those that have been unused for 30 days. What this version of Corundum makes, and packs that a
+    /// process has open, stay. Everything can be made again.
+    ///
+    /// Example: corundum packs:prune --unused-days 7 --dry-run
+    #[command(name = "packs:prune")]
+    PacksPrune {
+        /// Days without use [default: 30]
+        #[arg(long, value_name = "N", default_value_t = 30, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        unused_days: u32,
+        /// List what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Build a pack from source, test it, or carry it to another machine
     #[command(subcommand)]
     Pack(pack::PackCommand),
@@ -144,6 +159,10 @@ pub(crate) fn run(line: CommandLine) -> ExitCode {
         CorundumCommand::Restore(arguments) => backup::restore(&arguments),
         CorundumCommand::Packs(output) => packs::list(output),
         CorundumCommand::PacksPrepare { series } => packs::prepare(series),
+        CorundumCommand::PacksPrune {
+            unused_days,
+            dry_run,
+        } => packs::prune(unused_days, dry_run),
         CorundumCommand::Pack(command) => pack::run(command),
         CorundumCommand::Completions { shell } => {
             let mut command = CommandLine::command();

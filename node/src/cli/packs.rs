@@ -1,13 +1,15 @@
-//! `packs` and `packs:prepare`: the packs of this machine, listed, and prepared ahead of the first push.
+//! `packs`, `packs:prepare` and `packs:prune`: the packs of this machine, listed, prepared ahead of the first push, and removed.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use corundum_cli::output::{OutputOption, print_json};
 use corundum_cli::table::Table;
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::pack::OpenStep;
+use corundum_pack::pruning;
 use corundum_pack::ruby::{self, Edition, PrepareStep, Series};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -89,6 +91,21 @@ fn rows(listed: Vec<PackInfo>) -> impl Iterator<Item = [String; 5]> {
 /// Prepares the fastest usable pack of `series` in the cache that all nodes of the machine share.
 pub(super) fn prepare(series: Series) -> anyhow::Result<ExitCode> {
     make(ruby::usable(series, &super::cache()?))
+}
+
+/// Removes what has been unused for `days` from the cache, or lists it.
+pub(super) fn prune(days: u32, dry_run: bool) -> anyhow::Result<ExitCode> {
+    let cache = super::cache()?;
+    let unused = Duration::from_secs(u64::from(days) * 86_400);
+    let pruned = pruning::prune(&cache, unused, dry_run)
+        .with_context(|| format!("{}: cannot be pruned", cache.display()))?;
+    for entry in &pruned {
+        println!("{}", entry.path.display());
+    }
+    let bytes: u64 = pruned.iter().map(|entry| entry.bytes).sum();
+    let verb = if dry_run { "Would remove" } else { "Removed" };
+    println!("{verb} {} MB (entries: {})", bytes >> 20, pruned.len());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Builds, splits and compiles a pack as far as that is not done yet, and shows the progress.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+pub mod cache_usage;
 mod cycles;
 mod download;
 pub mod extension;
@@ -16,6 +17,7 @@ mod manifest;
 pub mod mri;
 pub mod preemption;
 mod process;
+pub mod pruning;
 pub mod ruby;
 mod sample_app;
 mod script;

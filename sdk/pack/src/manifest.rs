@@ -1,11 +1,14 @@
 //! Manifest of a pack, and the directory that holds the pack's files.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::cache_usage;
 
 /// File name of the manifest.
 pub(super) const MANIFEST: &str = "pack.json";
@@ -118,6 +121,11 @@ pub enum PackDirError {
 pub struct PackDir {
     path: PathBuf,
     manifest: Manifest,
+    #[expect(
+        dead_code,
+        reason = "the lock keeps the directory while the pack is used"
+    )]
+    lock: Option<Arc<File>>,
 }
 
 impl PackDir {
@@ -128,6 +136,7 @@ impl PackDir {
     /// Returns [`PackDirError`] if the manifest cannot be read, is invalid, or has another version of the ABI.
     pub fn open(path: &Path) -> Result<Self, PackDirError> {
         let file = path.join(MANIFEST);
+        let lock = cache_usage::lock_used(path);
         let text = fs::read(&file).map_err(|source| PackDirError::Io {
             path: file.clone(),
             source,
@@ -158,9 +167,11 @@ impl PackDir {
         if manifest.modules.is_empty() {
             return Err(bad("modules are missing".to_owned()));
         }
+        cache_usage::mark_used(path);
         Ok(Self {
             path: path.to_owned(),
             manifest,
+            lock,
         })
     }
 

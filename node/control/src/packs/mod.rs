@@ -2,4 +2,5 @@
 
 pub mod cache;
 pub mod open;
+pub mod pruning;
 pub mod upgrade;

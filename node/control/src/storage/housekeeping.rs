@@ -1,5 +1,5 @@
 //! Background work on the data directory: collection of repositories after pushes, compression of images,
-//! retention, the sweep.
+//! retention, the sweep, removal of unused parts of the cache.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use super::retention::Retention;
 use crate::apps::locks::AppLocks;
 use crate::data_dir::DataDir;
 use crate::git::collection;
+use crate::packs::pruning::CachePruning;
 use crate::releases::compaction::ImageCompaction;
 
 /// The time between two looks for repositories that were pushed to.
@@ -25,6 +26,7 @@ pub struct Housekeeping {
     files: Arc<LiveFiles>,
     retention: Arc<Retention>,
     images: ImageCompaction,
+    cache: CachePruning,
 }
 
 impl Housekeeping {
@@ -35,6 +37,7 @@ impl Housekeeping {
         files: Arc<LiveFiles>,
         retention: Arc<Retention>,
         images: ImageCompaction,
+        cache: CachePruning,
     ) -> Self {
         Self {
             data,
@@ -42,12 +45,14 @@ impl Housekeeping {
             files,
             retention,
             images,
+            cache,
         }
     }
 
     /// Works until the task is aborted. The start of the node has swept already.
     pub(crate) async fn run(self: Arc<Self>) {
         self.apply_retention();
+        let mut pruned = None;
         loop {
             for round in 0..ROUNDS {
                 tokio::time::sleep(COLLECTION).await;
@@ -61,6 +66,7 @@ impl Housekeeping {
                 }
             }
             self.apply_retention();
+            pruned = self.cache.run(pruned).await;
             let files = self.files.clone();
             match tokio::task::spawn_blocking(move || files.sweep()).await {
                 Ok(Ok(_)) | Err(_) | Ok(Err(SweepError::HandedOver)) => {}

@@ -78,6 +78,19 @@ pub fn profile_origin(release: &MriRelease) -> String {
     sources::profile_origin(release)
 }
 
+/// Returns the directories of all builds below `cache`, whether they are there or not.
+pub(crate) fn places(cache: &Path) -> Vec<PathBuf> {
+    let builds = cache.join("mri");
+    let releases = sources::RELEASES.iter();
+    let builds_of = releases.map(|release| digest(release, ProfileUse::Apply)[..16].to_owned());
+    let names = builds_of.flat_map(|name| [format!("{name}.work"), name]);
+    let libraries = format!("libraries-{}", &libraries_digest()[..16]);
+    names
+        .chain([libraries])
+        .map(|name| builds.join(name))
+        .collect()
+}
+
 /// Builds MRI below `cache` unless it is there, and returns the directory that holds [`MODULE`] and [`LIBRARY`].
 ///
 /// The caller must prevent simultaneous builds.

@@ -14,7 +14,7 @@ pub struct MriRelease {
 }
 
 /// All series that this program can build.
-const RELEASES: [MriRelease; 2] = [
+pub(super) const RELEASES: [MriRelease; 2] = [
     MriRelease {
         series: "3.3",
         archive: SourceArchive {

@@ -16,6 +16,7 @@ pub use error::SysrootError;
 pub(crate) use libraries::needed_archives;
 pub use libraries::{LIBRARIES, SysrootLibrary, library_of};
 
+use crate::cache_usage;
 use crate::download;
 use crate::mri::BuildProgress;
 use crate::script::{self, MissingTools};
@@ -56,6 +57,13 @@ pub fn digest(wanted: &[&str]) -> String {
     digest_of(&libraries::closure(&wanted))
 }
 
+/// Returns the directories of all libraries below `cache`, whether they are there or not.
+pub(crate) fn places(cache: &Path) -> Vec<PathBuf> {
+    let parts = cache.join("sysroot");
+    let all = LIBRARIES.iter();
+    all.map(|library| build::place(&parts, library)).collect()
+}
+
 fn digest_of(libraries: &[&'static SysrootLibrary]) -> String {
     let mut hasher = blake3::Hasher::new();
     for library in libraries {
@@ -89,6 +97,7 @@ pub fn prepare(
         directory: directory.clone(),
     };
     if directory.exists() {
+        cache_usage::mark_used(&directory);
         return Ok(sysroot);
     }
     let parts = cache.join("sysroot");

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cache_usage;
 use crate::download::{self, DownloadError, ZIG};
 use crate::process::ProgramError;
 use crate::script::{self, MissingTools, ScriptFailure};
@@ -100,6 +101,11 @@ pub fn digest() -> String {
     hasher.finalize().to_hex().to_string()
 }
 
+/// Returns the directory of the toolchain below `cache`, whether it is there or not.
+pub(crate) fn place(cache: &Path) -> PathBuf {
+    cache.join(format!("toolchain-{}", &digest()[..16]))
+}
+
 /// Installs the toolchain below `cache` unless it is there.
 ///
 /// Processes that install at the same time wait for the first one. `progress` is called before each part that takes
@@ -115,6 +121,7 @@ pub fn install(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Toolchain
         directory: directory.clone(),
     };
     if directory.exists() {
+        cache_usage::mark_used(&directory);
         return Ok(installed);
     }
     fs::create_dir_all(cache).map_err(|source| ToolchainError::io(cache, source))?;

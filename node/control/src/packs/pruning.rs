@@ -1,0 +1,102 @@
+//! Removal of what nothing uses any more from the cache that the nodes of a machine share.
+//!
+//! A node knows its own apps alone. It marks what their images use, and then removes what no node has marked for a month.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corundum_host::image::{ImageError, loaded_extensions, patch_file};
+use corundum_pack::pruning::{self, PrunedEntry};
+use corundum_pack::ruby::{self, Edition};
+use corundum_store::{Store, StoreError};
+
+use super::cache::PackCache;
+use crate::data_dir::DataDir;
+
+/// The time between two removals.
+const INTERVAL: Duration = Duration::from_secs(86_400);
+/// The niceness of the thread that removes.
+const NICENESS: i32 = 19;
+
+/// Removal of unused entries of the cache.
+pub struct CachePruning {
+    store: Arc<dyn Store>,
+    data: Arc<DataDir>,
+    packs: Arc<PackCache>,
+}
+
+/// A use of the cache that is not known completely, so that nothing may be removed.
+#[derive(Debug, thiserror::Error)]
+enum CachePruningError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl CachePruning {
+    /// Creates the type; [`run`](Self::run) does the work.
+    pub fn new(store: Arc<dyn Store>, data: Arc<DataDir>, packs: Arc<PackCache>) -> Self {
+        Self { store, data, packs }
+    }
+
+    /// Removes what has been unused for a month, unless that was done within a day. Returns when it was done.
+    pub(crate) async fn run(&self, last: Option<Instant>) -> Option<Instant> {
+        if last.is_some_and(|last| last.elapsed() < INTERVAL) || self.data.is_handed_over() {
+            return last;
+        }
+        let (store, data) = (self.store.clone(), self.data.clone());
+        let cache = self.packs.directory().to_owned();
+        let (done, finished) = tokio::sync::oneshot::channel();
+        let work = move || {
+            let _ = rustix::process::nice(NICENESS);
+            let _ = done.send(prune(store.as_ref(), &data, &cache));
+        };
+        // A thread of its own, whose priority no later work inherits.
+        let thread = std::thread::Builder::new().name("pruning".to_owned());
+        if thread.spawn(work).is_ok() {
+            match finished.await {
+                Ok(Ok(pruned)) if !pruned.is_empty() => {
+                    let bytes: u64 = pruned.iter().map(|entry| entry.bytes).sum();
+                    tracing::info!(
+                        entries = pruned.len(),
+                        bytes,
+                        "removed unused parts of the cache"
+                    );
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "could not remove unused parts of the cache")
+                }
+                _ => {}
+            }
+        }
+        Some(Instant::now())
+    }
+}
+
+fn prune(
+    store: &dyn Store,
+    data: &DataDir,
+    cache: &Path,
+) -> Result<Vec<PrunedEntry>, CachePruningError> {
+    let mut used: HashMap<Edition, HashSet<String>> = HashMap::new();
+    for image in store.live_records()?.images.keys() {
+        let directory = data.image(image);
+        for edition in Edition::ALL {
+            let patch = directory.join(patch_file(&ruby::digest(edition)));
+            if patch.exists() {
+                let digests = loaded_extensions(&patch)?;
+                used.entry(edition).or_default().extend(digests);
+            }
+        }
+    }
+    for (edition, digests) in used {
+        pruning::mark_extensions(&ruby::pack_path(edition, cache), &digests);
+    }
+    Ok(pruning::prune(cache, pruning::UNUSED, false)?)
+}
