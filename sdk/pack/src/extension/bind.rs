@@ -17,6 +17,7 @@ use wasm_encoder::{
 use wasmparser::{FunctionBody, Operator};
 
 use super::error::ExtensionError;
+use super::own_globals::OwnGlobals;
 use super::shared_module::{ImportedGlobal, SharedModule};
 use super::symbols::{PackSymbols, STACK_HANDLER, SignatureCode};
 use super::{ExtensionLayout, InitialGlobal, MEMORY_BASE, PACK, STACK_POINTER, TABLE, TABLE_BASE};
@@ -58,8 +59,8 @@ pub(super) fn bind(wasm: &[u8], symbols: &PackSymbols) -> Result<BoundModule, Ex
 }
 
 /// The place of a global's value in the bound module.
-#[derive(Clone, Copy)]
-enum BoundGlobal {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum BoundGlobal {
     /// A global.
     Global(u32),
     /// A constant.
@@ -79,6 +80,7 @@ struct SymbolBinding<'a> {
     /// New indices of the functions, imported ones first.
     functions: Vec<u32>,
     globals: Vec<BoundGlobal>,
+    own_globals: OwnGlobals,
     tags: Vec<u32>,
     /// Tags of C++ that the bound module defines.
     own_tags: Vec<wasmparser::TagType>,
@@ -262,10 +264,8 @@ impl<'a> SymbolBinding<'a> {
                 }
             });
         }
-        let first_global = TABLE_BASE + 1;
-        globals.extend(
-            (0..module.globals.len() as u32).map(|place| BoundGlobal::Global(first_global + place)),
-        );
+        let own_globals = OwnGlobals::new(module)?;
+        globals.extend(&own_globals.places);
         if !missing.is_empty() {
             missing.sort();
             missing.dedup();
@@ -296,6 +296,7 @@ impl<'a> SymbolBinding<'a> {
             stubs,
             functions,
             globals,
+            own_globals,
             tags,
             own_tags,
             entries,
@@ -337,8 +338,11 @@ impl<'a> SymbolBinding<'a> {
         wasm.section(&self.global_section()?);
         wasm.section(&self.element_section()?);
         let mut code = CodeSection::new();
-        for body in &module.bodies {
-            let body = self.body(body)?;
+        for (place, body) in module.bodies.iter().enumerate() {
+            let body = match self.own_globals.relocated_by == Some(place) {
+                true => empty(),
+                false => self.body(body)?,
+            };
             code.function(&body);
         }
         for _ in &self.stubs {
@@ -376,7 +380,12 @@ impl<'a> SymbolBinding<'a> {
                 table_size: self.entries.len() as u32,
                 initialize: self.initialize,
                 entry_points: self.entry_points.clone(),
-                globals: module.globals.iter().map(|(_, value)| *value).collect(),
+                globals: self
+                    .own_globals
+                    .kept
+                    .iter()
+                    .map(|(_, value)| *value)
+                    .collect(),
             },
             collecting: called.map(|(name, _)| (*name).to_owned()).collect(),
         })
@@ -422,16 +431,16 @@ impl<'a> SymbolBinding<'a> {
             };
             section.global(kind, &ConstExpr::i32_const(0));
         }
-        for (kind, value) in &self.module.globals {
+        for (kind, value) in self.own_globals.kept.clone() {
             let initial = match value {
-                InitialGlobal::I32(value) => ConstExpr::i32_const(*value),
-                InitialGlobal::I64(value) => ConstExpr::i64_const(*value),
-                InitialGlobal::F32(bits) => ConstExpr::f32_const(wasm_encoder::Ieee32::new(*bits)),
-                InitialGlobal::F64(bits) => ConstExpr::f64_const(wasm_encoder::Ieee64::new(*bits)),
+                InitialGlobal::I32(value) => ConstExpr::i32_const(value),
+                InitialGlobal::I64(value) => ConstExpr::i64_const(value),
+                InitialGlobal::F32(bits) => ConstExpr::f32_const(wasm_encoder::Ieee32::new(bits)),
+                InitialGlobal::F64(bits) => ConstExpr::f64_const(wasm_encoder::Ieee64::new(bits)),
                 // The loader adds the base.
                 InitialGlobal::Memory(_) | InitialGlobal::Table(_) => ConstExpr::i32_const(0),
             };
-            let kind = self.global_type(*kind)?;
+            let kind = self.global_type(kind)?;
             section.global(kind, &initial);
         }
         Ok(section)
@@ -599,6 +608,12 @@ impl From<ReencodeError<Self>> for ExtensionError {
             _ => Self::Unsupported("what is not of a plain module"),
         }
     }
+}
+
+fn empty() -> Function {
+    let mut function = Function::new([]);
+    function.instruction(&Instruction::End);
+    function
 }
 
 /// Returns whether a function has neither parameters nor results.

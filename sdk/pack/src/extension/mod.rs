@@ -8,6 +8,7 @@
 //! |---|---|
 //! | the sizes that the module asks for are read and bounded | `dylink.rs` |
 //! | names are resolved to the pack's functions and addresses | `bind.rs`, with the table of `symbols.rs` |
+//! | globals with addresses become constants | `own_globals.rs` |
 //! | pointers are spilled, stacks are checked, polls are inserted | the passes that the pack's own code went through |
 //!
 //! The host then reserves memory and entries of the table, and instantiates the code with their numbers.
@@ -18,6 +19,7 @@
 mod bind;
 mod dylink;
 mod error;
+mod own_globals;
 mod shared_module;
 mod symbols;
 
@@ -34,7 +36,7 @@ use crate::stack_limit::insert_stack_checks;
 use crate::validate::validate_guest;
 
 /// Revision of the preparation; increment it with every change, so that hosts prepare kept extensions again.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// Name of the module from which prepared extensions import functions, tags and the table.
 pub const PACK: &str = "pack";

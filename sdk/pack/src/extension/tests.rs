@@ -215,10 +215,7 @@ fn own_addresses_follow_the_bases() {
         layout.entry_points,
         BTreeMap::from([("Init_x".to_owned(), 3)])
     );
-    assert_eq!(
-        layout.globals,
-        [InitialGlobal::I32(24), InitialGlobal::Memory(8)]
-    );
+    assert!(layout.globals.is_empty());
     assert_eq!((layout.memory_size, layout.memory_alignment), (64, 16));
     let found = bodies(&extension.code);
     assert!(
@@ -233,6 +230,62 @@ fn own_addresses_follow_the_bases() {
             .any(|pair| pair[0].contains("GlobalGet { global_index: 2 }")
                 && pair[1].contains("value: 2"))
     );
+}
+
+#[test]
+fn globals_that_only_the_linker_sets_become_offsets() {
+    let module = |relocate: &str| {
+        prepared(
+            &format!(
+                r#"(global $data (mut i32) (i32.const 12))
+                   (global $code (mut i32) (i32.const 1))
+                   (global $count (mut i64) (i64.const 7))
+                   (global $fixed i32 (i32.const 3))
+                   (elem (global.get $table) func $one)
+                   (start $start)
+                   (func $start (call $relocate) (call $clear))
+                   (func $clear)
+                   (func $relocate
+                       (global.set $data (i32.add (global.get $memory) (i32.const 12)))
+                       {relocate})
+                   (func $one (result i32)
+                       (global.set $count (i64.const 8))
+                       (i32.add (i32.load (global.get $data)) (i32.add (global.get $code) (global.get $fixed))))
+                   (func (export "Init_x"))"#
+            ),
+        )
+        .unwrap()
+    };
+    let set = "(global.set $code (i32.add (global.get $table) (i32.const 1)))";
+    let extension = module(set);
+    assert_eq!(extension.layout.globals, [InitialGlobal::I64(7)]);
+    let found = bodies(&extension.code);
+    let uses = |body: &[String], base: u32, offset: i32| {
+        body.windows(3).any(|steps| {
+            steps[0] == format!("GlobalGet {{ global_index: {base} }}")
+                && steps[1] == format!("I32Const {{ value: {offset} }}")
+                && steps[2] == "I32Add"
+        })
+    };
+    let one = found
+        .iter()
+        .find(|body| uses(body, MEMORY_BASE, 12))
+        .unwrap();
+    assert!(uses(one, TABLE_BASE, 1), "{one:?}");
+    assert!(one.iter().any(|step| step == "I32Const { value: 3 }"));
+    let sets = |body: &Vec<String>| {
+        body.iter()
+            .any(|step| step == "GlobalSet { global_index: 1 }")
+    };
+    assert!(!found.iter().any(sets));
+    // Other code that sets one of them, and values that are no offsets.
+    for relocate in [
+        format!("{set} {set}"),
+        format!("{set} (global.set $code (i32.const 5))"),
+        "(global.set $code (call $one))".to_owned(),
+    ] {
+        assert_eq!(module(&relocate).layout.globals.len(), 3, "{relocate}");
+    }
 }
 
 #[test]
