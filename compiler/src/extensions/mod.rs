@@ -120,6 +120,8 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
         };
         let results = ExtensionResults::new(self.cache);
         if let Some(kept) = results.find(&key) {
+            // The pack may have lost the code, or has code of an earlier revision.
+            self.compile(gem, &kept)?;
             return Ok(kept);
         }
         progress("Compiling its native extension");
@@ -142,19 +144,22 @@ impl<S: Sandbox> ExtensionBuilder<'_, S> {
             let output = self.run(gem, script, files, tools.clone())?;
             installed.extend(made_files::parse(&output).ok_or(ExtensionBuildError::Output)?);
         }
-        for (path, bytes) in &installed {
-            if path.ends_with(".so") {
-                self.sandbox.compile_extension(bytes).map_err(|source| {
-                    ExtensionBuildError::Link {
-                        gem: gem.full_name.clone(),
-                        file: path.clone(),
-                        source,
-                    }
-                })?;
-            }
-        }
+        self.compile(gem, &installed)?;
         results.keep(&key, &installed)?;
         Ok(installed)
+    }
+
+    /// Compiles the libraries for the node's processor, unless that has been done.
+    fn compile(&self, gem: &NativeGem, files: &[MadeFile]) -> Result<(), ExtensionBuildError> {
+        for (path, bytes) in files.iter().filter(|(path, _)| path.ends_with(".so")) {
+            let compiled = self.sandbox.compile_extension(bytes);
+            compiled.map_err(|source| ExtensionBuildError::Link {
+                gem: gem.full_name.clone(),
+                file: path.clone(),
+                source,
+            })?;
+        }
+        Ok(())
     }
 
     fn symbols(&self) -> Result<PackSymbols, ExtensionBuildError> {
