@@ -911,6 +911,21 @@ fn gem_of_a_repository_without_gemspec_or_with_an_extension_is_refused() {
     let error = repository.build(&repository.url(), &revision, "").install();
     let error = error.unwrap_err().to_string();
     assert!(error.contains("has a native extension"), "{error}");
+    // A pack that loads extensions builds those at the usual place.
+    let mut build = repository.build(&repository.url(), &revision, "");
+    build.builds_extensions = true;
+    let error = build.install().unwrap_err().to_string();
+    assert!(error.contains("its repository has no ext/"), "{error}");
+    let revision = repository.commit(&[("ext/greeting/extconf.rb", "require 'mkmf'\n")]);
+    let mut build = repository.build(&repository.url(), &revision, "");
+    build.builds_extensions = true;
+    let extensions = build.install().unwrap().extensions;
+    let directory = format!(
+        "vendor/bundle/ruby/3.4.0/bundler/gems/shop-{}",
+        &revision[..12]
+    );
+    assert_eq!(extensions[0].directory, directory);
+    assert_eq!(extensions[0].scripts, ["ext/greeting/extconf.rb"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::gemfile::GemfileReport;
 use super::metadata::{GemDependency, GemMetadata};
 use super::package::{self, GemFiles, UnpackedGem};
 use super::prefetch::{self, Prefetch};
-use super::repository::{self, RepositoryEntry, RepositoryFetcher};
+use super::repository::{self, RepositoryEntry, RepositoryFetcher, RepositoryFiles};
 use super::resolve::{self, GemSources, NeededGem, ResolvedSource, Resolver};
 use super::specification::{GemHome, GemMetadataFiles, GemSpecification, PackFiles};
 use super::{directory, native, path};
@@ -205,12 +205,12 @@ impl Installer<'_> {
             folder.is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
         };
         let found = files.iter().find(|(path, _)| is_gemspec(path));
-        match found {
-            Some((_, RepositoryEntry::File(bytes, _))) => {
+        let native = match found {
+            Some((path, RepositoryEntry::File(bytes, _))) => {
                 let text = String::from_utf8_lossy(bytes);
-                if names_extensions(&text) && !native::is_optional(name) {
-                    return Err(native::rejection(name));
-                }
+                let folder = path.strip_suffix(&gemspec).unwrap_or_default();
+                let builds = names_extensions(&text) && !native::is_optional(name);
+                builds.then_some(folder)
             }
             _ => {
                 return Err(GemError::RepositoryGem {
@@ -219,7 +219,7 @@ impl Installer<'_> {
                     revision: repository.revision.clone(),
                 });
             }
-        }
+        };
         let (version, revision) = (&locked.version, &repository.revision);
         let short = &revision[..revision.len().min(7)];
         (self.report)(&format!(
@@ -228,6 +228,9 @@ impl Installer<'_> {
         let root = self
             .home
             .repository(&repository::directory_name(repository));
+        if let Some(folder) = native {
+            self.add_native_of_repository(name, &root, folder, &files)?;
+        }
         if !self.added.insert(root.clone()) {
             return Ok(());
         }
@@ -238,6 +241,48 @@ impl Installer<'_> {
                 RepositoryEntry::Symlink(target) => self.tree.add_symlink(&path, target)?,
             }
         }
+        Ok(())
+    }
+
+    /// Adds the native extension of a gem in the folder of a repository. Its specification is code, so that the scripts are those at the
+    /// usual place.
+    fn add_native_of_repository(
+        &mut self,
+        name: &str,
+        root: &str,
+        folder: &str,
+        files: &RepositoryFiles,
+    ) -> Result<(), GemError> {
+        native::reject_impossible(name)?;
+        let own = files.iter().filter_map(|(path, entry)| match entry {
+            RepositoryEntry::File(bytes, _) => Some((path.strip_prefix(folder)?, bytes.as_slice())),
+            RepositoryEntry::Symlink(_) => None,
+        });
+        let own: Vec<(&str, &[u8])> = own.collect();
+        let is_script = |path: &str| path.starts_with("ext/") && path.ends_with("/extconf.rb");
+        let scripts = own.iter().map(|(path, _)| *path);
+        let scripts: Vec<String> = scripts
+            .filter(|path| is_script(path))
+            .map(str::to_owned)
+            .collect();
+        if self.manifest.symbols.is_none() || scripts.is_empty() {
+            return Err(native::rejection_of_repository(
+                name,
+                self.manifest.symbols.is_some(),
+            ));
+        }
+        let parts = own
+            .iter()
+            .flat_map(|(path, bytes)| [path.as_bytes(), *bytes]);
+        self.installed.extensions.push(NativeGem {
+            full_name: name.to_owned(),
+            directory: format!("{root}/{folder}").trim_end_matches('/').to_owned(),
+            scripts,
+            options: native::options(name),
+            digest: Checksum::of_parts(parts).to_string(),
+            lacks: Vec::new(),
+            replacement: None,
+        });
         Ok(())
     }
 

@@ -113,6 +113,17 @@ pub(super) fn rejection(name: &str) -> GemError {
     }
 }
 
+/// Returns the error for a gem of a repository whose extension is not built.
+pub(super) fn rejection_of_repository(name: &str, builds: bool) -> GemError {
+    match builds {
+        true => native_error(
+            name,
+            "its repository has no ext/…/extconf.rb: take the gem from a gem server",
+        ),
+        false => rejection(name),
+    }
+}
+
 fn native_error(name: &str, advice: &str) -> GemError {
     GemError::Native {
         name: name.to_owned(),
