@@ -230,6 +230,20 @@ int voice(void)
 ";
 
 #[test]
+fn extension_is_compiled_for_the_other_series() {
+    let node = TestNode::start();
+    let app = node.create("myapp");
+    write(&app, EXTCONF, SHOUT_C);
+    app.write(".ruby-version", "3.4.5\n");
+    app.write(
+        "config.ru",
+        "require 'shout'\nrun ->(env) { [200, {}, [Shout.shout('hello'), ' ', RUBY_VERSION]] }\n",
+    );
+    app.push("main").assert_success();
+    assert_eq!(node.get("myapp", "/"), (200, "HELLO 3.4.5".to_owned()));
+}
+
+#[test]
 fn gem_builds_its_own_library_and_handles_signals() {
     let node = TestNode::start();
     let app = node.create("myapp");

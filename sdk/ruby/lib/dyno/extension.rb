@@ -34,6 +34,8 @@ module Dyno
       def build(directory, script, options)
         Processes.install
         name_programs
+        # The mkmf of Ruby 3.4 takes an empty setting for a program of the name `false`.
+        [RbConfig::CONFIG, RbConfig::MAKEFILE_CONFIG].each { |config| config["POSTLINK"] = ":" }
         Tools.folders << directory
         FileUtils.mkdir_p(RESULT)
         Dir.chdir(File.join(directory, File.dirname(script)))
