@@ -233,7 +233,8 @@ int voice(void)
 fn extension_is_compiled_for_the_other_series() {
     let node = TestNode::start();
     let app = node.create("myapp");
-    write(&app, EXTCONF, SHOUT_C);
+    let exported = SHOUT_C.replace("void Init_shout", "RUBY_FUNC_EXPORTED void Init_shout");
+    write(&app, EXTCONF, &exported);
     app.write(".ruby-version", "3.4.5\n");
     app.write(
         "config.ru",

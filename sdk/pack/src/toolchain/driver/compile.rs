@@ -10,6 +10,9 @@ use super::link::{self, LinkItem, LinkerOption};
 use super::options::{self, Treatment};
 use super::{CommandPlan, DriverPaths, SourceLanguage, paths as map};
 
+/// Lets the compiler read the attributes of Windows that Ruby 3.4 gives to exported functions on WASI, and ignore them.
+pub(super) const DECLSPEC: &str = "-fdeclspec";
+
 /// Last step of a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -53,6 +56,7 @@ pub(super) fn plan(
     {
         let mut command: Vec<OsString> = vec![zig(paths.toolchain).into(), "clang".into()];
         command.extend(COMPILE_FLAGS.iter().map(Into::into));
+        command.push(DECLSPEC.into());
         command.push(only.into());
         return Ok(CommandPlan {
             commands: vec![command],
@@ -256,6 +260,7 @@ impl CompilerInvocation {
     ) -> (Vec<OsString>, Vec<OsString>) {
         let mut start: Vec<OsString> = vec![zig(paths.toolchain).into(), "clang".into()];
         start.extend(COMPILE_FLAGS.iter().map(Into::into));
+        start.push(DECLSPEC.into());
         if language == SourceLanguage::CPlusPlus {
             start.extend(CPLUSPLUS_FLAGS.iter().map(Into::into));
         }

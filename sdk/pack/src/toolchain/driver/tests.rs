@@ -38,13 +38,14 @@ fn command(line: &str) -> String {
 /// Returns the words of a compilation between the flags of all code and the directories of the system.
 fn options(line: &str) -> String {
     let text = command(line);
-    let fixed = COMPILE_FLAGS.join(" ");
+    let fixed = format!("{} {DECLSPEC}", COMPILE_FLAGS.join(" "));
     let (_, rest) = text.split_once(&fixed).unwrap();
     let (own, _) = rest.split_once("-ffile-prefix-map").unwrap();
     own.trim().to_owned()
 }
 
 use super::super::COMPILE_FLAGS;
+use super::compile::DECLSPEC;
 
 fn refusal(line: &str) -> String {
     match planned(line) {
