@@ -12,6 +12,8 @@ module Dyno
     OLD_AGE = 3
     # Bytes of a string's slot besides its text on a 32-bit machine: flags, class, length and the final NUL.
     STRING_HEADER = 13
+    # Repeated, it makes a string that fills a slot. String.new would allocate a Hash for its keyword each time.
+    ZERO = "\0"
 
     @plugs = []
 
@@ -42,7 +44,7 @@ module Dyno
         most.times do
           break if pages(heap) > before + FREE_PAGES
 
-          (pages(heap) > before ? free : @plugs) << String.new(capacity: length)
+          (pages(heap) > before ? free : @plugs) << (ZERO * length)
         end
         free
       end
