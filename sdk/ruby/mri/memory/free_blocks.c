@@ -32,6 +32,9 @@ struct chunk {
 
 extern unsigned char __heap_base;
 
+/* The compiler removes a call of malloc whose result nobody uses. */
+static void *(*volatile allocate)(size_t) = malloc;
+
 /* Number of free chunks of each size. */
 static uint16_t counts[SMALL_CHUNK / ALIGNMENT + 1];
 
@@ -98,7 +101,7 @@ dyno_settle_free_blocks(void)
     /* An exact fit is taken before any larger chunk. */
     for (uint32_t index = SMALL_CHUNK / ALIGNMENT; index > 0; index--) {
         for (; counts[index] > 0; counts[index]--) {
-            if (!malloc(index * ALIGNMENT - OVERHEAD)) return;
+            if (!allocate(index * ALIGNMENT - OVERHEAD)) return;
         }
     }
 }
