@@ -656,7 +656,7 @@ fn precompiled_builds_of_the_lockfile_resolve_to_the_source_of_the_version() {
             .any(|line| line.starts_with("Using mini_build 2.10 from ")
                 && line.ends_with("to compile extensions"))
     );
-    // What the index says is verified.
+    // The installer verifies the checksum of the index.
     let other = gem("greeting", "1.0", &[], "");
     server.set("/gems/greeting-1.0.gem", GemResponse::Bytes(other));
     std::fs::remove_dir_all(build.cache()).unwrap();

@@ -279,7 +279,7 @@ mod tests {
                 OLD,
             );
         }
-        // What the program makes now, what was used lately, and what is nobody's.
+        // Entries of the current version, entries that were used lately, and files that no part of the cache knows.
         let current = ruby::pack_path(Edition::ALL[0], cache.0.path());
         let current = current.strip_prefix(cache.0.path()).unwrap().to_owned();
         let code = format!("{}/extensions/{long}-k-1.cwasm", current.display());

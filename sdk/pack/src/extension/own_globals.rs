@@ -15,7 +15,7 @@ use super::{InitialGlobal, MEMORY_BASE, TABLE_BASE};
 
 /// The globals of a module's own.
 pub(super) struct OwnGlobals {
-    /// Where each has its value.
+    /// The value or the place of each global.
     pub(super) places: Vec<BoundGlobal>,
     /// Types and initial values of those that stay globals.
     pub(super) kept: Vec<(GlobalType, InitialGlobal)>,
