@@ -189,8 +189,10 @@ impl Drop for StopOnDrop<'_> {
 
 /// Returns the pack cache of this machine. All tests share it, since preparing a pack takes minutes.
 pub fn pack_cache() -> PathBuf {
-    let set = std::env::var_os("CORUNDUM_CACHE").map(PathBuf::from);
-    set.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/corundum"))
+    let folder = |name| std::env::var_os(name).map(PathBuf::from);
+    let shared = || folder("XDG_CACHE_HOME").map(|cache| cache.join("corundum"));
+    let own = || folder("HOME").unwrap().join(".cache/corundum");
+    folder("CORUNDUM_CACHE").or_else(shared).unwrap_or_else(own)
 }
 
 impl TestNode {
