@@ -22,8 +22,13 @@ pub fn detect(has_file: impl Fn(&str) -> bool) -> Result<(), NotDetected> {
 
 /// Returns whether a lockfile is that of a Rails app. Every one has the gem railties.
 pub fn is_rails(lockfile: &str) -> bool {
-    let mut lines = lockfile.lines();
-    lines.any(|line| line.trim_start().starts_with("railties ("))
+    locks(lockfile, "railties")
+}
+
+/// Returns whether a lockfile has a gem.
+pub(crate) fn locks(lockfile: &str, gem: &str) -> bool {
+    let start = format!("    {gem} (");
+    lockfile.lines().any(|line| line.starts_with(&start))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::assets::StaticFileOptions;
 use crate::procfile::ProcessCommands;
 use crate::report::human_size;
-use crate::tree::{Tree, TreeEntry};
+use crate::tree::Tree;
 
 /// Path of the [`SlugDescription`] in a slug.
 pub const DESCRIPTION_FILE: &str = ".corundum/slug.json";
@@ -110,14 +110,7 @@ pub fn write<W: Write>(
             writer.add_file(DESCRIPTION_FILE, text, length, FileMode::Plain)?;
             described = true;
         }
-        match entry {
-            TreeEntry::File { length, mode, .. } => {
-                if let Some(content) = tree.open(path)? {
-                    writer.add_file(path, content, *length, *mode)?;
-                }
-            }
-            TreeEntry::Symlink(target) => writer.add_symlink(path, target)?,
-        }
+        tree.archive_entry::<_, SlugWriteError>(&mut writer, path, entry)?;
     }
     if !described {
         writer.add_file(DESCRIPTION_FILE, text, length, FileMode::Plain)?;

@@ -4,9 +4,9 @@
 //! follows them. The reader rejects paths that could leave the app or be part of git's own directory.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use corundum_pack::archive::{FileMode, check_path};
+use corundum_pack::archive::{ArchiveError, ArchiveWriter, FileMode, check_path};
 
 use crate::report::human_size;
 use crate::text;
@@ -101,6 +101,13 @@ pub enum TreeEntry {
     },
     /// A symbolic link, with its target as in the repository.
     Symlink(String),
+}
+
+impl From<ArchiveError> for TreeError {
+    /// An archive of the tree is written for the build alone, so that its failure is that of the disk.
+    fn from(error: ArchiveError) -> Self {
+        Self::Io(io::Error::other(error))
+    }
 }
 
 impl TreeError {
@@ -284,6 +291,28 @@ impl Tree {
         let is_link = |part: &str| matches!(self.entries.get(part), Some(TreeEntry::Symlink(_)));
         let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
         is_link(path) || above.any(is_link)
+    }
+
+    /// Adds an entry of the tree to an archive.
+    ///
+    /// # Errors
+    ///
+    /// The error of the archive, or that of reading the spooled tree.
+    pub(crate) fn archive_entry<W: Write, E: From<ArchiveError> + From<io::Error>>(
+        &self,
+        writer: &mut ArchiveWriter<W>,
+        path: &str,
+        entry: &TreeEntry,
+    ) -> Result<(), E> {
+        match entry {
+            TreeEntry::File { length, mode, .. } => {
+                if let Some(content) = self.open(path)? {
+                    writer.add_file(path, content, *length, *mode)?;
+                }
+            }
+            TreeEntry::Symlink(target) => writer.add_symlink(path, target)?,
+        }
+        Ok(())
     }
 
     /// Adds a file that the build has made, or replaces one.

@@ -23,7 +23,7 @@ use crate::outbound::OutboundRules;
 use crate::pack::linked::Pack;
 use crate::request::{DynoRequest, RequestProgress};
 use crate::sample_request::SampleTarget;
-use crate::sample_session::{AnsweredSample, SampleSession};
+use crate::sample_session::{AnsweredSample, SharedSession};
 use crate::tools::ToolRunner;
 
 pub use corundum_abi::app_options::WarmUp;
@@ -136,29 +136,18 @@ pub struct BootReport {
     pub boot: Duration,
     /// Bytes of the booted app's memory.
     pub memory: usize,
-    /// The answer of a restored dyno to a sample request.
-    pub trial: TrialReport,
-    /// Further sample requests that the app has failed.
-    pub failed_samples: Vec<FailedSample>,
+    /// The answer of a restored dyno to the sample request of the trial, then those of other samples that the app has failed.
+    pub samples: Vec<SampleReport>,
 }
 
-/// A sample request whose answer is no success.
+/// An app's answer to a sample request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedSample {
+pub struct SampleReport {
     /// Path of the request.
     pub path: String,
     /// The status of the response, or the reason why there is none.
     pub status: Result<u16, String>,
-}
-
-/// An app's answer to the sample request of the trial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrialReport {
-    /// Path of the request.
-    pub path: String,
-    /// The status of the response, or the reason why there is none.
-    pub status: Result<u16, String>,
-    /// First lines that the app logged meanwhile.
+    /// First lines that the app logged meanwhile, if this is the trial.
     pub lines: Vec<Vec<u8>>,
 }
 
@@ -238,22 +227,23 @@ fn sample_paths(warm_up: &WarmUp) -> Vec<String> {
 }
 
 /// Returns the report of a sample, unless the app has answered it without an error of its own.
-fn failure(sample: &AnsweredSample) -> Option<FailedSample> {
+fn failure(sample: &AnsweredSample) -> Option<SampleReport> {
     let status = match sample.status {
         Some(..500) => return None,
         Some(status) => Ok(status),
         None => Err("the app gave no response".to_owned()),
     };
-    Some(FailedSample {
+    Some(SampleReport {
         path: sample.path.clone(),
         status,
+        lines: Vec::new(),
     })
 }
 
 /// A dyno that has loaded an app.
 enum Loaded {
     /// It has served all sample requests.
-    Whole(Box<Dyno>, SampleSession),
+    Whole(Box<Dyno>, SharedSession),
     /// It has failed the sample request for this path, or it takes too long.
     Abandoned(String),
 }
@@ -263,7 +253,7 @@ struct WarmDyno {
     dyno: Box<Dyno>,
     /// Target of the request that tries the image.
     trial: SampleTarget,
-    failed: Vec<FailedSample>,
+    failed: Vec<SampleReport>,
 }
 
 /// A boot under way.
@@ -314,14 +304,13 @@ impl Boot<'_> {
         }
         new.finish(self.pack.base_memory(), description)?;
         tracing::debug!("image written");
+        let mut samples = failed;
+        samples.retain(|sample| sample.path != trial.path);
+        samples.insert(0, trial);
         Ok(BootReport {
             boot,
             memory,
-            failed_samples: failed
-                .into_iter()
-                .filter(|sample| sample.path != trial.path)
-                .collect(),
-            trial,
+            samples,
         })
     }
 
@@ -337,6 +326,7 @@ impl Boot<'_> {
         loop {
             match self.load(&paths, log).await? {
                 Loaded::Whole(dyno, session) => {
+                    let session = session.lock();
                     failed.extend(session.answered().iter().filter_map(failure));
                     let trial = match paths.first() == Some(&first) {
                         true => session.trial(),
@@ -357,7 +347,8 @@ impl Boot<'_> {
                         return Err(BootError::Timeout(self.limits.boot));
                     }
                     paths.retain(|other| failed.is_empty() && *other != path);
-                    failed.push(FailedSample {
+                    failed.push(SampleReport {
+                        lines: Vec::new(),
                         status: Err(format!(
                             "the app does not complete its response within {} s",
                             self.limits.sample.as_secs()
@@ -378,14 +369,9 @@ impl Boot<'_> {
             progress: progress.clone(),
         });
         let mut dyno = instantiate(self.engine, pack, pack.base(), self.app, self.now, log).await?;
-        let session = Arc::new(Mutex::new(SampleSession::new(self.host, paths)));
-        let finished = || {
-            let unused = SampleSession::new(self.host, &[]);
-            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *session, unused)
-        };
+        let session = SharedSession::new(self.host, paths);
         let abandoned = || {
-            let session = finished();
+            let session = session.lock();
             Loaded::Abandoned(session.unanswered().unwrap_or("/").to_owned())
         };
         let stuck = async {
@@ -402,7 +388,7 @@ impl Boot<'_> {
             () = stuck => return Ok(abandoned()),
         };
         match booted {
-            Ok(Ok(())) => Ok(Loaded::Whole(Box::new(dyno), finished())),
+            Ok(Ok(())) => Ok(Loaded::Whole(Box::new(dyno), session)),
             _ if progress.since_moved().is_some() => Ok(abandoned()),
             Ok(Err(_)) if dyno.reached_memory_limit().is_some() => {
                 Err(BootError::Memory(self.engine.config().memory_limit))
@@ -423,7 +409,7 @@ impl Boot<'_> {
         booted: &[u8],
         target: SampleTarget,
         log: &Arc<dyn LogSink>,
-    ) -> Result<(Option<Vec<(usize, usize)>>, TrialReport), BootError> {
+    ) -> Result<(Option<Vec<(usize, usize)>>, SampleReport), BootError> {
         let (born, request_log) = (image.booted_at(), Arc::new(RestoreLog::default()));
         let mut dyno = instantiate(
             self.engine,
@@ -470,7 +456,7 @@ impl Boot<'_> {
         };
         // A response that is longer than the host buffers has begun, though nobody reads its end.
         let status = answered.try_recv().map(|response| response.head.status);
-        let trial = TrialReport {
+        let trial = SampleReport {
             path: target.path,
             status: status.map_err(|_| problem),
             lines: request_log.take(),

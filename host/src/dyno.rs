@@ -6,7 +6,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ use crate::outbound::{OutboundGate, OutboundRules};
 use crate::pack::linked::Pack;
 use crate::private_pages::PrivatePages;
 use crate::request::{DynoRequest, DynoResponse, RequestProgress};
-use crate::sample_session::SampleSession;
+use crate::sample_session::SharedSession;
 use crate::stdio::{Input, Output, OutputError};
 use crate::tools::{DynoTools, ToolRunner};
 
@@ -217,7 +217,7 @@ impl Dyno {
     /// Returns a [`CallError`] if the app does not load; its own messages are in its log.
     pub(crate) async fn boot(
         &mut self,
-        samples: Arc<Mutex<SampleSession>>,
+        samples: SharedSession,
         progress: Arc<RequestProgress>,
     ) -> Result<(), CallError> {
         let state = self.store.data_mut();

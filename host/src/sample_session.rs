@@ -5,6 +5,7 @@
 //! would for a browser.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use corundum_abi::cgi::{self, ResponseHead};
@@ -29,6 +30,21 @@ pub(crate) struct AnsweredSample {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ResponseEnded;
 
+/// The session of a dyno that boots, which its input and its output share.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedSession(Arc<Mutex<SampleSession>>);
+
+impl SharedSession {
+    /// Creates the session of an app at `host`, which asks for each of the paths.
+    pub(crate) fn new(host: &str, paths: &[String]) -> Self {
+        Self(Arc::new(Mutex::new(SampleSession::new(host, paths))))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SampleSession> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// State of the sample requests of one boot.
 #[derive(Debug)]
 pub(crate) struct SampleSession {
@@ -50,8 +66,7 @@ pub(crate) struct SampleSession {
 }
 
 impl SampleSession {
-    /// Creates the session of an app at `host`, which asks for each of the paths.
-    pub(crate) fn new(host: &str, paths: &[String]) -> Self {
+    fn new(host: &str, paths: &[String]) -> Self {
         let sample = |path: &String| AnsweredSample {
             path: path.clone(),
             status: None,
@@ -276,7 +291,7 @@ mod tests {
         let mut session = SampleSession::new("app.test", &["/".to_owned(), "/b".to_owned()]);
         session.next_head().unwrap();
         assert_eq!(session.unanswered(), Some("/"));
-        session.write(b"no head\n").unwrap();
+        session.write(b"no head\n\n").unwrap();
         assert_eq!(session.write(b"more"), Err(ResponseEnded));
         session.next_head().unwrap();
         session.write(b"Status: 500\n\n").unwrap();

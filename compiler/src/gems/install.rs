@@ -299,7 +299,7 @@ impl Installer<'_> {
             Some(Err(error)) => error,
             None => return Err(io::Error::other("the threads that fetch them ended").into()),
         };
-        let absent = error.is_absence() && self.is_linked(name);
+        let absent = error.is_absence() && self.manifest.links(name);
         let reason = error.not_asked();
         match reason.or_else(|| absent.then_some("its server has no source of the locked version"))
         {
@@ -309,11 +309,6 @@ impl Installer<'_> {
             }
             _ => Err(error.into()),
         }
-    }
-
-    /// Returns whether the pack has the gem with its native extension.
-    fn is_linked(&self, name: &str) -> bool {
-        self.manifest.extensions.iter().any(|known| known == name)
     }
 
     fn use_pack(&mut self, name: &str, locked: &LockedGem, reason: &str) -> Result<(), GemError> {
@@ -339,7 +334,7 @@ impl Installer<'_> {
         let has_extensions = !gem.extensions.is_empty();
         let builds = has_extensions && self.builds_extension(name, &gem.extensions)?;
         let without_extension = has_extensions && !builds;
-        let linked = self.is_linked(name);
+        let linked = self.manifest.links(name);
         match self.check_ruby(name, locked, &gem) {
             Err(GemError::Ruby { asked, .. }) if linked => {
                 let reason = format!("the locked version needs Ruby {asked}");
@@ -383,6 +378,15 @@ impl Installer<'_> {
         for (path, bytes, mode) in gem.files.iter().filter(|(path, ..)| needed(path)) {
             self.tree.add(&format!("{root}/{path}"), bytes, *mode)?;
         }
+        self.add_specification(full_name, specification)
+    }
+
+    /// Adds the specification of an installed gem, or keeps what it is still to be made from.
+    fn add_specification(
+        &mut self,
+        full_name: String,
+        specification: GemSpecification,
+    ) -> Result<(), GemError> {
         match specification {
             GemSpecification::Metadata(text) => {
                 self.installed.metadata.insert(full_name, text);
@@ -417,12 +421,7 @@ impl Installer<'_> {
         for (path, bytes, mode) in &gem.files {
             self.tree.add(&format!("{root}/{path}"), bytes, *mode)?;
         }
-        match gem.specification {
-            GemSpecification::Metadata(text) => {
-                self.installed.metadata.insert(full_name.clone(), text);
-            }
-            GemSpecification::Ruby(text) => home.add_specification(self.tree, &full_name, &text)?,
-        }
+        self.add_specification(full_name.clone(), gem.specification)?;
         self.installed.build_only.add(&home, full_name);
         Ok(true)
     }

@@ -132,7 +132,7 @@ impl Resolver<'_> {
             GemOrigin::Servers(remotes) => remotes,
         };
         let carried = self.manifest.gems.get(name);
-        let linked = self.manifest.extensions.iter().any(|known| known == name);
+        let linked = self.manifest.links(name);
         // The native part of such a gem is linked into the pack's Ruby. Another version has to be compiled.
         if linked && (carried == Some(&locked.version) || !self.replaces(name)) {
             return Ok(ResolvedSource::Pack);

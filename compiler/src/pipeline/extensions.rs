@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use corundum_pack::archive::{Archive, ArchiveError, FileMode};
+use corundum_pack::archive::{Archive, FileMode};
 
 use super::env::BuildEnv;
 use super::error::BuildError;
@@ -36,9 +36,7 @@ pub(super) fn add<S: Sandbox>(
     }
     // Scripts of one gem may require another.
     let files = tree_archive::write(tree, |path| path.starts_with(GEMS), Vec::new())?;
-    let archive =
-        |error: ArchiveError| BuildError::Tree(TreeError::Io(std::io::Error::other(error)));
-    let files = Arc::new(Archive::new(files).map_err(archive)?);
+    let files = Arc::new(Archive::new(files).map_err(TreeError::from)?);
     let builder = ExtensionBuilder {
         sandbox: env.sandbox,
         cache: env.cache,

@@ -11,6 +11,7 @@ use super::env::BuildEnv;
 use super::error::BuildError;
 use super::tree_archive;
 use crate::boot_output;
+use crate::detect;
 use crate::made_files;
 use crate::process;
 use crate::report::BuildReport;
@@ -136,8 +137,7 @@ fn has_asset_task(tree: &Tree) -> Result<bool, TreeError> {
         }
     }
     let lockfile = tree.text("Gemfile.lock")?.unwrap_or_default();
-    let locked = |gem: &&str| lockfile.contains(&format!("\n    {gem} ("));
-    Ok(ASSET_GEMS.iter().any(locked))
+    Ok(ASSET_GEMS.iter().any(|gem| detect::locks(&lockfile, gem)))
 }
 
 fn has_compiled_assets(tree: &Tree) -> bool {

@@ -22,6 +22,9 @@ use crate::sandbox::Sandbox;
 use crate::slug::{self, SlugDescription};
 use crate::tree::{Tree, TreeError};
 
+/// Paths of the sample requests of Rails apps.
+const RAILS_SAMPLES: [&str; 2] = ["/", "/up"];
+
 /// Name of the slug in the build's output directory.
 pub const SLUG_FILE: &str = "slug.tar";
 
@@ -110,10 +113,8 @@ fn warm_up(asked: WarmUp, tree: &Tree) -> Result<WarmUp, TreeError> {
     if asked != WarmUp::Requests || !detect::is_rails(&lockfile) {
         return Ok(asked);
     }
-    let health = SamplePath::try_from("/up".to_owned());
-    Ok(WarmUp::Paths(
-        std::iter::once(SamplePath::root()).chain(health).collect(),
-    ))
+    let paths = RAILS_SAMPLES.map(|path| SamplePath::try_from(path.to_owned()));
+    Ok(WarmUp::Paths(paths.into_iter().flatten().collect()))
 }
 
 /// Reads the Procfile, and adds the default web process if it declares none.

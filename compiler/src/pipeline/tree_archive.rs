@@ -1,10 +1,10 @@
 //! Archives of the tree for builds in dynos, which see the app's files before the slug is written.
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use corundum_pack::archive::{ArchiveError, ArchiveWriter};
+use corundum_pack::archive::ArchiveWriter;
 
-use crate::tree::{Tree, TreeEntry, TreeError};
+use crate::tree::{Tree, TreeError};
 
 /// Writes an archive of the files whose paths satisfy `condition`, and returns the output.
 pub(super) fn write<W: Write>(
@@ -14,22 +14,9 @@ pub(super) fn write<W: Write>(
 ) -> Result<W, TreeError> {
     let mut writer = ArchiveWriter::new(output);
     for (path, entry) in tree.entries().filter(|(path, _)| condition(path)) {
-        match entry {
-            TreeEntry::Symlink(target) => writer.add_symlink(path, target).map_err(archive)?,
-            TreeEntry::File { length, mode, .. } => {
-                if let Some(reader) = tree.open(path)? {
-                    writer
-                        .add_file(path, reader, *length, *mode)
-                        .map_err(archive)?;
-                }
-            }
-        }
+        tree.archive_entry::<_, TreeError>(&mut writer, path, entry)?;
     }
-    let mut output = writer.finish().map_err(archive)?.output;
+    let mut output = writer.finish()?.output;
     output.flush()?;
     Ok(output)
-}
-
-fn archive(error: ArchiveError) -> TreeError {
-    TreeError::Io(io::Error::other(error))
 }

@@ -1,6 +1,6 @@
 //! Descriptor 0: a request's head and then its body, or plain bytes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use corundum_abi::scgi::RequestHead;
@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use wasi_common::snapshots::preview_1::types::Errno;
 
 use crate::request::{DynoRequest, RequestProgress};
-use crate::sample_session::SampleSession;
+use crate::sample_session::SharedSession;
 
 /// Descriptor 0.
 pub(crate) struct Input {
@@ -21,7 +21,7 @@ pub(crate) struct Input {
     /// Bytes of the body that have not arrived, if its length is known.
     missing: Option<u64>,
     /// Sample requests that follow.
-    samples: Option<Arc<Mutex<SampleSession>>>,
+    samples: Option<SharedSession>,
     progress: Arc<RequestProgress>,
 }
 
@@ -79,10 +79,7 @@ impl Input {
 
     /// Creates an input of requests without bodies. Each read returns bytes of one request only, so the guest can tell
     /// them apart; each round of the session ends as an input does.
-    pub(crate) fn samples(
-        samples: Arc<Mutex<SampleSession>>,
-        progress: Arc<RequestProgress>,
-    ) -> Self {
+    pub(crate) fn samples(samples: SharedSession, progress: Arc<RequestProgress>) -> Self {
         Self {
             samples: Some(samples),
             progress,
@@ -116,10 +113,12 @@ impl Input {
             self.head_read += length;
             return Ok(length);
         }
-        if self.chunk.is_empty()
-            && let Some(head) = self.next_sample()
-        {
-            self.accept(head);
+        if self.chunk.is_empty() {
+            let samples = self.samples.as_ref();
+            let head = samples.and_then(|samples| samples.lock().next_head());
+            if let Some(head) = head {
+                self.accept(head);
+            }
         }
         while self.chunk.is_empty() {
             let Some(rest) = &mut self.rest else {
@@ -141,11 +140,6 @@ impl Input {
         buffer[..length].copy_from_slice(&self.chunk[..length]);
         self.chunk.advance(length);
         Ok(length)
-    }
-
-    fn next_sample(&self) -> Option<Bytes> {
-        let samples = self.samples.as_ref()?.lock();
-        samples.unwrap_or_else(PoisonError::into_inner).next_head()
     }
 
     /// Accepts the next chunk. The last byte of a body of known length completes the request; the guest need not read

@@ -1,6 +1,6 @@
 //! Descriptor 1: a response, or plain bytes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use corundum_abi::cgi::{self, ResponseHead, ResponseHeadError};
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use wasi_common::snapshots::preview_1::types::Errno;
 
 use crate::request::{DynoResponse, RequestProgress};
-use crate::sample_session::{ResponseEnded, SampleSession};
+use crate::sample_session::{ResponseEnded, SharedSession};
 
 /// Bytes that are collected before output is sent while the guest still runs.
 const COLLECT: usize = 64 << 10;
@@ -37,11 +37,7 @@ pub(crate) enum Output {
     /// Plain bytes.
     Stream(mpsc::Sender<Bytes>),
     /// Responses to sample requests.
-    Samples(Arc<Mutex<SampleSession>>),
-}
-
-fn locked(samples: &Mutex<SampleSession>) -> MutexGuard<'_, SampleSession> {
-    samples.lock().unwrap_or_else(PoisonError::into_inner)
+    Samples(SharedSession),
 }
 
 /// A CGI response that the guest is writing.
@@ -79,7 +75,7 @@ impl Output {
         match self {
             Self::Closed => Ok(()),
             Self::Samples(samples) => {
-                let written = locked(samples).write(bytes);
+                let written = samples.lock().write(bytes);
                 written.map_err(|ResponseEnded| Errno::Pipe)
             }
             Self::Stream(sender) => {
@@ -105,7 +101,7 @@ impl Output {
     pub(crate) fn flush_now(&mut self) {
         match self {
             Self::Response(response) => response.flush_now(),
-            Self::Samples(samples) => locked(samples).flush_now(),
+            Self::Samples(samples) => samples.lock().flush_now(),
             Self::Closed | Self::Stream(_) => {}
         }
     }

@@ -58,3 +58,4 @@ pub mod routing;
 mod secret;
 pub mod storage;
 pub mod upgrade;
+mod yielding_thread;

@@ -10,7 +10,9 @@ use corundum_compiler::sandbox::{
     BootAttempt, BootRequest, BootedApp, CommandTools, SampleAnswer, Sandbox, SandboxApp,
     SandboxCause, SandboxError, SandboxOutbound, SandboxOutput,
 };
-use corundum_host::boot::{self, AppProcess, BootError, BootLimits, BootReport, SampleRequests};
+use corundum_host::boot::{
+    self, AppProcess, BootError, BootLimits, BootReport, SampleReport, SampleRequests,
+};
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::extensions::ExtensionCodeError;
 use corundum_host::outbound::{AppOutbound, OutboundRules};
@@ -136,22 +138,18 @@ impl Sandbox for HostSandbox {
 }
 
 fn booted_app(booted: BootReport) -> BootedApp {
-    let lines = booted.trial.lines.iter();
-    let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line)).collect();
-    let trial = SampleAnswer {
-        path: booted.trial.path,
-        status: booted.trial.status,
-        log: lines.join("\n"),
+    let answer = |sample: SampleReport| {
+        let lines = sample.lines.iter();
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line)).collect();
+        SampleAnswer {
+            path: sample.path,
+            status: sample.status,
+            log: lines.join("\n"),
+        }
     };
-    let failed = booted.failed_samples.into_iter();
-    let failed = failed.map(|sample| SampleAnswer {
-        path: sample.path,
-        status: sample.status,
-        log: String::new(),
-    });
     BootedApp {
         time: booted.boot,
-        samples: std::iter::once(trial).chain(failed).collect(),
+        samples: booted.samples.into_iter().map(answer).collect(),
     }
 }
 

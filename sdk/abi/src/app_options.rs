@@ -49,11 +49,6 @@ pub struct SamplePath(String);
 pub struct InvalidSamplePath(String);
 
 impl SamplePath {
-    /// The path `/`.
-    pub fn root() -> Self {
-        Self("/".to_owned())
-    }
-
     /// Returns the text of the path.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -49,6 +49,11 @@ impl Manifest {
         let others = [&self.image, &self.root].into_iter().chain(&self.symbols);
         self.modules.iter().chain(others)
     }
+
+    /// Returns whether the native extension of a gem is linked into the pack.
+    pub fn links(&self, gem: &str) -> bool {
+        self.extensions.iter().any(|known| known == gem)
+    }
 }
 
 /// A file of a pack.

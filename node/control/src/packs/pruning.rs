@@ -15,11 +15,10 @@ use corundum_store::{Store, StoreError};
 
 use super::cache::PackCache;
 use crate::data_dir::DataDir;
+use crate::yielding_thread;
 
 /// The time between two removals.
 const INTERVAL: Duration = Duration::from_secs(86_400);
-/// The niceness of the thread that removes.
-const NICENESS: i32 = 19;
 
 /// Removal of unused entries of the cache.
 pub struct CachePruning {
@@ -52,14 +51,8 @@ impl CachePruning {
         }
         let (store, data) = (self.store.clone(), self.data.clone());
         let cache = self.packs.directory().to_owned();
-        let (done, finished) = tokio::sync::oneshot::channel();
-        let work = move || {
-            let _ = rustix::process::nice(NICENESS);
-            let _ = done.send(prune(store.as_ref(), &data, &cache));
-        };
-        // A thread of its own, whose priority no later work inherits.
-        let thread = std::thread::Builder::new().name("pruning".to_owned());
-        if thread.spawn(work).is_ok() {
+        let work = move || prune(store.as_ref(), &data, &cache);
+        if let Some(finished) = yielding_thread::start("pruning", work) {
             match finished.await {
                 Ok(Ok(pruned)) if !pruned.is_empty() => {
                     let bytes: u64 = pruned.iter().map(|entry| entry.bytes).sum();

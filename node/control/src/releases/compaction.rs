@@ -16,11 +16,10 @@ use corundum_store::{Store, StoreError};
 
 use crate::data_dir::DataDir;
 use crate::packs::cache::PackCache;
+use crate::yielding_thread;
 
 /// The age at which an image is compressed well. A later push replaces the image of an app under development.
 const SETTLED: Duration = Duration::from_secs(600);
-/// The niceness of the thread that compresses.
-const NICENESS: i32 = 19;
 
 /// Compresses the images of releases.
 pub struct ImageCompaction {
@@ -81,17 +80,11 @@ fn has_settled(path: &Path) -> bool {
     age.is_ok_and(|age| age >= SETTLED) && is_compact(path).is_ok_and(|is_compact| !is_compact)
 }
 
-/// Compresses one image on a thread of its own, whose priority no later work inherits.
+/// Compresses one image on a thread of its own.
 async fn compact_in_background(patch: PathBuf, pack: Arc<Pack>) -> Result<(), ImageError> {
-    let (done, finished) = tokio::sync::oneshot::channel();
-    let work = move || {
-        let _ = rustix::process::nice(NICENESS);
-        let _ = done.send(compact(&patch, &pack));
-    };
-    let thread = std::thread::Builder::new().name("compaction".to_owned());
-    // Without a thread, the image is compressed another time.
-    if thread.spawn(work).is_err() {
-        return Ok(());
+    match yielding_thread::start("compaction", move || compact(&patch, &pack)) {
+        Some(finished) => finished.await.unwrap_or(Err(ImageError::Interrupted)),
+        // Without a thread, the image is compressed another time.
+        None => Ok(()),
     }
-    finished.await.unwrap_or(Err(ImageError::Interrupted))
 }
