@@ -1,6 +1,6 @@
 //! Parser of `app.json`, the settings of an app for its platform.
 //!
-//! The format is Heroku's, with the additional keys `isolation`, `outbound`, `warm-up` and `static`.
+//! The format is Heroku's, with the additional keys `cron`, `isolation`, `outbound`, `warm-up` and `static`.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use corundum_abi::outbound::{MAX_TARGETS, OutboundTarget};
 use serde::Deserialize;
 
 use crate::assets::StaticFileOptions;
+use crate::cron::{CronJob, MAX_JOBS};
 
 /// An `app.json` that cannot be parsed. The app's author corrects it.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,12 @@ pub enum AppJsonError {
         "app.json: invalid: {0}; a valid example: {{\"isolation\": \"request\", \"env\": {{\"SECRET\": {{\"generator\": \"secret\"}}}}}}"
     )]
     Json(#[from] serde_json::Error),
+    /// Entries of `cron` cannot run.
+    #[error(
+        "app.json: invalid \"cron\":\n{}\na valid example: {{\"cron\": [{{\"schedule\": \"30 4 * * *\", \"command\": \"rake cleanup\", \"timezone\": \"Europe/Berlin\"}}]}}",
+        .0.join("\n")
+    )]
+    Cron(Vec<String>),
     /// Entries of `outbound` are not targets.
     #[error(
         "app.json: invalid \"outbound\":\n{}\na valid example: {{\"outbound\": [\"https://api.example.com\", \"tcp://db.example.com:5432\"]}}",
@@ -50,6 +57,9 @@ pub struct AppJson {
     /// Initial number of dynos of each process type.
     #[serde(default)]
     pub formation: BTreeMap<ProcessType, FormationQuantity>,
+    /// Scheduled commands.
+    #[serde(default)]
+    pub cron: Vec<CronJob>,
     /// Scripts of Heroku's phases.
     #[serde(default)]
     scripts: Option<serde_json::Value>,
@@ -132,6 +142,7 @@ impl AppJson {
     pub fn parse(text: &str) -> Result<Self, AppJsonError> {
         let app: Self = serde_json::from_str(text)?;
         let written: WrittenOutbound = serde_json::from_str(text)?;
+        check_cron(&app.cron)?;
         let outbound = written.outbound.map(|list| targets(&list, text));
         Ok(Self {
             outbound: outbound.transpose()?,
@@ -171,6 +182,26 @@ impl AppJson {
             .iter()
             .any(|known| known.eq_ignore_ascii_case(size));
         (!is_available).then_some(size)
+    }
+}
+
+/// Checks the scheduled commands, all of them.
+fn check_cron(jobs: &[CronJob]) -> Result<(), AppJsonError> {
+    let mut invalid = Vec::new();
+    if jobs.len() > MAX_JOBS {
+        invalid.push(format!(
+            "  {} entries; an app has {MAX_JOBS} at most",
+            jobs.len()
+        ));
+    }
+    for (number, job) in (1..).zip(jobs.iter().take(MAX_JOBS)) {
+        if let Err(error) = job.parse() {
+            invalid.push(format!("  entry {number}: {error}"));
+        }
+    }
+    match invalid.is_empty() {
+        true => Ok(()),
+        false => Err(AppJsonError::Cron(invalid)),
     }
 }
 
@@ -288,6 +319,30 @@ mod tests {
             let app = AppJson::parse(&text).unwrap();
             assert_eq!(app.unavailable_size().is_none(), is_available, "{size}");
         }
+    }
+
+    #[test]
+    fn all_invalid_scheduled_commands_are_named() {
+        let app = AppJson::parse(
+            r#"{"cron": [{"schedule": "@daily", "command": "rake a", "missed": "skip"}]}"#,
+        );
+        assert_eq!(app.unwrap().cron.len(), 1);
+        let error = AppJson::parse(
+            r#"{"cron": [{"schedule": "* *", "command": "a"}, {"schedule": "@daily", "command": "a | b"},
+                {"schedule": "@daily", "command": "a", "timezone": "Nowhere"}]}"#,
+        );
+        let error = error.unwrap_err().to_string();
+        for part in [
+            "entry 1: \"* *\"",
+            "entry 2: \"a | b\"",
+            "entry 3: \"Nowhere\"",
+            "a valid example",
+        ] {
+            assert!(error.contains(part), "{part} is missing in {error}");
+        }
+        let job = r#"{"schedule": "@daily", "command": "a"},"#.repeat(MAX_JOBS);
+        let many = format!(r#"{{"cron": [{job}{{"schedule": "@daily", "command": "a"}}]}}"#);
+        assert!(matches!(AppJson::parse(&many), Err(AppJsonError::Cron(_))));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub mod app_json;
 pub mod assets;
 mod boot_output;
 pub mod checksum;
+pub mod command_line;
+pub mod cron;
 pub mod detect;
 pub mod extensions;
 pub mod gems;

@@ -12,6 +12,7 @@ use corundum_pack::ruby::Series;
 use serde::{Deserialize, Serialize};
 
 use crate::assets::StaticFileOptions;
+use crate::cron::CronJob;
 use crate::procfile::ProcessCommands;
 use crate::report::human_size;
 use crate::tree::Tree;
@@ -43,6 +44,9 @@ pub struct SlugDescription {
     /// Targets that the app may connect to, if `app.json` lists them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound: Option<Vec<OutboundTarget>>,
+    /// Scheduled commands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cron: Vec<CronJob>,
 }
 
 impl SlugDescription {
@@ -150,6 +154,7 @@ mod tests {
             warm_up: WarmUp::Requests,
             static_files: StaticFileOptions::default(),
             outbound: None,
+            cron: Vec::new(),
         }
     }
 

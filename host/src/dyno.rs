@@ -16,7 +16,7 @@ use corundum_exchange::{BodyStream, RequestUsage};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::{Instance, Memory, Store, Trap, TypedFunc};
 
-use crate::account::{Holding, OutOfReserve};
+use crate::account::{Account, Holding, OutOfReserve};
 use crate::console::{RunSession, streams};
 use crate::engine::Engine;
 use crate::extensions::state::DynoExtensions;
@@ -25,7 +25,7 @@ use crate::fibers::FiberStacks;
 use crate::guest_state::{CpuTime, GuestState, InterruptFlag};
 use crate::image::{DamagedFiles, Image, ImageSnapshot};
 use crate::log::{LineSplitter, LogSink};
-use crate::memory::{MemoryBound, MemoryQuota};
+use crate::memory::{MemoryBound, MemoryLimits, MemoryQuota};
 use crate::native;
 use crate::net::DynoNetwork;
 use crate::os::{self, Filesystem};
@@ -344,6 +344,21 @@ impl Dyno {
         streams::install(&session, &self.store.data().wasi);
         self.store.data_mut().session = Some(session);
         self.run_export().await
+    }
+
+    /// Sets the limits of the dyno's memory; `log` gets a line when it exceeds its quota.
+    pub(crate) fn set_memory_limits(&mut self, limits: MemoryLimits, log: Arc<dyn LogSink>) {
+        self.store.data_mut().quota.set_limits(limits, log);
+    }
+
+    /// Returns the account of what the host holds for the dyno.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        self.filesystem.account()
+    }
+
+    /// Returns the clock of the time that the guest computes.
+    pub(crate) fn cpu(&self) -> &Arc<CpuTime> {
+        &self.cpu
     }
 
     /// Gives the dyno a runner of its commands.

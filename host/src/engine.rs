@@ -172,7 +172,7 @@ impl EngineConfig {
                 .total_stacks(dynos)
                 .total_core_instances(dynos.saturating_mul(INSTANCES_PER_DYNO))
                 .max_core_instance_size(INSTANCE_SIZE)
-                .max_memory_size(self.memory_limit)
+                .max_memory_size(MEMORY_RESERVATION as usize)
                 .table_elements(TABLE_ELEMENTS)
                 .linear_memory_keep_resident(self.memory_keep_resident)
                 .table_keep_resident(TABLE_ELEMENTS * 16)

@@ -30,7 +30,7 @@ mod guest_state;
 pub mod image;
 mod loaded_image;
 pub mod log;
-mod memory;
+pub mod memory;
 mod native;
 mod net;
 pub mod os;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 use crate::account::{Account, Charge, Holding, OutOfReserve};
+use crate::log::LogSink;
 
 /// Maximum number of entries in one table.
 const TABLE_ELEMENTS: usize = 1 << 20;
@@ -18,6 +19,38 @@ pub(crate) enum MemoryBound {
     Node,
 }
 
+/// Limits of a command's memory in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Bytes beyond which the log has R14.
+    pub quota: usize,
+    /// Bytes that the guest cannot exceed.
+    pub most: usize,
+}
+
+impl MemoryLimits {
+    /// The most that a guest's addresses reach.
+    const ADDRESSABLE: usize = 4 << 30;
+
+    /// Returns the limits of a process with a quota in bytes: it cannot exceed the double.
+    pub const fn of_process(quota: usize) -> Self {
+        let double = quota.saturating_mul(2);
+        Self {
+            quota,
+            most: if double < Self::ADDRESSABLE {
+                double
+            } else {
+                Self::ADDRESSABLE
+            },
+        }
+    }
+
+    /// Returns the limits of a command that cannot exceed its quota.
+    pub const fn hard(quota: usize) -> Self {
+        Self { quota, most: quota }
+    }
+}
+
 /// Limit of one dyno's memory, which charges the growth beyond the image to the dyno's account.
 pub(crate) struct MemoryQuota {
     limit: usize,
@@ -25,6 +58,8 @@ pub(crate) struct MemoryQuota {
     /// Bytes of the last growth, in case the engine fails to make it.
     last: usize,
     reached: Option<MemoryBound>,
+    /// The quota below the limit, until it is exceeded, and the log that gets a line about it.
+    warning: Option<(usize, Arc<dyn LogSink>)>,
 }
 
 impl MemoryQuota {
@@ -35,7 +70,14 @@ impl MemoryQuota {
             growth: account.charge(Holding::Growth),
             last: 0,
             reached: None,
+            warning: None,
         }
+    }
+
+    /// Sets other limits; `log` gets a line when the quota is exceeded.
+    pub(crate) fn set_limits(&mut self, limits: MemoryLimits, log: Arc<dyn LogSink>) {
+        self.limit = limits.most;
+        self.warning = Some((limits.quota, log));
     }
 
     /// Returns the bound that refused memory to the dyno, if one did.
@@ -61,6 +103,9 @@ impl MemoryQuota {
         let grown = self.growth.try_resize(self.growth.bytes() + more);
         grown.map_err(|OutOfReserve| MemoryBound::Node)?;
         self.last = more;
+        if let Some((_, log)) = self.warning.take_if(|(quota, _)| desired > *quota) {
+            log.platform_line("Error R14 (Memory quota exceeded)");
+        }
         Ok(())
     }
 }

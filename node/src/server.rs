@@ -48,6 +48,7 @@ use corundum_control::outbound::OutboundPolicies;
 use corundum_control::packs::cache::PackCache;
 use corundum_control::packs::pruning::CachePruning;
 use corundum_control::packs::upgrade::{MovedApps, PackUpgrade, SourceBuilds};
+use corundum_control::processes::{ProcessParts, Processes};
 use corundum_control::releases::changes::ReleaseChanges;
 use corundum_control::releases::compaction::ImageCompaction;
 use corundum_control::releases::images::ReleaseImages;
@@ -321,6 +322,7 @@ async fn serve(
             None => http.await,
         }
     });
+    let processes = node.control_plane.processes.clone();
     let mut lifecycle = NodeLifecycle::start(node.data, node.locks, listeners, node.control_plane)?;
     print_addresses(&settings.domain, addresses);
     if let Some(takeover) = takeover {
@@ -330,15 +332,22 @@ async fn serve(
         prepared.progress.finished().write(&settings.data);
     }
     supervisor::notify_ready();
-    match lifecycle.until_end(&mut signals).await? {
+    let end = lifecycle.until_end(&mut signals).await?;
+    match end {
         NodeEnd::Stopped => println!("corundum: stopping"),
         NodeEnd::Replaced => println!("corundum: another process has taken over"),
     }
     readiness.set_stopping();
     replaced.notify_one();
     stop.send_replace(true);
+    let ended = async {
+        match end {
+            NodeEnd::Stopped => drop(tokio::join!(serving, processes.shut_down())),
+            NodeEnd::Replaced => drop(serving.await),
+        }
+    };
     tokio::select! {
-        _ = serving => {}
+        () = ended => {}
         // A second signal does not wait for running requests.
         () = signals.stop() => {}
     }
@@ -493,6 +502,12 @@ impl Node {
             builder.clone(),
         ));
         let upgrade = UpgradeOverview::new(data.clone(), store.clone(), release_images.clone());
+        let processes = Arc::new(Processes::new(ProcessParts {
+            store: store.clone(),
+            grid: grid.clone(),
+            logs: logs.clone(),
+            runtime: runtimes.control.clone(),
+        }));
         let releases = Arc::new(Releases::new(ReleaseParts {
             store: store.clone(),
             data: data.clone(),
@@ -504,6 +519,7 @@ impl Node {
             files: files.clone(),
             retention: retention.clone(),
             outbound: outbound.clone(),
+            processes: processes.clone(),
         }));
         let formations = Formations::new(store.clone(), grid.clone(), view.clone());
         let formations = Arc::new(formations);
@@ -579,9 +595,11 @@ impl Node {
                 drains: drains.clone(),
                 autoscaler: autoscaler.clone(),
                 usage: app_usage.clone(),
+                processes: processes.clone(),
             }),
             builder: builder.clone(),
             formations: formations.clone(),
+            processes: processes.clone(),
             autoscaler: autoscaler.clone(),
             changes: ReleaseChanges::new(
                 store.clone(),
@@ -640,7 +658,9 @@ impl Node {
                 locks: locks.clone(),
                 builder,
                 releases,
+                grid: grid.clone(),
                 formations,
+                processes: processes.clone(),
                 view,
                 formation_limit: settings.formation_limit,
                 usage,
@@ -655,6 +675,7 @@ impl Node {
             autoscaler,
             metrics: metrics.clone(),
             usage: app_usage,
+            processes,
         };
         Ok(Self {
             data,

@@ -17,6 +17,7 @@ mod grid;
 mod native_gems;
 mod outbound;
 mod packs;
+mod processes;
 mod pushes;
 mod rails;
 mod restarts;

@@ -5,6 +5,7 @@ use std::io;
 
 use super::gemfile::GemfileError;
 use crate::app_json::AppJsonError;
+use crate::command_line::CommandLineError;
 use crate::detect::NotDetected;
 use crate::extensions::ExtensionBuildError;
 use crate::gems::{FetchError, GemError};
@@ -57,6 +58,9 @@ pub enum BuildError {
     /// The Procfile is invalid.
     #[error(transparent)]
     Procfile(#[from] ProcfileError),
+    /// The command of the release phase cannot be carried out.
+    #[error("Procfile: the release phase cannot run: {0}")]
+    ReleasePhase(#[from] CommandLineError),
     /// The command of an existing slug's web process cannot be split.
     #[error(transparent)]
     Command(#[from] CommandError),

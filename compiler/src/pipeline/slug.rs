@@ -56,6 +56,7 @@ impl BundledApp {
         report: &mut BuildReport<impl Write>,
     ) -> Result<CompiledSlug, BuildError> {
         let processes = discover_processes(&self.tree, report)?;
+        not_run::check_release_phase(&processes)?;
         for note in not_run::notes(&self, &processes) {
             report.detail(&note);
         }
@@ -73,6 +74,7 @@ impl BundledApp {
             warm_up: warm_up(app_json.warm_up, &tree)?,
             static_files: app_json.static_files,
             outbound: app_json.outbound,
+            cron: app_json.cron,
         };
         if app_json.static_files.serve != StaticFileMode::None {
             compress_static_files(&mut tree, report)?;

@@ -7,7 +7,9 @@
 
 pub(crate) mod host_functions;
 mod line_discipline;
+mod log_output;
 mod session;
 pub(crate) mod streams;
 
+pub use log_output::log_output;
 pub use session::{InputOverflow, RunOutput, RunSession, StandardOutput};

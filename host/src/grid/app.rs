@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use super::admission::{Demand, DynoSlot, SlotAdmission, Tenant};
 use super::background::BackgroundTimer;
 use super::breaker::Breaker;
+use super::commands::CommandDynos;
 use super::context::GridContext;
 use super::crashing_routes::{CrashingRoutes, Route, RouteLabel};
 use super::error::DispatchError;
@@ -54,8 +55,8 @@ pub(super) struct GridApp {
     admission: Arc<SlotAdmission<GridApp>>,
     share: Arc<AppShare>,
     formation: Mutex<FormationState>,
-    /// One-off dynos that run.
-    pub(super) one_off_dynos: AtomicU32,
+    /// Commands in dynos of their own.
+    pub(super) commands: CommandDynos,
     /// True if a request has crashed a dyno and its route is not forgotten. Otherwise requests skip the look-up.
     has_crashed: AtomicBool,
     /// True if most requests compute for long.
@@ -162,7 +163,7 @@ impl GridApp {
             admission,
             share,
             formation: Mutex::new(formation),
-            one_off_dynos: AtomicU32::new(0),
+            commands: CommandDynos::default(),
             has_crashed: AtomicBool::new(false),
             slow_requests: SlowRequests::default(),
             crashes_often: AtomicBool::new(false),
@@ -219,7 +220,7 @@ impl GridApp {
         let mut formation = self.formation();
         let is_in_use = !formation.live.is_empty()
             || !formation.waiting.is_empty()
-            || self.one_off_dynos.load(Ordering::SeqCst) > 0;
+            || !self.commands.is_empty();
         if is_in_use || formation.release.take().is_none() {
             return false;
         }
@@ -756,8 +757,10 @@ impl GridApp {
             served: live.served,
             memory: live.memory,
             linear_memory: live.linear_memory,
+            command: None,
         };
-        formation.live.iter().map(status).collect()
+        let web = formation.live.iter().map(status);
+        web.chain(self.commands.status()).collect()
     }
 }
 

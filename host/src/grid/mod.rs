@@ -13,13 +13,13 @@ mod admission;
 mod app;
 mod background;
 mod breaker;
+mod commands;
 mod context;
 mod crashing_routes;
 mod dispatch;
 mod error;
 mod lease;
 pub mod limits;
-mod one_off;
 mod registry;
 mod release;
 mod slow_requests;
@@ -29,7 +29,7 @@ mod status;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use corundum_abi::names::AppName;
+use corundum_abi::names::{AppName, DynoName};
 use corundum_exchange::BoundedCounter;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -39,14 +39,15 @@ use self::app::GridApp;
 use self::context::GridContext;
 use self::registry::AppRegistry;
 use crate::engine::Engine;
+use crate::log::LogSink;
 use crate::request::DynoRequest;
 
+pub use commands::{RunCommand, RunError};
 pub use context::GridLog;
 pub use corundum_abi::app_options::Isolation;
 pub use dispatch::DispatchedRequest;
 pub use error::DispatchError;
 pub use limits::GridLimits;
-pub use one_off::{RunCommand, RunError};
 pub use release::GridRelease;
 pub use status::{AppStatus, DynoState, DynoStatus};
 
@@ -123,14 +124,52 @@ impl DynoGrid {
         dispatch::dispatch(&app, request).await
     }
 
-    /// Runs a command in a one-off dyno and returns the exit status. Dropping the future ends the dyno.
+    /// Runs a command in a dyno of its own and returns the exit status. Dropping the future ends the dyno.
     ///
     /// # Errors
     ///
     /// Returns a [`RunError`] if the command does not run to its end.
     pub async fn run(&self, app: &AppName, command: RunCommand) -> Result<i32, RunError> {
         let app = self.get(app).ok_or(RunError::Blank)?;
-        one_off::run(&app, command).await
+        commands::run(&app, command).await
+    }
+
+    /// Returns the name of the next one-off dyno of an app. An app may have a few of them at once.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Blank`] if the grid does not know the app.
+    pub fn one_off_name(&self, app: &AppName) -> Result<DynoName, RunError> {
+        let app = self.get(app).ok_or(RunError::Blank)?;
+        Ok(app.commands.one_off_name())
+    }
+
+    /// Sends the signal `number` to the command of a dyno. Returns whether it runs.
+    pub fn send_signal(&self, app: &AppName, dyno: &DynoName, number: u32) -> bool {
+        self.get(app)
+            .is_some_and(|app| app.commands.send_signal(dyno, number))
+    }
+
+    /// Ends the command of a dyno at once. Returns whether it runs.
+    pub fn kill(&self, app: &AppName, dyno: &DynoName) -> bool {
+        self.get(app).is_some_and(|app| app.commands.kill(dyno))
+    }
+
+    /// Returns the log of a dyno.
+    pub fn dyno_log(&self, app: &AppName, dyno: &DynoName) -> Arc<dyn LogSink> {
+        start::log_of(&self.inner.context, app, dyno)
+    }
+
+    /// Returns the time that an app's commands have computed since the grid knows the app.
+    pub fn command_time(&self, app: &AppName) -> Duration {
+        self.get(app)
+            .map(|app| app.commands.cpu_time())
+            .unwrap_or_default()
+    }
+
+    /// Returns an app's release, after loading it if it is not loaded. `None` if the app has none, or it cannot be loaded.
+    pub async fn loaded_release(&self, app: &AppName) -> Option<Arc<GridRelease>> {
+        self.get(app)?.loaded_release().await
     }
 
     /// Sets the maximum number of an app's dynos. Adds the app if the grid does not know it.

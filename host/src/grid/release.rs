@@ -12,6 +12,7 @@ use crate::outbound::OutboundRules;
 use crate::pack::linked::Pack;
 
 /// A release that dynos can be started from.
+#[derive(Clone)]
 pub struct GridRelease {
     /// The app.
     pub app: AppName,

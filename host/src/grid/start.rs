@@ -56,6 +56,15 @@ impl LogSink for DynoLog {
     }
 }
 
+/// Returns the log of a dyno.
+pub(super) fn log_of(context: &GridContext, app: &AppName, dyno: &DynoName) -> Arc<dyn LogSink> {
+    Arc::new(DynoLog {
+        log: context.log.clone(),
+        app: app.clone(),
+        dyno: dyno.clone(),
+    })
+}
+
 /// Starts a web dyno for a waiting request.
 ///
 /// Most dynos are ready at the first poll, on the thread that brought the request. A dyno that is not runs hooks of the
@@ -157,11 +166,7 @@ async fn instantiate(
         process,
         Account::new(share.clone(), context.limits.tmp),
     );
-    let log = Arc::new(DynoLog {
-        log: context.log.clone(),
-        app: release.app.clone(),
-        dyno: name.clone(),
-    });
+    let log = log_of(context, &release.app, name);
     Dyno::instantiate(
         &context.engine,
         &release.pack,

@@ -1,5 +1,6 @@
 //! The state of formations and dynos as `ps` and the metrics show it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
@@ -7,10 +8,12 @@ use corundum_abi::names::{AppName, DynoName, ReleaseVersion};
 /// Activity of a dyno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DynoState {
-    /// The dyno serves a request or is being started for one.
+    /// The dyno runs a command, serves a request or is being started for one.
     Busy,
     /// The dyno waits for a request.
     Idle,
+    /// The dyno of a command is being started.
+    Starting,
 }
 
 impl DynoState {
@@ -19,6 +22,7 @@ impl DynoState {
         match self {
             Self::Busy => "busy",
             Self::Idle => "idle",
+            Self::Starting => "starting",
         }
     }
 }
@@ -40,6 +44,8 @@ pub struct DynoStatus {
     pub memory: usize,
     /// Bytes of the guest's linear memory then, most of which all dynos of a release share.
     pub linear_memory: usize,
+    /// The command of a dyno that serves no requests, and its arguments.
+    pub command: Option<Arc<[String]>>,
 }
 
 /// State of an app's formation.

@@ -17,6 +17,7 @@ use corundum_host::grid::{
 };
 use corundum_host::image::Image;
 use corundum_host::log::LogSink;
+use corundum_host::memory::MemoryLimits;
 use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_host::request::DynoRequest;
@@ -395,6 +396,9 @@ impl TestApp {
         let session = Arc::new(RunSession::new(None, output));
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let command = RunCommand {
+            dyno: self.grid.one_off_name(&self.name).unwrap(),
+            memory: MemoryLimits::hard(EngineConfig::default().memory_limit),
+            release: None,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environ: environ.iter().map(owned).collect(),
             session: session.clone(),

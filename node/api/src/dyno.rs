@@ -40,7 +40,7 @@ pub struct DynoResource {
     pub app: AppRef,
     /// Always `null`: no dyno is attached to.
     pub attach_url: Option<String>,
-    /// The command that the dyno runs.
+    /// The command that the dyno runs, which is the Procfile's for a process type.
     pub command: String,
     /// When the dyno was started.
     pub created_at: Timestamp,
@@ -50,7 +50,7 @@ pub struct DynoResource {
     pub release: ReleaseRef,
     /// The dyno's size.
     pub size: String,
-    /// The state in v3's words: always `up`. Clients wait until no dyno is in another state.
+    /// The state in v3's words: `starting`, `up`, `crashed` or `stopping`. Web dynos are always `up`.
     pub state: String,
     /// The process type.
     #[serde(rename = "type")]

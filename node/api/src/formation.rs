@@ -1,6 +1,8 @@
 //! Formation: most dynos by process type.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 use corundum_abi::names::ProcessType;
 use jiff::Timestamp;
@@ -23,7 +25,7 @@ pub struct FormationResource {
     pub created_at: Timestamp,
     /// The size of the dynos.
     pub dyno_size: NamedRef,
-    /// Most dynos that the process type may have. Dynos start with the requests that need them.
+    /// Number of dynos. For web, the most that there may be: they start with the requests that need them.
     pub quantity: u32,
     /// The size of the dynos, as a plain string here.
     pub size: String,
@@ -47,9 +49,46 @@ pub struct FormationUpdate {
     /// The process type.
     #[serde(rename = "type")]
     pub process_type: ProcessType,
-    /// Most dynos; absent or `null` leaves the number as it is.
-    #[serde(default)]
+    /// The change.
+    #[serde(flatten)]
+    pub change: FormationChange,
+}
+
+/// A change of the number or the size of dynos.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormationChange {
+    /// Number of dynos; for web, the most that there may be. Absent or `null` leaves it as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<Quantity>,
+    /// Size of the dynos. Absent or `null` leaves it as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// Size of the dynos, in the form of other clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dyno_size: Option<SizeName>,
+}
+
+/// The name of a size, alone or in an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SizeName {
+    /// The name.
+    Name(String),
+    /// An object with the name.
+    Named {
+        /// The name.
+        name: String,
+    },
+}
+
+impl FormationChange {
+    /// Returns the name of the new size, if the change has one.
+    pub fn size(&self) -> Option<&str> {
+        let other = self.dyno_size.as_ref().map(|size| match size {
+            SizeName::Name(name) | SizeName::Named { name } => name.as_str(),
+        });
+        self.size.as_deref().or(other)
+    }
 }
 
 /// A number of dynos, or a change of it.
@@ -69,13 +108,16 @@ impl Quantity {
             Self::Relative(change) => current.saturating_add_signed(change),
         }
     }
+}
 
-    fn parse(text: &str) -> Option<Self> {
+impl FromStr for Quantity {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
         let text = text.trim();
-        if text.starts_with(['+', '-']) {
-            text.parse().ok().map(Self::Relative)
-        } else {
-            text.parse().ok().map(Self::Absolute)
+        match text.starts_with(['+', '-']) {
+            true => text.parse().map(Self::Relative),
+            false => text.parse().map(Self::Absolute),
         }
     }
 }
@@ -118,7 +160,8 @@ impl Visitor<'_> for QuantityVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Quantity, E> {
-        Quantity::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        text.parse()
+            .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

@@ -22,6 +22,7 @@ pub mod autoscale;
 pub mod build;
 pub mod cache;
 pub mod config_vars;
+pub mod cron;
 pub mod domain;
 pub mod dyno;
 pub mod error;

@@ -53,6 +53,7 @@ pub mod logs;
 pub mod metrics;
 pub mod outbound;
 pub mod packs;
+pub mod processes;
 pub mod releases;
 pub mod routing;
 mod secret;

@@ -8,9 +8,11 @@ use crate::builds::BuildStore;
 use crate::certs::CertStore;
 use crate::domains::DomainStore;
 use crate::drains::DrainStore;
+use crate::formation::FormationStore;
 use crate::live::LiveStore;
 use crate::outbound::OutboundGrantStore;
 use crate::releases::ReleaseStore;
+use crate::schedule::ScheduleStore;
 use crate::settings::SettingStore;
 use crate::tokens::TokenStore;
 
@@ -24,9 +26,11 @@ pub trait Store:
     + CertStore
     + DomainStore
     + DrainStore
+    + FormationStore
     + LiveStore
     + OutboundGrantStore
     + ReleaseStore
+    + ScheduleStore
     + SettingStore
     + TokenStore
     + Send
@@ -43,9 +47,11 @@ impl<T> Store for T where
         + CertStore
         + DomainStore
         + DrainStore
+        + FormationStore
         + LiveStore
         + OutboundGrantStore
         + ReleaseStore
+        + ScheduleStore
         + SettingStore
         + TokenStore
         + Send

@@ -15,6 +15,7 @@
 
 pub mod app_options;
 pub mod cgi;
+pub mod dyno_size;
 pub mod exports;
 pub mod fibers;
 pub mod ip_network;

@@ -11,6 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dyno_size::DynoSize;
+
 /// The protocol's name and version, as the header `Upgrade` has it.
 pub const PROTOCOL: &str = "corundum-run/1";
 
@@ -49,6 +51,9 @@ pub struct RunStart {
     /// The client's terminal, if the command gets one.
     #[serde(default)]
     pub terminal: Option<WindowSize>,
+    /// The size of the dyno, if it is not the smallest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<DynoSize>,
 }
 
 /// The size of a terminal's window in characters.

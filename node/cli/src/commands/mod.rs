@@ -13,6 +13,7 @@ mod cache;
 mod certs;
 mod certs_auto;
 mod config;
+mod cron;
 mod domains;
 mod drains;
 mod git_remote;
@@ -72,7 +73,10 @@ pub enum ClientCommand {
     Logs(logs::LogsArguments),
     Releases(releases::ReleasesArguments),
     Rollback(rollback::RollbackArguments),
+    Cron(cron::CronArguments),
     Run(run::RunArguments),
+    #[command(name = "run:detached")]
+    RunDetached(run::detached::DetachedArguments),
     /// Add the git remote of an app to this repository
     #[command(name = "git:remote")]
     GitRemote(AppOption),
@@ -107,7 +111,9 @@ impl ClientCommand {
             Self::Logs(arguments) => logs::run(arguments, &client)?,
             Self::Releases(arguments) => releases::run(arguments, &client)?,
             Self::Rollback(arguments) => rollback::run(arguments, &client)?,
+            Self::Cron(arguments) => cron::run(arguments, &client)?,
             Self::Run(arguments) => return run::run(arguments, &client),
+            Self::RunDetached(arguments) => run::detached::run(arguments, &client)?,
             Self::GitRemote(app) => git_remote::run(app, &client)?,
             Self::Login(arguments) => login::run(arguments, &client)?,
         }

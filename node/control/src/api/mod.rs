@@ -14,6 +14,7 @@ mod autoscale;
 mod builds;
 mod cache;
 mod config_vars;
+mod cron;
 mod domains;
 mod dynos;
 mod error;

@@ -1,12 +1,16 @@
 //! Resources of the API, made of the store's records and the node's state.
 
+use corundum_abi::dyno_size::DynoSize;
 use corundum_abi::names::{ProcessType, SlugDigest};
 use corundum_api::ErrorId;
 use corundum_api::app::AppResource;
 use corundum_api::formation::FormationResource;
 use corundum_api::reference::{AppRef, NamedRef, ReleaseRef, SlugRef, UserRef};
 use corundum_api::release::{ReleaseResource, ReleaseStatus};
-use corundum_store::{AccountRecord, AppRecord, ReleaseRecord, SettingValues, Store, StoreError};
+use corundum_store::{
+    AccountRecord, AppRecord, ProcessScale, ProcessScales, ReleaseRecord, SettingValues, Store,
+    StoreError,
+};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -19,9 +23,6 @@ use crate::routing::view::RouterView;
 
 /// The one stack of a node. Heroku's `cnb` and `container` would change how its clients run commands and build.
 pub(super) const STACK: &str = "corundum";
-
-/// The one size of dynos.
-pub(super) const DYNO_SIZE: &str = "standard";
 
 /// The generation of the platform that clients know these protocols by.
 pub(super) const GENERATION: &str = "cedar";
@@ -229,22 +230,29 @@ pub(super) fn release(
     })
 }
 
-/// Makes the resource of an app's process type; `release` is the current one.
+/// Makes the resource of an app's process type; `release` is the current one, `scales` the types that were scaled.
 pub(super) fn formation(
     app: &AppRecord,
     process_type: ProcessType,
     release: Option<&ReleaseRecord>,
+    scales: &ProcessScales,
 ) -> Result<FormationResource, ApiError> {
-    let is_web = process_type == ProcessType::web();
+    let scale = match process_type == ProcessType::web() {
+        true => ProcessScale {
+            quantity: app.formation,
+            size: DynoSize::default(),
+        },
+        false => scales.get(&process_type).copied().unwrap_or_default(),
+    };
     let changed_at = release.map_or(&app.created_at, |release| &release.created_at);
     Ok(FormationResource {
         id: derived_id(&["formation", &app.id.to_string(), process_type.as_str()]),
         app: app_ref(app),
         command: release.map_or_else(String::new, |release| command(release, &process_type)),
         created_at: time(&app.created_at)?,
-        dyno_size: named("dyno-size", DYNO_SIZE),
-        quantity: if is_web { app.formation } else { 0 },
-        size: DYNO_SIZE.to_owned(),
+        dyno_size: named("dyno-size", scale.size.as_str()),
+        quantity: scale.quantity,
+        size: scale.size.to_string(),
         process_type,
         updated_at: time(changed_at)?,
     })

@@ -15,12 +15,13 @@ use percent_encoding::percent_decode_str;
 
 use super::dynos::DynoParts;
 use super::error::ApiError;
+use super::formation::FormationParts;
 use super::outbound::OutboundParts;
 use super::resources::AppResources;
 use super::response::{ApiBody, ApiResult, text};
 use super::storage::StorageParts;
 use super::{
-    account, acm, apps, auth, authorizations, autoscale, builds, cache, config_vars, domains,
+    account, acm, apps, auth, authorizations, autoscale, builds, cache, config_vars, cron, domains,
     dynos, formation, log_drains, log_sessions, login, metrics, outbound, releases, run, settings,
     sni_endpoints, storage, upgrade,
 };
@@ -40,6 +41,7 @@ use crate::git::http_backend::{GitBackend, repository_of};
 use crate::logs::Logs;
 use crate::logs::sessions::LogSessions;
 use crate::outbound::OutboundPolicies;
+use crate::processes::Processes;
 use crate::releases::changes::ReleaseChanges;
 use crate::routing::view::RouterView;
 use crate::upgrade::UpgradeOverview;
@@ -72,6 +74,8 @@ pub struct ApiParts {
     pub builder: Arc<Builder>,
     /// The formations.
     pub formations: Arc<Formations>,
+    /// The processes beside web.
+    pub processes: Arc<Processes>,
     /// The autoscaler.
     pub autoscaler: Arc<Autoscaler>,
     /// Config var changes and rollbacks.
@@ -276,19 +280,35 @@ impl Api {
             ["config-vars"] => {
                 config_vars::serve(store, &parts.changes, method, app, request).await
             }
+            ["cron"] if method == Method::GET => cron::list(&parts.processes, app),
             ["domains", rest @ ..] => {
                 domains::serve(&parts.domains, method, app, rest, request).await
             }
             ["dynos", rest @ ..] => {
                 let dynos = DynoParts {
                     grid: &parts.grid,
+                    processes: &parts.processes,
                     metrics: &parts.metrics,
                     store,
                 };
                 dynos::serve(dynos, method, app, rest, request).await
             }
             ["formation", rest @ ..] => {
-                formation::serve(store, &parts.formations, method, app, rest, request).await
+                let formation = FormationParts {
+                    store,
+                    web: &parts.formations,
+                    processes: &parts.processes,
+                };
+                formation::serve(formation, method, app, rest, request).await
+            }
+            ["formations", process, rest @ ..] => {
+                let dynos = DynoParts {
+                    grid: &parts.grid,
+                    processes: &parts.processes,
+                    metrics: &parts.metrics,
+                    store,
+                };
+                dynos::serve_type(&dynos, method, app, process, rest, request).await
             }
             ["log-drains", rest @ ..] => {
                 log_drains::serve(&parts.drains, method, app, rest, request).await

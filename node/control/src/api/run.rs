@@ -14,6 +14,7 @@ use corundum_api::ErrorId;
 use corundum_api::one_off::WRONG_PROTOCOL;
 use corundum_host::console::{RunOutput, RunSession};
 use corundum_host::grid::{DynoGrid, RunCommand};
+use corundum_host::memory::MemoryLimits;
 use corundum_store::AppRecord;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -97,7 +98,11 @@ async fn serve(grid: &DynoGrid, app: &AppRecord, connection: TokioIo<Upgraded>) 
     let start = timeout(START, read_start(&mut from_client)).await??;
     let (output, received) = mpsc::channel(BUFFERED_PIECES);
     let session = Arc::new(RunSession::new(start.terminal, output));
+    let name = grid.one_off_name(&app.name).map_err(io::Error::other)?;
     let command = RunCommand {
+        dyno: name,
+        memory: MemoryLimits::hard(start.size.unwrap_or_default().memory()),
+        release: None,
         arguments: start.command.into(),
         environ: start.env,
         session: session.clone(),

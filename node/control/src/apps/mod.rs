@@ -30,6 +30,7 @@ use crate::git::command::GitError;
 use crate::git::intent::PushIntent;
 use crate::git::repository;
 use crate::logs::Logs;
+use crate::processes::Processes;
 use crate::releases::Releases;
 use crate::routing::view::RouterView;
 use crate::storage::live_files::LiveFiles;
@@ -86,6 +87,8 @@ pub struct AppParts {
     pub autoscaler: Arc<Autoscaler>,
     /// The times of the last requests.
     pub usage: Arc<AppUsage>,
+    /// The processes beside web.
+    pub processes: Arc<Processes>,
 }
 
 /// Creates and destroys apps.
@@ -138,6 +141,7 @@ impl Apps {
         parts.releases.delete_app(name, || {
             drains.iter().for_each(|drain| parts.drains.stop(drain.id));
             parts.view.refresh(name);
+            parts.processes.forget(name);
             parts.grid.remove(name);
             parts.view.forget_static_files(name);
             parts.logs.remove(name);

@@ -7,11 +7,13 @@
 
 pub(crate) mod collection;
 pub(crate) mod command;
+mod first_formation;
 pub mod hook;
 pub mod hook_server;
 pub mod http_backend;
 pub(crate) mod intent;
 pub(crate) mod object_reader;
+mod postdeploy;
 pub mod push;
 pub(crate) mod pushed_commit;
 pub(crate) mod pushed_tree;

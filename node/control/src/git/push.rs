@@ -10,12 +10,15 @@ use corundum_compiler::app_json::{AppJson, AppJsonError, ConfigVarDefault};
 use corundum_compiler::detect;
 use corundum_compiler::ruby_version::{UnknownRuby, choose_series};
 use corundum_compiler::slug::SlugDescription;
+use corundum_host::grid::DynoGrid;
 use corundum_store::{ConfigVars, Store, StoreError};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::command::GitError;
+use super::first_formation;
 use super::intent::{self, IntentError, PushIntent};
+use super::postdeploy;
 use super::pushed_commit::{CommitError, Push};
 use super::receiving::ReceivingPushes;
 use super::ref_transaction::RefTransaction;
@@ -28,6 +31,7 @@ use crate::builds::{AppBuildError, Builder};
 use crate::data_dir::DataDir;
 use crate::outbound::OutboundPolicies;
 use crate::outbound::list_changes::list_changes;
+use crate::processes::Processes;
 use crate::releases::error::ReleaseError;
 use crate::releases::{NewRelease, Releases};
 use crate::routing::view::RouterView;
@@ -119,8 +123,12 @@ pub struct PushParts {
     pub builder: Arc<Builder>,
     /// The releases.
     pub releases: Arc<Releases>,
+    /// The grid.
+    pub grid: DynoGrid,
     /// The formations.
     pub formations: Arc<Formations>,
+    /// The processes beside web.
+    pub processes: Arc<Processes>,
     /// The router's view of apps.
     pub view: Arc<RouterView>,
     /// Web dynos that the `app.json` of a tree may ask for.
@@ -319,7 +327,11 @@ impl Pushes {
             commit: &update.new,
             description: format!("Deploy {short}"),
             config: &config,
+            report: &report,
         };
+        if after == 0 && app_json.postdeploy().is_some() {
+            postdeploy::plan(&*parts.store, app)?;
+        }
         // From the note to its removal, the branch follows the store after a crash.
         let note = PushIntent {
             update: update.clone(),
@@ -347,26 +359,28 @@ impl Pushes {
             }
         }
         // The push has succeeded: no failure of a later step may tell the pusher otherwise.
-        if let Some(asked) = app_json.web_quantity().filter(|_| after == 0) {
-            let quantity = asked.min(parts.formation_limit);
-            if let Err(error) = parts.formations.scale(app, quantity) {
-                tracing::warn!(%app, %error, "could not set the formation of app.json");
-            }
-            if quantity < asked {
-                report(&format!(
-                    "       app.json asks for {asked} web dynos, and gets {quantity}, this node's limit for app.json"
-                ));
+        if after == 0 {
+            let (formations, processes) = (&parts.formations, &parts.processes);
+            let declared = &release.about.processes;
+            let limit = parts.formation_limit;
+            for line in
+                first_formation::apply(formations, processes, app, &app_json, declared, limit)
+            {
+                report(&format!("       {line}"));
             }
         }
         if let Some(size) = app_json.unavailable_size() {
             report(&format!(
-                "       app.json asks for dynos of the size {size:?}; every dyno of this node has 512 MB"
+                "       app.json asks for dynos of the size {size:?}; web dynos of this node have 512 MB"
             ));
         }
         let old = before.as_ref().map(|about| &about.outbound);
         let default = parts.outbound.base().default;
         for line in list_changes(old, &app_json.outbound, default) {
             report(&format!("       {line}"));
+        }
+        if let Some(command) = app_json.postdeploy() {
+            postdeploy::run(&*parts.store, &parts.grid, app, command, &report).await;
         }
         report(&format!("       Released {}", release.version));
         let url = parts.view.web_url(app, &parts.store.settings(app)?);

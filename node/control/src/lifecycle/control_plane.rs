@@ -22,6 +22,7 @@ use crate::data_dir::DataDir;
 use crate::git::hook_server;
 use crate::git::push::Pushes;
 use crate::packs::upgrade::PackUpgrade;
+use crate::processes::Processes;
 use crate::storage::housekeeping::Housekeeping;
 
 /// The parts of the control plane.
@@ -50,6 +51,8 @@ pub struct ControlPlane {
     pub metrics: Arc<MetricsRegistry>,
     /// The times of the last requests.
     pub usage: Arc<AppUsage>,
+    /// The processes beside web.
+    pub processes: Arc<Processes>,
 }
 
 /// The running tasks of the control plane. Dropping this ends them; requests in progress go on.
@@ -77,6 +80,7 @@ impl ControlPlane {
                 login::listen(&self.data)?,
             )
         };
+        self.processes.start();
         Ok(RunningControlPlane {
             serving: vec![
                 runtime.spawn(server::serve(api, self.api.clone())),
@@ -87,6 +91,7 @@ impl ControlPlane {
                 runtime.spawn(self.login.clone().serve(logins)),
                 runtime.spawn(self.upgrade.clone().run()),
                 runtime.spawn(self.housekeeping.clone().run()),
+                runtime.spawn(self.processes.schedule().clone().run()),
                 runtime.spawn(self.acme.clone().run(self.responders.clone())),
                 runtime.spawn(tick(
                     self.metrics.clone(),

@@ -20,6 +20,7 @@ use self::listeners::Listeners;
 use self::takeover::{QUIET, Successor};
 use crate::apps::locks::AppLocks;
 use crate::data_dir::DataDir;
+use crate::processes::Processes;
 
 /// The time for the data directory to be free again when the process that was to take over has died.
 const FREED: Duration = Duration::from_secs(10);
@@ -114,8 +115,9 @@ impl NodeLifecycle {
         if let Some(running) = &self.running {
             running.stop_working();
         }
+        let processes = self.control_plane.processes.clone();
         let released = tokio::select! {
-            released = release_data(&self.data, &self.locks) => released,
+            released = release_data(&self.data, &self.locks, &processes) => released,
             () = signals.stop() => {
                 successor.refuse();
                 return Ok(Some(NodeEnd::Stopped));
@@ -160,7 +162,9 @@ impl NodeLifecycle {
 
 /// Unlocks the data directory once no build and no push is in progress, and returns whether that was in time. From then on
 /// this process changes nothing and serves the apps that it has.
-async fn release_data(data: &DataDir, locks: &AppLocks) -> bool {
+///
+/// No process beside web may run twice, so those of this node end before another one can start them.
+async fn release_data(data: &DataDir, locks: &AppLocks, processes: &Processes) -> bool {
     data.begin_hand_over();
     let idle = async {
         while !locks.are_idle() {
@@ -168,6 +172,9 @@ async fn release_data(data: &DataDir, locks: &AppLocks) -> bool {
         }
     };
     let idle = tokio::time::timeout(QUIET, idle).await.is_ok();
+    if idle {
+        processes.shut_down().await;
+    }
     let released = idle && data.unlock();
     if !released {
         data.cancel_hand_over();

@@ -121,6 +121,8 @@ impl ReleaseChanges {
             commit: &of.commit,
             description,
             config,
+            // The log has the output of the release phase.
+            report: &|_| {},
         };
         self.releases.add(app, new).await
     }

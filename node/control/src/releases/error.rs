@@ -8,6 +8,7 @@ use corundum_store::{Fault, HasFault, StoreError};
 use crate::apps::config_vars::ConfigVarError;
 use crate::builds::AppBuildError;
 use crate::packs::open::PackOpenError;
+use crate::processes::phase::PhaseError;
 use crate::routing::static_files::StaticFilesError;
 
 /// A release that cannot be made or served.
@@ -45,6 +46,9 @@ pub(crate) enum ReleaseError {
     /// The web process's command cannot be split into words.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The release phase failed.
+    #[error("release command failed: {0}. The running release stays")]
+    Phase(#[from] PhaseError),
     /// The static files cannot be found.
     #[error(transparent)]
     StaticFiles(#[from] StaticFilesError),
@@ -85,7 +89,7 @@ impl HasFault for ReleaseError {
         match self {
             Self::Build { source, .. } => source.fault(),
             Self::Store(error) => error.fault(),
-            Self::Config(_) => Fault::Client,
+            Self::Config(_) | Self::Phase(_) => Fault::Client,
             // The Procfile of the release declares the command.
             Self::Command(_) => Fault::Client,
             Self::NoTarget => Fault::NotFound,

@@ -12,7 +12,7 @@ pub mod loading;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use corundum_abi::names::{AppName, ReleaseVersion, SlugDigest};
+use corundum_abi::names::{AppName, ProcessType, ReleaseVersion, SlugDigest};
 use corundum_build::FinishedBuild;
 use corundum_build::slots::BuildUrgency;
 use corundum_compiler::process::{environ, split_command};
@@ -28,6 +28,8 @@ use crate::apps::locks::AppLocks;
 use crate::data_dir::{DataDir, FileKind};
 use crate::logs::Logs;
 use crate::outbound::OutboundPolicies;
+use crate::processes::Processes;
+use crate::processes::phase::{self, Phase};
 use crate::routing::static_files;
 use crate::routing::view::RouterView;
 use crate::storage::live_files::LiveFiles;
@@ -45,6 +47,7 @@ pub struct Releases {
     files: Arc<LiveFiles>,
     retention: Arc<Retention>,
     outbound: Arc<OutboundPolicies>,
+    processes: Arc<Processes>,
 }
 
 /// The parts of a node that [`Releases`] works with.
@@ -69,6 +72,8 @@ pub struct ReleaseParts {
     pub retention: Arc<Retention>,
     /// The operator's policies for connections that apps open.
     pub outbound: Arc<OutboundPolicies>,
+    /// The processes beside web.
+    pub processes: Arc<Processes>,
 }
 
 /// A finished build that is to become a release.
@@ -79,6 +84,14 @@ pub(crate) struct NewRelease<'a> {
     pub(crate) commit: &'a str,
     pub(crate) description: String,
     pub(crate) config: &'a ConfigVars,
+    /// Takes lines for the user, such as the output of the release phase.
+    pub(crate) report: &'a (dyn Fn(&str) + Send + Sync),
+}
+
+/// Returns the command of a release's release phase, if it has one.
+fn release_command(release: &ReleaseRecord) -> Option<&String> {
+    let process: ProcessType = Phase::Release.as_str().parse().ok()?;
+    release.about.processes.get(&process)
 }
 
 impl Releases {
@@ -95,6 +108,7 @@ impl Releases {
             files,
             retention,
             outbound,
+            processes,
         } = parts;
         Self {
             store,
@@ -107,12 +121,14 @@ impl Releases {
             files,
             retention,
             outbound,
+            processes,
         }
     }
 
     /// Adds a release of a finished build and makes it live.
     ///
-    /// The release is loaded before the store records it, so that nothing can fail between the two.
+    /// The release is loaded, and its release phase has run, before the store records it, so that nothing can fail between the
+    /// two.
     ///
     /// # Errors
     ///
@@ -144,11 +160,18 @@ impl Releases {
             tracing::warn!(%app, %error, "could not read the replaced release");
             None
         });
+        let version = old.as_ref().map_or(0, |old| old.version.0) + 1;
+        loaded.version = ReleaseVersion(version);
+        if let Some(command) = release_command(&record) {
+            let release = Arc::new(loaded.clone());
+            phase::run(&self.grid, Phase::Release, release, command, new.report).await?;
+        }
         let built = new.build.image_path();
         self.images.adopt_full_file(&built, &record.image, &image);
         let record = self.name(app, &new.build, record, new.config)?;
         loaded.version = record.version;
         self.deploy(loaded, static_files);
+        self.processes.release_changed(app, &record);
         let line = format!("Release {} created: {}", record.version, record.description);
         self.logs.add(app, "corundum[api]", &line);
         tracing::Span::current().record("release", tracing::field::display(record.version));

@@ -94,6 +94,14 @@ const STEPS: &[M<'_>] = &[
         id text primary key, app text not null references apps (name) on delete cascade on update cascade,
         target text not null, created_at text not null, unique (app, target)) strict;",
     ),
+    M::up(
+        "create table formation (
+        app text not null references apps (name) on delete cascade on update cascade,
+        process text not null, quantity integer not null, size text not null, primary key (app, process)) strict;
+     create table schedule_runs (
+        app text not null references apps (name) on delete cascade on update cascade,
+        command text not null, planned integer not null, primary key (app, command)) strict;",
+    ),
 ];
 
 /// Runs the migrations that the store has not seen, each in a transaction.

@@ -11,11 +11,13 @@ mod builds;
 mod certs;
 mod domains;
 mod drains;
+mod formation;
 mod live;
 mod log_check;
 mod migrations;
 mod outbound;
 mod releases;
+mod schedule;
 mod settings;
 mod tokens;
 

@@ -273,6 +273,7 @@ pub(super) mod tests {
                 warm_up: Default::default(),
                 static_files: Default::default(),
                 outbound: None,
+                cron: Vec::new(),
             },
         }
     }

@@ -1,5 +1,6 @@
-//! `run`.
+//! `run` and `run:detached`.
 
+pub(super) mod detached;
 mod stream;
 mod terminal;
 
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{ArgAction, Args};
+use corundum_abi::dyno_size::DynoSize;
 use corundum_api::one_off::{PROTOCOL, RunStart};
 
 use self::terminal::RawMode;
@@ -41,12 +43,25 @@ pub struct RunArguments {
     /// Give the command no terminal
     #[arg(long)]
     no_tty: bool,
+    /// Size of the dyno: standard-1x, standard-2x or performance-m [default: standard-1x]
+    #[arg(short, long)]
+    size: Option<DynoSize>,
     /// Exit with the command's status; always the case, accepted for scripts
     #[arg(short = 'x', long)]
     exit_code: bool,
     /// Command with its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
+}
+
+/// Reads the values of `--env`.
+fn parse_env(lists: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let pairs = lists.iter().flat_map(|list| list.split(';'));
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => bail!("--env: {pair} is not of the form NAME=value"),
+    };
+    pairs.map(pair).collect()
 }
 
 /// Runs `run`: connects the command to this process and returns its exit status.
@@ -58,18 +73,12 @@ pub(super) fn run(arguments: RunArguments, client: &ApiClient) -> anyhow::Result
         let name = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
         env.push(("TERM".to_owned(), name));
     }
-    for pair in arguments.env.iter().flat_map(|list| list.split(';')) {
-        match pair.split_once('=') {
-            Some((name, value)) if !name.is_empty() => {
-                env.push((name.to_owned(), value.to_owned()));
-            }
-            _ => bail!("--env: {pair} is not of the form NAME=value"),
-        }
-    }
+    env.extend(parse_env(&arguments.env)?);
     let start = RunStart {
         command: arguments.command,
         env,
         terminal: has_terminal.then(terminal::window_size),
+        size: arguments.size,
     };
     let path = app_path(&arguments.app.name()?, "/run");
     let runtime = tokio::runtime::Builder::new_multi_thread()
