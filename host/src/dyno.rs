@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use corundum_abi::exports;
 use corundum_abi::scgi::RequestHead;
-use corundum_exchange::{BodyStream, RequestUsage};
+use corundum_abi::{CONNECTION_DESCRIPTOR, exports};
+use corundum_exchange::{BodyStream, ClientConnection, RequestBody, RequestUsage};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::{Instance, Memory, Store, Trap, TypedFunc};
 
@@ -41,6 +41,9 @@ pub use crate::guest_state::Exit;
 
 /// Bytes of exceptions after which a dyno is replaced; about 200,000 exceptions.
 const MAX_EXCEPTION_BYTES: usize = 8 << 20;
+
+/// The failure of a dyno that has no room for its client's connection.
+const NO_CONNECTION: &str = "the dyno has too many open files for its client's connection";
 
 /// The trap of a guest whose exceptions reach the limit of memory. Exceptions are all that guests allocate in the
 /// engine's heap.
@@ -261,6 +264,19 @@ impl Dyno {
     ) -> Result<(), CallError> {
         let before = self.cpu_time();
         let state = self.store.data_mut();
+        let request = match request.body {
+            RequestBody::Connection(connection) => {
+                let ClientConnection { socket, .. } = connection;
+                let (network, wasi) = (&mut state.network, &state.wasi);
+                let inserted = network.insert_connection(wasi, CONNECTION_DESCRIPTOR, socket);
+                inserted.map_err(|_| CallError::Trap(NO_CONNECTION.to_owned()))?;
+                DynoRequest {
+                    head: request.head,
+                    body: RequestBody::Empty,
+                }
+            }
+            _ => request,
+        };
         state.input = Input::request(request, progress.clone());
         state.output = Output::response(answer, progress);
         let result = self.call(self.handle.clone()).await;
@@ -272,6 +288,10 @@ impl Dyno {
             _ => None,
         };
         let state = self.store.data_mut();
+        if state.network.has(CONNECTION_DESCRIPTOR) {
+            let (network, wasi) = (&mut state.network, &mut state.wasi);
+            network.remove_connection(wasi, CONNECTION_DESCRIPTOR);
+        }
         state.log.end_line();
         let head = state.input.finish();
         let ended = match result {

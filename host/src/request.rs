@@ -1,6 +1,6 @@
 //! One request to a dyno, its response, and the times at which bytes moved.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use corundum_abi::cgi::ResponseHead;
@@ -35,6 +35,8 @@ pub struct RequestProgress {
     request_read: AtomicU64,
     answered: AtomicU64,
     moved: AtomicU64,
+    /// True once the guest has taken the client's connection over.
+    is_upgraded: AtomicBool,
 }
 
 impl RequestProgress {
@@ -57,6 +59,16 @@ impl RequestProgress {
     pub(crate) fn since_moved(&self) -> Option<Duration> {
         let moved = self.moved();
         (moved > 0).then(|| Duration::from_nanos(monotonic_now().saturating_sub(moved)))
+    }
+
+    /// Returns whether the guest has taken the client's connection over.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.is_upgraded.load(Ordering::Relaxed)
+    }
+
+    /// Records that the guest has taken the client's connection over.
+    pub(crate) fn record_upgraded(&self) {
+        self.is_upgraded.store(true, Ordering::Relaxed);
     }
 
     /// Records that bytes moved, but that the request is not yet complete.

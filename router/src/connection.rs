@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -22,6 +23,8 @@ use crate::limits::ServerLimits;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::request;
 use crate::router::Router;
+use crate::shutdown::{ShutdownPhase, reached};
+use crate::websocket::tunnel::Tunnel;
 
 /// Bytes of a stream's body that an HTTP/2 client may send before the router reads them. No more than the router
 /// buffers of a body before it takes a dyno, so that opening streams occupies no more memory than opening connections.
@@ -33,24 +36,6 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const HEADER_LIST: u32 = (crate::http1::MAX_HEAD + (16 << 10)) as u32;
 /// Bytes of a response that hyper holds for an HTTP/2 stream whose client does not read them.
 const STREAM_SEND_BUFFER: usize = 256 << 10;
-
-/// Phase of a listener's shutdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(crate) enum ShutdownPhase {
-    /// Connections are accepted and kept open.
-    Serving,
-    /// The listener accepts no more connections. Each HTTP/1 connection closes after its next response, which says so;
-    /// each HTTP/2 connection gets a GOAWAY at once (RFC 9113 section 6.8).
-    Closing,
-    /// Connections without a request in flight are closed.
-    Ending,
-}
-
-/// Waits until the shutdown has reached `phase`.
-async fn reached(stop: &mut watch::Receiver<ShutdownPhase>, phase: ShutdownPhase) {
-    // A dropped sender means that the process ends; no later phase will come.
-    let _ = stop.wait_for(|now| *now >= phase).await;
-}
 
 /// Serves the connections of one listener.
 pub(crate) struct ConnectionHandler<G> {
@@ -83,6 +68,8 @@ impl<G: Grid> ConnectionHandler<G> {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(STREAM_SEND_BUFFER)
+            // WebSockets (RFC 8441).
+            .enable_connect_protocol()
             .keep_alive_interval(Duration::from_secs(20));
         Self {
             router,
@@ -155,7 +142,15 @@ impl<G: Grid> ConnectionHandler<G> {
         let mut connection = Box::pin(connection);
         tokio::select! {
             biased;
-            result = &mut connection => return Ok(result.map(|()| None)?),
+            result = &mut connection => {
+                result?;
+                if let Some(tunnel) = state.take_tunnel() {
+                    let parts = std::pin::Pin::into_inner(connection).into_parts();
+                    let ending = reached(stop, ShutdownPhase::Ending);
+                    tunnel_through(*tunnel, parts.io.into_inner(), parts.read_buf, ending).await;
+                }
+                return Ok(None);
+            }
             () = state.aborted() => return Ok(None),
             () = state.idle_for(self.limits.park) => {
                 let parts = std::pin::Pin::into_inner(connection).into_parts();
@@ -210,7 +205,7 @@ impl<G: Grid> ConnectionHandler<G> {
                 Some(failure) => {
                     request::ready_response(refused(failure, request, &client, handle))
                 }
-                None => request::serve(&router, &client, request, handle),
+                None => request::serve(&router, &client, request, handle, &stop),
             };
             async move {
                 let mut response = served.await;
@@ -220,6 +215,22 @@ impl<G: Grid> ConnectionHandler<G> {
                 Ok::<_, Infallible>(response.map(|body| in_flight.track(body)))
             }
         })
+    }
+}
+
+/// Joins an HTTP/1 connection that has switched protocols with the dyno's end. `parsed` are bytes that were read after the request.
+async fn tunnel_through<S>(
+    tunnel: Tunnel,
+    stream: ValidatingIo<S>,
+    parsed: Bytes,
+    ending: impl Future<Output = ()>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // A client that has sent bytes which are no HTTP before it had an answer broke the protocol.
+    if let Some((stream, held)) = stream.into_stream() {
+        let read_ahead = [parsed, held.freeze()].concat();
+        tunnel.run(stream, read_ahead.into(), ending).await;
     }
 }
 

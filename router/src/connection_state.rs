@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 
 use crate::failure::Failure;
+use crate::websocket::tunnel::Tunnel;
 
 /// The requests of one connection.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ConnectionState {
     /// Requests whose responses have not ended.
     in_flight: AtomicU32,
@@ -25,6 +26,8 @@ pub(crate) struct ConnectionState {
     refused: OnceLock<(u64, Failure)>,
     /// Notified when the connection must be closed at once.
     abort: Notify,
+    /// The dyno's end that an HTTP/1 connection continues with.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 impl ConnectionState {
@@ -39,6 +42,14 @@ impl ConnectionState {
     /// Waits until a request asks to abort the connection, whatever else is in flight on it.
     pub(crate) async fn aborted(&self) {
         self.abort.notified().await;
+    }
+
+    /// Takes the dyno's end that the connection continues with, if its last response has switched protocols.
+    pub(crate) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Returns whether the connection has had a request.
@@ -80,7 +91,7 @@ impl ConnectionState {
 }
 
 /// One request of a connection.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct RequestHandle {
     state: Arc<ConnectionState>,
     number: u64,
@@ -93,6 +104,12 @@ impl RequestHandle {
         (*number == self.number).then_some(failure)
     }
 
+    /// Has the connection continue with a dyno's end after the response.
+    pub(crate) fn set_tunnel(&self, tunnel: Tunnel) {
+        let slot = self.state.tunnel.lock();
+        *slot.unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
+    }
+
     /// Closes the connection at once, since its client reads nothing.
     pub(crate) fn abort(&self) {
         self.state.abort.notify_one();
@@ -100,7 +117,6 @@ impl RequestHandle {
 }
 
 /// Keeps its request counted as in flight until it is dropped.
-#[derive(Debug)]
 pub(crate) struct InFlightGuard(RequestHandle);
 
 impl InFlightGuard {

@@ -12,10 +12,11 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{Instrument, debug_span, field};
 
 use crate::client_info::ClientInfo;
-use crate::connection::{ConnectionHandler, ShutdownPhase};
+use crate::connection::ConnectionHandler;
 use crate::grid::Grid;
 pub use crate::limits::ServerLimits;
 use crate::router::Router;
+use crate::shutdown::ShutdownPhase;
 use crate::tls;
 use crate::tls::certificates::Certificates;
 

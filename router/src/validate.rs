@@ -2,15 +2,16 @@
 //!
 //! The form of an HTTP/1 head is checked earlier, by [`http1`](crate::http1).
 
-use http::header::{CONNECTION, EXPECT, UPGRADE};
+use http::header::EXPECT;
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use crate::client_info::ClientInfo;
 use crate::failure::Failure;
 use crate::headers::content_length;
 use crate::http2_head;
 use crate::virtual_host::VirtualHost;
+use crate::websocket;
 
 fn refuse<T>(status: StatusCode, why: &'static str) -> Result<T, Failure> {
     Err(Failure::Request(status, why))
@@ -43,11 +44,8 @@ pub(crate) fn validate_request(
     }
     target(parts)?;
     expectation(parts)?;
-    if wants_websocket(&parts.headers) {
-        return refuse(
-            StatusCode::NOT_IMPLEMENTED,
-            "Apps cannot take WebSockets here yet: use requests, or a stream of events.",
-        );
+    if websocket::is_requested(parts) {
+        websocket::validate(parts)?;
     }
     let length = content_length(&parts.headers);
     if length.is_some_and(|length| length > virtual_host.max_body) {
@@ -83,18 +81,4 @@ fn expectation(parts: &Parts) -> Result<(), Failure> {
         );
     }
     Ok(())
-}
-
-/// Returns whether a client would take any response but a switch to WebSocket for a broken one. Other upgrades are
-/// offers, which a server may ignore (RFC 9110 section 7.8).
-fn wants_websocket(headers: &HeaderMap) -> bool {
-    let lists = |name, wanted: &str| {
-        let values = headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let mut words = values.flat_map(|value| value.split(','));
-        words.any(|word| word.trim().eq_ignore_ascii_case(wanted))
-    };
-    headers.contains_key(UPGRADE) && lists(UPGRADE, "websocket") && lists(CONNECTION, "upgrade")
 }

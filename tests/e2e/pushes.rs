@@ -400,7 +400,7 @@ fn push_tells_what_fails_and_what_does_not_run() {
     app.write("config.ru", "run ->(env) { raise IOError, 'no page' }\n");
     app.write(
         "Procfile",
-        "web: rackup\nrelease: rake db:migrate\nworker: rake work\n",
+        "web: rackup\nrelease: rake -T\nworker: rake work | tee log\n",
     );
     app.write(
         "Rakefile",
@@ -412,8 +412,8 @@ fn push_tells_what_fails_and_what_does_not_run() {
     for part in [
         "Warning: the sample request GET / failed: ",
         "no page (IOError)",
-        "The release phase does not run. After this push, run: corundum run rake db:migrate",
-        "Processes other than web do not run: worker",
+        "The process type worker cannot be scaled: \"rake work | tee log\": a dyno has no shell for pipes",
+        "-----> Running release command...",
         "Running: rake assets:precompile",
         "the task says hello",
         ".ruby-version asks for Ruby 3.3.0, and the app runs on 3.3.",

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 
+use crate::connection::ClientConnection;
+
 /// Failure of a body whose sender stopped before the body's end.
 ///
 /// A client interrupts a request when it closes its connection or breaks the framing of its body; a dyno interrupts a
@@ -28,6 +30,8 @@ pub enum RequestBody {
     Full(Bytes),
     /// A body that is still arriving. The dyno's reads pull it, so a slow dyno slows its sender down.
     Stream(BodyStream),
+    /// No body, and the connection itself, which the app may take over.
+    Connection(ClientConnection),
 }
 
 impl fmt::Debug for RequestBody {
@@ -36,6 +40,7 @@ impl fmt::Debug for RequestBody {
             Self::Empty => f.write_str("Empty"),
             Self::Full(bytes) => f.debug_tuple("Full").field(&bytes.len()).finish(),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Connection(_) => f.write_str("Connection"),
         }
     }
 }

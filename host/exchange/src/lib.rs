@@ -1,4 +1,5 @@
-//! Types that the router and the host exchange: bodies, the interruption of a body, and the cost of a request.
+//! Types that the router and the host exchange: bodies, the interruption of a body, connections that a dyno takes over, and the
+//! cost of a request.
 //!
 //! The router depends on no WebAssembly engine and the host on no HTTP library. Both use these types, so that a body
 //! crosses from one to the other as it is, without a task or a copy between them.
@@ -9,9 +10,11 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod connection;
 mod counter;
 mod usage;
 
 pub use body::{BodyInterrupted, BodyReceiver, BodyStream, DynoBody, RequestBody};
+pub use connection::{ClientConnection, ConnectionLink};
 pub use counter::{BoundedCounter, Reservation};
 pub use usage::RequestUsage;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use corundum_abi::names::{AppName, DynoName, ProcessType, ReleaseVersion};
 use corundum_abi::scgi::RequestHead;
+use corundum_exchange::ConnectionLink;
 use tokio::sync::{Notify, oneshot};
 
 use super::admission::{Demand, DynoSlot, SlotAdmission, Tenant};
@@ -84,6 +85,8 @@ struct FormationState {
     idle: VecDeque<IdleDyno>,
     /// All dynos by number.
     live: BTreeMap<u32, LiveDyno>,
+    /// Dynos that have taken over a connection.
+    connected: usize,
     waiting: Waiting,
 }
 
@@ -110,6 +113,8 @@ struct IdleDyno {
 /// Facts about a dyno that its app knows while a request uses it.
 struct LiveDyno {
     release: ReleaseVersion,
+    /// Number of restarts that the app had seen when the dyno was started.
+    generation: u64,
     started: Instant,
     /// False while the dyno is being started.
     is_ready: bool,
@@ -118,12 +123,28 @@ struct LiveDyno {
     linear_memory: usize,
     /// The timer of its threads, if they want to run before the next request.
     timer: Option<BackgroundTimer>,
+    /// The client's connection that the dyno has taken over. It does not count as a dyno of the formation then.
+    connection: Option<Arc<ConnectionLink>>,
 }
 
 impl FormationState {
     /// Returns whether a dyno may be started now.
     fn may_start(&self, now: Instant) -> bool {
-        self.live.len() < self.size as usize && self.breaker.pause(now).is_zero()
+        self.serving() < self.size as usize && self.breaker.pause(now).is_zero()
+    }
+
+    /// Returns the number of dynos of the formation: those that may serve requests, or will.
+    fn serving(&self) -> usize {
+        self.live.len().saturating_sub(self.connected)
+    }
+
+    /// Asks the clients of taken connections to connect again, which leads them to other dynos.
+    fn retire_connections(&self) {
+        let connections = self
+            .live
+            .values()
+            .filter_map(|dyno| dyno.connection.as_ref());
+        connections.for_each(|link| link.retire());
     }
 
     /// Returns the time for which nothing serves requests: no dyno is ready or being started, and none may be started.
@@ -154,6 +175,7 @@ impl GridApp {
             generation: 0,
             idle: VecDeque::new(),
             live: BTreeMap::new(),
+            connected: 0,
             waiting: VecDeque::new(),
         };
         let share = AppShare::new(context.engine.reserve().clone());
@@ -296,6 +318,7 @@ impl GridApp {
                 None => ReleaseLoading::Blank,
             };
             formation.release = release;
+            formation.retire_connections();
             self.forget_crashes(&mut formation);
             let waiting = match formation.release {
                 Some(_) => VecDeque::new(),
@@ -316,6 +339,7 @@ impl GridApp {
         let old = {
             let mut formation = self.formation();
             formation.generation += 1;
+            formation.retire_connections();
             self.forget_crashes(&mut formation);
             std::mem::take(&mut formation.idle)
         };
@@ -351,7 +375,10 @@ impl GridApp {
         let excess = {
             let mut formation = self.formation();
             formation.size = size;
-            let excess = formation.live.len().saturating_sub(size as usize);
+            let excess = formation.serving().saturating_sub(size as usize);
+            if size == 0 {
+                formation.retire_connections();
+            }
             let excess = excess.min(formation.idle.len());
             formation.idle.drain(..excess).collect()
         };
@@ -443,7 +470,7 @@ impl GridApp {
             Arc::ptr_eq(release, &lease.facts.release)
                 && lease.facts.generation == formation.generation
         });
-        if !is_current || formation.live.len() > formation.size as usize {
+        if !is_current || formation.serving() > formation.size as usize {
             drop(formation);
             tracing::debug!(reason = "release, restart or scale", "dyno replaced");
             lease.retire();
@@ -542,11 +569,46 @@ impl GridApp {
     ) {
         let hopeless = {
             let mut formation = self.formation();
-            formation.live.remove(&number);
+            let removed = formation.live.remove(&number);
+            if removed.is_some_and(|dyno| dyno.connection.is_some()) {
+                formation.connected -= 1;
+                self.context.connected.fetch_sub(1, Ordering::Relaxed);
+            }
             formation.take_hopeless(Instant::now())
         };
         refuse(hopeless);
         self.admission.release(slot, next_owner);
+        self.start_for_waiting();
+    }
+
+    /// Returns whether a dyno of the app may take over a connection: connections leave a quarter of the node's dynos to others.
+    pub(super) fn may_upgrade(&self) -> bool {
+        let limits = &self.context.limits;
+        let of_node = self.context.connected.load(Ordering::Relaxed);
+        of_node < limits.dynos as usize / 4 * 3
+            && self.formation().connected < limits.connections as usize
+    }
+
+    /// Records that a dyno has taken over a connection. It leaves its place in the formation to another dyno.
+    pub(super) fn record_upgrade(self: &Arc<Self>, dyno: &DynoName, link: Arc<ConnectionLink>) {
+        {
+            let mut formation = self.formation();
+            let generation = formation.generation;
+            // The dyno may have ended already.
+            let Some(live) = formation.live.get_mut(&dyno.number) else {
+                return;
+            };
+            let is_old = live.generation != generation;
+            live.is_ready = false;
+            live.connection = Some(link.clone());
+            let version = live.release;
+            formation.connected += 1;
+            self.context.connected.fetch_add(1, Ordering::Relaxed);
+            let current = formation.release.as_ref().map(|release| release.version);
+            if is_old || current.is_some_and(|current| current != version) {
+                link.retire();
+            }
+        }
         self.start_for_waiting();
     }
 
@@ -658,12 +720,14 @@ impl GridApp {
         let _ = formation.breaker.try_pass(started);
         let live = LiveDyno {
             release: release.version,
+            generation: formation.generation,
             started,
             is_ready: false,
             served: 0,
             memory: 0,
             linear_memory: 0,
             timer: None,
+            connection: None,
         };
         formation.live.insert(number, live);
         let facts = DynoFacts {

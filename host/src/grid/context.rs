@@ -2,6 +2,7 @@
 
 use corundum_abi::names::{AppName, DynoName};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -23,6 +24,8 @@ pub(super) struct GridContext {
     pub(super) log: Arc<dyn GridLog>,
     /// Runtime of dynos that wait or compute.
     pub(super) compute: Handle,
+    /// Dynos that have taken over a client's connection.
+    pub(super) connected: AtomicUsize,
     /// Apps that need their release, each once until it is loaded: the queue has no more entries than there are apps.
     pub(super) wanted: UnboundedSender<AppName>,
 }

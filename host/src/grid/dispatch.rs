@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use corundum_abi::CONNECTION_TAKEN;
 use corundum_abi::cgi::ResponseHeadError;
 use corundum_abi::names::{DynoName, ReleaseVersion};
-use corundum_exchange::RequestUsage;
+use corundum_exchange::{ConnectionLink, RequestBody, RequestUsage};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
@@ -24,6 +25,9 @@ use crate::memory::MemoryBound;
 use crate::os::monotonic_now;
 use crate::request::{DynoRequest, DynoResponse, RequestProgress};
 use crate::stdio::OutputError;
+
+/// Time between two looks at the client of a connection.
+const LOOK_AT_CLIENT: Duration = Duration::from_secs(10);
 
 /// A request that a dyno has answered.
 #[derive(Debug)]
@@ -45,6 +49,13 @@ pub(super) async fn dispatch(
     app: &Arc<GridApp>,
     request: DynoRequest,
 ) -> Result<DispatchedRequest, DispatchError> {
+    let link = match &request.body {
+        RequestBody::Connection(connection) => Some(connection.link.clone()),
+        _ => None,
+    };
+    if link.is_some() && !app.may_upgrade() {
+        return Err(DispatchError::Connections);
+    }
     let arrived = Instant::now();
     let route = app.has_crashed().then(|| Route::of(&request.head));
     let mut lease = acquire(app, route).await?;
@@ -55,7 +66,12 @@ pub(super) async fn dispatch(
     let queue = arrived.elapsed();
     let (dyno, release) = (lease.facts.name(), lease.facts.release.version);
     let usage = Arc::new(RequestUsage::default());
-    let response = serve(lease, request, route, usage.clone()).await?;
+    let response = serve(lease, request, route, usage.clone(), link.clone()).await?;
+    if response.head.status == CONNECTION_TAKEN
+        && let Some(link) = link
+    {
+        app.record_upgrade(&dyno, link);
+    }
     Ok(DispatchedRequest {
         response,
         dyno,
@@ -129,6 +145,7 @@ async fn serve(
     request: DynoRequest,
     route: Option<Route>,
     usage: Arc<RequestUsage>,
+    link: Option<Arc<ConnectionLink>>,
 ) -> Result<DynoResponse, DispatchError> {
     let (answer, mut answered) = oneshot::channel();
     let invocation = Invocation {
@@ -137,6 +154,7 @@ async fn serve(
         end: Arc::default(),
         route,
         usage,
+        link,
     };
     let first = first_poll(lease.app());
     let end = invocation.end.clone();
@@ -207,6 +225,8 @@ struct Invocation {
     /// Route of the request, if a request of the app has crashed a dyno.
     route: Option<Route>,
     usage: Arc<RequestUsage>,
+    /// The client's connection, if the app may take it over.
+    link: Option<Arc<ConnectionLink>>,
 }
 
 impl Invocation {
@@ -240,7 +260,11 @@ impl Invocation {
                     memory = self.usage.memory(),
                     "request served"
                 );
-                lease.give_back();
+                match self.progress.is_upgraded() {
+                    // The app may have kept something of its client.
+                    true => lease.retire(),
+                    false => lease.give_back(),
+                }
             }
             Err(error) => {
                 tracing::debug!(%error, "dyno failed");
@@ -283,6 +307,16 @@ impl Invocation {
     /// Drives work that waits or computes, and drops it when a deadline passes.
     async fn watch(self, mut work: Work) {
         loop {
+            if self.is_connected() {
+                // Nobody wakes this task when the client goes.
+                if tokio::time::timeout(LOOK_AT_CLIENT, work.as_mut())
+                    .await
+                    .is_ok()
+                {
+                    return;
+                }
+                continue;
+            }
             let Some(left) = self.time_left() else {
                 let _ = self.end.set(InvocationEnd::TimedOut);
                 // Dropping the work stops the guest wherever it is, and ends its lease.
@@ -294,13 +328,30 @@ impl Invocation {
         }
     }
 
+    /// Returns whether the app has taken over a connection whose client is there. Its bytes pass the router, which has deadlines
+    /// of its own for them.
+    fn is_connected(&self) -> bool {
+        let link = self.link.as_ref();
+        let is_open = link.is_some_and(|link| !link.is_client_gone());
+        if self.progress.is_upgraded() && is_open {
+            // The time that the app has for its end counts from here.
+            self.progress.record_moved();
+            return true;
+        }
+        false
+    }
+
     /// Returns the time until the next deadline, or `None` if one has passed.
     fn time_left(&self) -> Option<Duration> {
         let GridLimits {
             first_byte,
-            idle_exchange,
+            mut idle_exchange,
+            abandoned,
             ..
         } = self.context.limits;
+        if self.progress.is_upgraded() {
+            idle_exchange = abandoned;
+        }
         let now = monotonic_now();
         let since = |at: u64| Duration::from_nanos(now.saturating_sub(at));
         let left = match (self.progress.answered(), self.progress.request_read()) {

@@ -14,6 +14,9 @@ pub enum DispatchError {
     /// The app is scaled to no web dynos.
     #[error("the app is scaled to no web dynos")]
     NoProcesses,
+    /// The app, or the node, has as many connections that dynos have taken over as it may.
+    #[error("too many connections are open")]
+    Connections,
     /// The queue of the app is full.
     #[error("too many requests wait for a dyno")]
     Backlog,

@@ -34,6 +34,10 @@ pub struct GridLimits {
     pub age: Duration,
     /// Limits of a dyno's `/tmp`.
     pub tmp: TmpLimits,
+    /// Connections of one app that dynos have taken over, each with a dyno of its own beside the formation.
+    pub connections: u32,
+    /// Time for an app to notice that the client of such a connection has gone.
+    pub abandoned: Duration,
     /// One-off dynos (`run`) of one app at the same time.
     pub one_off_dynos: u32,
 }
@@ -53,6 +57,8 @@ impl Default for GridLimits {
             requests: 50_000,
             age: Duration::from_secs(24 * 3600),
             tmp: TmpLimits::default(),
+            connections: 20_000,
+            abandoned: Duration::from_secs(30),
             one_off_dynos: 4,
         }
     }

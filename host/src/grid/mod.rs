@@ -26,6 +26,7 @@ mod slow_requests;
 mod start;
 mod status;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,7 @@ impl DynoGrid {
                 limits,
                 log,
                 compute: compute.clone(),
+                connected: AtomicUsize::default(),
                 wanted: sender,
             }),
             wanted: Mutex::new(Some(receiver)),

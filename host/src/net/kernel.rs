@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -32,7 +33,8 @@ pub(super) struct KernelSocket {
     /// Registration with the runtime's event queue, from the first wait on. A socket that was registered before it began to
     /// connect would count as closed.
     registration: Mutex<Option<RegisteredDescriptor>>,
-    _permit: SocketPermit,
+    /// `None` for a client's connection.
+    _permit: Option<SocketPermit>,
     _charge: Charge,
 }
 
@@ -64,7 +66,27 @@ impl KernelSocket {
         Ok(Self {
             descriptor: Arc::new(socket),
             registration: Mutex::default(),
-            _permit: permit,
+            _permit: Some(permit),
+            _charge: charge,
+        })
+    }
+
+    /// Makes a socket of a client's connection, which the dyno takes over.
+    ///
+    /// It is not one of the sockets that the node counts for outbound connections: the number of connections is bounded where they
+    /// are accepted.
+    ///
+    /// # Errors
+    ///
+    /// `ENOBUFS` if the node has no memory for it.
+    pub(super) fn of_connection(account: &Arc<Account>, socket: UnixStream) -> Result<Self, Errno> {
+        let mut charge = account.charge(Holding::Sockets);
+        charge.try_resize(SOCKET).map_err(|_| Errno::Nobufs)?;
+        socket.set_nonblocking(true).map_err(|_| Errno::Io)?;
+        Ok(Self {
+            descriptor: Arc::new(socket.into()),
+            registration: Mutex::default(),
+            _permit: None,
             _charge: charge,
         })
     }

@@ -28,10 +28,14 @@ mod resolve;
 mod socket;
 
 use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use wasi_common::WasiCtx;
 use wasi_common::snapshots::preview_1::types::Errno;
+use wasi_common::snapshots::preview_1::wasi_snapshot_preview1 as preview1;
+use wiggle::GuestMemory;
 
 pub(crate) use descriptor::SocketDescriptor;
 pub(crate) use limits::{AppNetwork, NodeNetwork};
@@ -39,9 +43,11 @@ pub(crate) use socket::{Interest, SocketPoll, SocketReadiness};
 
 use crate::os::Filesystem;
 use crate::outbound::OutboundGate;
+use address::Family;
+use kernel::KernelSocket;
 use loopback::Loopback;
 use policy::OutboundAccess;
-use socket::Socket;
+use socket::{Socket, SocketState};
 
 /// The first descriptor after the standard streams and the root, which programs do not expect elsewhere.
 const FIRST_DESCRIPTOR: u32 = 4;
@@ -106,6 +112,35 @@ impl DynoNetwork {
         }
         self.sockets.insert(free, socket);
         Ok(free)
+    }
+
+    /// Makes a client's connection the descriptor `fd`.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` or `ENOBUFS` if the dyno has no room for it.
+    pub(crate) fn insert_connection(
+        &mut self,
+        wasi: &WasiCtx,
+        fd: u32,
+        connection: UnixStream,
+    ) -> Result<(), Errno> {
+        let kernel = KernelSocket::of_connection(self.context.account(), connection)?;
+        let state = SocketState::Kernel(Arc::new(kernel));
+        let socket = Socket::new(&self.context, Family::Unix, state)?;
+        let descriptor = Box::new(SocketDescriptor::new(socket.clone()));
+        wasi.insert_file(fd, descriptor, socket.access());
+        self.sockets.insert(fd, socket);
+        Ok(())
+    }
+
+    /// Closes a descriptor of a connection, if the guest has not.
+    pub(crate) fn remove_connection(&mut self, wasi: &mut WasiCtx, fd: u32) {
+        if self.sockets.remove(&fd).is_some() {
+            let mut memory = GuestMemory::Unshared(&mut []);
+            let closed = preview1::fd_close(wasi, &mut memory, fd.cast_signed());
+            let _ = closed.now_or_never();
+        }
     }
 
     /// Returns whether a descriptor is a socket, a pipe's end or a lookup.

@@ -42,7 +42,7 @@ impl Input {
     /// Creates the input of a request: its head, then its body.
     pub(crate) fn request(request: DynoRequest, progress: Arc<RequestProgress>) -> Self {
         let (chunk, rest) = match request.body {
-            RequestBody::Empty => (Bytes::new(), None),
+            RequestBody::Empty | RequestBody::Connection(_) => (Bytes::new(), None),
             RequestBody::Full(bytes) => (bytes, None),
             RequestBody::Stream(stream) => (Bytes::new(), Some(stream)),
         };

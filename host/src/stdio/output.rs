@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use corundum_abi::CONNECTION_TAKEN;
 use corundum_abi::cgi::{self, ResponseHead, ResponseHeadError};
 use corundum_exchange::{BodyInterrupted, DynoBody};
 use tokio::sync::{mpsc, oneshot};
@@ -162,6 +163,9 @@ impl ResponseOutput {
         };
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         self.stream = Some(sender);
+        if head.status == CONNECTION_TAKEN {
+            self.progress.record_upgraded();
+        }
         self.progress.record_answered();
         // If the receiver has given up, this closes the channel, and the next send fails.
         let _ = answer.send(DynoResponse {

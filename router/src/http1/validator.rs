@@ -45,7 +45,6 @@ impl HttpVersion {
 }
 
 /// A stream that passes on valid HTTP/1, or every byte once the client speaks HTTP/2.
-#[derive(Debug)]
 pub(crate) struct ValidatingIo<S> {
     stream: S,
     state: Arc<ConnectionState>,
@@ -85,6 +84,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingIo<S> {
             head_timeout,
             deadline: None,
             linger: LingeringClose::default(),
+        }
+    }
+
+    /// Returns the stream and the bytes of the client that were read and not passed on, for another protocol. `None` if a message
+    /// was rejected.
+    pub(crate) fn into_stream(self) -> Option<(S, BytesMut)> {
+        match self.mode {
+            ReadMode::Refused => None,
+            ReadMode::Http1(_) | ReadMode::Http2 => Some((self.stream, self.held)),
         }
     }
 

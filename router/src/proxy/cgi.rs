@@ -1,5 +1,6 @@
 //! Conversion between HTTP and the heads of the dyno ABI: an SCGI request, a CGI response.
 
+use corundum_abi::CONNECTION_FIELD;
 use corundum_abi::cgi::ResponseHead;
 use corundum_abi::scgi::{RequestHead, RequestHeadWriter};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
@@ -9,6 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 use crate::client_info::ClientInfo;
 use crate::failure::Failure;
 use crate::limits::Limits;
+use crate::websocket;
 
 /// Headers by which a client could configure the app's own process, which no app sees. CGI programs read `HTTP_PROXY` as
 /// a setting of theirs (CVE-2016-5385). With the others a server in front asks `Rack::Sendfile` to answer with the name of
@@ -46,6 +48,9 @@ pub(crate) fn scgi_head(
     head.pair(b"SERVER_PROTOCOL", protocol(parts.version).as_bytes());
     head.pair(b"REMOTE_ADDR", client.address.as_bytes());
     head.pair(b"rack.url_scheme", client.scheme().as_bytes());
+    if websocket::is_requested(parts) {
+        head.pair(CONNECTION_FIELD.as_bytes(), b"1");
+    }
     for name in parts.headers.keys() {
         let text = name.as_str();
         // The length is written already.

@@ -12,7 +12,7 @@ use crate::cache::cache_status::CacheStatus;
 use crate::cache::entry::{Candidate, CandidateBody};
 use crate::cache::purge::{self, CACHE_PURGE};
 use crate::failure::Failure;
-use crate::grid::Grid;
+use crate::grid::{Dispatched, Grid};
 use crate::headers;
 use crate::request_id::RequestId;
 
@@ -27,15 +27,31 @@ impl<G: Grid> RequestContext<G> {
     /// Sends a request to a dyno, with the router's forwarding headers. `length` is the body's, if known.
     pub(crate) async fn dispatch(
         &self,
-        mut request: Parts,
+        request: Parts,
         id: &RequestId,
         length: Option<u64>,
         body: RequestBody,
     ) -> Result<UpstreamResponse, Failure> {
+        let dispatched = self.send(request, id, length, body).await?;
+        self.receive(dispatched)
+    }
+
+    /// Sends a request to a dyno, with the router's forwarding headers, and returns its response unchanged.
+    pub(crate) async fn send(
+        &self,
+        mut request: Parts,
+        id: &RequestId,
+        length: Option<u64>,
+        body: RequestBody,
+    ) -> Result<Dispatched, Failure> {
         headers::add_forwarding(&mut request.headers, &self.client, id);
         let head = cgi::scgi_head(&request, &self.host, &self.client, length);
         let (grid, app) = (&self.router.grid, &self.virtual_host.app);
-        let dispatched = grid.dispatch(app, head, body).await?;
+        grid.dispatch(app, head, body).await
+    }
+
+    /// Cleans a dyno's response.
+    pub(crate) fn receive(&self, dispatched: Dispatched) -> Result<UpstreamResponse, Failure> {
         let mut response = cgi::response(&dispatched.head, &self.router.limits)?;
         let headers = response.headers_mut();
         headers::strip_hop_by_hop(headers);

@@ -27,6 +27,7 @@ mod collapsing;
 mod context;
 mod dispatch;
 mod fetch;
+mod handshake;
 mod reply;
 pub(crate) mod request;
 mod revalidation;

@@ -9,19 +9,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::{Either, Ready, ready};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::access_log::AccessLog;
 use super::cached::not_cached_reply;
 use super::context::RequestContext;
 use super::fetch::UpstreamFetch;
+use super::handshake::{self, Opened};
 use super::reply::Reply;
 use super::{background_revalidation, bypass, collapsing};
 use crate::body::response_body::ResponseBody;
-use crate::cache::cache_status::BypassReason;
+use crate::cache::cache_status::{BypassReason, CacheStatus};
 use crate::cache::lookup::Lookup;
 use crate::client_info::ClientInfo;
 use crate::compress::{self, Compression};
@@ -31,11 +35,14 @@ use crate::failure::Failure;
 use crate::files::delivery::deliver;
 use crate::grid::Grid;
 use crate::headers;
-use crate::request_id::RequestId;
+use crate::request_id::{REQUEST_ID, RequestId};
 use crate::request_url;
 use crate::router::Router;
+use crate::shutdown::ShutdownPhase;
 use crate::validate;
 use crate::virtual_host::Availability;
+use crate::websocket;
+use crate::websocket::tunnel::{Tunnel, TunnelEnd, TunnelEndHook};
 
 /// A response that is ready, or a future of one.
 pub(crate) type ServeFuture = Either<
@@ -54,8 +61,10 @@ pub(crate) fn serve<G: Grid>(
     client: &ClientInfo,
     request: Request<Incoming>,
     handle: &RequestHandle,
+    stop: &watch::Receiver<ShutdownPhase>,
 ) -> ServeFuture {
     let (mut parts, body) = request.into_parts();
+    websocket::detect(&mut parts);
     let behind_proxy;
     let client = if client.is_proxy {
         behind_proxy = router
@@ -104,7 +113,7 @@ pub(crate) fn serve<G: Grid>(
         host,
         request_id: log.entry.request_id.clone(),
     };
-    match span.in_scope(|| context.begin(log, parts, body)) {
+    match span.in_scope(|| context.begin(log, parts, body, stop)) {
         Begun::Answered(mut response) => {
             context.virtual_host.https.add_hsts(client, &mut response);
             ready_response(response)
@@ -135,11 +144,19 @@ struct PendingRequest<G: Grid> {
     parts: Parts,
     body: Incoming,
     lookup: Lookup,
+    /// The listener's shutdown, for a request that asks to become a WebSocket.
+    websocket: Option<watch::Receiver<ShutdownPhase>>,
 }
 
 impl<G: Grid> RequestContext<G> {
     /// Answers a request, as far as that needs no I/O.
-    fn begin(&self, mut log: AccessLog, mut parts: Parts, body: Incoming) -> Begun<G> {
+    fn begin(
+        &self,
+        mut log: AccessLog,
+        mut parts: Parts,
+        body: Incoming,
+        stop: &watch::Receiver<ShutdownPhase>,
+    ) -> Begun<G> {
         let (router, virtual_host) = (&*self.router, &self.virtual_host);
         let refuse = |log: AccessLog, failure, parts: &Parts| {
             Begun::Answered(log.refuse(&*router.grid, &failure, parts))
@@ -153,7 +170,8 @@ impl<G: Grid> RequestContext<G> {
         if virtual_host.availability == Availability::Maintenance {
             return refuse(log, Failure::Maintenance, &parts);
         }
-        let files = virtual_host.files.as_ref();
+        let is_websocket = websocket::is_requested(&parts);
+        let files = virtual_host.files.as_ref().filter(|_| !is_websocket);
         if let Some(response) = files.and_then(|files| files.answer(&parts)) {
             return Begun::Answered(deliver(log, router, virtual_host, response));
         }
@@ -167,12 +185,12 @@ impl<G: Grid> RequestContext<G> {
         }
         log.entry.forwarded = headers::forwarded_for(&parts.headers, &self.client);
         let lookup = match virtual_host.release {
-            Some(_) => {
+            Some(_) if !is_websocket => {
                 let (resource, has_body) = (self.resource(&parts), !body.is_end_stream());
                 let cache = self.cache();
                 cache.look_up(&resource, &parts, has_body, log.started)
             }
-            None => Lookup::Bypass(BypassReason::NoCache),
+            _ => Lookup::Bypass(BypassReason::NoCache),
         };
         match lookup {
             Lookup::Hit(cached, status) => {
@@ -189,6 +207,7 @@ impl<G: Grid> RequestContext<G> {
                 parts,
                 body,
                 lookup,
+                websocket: is_websocket.then(|| stop.clone()),
             })),
         }
     }
@@ -213,6 +232,9 @@ impl<G: Grid> RequestContext<G> {
 
 impl<G: Grid> PendingRequest<G> {
     async fn respond(mut self, context: &RequestContext<G>) -> Response<ResponseBody> {
+        if let Some(stop) = self.websocket.take() {
+            return self.open_websocket(context, stop).await;
+        }
         let parts = &self.parts;
         let reply = match self.lookup {
             Lookup::Fetch(miss, leader) => {
@@ -241,6 +263,77 @@ impl<G: Grid> PendingRequest<G> {
             Ok(reply) => context.respond(log, reply, parts, self.permit),
             Err(failure) => log.refuse(&*context.router.grid, &failure, parts),
         }
+    }
+}
+
+impl<G: Grid> PendingRequest<G> {
+    /// Answers a request that asks to become a WebSocket.
+    async fn open_websocket(
+        mut self,
+        context: &RequestContext<G>,
+        stop: watch::Receiver<ShutdownPhase>,
+    ) -> Response<ResponseBody> {
+        let opened = handshake::open(context, &self.parts).await;
+        let Some(mut log) = self.disconnect.log.take() else {
+            return Response::new(Bytes::new().into());
+        };
+        let switched = match opened {
+            Ok(Opened::Switched(switched)) => *switched,
+            Ok(Opened::Answered(upstream)) => {
+                let reply = upstream.into_reply(CacheStatus::Bypass(BypassReason::NoCache));
+                return context.respond(log, reply, &self.parts, self.permit);
+            }
+            Err(failure) => return log.refuse(&*context.router.grid, &failure, &self.parts),
+        };
+        let is_http2 = self.parts.version == Version::HTTP_2;
+        let mut response = Response::new(ResponseBody::from(Bytes::new()));
+        *response.status_mut() = match is_http2 {
+            true => StatusCode::OK,
+            false => StatusCode::SWITCHING_PROTOCOLS,
+        };
+        *response.headers_mut() = handshake::response_headers(switched.headers, is_http2);
+        response
+            .headers_mut()
+            .insert(REQUEST_ID, log.entry.request_id.header());
+        log.entry.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+        log.entry.dyno = Some(switched.served_by.dyno);
+        log.entry.release = Some(switched.served_by.release);
+        log.entry.queue = switched.served_by.queue;
+        let (grid, permit, usage) = (
+            context.router.grid.clone(),
+            self.permit,
+            switched.served_by.usage,
+        );
+        let on_end = TunnelEndHook(Some(Box::new(move |end: TunnelEnd| {
+            log.entry.bytes = end.bytes;
+            log.entry.service = log.started.elapsed().saturating_sub(log.entry.queue);
+            log.entry.cpu = usage.cpu();
+            log.entry.memory = usage.memory();
+            log.finish(&*grid, end.failure);
+            drop(permit);
+        })));
+        let tunnel = Tunnel {
+            guest: switched.guest,
+            first: switched.first,
+            link: switched.link,
+            idle: context.router.limits.client_idle,
+            on_end,
+        };
+        match self.parts.extensions.remove::<OnUpgrade>() {
+            Some(upgrade) if is_http2 => drop(tokio::spawn(async move {
+                let mut stop = stop;
+                if let Ok(stream) = upgrade.await {
+                    let ending = async {
+                        let _ = stop
+                            .wait_for(|phase| *phase >= ShutdownPhase::Closing)
+                            .await;
+                    };
+                    tunnel.run(TokioIo::new(stream), Bytes::new(), ending).await;
+                }
+            })),
+            _ => self.handle.set_tunnel(tunnel),
+        }
+        response
     }
 }
 

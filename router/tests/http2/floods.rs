@@ -45,7 +45,7 @@ async fn settings_announce_the_limits_of_the_router() {
         setting(4).is_some_and(|window| window <= 1 << 20),
         "INITIAL_WINDOW_SIZE"
     );
-    assert_eq!(setting(8), None, "ENABLE_CONNECT_PROTOCOL");
+    assert_eq!(setting(8), Some(1), "ENABLE_CONNECT_PROTOCOL");
 }
 
 #[tokio::test]

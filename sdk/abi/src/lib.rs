@@ -34,3 +34,15 @@ pub const VERSION: u32 = 2;
 ///
 /// It is none of the standard streams, so that nothing a library prints gets into a response.
 pub const EXCHANGE_DESCRIPTOR: u32 = 1000;
+
+/// Descriptor of the client's connection while a guest serves a request whose head has [`CONNECTION_FIELD`].
+///
+/// A guest takes the connection over by a response with the status 101 and no header. It then writes the HTTP response, and everything
+/// after it, to this descriptor, and returns when it has closed it.
+pub const CONNECTION_DESCRIPTOR: u32 = 1001;
+
+/// Field of a request's head which says that the guest may take the connection over.
+pub const CONNECTION_FIELD: &str = "dyno.connection";
+
+/// Status of a response by which a guest takes the connection over.
+pub const CONNECTION_TAKEN: u16 = 101;

@@ -62,6 +62,7 @@ fn failure(error: DispatchError) -> Failure {
         DispatchError::NoSuchApp => Failure::NoSuchApp,
         DispatchError::Blank => Failure::BlankApp,
         DispatchError::NoProcesses => Failure::NoWebProcesses,
+        DispatchError::Connections => Failure::ConnectionLimit,
         DispatchError::Backlog => Failure::BacklogTooDeep,
         DispatchError::QueueTimeout => Failure::BootTimeout,
         DispatchError::Crashing(pause) => Failure::AppCrashing(pause),

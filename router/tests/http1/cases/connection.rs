@@ -94,7 +94,12 @@ pub(crate) fn cases() -> Vec<Http1Case> {
             post("Expect: 100-Continue\r\nContent-Length: 5\r\n", "hello"),
             "POST /|hello|",
         ),
-        refuse("WebSocket", "9110 §7.8", get(websocket), &[501]).keeps(),
+        serve(
+            "WebSocket that the app does not take",
+            "9110 §7.8",
+            get(websocket),
+            "GET /||",
+        ),
         serve(
             "offer of h2c is ignored",
             "9110 §7.8",

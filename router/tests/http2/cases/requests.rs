@@ -330,16 +330,17 @@ pub(crate) fn cases() -> Vec<Http2Case> {
             "8.5",
             &only(&[(":method", "CONNECT"), scheme, path, authority]),
         ),
-        bad(
-            "extended CONNECT that was not offered",
+        answers(
+            "extended CONNECT of an unknown protocol",
             "8441 §4",
-            &only(&[
+            &[&only(&[
                 (":method", "CONNECT"),
-                (":protocol", "websocket"),
+                (":protocol", "connect-udp"),
                 scheme,
                 path,
                 authority,
-            ]),
+            ])],
+            405,
         ),
     ]
 }

@@ -135,7 +135,7 @@ pub fn fields(head: &RequestHead) -> HashMap<String, Vec<u8>> {
 pub async fn read(body: RequestBody) -> Result<Bytes, Failure> {
     let mut all = Vec::new();
     match body {
-        RequestBody::Empty => {}
+        RequestBody::Empty | RequestBody::Connection(_) => {}
         RequestBody::Full(bytes) => return Ok(bytes),
         RequestBody::Stream(mut stream) => {
             while let Some(part) = stream.next().await {

@@ -58,6 +58,18 @@ impl TestRouter {
         Self::with_cache(app, Cache::new(CACHE_SIZE)).await
     }
 
+    /// Starts a router with `app` at all host names and these limits.
+    pub async fn with_limits(app: FakeApp, limits: Limits) -> Self {
+        let grid = FakeGrid::new(app, ServedHosts::All, AppSettings::default());
+        Self::listen(
+            grid,
+            Cache::new(CACHE_SIZE),
+            ServerLimits::default(),
+            limits,
+        )
+        .await
+    }
+
     /// Starts a router with `app` at all host names and this cache.
     pub async fn with_cache(app: FakeApp, cache: Cache) -> Self {
         // Without a release, requests would bypass the cache.

@@ -28,6 +28,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "dyno/gemspec.rb",
     "dyno/builder.rb",
     "dyno/input.rb",
+    "dyno/hijack.rb",
     "dyno/stream.rb",
     "dyno/chunks.rb",
     "dyno/response.rb",

@@ -5,7 +5,8 @@ module Dyno
   module Server
     CHUNK = 1 << 16
     EMPTY = EmptyInput.new
-    # Constant part of the env in Rack 3. An app can hijack the response, but not the whole connection.
+    # Constant part of the env in Rack 3. An app can hijack the response; the whole connection only when the client asks to
+    # upgrade it (Hijack).
     RACK_3 = { "rack.errors" => LOG, "rack.hijack?" => true }.freeze
     # Constant part of the env in Rack 2, where `rack.hijack?` would promise a hijack of the whole connection.
     RACK_2 = {
@@ -39,12 +40,20 @@ module Dyno
         method = env["REQUEST_METHOD"]
         status = headers = body = error = nil
         Response.begun = false
+        connects = env.delete("dyno.connection")
+        Hijack.offer(env) if connects && defined?(Native)
         begin
           status, headers, body = @app.call(env)
-          Response.write(status, headers, body, method, input)
+          if connects && Hijack.taken?
+            Hijack.wait
+          else
+            Response.write(status, headers, body, method, input)
+          end
         rescue Exception => error # rubocop:disable Lint/RescueException -- an app's error must not end its dyno
         end
         guarded { body.close } if body.respond_to?(:close)
+        return Hijack.finish(error) if connects && Hijack.taken?
+
         result = error ? failed(error, input) : 0
         finished(env, status, headers, error)
         input.discard
