@@ -1,30 +1,16 @@
 # For one thread, without extensions of its own.
 source_tree
-# A dyno is the only process with its files. SQLite itself keeps the connections of a process apart, and locks of the system
-# exist against other processes only.
-cat >locks.h <<'END'
-#include <fcntl.h>
-#include <stdarg.h>
-#ifndef F_RDLCK
-#define F_RDLCK 0
-#define F_WRLCK 1
-#define F_UNLCK 2
-#define F_GETLK 5
-#define F_SETLK 6
-#define F_SETLKW 7
-#endif
-static int sqlite_fcntl(int fd, int command, ...) {
-  va_list arguments;
-  va_start(arguments, command);
-  void *argument = va_arg(arguments, void *);
-  va_end(arguments);
-  switch (command) {
-    case F_GETLK: ((struct flock *)argument)->l_type = F_UNLCK; return 0;
-    case F_SETLK: case F_SETLKW: return 0;
-    default: return fcntl(fd, command, (int)(long)argument);
-  }
+# Dynos share the files of a volume but no memory. A database there has no methods for the shared memory of a write-ahead log, so
+# that SQLite keeps a rollback journal, unless the app chooses locking_mode=exclusive. In a dyno's own files, all connections are
+# in one memory.
+cat >shared.c <<'END'
+IOMETHODS(sharedIoFinder, sharedIoMethods, 3, unixClose, unixLock, unixUnlock, unixCheckReservedLock, 0)
+static const sqlite3_io_methods *posixIoFinderImpl(const char *path, unixFile *file){
+  struct stat status;
+  int shared = osFstat(file->h, &status)!=0 || status.st_dev==DYNO_SHARED_DEVICE;
+  return shared ? sharedIoFinder(path, file) : privateIoFinder(path, file);
 }
-#define fcntl sqlite_fcntl
+static const sqlite3_io_methods *(*const posixIoFinder)(const char*,unixFile *p) = posixIoFinderImpl;
 END
 # The choice of Debian, and the kinds of searches and functions that apps expect.
 options=(-DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION '-DSQLITE_DEFAULT_UNIX_VFS="unix"' -DSQLITE_TEMP_STORE=2
@@ -41,8 +27,11 @@ touch joined/sqlite_cfg.h
 cd joined
 sed 's/@[A-Z_]*@//g' ../Makefile.in >Makefile
 make TOP=.. BCC="$host" LTLINK="$host" BEXE= TEXE= TCLSH_CMD=tclsh USE_AMALGAMATION=1 OPTS="${options[*]//\"/\\\"}" sqlite3.c
+sed -i -e 's/^  posixIoFinder, /  privateIoFinder, /' -e '/^  unixShmMap  *\/\* xShmMap method/{n;r ../shared.c
+}' sqlite3.c
+[ "$(grep -c -e '^  privateIoFinder, ' -e '^IOMETHODS(sharedIoFinder' sqlite3.c)" = 2 ]
 archive sqlite3 "${options[@]}" -DHAVE_USLEEP -DHAVE_FDATASYNC -DHAVE_PREAD -DHAVE_PWRITE -DHAVE_ISNAN -DHAVE_STRCHRNUL \
-  $POSIX -include ../locks.h -- sqlite3.c
+  $POSIX -- sqlite3.c
 cp sqlite3.h sqlite3ext.h "$PREFIX/usr/include/"
 package sqlite3 'SQL database engine' -lsqlite3 'Libs.private: -lm' 'Cflags: -I${includedir}'
 licence ../LICENSE.md

@@ -18,6 +18,7 @@ HOST(make_directory) int host_make_directory(const char *path, size_t length, in
 HOST(set_mode) int host_set_mode(const char *path, size_t length, int follow, int mode);
 HOST(fd_set_mode) int host_fd_set_mode(int fd, int mode);
 HOST(lock) int host_lock(int fd, int kind);
+HOST(record_lock) int host_record_lock(int fd, int command, struct flock *lock);
 HOST(duplicate) int host_duplicate(int fd, int least, int *copy);
 HOST(duplicate_to) int host_duplicate_to(int fd, int to);
 HOST(real_directory) int host_real_directory(const char *path, size_t length, char *buffer, size_t size, size_t *used);
@@ -25,7 +26,7 @@ HOST(real_directory) int host_real_directory(const char *path, size_t length, ch
 struct dyno_status {
     uint64_t inode, links, size;
     int64_t accessed, modified, changed;
-    uint32_t mode, user, group, unused;
+    uint32_t mode, user, group, device;
 };
 HOST(status) int host_status(int fd, const char *path, size_t length, int follow, struct dyno_status *result);
 HOST(fd_status) int host_fd_status(int fd, struct dyno_status *result);
@@ -98,6 +99,8 @@ linux_flags(int flags)
     if (flags & O_TRUNC) converted |= 01000;
     if (flags & O_APPEND) converted |= 02000;
     if (flags & O_NONBLOCK) converted |= 04000;
+    if (flags & O_DSYNC) converted |= 010000;
+    if (flags & O_SYNC) converted |= 04010000;
     if (flags & O_DIRECTORY) converted |= 0200000;
     if (flags & O_NOFOLLOW) converted |= 0400000;
     return converted;
@@ -149,7 +152,7 @@ static void
 fill(struct stat *stat, const struct dyno_status *status)
 {
     memset(stat, 0, sizeof *stat);
-    stat->st_dev = 1;
+    stat->st_dev = status->device;
     stat->st_ino = status->inode;
     stat->st_nlink = status->links;
     stat->st_mode = status->mode;
@@ -311,8 +314,8 @@ fchown(int fd, uid_t user, gid_t group)
 /* -- descriptors --------------------------------------------------------------------------------------------------- */
 
 /*
- * Never waits: a lock that another descriptor of the dyno holds is EWOULDBLOCK in any case. MRI tries again later, and runs
- * other threads meanwhile.
+ * Never waits: a lock that another descriptor or dyno holds is EWOULDBLOCK in any case. MRI tries again later, and runs other
+ * threads meanwhile.
  */
 int
 flock(int fd, int operation)
@@ -385,10 +388,15 @@ fcntl(int fd, int command, ...)
     va_list arguments;
     int argument;
 
+    /* Pointers are as wide as int. */
     va_start(arguments, command);
     argument = va_arg(arguments, int);
     va_end(arguments);
     switch (command) {
+      case F_GETLK:
+      case F_SETLK:
+      case F_SETLKW:
+        return result_of(host_record_lock(fd, command, (struct flock *)argument));
       case F_DUPFD:
       case F_DUPFD_CLOEXEC:
         return argument < 0 ? result_of(EINVAL) : duplicate(fd, argument);

@@ -40,6 +40,16 @@
 
 #define F_DUPFD 0
 #define F_DUPFD_CLOEXEC 1030
+#define F_GETLK 5
+#define F_SETLK 6
+#define F_SETLKW 7
+
+#define F_RDLCK 0
+#define F_WRLCK 1
+#define F_UNLCK 2
+
+/* st_dev of files that several dynos have open at once: those of a volume. */
+#define DYNO_SHARED_DEVICE 2
 
 #define LOCK_SH 1
 #define LOCK_EX 2
