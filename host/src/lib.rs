@@ -3,6 +3,7 @@
 //! - [`engine`] and [`capacity`] hold the WebAssembly engine and its limits.
 //! - [`account`] counts everything that the host holds for a dyno against the node's reserve of memory.
 //! - [`os`] is the virtual operating system that a dyno sees; `stdio` connects its standard streams.
+//! - [`volume`] has the persistent directory of an app, which its dynos share.
 //! - [`outbound`] decides which addresses a dyno may reach.
 //! - `net` has the sockets of dynos and the resolution of names.
 //! - [`pack`], [`slug`] and [`image`] open what a dyno is made of: a runtime, an app's files, an app's booted memory.
@@ -46,6 +47,7 @@ mod slots;
 pub mod slug;
 pub mod stdio;
 pub mod tools;
+pub mod volume;
 mod wasi;
 
 pub use native::set_time_slice;

@@ -10,6 +10,7 @@ use wiggle::GuestMemory;
 use crate::guest_state::{Exit, GuestState};
 use crate::os;
 use crate::preemption::set_interrupt_flag;
+use crate::volume::SyncKind;
 
 /// Import module of the functions.
 pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
@@ -100,8 +101,6 @@ pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> Result<(
         environ_sizes_get(count: i32, size: i32);
         clock_res_get(clock: i32, result: i32);
         fd_advise(fd: i32, offset: i64, length: i64, advice: i32);
-        fd_allocate(fd: i32, offset: i64, length: i64);
-        fd_datasync(fd: i32);
         fd_fdstat_get(fd: i32, result: i32);
         fd_fdstat_set_flags(fd: i32, flags: i32);
         fd_fdstat_set_rights(fd: i32, base: i64, inheriting: i64);
@@ -110,7 +109,6 @@ pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> Result<(
         fd_prestat_get(fd: i32, result: i32);
         fd_prestat_dir_name(fd: i32, path: i32, length: i32);
         fd_seek(fd: i32, offset: i64, whence: i32, result: i32);
-        fd_sync(fd: i32);
         fd_tell(fd: i32, result: i32);
         proc_raise(signal: i32);
         random_get(buffer: i32, length: i32);
@@ -126,6 +124,7 @@ pub(crate) fn define_host_functions(linker: &mut Linker<GuestState>) -> Result<(
     })?;
     add_clock(linker)?;
     add_streams(linker)?;
+    add_storage(linker)?;
     add_descriptors(linker)
 }
 
@@ -286,6 +285,49 @@ fn interruptible(caller: &mut Caller<'_, GuestState>, errno: i32) -> i32 {
         set_interrupt_flag(caller);
     }
     errno
+}
+
+/// Defines the functions that concern the disk: for files and directories of a volume, and for all others those of `wasi-common`,
+/// which do nothing.
+fn add_storage(linker: &mut Linker<GuestState>) -> Result<()> {
+    macro_rules! sync {
+        ($name:ident, $kind:expr) => {
+            linker.func_wrap_async(
+                MODULE,
+                stringify!($name),
+                |mut caller: Caller<'_, GuestState>, (fd,): (i32,)| {
+                    Box::new(async move {
+                        let (memory, state) = guest(&mut caller)?;
+                        if let Some(synced) = state.files.sync(fd.cast_unsigned(), $kind).await {
+                            return Ok(synced.err().map_or(0, |errno| errno as i32));
+                        }
+                        let mut memory = GuestMemory::Unshared(memory);
+                        let done = preview1::$name(&mut state.wasi, &mut memory, fd);
+                        done.await.map_err(trap)
+                    })
+                },
+            )?;
+        };
+    }
+    sync!(fd_sync, SyncKind::All);
+    sync!(fd_datasync, SyncKind::Data);
+    linker.func_wrap_async(
+        MODULE,
+        "fd_allocate",
+        |mut caller: Caller<'_, GuestState>, (fd, offset, length): (i32, i64, i64)| {
+            Box::new(async move {
+                let (memory, state) = guest(&mut caller)?;
+                let (from, size) = (offset.cast_unsigned(), length.cast_unsigned());
+                if let Some(allocated) = state.files.allocate(fd.cast_unsigned(), from, size) {
+                    return Ok(allocated.err().map_or(0, |errno| errno as i32));
+                }
+                let mut memory = GuestMemory::Unshared(memory);
+                let done = preview1::fd_allocate(&mut state.wasi, &mut memory, fd, offset, length);
+                done.await.map_err(trap)
+            })
+        },
+    )?;
+    Ok(())
 }
 
 /// Defines the functions that close and renumber descriptors, of which files and directories are known in

@@ -10,6 +10,7 @@ use corundum_pack::archive::Archive;
 use crate::image::Image;
 use crate::outbound::OutboundRules;
 use crate::pack::linked::Pack;
+use crate::volume::Volume;
 
 /// A release that dynos can be started from.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct GridRelease {
     pub isolation: Isolation,
     /// Rules for connections that the app opens.
     pub outbound: OutboundRules,
+    /// Persistent directory that all dynos have at `/data`.
+    pub volume: Option<Arc<Volume>>,
 }
 
 impl fmt::Debug for GridRelease {

@@ -165,7 +165,8 @@ async fn instantiate(
         files.map_err(StartError::Files)?,
         process,
         Account::new(share.clone(), context.limits.tmp),
-    );
+    )
+    .with_volume(release.volume.clone());
     let log = log_of(context, &release.app, name);
     Dyno::instantiate(
         &context.engine,

@@ -1,10 +1,11 @@
 //! The only module with `unsafe` code: it maps files, loads native code, registers descriptors, looks at and fills page
-//! tables, and sets the time slices of threads.
+//! tables, locks records of files, and sets the time slices of threads.
 
 #![allow(unsafe_code)]
 
 mod pages;
 mod populate;
+mod record_lock;
 mod time_slice;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 pub(crate) use pages::{page_end, private_bytes, stack_use};
 pub(crate) use populate::populate;
+pub(crate) use record_lock::{RecordLock, RecordLockKind, find_record_lock, set_record_lock};
 pub use time_slice::set_time_slice;
 
 /// Type of tmpfs in `statfs` (statfs(2)).

@@ -15,7 +15,7 @@ use rustix::net::{
 use wasi_common::snapshots::preview_1::types::Errno;
 
 use super::errno;
-use super::limits::{AppNetwork, SocketPermit};
+use super::limits::{AppNetwork, DescriptorPermit};
 use super::socket::{Interest, SocketReadiness};
 use crate::account::{Account, Charge, Holding};
 use crate::native::RegisteredDescriptor;
@@ -34,7 +34,7 @@ pub(super) struct KernelSocket {
     /// connect would count as closed.
     registration: Mutex<Option<RegisteredDescriptor>>,
     /// `None` for a client's connection.
-    _permit: Option<SocketPermit>,
+    _permit: Option<DescriptorPermit>,
     _charge: Charge,
 }
 
@@ -50,7 +50,7 @@ impl KernelSocket {
         address: SocketAddr,
         transport: Transport,
     ) -> Result<Self, Errno> {
-        let permit = app.take_socket().ok_or(Errno::Nfile)?;
+        let permit = app.take_descriptor().ok_or(Errno::Nfile)?;
         let mut charge = account.charge(Holding::Sockets);
         charge.try_resize(SOCKET).map_err(|_| Errno::Nobufs)?;
         let family = match address {

@@ -1,6 +1,6 @@
-//! Limits on the kernel's sockets and on name resolution, per node and per app.
+//! Limits on the kernel's descriptors and on name resolution, per node and per app.
 //!
-//! Sockets of the kernel take descriptors of the node's process, of which its connections and images need others. An app
+//! Sockets of the kernel and files of volumes take descriptors of the node's process, of which its connections and images need others. An app
 //! may hold a multiple of what it leaves to others, so that no app takes them all.
 
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub(crate) struct AppNetwork {
     lookups: Arc<Semaphore>,
 }
 
-/// Permission to have one socket of the kernel, until this is dropped.
-pub(super) struct SocketPermit {
+/// Permission to have one socket of the kernel or one file of a volume, until this is dropped.
+pub(crate) struct DescriptorPermit {
     app: Arc<AppNetwork>,
     _socket: Reservation,
 }
@@ -64,8 +64,8 @@ impl AppNetwork {
         })
     }
 
-    /// Takes a socket. Returns `None` if the node has none left, or the app has its share.
-    pub(super) fn take_socket(self: &Arc<Self>) -> Option<SocketPermit> {
+    /// Takes a socket or a file. Returns `None` if the node has none left, or the app has its share.
+    pub(crate) fn take_descriptor(self: &Arc<Self>) -> Option<DescriptorPermit> {
         let all = self.node.sockets.limit();
         let left = self.node.sockets.available().saturating_sub(1);
         let above_floor = left.saturating_sub(all / FLOOR);
@@ -74,7 +74,7 @@ impl AppNetwork {
         let order = Ordering::Relaxed;
         self.sockets.fetch_update(order, order, more).ok()?;
         match self.node.sockets.try_reserve(1) {
-            Some(socket) => Some(SocketPermit {
+            Some(socket) => Some(DescriptorPermit {
                 app: self.clone(),
                 _socket: socket,
             }),
@@ -96,7 +96,7 @@ impl AppNetwork {
     }
 }
 
-impl Drop for SocketPermit {
+impl Drop for DescriptorPermit {
     fn drop(&mut self) {
         self.app.sockets.fetch_sub(1, Ordering::Relaxed);
     }
@@ -110,11 +110,11 @@ mod tests {
     fn greedy_app_leaves_sockets_to_others() {
         let node = NodeNetwork::new(1024);
         let greedy = AppNetwork::new(node.clone());
-        let held: Vec<_> = std::iter::from_fn(|| greedy.take_socket()).collect();
+        let held: Vec<_> = std::iter::from_fn(|| greedy.take_descriptor()).collect();
         assert!((600..700).contains(&held.len()), "{}", held.len());
         let apps: Vec<_> = (0..10).map(|_| AppNetwork::new(node.clone())).collect();
         for app in &apps {
-            let some: Vec<_> = (0..16).filter_map(|_| app.take_socket()).collect();
+            let some: Vec<_> = (0..16).filter_map(|_| app.take_descriptor()).collect();
             assert_eq!(some.len(), 16);
         }
         drop(held);
@@ -131,10 +131,10 @@ mod tests {
     fn node_without_sockets_refuses() {
         let node = NodeNetwork::new(2);
         let app = AppNetwork::new(node.clone());
-        let one = app.take_socket();
+        let one = app.take_descriptor();
         let other = AppNetwork::new(node.clone());
-        let two = other.take_socket();
+        let two = other.take_descriptor();
         assert!(one.is_some() && two.is_some());
-        assert!(AppNetwork::new(node).take_socket().is_none());
+        assert!(AppNetwork::new(node).take_descriptor().is_none());
     }
 }

@@ -38,7 +38,7 @@ use wasi_common::snapshots::preview_1::wasi_snapshot_preview1 as preview1;
 use wiggle::GuestMemory;
 
 pub(crate) use descriptor::SocketDescriptor;
-pub(crate) use limits::{AppNetwork, NodeNetwork};
+pub(crate) use limits::{AppNetwork, DescriptorPermit, NodeNetwork};
 pub(crate) use socket::{Interest, SocketPoll, SocketReadiness};
 
 use crate::os::Filesystem;

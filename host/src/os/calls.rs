@@ -15,6 +15,7 @@ use super::directory::ListedEntry;
 use super::duplicate;
 use super::locks::LockKind;
 use super::operations::OpenRequest;
+use super::record_locks;
 use super::tree::{FileStatus, LastLink, type_number};
 use crate::guest_state::GuestState;
 use crate::wasi::{self, guest, store};
@@ -79,7 +80,8 @@ macro_rules! calls {
 pub(crate) fn define(linker: &mut Linker<GuestState>) -> wasi::Result<()> {
     define_paths(linker)?;
     define_attributes(linker)?;
-    define_posix(linker)
+    define_posix(linker)?;
+    record_locks::define(linker)
 }
 
 fn define_paths(linker: &mut Linker<GuestState>) -> wasi::Result<()> {
@@ -225,10 +227,6 @@ fn define_posix(linker: &mut Linker<GuestState>) -> wasi::Result<()> {
             };
             state.files.lock(fd.cast_unsigned(), kind)
         }
-        record_lock |memory, state, fd: i32, command: i32, lock: i32| {
-            let _ = (memory, state, fd, command, lock);
-            Ok(())
-        }
         duplicate |memory, state, fd: i32, least: i32, result: i32| {
             let copy = duplicate::duplicate(state, fd.cast_unsigned(), least.cast_unsigned())?;
             put(memory, result, &copy.to_le_bytes())
@@ -262,6 +260,8 @@ fn open_request(flags: i32, mode: i32) -> CallResult<OpenRequest> {
     let mut kept = FdFlags::empty();
     kept.set(FdFlags::APPEND, has(0o2000));
     kept.set(FdFlags::NONBLOCK, has(0o4000));
+    kept.set(FdFlags::DSYNC, has(0o10_000));
+    kept.set(FdFlags::SYNC, has(0o4_000_000));
     Ok(OpenRequest {
         access,
         create: has(0o100),
@@ -336,7 +336,12 @@ fn posix_status(status: &FileStatus) -> [u8; 64] {
         record[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
     let mode = type_bits(status.kind) | u32::from(status.mode);
-    for (at, value) in [(48, mode), (52, status.owner), (56, status.owner), (60, 1)] {
+    for (at, value) in [
+        (48, mode),
+        (52, status.owner),
+        (56, status.owner),
+        (60, status.device),
+    ] {
         record[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
     record

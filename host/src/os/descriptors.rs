@@ -17,6 +17,7 @@ use super::node::{OpenSource, Vnode};
 use super::operations::{OpenRequest, Opened};
 use super::standard_stream;
 use super::tree::{FileStatus, Filesystem};
+use crate::volume::{SyncKind, set_file_mode};
 
 /// Most descriptors of a dyno: their numbers are below the limit of Linux.
 pub(super) const MAX_DESCRIPTOR: u32 = 1024;
@@ -103,6 +104,7 @@ impl Descriptors {
     ///
     /// `EBADF` or `ENOTDIR`.
     pub(super) fn trail(&self, fd: u32) -> Result<&[Vnode], Errno> {
+        self.filesystem.begin_call();
         match self.open.get(&fd) {
             Some(Opened::Directory(directory)) => Ok(directory.trail()),
             Some(Opened::File(_) | Opened::StandardStream(_)) => Err(Errno::Notdir),
@@ -151,6 +153,9 @@ impl Descriptors {
 
     /// Returns what `fstat` shows of a file or directory; `None` for any other descriptor.
     pub(crate) fn status(&self, fd: u32) -> Option<Result<FileStatus, Errno>> {
+        if let Some(file) = self.file(fd) {
+            return Some(file.status());
+        }
         let node = self.node(fd)?;
         Some(self.filesystem.status(node))
     }
@@ -161,6 +166,9 @@ impl Descriptors {
     ///
     /// `EBADF` or `EINVAL` for another descriptor, and those of the change.
     pub(super) fn set_mode(&self, fd: u32, mode: u16) -> Result<(), Errno> {
+        if let Some(file) = self.file(fd).and_then(|file| file.of_volume()) {
+            return set_file_mode(file, mode);
+        }
         let node = self.node(fd).ok_or(Errno::Badf)?;
         self.filesystem.set_node_mode(node, mode)
     }
@@ -241,16 +249,29 @@ impl Descriptors {
     /// `EBADF` if `fd` is no file, `EAGAIN` if another open file's lock excludes this one.
     pub(super) fn lock(&self, fd: u32, kind: Option<LockKind>) -> Result<(), Errno> {
         let file = self.file(fd).ok_or(Errno::Badf)?;
-        let inode = self.filesystem.inode(file.node());
-        let holder = Arc::downgrade(file);
-        let mut locks = self.filesystem.locks();
-        match kind {
-            Some(kind) => locks.lock(inode, &holder, kind),
-            None => {
-                locks.unlock(inode, &holder);
-                Ok(())
+        file.lock(kind)
+    }
+
+    /// Waits until the disk has a file or directory of a volume; returns `None` for any other descriptor.
+    pub(crate) async fn sync(&self, fd: u32, kind: SyncKind) -> Option<Result<(), Errno>> {
+        match self.open.get(&fd)? {
+            Opened::File(file) => Some(file.of_volume()?.sync(kind).await),
+            Opened::Directory(directory) => {
+                let held = directory.held()?;
+                Some(self.filesystem.volume().ok()?.sync(held).await)
             }
+            Opened::StandardStream(_) => None,
         }
+    }
+
+    /// Makes sure that a range of a volume's file can be written; returns `None` for any other descriptor.
+    pub(crate) fn allocate(&self, fd: u32, offset: u64, length: u64) -> Option<Result<(), Errno>> {
+        let file = self.file(fd)?;
+        let of_volume = file.of_volume()?;
+        if !file.access().contains(FileAccessMode::WRITE) {
+            return Some(Err(Errno::Badf));
+        }
+        Some(of_volume.allocate(offset, length))
     }
 
     /// Encodes the files of the tree and the open descriptors for an image. Returns nothing if the guest has changed no

@@ -8,11 +8,16 @@ use wasi_common::file::FileType;
 use wasi_common::snapshots::preview_1::types::Errno;
 
 use super::node::Vnode;
-use super::tree::{Filesystem, Handle};
+use super::tree::{Filesystem, Handle, volume_inode};
 use crate::account::Charge;
+use crate::volume::HeldDirectory;
 
 /// Bytes of the host's memory for an entry of a listing, beside its name.
 const LISTED: usize = 64;
+/// Bytes of the host's memory for a node of a volume and its name.
+const VOLUME_NODE: usize = 512;
+/// Entries of a listing that are charged at once.
+const CHARGED_ENTRIES: usize = 256;
 
 /// An open directory.
 pub(crate) struct OpenDirectory {
@@ -21,6 +26,8 @@ pub(crate) struct OpenDirectory {
     trail: Vec<Vnode>,
     /// The entries at the time when the guest began to read them, so that removing one hides no other.
     listing: Mutex<Listing>,
+    /// The open directory of the host, if this is one of a volume.
+    held: Option<HeldDirectory>,
     /// Counts the directory against the dyno's open files.
     _handle: Handle,
 }
@@ -48,13 +55,27 @@ impl OpenDirectory {
     /// `EMFILE` if the dyno has too many open.
     pub(super) fn new(filesystem: Arc<Filesystem>, mut trail: Vec<Vnode>) -> Result<Self, Errno> {
         trail.shrink_to_fit();
-        let handle = filesystem.open_handle(size_of_val(&*trail))?;
+        let node = *trail.last().unwrap_or(&Vnode::Root);
+        let held = match node {
+            Vnode::Volume(inode) => Some(filesystem.volume()?.hold(inode)?),
+            _ => None,
+        };
+        // Each directory of a volume keeps its name, too.
+        let in_volume = |node: &&Vnode| matches!(node, Vnode::Volume(_));
+        let nodes = trail.iter().filter(in_volume).count() * VOLUME_NODE;
+        let handle = filesystem.open_handle(size_of_val(&*trail) + nodes)?;
         Ok(Self {
             filesystem,
             trail,
             listing: Mutex::default(),
+            held,
             _handle: handle,
         })
+    }
+
+    /// Returns the open directory of the host, if this is one of a volume.
+    pub(crate) fn held(&self) -> Option<&HeldDirectory> {
+        self.held.as_ref()
     }
 
     pub(super) fn trail(&self) -> &[Vnode] {
@@ -78,10 +99,10 @@ impl OpenDirectory {
         let mut listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
         if start == 0 || listing.entries.is_none() {
             *listing = Listing::default();
-            let entries = list(&self.filesystem, &self.trail);
-            let bytes: usize = entries.iter().map(|entry| LISTED + entry.name.len()).sum();
+            let mut charge = self.filesystem.charge_handles(0)?;
+            let entries = list(&self.filesystem, &self.trail, &mut charge)?;
             *listing = Listing {
-                _charge: Some(self.filesystem.charge_handles(bytes)?),
+                _charge: Some(charge),
                 entries: Some(entries),
             };
         }
@@ -95,8 +116,16 @@ impl OpenDirectory {
     }
 }
 
-/// Returns the entries of the directory at the end of `trail`, `.` and `..` first.
-pub(super) fn list(filesystem: &Filesystem, trail: &[Vnode]) -> Vec<ListedEntry> {
+/// Returns the entries of the directory at the end of `trail`, `.` and `..` first, and charges them.
+///
+/// # Errors
+///
+/// `EMFILE` if the node has no memory for them, and those of reading a directory of a volume.
+pub(super) fn list(
+    filesystem: &Filesystem,
+    trail: &[Vnode],
+    charge: &mut Charge,
+) -> Result<Vec<ListedEntry>, Errno> {
     let here = *trail.last().unwrap_or(&Vnode::Root);
     let parent = trail.iter().rev().nth(1).copied().unwrap_or(here);
     let dots = [(b".".to_vec(), here), (b"..".to_vec(), parent)];
@@ -106,7 +135,25 @@ pub(super) fn list(filesystem: &Filesystem, trail: &[Vnode]) -> Vec<ListedEntry>
         inode: filesystem.inode(node),
         kind: filesystem.kind(node).unwrap_or(FileType::Unknown),
     };
-    entries.map(listed).collect()
+    let mut entries: Vec<_> = entries.map(listed).collect();
+    let mut bytes: usize = entries.iter().map(|entry| LISTED + entry.name.len()).sum();
+    charge.try_resize(bytes).map_err(|_| Errno::Mfile)?;
+    if let Vnode::Volume(inode) = here {
+        filesystem.volume()?.list(inode, |entry| {
+            bytes += LISTED + entry.name.len();
+            if entries.len() % CHARGED_ENTRIES == 0 {
+                charge.try_resize(bytes).map_err(|_| Errno::Mfile)?;
+            }
+            entries.push(ListedEntry {
+                inode: volume_inode(entry.inode),
+                name: entry.name,
+                kind: entry.kind,
+            });
+            Ok(())
+        })?;
+        charge.try_resize(bytes).map_err(|_| Errno::Mfile)?;
+    }
+    Ok(entries)
 }
 
 /// An entry of WASI's table of descriptors for a directory. The functions for paths find it in

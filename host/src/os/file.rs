@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use corundum_pack::archive::{Archive, NodeId};
+use rustix::fs::FlockOperation;
 use wasi_common::file::{Advice, FdFlags, FileAccessMode, FileType, Filestat};
 use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::{Error, SystemTimeSpec, WasiFile};
 
 use super::clocks::system_time;
+use super::locks::LockKind;
 use super::node::{OpenSource, Vnode};
+use super::operations::volume_times;
 use super::random;
 use super::stored_file::StoredFile;
-use super::tree::{Filesystem, Handle};
+use super::tree::{FileStatus, Filesystem, Handle, volume_status};
+use crate::volume::{SyncKind, VolumeFile};
 
 /// Maximum bytes of one read of a random or zero device, so that a single call of a guest stays short.
 const DEVICE_READ: usize = 64 << 10;
@@ -31,6 +35,8 @@ pub(super) enum FileContent {
     Bytes(Vec<u8>),
     /// A file of `/app` or `/tmp`.
     Stored(Arc<StoredFile>),
+    /// A file of `/data`.
+    Volume(VolumeFile),
     Null,
     Zero,
     Full,
@@ -106,11 +112,52 @@ impl OpenFile {
             Vnode::Writable(key) => Some(OpenSource::Writable(key)),
             Vnode::Pack(id) => Some(OpenSource::Pack(id)),
             Vnode::Dev(device) => Some(OpenSource::Dev(device)),
-            Vnode::Root | Vnode::Proc(_) => None,
+            Vnode::Root | Vnode::Volume(_) | Vnode::Proc(_) => None,
         }
     }
 
-    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> usize {
+    /// Returns the file of a volume, if this is one.
+    pub(super) fn of_volume(&self) -> Option<&VolumeFile> {
+        match &self.content {
+            FileContent::Volume(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Returns what `fstat` shows of the file.
+    pub(super) fn status(&self) -> Result<FileStatus, Errno> {
+        match self.of_volume() {
+            Some(file) => Ok(volume_status(&file.stat()?)),
+            None => self.filesystem.status(self.node),
+        }
+    }
+
+    /// Locks the file, or ends its lock with `kind` `None`.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if another open file's lock excludes this one.
+    pub(super) fn lock(self: &Arc<Self>, kind: Option<LockKind>) -> Result<(), Errno> {
+        if let Some(file) = self.of_volume() {
+            return file.lock(match kind {
+                None => FlockOperation::Unlock,
+                Some(LockKind::Shared) => FlockOperation::NonBlockingLockShared,
+                Some(LockKind::Exclusive) => FlockOperation::NonBlockingLockExclusive,
+            });
+        }
+        let inode = self.filesystem.inode(self.node);
+        let holder = Arc::downgrade(self);
+        let mut locks = self.filesystem.locks();
+        match kind {
+            Some(kind) => locks.lock(inode, &holder, kind),
+            None => {
+                locks.unlock(inode, &holder);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
         let copy = |bytes: &[u8], buffer: &mut [u8]| {
             let start = usize::try_from(offset)
                 .unwrap_or(usize::MAX)
@@ -119,7 +166,8 @@ impl OpenFile {
             buffer[..length].copy_from_slice(&bytes[start..start + length]);
             length
         };
-        match &self.content {
+        Ok(match &self.content {
+            FileContent::Volume(file) => file.read_at(offset, buffer)?,
             FileContent::Pack(archive, id) => copy(archive.content(*id), buffer),
             FileContent::Bytes(bytes) => copy(bytes, buffer),
             FileContent::Stored(file) => file.with_bytes(|bytes| copy(bytes, buffer)),
@@ -134,7 +182,7 @@ impl OpenFile {
                 random::fill(&mut buffer[..length]);
                 length
             }
-        }
+        })
     }
 
     /// Writes at `offset`, or at the end if the file is open for appending, as Linux does even for `pwrite`. Returns the
@@ -148,6 +196,7 @@ impl OpenFile {
                 let appends = self.flags().contains(FdFlags::APPEND);
                 file.write((!appends).then_some(offset), buffer)
             }
+            FileContent::Volume(file) => Ok(file.write_at(self.write_offset(offset), buffer)?.0),
             FileContent::Null | FileContent::Zero | FileContent::Random => {
                 Ok(offset.saturating_add(buffer.len() as u64))
             }
@@ -161,6 +210,7 @@ impl OpenFile {
     pub(super) fn truncate(&self) -> Result<(), Errno> {
         match &self.content {
             FileContent::Stored(file) => file.set_length(0),
+            FileContent::Volume(file) => file.set_length(0),
             _ => Ok(()),
         }
     }
@@ -171,15 +221,19 @@ impl OpenFile {
             FileContent::Stored(file) if self.access.contains(FileAccessMode::WRITE) => {
                 file.set_length(length)
             }
+            FileContent::Volume(file) if self.access.contains(FileAccessMode::WRITE) => {
+                file.set_length(length)
+            }
             _ => Err(Errno::Inval),
         }
     }
 
-    fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         match &self.content {
             FileContent::Pack(archive, id) => archive.content(*id).len() as u64,
             FileContent::Bytes(bytes) => bytes.len() as u64,
             FileContent::Stored(file) => file.length() as u64,
+            FileContent::Volume(file) => file.length().unwrap_or(0),
             _ => 0,
         }
     }
@@ -201,17 +255,78 @@ impl OpenFile {
             return Err(Errno::Badf);
         }
         let position = self.position();
-        let read = self.read_at(position, buffer);
+        let read = self.read_at(position, buffer)?;
         self.set_position(position + read as u64);
         Ok(read)
     }
 
     pub(super) fn write(&self, buffer: &[u8]) -> Result<usize, Errno> {
-        let end = self.write_at(self.position(), buffer)?;
+        let start = self.position();
+        if let FileContent::Volume(file) = &self.content {
+            if !self.access.contains(FileAccessMode::WRITE) {
+                return Err(Errno::Badf);
+            }
+            let (end, written) = file.write_at(self.write_offset(start), buffer)?;
+            self.set_position(end);
+            return Ok(written);
+        }
+        let end = self.write_at(start, buffer)?;
         if !buffer.is_empty() {
             self.set_position(end);
         }
         Ok(buffer.len())
+    }
+
+    /// Returns the offset of a write, `None` for the end.
+    fn write_offset(&self, offset: u64) -> Option<u64> {
+        (!self.flags().contains(FdFlags::APPEND)).then_some(offset)
+    }
+
+    /// Reads at `offset`, or at the position and moves it. Does not hold up the thread while the disk reads.
+    async fn read_waiting(&self, offset: Option<u64>, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let Some(file) = self.of_volume() else {
+            return match offset {
+                Some(offset) => self.read_at(offset, buffer),
+                None => self.read(buffer),
+            };
+        };
+        if !self.access.contains(FileAccessMode::READ) {
+            return Err(Errno::Badf);
+        }
+        let start = offset.unwrap_or_else(|| self.position());
+        let read = file.read(start, buffer).await?;
+        if offset.is_none() {
+            self.set_position(start + read as u64);
+        }
+        Ok(read)
+    }
+
+    /// Writes at `offset`, or at the position and moves it. Does not hold up the thread while the disk writes much.
+    async fn write_waiting(&self, offset: Option<u64>, buffer: &[u8]) -> Result<usize, Errno> {
+        let Some(file) = self.of_volume() else {
+            return match offset {
+                Some(offset) => self.write_at(offset, buffer).map(|_| buffer.len()),
+                None => self.write(buffer),
+            };
+        };
+        if !self.access.contains(FileAccessMode::WRITE) {
+            return Err(Errno::Badf);
+        }
+        let start = offset.unwrap_or_else(|| self.position());
+        let (end, written) = file.write(self.write_offset(start), buffer).await?;
+        if offset.is_none() {
+            self.set_position(end);
+        }
+        Ok(written)
+    }
+
+    /// Waits for the disk after a write if the file was opened for that.
+    async fn sync_written(&self) -> Result<(), Errno> {
+        match self.of_volume() {
+            Some(file) if self.flags().contains(FdFlags::SYNC) => file.sync(SyncKind::All).await,
+            Some(file) if self.flags().contains(FdFlags::DSYNC) => file.sync(SyncKind::Data).await,
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn seek_to(&self, to: SeekFrom) -> Result<u64, Errno> {
@@ -242,6 +357,9 @@ impl Drop for OpenFile {
         if let Vnode::Writable(key) = self.node {
             self.filesystem.writable().close(key);
         }
+        if let (FileContent::Volume(file), Ok(volume)) = (&self.content, self.filesystem.volume()) {
+            volume.close(file);
+        }
     }
 }
 
@@ -268,9 +386,9 @@ impl WasiFile for FileHandle {
     }
 
     async fn get_filestat(&self) -> Result<Filestat, Error> {
-        let status = self.0.filesystem.status(self.0.node)?;
+        let status = self.0.status()?;
         Ok(Filestat {
-            device_id: 1,
+            device_id: u64::from(status.device),
             inode: status.inode,
             filetype: status.kind,
             nlink: u64::from(status.links),
@@ -295,6 +413,9 @@ impl WasiFile for FileHandle {
         modified: Option<SystemTimeSpec>,
     ) -> Result<(), Error> {
         let file = &self.0;
+        if let Some(of_volume) = file.of_volume() {
+            return Ok(of_volume.set_times(&volume_times(accessed, modified))?);
+        }
         Ok(file
             .filesystem
             .set_node_times(file.node, accessed, modified)?)
@@ -303,7 +424,7 @@ impl WasiFile for FileHandle {
     async fn read_vectored<'a>(&self, buffers: &mut [IoSliceMut<'a>]) -> Result<u64, Error> {
         let mut read = 0;
         for buffer in buffers {
-            let part = self.0.read(buffer)?;
+            let part = self.0.read_waiting(None, buffer).await?;
             read += part as u64;
             if part < buffer.len() {
                 break;
@@ -319,7 +440,8 @@ impl WasiFile for FileHandle {
     ) -> Result<u64, Error> {
         let mut read = 0;
         for buffer in buffers {
-            let part = self.0.read_at(offset.saturating_add(read), buffer);
+            let at = offset.saturating_add(read);
+            let part = self.0.read_waiting(Some(at), buffer).await?;
             read += part as u64;
             if part < buffer.len() {
                 break;
@@ -331,8 +453,13 @@ impl WasiFile for FileHandle {
     async fn write_vectored<'a>(&self, buffers: &[IoSlice<'a>]) -> Result<u64, Error> {
         let mut written = 0;
         for buffer in buffers {
-            written += self.0.write(buffer)? as u64;
+            let part = self.0.write_waiting(None, buffer).await?;
+            written += part as u64;
+            if part < buffer.len() {
+                break;
+            }
         }
+        self.0.sync_written().await?;
         Ok(written)
     }
 
@@ -343,9 +470,14 @@ impl WasiFile for FileHandle {
     ) -> Result<u64, Error> {
         let mut written = 0;
         for buffer in buffers {
-            self.0.write_at(offset.saturating_add(written), buffer)?;
-            written += buffer.len() as u64;
+            let at = offset.saturating_add(written);
+            let part = self.0.write_waiting(Some(at), buffer).await?;
+            written += part as u64;
+            if part < buffer.len() {
+                break;
+            }
         }
+        self.0.sync_written().await?;
         Ok(written)
     }
 
@@ -354,7 +486,7 @@ impl WasiFile for FileHandle {
     }
 
     async fn peek(&self, buffer: &mut [u8]) -> Result<u64, Error> {
-        Ok(self.0.read_at(self.0.position(), buffer) as u64)
+        Ok(self.0.read_at(self.0.position(), buffer)? as u64)
     }
 
     fn num_ready_bytes(&self) -> Result<u64, Error> {

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use wasi_common::file::{FdFlags, FileAccessMode, FileType};
 use wasi_common::snapshots::preview_1::types::Errno;
 
-use super::directory::list;
+use super::directory::{OpenDirectory, list};
 use super::file::OpenFile;
 use super::locks::LockKind;
 use super::node::Vnode;
@@ -20,6 +20,7 @@ use super::tree::{Filesystem, LastLink};
 use super::{BootLayer, GuestProcess, TmpLimits};
 use crate::account::Account;
 use crate::reserve::{AppShare, NodeReserve};
+use crate::volume::{Volume, VolumeQuota};
 
 /// Number of open files that a sequence of calls uses.
 const FILES: usize = 3;
@@ -271,15 +272,16 @@ fn shown(stat: &rustix::fs::Stat) -> CallOutcome {
 /// Descriptors of a dyno.
 struct DynoSide {
     filesystem: Arc<Filesystem>,
-    base: Vec<Vnode>,
+    base: Arc<OpenDirectory>,
     files: [Option<Arc<OpenFile>>; FILES],
 }
 
 impl DynoSide {
     fn new(filesystem: Arc<Filesystem>, base: &str) -> Self {
         let resolved = filesystem.resolve(&[Vnode::Root], base.as_bytes(), LastLink::Follow);
+        let base = OpenDirectory::new(filesystem.clone(), resolved.unwrap().into_trail());
         Self {
-            base: resolved.unwrap().into_trail(),
+            base: Arc::new(base.unwrap()),
             filesystem,
             files: [const { None }; FILES],
         }
@@ -291,7 +293,8 @@ impl DynoSide {
     }
 
     fn try_call(&mut self, call: &Call) -> Result<CallOutcome, Errno> {
-        let (filesystem, base) = (self.filesystem.clone(), self.base.clone());
+        let (filesystem, base) = (self.filesystem.clone(), self.base.trail().to_vec());
+        filesystem.begin_call();
         let file = |number: usize| self.files[number].as_ref().ok_or(Errno::Badf);
         let bytes = |buffer: &[u8], read: usize| CallOutcome::Bytes(buffer[..read].to_vec());
         let mut buffer = [0; 512];
@@ -348,7 +351,7 @@ impl DynoSide {
                 if !file.access().contains(FileAccessMode::READ) {
                     return Err(Errno::Badf);
                 }
-                let read = file.read_at(u64::from(*at), &mut buffer);
+                let read = file.read_at(u64::from(*at), &mut buffer)?;
                 bytes(&buffer, read)
             }
             Call::SeekEnd(number) => {
@@ -364,18 +367,14 @@ impl DynoSide {
             }
             Call::Lock(number, kind) => {
                 let file = file(*number)?;
-                let inode = filesystem.inode(file.node());
-                let holder = Arc::downgrade(file);
-                match kind {
-                    0 => filesystem.locks().unlock(inode, &holder),
-                    1 => filesystem.locks().lock(inode, &holder, LockKind::Shared)?,
-                    _ => filesystem
-                        .locks()
-                        .lock(inode, &holder, LockKind::Exclusive)?,
-                }
+                file.lock(match kind {
+                    0 => None,
+                    1 => Some(LockKind::Shared),
+                    _ => Some(LockKind::Exclusive),
+                })?;
                 CallOutcome::Done
             }
-            Call::FileStatus(number) => self.shown(filesystem.status(file(*number)?.node())?),
+            Call::FileStatus(number) => self.shown(file(*number)?.status()?),
             Call::Mkdir(path) => {
                 filesystem.make_directory(&base, path.as_bytes(), 0o755)?;
                 CallOutcome::Done
@@ -423,7 +422,8 @@ impl DynoSide {
                 if filesystem.kind(node) != Some(FileType::Directory) {
                     return Err(Errno::Notdir);
                 }
-                let listed = list(&filesystem, &resolved.into_trail());
+                let mut charge = filesystem.charge_handles(0)?;
+                let listed = list(&filesystem, &resolved.into_trail(), &mut charge)?;
                 let mut names: Vec<_> = listed.into_iter().map(|entry| entry.name).collect();
                 names.sort();
                 CallOutcome::Names(names)
@@ -492,18 +492,16 @@ fn slug() -> Archive {
 }
 
 fn filesystem(layer: Option<Arc<BootLayer>>) -> Arc<Filesystem> {
+    Arc::new(unmounted_filesystem(layer))
+}
+
+fn unmounted_filesystem(layer: Option<Arc<BootLayer>>) -> Filesystem {
     let reserve = NodeReserve::new(usize::MAX);
     let account = Account::new(AppShare::new(reserve), TmpLimits::default());
     let process = GuestProcess::new(Arc::from([]), Arc::from([]), SystemTime::now());
     let root = Archive::new(Vec::new()).unwrap();
     let slug = Some(Arc::new(slug()));
-    Arc::new(Filesystem::new(
-        Arc::new(root),
-        slug,
-        layer,
-        process,
-        account,
-    ))
+    Filesystem::new(Arc::new(root), slug, layer, process, account)
 }
 
 /// Makes the directory of Linux that corresponds to the dyno's.
@@ -539,6 +537,33 @@ fn compare(calls: &[Call], boot: usize) {
         let (expected, found) = (linux.call(call), dyno.call(call));
         assert_eq!(found, expected, "call {number}: {call:?}");
     }
+    compare_trees(&mut linux, &mut dyno);
+}
+
+/// Makes the same calls on Linux and on a volume, and counts what the volume has in use.
+fn compare_on_volume(calls: &[Call]) {
+    let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut linux = Linux::new(&linux_tree(directories[0].path()));
+    linux_tree(directories[1].path());
+    let quota = VolumeQuota {
+        bytes: u64::MAX,
+        nodes: u64::MAX,
+    };
+    let volume = Volume::open(directories[1].path(), quota).unwrap();
+    let filesystem = unmounted_filesystem(None).with_volume(Some(volume.clone()));
+    let mut dyno = DynoSide::new(Arc::new(filesystem), &format!("/data/{ABOVE}"));
+    for (number, call) in calls.iter().enumerate() {
+        let (expected, found) = (linux.call(call), dyno.call(call));
+        assert_eq!(found, expected, "call {number}: {call:?}");
+    }
+    compare_trees(&mut linux, &mut dyno);
+    drop(dyno);
+    let usage = volume.usage();
+    volume.recount().unwrap();
+    assert_eq!(usage, volume.usage());
+}
+
+fn compare_trees(linux: &mut Linux, dyno: &mut DynoSide) {
     // Everything that the calls have left is equal, too.
     let mut remaining = vec![".".to_owned()];
     while let Some(path) = remaining.pop() {
@@ -575,6 +600,11 @@ proptest! {
     ) {
         compare(&calls, boot);
     }
+
+    #[test]
+    fn calls_on_a_volume_have_the_results_of_linux(calls in prop::collection::vec(call(), 1..50)) {
+        compare_on_volume(&calls);
+    }
 }
 
 #[test]
@@ -605,21 +635,20 @@ fn every_combination_of_open_flags_does_what_linux_does() {
                 flags,
             };
             let link = |target: &str, path: &str| Call::Symlink(target.into(), path.into());
-            compare(
-                &[
-                    link("loop", "loop"),
-                    link("new", "dangling"),
-                    link("dir", "dirlink"),
-                    open,
-                    Call::Write(0, 20),
-                    Call::SeekStart(0, 3),
-                    Call::Write(0, 5),
-                    Call::Read(0),
-                    Call::SetLength(0, 30),
-                    Call::FileStatus(0),
-                ],
-                usize::MAX,
-            );
+            let calls = [
+                link("loop", "loop"),
+                link("new", "dangling"),
+                link("dir", "dirlink"),
+                open,
+                Call::Write(0, 20),
+                Call::SeekStart(0, 3),
+                Call::Write(0, 5),
+                Call::Read(0),
+                Call::SetLength(0, 30),
+                Call::FileStatus(0),
+            ];
+            compare(&calls, usize::MAX);
+            compare_on_volume(&calls);
         }
     }
 }

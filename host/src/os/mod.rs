@@ -1,9 +1,10 @@
 //! The virtual operating system: everything a dyno sees, in memory.
 //!
 //! [`Filesystem`] is one dyno's file tree: the pack's root filesystem with `/app` (the slug, and what the dyno has changed
-//! in it), `/tmp`, `/proc` and `/dev` mounted in it. [`calls`] binds its operations to the guest's calls; reads and
-//! writes go through the file traits of `wasi-common`. No host path is ever opened for a guest, so a guest cannot escape
-//! through the host's filesystem, and no operation blocks a worker thread. Requests and responses are no files of this
+//! in it), `/tmp`, `/proc`, `/dev` and the app's volume (`/data`) mounted in it. [`calls`] binds its operations to the guest's calls; reads and
+//! writes go through the file traits of `wasi-common`. No host path is ever opened for a guest, only single names below
+//! the directory of its volume ([`crate::volume`]), so a guest cannot escape through the host's filesystem. No operation waits for a
+//! disk on a worker thread. Requests and responses are no files of this
 //! tree but in [`crate::stdio`]; sockets are in `net`.
 
 pub(crate) mod calls;
@@ -22,6 +23,7 @@ mod operations;
 mod proc_files;
 mod process;
 mod random;
+mod record_locks;
 mod schedule;
 pub(crate) mod script;
 mod standard_stream;

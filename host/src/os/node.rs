@@ -12,6 +12,8 @@ pub(super) enum Vnode {
     Pack(NodeId),
     /// A node of `/app` or `/tmp`.
     Writable(NodeKey),
+    /// A node of `/data`, by the inode of the host.
+    Volume(u64),
     Proc(Proc),
     Dev(Dev),
 }

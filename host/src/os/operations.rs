@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use wasi_common::SystemTimeSpec;
 use wasi_common::file::{FdFlags, FileAccessMode, FileType};
 use wasi_common::snapshots::preview_1::types::Errno;
@@ -78,6 +79,27 @@ impl Filesystem {
         if existing.is_some() && creates_new {
             return Err(Errno::Exist);
         }
+        if let (Vnode::Volume(directory), LastPart::Name(name)) =
+            (resolved.parent(), &resolved.last)
+            && existing.is_none()
+            && request.create
+        {
+            match self.volume()?.create(directory, name, request.mode)? {
+                Some(file) => {
+                    let node = Vnode::Volume(file.inode());
+                    let content = FileContent::Volume(file);
+                    let file =
+                        OpenFile::new(content, node, request.flags, request.access, self.clone());
+                    return Ok(Opened::File(Arc::new(file?)));
+                }
+                None if creates_new => return Err(Errno::Exist),
+                // Another dyno has made it meanwhile.
+                None => {
+                    let create = false;
+                    return self.open(from, path, OpenRequest { create, ..request });
+                }
+            }
+        }
         let (node, is_new) = match existing {
             Some(node) => (node, false),
             None if request.create => (self.create_file(&resolved, request.mode)?, true),
@@ -110,7 +132,7 @@ impl Filesystem {
             self.check_access(node, request)?;
         }
         let file = self.open_node(node, request.flags, request.access, request.truncate)?;
-        if request.truncate && !is_new && matches!(node, Vnode::Writable(_)) {
+        if request.truncate && !is_new && matches!(node, Vnode::Writable(_) | Vnode::Volume(_)) {
             file.truncate()?;
         }
         Ok(Opened::File(file))
@@ -130,7 +152,8 @@ impl Filesystem {
                 }
                 may(&self.writable(), key, bits)
             }
-            Vnode::Dev(_) => Ok(()),
+            // The owner may do everything with the files of a volume.
+            Vnode::Dev(_) | Vnode::Volume(_) => Ok(()),
             _ if changes => Err(Errno::Rofs),
             _ => Ok(()),
         }
@@ -151,6 +174,7 @@ impl Filesystem {
             Vnode::Proc(file) => {
                 FileContent::Bytes(proc_files::content(self, file).ok_or(Errno::Isdir)?)
             }
+            Vnode::Volume(inode) => FileContent::Volume(self.volume()?.open(inode)?),
             Vnode::Dev(Dev::Null) => FileContent::Null,
             Vnode::Dev(Dev::Zero) => FileContent::Zero,
             Vnode::Dev(Dev::Full) => FileContent::Full,
@@ -178,6 +202,14 @@ impl Filesystem {
             OpenSource::StandardStream(_) => return Err(Errno::Badf),
         };
         self.open_node(node, flags, access, false)
+    }
+
+    fn check_not_mounted(&self, node: Vnode) -> Result<(), Errno> {
+        match node {
+            Vnode::Writable(key) => WritableTree::check_not_root(key),
+            Vnode::Volume(inode) if inode == self.volume()?.root() => Err(Errno::Busy),
+            _ => Ok(()),
+        }
     }
 
     fn create_file(&self, path: &ResolvedPath, mode: u16) -> Result<Vnode, Errno> {
@@ -212,6 +244,9 @@ impl Filesystem {
         if resolved.existing()?.is_some() {
             return Err(Errno::Exist);
         }
+        if let Some((directory, name)) = in_volume(&resolved) {
+            return self.volume()?.make_directory(directory, name, mode);
+        }
         let mut tree = self.writable();
         let (directory, name) = changeable(&tree, &resolved)?;
         let mode = mode & MODE_BITS;
@@ -229,8 +264,11 @@ impl Filesystem {
             LastPart::DotDot => return Err(Errno::Notempty),
             LastPart::Name(_) => {}
         }
+        self.check_not_mounted(resolved.node()?)?;
+        if let Some((directory, name)) = in_volume(&resolved) {
+            return self.volume()?.remove_directory(directory, name);
+        }
         let mut tree = self.writable();
-        check_not_mounted(resolved.node()?)?;
         let (directory, name) = changeable(&tree, &resolved)?;
         tree.remove_directory(directory, name)
     }
@@ -243,6 +281,9 @@ impl Filesystem {
         }
         if path.ends_with(b"/") {
             return Err(Errno::Notdir);
+        }
+        if let Some((directory, name)) = in_volume(&resolved) {
+            return self.volume()?.unlink(directory, name);
         }
         let mut tree = self.writable();
         let (directory, name) = changeable(&tree, &resolved)?;
@@ -260,6 +301,9 @@ impl Filesystem {
         }
         if path.ends_with(b"/") {
             return Err(Errno::Noent);
+        }
+        if let Some((directory, name)) = in_volume(&resolved) {
+            return self.volume()?.symlink(target, directory, name);
         }
         let mut tree = self.writable();
         let (directory, name) = changeable(&tree, &resolved)?;
@@ -282,6 +326,13 @@ impl Filesystem {
         }
         if to.1.ends_with(b"/") {
             return Err(Errno::Noent);
+        }
+        match (node, in_volume(&new)) {
+            (Vnode::Volume(inode), Some((directory, name))) => {
+                return self.volume()?.link(inode, directory, name);
+            }
+            (Vnode::Volume(_), None) | (_, Some(_)) => return Err(Errno::Xdev),
+            _ => {}
         }
         let mut tree = self.writable();
         let (directory, name) = changeable(&tree, &new)?;
@@ -314,7 +365,12 @@ impl Filesystem {
             return Err(Errno::Notdir);
         }
         for node in [Some(node), replaced].into_iter().flatten() {
-            check_not_mounted(node)?;
+            self.check_not_mounted(node)?;
+        }
+        match (in_volume(&old), in_volume(&new)) {
+            (Some(from), Some(to)) => return self.volume()?.rename(from, to),
+            (Some(_), None) | (None, Some(_)) => return Err(Errno::Xdev),
+            (None, None) => {}
         }
         let mut tree = self.writable();
         let from = changeable(&tree, &old)?;
@@ -341,6 +397,9 @@ impl Filesystem {
     }
 
     pub(super) fn set_node_mode(&self, node: Vnode, mode: u16) -> Result<(), Errno> {
+        if let Vnode::Volume(inode) = node {
+            return self.volume()?.set_mode(inode, mode);
+        }
         let Vnode::Writable(key) = node else {
             return Err(Errno::Rofs);
         };
@@ -373,6 +432,10 @@ impl Filesystem {
         accessed: Option<SystemTimeSpec>,
         modified: Option<SystemTimeSpec>,
     ) -> Result<(), Errno> {
+        if let Vnode::Volume(inode) = node {
+            let times = volume_times(accessed, modified);
+            return self.volume()?.set_times(inode, &times);
+        }
         let Vnode::Writable(key) = node else {
             return Err(Errno::Rofs);
         };
@@ -411,6 +474,13 @@ impl Filesystem {
         let mut name = Vec::new();
         for pair in trail.windows(2) {
             let [parent, child] = pair else { continue };
+            if let Vnode::Volume(inode) = child
+                && let Some(found) = self.volume()?.name(*inode)
+            {
+                name.push(b'/');
+                name.extend(found);
+                continue;
+            }
             let entries = self.entries(*parent);
             let entry = entries.into_iter().find(|(_, node)| node == child);
             name.push(b'/');
@@ -443,10 +513,39 @@ fn changeable<'a>(
     }
 }
 
-fn check_not_mounted(node: Vnode) -> Result<(), Errno> {
-    match node {
-        Vnode::Writable(key) => WritableTree::check_not_root(key),
-        _ => Ok(()),
+/// Returns the directory of the volume and the name in it that a path leads to.
+fn in_volume(path: &ResolvedPath) -> Option<(u64, &[u8])> {
+    match (path.parent(), &path.last) {
+        (Vnode::Volume(directory), LastPart::Name(name)) => Some((directory, name)),
+        _ => None,
+    }
+}
+
+/// Returns the times that a node of a volume gets.
+pub(super) fn volume_times(
+    accessed: Option<SystemTimeSpec>,
+    modified: Option<SystemTimeSpec>,
+) -> Timestamps {
+    let time = |spec: Option<SystemTimeSpec>| match spec {
+        None => Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        Some(SystemTimeSpec::SymbolicNow) => Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        },
+        Some(SystemTimeSpec::Absolute(time)) => {
+            let nanoseconds = nanoseconds(time.into_std());
+            Timespec {
+                tv_sec: nanoseconds / 1_000_000_000,
+                tv_nsec: nanoseconds % 1_000_000_000,
+            }
+        }
+    };
+    Timestamps {
+        last_access: time(accessed),
+        last_modification: time(modified),
     }
 }
 

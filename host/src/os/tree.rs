@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_exchange::{BoundedCounter, Reservation};
 use corundum_pack::archive::{Archive, ArchiveNode, NodeId};
+use rustix::fs::{FileType as HostType, Stat};
 use wasi_common::file::FileType;
 use wasi_common::snapshots::preview_1::types::Errno;
 
@@ -15,6 +16,7 @@ use super::node::{Dev, NodeKey, Proc, Vnode};
 use super::process::GuestProcess;
 use super::writable::{MAX_NAME, WritableTree};
 use crate::account::{Account, Charge, Holding};
+use crate::volume::{Volume, VolumeMount};
 
 /// Maximum number of symbolic links in one path, as on Linux.
 const MAX_LINKS: u32 = 40;
@@ -27,6 +29,13 @@ const MAX_OPEN: usize = 1024;
 const MAX_DEPTH: usize = 512;
 /// Bytes of the host's memory for an open file or directory, beside what it keeps itself.
 const HANDLE: usize = 512;
+
+/// Name of the directory at which the app's volume is mounted.
+const VOLUME: &str = "data";
+
+/// Devices of files that the dyno has alone, and of those that it shares with others (`DYNO_SHARED_DEVICE` of the guest).
+const OWN_DEVICE: u32 = 1;
+const SHARED_DEVICE: u32 = 2;
 
 /// The user and group that a dyno runs as.
 pub(crate) const USER: u32 = 1000;
@@ -129,6 +138,7 @@ impl ResolvedPath {
 /// What `stat` shows of a node.
 #[derive(Debug, Clone)]
 pub(crate) struct FileStatus {
+    pub(crate) device: u32,
     pub(crate) inode: u64,
     pub(crate) kind: FileType,
     /// Permission bits.
@@ -150,7 +160,7 @@ impl FileStatus {
         let [accessed, modified, changed] =
             [self.accessed, self.modified, self.changed].map(|time| time.max(0).cast_unsigned());
         for (at, value) in [
-            (0, 1),
+            (0, u64::from(self.device)),
             (8, self.inode),
             (16, u64::from(type_number(self.kind))),
             (24, u64::from(self.links)),
@@ -189,6 +199,7 @@ pub struct Filesystem {
     /// Counts open files and directories.
     descriptors: Arc<BoundedCounter>,
     account: Arc<Account>,
+    volume: Option<VolumeMount>,
 }
 
 /// Counts and charges an open file or directory until it is dropped.
@@ -217,7 +228,38 @@ impl Filesystem {
             locks: Mutex::default(),
             descriptors: BoundedCounter::new(MAX_OPEN),
             account,
+            volume: None,
         }
+    }
+
+    /// Mounts the app's volume at `/data`.
+    #[must_use]
+    pub fn with_volume(mut self, volume: Option<Arc<Volume>>) -> Self {
+        let account = &self.account;
+        self.volume = volume.map(|volume| VolumeMount::new(volume, account.clone()));
+        self
+    }
+
+    /// Returns the mounted volume.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if there is none.
+    pub(super) fn volume(&self) -> Result<&VolumeMount, Errno> {
+        self.volume.as_ref().ok_or(Errno::Noent)
+    }
+
+    /// Forgets what the volume has found for the last call.
+    pub(super) fn begin_call(&self) {
+        if let Some(volume) = &self.volume {
+            volume.begin_call();
+        }
+    }
+
+    fn volume_root(&self) -> Option<Vnode> {
+        self.volume
+            .as_ref()
+            .map(|volume| Vnode::Volume(volume.root()))
     }
 
     /// Returns the account of the dyno.
@@ -396,10 +438,15 @@ impl Filesystem {
             Vnode::Root => match MOUNTS.iter().find(|(mount, _)| mount.as_bytes() == name) {
                 Some(("app", _)) if !tree.has_app() => None,
                 Some((_, node)) => Some(*node),
+                None if name == VOLUME.as_bytes() && self.volume.is_some() => self.volume_root(),
                 None => self.pack.child(Archive::ROOT, text()?).map(Vnode::Pack),
             },
             Vnode::Pack(id) => self.pack.child(id, text()?).map(Vnode::Pack),
             Vnode::Writable(key) => tree.child(key, name).map(Vnode::Writable),
+            Vnode::Volume(inode) => {
+                let child = self.volume.as_ref()?.child(inode, name);
+                child.map(Vnode::Volume)
+            }
             Vnode::Proc(Proc::Directory) => {
                 let is_self = name == b"self" || name == self.process.pid().to_string().as_bytes();
                 match is_self {
@@ -431,6 +478,10 @@ impl Filesystem {
                     .retain(|(name, _)| MOUNTS.iter().all(|(mount, _)| mount.as_bytes() != *name));
                 let mounted = MOUNTS.iter().filter(|(name, _)| *name != "app" || has_app);
                 entries.extend(mounted.map(|(name, node)| (name.as_bytes().to_vec(), *node)));
+                if let Some(root) = self.volume_root() {
+                    entries.retain(|(name, _)| name != VOLUME.as_bytes());
+                    entries.push((VOLUME.as_bytes().to_vec(), root));
+                }
                 entries
             }
             Vnode::Pack(id) => of_pack(id),
@@ -448,7 +499,8 @@ impl Filesystem {
             }
             Vnode::Proc(Proc::SelfDirectory) => listed(&PROC_SELF_FILES, Vnode::Proc),
             Vnode::Dev(Dev::Directory) => listed(&DEV_FILES, Vnode::Dev),
-            Vnode::Proc(_) | Vnode::Dev(_) => Vec::new(),
+            // `list` reads a volume.
+            Vnode::Volume(_) | Vnode::Proc(_) | Vnode::Dev(_) => Vec::new(),
         }
     }
 
@@ -501,6 +553,7 @@ impl Filesystem {
                 ArchiveNode::File { .. } => FileType::RegularFile,
             },
             Vnode::Writable(key) => return tree.kind(key),
+            Vnode::Volume(inode) => return self.volume.as_ref()?.kind(inode),
         })
     }
 
@@ -512,6 +565,7 @@ impl Filesystem {
                 _ => None,
             },
             Vnode::Writable(key) => tree.link_target(key),
+            Vnode::Volume(inode) => self.volume.as_ref()?.read_link(inode),
             _ => None,
         }
     }
@@ -526,6 +580,7 @@ impl Filesystem {
         if let Vnode::Writable(key) = node {
             let status = self.writable().status(key).ok_or(Errno::Noent)?;
             return Ok(FileStatus {
+                device: OWN_DEVICE,
                 inode,
                 kind: status.kind,
                 mode: status.attributes.mode,
@@ -536,6 +591,9 @@ impl Filesystem {
                 modified: status.attributes.modified,
                 changed: status.attributes.changed,
             });
+        }
+        if let Vnode::Volume(inode) = node {
+            return Ok(volume_status(&self.volume()?.stat(inode)?));
         }
         let (mode, size) = match node {
             Vnode::Pack(id) => match self.pack.node(id) {
@@ -552,6 +610,7 @@ impl Filesystem {
         };
         let born = nanoseconds(self.process.born());
         Ok(FileStatus {
+            device: OWN_DEVICE,
             inode,
             kind: self.kind(node).ok_or(Errno::Noent)?,
             mode,
@@ -573,7 +632,38 @@ impl Filesystem {
             Vnode::Pack(id) => (1 << 32) + u64::from(id.index()),
             Vnode::Writable(NodeKey::Slug(id)) => (2 << 32) + u64::from(id.index()),
             Vnode::Writable(NodeKey::New(number)) => (3 << 32) + number,
+            Vnode::Volume(inode) => volume_inode(inode),
         }
+    }
+}
+
+/// Returns the number that a dyno sees of an inode of the host.
+pub(super) fn volume_inode(inode: u64) -> u64 {
+    (1 << 63) | inode
+}
+
+/// Returns what `stat` shows of a node of a volume.
+pub(super) fn volume_status(stat: &Stat) -> FileStatus {
+    let time = |seconds: i64, nanoseconds: i64| {
+        seconds
+            .saturating_mul(1_000_000_000)
+            .saturating_add(nanoseconds)
+    };
+    FileStatus {
+        device: SHARED_DEVICE,
+        inode: volume_inode(stat.st_ino),
+        kind: match HostType::from_raw_mode(stat.st_mode) {
+            HostType::Directory => FileType::Directory,
+            HostType::Symlink => FileType::SymbolicLink,
+            _ => FileType::RegularFile,
+        },
+        mode: (stat.st_mode & 0o1777) as u16,
+        links: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
+        owner: USER,
+        size: stat.st_size.max(0).cast_unsigned(),
+        accessed: time(stat.st_atime, stat.st_atime_nsec.cast_signed()),
+        modified: time(stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
+        changed: time(stat.st_ctime, stat.st_ctime_nsec.cast_signed()),
     }
 }
 

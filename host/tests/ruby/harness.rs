@@ -292,6 +292,7 @@ impl TestApp {
             environ,
             isolation: options.isolation,
             outbound: options.outbound,
+            volume: None,
         });
         lines.0.lock().unwrap().clear();
         Ok(Self { grid, name, lines })
@@ -312,6 +313,7 @@ impl TestApp {
             environ: release.environ.clone(),
             isolation: release.isolation,
             outbound: release.outbound.clone(),
+            volume: release.volume.clone(),
         });
         Self {
             grid: self.grid.clone(),

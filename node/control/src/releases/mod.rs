@@ -380,6 +380,7 @@ impl Releases {
             environ: environ(config),
             isolation: record.about.isolation,
             outbound: self.outbound.rules(app, record)?,
+            volume: None,
         };
         Ok((release, files))
     }
