@@ -62,6 +62,7 @@ use corundum_control::storage::retention::Retention;
 use corundum_control::storage::usage::DiskUsage;
 use corundum_control::upgrade::preparation::{PreparedUpgrade, UpgradePreparation};
 use corundum_control::upgrade::{UpgradeOverview, UpgradeProgress};
+use corundum_control::volumes::Volumes;
 use corundum_host::capacity;
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::grid::{DynoGrid, GridLimits};
@@ -508,6 +509,7 @@ impl Node {
             logs: logs.clone(),
             runtime: runtimes.control.clone(),
         }));
+        let volumes = Arc::new(Volumes::new(store.clone(), data.clone(), grid.clone()));
         let releases = Arc::new(Releases::new(ReleaseParts {
             store: store.clone(),
             data: data.clone(),
@@ -520,6 +522,7 @@ impl Node {
             retention: retention.clone(),
             outbound: outbound.clone(),
             processes: processes.clone(),
+            volumes: volumes.clone(),
         }));
         let formations = Formations::new(store.clone(), grid.clone(), view.clone());
         let formations = Arc::new(formations);
@@ -617,7 +620,14 @@ impl Node {
             ),
             certs: AppCerts::new(store.clone(), urls.clone(), view.clone(), logs.clone()),
             acme: acme.clone(),
-            settings: SettingsManager::new(store.clone(), view.clone(), logs, wake, urls.https),
+            settings: SettingsManager::new(
+                store.clone(),
+                view.clone(),
+                logs,
+                wake,
+                urls.https,
+                volumes,
+            ),
             drains: drains.clone(),
             outbound: outbound.clone(),
             storage: StorageParts {

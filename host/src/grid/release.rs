@@ -10,7 +10,7 @@ use corundum_pack::archive::Archive;
 use crate::image::Image;
 use crate::outbound::OutboundRules;
 use crate::pack::linked::Pack;
-use crate::volume::Volume;
+use crate::volume::VolumeSlot;
 
 /// A release that dynos can be started from.
 #[derive(Clone)]
@@ -33,8 +33,8 @@ pub struct GridRelease {
     pub isolation: Isolation,
     /// Rules for connections that the app opens.
     pub outbound: OutboundRules,
-    /// Persistent directory that all dynos have at `/data`.
-    pub volume: Option<Arc<Volume>>,
+    /// Persistent directory that all dynos have at `/data`, if the app has one.
+    pub volume: Arc<VolumeSlot>,
 }
 
 impl fmt::Debug for GridRelease {

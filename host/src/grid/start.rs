@@ -166,7 +166,7 @@ async fn instantiate(
         process,
         Account::new(share.clone(), context.limits.tmp),
     )
-    .with_volume(release.volume.clone());
+    .with_volume(release.volume.get());
     let log = log_of(context, &release.app, name);
     Dyno::instantiate(
         &context.engine,

@@ -496,7 +496,7 @@ fn filesystem(layer: Option<Arc<BootLayer>>) -> Arc<Filesystem> {
 }
 
 fn unmounted_filesystem(layer: Option<Arc<BootLayer>>) -> Filesystem {
-    let reserve = NodeReserve::new(usize::MAX);
+    let reserve = NodeReserve::with_sockets(usize::MAX, 1024);
     let account = Account::new(AppShare::new(reserve), TmpLimits::default());
     let process = GuestProcess::new(Arc::from([]), Arc::from([]), SystemTime::now());
     let root = Archive::new(Vec::new()).unwrap();

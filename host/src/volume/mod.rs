@@ -18,7 +18,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use tokio::sync::{Notify, Semaphore};
@@ -34,6 +34,25 @@ pub use usage::{VolumeQuota, VolumeUsage};
 /// Files of one volume that wait for the disk at once. Each takes a thread of the runtime's pool, which has 512, and the disk
 /// serves them together anyway.
 const DISK_WAITS: usize = 8;
+
+/// The place of an app's volume, which the app may get while its release is loaded. Dynos look here when they start.
+#[derive(Debug, Default)]
+pub struct VolumeSlot(RwLock<Option<Arc<Volume>>>);
+
+impl VolumeSlot {
+    /// Returns the volume, if the app has one.
+    pub fn get(&self) -> Option<Arc<Volume>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Gives the dynos that start from now on another volume, or none.
+    pub fn set(&self, volume: Option<Arc<Volume>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = volume;
+    }
+}
 
 /// A persistent directory of an app.
 pub struct Volume {

@@ -292,7 +292,7 @@ impl TestApp {
             environ,
             isolation: options.isolation,
             outbound: options.outbound,
-            volume: None,
+            volume: Arc::default(),
         });
         lines.0.lock().unwrap().clear();
         Ok(Self { grid, name, lines })

@@ -30,11 +30,13 @@ pub enum FileKind {
     Image,
     /// Repositories, one directory each.
     Repository,
+    /// Volumes, one directory each.
+    Volume,
 }
 
 impl FileKind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 3] = [Self::Slug, Self::Image, Self::Repository];
+    pub(crate) const ALL: [Self; 4] = [Self::Slug, Self::Image, Self::Repository, Self::Volume];
 
     /// Returns the name of the folder.
     pub(crate) fn folder(self) -> &'static str {
@@ -42,6 +44,7 @@ impl FileKind {
             Self::Slug => "slugs",
             Self::Image => "images",
             Self::Repository => "repos",
+            Self::Volume => "volumes",
         }
     }
 }
@@ -87,7 +90,16 @@ impl DataDir {
     ///
     /// [`DataDirError`].
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        for folder in ["", "slugs", "images", FULL_IMAGES, "repos", "gems", TRASH] {
+        for folder in [
+            "",
+            "slugs",
+            "images",
+            FULL_IMAGES,
+            "repos",
+            "volumes",
+            "gems",
+            TRASH,
+        ] {
             create(&path.join(folder))?;
         }
         let lock = File::create(path.join("lock")).map_err(DataDirError::Lock)?;
@@ -151,6 +163,11 @@ impl DataDir {
     /// Returns the path of an app's bare repository.
     pub(crate) fn repository(&self, app: &AppName) -> PathBuf {
         self.repositories().join(repository_name(app))
+    }
+
+    /// Returns the directory of an app's volume.
+    pub(crate) fn volume(&self, app: &AppName) -> PathBuf {
+        self.folder(FileKind::Volume).join(app.to_string())
     }
 
     /// Returns the folder of files that nothing names any more.

@@ -59,4 +59,5 @@ pub mod routing;
 mod secret;
 pub mod storage;
 pub mod upgrade;
+pub mod volumes;
 mod yielding_thread;

@@ -27,6 +27,7 @@ pub enum SettingsCommand {
     ///   https-redirect=on   redirect plain requests to https: with 301, or 308 if the method is not GET or HEAD
     ///   hsts=31536000       tell browsers to use only https for this many seconds; also
     ///                       hsts="31536000; includeSubDomains; preload"
+    ///   volume=1GB          give all dynos a persistent directory at /data
     ///   body-limit=20       refuse requests with more than this many MB (413)
     ///   compression=off     send dynos' responses as they are, also to clients that accept gzip, br or zstd
     ///

@@ -120,6 +120,11 @@ impl Apps {
             // A node that was killed while it destroyed an app of this name.
             parts.files.discard(FileKind::Repository, &leftover);
         }
+        // The data of another app of this name.
+        let leftover = parts.data.volume(&name);
+        if leftover.exists() {
+            parts.files.discard(FileKind::Volume, &leftover);
+        }
         repository::init(&parts.data, &name).await?;
         let app = parts.store.create_app(&name, DEFAULT_WEB)?;
         parts.logs.open(&name);

@@ -10,6 +10,7 @@ use crate::builds::AppBuildError;
 use crate::packs::open::PackOpenError;
 use crate::processes::phase::PhaseError;
 use crate::routing::static_files::StaticFilesError;
+use crate::volumes::VolumeError;
 
 /// A release that cannot be made or served.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,9 @@ pub(crate) enum ReleaseError {
     /// The web process's command cannot be split into words.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The app's volume cannot be opened.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// The release phase failed.
     #[error("release command failed: {0}. The running release stays")]
     Phase(#[from] PhaseError),
@@ -94,6 +98,7 @@ impl HasFault for ReleaseError {
             Self::Command(_) => Fault::Client,
             Self::NoTarget => Fault::NotFound,
             Self::Busy => Fault::Conflict,
+            Self::Volume(error) => error.fault(),
             Self::Pack(_)
             | Self::Image(_)
             | Self::Slug(_)

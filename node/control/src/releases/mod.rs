@@ -34,6 +34,7 @@ use crate::routing::static_files;
 use crate::routing::view::RouterView;
 use crate::storage::live_files::LiveFiles;
 use crate::storage::retention::Retention;
+use crate::volumes::Volumes;
 
 /// Makes releases and keeps store, disk, grid and router in step with them.
 pub struct Releases {
@@ -48,6 +49,7 @@ pub struct Releases {
     retention: Arc<Retention>,
     outbound: Arc<OutboundPolicies>,
     processes: Arc<Processes>,
+    volumes: Arc<Volumes>,
 }
 
 /// The parts of a node that [`Releases`] works with.
@@ -74,6 +76,8 @@ pub struct ReleaseParts {
     pub outbound: Arc<OutboundPolicies>,
     /// The processes beside web.
     pub processes: Arc<Processes>,
+    /// The apps' volumes.
+    pub volumes: Arc<Volumes>,
 }
 
 /// A finished build that is to become a release.
@@ -109,6 +113,7 @@ impl Releases {
             retention,
             outbound,
             processes,
+            volumes,
         } = parts;
         Self {
             store,
@@ -122,6 +127,7 @@ impl Releases {
             retention,
             outbound,
             processes,
+            volumes,
         }
     }
 
@@ -275,6 +281,8 @@ impl Releases {
         stop();
         self.files
             .discard(FileKind::Repository, &self.data.repository(app));
+        self.volumes.forget(app);
+        self.files.discard(FileKind::Volume, &self.data.volume(app));
         for release in releases {
             self.files.remove_image(&release.image);
             self.images.forget(&release.image);
@@ -364,12 +372,14 @@ impl Releases {
         let modified = static_files::served_since(&*self.store, app, record)?;
         // The slug is read to its last byte to be checked, so this runs on a thread that does not serve.
         let data = self.data.clone();
+        let (volumes, name) = (self.volumes.clone(), app.clone());
         let opened = tokio::task::spawn_blocking(move || {
             let slug = data.open_slug(&slug, &digest, true)?;
             let files = static_files::of_slug(&slug, options, modified);
-            Ok::<_, ReleaseError>((slug, files))
+            let volume = volumes.open(&name)?;
+            Ok::<_, ReleaseError>((slug, files, volume))
         });
-        let (slug, files) = opened.await.map_err(|_| ReleaseError::Interrupted)??;
+        let (slug, files, volume) = opened.await.map_err(|_| ReleaseError::Interrupted)??;
         let release = GridRelease {
             app: app.clone(),
             version: record.version,
@@ -380,7 +390,7 @@ impl Releases {
             environ: environ(config),
             isolation: record.about.isolation,
             outbound: self.outbound.rules(app, record)?,
-            volume: None,
+            volume,
         };
         Ok((release, files))
     }

@@ -53,6 +53,8 @@ impl LiveNames {
     fn of(records: LiveRecords) -> Self {
         let repositories = records.apps.iter();
         let repositories = repositories.map(|app| (repository_name(app), format!("app {app}")));
+        let volumes = records.apps.iter();
+        let volumes = volumes.map(|app| (app.to_string(), format!("app {app}")));
         let slugs = records.slugs.into_iter().map(|(slug, (app, version))| {
             (slug_file(&slug), format!("release {version} of app {app}"))
         });
@@ -64,6 +66,7 @@ impl LiveNames {
         });
         Self(HashMap::from([
             (FileKind::Repository, repositories.collect()),
+            (FileKind::Volume, volumes.collect()),
             (FileKind::Slug, slugs.collect()),
             (FileKind::Image, images.collect()),
         ]))
@@ -136,6 +139,10 @@ impl LiveFiles {
             let folder = self.data.folder(kind);
             for (name, owner) in live.of_kind(kind) {
                 let path = folder.join(name);
+                // Not every app has a volume, so that a missing one tells nothing.
+                if kind == FileKind::Volume {
+                    continue;
+                }
                 // A file in the trash that a record names was put there by mistake.
                 let exists = match path.try_exists() {
                     Ok(false) => self.trash.take_back(kind, &path),

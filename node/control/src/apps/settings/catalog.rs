@@ -65,14 +65,23 @@ const COMPRESSION: Setting = Setting {
     validate: |value, _https| on_or_off(value),
 };
 
+/// The app's volume; see [`volumes`](crate::volumes).
+pub(crate) const VOLUME: Setting = Setting {
+    name: "volume",
+    default: "off",
+    about: "give all dynos a persistent directory of this size at /data",
+    validate: |value, _https| volume_size(value),
+};
+
 /// All settings, in the order of listings.
-pub(crate) const ALL: [Setting; 6] = [
+pub(crate) const ALL: [Setting; 7] = [
     HTTPS_REDIRECT,
     HSTS,
     CERTS_AUTO,
     BODY_LIMIT,
     COMPRESSION,
     MAINTENANCE,
+    VOLUME,
 ];
 
 /// Returns whether an on-off setting is on.
@@ -108,6 +117,32 @@ pub(crate) fn apply(values: &SettingValues, https: Option<u16>, host: &mut Virtu
     }
     if is_on(values, &MAINTENANCE) {
         host.availability = Availability::Maintenance;
+    }
+}
+
+/// Returns the bytes of an app's volume, if it has one.
+pub(crate) fn volume_bytes(values: &SettingValues) -> Option<u64> {
+    size_in_megabytes(value(values, &VOLUME)).map(|megabytes| megabytes << 20)
+}
+
+/// Reads a size such as 500MB or 10GB, up to 10 TB.
+fn size_in_megabytes(value: &str) -> Option<u64> {
+    let (number, unit) = match value.strip_suffix("GB") {
+        Some(number) => (number, 1024),
+        None => (value.strip_suffix("MB")?, 1),
+    };
+    let megabytes = number.parse::<u32>().ok().map(u64::from)? * unit;
+    (1..=10 << 20).contains(&megabytes).then_some(megabytes)
+}
+
+fn volume_size(value: &str) -> Result<String, String> {
+    let upper = value.to_ascii_uppercase();
+    if value == "off" {
+        return Ok(value.to_owned());
+    }
+    match size_in_megabytes(&upper) {
+        Some(_) => Ok(upper),
+        None => Err("write off, or a size, as in 500MB or 10GB".to_owned()),
     }
 }
 

@@ -14,6 +14,7 @@ use self::catalog::{ALL, HttpsListener, Setting};
 use crate::acme::wake::AcmeWake;
 use crate::logs::Logs;
 use crate::routing::view::RouterView;
+use crate::volumes::{VolumeError, Volumes};
 
 /// New values by name. `None` unsets a setting.
 pub(crate) type SettingChanges = BTreeMap<String, Option<String>>;
@@ -30,6 +31,9 @@ pub(crate) enum SettingError {
     /// The change is empty.
     #[error("no settings were given: write NAME=VALUE")]
     Nothing,
+    /// The app's volume cannot be made as asked for.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,6 +43,7 @@ impl HasFault for SettingError {
     fn fault(&self) -> Fault {
         match self {
             Self::Store(error) => error.fault(),
+            Self::Volume(error) => error.fault(),
             Self::Unknown(_) | Self::Value(..) | Self::Nothing => Fault::Client,
         }
     }
@@ -58,6 +63,7 @@ pub struct SettingsManager {
     logs: Arc<Logs>,
     acme: Arc<AcmeWake>,
     https: HttpsListener,
+    volumes: Arc<Volumes>,
 }
 
 impl SettingsManager {
@@ -69,6 +75,7 @@ impl SettingsManager {
         logs: Arc<Logs>,
         acme: Arc<AcmeWake>,
         https: Option<u16>,
+        volumes: Arc<Volumes>,
     ) -> Self {
         let https = match https {
             Some(_) => HttpsListener::Present,
@@ -80,6 +87,7 @@ impl SettingsManager {
             logs,
             acme,
             https,
+            volumes,
         }
     }
 
@@ -101,9 +109,20 @@ impl SettingsManager {
             let (setting, value) = self.validate(&name, value)?;
             validated.insert(setting.name.to_owned(), value);
         }
+        let volume = validated.contains_key(catalog::VOLUME.name);
+        if volume {
+            let wanted = validated.iter();
+            let wanted = wanted.filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+            if let Some(bytes) = catalog::volume_bytes(&wanted.collect()) {
+                self.volumes.check_room(app, bytes)?;
+            }
+        }
         self.store.change_settings(app, &validated)?;
         self.view.refresh(app);
         self.acme.wake();
+        if volume {
+            self.volumes.refresh(app)?;
+        }
         for (name, value) in &validated {
             let line = match value {
                 Some(value) => format!("Set {name} to {value}"),
