@@ -27,6 +27,7 @@ mod services;
 mod settings;
 mod tls;
 mod upgrade;
+mod volumes;
 mod websockets;
 
 use std::time::Duration;
