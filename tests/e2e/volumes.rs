@@ -72,7 +72,7 @@ end
 run ->(env) {
   body = case env['PATH_INFO']
     when '/add'
-      OPEN.().execute('INSERT INTO entries (id, dyno) VALUES (?, ?)', [env['QUERY_STRING'].to_i, ENV['DYNO']])
+      OPEN.().execute('INSERT INTO entries (id, dyno) VALUES (?, ?)', [env['QUERY_STRING'].to_i, $$.to_s])
       'added'
     when '/ids' then OPEN.().execute('SELECT id FROM entries').flatten.join(' ')
     when '/dynos' then OPEN.().execute('SELECT count(DISTINCT dyno) FROM entries').flatten.first.to_s
