@@ -21,10 +21,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 /// The app's end of the last connection.
-type Taken = Arc<Mutex<Option<(UnixStream, Arc<ConnectionLink>)>>>;
+type TakenConnection = Arc<Mutex<Option<(UnixStream, Arc<ConnectionLink>)>>>;
 
 /// An app that takes each connection over and writes `response` to it.
-fn taking(response: &'static [u8], taken: &Taken) -> FakeApp {
+fn taking(response: &'static [u8], taken: &TakenConnection) -> FakeApp {
     let taken = taken.clone();
     Box::new(move |request: UnreadRequest| {
         let taken = taken.clone();
@@ -57,13 +57,13 @@ const SWITCH: &[u8] =
 const REQUEST: &[u8] = b"GET /chat?room=1 HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-async fn router(response: &'static [u8], limits: Limits) -> (TestRouter, Taken) {
-    let taken = Taken::default();
+async fn router(response: &'static [u8], limits: Limits) -> (TestRouter, TakenConnection) {
+    let taken = TakenConnection::default();
     let router = TestRouter::with_limits(taking(response, &taken), limits).await;
     (router, taken)
 }
 
-fn take(taken: &Taken) -> (UnixStream, Arc<ConnectionLink>) {
+fn take(taken: &TakenConnection) -> (UnixStream, Arc<ConnectionLink>) {
     taken.lock().unwrap().take().unwrap()
 }
 

@@ -99,6 +99,8 @@ fn workers_run_beside_web_and_follow_formation_and_releases() {
     node.kill_and_restart();
     wait_for_dynos(&node, "myapp", &[("worker.1", "up"), ("worker.2", "up")]);
     let cli = |arguments: &[&str]| node.cli(&[arguments, &["--app", "myapp"]].concat());
+    // Before that, it has no handler of the signal.
+    node.wait_for_log("myapp", "worker.2 has worked");
     cli(&["ps:restart", "worker.2"]).assert_success();
     node.wait_for_log("myapp", "worker.2 ends");
     cli(&["ps:scale", "worker-1"]).assert_success();

@@ -584,8 +584,8 @@ impl GridApp {
     /// Returns whether a dyno of the app may take over a connection: connections leave a quarter of the node's dynos to others.
     pub(super) fn may_upgrade(&self) -> bool {
         let limits = &self.context.limits;
-        let of_node = self.context.connected.load(Ordering::Relaxed);
-        of_node < limits.dynos as usize / 4 * 3
+        let on_node = self.context.connected.load(Ordering::Relaxed);
+        on_node < limits.dynos as usize / 4 * 3
             && self.formation().connected < limits.connections as usize
     }
 

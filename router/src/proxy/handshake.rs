@@ -29,7 +29,7 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_FIELDS: usize = 100;
 
 /// An app's answer to a request that asks to become a WebSocket.
-pub(crate) enum Opened {
+pub(crate) enum WebSocketAnswer {
     /// The app has answered as any request.
     Answered(Box<UpstreamResponse>),
     /// The app has taken the connection over.
@@ -57,7 +57,7 @@ pub(crate) struct SwitchedConnection {
 pub(crate) async fn open<G: Grid>(
     context: &RequestContext<G>,
     request: &Parts,
-) -> Result<Opened, Failure> {
+) -> Result<WebSocketAnswer, Failure> {
     let no_socket = |error: io::Error| {
         tracing::warn!(%error, "could not make the sockets of a connection");
         Failure::ConnectionLimit
@@ -79,13 +79,13 @@ pub(crate) async fn open<G: Grid>(
     let dispatched = context.send(request, id, Some(0), connection).await?;
     if dispatched.head.status != corundum_abi::CONNECTION_TAKEN {
         let upstream = context.receive(dispatched)?;
-        return Ok(Opened::Answered(Box::new(upstream)));
+        return Ok(WebSocketAnswer::Answered(Box::new(upstream)));
     }
     let mut guest = guest;
     let mut first = BytesMut::new();
     let read = tokio::time::timeout(HEAD_TIMEOUT, read_head(&mut guest, &mut first));
     let headers = read.await.map_err(|_| Failure::RequestTimeout)??;
-    Ok(Opened::Switched(Box::new(SwitchedConnection {
+    Ok(WebSocketAnswer::Switched(Box::new(SwitchedConnection {
         headers,
         guest,
         first,

@@ -21,7 +21,7 @@ use super::access_log::AccessLog;
 use super::cached::not_cached_reply;
 use super::context::RequestContext;
 use super::fetch::UpstreamFetch;
-use super::handshake::{self, Opened};
+use super::handshake::{self, WebSocketAnswer};
 use super::reply::Reply;
 use super::{background_revalidation, bypass, collapsing};
 use crate::body::response_body::ResponseBody;
@@ -278,8 +278,8 @@ impl<G: Grid> PendingRequest<G> {
             return Response::new(Bytes::new().into());
         };
         let switched = match opened {
-            Ok(Opened::Switched(switched)) => *switched,
-            Ok(Opened::Answered(upstream)) => {
+            Ok(WebSocketAnswer::Switched(switched)) => *switched,
+            Ok(WebSocketAnswer::Answered(upstream)) => {
                 let reply = upstream.into_reply(CacheStatus::Bypass(BypassReason::NoCache));
                 return context.respond(log, reply, &self.parts, self.permit);
             }
