@@ -63,7 +63,7 @@ pub struct AppJson {
     /// Scripts of Heroku's phases.
     #[serde(default)]
     scripts: Option<serde_json::Value>,
-    /// Add-ons that Heroku would create.
+    /// Add-ons that the first push creates.
     #[serde(default)]
     addons: Option<serde_json::Value>,
     /// Targets that the app may connect to. Without the key, the operator's default applies.
@@ -75,6 +75,15 @@ pub struct AppJson {
 #[derive(Deserialize)]
 struct WrittenOutbound {
     outbound: Option<Vec<String>>,
+}
+
+/// Declaration of an add-on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredAddon {
+    /// `SERVICE` or `SERVICE:PLAN`.
+    pub plan: String,
+    /// The name of its attachment.
+    pub attachment: Option<String>,
 }
 
 /// Declaration of a config var.
@@ -165,13 +174,18 @@ impl AppJson {
             .or_else(|| command.get("command")?.as_str())
     }
 
-    /// Returns the names of the add-ons that the file asks for.
-    pub fn addon_names(&self) -> Vec<&str> {
-        let listed = self.addons.as_ref().and_then(|addons| addons.as_array());
-        let names = listed.into_iter().flatten();
-        let names =
-            names.filter_map(|addon| addon.as_str().or_else(|| addon.get("plan")?.as_str()));
-        names.collect()
+    /// Returns the add-ons that the file asks for; `None` if it does not say.
+    pub fn declared_addons(&self) -> Option<Vec<DeclaredAddon>> {
+        let listed = self.addons.as_ref()?.as_array()?;
+        let declared = listed.iter().filter_map(|addon| {
+            let name = addon.get("as").and_then(|name| name.as_str());
+            let plan = addon.as_str().or_else(|| addon.get("plan")?.as_str())?;
+            Some(DeclaredAddon {
+                plan: plan.to_owned(),
+                attachment: name.map(str::to_owned),
+            })
+        });
+        Some(declared.collect())
     }
 
     /// Returns the size of web dynos that the file names, if such dynos have more memory than any dyno here.
@@ -291,18 +305,24 @@ mod tests {
         let short =
             parse(r#"{"scripts": {"postdeploy": "rake db:seed"}, "addons": ["redis:mini"]}"#);
         assert_eq!(short.postdeploy(), Some("rake db:seed"));
-        assert_eq!(short.addon_names(), ["redis:mini"]);
+        let declared = short.declared_addons().unwrap();
+        assert_eq!(
+            (declared[0].plan.as_str(), &declared[0].attachment),
+            ("redis:mini", &None)
+        );
         let long = parse(
             r#"{"scripts": {"postdeploy": {"command": "rake x", "size": "eco"}}, "addons": [{"plan": "a", "as": "B"}]}"#,
         );
         assert_eq!(long.postdeploy(), Some("rake x"));
-        assert_eq!(long.addon_names(), ["a"]);
+        let declared = long.declared_addons().unwrap();
+        let name = declared[0].attachment.as_deref();
+        assert_eq!((declared[0].plan.as_str(), name), ("a", Some("B")));
         for odd in [
             r#"{"scripts": 1, "addons": {"a": 1}}"#,
             r#"{"scripts": [], "addons": null}"#,
         ] {
             let odd = parse(odd);
-            assert_eq!((odd.postdeploy(), odd.addon_names().len()), (None, 0));
+            assert_eq!((odd.postdeploy(), odd.declared_addons()), (None, None));
         }
     }
 

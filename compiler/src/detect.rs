@@ -26,7 +26,7 @@ pub fn is_rails(lockfile: &str) -> bool {
 }
 
 /// Returns whether a lockfile has a gem.
-pub(crate) fn locks(lockfile: &str, gem: &str) -> bool {
+pub fn locks(lockfile: &str, gem: &str) -> bool {
     let start = format!("    {gem} (");
     lockfile.lines().any(|line| line.starts_with(&start))
 }

@@ -346,7 +346,6 @@ fn parts_that_do_not_run_are_named() {
         "       The release phase does not run. After this push, run: corundum run rake db:migrate\n",
         "       Processes other than web do not run: clock, worker\n",
         "       The postdeploy script of app.json does not run. After this push, run: corundum run rake db:seed\n",
-        "       Add-ons of app.json are not created: redis:mini. Set their config vars with corundum config:set\n",
     ] {
         assert!(all.contains(note), "{note} in\n{all}");
     }

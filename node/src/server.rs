@@ -56,6 +56,8 @@ use corundum_control::releases::loading::ReleaseLoader;
 use corundum_control::releases::{ReleaseParts, Releases};
 use corundum_control::routing::grid_adapter::GridAdapter;
 use corundum_control::routing::view::{RouterView, RouterViewParts};
+use corundum_control::services::addons::{AddonParts, Addons};
+use corundum_control::services::settings::ServiceSettings;
 use corundum_control::storage::housekeeping::Housekeeping;
 use corundum_control::storage::live_files::LiveFiles;
 use corundum_control::storage::retention::Retention;
@@ -139,6 +141,10 @@ pub(crate) struct NodeSettings {
     pub(crate) formation_limit: u32,
     /// Arguments of build processes: the form of their log.
     pub(crate) build_arguments: Vec<String>,
+    /// Whether a first push gets the add-ons that its gems use.
+    pub(crate) auto_addons: bool,
+    /// The services that add-ons come from.
+    pub(crate) services: ServiceSettings,
     /// The rule for builds of Ruby from source by the node itself.
     pub(crate) source_builds: SourceBuilds,
 }
@@ -565,6 +571,26 @@ impl Node {
             usage: app_usage.clone(),
         });
 
+        let changes = Arc::new(ReleaseChanges::new(
+            store.clone(),
+            data.clone(),
+            locks.clone(),
+            builder.clone(),
+            releases.clone(),
+        ));
+        let addons = AddonParts {
+            store: store.clone(),
+            data: data.clone(),
+            locks: locks.clone(),
+            changes: changes.clone(),
+            outbound: outbound.clone(),
+            logs: logs.clone(),
+        };
+        let addons = Arc::new(Addons::new(
+            addons,
+            &settings.services,
+            settings.auto_addons,
+        )?);
         let receiving = Arc::new(ReceivingPushes::default());
         let api = Api::new(ApiParts {
             store: store.clone(),
@@ -604,13 +630,8 @@ impl Node {
             formations: formations.clone(),
             processes: processes.clone(),
             autoscaler: autoscaler.clone(),
-            changes: ReleaseChanges::new(
-                store.clone(),
-                data.clone(),
-                locks.clone(),
-                builder.clone(),
-                releases.clone(),
-            ),
+            changes,
+            addons: addons.clone(),
             domains: Domains::new(
                 store.clone(),
                 urls.clone(),
@@ -673,10 +694,12 @@ impl Node {
                 processes: processes.clone(),
                 view,
                 formation_limit: settings.formation_limit,
+                addons: addons.clone(),
                 usage,
                 outbound,
             })),
             housekeeping: Arc::new(housekeeping),
+            addons,
             acme,
             responders: ChallengeResponders {
                 http: router.http01_challenges().clone(),

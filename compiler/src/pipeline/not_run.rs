@@ -2,8 +2,6 @@
 
 use corundum_abi::names::ProcessType;
 
-use super::bundle::BundledApp;
-use crate::app_json::AppJson;
 use crate::command_line::{CommandLineError, ProcessCommandLine};
 use crate::procfile::ProcessCommands;
 
@@ -26,7 +24,7 @@ pub(super) fn check_release_phase(processes: &ProcessCommands) -> Result<(), Com
 }
 
 /// Returns a line for each part of the app that does not run.
-pub(super) fn notes(app: &BundledApp, processes: &ProcessCommands) -> Vec<String> {
+pub(super) fn notes(processes: &ProcessCommands) -> Vec<String> {
     let web = ProcessType::web();
     let others = processes.iter().filter(|(process, _)| **process != web);
     let lines = others.filter_map(|(process, command)| {
@@ -35,19 +33,5 @@ pub(super) fn notes(app: &BundledApp, processes: &ProcessCommands) -> Vec<String
             "The process type {process} cannot be scaled: {error}"
         ))
     });
-    let mut notes: Vec<String> = lines.collect();
-    notes.extend(of_app_json(&app.app_json));
-    notes
-}
-
-fn of_app_json(app_json: &AppJson) -> Vec<String> {
-    let mut notes = Vec::new();
-    let addons = app_json.addon_names();
-    if !addons.is_empty() {
-        notes.push(format!(
-            "Add-ons of app.json are not created: {}. Set their config vars with corundum config:set",
-            addons.join(", ")
-        ));
-    }
-    notes
+    lines.collect()
 }

@@ -57,7 +57,7 @@ impl BundledApp {
     ) -> Result<CompiledSlug, BuildError> {
         let processes = discover_processes(&self.tree, report)?;
         not_run::check_release_phase(&processes)?;
-        for note in not_run::notes(&self, &processes) {
+        for note in not_run::notes(&processes) {
             report.detail(&note);
         }
         let Self { mut tree, app_json } = self;

@@ -16,6 +16,7 @@
 
 pub mod account;
 pub mod acm;
+pub mod addon;
 pub mod app;
 pub mod authorization;
 pub mod autoscale;

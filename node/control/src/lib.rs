@@ -16,6 +16,7 @@
 //! | [`git`] | repositories, the smart HTTP protocol, the hook, pushes |
 //! | [`logs`], [`drains`] | log lines in memory, and forwarding them |
 //! | [`outbound`] | the operator's policy for connections that apps open |
+//! | [`services`] | add-ons: databases and caches for apps, and the services that provide them |
 //! | [`routing`] | the router's view of apps: virtual hosts, static files, error pages, the grid |
 //! | [`metrics`], [`admin`] | the page of metrics, and the listener of metrics and health checks |
 //! | [`api`] | the HTTP API: one file of handlers for each resource |
@@ -25,9 +26,7 @@
 //!
 //! # Where new capabilities go
 //!
-//! - **Services** (add-ons): a folder `services` beside [`drains`], with a file for each service; their records and their
-//!   attachments to apps in `corundum-store`. Attaching one changes config vars, so it makes a release by
-//!   [`releases::changes`].
+//! - **Services** (add-ons): a file in [`services`] that implements the trait `Service`.
 //! - **Processes** (workers, release phase, clock): [`apps::formation`] scales by process type, and the grid runs the types.
 //! - **Several nodes**: another implementation of `corundum_store::Store`, and a folder `cluster` that tells nodes of each
 //!   other's releases. [`data_dir`] and [`releases`] are the only modules that read slugs and images from disk.
@@ -57,6 +56,7 @@ pub mod processes;
 pub mod releases;
 pub mod routing;
 mod secret;
+pub mod services;
 pub mod storage;
 pub mod upgrade;
 pub mod volumes;

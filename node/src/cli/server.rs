@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use corundum_control::drains::PrivateTargets;
 use corundum_control::git::http_backend::MAX_PUSH;
 use corundum_control::lifecycle::listeners::ListenAddresses;
 use corundum_control::packs::upgrade::SourceBuilds;
+use corundum_control::services::settings::ServiceSettings;
 use corundum_control::storage::retention::DEFAULT_KEEP;
 use corundum_control::storage::trash::DEFAULT_GRACE;
 use corundum_control::storage::usage::DEFAULT_QUOTA;
@@ -143,6 +145,17 @@ pub(super) struct ServerArguments {
     #[arg(long, value_name = "NETWORK")]
     #[serde(default)]
     outbound_private: Vec<OutboundTarget>,
+    /// Offer the services whose servers Debian's packages have installed on this machine: redis and memcached
+    #[arg(long)]
+    #[serde(default)]
+    dev_services: bool,
+    /// Create the add-ons that the gems of a first push use, if their services are offered [default: true]
+    #[arg(long, value_name = "BOOL")]
+    auto_addons: Option<bool>,
+    /// Services that add-ons come from.
+    #[arg(skip)]
+    #[serde(default)]
+    services: ServiceSettings,
     /// Write the node's own log, on standard error, in this format [default: text]
     #[arg(long, value_name = "FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -160,6 +173,15 @@ impl ServerArguments {
         file.https_cert = file.https_cert.map(|file| base.join(file));
         file.https_key = file.https_key.map(|file| base.join(file));
         file.acme_root = file.acme_root.map(|root| base.join(root));
+        file.services.resolve(base);
+        if file.services.hold_secrets() {
+            let mode = std::fs::metadata(path)?.permissions().mode();
+            anyhow::ensure!(
+                mode & 0o077 == 0,
+                "{}: [services] has a password and other users can read the file: chmod 600, or use url-file",
+                path.display()
+            );
+        }
         for directory in &mut file.gems {
             *directory = base.join(&*directory);
         }
@@ -203,6 +225,9 @@ impl ServerArguments {
             outbound: self.outbound.or(file.outbound),
             trusted_proxy: first(self.trusted_proxy, file.trusted_proxy),
             outbound_private: first(self.outbound_private, file.outbound_private),
+            dev_services: self.dev_services || file.dev_services,
+            auto_addons: self.auto_addons.or(file.auto_addons),
+            services: file.services,
             log_format: self.log_format.or(file.log_format),
         }
     }
@@ -218,7 +243,12 @@ impl ServerArguments {
     }
 
     /// Checks the options and makes a node's settings of them.
-    fn settings(self, packs: PathBuf) -> anyhow::Result<NodeSettings> {
+    fn settings(mut self, packs: PathBuf) -> anyhow::Result<NodeSettings> {
+        if self.dev_services {
+            for missing in self.services.add_dev_services() {
+                eprintln!("corundum: --dev-services: {missing}");
+            }
+        }
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let domain = self.domain.unwrap_or_else(|| "localhost".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
@@ -303,6 +333,8 @@ impl ServerArguments {
                 .formation_limit
                 .map_or(FORMATION_LIMIT, NonZeroU32::get),
             build_arguments: self.log_format.unwrap_or_default().arguments(),
+            auto_addons: self.auto_addons.unwrap_or(true),
+            services: self.services,
             source_builds: match self.build_ruby {
                 Some(false) => SourceBuilds::Disabled,
                 _ => SourceBuilds::Enabled,

@@ -94,6 +94,14 @@ pub enum StoreError {
     /// The app does not have the certificate.
     #[error("Couldn't find that certificate: {0}")]
     NoCert(String),
+    /// The add-on does not exist.
+    #[error("Couldn't find that add-on: {0}")]
+    NoAddon(String),
+    /// The app has an attachment of the name.
+    #[error(
+        "The name {0} is taken by another attachment of the app: choose another with --as, or detach that one"
+    )]
+    AttachmentTaken(String),
     /// The app does not exist.
     #[error("Couldn't find that app: {0}")]
     NoApp(AppName),
@@ -116,8 +124,12 @@ impl HasFault for StoreError {
             | Self::NoRelease(_)
             | Self::NoDomain(_)
             | Self::NoCert(_)
+            | Self::NoAddon(_)
             | Self::NoToken(_) => Fault::NotFound,
-            Self::Taken(_) | Self::DomainTaken(..) | Self::CertTaken(_) => Fault::Client,
+            Self::Taken(_)
+            | Self::DomainTaken(..)
+            | Self::CertTaken(_)
+            | Self::AttachmentTaken(_) => Fault::Client,
             Self::Sqlite(_)
             | Self::Migration(_)
             | Self::File(_)

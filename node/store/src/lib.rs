@@ -1,5 +1,5 @@
 //! The node's records: its account and access tokens, apps, builds, releases, config vars, domains, certificates, log
-//! drains, grants and settings.
+//! drains, grants, settings, add-ons and their attachments.
 //!
 //! Each resource has a file with its record and a trait that reads and writes it; [`Store`] is all of these traits
 //! together. [`SqliteStore`] keeps the records of one node in a file. A store that several nodes share is another
@@ -12,6 +12,7 @@
 
 mod account;
 mod acme;
+mod addons;
 mod all_apps;
 mod apps;
 mod builds;
@@ -33,6 +34,7 @@ mod tokens;
 
 pub use account::{AccountRecord, AccountStore};
 pub use acme::{AcmeAttempts, AcmeStore};
+pub use addons::{AddonAttachmentRecord, AddonRecord, AddonState, AddonStore};
 pub use all_apps::{AllAppsStore, AppOutline, AppOutlines, CurrentReleases};
 pub use apps::{AppRecord, AppStore, ReadableApps};
 pub use builds::{BuildRecord, BuildResult, BuildState, BuildStore};

@@ -2,6 +2,7 @@
 
 use crate::account::AccountStore;
 use crate::acme::AcmeStore;
+use crate::addons::AddonStore;
 use crate::all_apps::AllAppsStore;
 use crate::apps::AppStore;
 use crate::builds::BuildStore;
@@ -20,6 +21,7 @@ use crate::tokens::TokenStore;
 pub trait Store:
     AccountStore
     + AcmeStore
+    + AddonStore
     + AllAppsStore
     + AppStore
     + BuildStore
@@ -41,6 +43,7 @@ pub trait Store:
 impl<T> Store for T where
     T: AccountStore
         + AcmeStore
+        + AddonStore
         + AllAppsStore
         + AppStore
         + BuildStore

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod addons;
 mod apps;
 mod autoscale;
 mod builds;
@@ -41,6 +42,8 @@ use crate::client::ApiClient;
 pub enum ClientCommand {
     #[command(flatten)]
     Apps(apps::AppsCommand),
+    #[command(flatten)]
+    Addons(addons::AddonsCommand),
     #[command(flatten)]
     Access(access::AccessCommand),
     #[command(flatten)]
@@ -93,6 +96,7 @@ impl ClientCommand {
         let client = ApiClient::new();
         match self {
             Self::Apps(command) => apps::run(command, &client)?,
+            Self::Addons(command) => addons::run(command, &client)?,
             Self::Access(command) => access::run(command, &client)?,
             Self::Config(command) => config::run(command, &client)?,
             Self::Domains(command) => domains::run(command, &client)?,

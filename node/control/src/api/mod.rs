@@ -7,6 +7,7 @@
 
 mod account;
 mod acm;
+mod addons;
 mod apps;
 mod auth;
 mod authorizations;

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
+use super::addons::AddonEndpoints;
 use super::dynos::DynoParts;
 use super::error::ApiError;
 use super::formation::FormationParts;
@@ -21,9 +22,9 @@ use super::resources::AppResources;
 use super::response::{ApiBody, ApiResult, text};
 use super::storage::StorageParts;
 use super::{
-    account, acm, apps, auth, authorizations, autoscale, builds, cache, config_vars, cron, domains,
-    dynos, formation, log_drains, log_sessions, login, metrics, outbound, releases, run, settings,
-    sni_endpoints, storage, upgrade,
+    account, acm, addons, apps, auth, authorizations, autoscale, builds, cache, config_vars, cron,
+    domains, dynos, formation, log_drains, log_sessions, login, metrics, outbound, releases, run,
+    settings, sni_endpoints, storage, upgrade,
 };
 use crate::acme::AcmeManager;
 use crate::app_urls::AppUrls;
@@ -44,6 +45,7 @@ use crate::outbound::OutboundPolicies;
 use crate::processes::Processes;
 use crate::releases::changes::ReleaseChanges;
 use crate::routing::view::RouterView;
+use crate::services::addons::Addons;
 use crate::upgrade::UpgradeOverview;
 
 /// The parts of a node that the API's handlers work with. A handler gets only those that it needs.
@@ -79,7 +81,9 @@ pub struct ApiParts {
     /// The autoscaler.
     pub autoscaler: Arc<Autoscaler>,
     /// Config var changes and rollbacks.
-    pub changes: ReleaseChanges,
+    pub changes: Arc<ReleaseChanges>,
+    /// The add-ons.
+    pub addons: Arc<Addons>,
     /// The domains.
     pub domains: Domains,
     /// The added certificates.
@@ -212,6 +216,15 @@ impl Api {
             ["v1", "oauth", "authorizations", rest @ ..] => {
                 authorizations::serve(&*parts.store, &method, rest, request).await
             }
+            ["v1", "addons", rest @ ..] => {
+                addons::serve(self.addons(), &method, None, rest, request).await
+            }
+            ["v1", "addon-attachments", rest @ ..] => {
+                addons::serve_attachments(self.addons(), &method, None, rest, request).await
+            }
+            ["v1", "addon-services", rest @ ..] if method == Method::GET => {
+                addons::serve_services(&parts.addons, rest)
+            }
             ["v1", "cache"] if method == Method::GET => {
                 cache::of_all_apps(&parts.cache, &*parts.store)
             }
@@ -256,7 +269,7 @@ impl Api {
         let (store, resources) = (&*parts.store, self.resources());
         match rest {
             [] => {
-                apps::serve(
+                let served = apps::serve(
                     &parts.apps,
                     &parts.settings,
                     &resources,
@@ -264,11 +277,22 @@ impl Api {
                     app,
                     request,
                 )
-                .await
+                .await;
+                if method == Method::DELETE {
+                    // The app's add-ons have lost their owner.
+                    parts.addons.wake();
+                }
+                served
             }
             ["acm"] => {
                 let (acme, settings) = (&parts.acme, &parts.settings);
                 acm::serve(acme, settings, &resources, method, app, request).await
+            }
+            ["addons", rest @ ..] => {
+                addons::serve(self.addons(), method, Some(app), rest, request).await
+            }
+            ["addon-attachments", rest @ ..] => {
+                addons::serve_attachments(self.addons(), method, Some(app), rest, request).await
             }
             ["autoscale"] => {
                 autoscale::serve(&parts.autoscaler, &resources, method, app, request).await
@@ -333,6 +357,13 @@ impl Api {
                 sni_endpoints::serve(store, &parts.certs, method, app, rest, request).await
             }
             _ => Err(ApiError::no_endpoint()),
+        }
+    }
+
+    fn addons(&self) -> AddonEndpoints<'_> {
+        AddonEndpoints {
+            store: &*self.0.store,
+            addons: &self.0.addons,
         }
     }
 

@@ -22,6 +22,11 @@ pub(crate) enum ConfigVarError {
     /// The config vars are too large.
     #[error("config vars may have {MAX_BYTES} bytes together; these have {0}")]
     Size(usize),
+    /// An add-on sets the config var.
+    #[error(
+        "{0} belongs to an add-on: attach the add-on under another name or detach it (corundum addons, corundum addons:detach)"
+    )]
+    Attached(String),
     /// The change is empty.
     #[error("no config vars were given: write NAME=VALUE")]
     Nothing,

@@ -36,6 +36,8 @@ use crate::releases::error::ReleaseError;
 use crate::releases::{NewRelease, Releases};
 use crate::routing::view::RouterView;
 use crate::secret;
+use crate::services::addons::{AddonError, Addons};
+use crate::services::automatic;
 use crate::storage::usage::{DiskUsage, UsageError};
 
 /// A push that did not become a release.
@@ -69,6 +71,9 @@ pub(crate) enum PushError {
     /// No secret can be generated.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
+    /// An add-on of `app.json` cannot be created.
+    #[error("app.json: cannot create an add-on: {0}")]
+    Addon(#[from] AddonError),
     /// The build failed.
     #[error(transparent)]
     Build(#[from] AppBuildError),
@@ -135,6 +140,8 @@ pub struct PushParts {
     pub formation_limit: u32,
     /// The disk of apps.
     pub usage: DiskUsage,
+    /// The add-ons.
+    pub addons: Arc<Addons>,
     /// The operator's policies for connections that apps open.
     pub outbound: Arc<OutboundPolicies>,
 }
@@ -216,6 +223,10 @@ impl Pushes {
             Err(StoreError::UnreadableRelease { version, .. }) => (version.0, None),
             Err(error) => return Err(error.into()),
         };
+        if after == 0 {
+            let lockfile = texts.versions.lockfile.as_deref();
+            automatic::provide(&parts.addons, app, &app_json, lockfile, &report).await?;
+        }
         let mut config = parts.store.config(app)?;
         add_defaults(&mut config, &app_json, app)?;
         let is_rails = texts

@@ -23,6 +23,7 @@ use crate::git::hook_server;
 use crate::git::push::Pushes;
 use crate::packs::upgrade::PackUpgrade;
 use crate::processes::Processes;
+use crate::services::addons::Addons;
 use crate::storage::housekeeping::Housekeeping;
 
 /// The parts of the control plane.
@@ -41,6 +42,8 @@ pub struct ControlPlane {
     pub upgrade: Arc<PackUpgrade>,
     /// The background work on the data directory.
     pub housekeeping: Arc<Housekeeping>,
+    /// The add-ons.
+    pub addons: Arc<Addons>,
     /// The automatic certificates.
     pub acme: Arc<AcmeManager>,
     /// The answers to ACME challenges.
@@ -92,6 +95,7 @@ impl ControlPlane {
                 runtime.spawn(self.upgrade.clone().run()),
                 runtime.spawn(self.housekeeping.clone().run()),
                 runtime.spawn(self.processes.schedule().clone().run()),
+                runtime.spawn(self.addons.clone().run()),
                 runtime.spawn(self.acme.clone().run(self.responders.clone())),
                 runtime.spawn(tick(
                     self.metrics.clone(),

@@ -169,28 +169,40 @@ impl OutboundPolicies {
         Ok(found)
     }
 
-    fn changed(&self, app: &AppName, line: &str) -> Result<(), OutboundError> {
+    /// Makes the running dynos of an app follow the store.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub(crate) fn refresh(&self, app: &AppName) -> Result<(), StoreError> {
         let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         let policy = self.policy(app)?;
         if let Some(state) = apps.get(app).and_then(Weak::upgrade) {
             state.set(policy);
         }
-        drop(apps);
+        Ok(())
+    }
+
+    fn changed(&self, app: &AppName, line: &str) -> Result<(), OutboundError> {
+        self.refresh(app)?;
         self.logs.add(app, "corundum[api]", line);
         tracing::info!(%app, "outbound grants changed");
         Ok(())
     }
 }
 
-/// Returns the policy for an app of `store`: `base`, with the app's grants.
+/// Returns the policy for an app of `store`: `base`, with the app's grants and those of its add-ons.
 pub(crate) fn policy(
     store: &dyn Store,
     base: &OutboundPolicy,
     app: &AppName,
 ) -> Result<OutboundPolicy, StoreError> {
     let grants = store.outbound_grants(app)?;
+    let grants = grants.into_iter().map(|grant| grant.target);
+    let attachments = store.app_attachments(app)?.into_iter();
+    let of_addons = attachments.flat_map(|attachment| attachment.targets);
     Ok(OutboundPolicy {
-        grants: grants.into_iter().map(|grant| grant.target).collect(),
+        grants: grants.chain(of_addons).collect(),
         ..base.clone()
     })
 }

@@ -102,6 +102,20 @@ const STEPS: &[M<'_>] = &[
         app text not null references apps (name) on delete cascade on update cascade,
         command text not null, planned integer not null, primary key (app, command)) strict;",
     ),
+    // An add-on outlives its app until its service has removed it.
+    M::up(
+        "create table addons (
+        id text primary key, name text not null unique, service text not null, plan text not null,
+        app text references apps (name) on delete set null on update cascade,
+        state text not null, data text not null, created_at text not null, updated_at text not null) strict;
+     create index addons_of_app on addons (app);
+     create table addon_attachments (
+        id text primary key, addon text not null references addons (id) on delete cascade,
+        app text not null references apps (name) on delete cascade on update cascade,
+        name text not null, variables text not null, targets text not null, created_at text not null,
+        unique (app, name)) strict;
+     create index attachments_of_addon on addon_attachments (addon);",
+    ),
 ];
 
 /// Runs the migrations that the store has not seen, each in a transaction.

@@ -5,6 +5,7 @@
 
 mod account;
 mod acme;
+mod addons;
 mod all_apps;
 mod apps;
 mod builds;
