@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corundum_abi::outbound::OutboundTarget;
 use corundum_store::AddonRecord;
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::loopback::{decode, encode, failed, target};
 use super::server_process::{self, ProcessSpec, ServerProcesses};
@@ -13,6 +16,12 @@ use super::settings::{ProcessSettings, ServiceSettingsError, invalid};
 use super::{Plans, Service, ServiceError, ServiceFuture, ServiceNames};
 
 const SERVICE: &str = "memcached";
+
+/// Descriptors that memcached needs beside connections: it limits all of its descriptors to the number of connections.
+const OWN_DESCRIPTORS: u32 = 44;
+
+/// Attempts to reach a server that starts, a tenth of a second apart.
+const ATTEMPTS: usize = 100;
 
 /// A service of caches.
 pub(super) struct Memcached {
@@ -61,7 +70,7 @@ impl Memcached {
             "-m",
             &(limits.memory() >> 20).to_string(),
             "-c",
-            &limits.connections().to_string(),
+            &(u32::from(limits.connections()) + OWN_DESCRIPTORS).to_string(),
         ]
         .map(str::to_owned)
         .into();
@@ -119,7 +128,16 @@ impl Service for Memcached {
                 ..addon.clone()
             };
             self.start(&addon)?;
-            Ok(addon.data)
+            for _ in 0..ATTEMPTS {
+                if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                    return Ok(addon.data);
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+            self.stop(&addon).await;
+            let problem =
+                "its process does not answer: see whether memcached starts on this machine";
+            Err(failed(SERVICE, problem))
         })
     }
 
