@@ -405,8 +405,8 @@ fn postgres_addon_is_a_database_of_its_own_and_waits_for_a_server_that_is_down()
         .query(&rotated, "alter table secrets add column two int")
         .unwrap();
 
-    // The connection limit is the plan's.
-    let sleepers: Vec<Child> = (0..3)
+    // The connection limit is the plan's: only some of these get in.
+    let sleepers: Vec<Child> = (0..8)
         .map(|_| {
             Command::new(server.programs.join("psql"))
                 .args([&rotated, "-XAtqc", "select pg_sleep(60)"])
