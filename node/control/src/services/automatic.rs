@@ -23,7 +23,7 @@ pub(crate) async fn provide(
     lockfile: Option<&str>,
     report: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<(), AddonError> {
-    let mut lines = Lines {
+    let mut lines = AddonLines {
         report,
         has_heading: false,
     };
@@ -55,7 +55,7 @@ async fn by_gems(
     addons: &Arc<Addons>,
     app: &AppName,
     lockfile: &str,
-    lines: &mut Lines<'_>,
+    lines: &mut AddonLines<'_>,
 ) -> Result<(), AddonError> {
     if !addons.are_automatic() {
         return Ok(());
@@ -105,12 +105,12 @@ fn has(
 }
 
 /// The lines for the pusher, below one heading.
-struct Lines<'a> {
+struct AddonLines<'a> {
     report: &'a (dyn Fn(&str) + Send + Sync),
     has_heading: bool,
 }
 
-impl Lines<'_> {
+impl AddonLines<'_> {
     fn add(&mut self, line: &str) {
         if !std::mem::replace(&mut self.has_heading, true) {
             (self.report)("-----> Provisioning add-ons");
