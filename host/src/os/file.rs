@@ -14,10 +14,10 @@ use wasi_common::{Error, SystemTimeSpec, WasiFile};
 use super::clocks::system_time;
 use super::locks::LockKind;
 use super::node::{OpenSource, Vnode};
-use super::operations::volume_times;
 use super::random;
 use super::stored_file::StoredFile;
 use super::tree::{FileStatus, Filesystem, Handle, volume_status};
+use super::volume_times::volume_times;
 use crate::volume::{SyncKind, VolumeFile};
 
 /// Maximum bytes of one read of a random or zero device, so that a single call of a guest stays short.

@@ -29,6 +29,7 @@ pub(crate) mod script;
 mod standard_stream;
 mod stored_file;
 mod tree;
+mod volume_times;
 mod writable;
 
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use wasi_common::SystemTimeSpec;
 use wasi_common::file::{FdFlags, FileAccessMode, FileType};
 use wasi_common::snapshots::preview_1::types::Errno;
@@ -15,6 +14,7 @@ use super::proc_files;
 use super::tree::{
     FileStatus, Filesystem, LastLink, LastPart, MAY_READ, MAY_SEARCH, MAY_WRITE, ResolvedPath, may,
 };
+use super::volume_times::volume_times;
 use super::writable::{NewNode, WritableTree};
 
 /// Permission bits that `chmod` changes.
@@ -518,34 +518,6 @@ fn in_volume(path: &ResolvedPath) -> Option<(u64, &[u8])> {
     match (path.parent(), &path.last) {
         (Vnode::Volume(directory), LastPart::Name(name)) => Some((directory, name)),
         _ => None,
-    }
-}
-
-/// Returns the times that a node of a volume gets.
-pub(super) fn volume_times(
-    accessed: Option<SystemTimeSpec>,
-    modified: Option<SystemTimeSpec>,
-) -> Timestamps {
-    let time = |spec: Option<SystemTimeSpec>| match spec {
-        None => Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        Some(SystemTimeSpec::SymbolicNow) => Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW,
-        },
-        Some(SystemTimeSpec::Absolute(time)) => {
-            let nanoseconds = nanoseconds(time.into_std());
-            Timespec {
-                tv_sec: nanoseconds / 1_000_000_000,
-                tv_nsec: nanoseconds % 1_000_000_000,
-            }
-        }
-    };
-    Timestamps {
-        last_access: time(accessed),
-        last_modification: time(modified),
     }
 }
 
