@@ -325,7 +325,7 @@ fn app_that_fails_its_sample_requests_is_released_with_a_warning() {
 }
 
 #[test]
-fn parts_that_do_not_run_are_named() {
+fn process_types_that_cannot_run_are_named() {
     let report = |files: &[(&str, &str)]| {
         let mut fixture = BuildFixture::new();
         fixture.build(files).unwrap();
@@ -335,22 +335,17 @@ fn parts_that_do_not_run_are_named() {
         ("config.ru", ""),
         (
             "Procfile",
-            "web: rackup\nrelease: rake db:migrate\nworker: rake work\nclock: ruby c.rb",
-        ),
-        (
-            "app.json",
-            r#"{"scripts": {"postdeploy": "rake db:seed"}, "addons": ["redis:mini"]}"#,
+            "web: rackup\nrelease: rake db:migrate\nworker: rake work | tee log\nclock: ruby c.rb &",
         ),
     ]);
     for note in [
-        "       The release phase does not run. After this push, run: corundum run rake db:migrate\n",
-        "       Processes other than web do not run: clock, worker\n",
-        "       The postdeploy script of app.json does not run. After this push, run: corundum run rake db:seed\n",
+        "       The process type worker cannot be scaled: \"rake work | tee log\": a dyno has no shell for pipes between commands",
+        "       The process type clock cannot be scaled: \"ruby c.rb &\": a dyno has no shell for commands in the background",
     ] {
         assert!(all.contains(note), "{note} in\n{all}");
     }
-    let plain = report(&[("config.ru", ""), ("Rakefile", "task(:test)")]);
-    assert!(!plain.contains("does not run"), "{plain}");
+    let plain = report(&[("config.ru", ""), ("Procfile", "worker: a && b ${C:-d}")]);
+    assert!(!plain.contains("cannot be scaled"), "{plain}");
 }
 
 /// A lockfile with these gems.
