@@ -289,9 +289,17 @@ impl PostgresServer {
         options
             .iter()
             .for_each(|option| arguments.extend(["-c", option]));
-        self.process = Some(self.command("postgres", &arguments).spawn().unwrap());
-        let listens = || TcpStream::connect(("127.0.0.1", self.port)).ok();
-        assert!(poll(Duration::from_secs(60), listens).is_some());
+        let mut process = self.command("postgres", &arguments).spawn().unwrap();
+        let listens = || {
+            // A server that finds the files of the one before it in use exits.
+            if process.try_wait().unwrap().is_some() {
+                process = self.command("postgres", &arguments).spawn().unwrap();
+            }
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        };
+        let is_listening = poll(Duration::from_secs(60), listens).is_some();
+        self.process = Some(process);
+        assert!(is_listening);
         let ready = || self.query(&self.admin(), "select 1").ok();
         assert!(poll(Duration::from_secs(60), ready).is_some());
     }
