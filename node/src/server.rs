@@ -141,7 +141,7 @@ pub(crate) struct NodeSettings {
     pub(crate) formation_limit: u32,
     /// Arguments of build processes: the form of their log.
     pub(crate) build_arguments: Vec<String>,
-    /// Whether a first push gets the add-ons that its gems use.
+    /// True if a first push gets the add-ons that its gems use.
     pub(crate) auto_addons: bool,
     /// The services that add-ons come from.
     pub(crate) services: ServiceSettings,

@@ -308,7 +308,7 @@ impl Invocation {
     async fn watch(self, mut work: Work) {
         loop {
             if self.is_connected() {
-                // Nobody wakes this task when the client goes.
+                // The end of a client wakes no task, so this one looks for it.
                 if tokio::time::timeout(LOOK_AT_CLIENT, work.as_mut())
                     .await
                     .is_ok()

@@ -8,7 +8,7 @@ use wasi_common::snapshots::preview_1::types::Errno;
 
 use super::{Volume, blocks, of_kernel};
 
-/// What all open files of one inode share.
+/// State that all open files of one inode share.
 pub(super) struct SharedInode {
     volume: Arc<Volume>,
     inode: u64,

@@ -20,7 +20,7 @@ pub struct VolumeQuota {
     pub nodes: u64,
 }
 
-/// What a volume has in use.
+/// Bytes and nodes that a volume has in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VolumeUsage {
     /// Bytes of all files, in blocks of 4 KiB.

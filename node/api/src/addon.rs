@@ -113,7 +113,7 @@ pub struct AddonPlanResource {
     pub created_at: Option<Timestamp>,
     /// Always `null`.
     pub compliance: Option<Vec<String>>,
-    /// Whether add-ons that name no plan have this one.
+    /// True if add-ons that name no plan have this one.
     pub default: bool,
     /// The limits.
     pub description: String,

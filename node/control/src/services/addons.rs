@@ -154,7 +154,7 @@ pub struct Addons {
     /// The last failure of each add-on's background work, so that it is logged once.
     failures: Mutex<HashMap<Uuid, String>>,
     wake: Notify,
-    /// Whether a first push gets the add-ons that its gems use.
+    /// True if a first push gets the add-ons that its gems use.
     is_automatic: bool,
 }
 

@@ -49,7 +49,7 @@ struct PostgresData {
     /// Replaced roles, each with the Unix time of its replacement.
     #[serde(default)]
     replaced: Vec<(String, i64)>,
-    /// Whether the quota has taken the right to insert.
+    /// True if the quota has taken the right to insert.
     #[serde(default)]
     is_full: bool,
 }
