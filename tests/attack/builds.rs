@@ -115,7 +115,7 @@ fn dynos_that_a_tree_asks_for_are_capped_and_the_push_says_so() {
     let push = app.deploy("run ->(e) { [200, {}, ['x']] }\n");
     let lines = [
         "app.json asks for 2000 web dynos, and gets 20, this node's limit for app.json",
-        "app.json asks for dynos of the size \"Performance-L\"; every dyno of this node has 512 MB",
+        "app.json asks for dynos of the size \"Performance-L\"; web dynos of this node have 512 MB",
     ];
     for line in lines {
         assert!(push.text.contains(line), "{}", push.text);
