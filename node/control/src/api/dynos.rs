@@ -52,16 +52,10 @@ pub(super) async fn serve(
             created(&run_detached(&parts, app, body).await?)
         }
         (&Method::GET, [identity]) => ok(&find(&parts, app, identity)?),
-        (&Method::DELETE, [identity]) => {
+        // A supervised dyno that is stopped starts again, as on Heroku: only the formation ends it for good.
+        (&Method::DELETE, [identity]) | (&Method::POST, [identity, "actions", "stop"]) => {
             drain(request).await;
             let dyno = find(&parts, app, identity)?.name;
-            restart(&parts, app, &dyno)?;
-            accepted()
-        }
-        (&Method::POST, [identity, "actions", "stop"]) => {
-            drain(request).await;
-            let dyno = find(&parts, app, identity)?.name;
-            // A supervised dyno starts again, as on Heroku: only the formation ends it for good.
             restart(&parts, app, &dyno)?;
             accepted()
         }
@@ -91,10 +85,7 @@ async fn run_detached(
     let name = run.map_err(|error| ApiError::invalid(error.to_string()))?;
     let release = parts.store.current_release(&app.name)?;
     let release = release.ok_or_else(|| ApiError::invalid(RunError::Blank.to_string()))?;
-    let dyno = DynoStatus {
-        name,
-        ..waiting_dyno(release.version)
-    };
+    let dyno = waiting_dyno(name, release.version);
     let metrics = parts.metrics.of(&app.name);
     let size = body.size.unwrap_or_default();
     let resource = resource(app, dyno, &release, &metrics, None, size)?;
@@ -105,12 +96,9 @@ async fn run_detached(
 }
 
 /// Returns the state of a dyno that does not exist yet.
-fn waiting_dyno(release: ReleaseVersion) -> DynoStatus {
+fn waiting_dyno(name: DynoName, release: ReleaseVersion) -> DynoStatus {
     DynoStatus {
-        name: DynoName {
-            process: ProcessType::web(),
-            number: 0,
-        },
+        name,
         command: None,
         state: DynoState::Starting,
         release,
@@ -141,19 +129,17 @@ pub(super) async fn serve_type(
             let restarted = parts
                 .processes
                 .restart(&app.name, |name| name.process == process);
-            let one_off: Vec<DynoName> = list(parts, app)?
-                .into_iter()
-                .map(|dyno| dyno.name)
-                .filter(|name| name.process == process)
-                .collect();
-            if restarted == 0 && one_off.is_empty() {
+            if restarted > 0 {
+                return accepted();
+            }
+            let mut one_off = parts.grid.dynos(&app.name);
+            one_off.retain(|dyno| dyno.name.process == process);
+            if one_off.is_empty() {
                 let message = format!("No dynos of the type {process} are running");
                 return Err(ApiError::not_found("dyno", message));
             }
-            if restarted == 0 {
-                for name in one_off {
-                    stop(parts.grid, app, name);
-                }
+            for dyno in one_off {
+                stop(parts.grid, app, dyno.name);
             }
             accepted()
         }
@@ -199,6 +185,7 @@ fn list(parts: &DynoParts<'_>, app: &AppRecord) -> Result<Vec<DynoResource>, Api
     let releases = parts.store.releases(&app.name)?;
     let metrics = parts.metrics.of(&app.name);
     let scales = parts.store.process_scales(&app.name)?;
+    let size_of = |name: &DynoName| scales.get(&name.process).copied().unwrap_or_default().size;
     let mut states = parts.processes.states(&app.name);
     let dynos = parts.grid.dynos(&app.name).into_iter();
     // A release that the app was just deleted with is in no listing; neither are its dynos.
@@ -206,26 +193,15 @@ fn list(parts: &DynoParts<'_>, app: &AppRecord) -> Result<Vec<DynoResource>, Api
         let mut releases = releases.iter();
         let release = releases.find(|release| release.version == dyno.release)?;
         let state = states.remove(&dyno.name);
-        let size = scales
-            .get(&dyno.name.process)
-            .copied()
-            .unwrap_or_default()
-            .size;
+        let size = size_of(&dyno.name);
         Some(resource(app, dyno, release, &metrics, state, size))
     });
     let mut dynos: Vec<DynoResource> = known.collect::<Result<_, _>>()?;
     // Dynos that wait for their next start.
     if let Some(release) = releases.first() {
         for (name, state) in states {
-            let dyno = DynoStatus {
-                name,
-                ..waiting_dyno(release.version)
-            };
-            let size = scales
-                .get(&dyno.name.process)
-                .copied()
-                .unwrap_or_default()
-                .size;
+            let size = size_of(&name);
+            let dyno = waiting_dyno(name, release.version);
             dynos.push(resource(app, dyno, release, &metrics, Some(state), size)?);
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::loopback::{decode, encode, failed, target};
 use super::server_process::{self, ProcessSpec, ServerProcesses};
-use super::settings::{ProcessSettings, ServiceSettingsError, invalid};
+use super::settings::{ProcessSettings, ServiceSettingsError};
 use super::{Plans, Service, ServiceError, ServiceFuture, ServiceNames};
 
 const SERVICE: &str = "memcached";
@@ -45,11 +45,8 @@ impl Memcached {
         settings: &ProcessSettings,
         processes: Arc<ServerProcesses>,
     ) -> Result<Self, ServiceSettingsError> {
-        let program = settings.program.clone();
-        let program = program.or_else(|| server_process::debian_program("memcached"));
-        let missing = || "not installed: apt-get install memcached".to_owned();
         Ok(Self {
-            program: program.ok_or_else(|| invalid(SERVICE, "program", missing()))?,
+            program: settings.program(SERVICE, "memcached")?,
             plans: settings.plans(SERVICE)?,
             processes,
         })
@@ -84,11 +81,6 @@ impl Memcached {
         };
         let started = self.processes.start(addon.id, spec);
         started.map_err(|error| failed(SERVICE, error))
-    }
-
-    async fn stop(&self, addon: &AddonRecord) {
-        let (processes, id) = (self.processes.clone(), addon.id);
-        drop(tokio::task::spawn_blocking(move || processes.stop(id)).await);
     }
 }
 
@@ -134,7 +126,7 @@ impl Service for Memcached {
                 }
                 sleep(Duration::from_millis(100)).await;
             }
-            self.stop(&addon).await;
+            self.processes.end(addon.id).await;
             let problem =
                 "its process does not answer: see whether memcached starts on this machine";
             Err(failed(SERVICE, problem))
@@ -143,7 +135,7 @@ impl Service for Memcached {
 
     fn change_plan<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, String> {
         Box::pin(async move {
-            self.stop(addon).await;
+            self.processes.end(addon.id).await;
             self.start(addon)?;
             Ok(addon.data.clone())
         })
@@ -160,8 +152,8 @@ impl Service for Memcached {
 
     fn deprovision<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, ()> {
         Box::pin(async move {
-            self.stop(addon).await;
-            remove_directory(SERVICE, self.processes.directory(addon.id)).await
+            let removed = self.processes.remove(addon.id).await;
+            removed.map_err(|error| failed(SERVICE, error))
         })
     }
 
@@ -191,16 +183,5 @@ impl Service for Memcached {
                 ("Connections".to_owned(), limits.connections().to_string()),
             ])
         })
-    }
-}
-
-/// Removes the folder of an add-on.
-pub(super) async fn remove_directory(
-    service: &'static str,
-    directory: PathBuf,
-) -> Result<(), ServiceError> {
-    match tokio::fs::remove_dir_all(directory).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(service, error)),
-        _ => Ok(()),
     }
 }

@@ -17,9 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::loopback::{decode, encode, failed, password, target};
-use super::memcached::remove_directory;
 use super::server_process::{self, ProcessSpec, ServerProcesses};
-use super::settings::{ProcessSettings, ServiceSettingsError, invalid};
+use super::settings::{ProcessSettings, ServiceSettingsError};
 use super::{Plans, Service, ServiceError, ServiceFuture, ServiceNames};
 
 const SERVICE: &str = "redis";
@@ -57,6 +56,15 @@ struct RedisData {
     replaced: Vec<(String, i64)>,
 }
 
+impl RedisData {
+    /// Returns the passwords of the default user, the replaced ones included, as `ACL SETUSER` takes them.
+    fn valid_passwords(&self) -> Vec<String> {
+        let replaced = self.replaced.iter().map(|(password, _)| password);
+        let all = replaced.chain([&self.password]);
+        all.map(|password| format!(">{password}")).collect()
+    }
+}
+
 impl Redis {
     /// Creates the service.
     ///
@@ -67,11 +75,8 @@ impl Redis {
         settings: &ProcessSettings,
         processes: Arc<ServerProcesses>,
     ) -> Result<Self, ServiceSettingsError> {
-        let program = settings.program.clone();
-        let program = program.or_else(|| server_process::debian_program("redis-server"));
-        let missing = || "not installed: apt-get install redis-server".to_owned();
         Ok(Self {
-            program: program.ok_or_else(|| invalid(SERVICE, "program", missing()))?,
+            program: settings.program(SERVICE, "redis-server")?,
             plans: settings.plans(SERVICE)?,
             processes,
         })
@@ -80,11 +85,6 @@ impl Redis {
     /// Writes the server's configuration, which has the passwords.
     fn write_config(&self, addon: &AddonRecord, data: &RedisData) -> io::Result<()> {
         let limits = self.plans.limits(&addon.plan);
-        let passwords = data.replaced.iter().map(|(password, _)| password);
-        let passwords: Vec<String> = passwords
-            .chain([&data.password])
-            .map(|password| format!(">{password}"))
-            .collect();
         let text = format!(
             "bind 127.0.0.1\nport {port}\nprotected-mode yes\ndaemonize no\nlogfile \"\"\ndir ./\n\
              appendonly yes\nappendfsync everysec\nsave \"\"\nmaxclients {clients}\nmaxmemory {memory}\n\
@@ -95,7 +95,7 @@ impl Redis {
             // Redis needs some places itself, and the node one.
             clients = limits.connections() + 1,
             memory = limits.memory(),
-            passwords = passwords.join(" "),
+            passwords = data.valid_passwords().join(" "),
             admin = data.admin,
         );
         let directory = self.processes.directory(addon.id);
@@ -117,11 +117,6 @@ impl Redis {
         started.map_err(|error| failed(SERVICE, error))
     }
 
-    async fn stop(&self, addon: &AddonRecord) {
-        let (processes, id) = (self.processes.clone(), addon.id);
-        drop(tokio::task::spawn_blocking(move || processes.stop(id)).await);
-    }
-
     async fn create(&self, addon: &AddonRecord) -> Result<String, ServiceError> {
         let data = RedisData {
             port: server_process::free_port().map_err(|error| failed(SERVICE, error))?,
@@ -140,7 +135,7 @@ impl Redis {
             }
             sleep(Duration::from_millis(100)).await;
         }
-        self.stop(&addon).await;
+        self.processes.end(addon.id).await;
         Err(failed(
             SERVICE,
             "its process does not answer: see whether redis-server starts on this machine",
@@ -151,11 +146,7 @@ impl Redis {
     async fn apply(&self, addon: &AddonRecord, data: &RedisData) -> Result<(), ServiceError> {
         self.write_config(addon, data)
             .map_err(|error| failed(SERVICE, error))?;
-        let all = data.replaced.iter().map(|(password, _)| password);
-        let all: Vec<String> = all
-            .chain([&data.password])
-            .map(|password| format!(">{password}"))
-            .collect();
+        let all = data.valid_passwords();
         let mut words = vec!["ACL", "SETUSER", "default", "resetpass"];
         words.extend(all.iter().map(String::as_str));
         command(data, &words).await.map(drop)
@@ -320,8 +311,8 @@ impl Service for Redis {
 
     fn deprovision<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, ()> {
         Box::pin(async move {
-            self.stop(addon).await;
-            remove_directory(SERVICE, self.processes.directory(addon.id)).await
+            let removed = self.processes.remove(addon.id).await;
+            removed.map_err(|error| failed(SERVICE, error))
         })
     }
 

@@ -191,6 +191,25 @@ impl ServerProcesses {
         }
     }
 
+    /// Ends the process of an add-on, on a thread that may block.
+    pub(crate) async fn end(self: &Arc<Self>, addon: Uuid) {
+        let processes = self.clone();
+        drop(tokio::task::spawn_blocking(move || processes.stop(addon)).await);
+    }
+
+    /// Ends the process of an add-on, and removes its folder.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be removed.
+    pub(crate) async fn remove(self: &Arc<Self>, addon: Uuid) -> std::io::Result<()> {
+        self.end(addon).await;
+        match tokio::fs::remove_dir_all(self.directory(addon)).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends all processes. Blocks until they have ended.
     pub(crate) fn stop_all(&self) {
         let all = std::mem::take(&mut *self.running());

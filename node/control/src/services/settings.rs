@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::Plans;
+use super::server_process::debian_program;
 
 /// Bytes of a file with a secret.
 const MAX_SECRET: u64 = 4096;
@@ -169,7 +170,7 @@ impl ServiceSettings {
             if settings.is_some() {
                 continue;
             }
-            match super::server_process::debian_program(package) {
+            match debian_program(package) {
                 Some(_) => *settings = Some(ProcessSettings::default()),
                 None => missing.push(format!(
                     "{service} is not installed: apt-get install {package}"
@@ -226,6 +227,21 @@ impl ServerSettings {
 }
 
 impl ProcessSettings {
+    /// Returns the program of a service, which has the name of its package: the operator's, or Debian's.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceSettingsError`] if it is not installed.
+    pub(super) fn program(
+        &self,
+        service: &'static str,
+        name: &str,
+    ) -> Result<PathBuf, ServiceSettingsError> {
+        let program = self.program.clone().or_else(|| debian_program(name));
+        let missing = || format!("not installed: apt-get install {name}");
+        program.ok_or_else(|| invalid(service, "program", missing()))
+    }
+
     /// Returns the plans.
     pub(crate) fn plans(&self, service: &'static str) -> Result<Plans, ServiceSettingsError> {
         plans(service, &self.plans, self.default_plan.as_ref())
