@@ -57,6 +57,7 @@ use corundum_control::releases::{ReleaseParts, Releases};
 use corundum_control::routing::grid_adapter::GridAdapter;
 use corundum_control::routing::view::{RouterView, RouterViewParts};
 use corundum_control::services::addons::{AddonParts, Addons};
+use corundum_control::services::backups::AddonBackups;
 use corundum_control::services::settings::ServiceSettings;
 use corundum_control::storage::housekeeping::Housekeeping;
 use corundum_control::storage::live_files::LiveFiles;
@@ -515,7 +516,12 @@ impl Node {
             logs: logs.clone(),
             runtime: runtimes.control.clone(),
         }));
-        let volumes = Arc::new(Volumes::new(store.clone(), data.clone(), grid.clone()));
+        let volumes = Arc::new(Volumes::new(
+            store.clone(),
+            data.clone(),
+            grid.clone(),
+            files.clone(),
+        ));
         let releases = Arc::new(Releases::new(ReleaseParts {
             store: store.clone(),
             data: data.clone(),
@@ -585,12 +591,16 @@ impl Node {
             changes: changes.clone(),
             outbound: outbound.clone(),
             logs: logs.clone(),
+            api: addresses.api,
+            volumes: volumes.clone(),
         };
         let addons = Arc::new(Addons::new(
             addons,
             &settings.services,
             settings.auto_addons,
         )?);
+        let backups = AddonBackups::new(store.clone(), data.clone(), addons.clone());
+        let backups = Arc::new(backups);
         let receiving = Arc::new(ReceivingPushes::default());
         let api = Api::new(ApiParts {
             store: store.clone(),
@@ -632,6 +642,8 @@ impl Node {
             autoscaler: autoscaler.clone(),
             changes,
             addons: addons.clone(),
+            backups: backups.clone(),
+            volumes: volumes.clone(),
             domains: Domains::new(
                 store.clone(),
                 urls.clone(),
@@ -647,7 +659,7 @@ impl Node {
                 logs,
                 wake,
                 urls.https,
-                volumes,
+                volumes.clone(),
             ),
             drains: drains.clone(),
             outbound: outbound.clone(),
@@ -700,6 +712,8 @@ impl Node {
             })),
             housekeeping: Arc::new(housekeeping),
             addons,
+            backups,
+            volumes: volumes.clone(),
             acme,
             responders: ChallengeResponders {
                 http: router.http01_challenges().clone(),

@@ -1,16 +1,16 @@
 //! Add-ons: services that the node runs or that the operator names, used by apps through their config vars.
 
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use corundum_test_support::node::TestNode;
-use corundum_test_support::ports::free_port;
 use corundum_test_support::process::skip;
 use corundum_test_support::wait::{poll, wait_until};
+
+use crate::postgres_server::PostgresServer;
 
 /// An app that speaks to the server of its config var, or to the port in its path.
 const REDIS_APP: &str = r#"require 'socket'
@@ -215,141 +215,14 @@ fn first_push_creates_the_addons_of_app_json() {
     assert!(!again.text.contains("Provisioning"), "{}", again.text);
 }
 
-/// A PostgreSQL server of a test. It is killed when the value is dropped.
-struct PostgresServer {
-    directory: tempfile::TempDir,
-    programs: PathBuf,
-    port: u16,
-    process: Option<Child>,
-}
-
-impl PostgresServer {
-    /// Creates and starts a server with the administrator `admin`. Returns `None` if it is not installed.
-    fn start() -> Option<Self> {
-        let versions = std::fs::read_dir("/usr/lib/postgresql")
-            .into_iter()
-            .flatten();
-        let mut programs = versions.flatten().map(|version| version.path().join("bin"));
-        let Some(programs) = programs.find(|programs| programs.join("postgres").exists()) else {
-            skip("PostgreSQL (apt-get install postgresql): no add-ons of it");
-            return None;
-        };
-        let directory = tempfile::tempdir().unwrap();
-        let data = directory.path().join("data");
-        std::fs::create_dir(&data).unwrap();
-        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        if rustix::process::getuid().is_root() {
-            let owned = Command::new("chown").arg("postgres").arg(&data).status();
-            assert!(owned.unwrap().success());
-        }
-        let password = directory.path().join("password");
-        std::fs::write(&password, "secret-of-admin").unwrap();
-        std::fs::set_permissions(&password, PermissionsExt::from_mode(0o644)).unwrap();
-        let mut server = Self {
-            directory,
-            programs,
-            port: free_port(),
-            process: None,
-        };
-        let file = format!("--pwfile={}", password.display());
-        let made = server
-            .command(
-                "initdb",
-                &["-A", "scram-sha-256", "-U", "admin", "--no-sync", &file],
-            )
-            .status();
-        assert!(made.unwrap().success());
-        server.run();
-        Some(server)
-    }
-
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let path = self.programs.join(program);
-        let mut command = Command::new("setpriv");
-        if rustix::process::getuid().is_root() {
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
-        }
-        command.arg(path).args(arguments).arg("-D");
-        command.arg(self.directory.path().join("data"));
-        command
-            .current_dir("/")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command
-    }
-
-    fn run(&mut self) {
-        let port = self.port.to_string();
-        let options = [
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
-            "fsync=off",
-        ];
-        let mut arguments = vec!["-p", &port];
-        options
-            .iter()
-            .for_each(|option| arguments.extend(["-c", option]));
-        let mut process = self.command("postgres", &arguments).spawn().unwrap();
-        let listens = || {
-            // A server that finds the files of the one before it in use exits.
-            if process.try_wait().unwrap().is_some() {
-                process = self.command("postgres", &arguments).spawn().unwrap();
-            }
-            TcpStream::connect(("127.0.0.1", self.port)).ok()
-        };
-        let is_listening = poll(Duration::from_secs(60), listens).is_some();
-        self.process = Some(process);
-        assert!(is_listening);
-        let ready = || self.query(&self.admin(), "select 1").ok();
-        assert!(poll(Duration::from_secs(60), ready).is_some());
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-
-    fn admin(&self) -> String {
-        format!(
-            "postgres://admin:secret-of-admin@127.0.0.1:{}/postgres",
-            self.port
-        )
-    }
-
-    /// Runs a query with psql. Returns its output, or its error.
-    fn query(&self, url: &str, query: &str) -> Result<String, String> {
-        let output = Command::new(self.programs.join("psql"))
-            .args([url, "-XAtqc", query])
-            .output()
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
-        match output.status.success() {
-            true => Ok(text(output.stdout)),
-            false => Err(text(output.stderr)),
-        }
-    }
-}
-
-impl Drop for PostgresServer {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
 #[test]
 fn postgres_addon_is_a_database_of_its_own_and_waits_for_a_server_that_is_down() {
     let Some(mut server) = PostgresServer::start() else {
         return;
     };
-    let config = server.directory.path().join("corundum.toml");
-    let secret = server.directory.path().join("url");
-    std::fs::write(&secret, server.admin()).unwrap();
-    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
-    let text = "[services.postgres]\nurl-file = \"url\"\n\
-                [services.postgres.plans]\nmini = { connections = 3, storage = \"9 MB\" }\nlarge = { connections = 30, storage = \"1 GB\" }\n";
-    std::fs::write(&config, text).unwrap();
+    let config = server.config(
+        "[services.postgres.plans]\nmini = { connections = 3, storage = \"9 MB\" }\nlarge = { connections = 30, storage = \"1 GB\" }\n",
+    );
     let node = TestNode::start_with(&["--config", config.to_str().unwrap()]);
     let one = node.create("one");
     let two = node.create("two");

@@ -5,6 +5,7 @@
 mod acme;
 mod addons;
 mod api;
+mod backups;
 mod bundler;
 mod cache;
 mod compression;
@@ -18,7 +19,10 @@ mod grid;
 mod native_gems;
 mod outbound;
 mod packs;
+mod pg;
+mod postgres_server;
 mod processes;
+mod providers;
 mod pushes;
 mod rails;
 mod restarts;

@@ -61,6 +61,88 @@ fn files_of_a_volume_are_shared_survive_and_stay_within_the_quota() {
     assert!(!node.data().join("volumes/files").exists());
 }
 
+#[test]
+fn volume_returns_to_a_snapshot_and_is_an_addon() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("corundum.toml");
+    let text =
+        "[services.volume.plans]\nmini = { storage = \"5 MB\" }\nlarge = { storage = \"9 MB\" }\n";
+    fs::write(&config, text).unwrap();
+    let mut node = TestNode::start_with(&[
+        "--config",
+        config.to_str().unwrap(),
+        "--build-ruby",
+        "false",
+    ]);
+    let app = node.deploy("files", FILES);
+    app.cli(&node, &["volume:snapshots:capture"])
+        .assert_failure("has no volume");
+    let created = app.cli(&node, &["addons:create", "volume"]);
+    created.assert_success();
+    assert!(created.text.contains("as VOLUME_PATH"), "{}", created.text);
+    app.cli(&node, &["addons:create", "volume"])
+        .assert_failure("has a volume already");
+    assert_eq!(node.get("files", "/write").1, "written");
+    let captured = app.cli(&node, &["volume:snapshots:capture"]);
+    captured.assert_success();
+    assert!(captured.text.contains("s001"), "{}", captured.text);
+    // The node was killed while it made another one.
+    let unfinished = node.data().join("volume-snapshots/files/.unfinished");
+    fs::create_dir(&unfinished).unwrap();
+    fs::write(unfinished.join("x"), "x").unwrap();
+    fs::write(node.data().join("volumes/files/note"), "changed").unwrap();
+    assert_eq!(node.get("files", "/read").1, "changed");
+    node.kill_and_restart();
+    let restore = ["volume:snapshots:restore", "s001", "--confirm", "files"];
+    app.cli(&node, &restore[..2])
+        .assert_failure("--confirm files");
+    let restored = app.cli(&node, &restore);
+    restored.assert_success();
+    assert!(
+        restored.text.contains("before is s002"),
+        "{}",
+        restored.text
+    );
+    assert_eq!(node.get("files", "/read").1, "kept");
+    let before = node.data().join("volume-snapshots/files/s002/note");
+    assert_eq!(fs::read_to_string(before).unwrap(), "changed");
+    app.cli(
+        &node,
+        &["volume:snapshots:restore", "s009", "--confirm", "files"],
+    )
+    .assert_failure("Couldn't find that snapshot");
+    app.cli(
+        &node,
+        &["volume:snapshots:delete", "s002", "--confirm", "files"],
+    )
+    .assert_success();
+    let listed = app.cli(&node, &["volume:snapshots"]).text;
+    assert!(
+        listed.contains("s001") && !listed.contains("s002"),
+        "{listed}"
+    );
+
+    // The quota is the plan's.
+    assert_eq!(node.get("files", "/fill").1, "Errno::ENOSPC");
+    app.cli(&node, &["addons:upgrade", "VOLUME", "large"])
+        .assert_success();
+    assert_eq!(node.get("files", "/fill").1, "filled");
+    let other = node.deploy("other", FILES);
+    other
+        .cli(&node, &["addons:attach", &addon_name(&node)])
+        .assert_failure("for the app alone");
+    app.cli(&node, &["addons:destroy", "VOLUME", "--confirm", "files"])
+        .assert_success();
+    assert_eq!(node.get("files", "/read").1, "Errno::ENOENT");
+    assert!(!node.data().join("volumes/files").exists());
+}
+
+fn addon_name(node: &TestNode) -> String {
+    let listed = node.cli(&["addons", "--app", "files", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.text).unwrap();
+    listed[0]["name"].as_str().unwrap().to_owned()
+}
+
 const DATABASE: &str = r#"
 require 'sqlite3'
 OPEN = lambda do

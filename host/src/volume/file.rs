@@ -121,6 +121,7 @@ impl VolumeFile {
     }
 
     pub(crate) fn set_length(&self, length: u64) -> Result<(), Errno> {
+        let _change = self.shared.volume().change();
         self.shared.set_length(&self.file, length)
     }
 
@@ -130,6 +131,7 @@ impl VolumeFile {
         if length == 0 {
             return Err(Errno::Inval);
         }
+        let _change = self.shared.volume().change();
         self.shared.grow(
             &self.file,
             |_| Some(end),
@@ -205,6 +207,7 @@ fn write(
     part: &[u8],
 ) -> Result<(u64, usize), Errno> {
     let size = part.len() as u64;
+    let _change = shared.volume().change();
     let Some(offset) = offset else {
         return append(file, shared, part);
     };

@@ -11,6 +11,7 @@ mod errno;
 mod file;
 mod inode;
 mod mount;
+pub mod snapshot;
 mod usage;
 
 use std::collections::HashMap;
@@ -18,7 +19,9 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use tokio::sync::{Notify, Semaphore};
@@ -64,6 +67,8 @@ pub struct Volume {
     inodes: Mutex<HashMap<u64, Weak<SharedInode>>>,
     /// Held while names change, so that each node is returned to the quota once.
     names: Mutex<()>,
+    /// Read while something changes, and written while nothing may.
+    changes: RwLock<()>,
     disk: Arc<Semaphore>,
     /// Wakes dynos that wait for a record lock.
     unlocked: Notify,
@@ -86,6 +91,7 @@ impl Volume {
             usage: UsageCounter::new(quota, usage),
             inodes: Mutex::default(),
             names: Mutex::default(),
+            changes: RwLock::default(),
             disk: Arc::new(Semaphore::new(DISK_WAITS)),
             unlocked: Notify::new(),
         }))
@@ -111,6 +117,16 @@ impl Volume {
         let counted = usage::count(&self.root)?;
         self.usage.correct(before, counted);
         Ok(())
+    }
+
+    /// Begins a change, which ends with the guard. Waits while changes are held.
+    fn change(&self) -> RwLockReadGuard<'_, ()> {
+        self.changes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds the changes of all dynos until the guard ends.
+    fn hold_changes(&self) -> RwLockWriteGuard<'_, ()> {
+        self.changes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn names(&self) -> MutexGuard<'_, ()> {

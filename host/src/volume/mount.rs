@@ -260,6 +260,7 @@ impl VolumeMount {
     ) -> Result<Option<VolumeFile>, Errno> {
         let directory = self.directory(directory)?;
         let flags = OFlags::CREATE | OFlags::EXCL;
+        let _change = self.volume.change();
         if !self.volume.usage.take_node(0) {
             return Err(Errno::Nospc);
         }
@@ -303,12 +304,14 @@ impl VolumeMount {
         let directory = self.directory(directory)?;
         let mode = Mode::from_raw_mode(u32::from(mode & MODE_BITS | DIRECTORY_OWNER));
         let make = || rustix::fs::mkdirat(&directory, name, mode);
+        let _change = self.volume.change();
         self.volume.add_node(blocks(1), make)
     }
 
     pub(crate) fn symlink(&self, target: &[u8], directory: u64, name: &[u8]) -> Result<(), Errno> {
         let directory = self.directory(directory)?;
         let make = || rustix::fs::symlinkat(target, &directory, name);
+        let _change = self.volume.change();
         self.volume.add_node(blocks(target.len() as u64), make)
     }
 
@@ -321,6 +324,7 @@ impl VolumeMount {
 
     pub(crate) fn remove_directory(&self, directory: u64, name: &[u8]) -> Result<(), Errno> {
         let directory = self.directory(directory)?;
+        let _change = self.volume.change();
         let _names = self.volume.names();
         rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR).map_err(of_kernel)?;
         self.volume.usage.return_node(blocks(1));
@@ -329,6 +333,7 @@ impl VolumeMount {
 
     pub(crate) fn unlink(&self, directory: u64, name: &[u8]) -> Result<(), Errno> {
         let directory = self.directory(directory)?;
+        let _change = self.volume.change();
         let _names = self.volume.names();
         let stat = stat_of(&directory, name).map_err(of_kernel)?;
         rustix::fs::unlinkat(&directory, name, AtFlags::empty()).map_err(of_kernel)?;
@@ -343,6 +348,7 @@ impl VolumeMount {
         let node = self.node(inode)?;
         let parent = node.parent.as_ref().ok_or(Errno::Perm)?;
         let (from, to) = (self.directory_of(parent)?, self.directory(directory)?);
+        let _change = self.volume.change();
         let _names = self.volume.names();
         rustix::fs::linkat(&from, &*node.name, &to, name, AtFlags::empty()).map_err(of_kernel)
     }
@@ -350,6 +356,7 @@ impl VolumeMount {
     pub(crate) fn rename(&self, from: (u64, &[u8]), to: (u64, &[u8])) -> Result<(), Errno> {
         let old = self.directory(from.0)?;
         let new = self.directory(to.0)?;
+        let _change = self.volume.change();
         let _names = self.volume.names();
         let replaced = stat_of(&new, to.1);
         let is_same =

@@ -1,5 +1,7 @@
 //! Add-ons, the services that provide them, their plans, and their attachments to apps.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -29,14 +31,34 @@ pub struct AddonResource {
     pub name: String,
     /// The plan, as `postgres:mini`.
     pub plan: NamedRef,
-    /// Always `null`: the node has no keys of providers.
+    /// The key that its provider has given it; `null` if it has none.
     pub provider_id: Option<String>,
     /// `provisioning`, `provisioned` or `deprovisioning`.
     pub state: String,
     /// When it was last changed.
     pub updated_at: Timestamp,
-    /// A page of its provider; `null` if it has none.
+    /// A page of its provider, to which [`AddonSignIn`] is the way; `null` if it has none.
     pub web_url: Option<String>,
+}
+
+/// The way to the page of an add-on's provider: a form that a browser sends. It is valid for some minutes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddonSignIn {
+    /// Always `post`.
+    pub method: String,
+    /// The URL.
+    pub action: String,
+    /// The form's fields.
+    pub params: BTreeMap<String, String>,
+}
+
+/// A config var that a provider has set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderConfigVar {
+    /// The name, as the provider's manifest has it.
+    pub name: String,
+    /// The value.
+    pub value: String,
 }
 
 /// An attachment of an add-on to an app.
@@ -165,6 +187,9 @@ pub struct AddonCreate {
     /// The attachment.
     #[serde(default)]
     pub attachment: Option<AttachmentName>,
+    /// Options for the service's provider.
+    #[serde(default)]
+    pub config: Option<BTreeMap<String, String>>,
 }
 
 /// The name of a new attachment.

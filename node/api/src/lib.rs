@@ -17,6 +17,7 @@
 pub mod account;
 pub mod acm;
 pub mod addon;
+pub mod addon_backup;
 pub mod app;
 pub mod authorization;
 pub mod autoscale;
@@ -43,6 +44,7 @@ pub mod settings;
 pub mod sni_endpoint;
 pub mod storage;
 pub mod upgrade;
+pub mod volume_snapshot;
 
 pub use error::{ErrorId, ErrorResource};
 pub use identity::Identity;

@@ -112,6 +112,12 @@ impl ApiClient {
         outcome.map_err(|error| self.no_answer(&error))
     }
 
+    /// Opens a content that is no JSON, and returns its length in bytes, if the node says it.
+    pub(crate) fn content(&self, path: &str) -> anyhow::Result<(Option<u64>, BodyReader<'static>)> {
+        let response = self.send("GET", path, None::<&()>)?;
+        Ok((response.body().content_length(), unlimited(response)))
+    }
+
     /// Reads a URL that the node gave out, without the token: the URL itself is the permission.
     pub(crate) fn stream_url(&self, url: &str) -> anyhow::Result<BodyReader<'static>> {
         let response = self.agent.get(url).call();

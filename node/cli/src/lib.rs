@@ -13,6 +13,7 @@ mod login;
 mod netrc;
 pub mod output;
 pub mod table;
+mod tunnel;
 mod units;
 mod upgrade;
 

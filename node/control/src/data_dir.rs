@@ -16,6 +16,8 @@ use tokio::sync::watch;
 pub(crate) const STORE_FILE: &str = "corundum.sqlite";
 /// The name of the trash.
 pub(crate) const TRASH: &str = "trash";
+/// The folder in which a backup links and copies the files that it reads. What a killed backup has left there, the next one removes.
+pub(crate) const BACKUP_STAGE: &str = "backup";
 /// The name of the folder of git's hooks.
 const HOOKS: &str = "hooks";
 /// The folder of the images' full files.
@@ -32,11 +34,19 @@ pub enum FileKind {
     Repository,
     /// Volumes, one directory each.
     Volume,
+    /// Snapshots of volumes, one directory for each app.
+    VolumeSnapshots,
 }
 
 impl FileKind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 4] = [Self::Slug, Self::Image, Self::Repository, Self::Volume];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Slug,
+        Self::Image,
+        Self::Repository,
+        Self::Volume,
+        Self::VolumeSnapshots,
+    ];
 
     /// Returns the name of the folder.
     pub(crate) fn folder(self) -> &'static str {
@@ -45,6 +55,7 @@ impl FileKind {
             Self::Image => "images",
             Self::Repository => "repos",
             Self::Volume => "volumes",
+            Self::VolumeSnapshots => "volume-snapshots",
         }
     }
 }
@@ -97,6 +108,7 @@ impl DataDir {
             FULL_IMAGES,
             "repos",
             "volumes",
+            "volume-snapshots",
             "gems",
             TRASH,
         ] {
@@ -168,6 +180,11 @@ impl DataDir {
     /// Returns the directory of an app's volume.
     pub(crate) fn volume(&self, app: &AppName) -> PathBuf {
         self.folder(FileKind::Volume).join(app.to_string())
+    }
+
+    /// Returns the folder of the snapshots of an app's volume.
+    pub(crate) fn volume_snapshots(&self, app: &AppName) -> PathBuf {
+        self.folder(FileKind::VolumeSnapshots).join(app.to_string())
     }
 
     /// Returns the folder of files that nothing names any more.

@@ -3,12 +3,15 @@
 //! A volume is the directory `volumes/APP` of the data directory. It is made when the setting is first turned on, stays when it is
 //! turned off, and goes to the trash with its app. `corundum_host::volume` serves it to dynos.
 
-use std::collections::HashMap;
+pub(crate) mod copies;
+pub(crate) mod snapshots;
+
+use std::collections::{HashMap, HashSet};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use corundum_abi::names::AppName;
@@ -17,7 +20,8 @@ use corundum_host::volume::{Volume, VolumeQuota, VolumeSlot, VolumeUsage};
 use corundum_store::{Fault, HasFault, Store, StoreError};
 
 use crate::apps::settings::catalog;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, FileKind};
+use crate::storage::live_files::LiveFiles;
 
 /// Bytes of a quota for each file, directory or link that it allows: small files are about as large.
 const BYTES_PER_NODE: u64 = 16 << 10;
@@ -47,6 +51,18 @@ pub(crate) enum VolumeError {
         /// The cause.
         cause: io::Error,
     },
+    /// The app has no volume.
+    #[error("{0} has no volume: corundum settings:set volume=1GB")]
+    None(AppName),
+    /// The snapshot does not exist.
+    #[error("Couldn't find that snapshot: {0}")]
+    NoSnapshot(String),
+    /// The app has too many snapshots.
+    #[error("the app has {0} snapshots: delete some first (corundum volume:snapshots:delete)")]
+    Many(usize),
+    /// Another operation on the app's snapshots is in progress.
+    #[error("another operation on the snapshots of {0} is in progress: wait for it")]
+    Busy(AppName),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,7 +71,9 @@ pub(crate) enum VolumeError {
 impl HasFault for VolumeError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Full { .. } => Fault::Client,
+            Self::Full { .. } | Self::None(_) | Self::Many(_) => Fault::Client,
+            Self::NoSnapshot(_) => Fault::NotFound,
+            Self::Busy(_) => Fault::Conflict,
             Self::Io { .. } => Fault::Node,
             Self::Store(error) => error.fault(),
         }
@@ -67,18 +85,40 @@ pub struct Volumes {
     store: Arc<dyn Store>,
     data: Arc<DataDir>,
     grid: DynoGrid,
+    files: Arc<LiveFiles>,
     slots: Mutex<HashMap<AppName, Arc<VolumeSlot>>>,
+    /// The apps whose snapshots change.
+    snapshot_work: Mutex<HashSet<AppName>>,
 }
 
 impl Volumes {
     /// Creates the type.
-    pub fn new(store: Arc<dyn Store>, data: Arc<DataDir>, grid: DynoGrid) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        data: Arc<DataDir>,
+        grid: DynoGrid,
+        files: Arc<LiveFiles>,
+    ) -> Self {
         Self {
             store,
             data,
             grid,
+            files,
             slots: Mutex::default(),
+            snapshot_work: Mutex::default(),
         }
+    }
+
+    fn snapshot_work(&self) -> MutexGuard<'_, HashSet<AppName>> {
+        let work = self.snapshot_work.lock();
+        work.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the files and the snapshots of an app's volume, which no dyno uses any more, to the trash.
+    pub(crate) fn discard(&self, app: &AppName) {
+        self.files.discard(FileKind::Volume, &self.data.volume(app));
+        let snapshots = self.data.volume_snapshots(app);
+        self.files.discard(FileKind::VolumeSnapshots, &snapshots);
     }
 
     fn slot(&self, app: &AppName) -> Arc<VolumeSlot> {

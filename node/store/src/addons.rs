@@ -115,6 +115,13 @@ pub trait AddonStore {
     /// A record is damaged; the store cannot be read.
     fn addons(&self) -> Result<Vec<AddonRecord>, StoreError>;
 
+    /// Returns the add-ons whose records can be read, oldest first, and a description of each damaged record.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn readable_addons(&self) -> Result<(Vec<AddonRecord>, Vec<String>), StoreError>;
+
     /// Returns an add-on.
     ///
     /// # Errors
@@ -149,6 +156,13 @@ pub trait AddonStore {
     ///
     /// A record is damaged; the store cannot be read.
     fn attachments(&self) -> Result<Vec<AddonAttachmentRecord>, StoreError>;
+
+    /// Returns the attachments of an add-on, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// A record is damaged; the store cannot be read.
+    fn addon_attachments(&self, addon: Uuid) -> Result<Vec<AddonAttachmentRecord>, StoreError>;
 
     /// Returns the attachments of an app, oldest first.
     ///

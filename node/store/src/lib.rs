@@ -12,6 +12,7 @@
 
 mod account;
 mod acme;
+mod addon_backups;
 mod addons;
 mod all_apps;
 mod apps;
@@ -34,6 +35,9 @@ mod tokens;
 
 pub use account::{AccountRecord, AccountStore};
 pub use acme::{AcmeAttempts, AcmeStore};
+pub use addon_backups::{
+    AddonBackupRecord, AddonBackupStore, BackupOrigin, BackupScheduleRecord, BackupState,
+};
 pub use addons::{AddonAttachmentRecord, AddonRecord, AddonState, AddonStore};
 pub use all_apps::{AllAppsStore, AppOutline, AppOutlines, CurrentReleases};
 pub use apps::{AppRecord, AppStore, ReadableApps};

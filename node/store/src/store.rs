@@ -2,6 +2,7 @@
 
 use crate::account::AccountStore;
 use crate::acme::AcmeStore;
+use crate::addon_backups::AddonBackupStore;
 use crate::addons::AddonStore;
 use crate::all_apps::AllAppsStore;
 use crate::apps::AppStore;
@@ -21,6 +22,7 @@ use crate::tokens::TokenStore;
 pub trait Store:
     AccountStore
     + AcmeStore
+    + AddonBackupStore
     + AddonStore
     + AllAppsStore
     + AppStore
@@ -43,6 +45,7 @@ pub trait Store:
 impl<T> Store for T where
     T: AccountStore
         + AcmeStore
+        + AddonBackupStore
         + AddonStore
         + AllAppsStore
         + AppStore

@@ -409,6 +409,17 @@ impl TestNode {
         self.restart();
     }
 
+    /// Kills the server process and starts it with other arguments.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the process has written to standard error if it does not start.
+    pub fn try_restart_with(&mut self, arguments: &[&str]) -> Result<(), String> {
+        self.kill();
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self.try_restart()
+    }
+
     /// Kills the server process and starts it again.
     pub fn kill_and_restart(&mut self) {
         self.kill();

@@ -1,12 +1,16 @@
 //! `addons` and the commands below it.
 
+mod sign_in;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use corundum_api::addon::{
     AddonAttachmentCreate, AddonAttachmentResource, AddonCreate, AddonDelete, AddonFact,
-    AddonPlanResource, AddonResource, AddonServiceResource, AddonUpdate, AttachmentName,
+    AddonPlanResource, AddonResource, AddonServiceResource, AddonSignIn, AddonUpdate,
+    AttachmentName,
 };
 
 use crate::app_option::AppOption;
@@ -48,6 +52,9 @@ pub enum AddonsCommand {
         wait: bool,
         #[command(flatten)]
         app: AppOption,
+        /// Options for the service's provider, after --, as in -- --region=eu
+        #[arg(last = true, value_name = "OPTION")]
+        options: Vec<String>,
     },
     /// Show an add-on
     #[command(name = "addons:info")]
@@ -110,12 +117,16 @@ pub enum AddonsCommand {
         app: AppOption,
     },
     /// Print the URL of an add-on's page, if its provider has one
+    ///
+    /// The page is a file that only you can read. A browser that opens it signs you in at the provider, for some minutes.
     #[command(name = "addons:open")]
     Open {
         /// Name of the add-on or of its attachment
         addon: String,
         #[command(flatten)]
         app: AppOption,
+        #[command(flatten)]
+        output: OutputOption,
     },
     /// List the services that the node offers
     #[command(name = "addons:services")]
@@ -147,7 +158,15 @@ pub(super) fn run(command: AddonsCommand, client: &ApiClient) -> anyhow::Result<
             attachment,
             wait,
             app,
-        } => create(client, &app.name()?, plan, attachment, wait),
+            options,
+        } => {
+            let request = AddonCreate {
+                plan,
+                attachment: attachment.map(|name| AttachmentName { name: Some(name) }),
+                config: Some(read_options(&options)?).filter(|options| !options.is_empty()),
+            };
+            create(client, &app.name()?, &request, wait)
+        }
         AddonsCommand::Info { addon, app, output } => {
             info(client, &addon_path(&app.name()?, &addon), output)
         }
@@ -197,11 +216,13 @@ pub(super) fn run(command: AddonsCommand, client: &ApiClient) -> anyhow::Result<
             say!("Changing {} to {}... done", changed.name, changed.plan.name);
             Ok(())
         }
-        AddonsCommand::Open { addon, app } => {
-            let addon: AddonResource = client.get(&addon_path(&app.name()?, &addon))?;
-            let url = addon.web_url;
-            let url = url.with_context(|| format!("{}: its service has no page", addon.name))?;
-            say!("{url}");
+        AddonsCommand::Open { addon, app, output } => {
+            let path = format!("{}/sso", addon_path(&app.name()?, &addon));
+            let form: AddonSignIn = client.get(&path)?;
+            if output.json {
+                return print_json(&form);
+            }
+            say!("file://{}", sign_in::write_page(&form)?.display());
             Ok(())
         }
         AddonsCommand::Services { output } => {
@@ -231,6 +252,18 @@ pub(super) fn run(command: AddonsCommand, client: &ApiClient) -> anyhow::Result<
             Ok(())
         }
     }
+}
+
+/// Reads options in the form `--NAME=VALUE`.
+fn read_options(options: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let read = |option: &String| {
+        let pair = option
+            .strip_prefix("--")
+            .and_then(|pair| pair.split_once('='));
+        let pair = pair.with_context(|| format!("{option}: write options as --NAME=VALUE"))?;
+        Ok((pair.0.to_owned(), pair.1.to_owned()))
+    };
+    options.iter().map(read).collect()
 }
 
 /// Returns the path of an add-on of an app.
@@ -268,18 +301,8 @@ fn list(client: &ApiClient, path: &str, output: OutputOption) -> anyhow::Result<
     Ok(())
 }
 
-fn create(
-    client: &ApiClient,
-    app: &str,
-    plan: String,
-    attachment: Option<String>,
-    wait: bool,
-) -> anyhow::Result<()> {
-    let request = AddonCreate {
-        plan,
-        attachment: attachment.map(|name| AttachmentName { name: Some(name) }),
-    };
-    let mut addon: AddonResource = client.post(&app_path(app, "/addons"), &request)?;
+fn create(client: &ApiClient, app: &str, request: &AddonCreate, wait: bool) -> anyhow::Result<()> {
+    let mut addon: AddonResource = client.post(&app_path(app, "/addons"), request)?;
     let deadline = Instant::now() + WAIT;
     while wait && addon.state == "provisioning" {
         if Instant::now() > deadline {
@@ -292,7 +315,17 @@ fn create(
         addon = client.get(&addon_path(app, &addon.name))?;
     }
     say!("Creating {} on {app}... {}", addon.plan.name, addon.state);
-    say!("Created {} as {}", addon.name, addon.config_vars.join(", "));
+    match addon.state.as_str() {
+        "provisioned" => say!("Created {} as {}", addon.name, addon.config_vars.join(", ")),
+        "provisioning" => say!(
+            "{} gets its config vars, which makes a release, when its provider is ready: see corundum addons:info {0}",
+            addon.name
+        ),
+        state => bail!(
+            "{}: its provider could not create it; it is {state}",
+            addon.name
+        ),
+    }
     Ok(())
 }
 
@@ -309,6 +342,9 @@ fn info(client: &ApiClient, path: &str, output: OutputOption) -> anyhow::Result<
     }
     say!("Config vars: {}", addon.config_vars.join(", "));
     say!("Created: {}", addon.created_at);
+    if addon.state != "provisioned" {
+        return Ok(());
+    }
     let facts: Vec<AddonFact> = client.get(&format!("{path}/info"))?;
     for fact in facts {
         say!("{}: {}", fact.name, fact.value);

@@ -22,13 +22,16 @@ mod login;
 mod logs;
 mod maintenance;
 mod outbound;
+mod pg;
 mod ps;
+mod redis;
 mod releases;
 mod rollback;
 mod run;
 mod settings;
 mod storage;
 mod upgrade;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -44,6 +47,12 @@ pub enum ClientCommand {
     Apps(apps::AppsCommand),
     #[command(flatten)]
     Addons(addons::AddonsCommand),
+    #[command(flatten)]
+    Pg(pg::PgCommand),
+    #[command(flatten)]
+    Redis(redis::RedisCommand),
+    #[command(flatten)]
+    Volume(volume::VolumeCommand),
     #[command(flatten)]
     Access(access::AccessCommand),
     #[command(flatten)]
@@ -97,6 +106,9 @@ impl ClientCommand {
         match self {
             Self::Apps(command) => apps::run(command, &client)?,
             Self::Addons(command) => addons::run(command, &client)?,
+            Self::Pg(command) => return pg::run(command, &client),
+            Self::Redis(command) => return redis::run(command, &client),
+            Self::Volume(command) => volume::run(command, &client)?,
             Self::Access(command) => access::run(command, &client)?,
             Self::Config(command) => config::run(command, &client)?,
             Self::Domains(command) => domains::run(command, &client)?,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use corundum_api::addon::{
     AddonAttachmentCreate, AddonAttachmentResource, AddonCreate, AddonDelete, AddonFact,
-    AddonPlanResource, AddonResource, AddonServiceResource, AddonUpdate, AttachedAddon, PlanPrice,
+    AddonPlanResource, AddonResource, AddonServiceResource, AddonSignIn, AddonUpdate,
+    AttachedAddon, PlanPrice,
 };
 use corundum_api::reference::{AppRef, NamedRef};
 use corundum_store::{AddonAttachmentRecord, AddonRecord, AppRecord, Store, StoreError};
@@ -46,6 +47,7 @@ pub(super) async fn serve(
             let new = NewAddon {
                 plan: body.plan,
                 attachment: body.attachment.and_then(|attachment| attachment.name),
+                options: body.config.unwrap_or_default(),
             };
             created(&parts.resource(&addons.create(&app.name, new).await?)?)
         }
@@ -56,6 +58,20 @@ pub(super) async fn serve(
                 .into_iter()
                 .map(|(name, value)| AddonFact { name, value });
             ok(&facts.collect::<Vec<_>>())
+        }
+        (&Method::GET, [identity, "sso"], _) => {
+            let addon = addons.find(name, identity)?;
+            let email = parts.store.account()?.email;
+            let form = addons.sign_in(&addon, &email)?;
+            let form = form.ok_or_else(|| AddonError::NoPage(addon.name))?;
+            let params = form.fields.into_iter();
+            ok(&AddonSignIn {
+                method: "post".to_owned(),
+                action: form.action,
+                params: params
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
+            })
         }
         (&Method::GET, [identity, "addon-attachments"], None) => {
             let addon = addons.find(None, identity)?;
@@ -153,7 +169,10 @@ impl AddonEndpoints<'_> {
         }
     }
 
-    fn resource(&self, addon: &AddonRecord) -> Result<AddonResource, ApiError> {
+    pub(super) fn resource(&self, addon: &AddonRecord) -> Result<AddonResource, ApiError> {
+        // The operator may have taken the service from the configuration.
+        let service = self.addons.service(&addon.service).ok();
+        let provider = service.and_then(|service| service.provider());
         let attachments = match &addon.app {
             Some(app) => self.store.app_attachments(app)?,
             None => Vec::new(),
@@ -173,10 +192,10 @@ impl AddonEndpoints<'_> {
             created_at: time(&addon.created_at)?,
             name: addon.name.clone(),
             plan: plan_ref(addon),
-            provider_id: None,
+            provider_id: provider.and_then(|provider| provider.provider_id(addon)),
             state: addon.state.as_str().to_owned(),
             updated_at: time(&addon.updated_at)?,
-            web_url: None,
+            web_url: provider.and_then(|provider| Some(provider.page()?.to_owned())),
         })
     }
 

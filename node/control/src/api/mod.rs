@@ -7,6 +7,7 @@
 
 mod account;
 mod acm;
+mod addon_backups;
 mod addons;
 mod apps;
 mod auth;
@@ -25,6 +26,7 @@ mod log_sessions;
 pub mod login;
 mod metrics;
 mod outbound;
+mod providers;
 mod releases;
 mod resources;
 pub(crate) mod response;
@@ -34,4 +36,6 @@ pub(crate) mod server;
 mod settings;
 mod sni_endpoints;
 pub mod storage;
+mod tunnel;
 mod upgrade;
+mod volume_snapshots;

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
+use super::addon_backups::AddonBackupParts;
 use super::addons::AddonEndpoints;
 use super::dynos::DynoParts;
 use super::error::ApiError;
@@ -21,10 +22,12 @@ use super::outbound::OutboundParts;
 use super::resources::AppResources;
 use super::response::{ApiBody, ApiResult, text};
 use super::storage::StorageParts;
+use super::volume_snapshots::VolumeSnapshotParts;
 use super::{
-    account, acm, addons, apps, auth, authorizations, autoscale, builds, cache, config_vars, cron,
-    domains, dynos, formation, log_drains, log_sessions, login, metrics, outbound, releases, run,
-    settings, sni_endpoints, storage, upgrade,
+    account, acm, addon_backups, addons, apps, auth, authorizations, autoscale, builds, cache,
+    config_vars, cron, domains, dynos, formation, log_drains, log_sessions, login, metrics,
+    outbound, providers, releases, run, settings, sni_endpoints, storage, tunnel, upgrade,
+    volume_snapshots,
 };
 use crate::acme::AcmeManager;
 use crate::app_urls::AppUrls;
@@ -46,7 +49,9 @@ use crate::processes::Processes;
 use crate::releases::changes::ReleaseChanges;
 use crate::routing::view::RouterView;
 use crate::services::addons::Addons;
+use crate::services::backups::AddonBackups;
 use crate::upgrade::UpgradeOverview;
+use crate::volumes::Volumes;
 
 /// The parts of a node that the API's handlers work with. A handler gets only those that it needs.
 pub struct ApiParts {
@@ -84,6 +89,10 @@ pub struct ApiParts {
     pub changes: Arc<ReleaseChanges>,
     /// The add-ons.
     pub addons: Arc<Addons>,
+    /// The backups of add-ons.
+    pub backups: Arc<AddonBackups>,
+    /// The volumes.
+    pub volumes: Arc<Volumes>,
     /// The domains.
     pub domains: Domains,
     /// The added certificates.
@@ -194,7 +203,7 @@ impl Api {
         let is_read = match segments[..] {
             ["v1", "apps", _, "log-sessions"] => true,
             // It begins as a read and becomes a command.
-            ["v1", "apps", _, "run"] => false,
+            ["v1", "apps", _, "run"] | ["v1", "apps", _, "addons", _, "tunnel"] => false,
             _ => method == Method::GET,
         };
         if parts.data.is_handed_over() && !is_read {
@@ -209,6 +218,12 @@ impl Api {
             let log = log_sessions::stream(&parts.log_sessions, &parts.logs, &*parts.store, secret);
             // The places of all sessions together are those of one client.
             return log.and_then(|log| admit(place, "log session").map(|()| log));
+        }
+        // So do the credentials of a provider.
+        if let ["v1", "provider", "addons", rest @ ..] = &segments[..] {
+            let service = providers::service_of(self.addons(), request.headers())?;
+            admit(place, &format!("provider {}", service.names().name))?;
+            return providers::serve(self.addons(), &**service, &method, rest, request).await;
         }
         self.authorize(request.headers(), place)?;
         match segments.as_slice() {
@@ -239,6 +254,10 @@ impl Api {
                 let app = self.find_app(identity)?;
                 if matches!(rest, ["run"]) && method == Method::GET {
                     return run::upgrade(&parts.grid, &app, place, request);
+                }
+                if let (["addons", identity, "tunnel"], &Method::GET) = (rest, &method) {
+                    let addon = parts.addons.find(Some(&app.name), identity)?;
+                    return tunnel::upgrade(&parts.addons, &addon, place, request).await;
                 }
                 self.app_endpoint(&method, &app, rest, request).await
             }
@@ -293,6 +312,12 @@ impl Api {
             }
             ["addon-attachments", rest @ ..] => {
                 addons::serve_attachments(self.addons(), method, Some(app), rest, request).await
+            }
+            ["addon-backups", rest @ ..] => {
+                addon_backups::serve(self.backups(), method, app, rest, request).await
+            }
+            ["backup-schedules", rest @ ..] => {
+                addon_backups::serve_schedules(self.backups(), method, app, rest, request).await
             }
             ["autoscale"] => {
                 autoscale::serve(&parts.autoscaler, &resources, method, app, request).await
@@ -356,6 +381,14 @@ impl Api {
             ["sni-endpoints", rest @ ..] => {
                 sni_endpoints::serve(store, &parts.certs, method, app, rest, request).await
             }
+            ["volume-snapshots", rest @ ..] => {
+                let parts = VolumeSnapshotParts {
+                    volumes: &parts.volumes,
+                    grid: &parts.grid,
+                    processes: &parts.processes,
+                };
+                volume_snapshots::serve(parts, method, app, rest, request).await
+            }
             _ => Err(ApiError::no_endpoint()),
         }
     }
@@ -364,6 +397,13 @@ impl Api {
         AddonEndpoints {
             store: &*self.0.store,
             addons: &self.0.addons,
+        }
+    }
+
+    fn backups(&self) -> AddonBackupParts<'_> {
+        AddonBackupParts {
+            addons: &self.0.addons,
+            backups: &self.0.backups,
         }
     }
 

@@ -125,6 +125,10 @@ impl Apps {
         if leftover.exists() {
             parts.files.discard(FileKind::Volume, &leftover);
         }
+        let leftover = parts.data.volume_snapshots(&name);
+        if leftover.exists() {
+            parts.files.discard(FileKind::VolumeSnapshots, &leftover);
+        }
         repository::init(&parts.data, &name).await?;
         let app = parts.store.create_app(&name, DEFAULT_WEB)?;
         parts.logs.open(&name);

@@ -24,7 +24,9 @@ use crate::git::push::Pushes;
 use crate::packs::upgrade::PackUpgrade;
 use crate::processes::Processes;
 use crate::services::addons::Addons;
+use crate::services::backups::AddonBackups;
 use crate::storage::housekeeping::Housekeeping;
+use crate::volumes::{Volumes, copies};
 
 /// The parts of the control plane.
 pub struct ControlPlane {
@@ -44,6 +46,10 @@ pub struct ControlPlane {
     pub housekeeping: Arc<Housekeeping>,
     /// The add-ons.
     pub addons: Arc<Addons>,
+    /// The backups of add-ons.
+    pub backups: Arc<AddonBackups>,
+    /// The volumes.
+    pub volumes: Arc<Volumes>,
     /// The automatic certificates.
     pub acme: Arc<AcmeManager>,
     /// The answers to ACME challenges.
@@ -96,6 +102,8 @@ impl ControlPlane {
                 runtime.spawn(self.housekeeping.clone().run()),
                 runtime.spawn(self.processes.schedule().clone().run()),
                 runtime.spawn(self.addons.clone().run()),
+                runtime.spawn(self.backups.clone().run()),
+                runtime.spawn(copies::serve(self.data.clone(), self.volumes.clone())),
                 runtime.spawn(self.acme.clone().run(self.responders.clone())),
                 runtime.spawn(tick(
                     self.metrics.clone(),

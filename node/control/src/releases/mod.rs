@@ -282,7 +282,7 @@ impl Releases {
         self.files
             .discard(FileKind::Repository, &self.data.repository(app));
         self.volumes.forget(app);
-        self.files.discard(FileKind::Volume, &self.data.volume(app));
+        self.volumes.discard(app);
         for release in releases {
             self.files.remove_image(&release.image);
             self.images.forget(&release.image);

@@ -1,10 +1,15 @@
-//! The life of add-ons.
+//! The life of add-ons: what users ask for. [`background`] goes on by itself, and [`callbacks`] serves providers.
 //!
 //! Each operation writes its step to the store before it acts, so that the next start of the node settles what a kill
 //! has interrupted: an add-on that no app's config vars name is removed, and one that they name is complete. An add-on
 //! whose server is down stays `deprovisioning` and is tried again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod background;
+pub(crate) mod callbacks;
+mod restoring;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,12 +18,13 @@ use corundum_store::{
     AddonAttachmentRecord, AddonRecord, AddonState, Fault, HasFault, Store, StoreError, now,
 };
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
+use self::background::BackgroundFailure;
 use super::server_process::ServerProcesses;
 use super::settings::{ServiceSettings, ServiceSettingsError};
-use super::{Service, ServiceError, attachment_names};
+use super::{Service, ServiceError, ServiceParts, attachment_names};
 use crate::apps::config_vars::ConfigVarChanges;
 use crate::apps::locks::AppLocks;
 use crate::data_dir::DataDir;
@@ -26,15 +32,14 @@ use crate::logs::Logs;
 use crate::outbound::OutboundPolicies;
 use crate::releases::changes::ReleaseChanges;
 use crate::releases::error::ReleaseError;
+use crate::volumes::Volumes;
 
 /// The time for one operation of a service. Services have shorter limits for their steps.
 const OPERATION: Duration = Duration::from_secs(180);
 
-/// The time between two attempts to remove add-ons whose server is down.
-const RETRY: Duration = Duration::from_secs(10);
-
-/// The number of retries between two checks of quotas and replaced credentials: a minute.
-const RETRIES_PER_CHECK: u32 = 6;
+/// The time to wait for another operation of an add-on: the check of each minute takes a moment, and a provider may be faster
+/// than the end of the node's own request to it.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// Add-ons of a node. Each takes a database, a process or a port.
 const MAX_ADDONS: usize = 10_000;
@@ -69,15 +74,30 @@ pub(crate) enum AddonError {
     /// The add-on is not ready.
     #[error("{0} is {1}: it can be used when it is provisioned")]
     NotReady(String, &'static str),
+    /// A provider reports the end of a creation that is not in progress.
+    #[error("{0} is {1}: the provider creates it no longer")]
+    NotPending(String, &'static str),
     /// The attachment does not exist.
     #[error("Couldn't find that attachment: {0}")]
     NoAttachment(String),
+    /// The add-on has no page.
+    #[error("{0}: its service has no page")]
+    NoPage(String),
+    /// The add-on cannot be attached to another app.
+    #[error("{0} is for the app alone that owns it")]
+    OfOneApp(String),
+    /// The add-on has no server for a user's client.
+    #[error("{0}: its service has no server that your own programs may connect to")]
+    NoServer(String),
     /// The confirmation is missing.
     #[error("{0} and its data are removed for good: confirm with --confirm {1}")]
     Unconfirmed(String, AppName),
     /// The service failed.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// The files of its backups cannot be removed.
+    #[error("the add-on's backups cannot be removed: {0}")]
+    Backups(std::io::Error),
     /// The service took too long.
     #[error("{0}: not finished in 3 minutes; the node goes on to undo it")]
     Late(String),
@@ -95,17 +115,21 @@ pub(crate) enum AddonError {
 impl HasFault for AddonError {
     fn fault(&self) -> Fault {
         match self {
-            Self::NoService(_) | Self::NoPlan(..) | Self::NoAttachment(_) => Fault::NotFound,
+            Self::NoService(_) | Self::NoPlan(..) | Self::NoAttachment(_) | Self::NoPage(_) => {
+                Fault::NotFound
+            }
             Self::Name(_)
             | Self::ConfigVar(_)
             | Self::NoName
             | Self::Many(_)
+            | Self::NoServer(_)
+            | Self::OfOneApp(_)
             | Self::Unconfirmed(..) => Fault::Client,
-            Self::Busy(_) | Self::NotReady(..) => Fault::Conflict,
+            Self::Busy(_) | Self::NotReady(..) | Self::NotPending(..) => Fault::Conflict,
             Self::Service(error) => error.fault(),
             Self::Release(error) => error.fault(),
             Self::Store(error) => error.fault(),
-            Self::Late(_) | Self::Interrupted => Fault::Node,
+            Self::Late(_) | Self::Interrupted | Self::Backups(_) => Fault::Node,
         }
     }
 }
@@ -126,6 +150,8 @@ pub(crate) struct NewAddon {
     pub(crate) plan: String,
     /// The name of the attachment.
     pub(crate) attachment: Option<String>,
+    /// Options for the service.
+    pub(crate) options: BTreeMap<String, String>,
 }
 
 /// The parts of a node that add-ons work with.
@@ -142,6 +168,10 @@ pub struct AddonParts {
     pub outbound: Arc<OutboundPolicies>,
     /// The apps' logs.
     pub logs: Arc<Logs>,
+    /// The address of the API, for providers.
+    pub api: SocketAddr,
+    /// The apps' volumes.
+    pub volumes: Arc<Volumes>,
 }
 
 /// Creates, attaches and removes add-ons.
@@ -151,8 +181,8 @@ pub struct Addons {
     processes: Arc<ServerProcesses>,
     /// The add-ons with an operation in progress.
     busy: Mutex<HashSet<Uuid>>,
-    /// The last failure of each add-on's background work, so that it is logged once.
-    failures: Mutex<HashMap<Uuid, String>>,
+    /// The failures of each add-on's background work.
+    failures: Mutex<HashMap<Uuid, BackgroundFailure>>,
     wake: Notify,
     /// True if a first push gets the add-ons that its gems use.
     is_automatic: bool,
@@ -183,7 +213,15 @@ impl Addons {
     ) -> Result<Self, ServiceSettingsError> {
         let processes = Arc::new(ServerProcesses::new(parts.data.path().join("services")));
         Ok(Self {
-            services: super::offered(settings, &processes)?,
+            services: super::offered(
+                settings,
+                &ServiceParts {
+                    store: &parts.store,
+                    processes: &processes,
+                    volumes: &parts.volumes,
+                    api: parts.api,
+                },
+            )?,
             parts,
             processes,
             busy: Mutex::default(),
@@ -347,7 +385,7 @@ impl Addons {
             plan,
             app: Some(app.clone()),
             state: AddonState::Provisioning,
-            data: "null".to_owned(),
+            data: service.prepare(&new.options)?,
             created_at: now(),
             updated_at: now(),
         };
@@ -359,6 +397,10 @@ impl Addons {
             Ok(data) => {
                 addon.data = data;
                 self.parts.store.set_addon(&addon)?;
+                if is_pending(service, &addon) {
+                    tracing::info!(%app, addon = addon.name, "a provider creates an add-on");
+                    return Ok(addon);
+                }
                 self.attach_to(service, &addon, &mut attachment, by).await
             }
             Err(error) => Err(error),
@@ -395,9 +437,12 @@ impl Addons {
         let (addons, app, id) = (self.clone(), app.clone(), addon.id);
         run(async move {
             let _maintenance = addons.parts.locks.begin_maintenance();
+            let _busy = addons.begin_later(id).await?;
             let addon = addons.ready(id)?;
-            let _busy = addons.begin(&addon)?;
             let service = addons.service(&addon.service)?;
+            if service.is_of_one_app() && addon.app.as_ref() != Some(&app) {
+                return Err(AddonError::OfOneApp(addon.name));
+            }
             let mut attachment = addons.new_attachment(&app, &addon, name.as_deref())?;
             addons.parts.store.add_attachment(&attachment)?;
             let by = ConfigChange::Release;
@@ -422,8 +467,8 @@ impl Addons {
         let addons = self.clone();
         run(async move {
             let _maintenance = addons.parts.locks.begin_maintenance();
+            let _busy = addons.begin_later(attachment.addon).await?;
             let addon = addons.parts.store.addon(attachment.addon)?;
-            let _busy = addons.begin(&addon)?;
             addons.detach_from(&addon, &attachment).await?;
             Ok(attachment)
         })
@@ -442,8 +487,8 @@ impl Addons {
         let (addons, id) = (self.clone(), addon.id);
         run(async move {
             let _maintenance = addons.parts.locks.begin_maintenance();
+            let _busy = addons.begin_later(id).await?;
             let mut addon = addons.parts.store.addon(id)?;
-            let _busy = addons.begin(&addon)?;
             for attachment in addons.attachments_of(id)? {
                 addons.detach_from(&addon, &attachment).await?;
             }
@@ -469,8 +514,8 @@ impl Addons {
         let (addons, id) = (self.clone(), addon.id);
         run(async move {
             let _maintenance = addons.parts.locks.begin_maintenance();
+            let _busy = addons.begin_later(id).await?;
             let mut addon = addons.ready(id)?;
-            let _busy = addons.begin(&addon)?;
             let service = addons.service(&addon.service)?;
             addon.data = within(&addon.name, service.rotate(&addon)).await?;
             addons.parts.store.set_addon(&addon)?;
@@ -502,8 +547,8 @@ impl Addons {
         let (addons, id) = (self.clone(), addon.id);
         run(async move {
             let _maintenance = addons.parts.locks.begin_maintenance();
+            let _busy = addons.begin_later(id).await?;
             let mut addon = addons.ready(id)?;
-            let _busy = addons.begin(&addon)?;
             let (service, plan) = addons.service_and_plan(&plan)?;
             if service.names().name != addon.service {
                 return Err(AddonError::NoPlan(
@@ -512,8 +557,17 @@ impl Addons {
                 ));
             }
             addon.plan = plan;
+            let before = service.variables(&addon)?;
             addon.data = within(&addon.name, service.change_plan(&addon)).await?;
             addons.parts.store.set_addon(&addon)?;
+            if service.variables(&addon)? != before {
+                for mut attachment in addons.attachments_of(id)? {
+                    let by = ConfigChange::Release;
+                    addons
+                        .attach_to(service, &addon, &mut attachment, by)
+                        .await?;
+                }
+            }
             Ok(addon)
         })
         .await
@@ -532,178 +586,22 @@ impl Addons {
         within(&addon.name, self.service(&addon.service)?.info(&addon)).await
     }
 
+    /// Returns host and port of an add-on's server, if passwords protect it.
+    ///
+    /// # Errors
+    ///
+    /// [`AddonError`].
+    pub(crate) fn server_address(
+        &self,
+        addon: &AddonRecord,
+    ) -> Result<Option<(String, u16)>, AddonError> {
+        let addon = self.ready(addon.id)?;
+        Ok(self.service(&addon.service)?.address(&addon)?)
+    }
+
     /// Has the add-ons of a destroyed app removed.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
-    }
-
-    /// Settles what an earlier process has left, starts the processes of add-ons, and goes on with removals and quotas.
-    pub async fn run(self: Arc<Self>) {
-        self.settle_interrupted();
-        tokio::spawn({
-            let addons = self.clone();
-            async move {
-                addons.parts.data.handed_over().await;
-                let processes = addons.processes.clone();
-                drop(tokio::task::spawn_blocking(move || processes.stop_all()).await);
-            }
-        });
-        for round in 0_u32.. {
-            if let Err(error) = self.step(round % RETRIES_PER_CHECK == 0).await {
-                tracing::error!(%error, "could not read the add-ons");
-            }
-            drop(timeout(RETRY, self.wake.notified()).await);
-        }
-    }
-
-    fn settle_interrupted(&self) {
-        let settled = self.parts.store.addons().and_then(|addons| {
-            addons.iter().try_for_each(|addon| {
-                // An operation of this process settles its add-on itself.
-                let Ok(_busy) = self.begin(addon) else {
-                    return Ok(());
-                };
-                let addon = match self.parts.store.addon(addon.id) {
-                    Err(StoreError::NoAddon(_)) => return Ok(()),
-                    addon => addon?,
-                };
-                self.settle(&addon, &self.attachments_of(addon.id)?)
-            })
-        });
-        if let Err(error) = settled {
-            tracing::error!(%error, "could not settle the add-ons");
-        }
-    }
-
-    /// Brings an add-on and its attachments to a state between operations.
-    fn settle(
-        &self,
-        addon: &AddonRecord,
-        attachments: &[AddonAttachmentRecord],
-    ) -> Result<(), StoreError> {
-        let mut complete = 0;
-        for attachment in attachments {
-            let config = self.parts.store.config(&attachment.app)?;
-            let mut variables = attachment.variables.iter();
-            if !attachment.variables.is_empty() && variables.all(|name| config.contains_key(name)) {
-                complete += 1;
-            } else if addon.state == AddonState::Provisioned {
-                self.forget_attachment(attachment)?;
-            }
-        }
-        let state = match (addon.state, complete) {
-            (AddonState::Provisioning, 0) => AddonState::Deprovisioning,
-            (AddonState::Provisioning, _) => AddonState::Provisioned,
-            (state, _) => state,
-        };
-        if state != addon.state {
-            tracing::info!(
-                addon = addon.name,
-                state = state.as_str(),
-                "interrupted add-on settled"
-            );
-            let settled = AddonRecord {
-                state,
-                ..addon.clone()
-            };
-            self.parts.store.set_addon(&settled)?;
-        }
-        if state == AddonState::Provisioned {
-            let resumed = self
-                .service(&addon.service)
-                .and_then(|service| Ok(service.resume(addon)?));
-            if let Err(error) = resumed {
-                tracing::error!(addon = addon.name, %error, "could not start an add-on");
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes on with removals, and checks the others if `check` says so.
-    async fn step(&self, check: bool) -> Result<(), StoreError> {
-        for addon in self.parts.store.addons()? {
-            let Ok(_busy) = self.begin(&addon) else {
-                continue;
-            };
-            if self.parts.data.is_handed_over() {
-                return Ok(());
-            }
-            let result = match addon.state {
-                AddonState::Deprovisioning => self.release_and_remove(&addon).await,
-                AddonState::Provisioned if check => self.check(addon.id).await,
-                AddonState::Provisioned | AddonState::Provisioning => continue,
-            };
-            self.note(&addon, result);
-        }
-        Ok(())
-    }
-
-    /// Logs a failure of background work when it begins.
-    fn note(&self, addon: &AddonRecord, result: Result<(), AddonError>) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
-            Ok(()) => drop(failures.remove(&addon.id)),
-            Err(error) => {
-                let text = error.to_string();
-                if failures.insert(addon.id, text.clone()).as_ref() != Some(&text) {
-                    let (addon, state) = (&addon.name, addon.state.as_str());
-                    tracing::warn!(
-                        addon,
-                        state,
-                        error = text,
-                        "work on an add-on failed; it is tried again"
-                    );
-                }
-            }
-        }
-    }
-
-    async fn check(&self, id: Uuid) -> Result<(), AddonError> {
-        let mut addon = self.parts.store.addon(id)?;
-        let service = self.service(&addon.service)?;
-        let mut values = Vec::new();
-        for attachment in self.attachments_of(id)? {
-            values.extend(self.parts.store.config(&attachment.app)?.into_values());
-        }
-        if let Some(data) = within(&addon.name, service.maintain(&addon, &values)).await? {
-            addon.data = data;
-            self.parts.store.set_addon(&addon)?;
-        }
-        Ok(())
-    }
-
-    /// Takes an add-on whose app is gone from the other apps, and removes it.
-    async fn release_and_remove(&self, addon: &AddonRecord) -> Result<(), AddonError> {
-        for attachment in self.attachments_of(addon.id)? {
-            if let Err(error) = self.detach_from(addon, &attachment).await {
-                if matches!(error, AddonError::Release(ReleaseError::Busy)) {
-                    return Err(error);
-                }
-                let app = &attachment.app;
-                tracing::warn!(%app, %error, "could not release an app without its add-on");
-                let _building = self
-                    .parts
-                    .locks
-                    .begin_build(app)
-                    .ok_or(ReleaseError::Busy)?;
-                self.change_config(&attachment, Vec::new(), ConfigChange::Stored)
-                    .await?;
-                self.forget_attachment(&attachment)?;
-            }
-        }
-        self.remove(addon).await
-    }
-
-    /// Removes an add-on without attachments at its service, and its record.
-    async fn remove(&self, addon: &AddonRecord) -> Result<(), AddonError> {
-        let service = self.service(&addon.service)?;
-        within(&addon.name, service.deprovision(addon)).await?;
-        for attachment in self.attachments_of(addon.id)? {
-            self.forget_attachment(&attachment)?;
-        }
-        self.parts.store.remove_addon(addon.id)?;
-        tracing::info!(addon = addon.name, "add-on removed");
-        Ok(())
     }
 
     /// Gives the app of an attachment its grants and config vars.
@@ -864,9 +762,19 @@ impl Addons {
     }
 
     fn attachments_of(&self, addon: Uuid) -> Result<Vec<AddonAttachmentRecord>, StoreError> {
-        let mut all = self.parts.store.attachments()?;
-        all.retain(|attachment| attachment.addon == addon);
-        Ok(all)
+        self.parts.store.addon_attachments(addon)
+    }
+
+    /// Begins an operation when the one in progress has ended.
+    async fn begin_later(&self, id: Uuid) -> Result<BusyGuard<'_>, AddonError> {
+        let addon = self.parts.store.addon(id)?;
+        let deadline = Instant::now() + BUSY;
+        loop {
+            match self.begin(&addon) {
+                Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
+                begun => return begun,
+            }
+        }
     }
 
     fn begin(&self, addon: &AddonRecord) -> Result<BusyGuard<'_>, AddonError> {
@@ -882,6 +790,12 @@ impl Addons {
     fn busy(&self) -> MutexGuard<'_, HashSet<Uuid>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns whether a provider still creates an add-on.
+fn is_pending(service: &Arc<dyn Service>, addon: &AddonRecord) -> bool {
+    let provider = service.provider();
+    provider.is_some_and(|provider| provider.is_pending(addon))
 }
 
 /// Runs an operation to its end, even if its caller goes away.

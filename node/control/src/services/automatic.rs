@@ -1,5 +1,6 @@
 //! Add-ons of an app's first push: those that `app.json` declares, or those that its gems use.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corundum_abi::names::AppName;
@@ -34,6 +35,7 @@ pub(crate) async fn provide(
         let new = NewAddon {
             plan: addon.plan,
             attachment: addon.attachment,
+            options: BTreeMap::new(),
         };
         let name = new.plan.split(':').next().unwrap_or_default();
         let Ok(service) = addons.service(name) else {
@@ -70,6 +72,7 @@ async fn by_gems(
         let new = NewAddon {
             plan: names.name.to_owned(),
             attachment: None,
+            options: BTreeMap::new(),
         };
         match addons.create_for_push(app, new).await {
             Ok(created) => lines.add_created(addons, app, &created)?,
@@ -133,10 +136,12 @@ impl AddonLines<'_> {
             plan,
             ..
         } = addon;
-        self.add(&format!(
-            "{name} ({service}:{plan}) as {}",
-            variables.join(", ")
-        ));
+        self.add(&match variables.is_empty() {
+            true => format!(
+                "{name} ({service}:{plan}) is being provisioned; its config vars come with a later release"
+            ),
+            false => format!("{name} ({service}:{plan}) as {}", variables.join(", ")),
+        });
         Ok(())
     }
 }

@@ -2,33 +2,43 @@
 //!
 //! [`Addons`](addons::Addons) owns their life: creating, attaching, rotating, removing, and settling after a crash.
 //! A [`Service`] creates them somewhere: [`postgres`] at the operator's server, [`redis`] and [`memcached`] as
-//! a server process for each add-on, which [`server_process`] keeps running. [`settings`] is the operator's side.
+//! a server process for each add-on, which [`server_process`] keeps running, and [`provider`] at a program that speaks the
+//! API of Heroku's partners. [`settings`] is the operator's side.
 //!
 //! A further service is a file here that implements [`Service`], and a line in [`offered`].
 
 pub mod addons;
 pub(crate) mod attachment_names;
 pub(crate) mod automatic;
+pub mod backups;
+mod client_program;
 mod loopback;
 mod memcached;
 mod postgres;
+pub mod provider;
 mod redis;
 pub(crate) mod server_process;
 pub mod settings;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use corundum_abi::outbound::OutboundTarget;
-use corundum_store::{AddonRecord, Fault, HasFault};
+use corundum_store::{AddonRecord, Fault, HasFault, Store};
 
 use self::memcached::Memcached;
 use self::postgres::Postgres;
+use self::provider::Provider;
 use self::redis::Redis;
 use self::server_process::ServerProcesses;
-use self::settings::{PlanLimits, ServiceSettings, ServiceSettingsError};
+use self::settings::{PlanLimits, ServiceSettings, ServiceSettingsError, invalid};
+use self::volume::VolumeService;
+use crate::volumes::Volumes;
 
 /// A failed operation of a service. No text has a password.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +54,22 @@ pub(crate) enum ServiceError {
     /// The server refuses.
     #[error("{service}: {cause}")]
     Refused {
+        /// The service.
+        service: &'static str,
+        /// The cause.
+        cause: String,
+    },
+    /// The service refuses what its caller wants.
+    #[error("{service}: {cause}")]
+    Rejected {
+        /// The service.
+        service: &'static str,
+        /// The cause.
+        cause: String,
+    },
+    /// A provider outside of the node has failed.
+    #[error("{service}: the provider failed: {cause}")]
+    Provider {
         /// The service.
         service: &'static str,
         /// The cause.
@@ -68,8 +94,8 @@ pub(crate) enum ServiceError {
 impl HasFault for ServiceError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Unsupported { .. } => Fault::Client,
-            Self::Unavailable { .. } => Fault::Conflict,
+            Self::Unsupported { .. } | Self::Rejected { .. } => Fault::Client,
+            Self::Unavailable { .. } | Self::Provider { .. } => Fault::Conflict,
             Self::Refused { .. } | Self::Damaged { .. } => Fault::Node,
         }
     }
@@ -135,6 +161,17 @@ pub(crate) trait Service: Send + Sync {
     /// Returns the limits of a plan for people.
     fn describe(&self, plan: &str) -> String;
 
+    /// Returns the data of an add-on that is about to be created with a user's options.
+    fn prepare(&self, options: &BTreeMap<String, String>) -> Result<String, ServiceError> {
+        match options.is_empty() {
+            true => Ok("null".to_owned()),
+            false => Err(ServiceError::Unsupported {
+                service: self.names().name,
+                operation: "an option",
+            }),
+        }
+    }
+
     /// Creates the add-on and returns its data.
     fn provision<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, String>;
 
@@ -173,6 +210,54 @@ pub(crate) trait Service: Send + Sync {
 
     /// Returns facts for people, each with its name.
     fn info<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, Vec<(String, String)>>;
+
+    /// Returns whether an add-on can be attached to the app alone that owns it.
+    fn is_of_one_app(&self) -> bool {
+        false
+    }
+
+    /// Returns host and port of an add-on's server for a user's own client, if passwords protect it.
+    fn address(&self, addon: &AddonRecord) -> Result<Option<(String, u16)>, ServiceError> {
+        let _ = addon;
+        Ok(None)
+    }
+
+    /// Returns the service's way to back the data of add-ons up, if it has one.
+    fn dumps(&self) -> Option<&dyn DataDump> {
+        None
+    }
+
+    /// Returns the provider, if the service is one's.
+    fn provider(&self) -> Option<&Provider> {
+        None
+    }
+}
+
+/// A way to back the data of add-ons up. The operations may take an hour.
+pub(crate) trait DataDump: Send + Sync {
+    /// Returns the end of the files' names.
+    fn file_end(&self) -> &'static str;
+
+    /// Returns about the bytes of an add-on's data.
+    fn size<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, u64>;
+
+    /// Writes an add-on's data to a new file.
+    fn dump<'a>(&'a self, addon: &'a AddonRecord, to: &'a Path) -> ServiceFuture<'a, ()>;
+
+    /// Replaces an add-on's data by those of a file, whole or not at all.
+    fn restore<'a>(&'a self, addon: &'a AddonRecord, from: &'a Path) -> ServiceFuture<'a, ()>;
+}
+
+/// The parts of a node that services work with.
+pub(crate) struct ServiceParts<'a> {
+    /// The store.
+    pub(crate) store: &'a Arc<dyn Store>,
+    /// The processes of add-ons.
+    pub(crate) processes: &'a Arc<ServerProcesses>,
+    /// The volumes.
+    pub(crate) volumes: &'a Arc<Volumes>,
+    /// The address of the node's API, for providers.
+    pub(crate) api: SocketAddr,
 }
 
 /// Makes the services that the operator offers.
@@ -182,17 +267,35 @@ pub(crate) trait Service: Send + Sync {
 /// [`ServiceSettingsError`].
 pub(crate) fn offered(
     settings: &ServiceSettings,
-    processes: &Arc<ServerProcesses>,
+    parts: &ServiceParts<'_>,
 ) -> Result<Vec<Arc<dyn Service>>, ServiceSettingsError> {
     let mut services: Vec<Arc<dyn Service>> = Vec::new();
     if let Some(postgres) = &settings.postgres {
         services.push(Arc::new(Postgres::new(postgres)?));
     }
     if let Some(redis) = &settings.redis {
-        services.push(Arc::new(Redis::new(redis, processes.clone())?));
+        services.push(Arc::new(Redis::new(redis, parts.processes.clone())?));
     }
     if let Some(memcached) = &settings.memcached {
-        services.push(Arc::new(Memcached::new(memcached, processes.clone())?));
+        let service = Memcached::new(memcached, parts.processes.clone())?;
+        services.push(Arc::new(service));
+    }
+    if let Some(volume) = &settings.volume {
+        let service = VolumeService::new(volume, parts.store.clone(), parts.volumes.clone())?;
+        services.push(Arc::new(service));
+    }
+    for (name, provider) in &settings.providers {
+        let provider = Provider::new(name, provider, parts.api)?;
+        let own = provider.names();
+        let is_taken = services.iter().any(|other| {
+            let other = other.names();
+            other.aliases.contains(&own.name) || other.attachment == own.attachment
+        });
+        if is_taken {
+            let problem = "another service has its name or its config vars: choose another name";
+            return Err(invalid(own.name, "provider", problem.to_owned()));
+        }
+        services.push(Arc::new(provider));
     }
     Ok(services)
 }

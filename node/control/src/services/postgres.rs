@@ -4,6 +4,8 @@
 //! replaced without a change of ownership. The administrator owns the database itself, so that no app can lift its quota.
 //! Passwords reach the server as SCRAM verifiers only, which its log may show.
 
+mod backups;
+
 use std::time::Duration;
 
 use corundum_abi::outbound::OutboundTarget;
@@ -17,7 +19,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::settings::{ServerSettings, ServiceSettingsError, invalid};
-use super::{Plans, Service, ServiceError, ServiceFuture, ServiceNames};
+use super::{DataDump, Plans, Service, ServiceError, ServiceFuture, ServiceNames};
 use crate::secret;
 
 const SERVICE: &str = "postgres";
@@ -158,30 +160,12 @@ impl Postgres {
         let names = DatabaseNames::of(addon);
         let limits = self.plans.limits(&addon.plan);
         let client = self.connect(None).await?;
-        let (group, database) = (
-            escape_identifier(&names.group),
-            escape_identifier(&names.database),
-        );
-        execute(&client, &create_role(&group)).await?;
+        execute(&client, &create_role(&escape_identifier(&names.group))).await?;
         let (role, password) = self
             .add_login(&client, &names, 1, limits.connections())
             .await?;
-        if !exists(&client, &names.database).await? {
-            let create = format!("create database {database} template template0 encoding 'UTF8'");
-            execute(&client, &create).await?;
-        }
-        let rights = format!(
-            "revoke all on database {database} from public; \
-             grant connect, temporary, create on database {database} to {group}"
-        );
-        execute(&client, &rights).await?;
-        let inside = self.connect(Some(&names.database)).await;
-        // The database exists: the caller must not take the server for one that was never reached.
-        let inside = inside.map_err(|error| refused(error.to_string()))?;
-        let rights = format!(
-            "revoke all on schema public from public; grant all on schema public to {group}"
-        );
-        execute(&inside, &rights).await?;
+        self.create_database(&client, &names.database, &names.group)
+            .await?;
         encode(&PostgresData {
             role,
             password,
@@ -189,6 +173,32 @@ impl Postgres {
             replaced: Vec::new(),
             is_full: false,
         })
+    }
+
+    /// Creates a database that a group role may use, unless it exists.
+    async fn create_database(
+        &self,
+        client: &Client,
+        name: &str,
+        group: &str,
+    ) -> Result<(), ServiceError> {
+        let (group, database) = (escape_identifier(group), escape_identifier(name));
+        if !exists(client, name).await? {
+            let create = format!("create database {database} template template0 encoding 'UTF8'");
+            execute(client, &create).await?;
+        }
+        let rights = format!(
+            "revoke all on database {database} from public; \
+             grant connect, temporary, create on database {database} to {group}"
+        );
+        execute(client, &rights).await?;
+        let inside = self.connect(Some(name)).await;
+        // The database exists: the caller must not take the server for one that was never reached.
+        let inside = inside.map_err(|error| refused(error.to_string()))?;
+        let rights = format!(
+            "revoke all on schema public from public; grant all on schema public to {group}"
+        );
+        execute(&inside, &rights).await
     }
 
     async fn limit(&self, addon: &AddonRecord) -> Result<String, ServiceError> {
@@ -228,6 +238,7 @@ impl Postgres {
             )
             .await?;
         }
+        self.remove_leftovers(&client, &names).await?;
         if exists(&client, &names.database).await? {
             let database = escape_identifier(&names.database);
             execute(&client, &format!("drop database {database} with (force)")).await?;
@@ -252,6 +263,7 @@ impl Postgres {
         let mut data: PostgresData = decode(addon)?;
         let names = DatabaseNames::of(addon);
         let client = self.connect(None).await?;
+        self.remove_leftovers(&client, &names).await?;
         let now = Timestamp::now().as_second();
         let mut changed = false;
         let is_old = |role: &str, at: i64| {
@@ -415,6 +427,14 @@ impl Service for Postgres {
 
     fn info<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, Vec<(String, String)>> {
         Box::pin(self.facts(addon))
+    }
+
+    fn address(&self, _: &AddonRecord) -> Result<Option<(String, u16)>, ServiceError> {
+        Ok(Some((self.host.clone(), self.port)))
+    }
+
+    fn dumps(&self) -> Option<&dyn DataDump> {
+        Some(self)
     }
 }
 

@@ -342,4 +342,9 @@ impl Service for Redis {
     fn info<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, Vec<(String, String)>> {
         Box::pin(self.facts(addon))
     }
+
+    fn address(&self, addon: &AddonRecord) -> Result<Option<(String, u16)>, ServiceError> {
+        let data: RedisData = decode(SERVICE, addon)?;
+        Ok(Some(("127.0.0.1".to_owned(), data.port)))
+    }
 }

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::Plans;
+use super::provider::settings::ProviderSettings;
 use super::server_process::debian_program;
 
 /// Bytes of a file with a secret.
@@ -127,9 +128,27 @@ pub struct ProcessSettings {
     plans: BTreeMap<String, PlanLimits>,
 }
 
-/// The services that the operator offers.
+/// Volumes as add-ons.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VolumeServiceSettings {
+    /// The plan of add-ons that name none.
+    default_plan: Option<String>,
+    /// The plans by name.
+    #[serde(default)]
+    plans: BTreeMap<String, PlanLimits>,
+}
+
+impl VolumeServiceSettings {
+    /// Returns the plans.
+    pub(crate) fn plans(&self, service: &'static str) -> Result<Plans, ServiceSettingsError> {
+        plan_names(service, self.plans.clone(), self.default_plan.as_ref())
+    }
+}
+
+/// The services that the operator offers.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ServiceSettings {
     /// PostgreSQL.
     pub(crate) postgres: Option<ServerSettings>,
@@ -137,6 +156,11 @@ pub struct ServiceSettings {
     pub(crate) redis: Option<ProcessSettings>,
     /// memcached.
     pub(crate) memcached: Option<ProcessSettings>,
+    /// Volumes.
+    pub(crate) volume: Option<VolumeServiceSettings>,
+    /// Services of providers, by name.
+    #[serde(flatten)]
+    pub(crate) providers: BTreeMap<String, ProviderSettings>,
 }
 
 impl ServiceSettings {
@@ -157,12 +181,16 @@ impl ServiceSettings {
                 *path = path.take().map(|path| base.join(path));
             }
         }
+        for provider in self.providers.values_mut() {
+            provider.resolve(base);
+        }
     }
 
     /// Adds the services that need no server of the operator and whose programs Debian's packages have installed. Returns a
     /// line for each that is missing.
     pub fn add_dev_services(&mut self) -> Vec<String> {
         let mut missing = Vec::new();
+        self.volume.get_or_insert_default();
         for (service, package, settings) in [
             ("redis", "redis-server", &mut self.redis),
             ("memcached", "memcached", &mut self.memcached),
@@ -222,7 +250,7 @@ impl ServerSettings {
 
     /// Returns the plans.
     pub(crate) fn plans(&self, service: &'static str) -> Result<Plans, ServiceSettingsError> {
-        plans(service, &self.plans, self.default_plan.as_ref())
+        plan_names(service, self.plans.clone(), self.default_plan.as_ref())
     }
 }
 
@@ -244,7 +272,7 @@ impl ProcessSettings {
 
     /// Returns the plans.
     pub(crate) fn plans(&self, service: &'static str) -> Result<Plans, ServiceSettingsError> {
-        plans(service, &self.plans, self.default_plan.as_ref())
+        plan_names(service, self.plans.clone(), self.default_plan.as_ref())
     }
 }
 
@@ -262,12 +290,11 @@ pub(crate) fn invalid(
 }
 
 /// Returns the plans that the operator names, or one named `mini`.
-fn plans(
+pub(super) fn plan_names(
     service: &'static str,
-    by_name: &BTreeMap<String, PlanLimits>,
+    mut by_name: BTreeMap<String, PlanLimits>,
     default: Option<&String>,
 ) -> Result<Plans, ServiceSettingsError> {
-    let mut by_name = by_name.clone();
     if by_name.is_empty() {
         by_name.insert("mini".to_owned(), PlanLimits::default());
     }
@@ -292,18 +319,37 @@ fn plans(
     Ok(Plans { by_name, default })
 }
 
+/// Checks that only the node's user may read a file, and returns its size in bytes.
+///
+/// # Errors
+///
+/// [`ServiceSettingsError`].
+pub(super) fn check_private(
+    service: &'static str,
+    key: &'static str,
+    path: &Path,
+) -> Result<u64, ServiceSettingsError> {
+    let fail = |problem: String| invalid(service, key, format!("{}: {problem}", path.display()));
+    let metadata = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
+    match metadata.permissions().mode() & 0o077 {
+        0 => Ok(metadata.len()),
+        _ => Err(fail("other users can read it: chmod 600".to_owned())),
+    }
+}
+
 /// Reads a file that only the node's user may read.
-fn read_secret(
+///
+/// # Errors
+///
+/// [`ServiceSettingsError`].
+pub(super) fn read_secret(
     service: &'static str,
     key: &'static str,
     path: &Path,
 ) -> Result<SecretText, ServiceSettingsError> {
     let fail = |problem: String| invalid(service, key, format!("{}: {problem}", path.display()));
-    let metadata = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(fail("other users can read it: chmod 600".to_owned()));
-    }
-    if metadata.len() > MAX_SECRET {
+    let size = check_private(service, key, path)?;
+    if size > MAX_SECRET {
         return Err(fail("it is too large for a secret".to_owned()));
     }
     let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// The name of the last entry.
 pub(super) const MANIFEST: &str = "manifest.json";
-/// The version of the format.
-pub(super) const FORMAT: u32 = 1;
+/// The version of the format. The second one has directories; a store of the first has none.
+pub(super) const FORMAT: u32 = 2;
+/// The oldest version of the format that can be restored.
+pub(super) const OLDEST_FORMAT: u32 = 1;
 /// Bytes of a manifest, with some hundred for each file.
 pub(super) const MAX_MANIFEST: u64 = 1 << 30;
 

@@ -9,10 +9,9 @@ use corundum_host::slug::{self, OpenSlugError};
 
 use super::archive::BackupWriter;
 use super::snapshot::{self, SnapshotError};
-use crate::data_dir::{FileKind, STORE_FILE, slug_file};
+use super::trees;
+use crate::data_dir::{BACKUP_STAGE, FileKind, STORE_FILE, slug_file};
 
-/// The folder in which a backup links the files that it reads. What a killed backup has left there, the next one removes.
-const STAGE: &str = "backup";
 /// The file that a running backup locks.
 const LOCK: &str = "backup.lock";
 
@@ -60,7 +59,8 @@ pub struct FinishedBackup {
     pub content: u64,
     /// The bytes of the archive.
     pub archive: u64,
-    /// Slugs that are damaged on this node, with the problem. They are in the archive as they are.
+    /// Slugs that are damaged on this node, which are in the archive as they are, and directories that could not be copied, each
+    /// with the problem.
     pub damaged: Vec<String>,
 }
 
@@ -93,8 +93,11 @@ pub fn run(data: &Path, output: &Path) -> Result<FinishedBackup, BackupError> {
     if lock.try_lock().is_err() {
         return Err(BackupError::Busy(data.to_owned()));
     }
-    let stage = StageFolder::create(data.join(STAGE))?;
+    let stage = StageFolder::create(data.join(BACKUP_STAGE))?;
     let live = snapshot::take(data, &stage.0)?;
+    // After the store, so that each add-on of the store has its files.
+    let addons = snapshot::addons(&stage.0)?;
+    let mut damaged = trees::take(data, &stage.0, &live.apps, &addons)?;
     let folder = match output.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -119,7 +122,6 @@ pub fn run(data: &Path, output: &Path) -> Result<FinishedBackup, BackupError> {
         folder,
         File::open(folder).and_then(|folder| folder.sync_all()),
     )?;
-    let mut damaged = Vec::new();
     for slug in live.slugs.keys() {
         let path = stage.0.join(FileKind::Slug.folder()).join(slug_file(slug));
         if let Err(error) = slug::open(&path, Some(slug)) {
@@ -140,7 +142,7 @@ pub fn run(data: &Path, output: &Path) -> Result<FinishedBackup, BackupError> {
 
 /// Removes the links that a killed backup has left in a data directory, unless another one is being made.
 pub(super) fn remove_leftovers(data: &Path) -> io::Result<()> {
-    let stage = data.join(STAGE);
+    let stage = data.join(BACKUP_STAGE);
     if !stage.try_exists()? {
         return Ok(());
     }

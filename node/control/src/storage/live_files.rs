@@ -55,6 +55,7 @@ impl LiveNames {
         let repositories = repositories.map(|app| (repository_name(app), format!("app {app}")));
         let volumes = records.apps.iter();
         let volumes = volumes.map(|app| (app.to_string(), format!("app {app}")));
+        let volumes: HashMap<String, String> = volumes.collect();
         let slugs = records.slugs.into_iter().map(|(slug, (app, version))| {
             (slug_file(&slug), format!("release {version} of app {app}"))
         });
@@ -66,7 +67,8 @@ impl LiveNames {
         });
         Self(HashMap::from([
             (FileKind::Repository, repositories.collect()),
-            (FileKind::Volume, volumes.collect()),
+            (FileKind::VolumeSnapshots, volumes.clone()),
+            (FileKind::Volume, volumes),
             (FileKind::Slug, slugs.collect()),
             (FileKind::Image, images.collect()),
         ]))
@@ -140,7 +142,7 @@ impl LiveFiles {
             for (name, owner) in live.of_kind(kind) {
                 let path = folder.join(name);
                 // Not every app has a volume, so that a missing one tells nothing.
-                if kind == FileKind::Volume {
+                if matches!(kind, FileKind::Volume | FileKind::VolumeSnapshots) {
                     continue;
                 }
                 // A file in the trash that a record names was put there by mistake.

@@ -15,4 +15,6 @@ pub mod restore;
 pub mod retention;
 mod snapshot;
 pub mod trash;
+mod trees;
 pub mod usage;
+pub(crate) mod volume_copies;

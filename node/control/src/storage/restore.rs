@@ -10,8 +10,10 @@ use corundum_host::slug;
 use corundum_store::{LiveRecords, LiveStore, SqliteStore, StoreError};
 
 use super::archive::{
-    BackedUpFile, BackupManifest, FORMAT, Hashing, MANIFEST, MAX_MANIFEST, plain_path,
+    BackedUpFile, BackupManifest, FORMAT, Hashing, MANIFEST, MAX_MANIFEST, OLDEST_FORMAT,
+    plain_path,
 };
+use super::trees;
 use crate::data_dir::{FileKind, STORE_FILE, repository_name, slug_file};
 
 /// A backup that cannot be restored. The directory stays as it was.
@@ -92,6 +94,10 @@ pub fn run(archive: &Path, data: &Path) -> Result<RestoredData, RestoreError> {
     let stage = at(parent, stage)?;
     let manifest = extract(archive, stage.path())?;
     let live = check_content(archive, stage.path())?;
+    trees::extract(stage.path()).map_err(|error| RestoreError::Damaged {
+        archive: archive.to_owned(),
+        reason: error.to_string(),
+    })?;
     for app in &live.apps {
         complete_repository(stage.path(), &repository_name(app))?;
     }
@@ -154,7 +160,8 @@ fn extract(archive: &Path, to: &Path) -> Result<BackupManifest, RestoreError> {
         }
         let known =
             [FileKind::Slug, FileKind::Repository].map(|kind| format!("{}/", kind.folder()));
-        if name != STORE_FILE && !known.iter().any(|folder| name.starts_with(folder)) {
+        let is_known = name == STORE_FILE || known.iter().any(|folder| name.starts_with(folder));
+        if !is_known && !trees::is_entry(&name) {
             return Err(damaged(format!("it has an unexpected entry {name}")));
         }
         let path = to.join(&name);
@@ -178,7 +185,7 @@ fn extract(archive: &Path, to: &Path) -> Result<BackupManifest, RestoreError> {
         files.insert(name, content.finish().1);
     }
     let manifest = manifest.ok_or_else(|| damaged("it is incomplete".to_owned()))?;
-    if manifest.format != FORMAT {
+    if !(OLDEST_FORMAT..=FORMAT).contains(&manifest.format) {
         return Err(RestoreError::Format(manifest.corundum));
     }
     let differs = manifest

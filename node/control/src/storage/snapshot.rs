@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use corundum_store::{LiveRecords, LiveStore, SqliteStore, StoreError};
+use corundum_store::{AddonStore, LiveRecords, LiveStore, SqliteStore, StoreError};
 
 use super::trash::Trash;
 use crate::data_dir::{FileKind, STORE_FILE, TRASH, repository_name, slug_file};
@@ -54,7 +54,7 @@ impl SnapshotError {
     }
 }
 
-fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, SnapshotError> {
+pub(super) fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, SnapshotError> {
     result.map_err(|cause| SnapshotError::Io {
         path: path.to_owned(),
         cause,
@@ -131,6 +131,13 @@ fn try_take(data: &Path, to: &Path) -> Result<LiveRecords, SnapshotError> {
         at(&path, fs::remove_dir_all(&path))?;
     }
     Ok(live)
+}
+
+/// Returns the keys of the add-ons in the copied store.
+pub(super) fn addons(to: &Path) -> Result<Vec<uuid::Uuid>, SnapshotError> {
+    let store = SqliteStore::open(&to.join(STORE_FILE))?;
+    let (addons, _) = store.readable_addons()?;
+    Ok(addons.into_iter().map(|addon| addon.id).collect())
 }
 
 /// Copies a repository's settings and branches, which git replaces as a whole.

@@ -71,6 +71,25 @@ impl AddonStore for SqliteStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    fn readable_addons(&self) -> Result<(Vec<AddonRecord>, Vec<String>), StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(&format!(
+            "select {ADDON} from addons order by created_at, rowid"
+        ))?;
+        let (mut addons, mut damaged) = (Vec::new(), Vec::new());
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            match addon_record(row) {
+                Ok(addon) => addons.push(addon),
+                Err(error) => {
+                    let name: Result<String, _> = row.get(1);
+                    damaged.push(format!("{}: {error}", name.unwrap_or_default()));
+                }
+            }
+        }
+        Ok((addons, damaged))
+    }
+
     fn addon(&self, id: Uuid) -> Result<AddonRecord, StoreError> {
         let connection = self.connection();
         let query = format!("select {ADDON} from addons where id = ?1");
@@ -110,6 +129,15 @@ impl AddonStore for SqliteStore {
             "select {ATTACHMENT} from addon_attachments order by created_at, rowid"
         ))?;
         let rows = statement.query_map([], attachment_record)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn addon_attachments(&self, addon: Uuid) -> Result<Vec<AddonAttachmentRecord>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(&format!(
+            "select {ATTACHMENT} from addon_attachments where addon = ?1 order by created_at, rowid"
+        ))?;
+        let rows = statement.query_map([addon.to_string()], attachment_record)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -259,6 +287,31 @@ mod tests {
     fn debug_text_of_an_addon_has_no_password() {
         let addon = addon(&"one-app".parse().unwrap(), "postgresql-a-1");
         assert!(!format!("{addon:?}").contains("secret"));
+    }
+
+    #[test]
+    fn damaged_record_hides_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("store")).unwrap();
+        let app: AppName = "one-app".parse().unwrap();
+        store.create_app(&app, 1).unwrap();
+        let [damaged, whole] = ["postgresql-a-1", "postgresql-b-2"].map(|name| addon(&app, name));
+        store
+            .add_addon(&damaged, &attachment(&damaged, &app))
+            .unwrap();
+        let of_whole = AddonAttachmentRecord {
+            name: "OTHER".to_owned(),
+            ..attachment(&whole, &app)
+        };
+        store.add_addon(&whole, &of_whole).unwrap();
+        let damage = "update addons set state = 'x' where name = 'postgresql-a-1'; \
+             update addon_attachments set targets = '[' where name = 'DATABASE'";
+        store.connection().execute_batch(damage).unwrap();
+        let (readable, described) = store.readable_addons().unwrap();
+        assert_eq!(readable, std::slice::from_ref(&whole));
+        assert!(described.len() == 1 && described[0].starts_with("postgresql-a-1: "));
+        assert_eq!(store.addon_attachments(whole.id).unwrap(), [of_whole]);
+        assert!(store.addon_attachments(damaged.id).is_err());
     }
 
     #[test]

@@ -116,6 +116,16 @@ const STEPS: &[M<'_>] = &[
         unique (app, name)) strict;
      create index attachments_of_addon on addon_attachments (addon);",
     ),
+    M::up(
+        "create table addon_backups (
+        id text primary key, addon text not null references addons (id) on delete cascade,
+        number integer not null, origin text not null, state text not null, size integer not null,
+        message text not null, created_at text not null, finished_at text) strict;
+     create index backups_of_addon on addon_backups (addon);
+     create table addon_backup_schedules (
+        addon text primary key references addons (id) on delete cascade,
+        hour integer not null, minute integer not null, timezone text not null, planned integer not null) strict;",
+    ),
 ];
 
 /// Runs the migrations that the store has not seen, each in a transaction.

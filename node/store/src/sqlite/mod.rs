@@ -5,6 +5,7 @@
 
 mod account;
 mod acme;
+mod addon_backups;
 mod addons;
 mod all_apps;
 mod apps;

@@ -1,0 +1,146 @@
+//! A PostgreSQL server of a test.
+
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use corundum_test_support::ports::free_port;
+use corundum_test_support::process::skip;
+use corundum_test_support::wait::poll;
+
+/// A PostgreSQL server of a test. It is killed when the value is dropped.
+pub(crate) struct PostgresServer {
+    directory: tempfile::TempDir,
+    pub(crate) programs: PathBuf,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl PostgresServer {
+    /// Creates and starts a server with the administrator `admin`. Returns `None` if it is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        let versions = std::fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten();
+        let mut programs = versions.flatten().map(|version| version.path().join("bin"));
+        let Some(programs) = programs.find(|programs| programs.join("postgres").exists()) else {
+            skip("PostgreSQL (apt-get install postgresql): no add-ons of it");
+            return None;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        if rustix::process::getuid().is_root() {
+            let owned = Command::new("chown").arg("postgres").arg(&data).status();
+            assert!(owned.unwrap().success());
+        }
+        let password = directory.path().join("password");
+        std::fs::write(&password, "secret-of-admin").unwrap();
+        std::fs::set_permissions(&password, PermissionsExt::from_mode(0o644)).unwrap();
+        let mut server = Self {
+            directory,
+            programs,
+            port: free_port(),
+            process: None,
+        };
+        let file = format!("--pwfile={}", password.display());
+        let made = server
+            .command(
+                "initdb",
+                &["-A", "scram-sha-256", "-U", "admin", "--no-sync", &file],
+            )
+            .status();
+        assert!(made.unwrap().success());
+        server.run();
+        Some(server)
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let path = self.programs.join(program);
+        let mut command = Command::new("setpriv");
+        if rustix::process::getuid().is_root() {
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+        }
+        command.arg(path).args(arguments).arg("-D");
+        command.arg(self.directory.path().join("data"));
+        command
+            .current_dir("/")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&mut self) {
+        let port = self.port.to_string();
+        let options = [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "fsync=off",
+        ];
+        let mut arguments = vec!["-p", &port];
+        options
+            .iter()
+            .for_each(|option| arguments.extend(["-c", option]));
+        let mut process = self.command("postgres", &arguments).spawn().unwrap();
+        let listens = || {
+            // A server that finds the files of the one before it in use exits.
+            if process.try_wait().unwrap().is_some() {
+                process = self.command("postgres", &arguments).spawn().unwrap();
+            }
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        };
+        let is_listening = poll(Duration::from_secs(60), listens).is_some();
+        self.process = Some(process);
+        assert!(is_listening);
+        let ready = || self.query(&self.admin(), "select 1").ok();
+        assert!(poll(Duration::from_secs(60), ready).is_some());
+    }
+
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    pub(crate) fn admin(&self) -> String {
+        format!(
+            "postgres://admin:secret-of-admin@127.0.0.1:{}/postgres",
+            self.port
+        )
+    }
+
+    /// Writes a configuration of a node with the server, and further tables. Returns its path.
+    pub(crate) fn config(&self, further: &str) -> PathBuf {
+        let secret = self.directory.path().join("url");
+        std::fs::write(&secret, self.admin()).unwrap();
+        std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+        let path = self.directory.path().join("corundum.toml");
+        let text =
+            format!("build-ruby = false\n[services.postgres]\nurl-file = \"url\"\n{further}");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Runs a query with psql. Returns its output, or its error.
+    pub(crate) fn query(&self, url: &str, query: &str) -> Result<String, String> {
+        let output = Command::new(self.programs.join("psql"))
+            .args([url, "-XAtqc", query])
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
+        match output.status.success() {
+            true => Ok(text(output.stdout)),
+            false => Err(text(output.stderr)),
+        }
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
