@@ -65,6 +65,7 @@ use corundum_control::storage::retention::Retention;
 use corundum_control::storage::usage::DiskUsage;
 use corundum_control::upgrade::preparation::{PreparedUpgrade, UpgradePreparation};
 use corundum_control::upgrade::{UpgradeOverview, UpgradeProgress};
+use corundum_control::usage::UsageMeter;
 use corundum_control::volumes::Volumes;
 use corundum_host::capacity;
 use corundum_host::engine::{Engine, EngineConfig};
@@ -510,6 +511,7 @@ impl Node {
             builder.clone(),
         ));
         let upgrade = UpgradeOverview::new(data.clone(), store.clone(), release_images.clone());
+        let meter = UsageMeter::new(store.clone(), grid.clone(), metrics.clone());
         let processes = Arc::new(Processes::new(ProcessParts {
             store: store.clone(),
             grid: grid.clone(),
@@ -720,6 +722,7 @@ impl Node {
                 tls: certs.certificates().clone(),
             },
             autoscaler,
+            meter: Arc::new(meter),
             metrics: metrics.clone(),
             usage: app_usage,
             processes,

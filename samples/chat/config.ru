@@ -1,41 +1,17 @@
-# A chat whose listeners and speakers are connections to a hub (hub.rb).
-require "socket"
-
-module Hub
-  def self.connect
-    host, port = ENV.fetch("HUB", "127.0.0.1:7000").split(":")
-    Socket.tcp(host, port, connect_timeout: 5)
-  end
-end
-
-# Lines of the hub as server-sent events, for as long as somebody listens.
-class Listener
-  def initialize = @socket = Hub.connect
-
-  def each
-    yield ": connected\n\n"
-    while (line = @socket.gets)
-      yield "data: #{line.chomp}\n\n"
-    end
-  end
-
-  def close = @socket.close
-end
+# A chat over WebSockets. Each connection is a dyno; Redis connects them.
+require "bundler/setup"
+require_relative "client"
 
 PAGE = File.read("index.html")
 
-map "/events" do
-  run ->(env) { [200, { "content-type" => "text/event-stream", "cache-control" => "no-store" }, Listener.new] }
-end
-
-map "/say" do
+map "/room" do
   run lambda { |env|
-    text = env["rack.input"].read(500).to_s.force_encoding("UTF-8").scrub.delete("\r\n")
-    socket = Hub.connect
-    socket.puts(text)
-    socket.close
-    [204, {}, []]
+    next [426, { "upgrade" => "websocket" }, ["Connect with a WebSocket.\n"]] unless WebSocket::Driver.websocket?(env)
+
+    client = Client.new(env)
+    Thread.new { client.run }
+    [-1, {}, []]
   }
 end
 
-run ->(env) { [200, { "content-type" => "text/html; charset=utf-8" }, [PAGE]] }
+run ->(_) { [200, { "content-type" => "text/html; charset=utf-8" }, [PAGE]] }

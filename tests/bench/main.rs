@@ -15,6 +15,7 @@ mod micro;
 mod network;
 mod peers;
 mod router;
+mod services;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -72,6 +73,8 @@ enum BenchPart {
     Dynos,
     Ruby,
     Network,
+    /// Databases, jobs and WebSockets
+    Services,
     Front,
     /// Memory of idle connections
     Idle,
@@ -170,6 +173,10 @@ fn app_rows(arguments: &BenchArguments, rounds: usize) -> Vec<Row> {
     if arguments.wants(BenchPart::Dynos, "dynos without a router") {
         rows.extend(dyno_rows(&apps, arguments.dynos));
     }
+    if arguments.wants(BenchPart::Services, "databases, jobs and WebSockets") {
+        let sockets = if arguments.quick { 1000 } else { 12_000 };
+        rows.extend(services::rows(rounds, sockets));
+    }
     if arguments.wants(BenchPart::Ruby, "Ruby in a dyno") {
         let pack = pack_path(Series::DEFAULT.best(), &pack_cache());
         rows.extend(on_core(SERVERS, || micro::rows(&pack, rounds)));
@@ -178,7 +185,7 @@ fn app_rows(arguments: &BenchArguments, rounds: usize) -> Vec<Row> {
 }
 
 /// Rows in the order of the table.
-const ORDER: [&str; 33] = [
+const ORDER: [&str; 42] = [
     "instantiate a dyno",
     "no dyno → first byte, bare Rack",
     "no dyno → first byte, Sinatra",
@@ -202,6 +209,15 @@ const ORDER: [&str; 33] = [
     network::NETWORK_ROWS[2],
     network::NETWORK_ROWS[3],
     network::NETWORK_ROWS[4],
+    services::SERVICE_ROWS[0],
+    services::SERVICE_ROWS[1],
+    services::SERVICE_ROWS[2],
+    services::SERVICE_ROWS[3],
+    services::SERVICE_ROWS[4],
+    services::SERVICE_ROWS[5],
+    services::SERVICE_ROWS[6],
+    services::SERVICE_ROWS[7],
+    services::SERVICE_ROWS[8],
     "cache hits of 1 KiB, a core",
     "cache hits of 64 KiB, a core",
     "files of 1 KiB, a core",

@@ -25,6 +25,16 @@ pub(crate) enum ServerKind {
 impl PeerServer {
     /// Starts a single-threaded server of the app in `directory`, and waits for its first response.
     pub(crate) fn start(kind: ServerKind, directory: &Path, port: u16) -> Self {
+        Self::start_with(kind, directory, port, &[])
+    }
+
+    /// Starts a server as [`start`](Self::start) does, with these variables.
+    pub(crate) fn start_with(
+        kind: ServerKind,
+        directory: &Path,
+        port: u16,
+        environ: &[(&str, &str)],
+    ) -> Self {
         let port_text = port.to_string();
         let mut command = match kind {
             ServerKind::Thin => Command::new("thin"),
@@ -47,6 +57,7 @@ impl PeerServer {
         command
             .current_dir(directory)
             .env("RACK_ENV", "production")
+            .envs(environ.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let process = ChildProcess::spawn(&mut command);

@@ -16,6 +16,7 @@ mod faults;
 mod files;
 mod gems;
 mod grid;
+mod jobs;
 mod native_gems;
 mod outbound;
 mod packs;

@@ -111,7 +111,7 @@ fn workers_run_beside_web_and_follow_formation_and_releases() {
     wait_for_dynos(&node, "myapp", &[]);
     for (change, reason) in [
         ("worker=1", "Couldn't find that process type: worker"),
-        ("web=1:standard-2x", "web dynos have 512 MB"),
+        ("web=1:huge", "is not a size of dynos here"),
         ("worker", "not a change"),
     ] {
         cli(&["ps:scale", change]).assert_failure(reason);
@@ -336,4 +336,124 @@ fn scheduled_command_that_was_missed_runs_once_after_the_start() {
     std::thread::sleep(Duration::from_secs(2));
     let log = node.cli(&["logs", "--app", "myapp"]);
     assert!(!log.text.contains("yearly"), "{}", log.text);
+}
+
+#[test]
+fn workers_follow_the_depth_of_their_queue() {
+    let node = TestNode::start();
+    let repository = app(&node, "myapp", "web: rackup\nworker: ruby worker.rb\n");
+    repository.write(
+        "depth.rb",
+        "puts 'counting'\nputs Integer(ENV.fetch('DEPTH'))\n",
+    );
+    repository.assert_pushed();
+    let autoscale = |arguments: &[&str]| {
+        node.cli(&[&["ps:autoscale", "worker", "--app", "myapp"], arguments].concat())
+    };
+    let bounds = ["--min", "1", "--max", "3", "--jobs-per-dyno", "10"];
+    autoscale(&bounds).assert_failure("--command is needed for worker");
+    autoscale(&[]).assert_failure("worker is not scaled by a queue");
+    let with = |command| [&bounds[..], &["--command", command]].concat();
+    autoscale(&with("a | b")).assert_failure("a dyno has no shell for pipes");
+    let wrong = ["--min", "4", "--max", "3", "--command", "ruby depth.rb"];
+    autoscale(&wrong).assert_failure("--min is not above --max");
+    autoscale(&with("ruby depth.rb")).assert_success();
+    let shown = autoscale(&[]);
+    assert!(
+        shown
+            .text
+            .contains("1 to 3 dynos, one for each 10 jobs of `ruby depth.rb`"),
+        "{}",
+        shown.text
+    );
+    // Without the variable, the command fails, and nothing changes.
+    let log = node.wait_for_log("myapp", "corundum[autoscale]: worker stays as it is");
+    assert!(
+        log.contains("has to print the number of waiting jobs"),
+        "{log}"
+    );
+    node.cli(&["config:set", "DEPTH=11", "--app", "myapp"])
+        .assert_success();
+    // Setting a rule runs the command at once.
+    autoscale(&with("ruby depth.rb")).assert_success();
+    node.wait_for_log("myapp", "Scaled worker from 0 to 2: 11 jobs wait");
+    wait_for_dynos(&node, "myapp", &[("worker.1", "up"), ("worker.2", "up")]);
+    autoscale(&["--off"]).assert_success();
+    autoscale(&["--off"]).assert_failure("worker is not scaled by a queue");
+}
+
+#[test]
+fn usage_counts_requests_processor_time_and_memory_and_survives_a_restart() {
+    let mut node = TestNode::start();
+    let repository = app(&node, "myapp", "web: rackup\nworker: ruby worker.rb\n");
+    repository.assert_pushed();
+    node.cli(&["ps:scale", "worker=1", "--app", "myapp"])
+        .assert_success();
+    for _ in 0..3 {
+        assert_eq!(node.get("myapp", "/").0, 200);
+    }
+    node.wait_for_log("myapp", "worker.1 has worked");
+    node.signal("TERM");
+    assert!(node.wait().success());
+    node.restart();
+    assert_eq!(node.get("myapp", "/").0, 200);
+    let usage = || {
+        let listed = node.cli(&["usage", "--json", "--app", "myapp"]);
+        listed.assert_success();
+        let days: Vec<Value> = serde_json::from_str(&listed.text).unwrap();
+        (days.len(), days.last().cloned().unwrap_or_default())
+    };
+    let (days, today) = usage();
+    assert!(days == 1 || days == 2, "{days}");
+    assert_eq!(today["requests"], 3, "{today}");
+    assert_eq!(today["bytes"], 6, "{today}");
+    let seconds = today["cpu_seconds"].as_f64().unwrap();
+    assert!(seconds > 0.0 && seconds < 60.0, "{today}");
+    let table = node.cli(&["usage"]);
+    table.assert_success();
+    assert!(
+        table.text.contains("Requests") && table.text.contains("myapp"),
+        "{}",
+        table.text
+    );
+    node.cli(&["usage", "--start", "2999-01-01"])
+        .assert_success();
+    node.cli(&["usage", "--start", "tomorrow"])
+        .assert_failure("write it as start=2026-01-31");
+    node.cli(&["usage", "--app", "nobody"])
+        .assert_failure("nobody");
+    let metrics = node.admin("/metrics").1;
+    assert!(
+        metrics.contains("corundum_command_memory_bytes{app=\"myapp\"}"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn web_dynos_have_the_memory_of_their_size() {
+    let mut node = TestNode::start();
+    let repository = node.create("myapp");
+    repository.write(
+        "config.ru",
+        "run(lambda do |env|
+  [200, {}, [('x' * (Integer(env['QUERY_STRING']) << 20)).bytesize.to_s]]
+rescue NoMemoryError => error
+  [500, {}, [error.message]]
+end)
+",
+    );
+    repository.assert_pushed();
+    let get = |node: &TestNode, megabytes: u32| node.get("myapp", &format!("/?{megabytes}"));
+    assert_eq!(get(&node, 1), (200, (1 << 20).to_string()));
+    let refused = (500, "failed to allocate memory".to_owned());
+    assert_eq!(get(&node, 600), refused);
+    let resized = node.cli(&["ps:type", "web=standard-2x", "--app", "myapp"]);
+    resized.assert_success();
+    assert!(resized.text.contains("standard-2x"), "{}", resized.text);
+    assert_eq!(get(&node, 600), (200, (600 << 20).to_string()));
+    node.kill_and_restart();
+    assert_eq!(get(&node, 600), (200, (600 << 20).to_string()));
+    node.cli(&["ps:scale", "web=2:standard-1x", "--app", "myapp"])
+        .assert_success();
+    assert_eq!(get(&node, 600), refused);
 }

@@ -1,11 +1,8 @@
 //! WebSockets: an app takes over its client's connection, over HTTP/1.1 and HTTP/2.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
-use corundum_test_support::http1;
+use corundum_test_support::app_gems::node_with_services;
 use corundum_test_support::node::TestNode;
+use corundum_test_support::websocket::WebSocketClient;
 
 /// An app that answers frames on the connection that it takes over, and knows its dyno's clients.
 const ECHO: &str = r##"
@@ -69,84 +66,21 @@ fn node() -> TestNode {
     node
 }
 
-/// A client of a WebSocket.
-struct Client(TcpStream);
+fn connect(node: &TestNode) -> (WebSocketClient, String) {
+    WebSocketClient::connect(node, "myapp", "/socket", "")
+}
 
-impl Client {
-    fn request(node: &TestNode, path: &str, key: &str) -> (TcpStream, String) {
-        let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: myapp.localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
-        );
-        let mut stream = http1::open(node.http(), &head);
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
-            head.push(byte[0]);
-        }
-        (stream, String::from_utf8(head).unwrap())
-    }
-
-    fn connect(node: &TestNode) -> (Self, String) {
-        let (stream, head) = Self::request(node, "/socket", "dGhlIHNhbXBsZSBub25jZQ==");
-        assert!(
-            head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"),
-            "{head}"
-        );
-        (Self(stream), head.to_lowercase())
-    }
-
-    fn send(&mut self, opcode: u8, payload: &[u8]) {
-        let mask = [1, 2, 3, 4];
-        let mut frame = vec![0x80 | opcode];
-        match payload.len() {
-            0..126 => frame.push(0x80 | payload.len() as u8),
-            length => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&(length as u16).to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(&mask);
-        frame.extend(
-            payload
-                .iter()
-                .zip(mask.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
-        self.0.write_all(&frame).unwrap();
-    }
-
-    /// Reads a frame. Returns `None` at the end of the connection.
-    fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut head = [0; 2];
-        self.0.read_exact(&mut head).ok()?;
-        let length = match head[1] & 127 {
-            127 => {
-                let mut length = [0; 8];
-                self.0.read_exact(&mut length).unwrap();
-                u64::from_be_bytes(length) as usize
-            }
-            length => usize::from(length),
-        };
-        let mut payload = vec![0; length];
-        self.0.read_exact(&mut payload).unwrap();
-        Some((head[0] & 15, payload))
-    }
-
-    fn echoes(&mut self, text: &str) {
-        self.send(1, text.as_bytes());
-        let back: String = text.chars().rev().collect();
-        assert_eq!(self.receive(), Some((1, back.into_bytes())));
-    }
+/// Sends a text and expects it back in reverse.
+fn echoes(client: &mut WebSocketClient, text: &str) {
+    client.send(1, text.as_bytes());
+    let back: String = text.chars().rev().collect();
+    assert_eq!(client.receive(), Some((1, back.into_bytes())));
 }
 
 #[test]
 fn app_takes_over_the_connection_and_answers_frames() {
     let node = node();
-    let (mut client, head) = Client::connect(&node);
+    let (mut client, head) = connect(&node);
     for line in [
         "upgrade: websocket\r\n",
         "connection: upgrade\r\n",
@@ -155,12 +89,12 @@ fn app_takes_over_the_connection_and_answers_frames() {
     ] {
         assert!(head.contains(line), "{line} is missing in {head}");
     }
-    client.echoes("hello");
+    echoes(&mut client, "hello");
     client.send(9, b"ping");
     assert_eq!(client.receive(), Some((10, b"ping".to_vec())));
     client.send(1, b"many");
     assert_eq!(client.receive().unwrap().1.len(), 200_000);
-    client.echoes(&"x".repeat(60_000));
+    echoes(&mut client, &"x".repeat(60_000));
     // Other requests go to other dynos meanwhile.
     assert_eq!(node.get("myapp", "/"), (200, "plain true".to_owned()));
     client.send(8, &[0x03, 0xe8]);
@@ -169,8 +103,8 @@ fn app_takes_over_the_connection_and_answers_frames() {
     let log = node.wait_for_log("myapp", "status=101");
     assert!(log.contains("at=info method=GET path=\"/socket\""), "{log}");
     // A client that goes without a word ends the session too.
-    let (mut client, _) = Client::connect(&node);
-    client.echoes("short");
+    let (mut client, _) = connect(&node);
+    echoes(&mut client, "short");
     drop(client);
     node.wait_for_log("myapp", "session ends");
 }
@@ -180,7 +114,7 @@ fn each_connection_has_a_dyno_beside_the_formation() {
     let node = node();
     node.cli(&["ps:scale", "web=1", "--app", "myapp"])
         .assert_success();
-    let mut clients: Vec<_> = (0..20).map(|_| Client::connect(&node)).collect();
+    let mut clients: Vec<_> = (0..20).map(|_| connect(&node)).collect();
     let mut dynos: Vec<String> = clients
         .iter()
         .filter_map(|(_, head)| Some(head.split_once("x-dyno: ")?.1.lines().next()?.to_owned()))
@@ -189,7 +123,7 @@ fn each_connection_has_a_dyno_beside_the_formation() {
     dynos.dedup();
     assert_eq!(dynos.len(), 20);
     for (client, _) in &mut clients {
-        client.echoes("still here");
+        echoes(client, "still here");
     }
     assert_eq!(node.get("myapp", "/").0, 200);
     drop(clients);
@@ -199,7 +133,7 @@ fn each_connection_has_a_dyno_beside_the_formation() {
 #[test]
 fn app_that_does_not_switch_protocols_answers_as_any_request() {
     let node = node();
-    let answer = |path: &str| Client::request(&node, path, "dGhlIHNhbXBsZSBub25jZQ==").1;
+    let answer = |path: &str| WebSocketClient::request(&node, "myapp", path, "").1;
     assert!(
         answer("/refuse").starts_with("HTTP/1.1 403 "),
         "{}",
@@ -236,15 +170,46 @@ fn app_that_does_not_switch_protocols_answers_as_any_request() {
 #[test]
 fn deployment_closes_connections_with_the_status_of_a_server_that_goes_away() {
     let node = node();
-    let (mut client, _) = Client::connect(&node);
-    client.echoes("before");
+    let (mut client, _) = connect(&node);
+    echoes(&mut client, "before");
     node.cli(&["config:set", "A=1", "--app", "myapp"])
         .assert_success();
     assert_eq!(client.receive(), Some((8, vec![0x03, 0xe9])));
     drop(client);
-    let (mut client, _) = Client::connect(&node);
-    client.echoes("after");
+    let (mut client, _) = connect(&node);
+    echoes(&mut client, "after");
     // The end of the node closes them too.
     node.signal("TERM");
     assert_eq!(client.receive(), Some((8, vec![0x03, 0xe9])));
+}
+
+#[test]
+fn chat_between_dynos_goes_through_redis() {
+    let Some(node) = node_with_services() else {
+        return;
+    };
+    let chat = node.create("chat");
+    chat.copy_sample("chat");
+    let pushed = chat.assert_pushed();
+    assert!(
+        pushed.text.contains("(redis:mini) as REDIS_URL"),
+        "{}",
+        pushed.text
+    );
+    assert!(node.get("chat", "/").1.contains("new WebSocket("));
+    assert_eq!(node.get("chat", "/room").0, 426);
+    let join = || WebSocketClient::connect(&node, "chat", "/room", "").0;
+    let (mut one, mut other) = (join(), join());
+    one.send(1, b"hello");
+    assert_eq!(other.receive_text("hello"), "hello");
+    assert_eq!(one.receive_text("hello"), "hello");
+    other.send(1, "grüß dich".as_bytes());
+    assert_eq!(one.receive_text("gr"), "grüß dich");
+    // A client that comes later reads what was said before.
+    let mut late = join();
+    assert_eq!(late.receive_text("hello"), "hello");
+    assert_eq!(late.receive_text("gr"), "grüß dich");
+    late.send(8, &[0x03, 0xe8]);
+    assert_eq!(late.receive(), Some((8, vec![0x03, 0xe8])));
+    assert_eq!(late.receive(), None);
 }

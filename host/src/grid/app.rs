@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use super::release::GridRelease;
 use super::slow_requests::SlowRequests;
 use super::status::{AppStatus, DynoState, DynoStatus};
 use crate::dyno::Dyno;
+use crate::memory::MemoryLimits;
 use crate::reserve::AppShare;
 
 /// Time after a release could not be loaded until a request tries again. Loading may mean booting the app.
@@ -66,6 +67,8 @@ pub(super) struct GridApp {
     crashes_often: AtomicBool,
     /// True if a request has come since the node looked last.
     is_used: AtomicBool,
+    /// Quota of a web dyno's memory in bytes; 0 for the engine's.
+    web_memory: AtomicUsize,
     /// Notified when a release has been loaded, or cannot be.
     loaded: Notify,
 }
@@ -190,6 +193,7 @@ impl GridApp {
             slow_requests: SlowRequests::default(),
             crashes_often: AtomicBool::new(false),
             is_used: AtomicBool::new(false),
+            web_memory: AtomicUsize::new(0),
             loaded: Notify::new(),
         }
     }
@@ -368,6 +372,17 @@ impl GridApp {
     /// Returns whether dynos crash so often that their starts would take the processor from other apps.
     pub(super) fn crashes_often(&self) -> bool {
         self.crashes_often.load(Ordering::Relaxed)
+    }
+
+    /// Sets the quota of the memory of web dynos that start from now on.
+    pub(super) fn set_web_memory(&self, bytes: usize) {
+        self.web_memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the limits of a web dyno's memory, if they are not the engine's.
+    pub(super) fn web_memory(&self) -> Option<MemoryLimits> {
+        let bytes = self.web_memory.load(Ordering::Relaxed);
+        (bytes > 0).then(|| MemoryLimits::hard(bytes))
     }
 
     /// Sets the maximum number of dynos.
@@ -798,6 +813,7 @@ impl GridApp {
             waiting: waiting.filter(|waiter| !waiter.is_closed()).count(),
             circuit_open: formation.breaker.is_open() || formation.routes.is_any_open(),
             memory: formation.live.values().map(|live| live.memory).sum(),
+            command_memory: self.commands.memory(),
         }
     }
 

@@ -165,6 +165,13 @@ impl CommandDynos {
         dynos.fold(finished, |sum, dyno| sum + dyno.cpu.finished())
     }
 
+    /// Returns the bytes that the node holds for the dynos.
+    pub(super) fn memory(&self) -> usize {
+        let running = self.running();
+        let dynos = running.values().filter_map(|command| command.dyno.as_ref());
+        dynos.map(|dyno| dyno.account.held()).sum()
+    }
+
     fn remove(&self, name: &DynoName) {
         let mut running = self.running();
         let dyno = running.remove(name).and_then(|command| command.dyno);

@@ -103,7 +103,14 @@ async fn start_dyno(lease: &mut Lease) -> Result<(), DispatchError> {
     );
     let context = app.context();
     let began = Instant::now();
-    let started = start::start_for_request(context, app.share(), &release, &name, first_poll(&app));
+    let started = start::start_for_request(
+        context,
+        app.share(),
+        &release,
+        &name,
+        app.web_memory(),
+        first_poll(&app),
+    );
     match tokio::time::timeout(context.limits.queue, started).await {
         Ok(Ok(dyno)) => {
             tracing::debug!(elapsed = ?began.elapsed(), "dyno started");

@@ -179,6 +179,11 @@ impl DynoGrid {
         self.get_or_add(app).set_formation(formation);
     }
 
+    /// Sets the quota of the memory of an app's web dynos in bytes. Dynos that start from now on have it.
+    pub fn set_web_memory(&self, app: &AppName, bytes: usize) {
+        self.get_or_add(app).set_web_memory(bytes);
+    }
+
     /// Makes `release` the one that new requests get. Running requests end on the old one.
     pub fn deploy(&self, release: GridRelease) {
         self.get_or_add(&release.app.clone())

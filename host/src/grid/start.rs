@@ -13,6 +13,7 @@ use crate::account::Account;
 use crate::dyno::{CallError, Dyno, StartError};
 use crate::image::Image;
 use crate::log::LogSink;
+use crate::memory::MemoryLimits;
 use crate::os::{Filesystem, GuestProcess};
 use crate::reserve::AppShare;
 
@@ -65,7 +66,7 @@ pub(super) fn log_of(context: &GridContext, app: &AppName, dyno: &DynoName) -> A
     })
 }
 
-/// Starts a web dyno for a waiting request.
+/// Starts a web dyno for a waiting request. `memory` are its limits, if they are not the engine's.
 ///
 /// Most dynos are ready at the first poll, on the thread that brought the request. A dyno that is not runs hooks of the
 /// app, which may compute forever; it continues on the threads for computing dynos and ends with this future.
@@ -74,6 +75,7 @@ pub(super) async fn start_for_request(
     share: &Arc<AppShare>,
     release: &Arc<GridRelease>,
     name: &DynoName,
+    memory: Option<MemoryLimits>,
     first_poll: FirstPoll,
 ) -> Result<Dyno, LaunchError> {
     let owned = (
@@ -85,7 +87,11 @@ pub(super) async fn start_for_request(
     let mut work = Box::pin(async move {
         let (context, share, release, name) = owned;
         let arguments = release.arguments.clone();
-        start(&context, &share, &release, &name, arguments).await
+        let mut dyno = start(&context, &share, &release, &name, arguments).await?;
+        if let Some(limits) = memory {
+            dyno.set_memory_limits(limits, log_of(&context, &release.app, &name));
+        }
+        Ok(dyno)
     });
     if first_poll == FirstPoll::Here {
         let first = poll_fn(|context| {

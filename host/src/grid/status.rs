@@ -66,4 +66,6 @@ pub struct AppStatus {
     pub circuit_open: bool,
     /// Bytes that the node held for each dyno alone when it was last idle, in sum.
     pub memory: usize,
+    /// Bytes that the node holds for the dynos of commands, in sum.
+    pub command_memory: usize,
 }

@@ -230,6 +230,17 @@ async fn programs_end_as_natively() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn heap_that_cannot_be_compacted_is_warmed_up() {
+    let app = app().await;
+    // Sidekiq and puma warm their processes up. Debian's Ruby has no such method to compare with.
+    let code = "kept = Array.new(50_000) { |number| number.to_s }
+        p Process.warmup, kept.sum(&:size)
+        begin; GC.compact; rescue NotImplementedError => error; p error.class; end";
+    let run = app.run_with(&["ruby", "-e", code], b"").await;
+    assert_eq!(run.stdout, "true\n238890\nNotImplementedError\n", "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn standard_input_is_read_as_natively() {
     let long = "0123456789\n".repeat(30_000);
     compare(&[

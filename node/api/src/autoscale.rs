@@ -1,4 +1,4 @@
-//! Autoscaling of web dynos. The API's own: v3 has no such resource.
+//! Autoscaling of web dynos and of workers. The API's own: v3 has no such resource.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,4 +16,17 @@ pub struct AutoscaleRule {
 
 fn default_queue_time() -> u32 {
     100
+}
+
+/// The bounds of a process type's dynos and the queue that scales them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRule {
+    /// Fewest dynos.
+    pub min: u32,
+    /// Most dynos.
+    pub max: u32,
+    /// Command line that prints the number of waiting jobs as its last line.
+    pub command: String,
+    /// Waiting jobs for each dyno.
+    pub jobs_per_dyno: u32,
 }

@@ -44,6 +44,7 @@ pub mod settings;
 pub mod sni_endpoint;
 pub mod storage;
 pub mod upgrade;
+pub mod usage;
 pub mod volume_snapshot;
 
 pub use error::{ErrorId, ErrorResource};

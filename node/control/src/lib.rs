@@ -59,5 +59,6 @@ mod secret;
 pub mod services;
 pub mod storage;
 pub mod upgrade;
+pub mod usage;
 pub mod volumes;
 mod yielding_thread;

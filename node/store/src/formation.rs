@@ -35,7 +35,7 @@ pub trait FormationStore {
     /// The store cannot be written.
     fn set_process_scales(&self, app: &AppName, scales: &ProcessScales) -> Result<(), StoreError>;
 
-    /// Returns the formations of all apps with dynos beside web.
+    /// Returns the formations of all apps with dynos beside web, or with a size of web dynos, whose quantity is in the app's record.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 //! The node's records: its account and access tokens, apps, builds, releases, config vars, domains, certificates, log
-//! drains, grants, settings, add-ons and their attachments.
+//! drains, grants, settings, add-ons and their attachments, and what apps have used.
 //!
 //! Each resource has a file with its record and a trait that reads and writes it; [`Store`] is all of these traits
 //! together. [`SqliteStore`] keeps the records of one node in a file. A store that several nodes share is another
@@ -32,6 +32,7 @@ mod sqlite;
 mod store;
 mod time;
 mod tokens;
+mod usage;
 
 pub use account::{AccountRecord, AccountStore};
 pub use acme::{AcmeAttempts, AcmeStore};
@@ -57,3 +58,4 @@ pub use sqlite::SqliteStore;
 pub use store::Store;
 pub use time::now;
 pub use tokens::{NewToken, TokenRecord, TokenStore};
+pub use usage::{DayUsage, UsageFigures, UsageStore};

@@ -17,6 +17,7 @@ use crate::releases::ReleaseStore;
 use crate::schedule::ScheduleStore;
 use crate::settings::SettingStore;
 use crate::tokens::TokenStore;
+use crate::usage::UsageStore;
 
 /// All records of a node. Every type that implements the traits of the single resources is a store.
 pub trait Store:
@@ -37,6 +38,7 @@ pub trait Store:
     + ScheduleStore
     + SettingStore
     + TokenStore
+    + UsageStore
     + Send
     + Sync
 {
@@ -60,6 +62,7 @@ impl<T> Store for T where
         + ScheduleStore
         + SettingStore
         + TokenStore
+        + UsageStore
         + Send
         + Sync
 {

@@ -31,6 +31,7 @@ mod run;
 mod settings;
 mod storage;
 mod upgrade;
+mod usage;
 mod volume;
 
 use std::process::ExitCode;
@@ -86,6 +87,7 @@ pub enum ClientCommand {
     Releases(releases::ReleasesArguments),
     Rollback(rollback::RollbackArguments),
     Cron(cron::CronArguments),
+    Usage(usage::UsageArguments),
     Run(run::RunArguments),
     #[command(name = "run:detached")]
     RunDetached(run::detached::DetachedArguments),
@@ -128,6 +130,7 @@ impl ClientCommand {
             Self::Releases(arguments) => releases::run(arguments, &client)?,
             Self::Rollback(arguments) => rollback::run(arguments, &client)?,
             Self::Cron(arguments) => cron::run(arguments, &client)?,
+            Self::Usage(arguments) => usage::run(arguments, &client)?,
             Self::Run(arguments) => return run::run(arguments, &client),
             Self::RunDetached(arguments) => run::detached::run(arguments, &client)?,
             Self::GitRemote(app) => git_remote::run(app, &client)?,

@@ -51,8 +51,8 @@ pub enum PsCommand {
     },
     /// Set the size of the dynos of process types, or list the process types
     ///
-    /// The size is a quota of memory: standard-1x has 512 MB, standard-2x 1 GB and performance-m 2.5 GB. Web dynos are always
-    /// standard-1x.
+    /// The size is a quota of memory: standard-1x has 512 MB, standard-2x 1 GB and performance-m 2.5 GB. Dynos that run are
+    /// replaced.
     ///
     /// Example: corundum ps:type worker=standard-2x
     #[command(name = "ps:type", visible_alias = "ps:resize")]

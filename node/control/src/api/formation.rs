@@ -108,6 +108,12 @@ fn update(
     let known = types(release.as_ref());
     let before = parts.store.process_scales(&app.name)?;
     let (mut web, mut scales) = (app.formation, ProcessScales::new());
+    let web_size_before = before
+        .get(&ProcessType::web())
+        .copied()
+        .unwrap_or_default()
+        .size;
+    let mut web_size = web_size_before;
     for FormationUpdate {
         process_type,
         change,
@@ -119,11 +125,7 @@ fn update(
         let size = change.size().map(str::parse::<DynoSize>).transpose();
         let size = size.map_err(|error| ApiError::invalid(error.to_string()))?;
         if *process_type == ProcessType::web() {
-            if size.is_some_and(|size| size != DynoSize::default()) {
-                return Err(ApiError::invalid(
-                    "web dynos have 512 MB (standard-1x); other sizes are for the other process types",
-                ));
-            }
+            web_size = size.unwrap_or(web_size);
             web = change.quantity.map_or(web, |quantity| quantity.apply(web));
             continue;
         }
@@ -155,6 +157,9 @@ fn update(
     }
     if web != app.formation {
         parts.web.scale(&app.name, web)?;
+    }
+    if web_size != web_size_before {
+        parts.web.resize(&app.name, web_size)?;
     }
     if !scales.is_empty() {
         parts.processes.scale(&app.name, &scales)?;

@@ -38,4 +38,5 @@ mod sni_endpoints;
 pub mod storage;
 mod tunnel;
 mod upgrade;
+mod usage;
 mod volume_snapshots;

@@ -1,6 +1,5 @@
 //! Resources of the API, made of the store's records and the node's state.
 
-use corundum_abi::dyno_size::DynoSize;
 use corundum_abi::names::{ProcessType, SlugDigest};
 use corundum_api::ErrorId;
 use corundum_api::app::AppResource;
@@ -8,8 +7,7 @@ use corundum_api::formation::FormationResource;
 use corundum_api::reference::{AppRef, NamedRef, ReleaseRef, SlugRef, UserRef};
 use corundum_api::release::{ReleaseResource, ReleaseStatus};
 use corundum_store::{
-    AccountRecord, AppRecord, ProcessScale, ProcessScales, ReleaseRecord, SettingValues, Store,
-    StoreError,
+    AccountRecord, AppRecord, ProcessScales, ReleaseRecord, SettingValues, Store, StoreError,
 };
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -237,13 +235,10 @@ pub(super) fn formation(
     release: Option<&ReleaseRecord>,
     scales: &ProcessScales,
 ) -> Result<FormationResource, ApiError> {
-    let scale = match process_type == ProcessType::web() {
-        true => ProcessScale {
-            quantity: app.formation,
-            size: DynoSize::default(),
-        },
-        false => scales.get(&process_type).copied().unwrap_or_default(),
-    };
+    let mut scale = scales.get(&process_type).copied().unwrap_or_default();
+    if process_type == ProcessType::web() {
+        scale.quantity = app.formation;
+    }
     let changed_at = release.map_or(&app.created_at, |release| &release.created_at);
     Ok(FormationResource {
         id: derived_id(&["formation", &app.id.to_string(), process_type.as_str()]),

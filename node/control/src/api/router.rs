@@ -26,7 +26,7 @@ use super::volume_snapshots::VolumeSnapshotParts;
 use super::{
     account, acm, addon_backups, addons, apps, auth, authorizations, autoscale, builds, cache,
     config_vars, cron, domains, dynos, formation, log_drains, log_sessions, login, metrics,
-    outbound, providers, releases, run, settings, sni_endpoints, storage, tunnel, upgrade,
+    outbound, providers, releases, run, settings, sni_endpoints, storage, tunnel, upgrade, usage,
     volume_snapshots,
 };
 use crate::acme::AcmeManager;
@@ -246,6 +246,9 @@ impl Api {
             ["v1", "storage", rest @ ..] => {
                 storage::serve(&parts.storage, &method, rest, request).await
             }
+            ["v1", "usage"] if method == Method::GET => {
+                usage::list(&*parts.store, None, request.uri())
+            }
             ["v1", "upgrade"] if method == Method::GET => upgrade::get(&parts.upgrade).await,
             ["v1", "apps"] => {
                 apps::serve_all(&parts.apps, &self.resources(), &method, request).await
@@ -322,6 +325,10 @@ impl Api {
             ["autoscale"] => {
                 autoscale::serve(&parts.autoscaler, &resources, method, app, request).await
             }
+            ["autoscale", process] => {
+                let scaling = parts.processes.queue_scaling();
+                autoscale::serve_queue(scaling, method, app, process, request).await
+            }
             ["builds", rest @ ..] => {
                 builds::serve(store, &parts.urls, &parts.builder, method, app, rest)
             }
@@ -380,6 +387,9 @@ impl Api {
             ["settings"] => settings::serve(&parts.settings, method, app, request).await,
             ["sni-endpoints", rest @ ..] => {
                 sni_endpoints::serve(store, &parts.certs, method, app, rest, request).await
+            }
+            ["usage"] if method == Method::GET => {
+                usage::list(store, Some(&app.name), request.uri())
             }
             ["volume-snapshots", rest @ ..] => {
                 let parts = VolumeSnapshotParts {

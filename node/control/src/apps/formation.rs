@@ -1,10 +1,11 @@
-//! Formations: how many dynos of each process type an app may have. Web is the only type so far.
+//! The formation of web dynos: how many an app may have, and their size.
 
 use std::sync::Arc;
 
-use corundum_abi::names::AppName;
+use corundum_abi::dyno_size::DynoSize;
+use corundum_abi::names::{AppName, ProcessType};
 use corundum_host::grid::DynoGrid;
-use corundum_store::{Store, StoreError};
+use corundum_store::{ProcessScale, Store, StoreError};
 
 use crate::routing::view::RouterView;
 
@@ -36,6 +37,21 @@ impl Formations {
         self.store.set_formation(app, web)?;
         self.grid.set_formation(app, web);
         self.view.refresh(app);
+        Ok(())
+    }
+
+    /// Sets the size of an app's web dynos, and replaces those that exist, each when it is idle.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    pub(crate) fn resize(&self, app: &AppName, size: DynoSize) -> Result<(), StoreError> {
+        // The number of web dynos is part of the app's record.
+        let scale = ProcessScale { quantity: 0, size };
+        let scales = [(ProcessType::web(), scale)].into();
+        self.store.set_process_scales(app, &scales)?;
+        self.grid.set_web_memory(app, size.memory());
+        self.grid.restart(app);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use corundum_abi::dyno_size::DynoSize;
-use corundum_abi::names::AppName;
+use corundum_abi::names::{AppName, ProcessType};
 use corundum_compiler::app_json::AppJson;
 use corundum_compiler::procfile::ProcessCommands;
 use corundum_store::{ProcessScale, ProcessScales};
@@ -41,7 +41,8 @@ pub(super) fn apply(
     let mut scales = ProcessScales::new();
     let mut unknown = Vec::new();
     for (process, asked) in &app_json.formation {
-        if !processes::is_long_running(process) || !declared.contains_key(process) {
+        let is_web = *process == ProcessType::web();
+        if !is_web && (!processes::is_long_running(process) || !declared.contains_key(process)) {
             continue;
         }
         let size = asked.size.as_deref().map(str::parse).transpose();
@@ -51,6 +52,14 @@ pub(super) fn apply(
                 None
             })
             .unwrap_or_default();
+        if is_web {
+            if size != DynoSize::default()
+                && let Err(error) = formations.resize(app, size)
+            {
+                tracing::warn!(%app, %error, "could not set the size of app.json");
+            }
+            continue;
+        }
         let quantity = bounded(process.as_str(), asked.quantity);
         scales.insert(process.clone(), ProcessScale { quantity, size });
     }

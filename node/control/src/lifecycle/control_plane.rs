@@ -26,6 +26,7 @@ use crate::processes::Processes;
 use crate::services::addons::Addons;
 use crate::services::backups::AddonBackups;
 use crate::storage::housekeeping::Housekeeping;
+use crate::usage::UsageMeter;
 use crate::volumes::{Volumes, copies};
 
 /// The parts of the control plane.
@@ -60,6 +61,8 @@ pub struct ControlPlane {
     pub metrics: Arc<MetricsRegistry>,
     /// The times of the last requests.
     pub usage: Arc<AppUsage>,
+    /// The meter of what apps use.
+    pub meter: Arc<UsageMeter>,
     /// The processes beside web.
     pub processes: Arc<Processes>,
 }
@@ -70,6 +73,7 @@ pub(crate) struct RunningControlPlane {
     serving: Vec<JoinHandle<()>>,
     /// Tasks that change something by themselves.
     working: Vec<JoinHandle<()>>,
+    meter: Arc<UsageMeter>,
 }
 
 impl ControlPlane {
@@ -90,7 +94,9 @@ impl ControlPlane {
             )
         };
         self.processes.start();
+        self.meter.start();
         Ok(RunningControlPlane {
+            meter: self.meter.clone(),
             serving: vec![
                 runtime.spawn(server::serve(api, self.api.clone())),
                 runtime.spawn(hook_server::serve(hooks, self.pushes.clone())),
@@ -101,6 +107,10 @@ impl ControlPlane {
                 runtime.spawn(self.upgrade.clone().run()),
                 runtime.spawn(self.housekeeping.clone().run()),
                 runtime.spawn(self.processes.schedule().clone().run()),
+                runtime.spawn({
+                    let scaling = self.processes.queue_scaling().clone();
+                    scaling.run(self.processes.clone())
+                }),
                 runtime.spawn(self.addons.clone().run()),
                 runtime.spawn(self.backups.clone().run()),
                 runtime.spawn(copies::serve(self.data.clone(), self.volumes.clone())),
@@ -109,6 +119,7 @@ impl ControlPlane {
                     self.metrics.clone(),
                     self.autoscaler.clone(),
                     self.usage.clone(),
+                    self.meter.clone(),
                 )),
             ],
         })
@@ -119,6 +130,7 @@ impl RunningControlPlane {
     /// Ends the tasks that change something by themselves. The API goes on to answer, and pushes in progress to end.
     pub(crate) fn stop_working(&self) {
         self.working.iter().for_each(JoinHandle::abort);
+        self.meter.finish();
     }
 }
 
@@ -134,8 +146,13 @@ async fn settle(pushes: Arc<Pushes>) {
     pushes.settle_interrupted().await;
 }
 
-/// Advances the windows of the metrics, scales apps by them, and notes the apps in use.
-async fn tick(metrics: Arc<MetricsRegistry>, autoscaler: Arc<Autoscaler>, usage: Arc<AppUsage>) {
+/// Advances the windows of the metrics, scales apps by them, notes the apps in use, and counts what they use.
+async fn tick(
+    metrics: Arc<MetricsRegistry>,
+    autoscaler: Arc<Autoscaler>,
+    usage: Arc<AppUsage>,
+    meter: Arc<UsageMeter>,
+) {
     let mut interval = tokio::time::interval(TICK);
     // A missed tick has no metrics of its own.
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -144,5 +161,6 @@ async fn tick(metrics: Arc<MetricsRegistry>, autoscaler: Arc<Autoscaler>, usage:
         metrics.tick();
         autoscaler.step();
         usage.tick();
+        meter.tick();
     }
 }

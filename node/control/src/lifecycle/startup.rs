@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use corundum_abi::names::AppName;
+use corundum_abi::names::{AppName, ProcessType};
 use corundum_host::grid::DynoGrid;
 use corundum_pack::ruby::Series;
 use corundum_store::{Store, StoreError};
@@ -61,6 +61,16 @@ impl Startup {
             if app.has_release {
                 self.grid.expect(&app.name);
             }
+        }
+        match self.store.all_process_scales() {
+            Ok(scales) => {
+                for (app, scales) in scales {
+                    if let Some(web) = scales.get(&ProcessType::web()) {
+                        self.grid.set_web_memory(&app, web.size.memory());
+                    }
+                }
+            }
+            Err(error) => self.add_error(&error),
         }
         self.usage.load(&apps);
         let announced = self

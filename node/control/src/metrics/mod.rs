@@ -32,7 +32,9 @@ pub(crate) fn page(metrics: &NodeMetrics) -> String {
     let mut page = MetricsPage::default();
     node(&mut page, metrics);
     process::write(&mut page);
-    dynos(&mut page, &metrics.grid.apps());
+    let apps = metrics.grid.apps();
+    dynos(&mut page, &apps);
+    commands(&mut page, &metrics.grid, &apps);
     // An app without requests has nothing to show but its dynos.
     let mut apps = metrics.apps.all();
     apps.retain(|(_, metrics)| metrics.statuses().any(|(_, count)| count > 0));
@@ -147,6 +149,25 @@ fn dynos(page: &mut MetricsPage, apps: &[AppStatus]) {
         "Memory of live dynos after their last request, beside the pages that they share.",
         |app| app.memory as u64,
     );
+    gauge(
+        "corundum_command_memory_bytes",
+        "Memory of the dynos that run commands, beside the pages that they share.",
+        |app| app.command_memory as u64,
+    );
+}
+
+fn commands(page: &mut MetricsPage, grid: &DynoGrid, apps: &[AppStatus]) {
+    let mut cpu = page.family(
+        "corundum_command_cpu_seconds_total",
+        MetricKind::Counter,
+        "Processor time of processes beside web, and of other commands.",
+    );
+    for app in apps {
+        let time = grid.command_time(&app.name);
+        if !time.is_zero() {
+            cpu.value(&[("app", app.name.as_str())], time.as_secs_f64());
+        }
+    }
 }
 
 fn requests(page: &mut MetricsPage, apps: &CountedApps) {

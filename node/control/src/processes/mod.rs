@@ -2,11 +2,13 @@
 //!
 //! [`Processes`] keeps one task for each dyno that a formation asks for (`supervisor`): it starts the dyno's command, and starts
 //! it again when it has ended. [`command`] runs a command line; [`phase`] does so at a deployment, and [`schedule`] at fixed times.
+//! [`queue_scaling`] sets the formation by the number of jobs that wait.
 
 pub(crate) mod backoff;
 pub(crate) mod command;
 mod jobs;
 pub(crate) mod phase;
+pub(crate) mod queue_scaling;
 pub(crate) mod schedule;
 mod supervisor;
 
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 
 use self::command::CommandRunError;
 use self::jobs::{Job, Jobs};
+use self::queue_scaling::QueueScaling;
 use self::schedule::CommandSchedule;
 use self::supervisor::{ProcessTarget, Supervisor};
 use crate::logs::Logs;
@@ -90,6 +93,7 @@ pub struct Processes {
     state: Mutex<SupervisedApps>,
     jobs: Arc<Jobs>,
     schedule: Arc<CommandSchedule>,
+    queue_scaling: Arc<QueueScaling>,
 }
 
 #[derive(Default)]
@@ -114,6 +118,7 @@ impl Processes {
         let jobs = Jobs::new(parts.grid.clone());
         let schedule = Arc::new(CommandSchedule::new(parts.clone(), jobs.clone()));
         Self {
+            queue_scaling: Arc::new(QueueScaling::new(parts.clone())),
             parts,
             state: Mutex::new(state),
             jobs,
@@ -150,6 +155,11 @@ impl Processes {
     /// Returns the schedule.
     pub(crate) fn schedule(&self) -> &Arc<CommandSchedule> {
         &self.schedule
+    }
+
+    /// Returns the rules that scale processes by their queues.
+    pub(crate) fn queue_scaling(&self) -> &Arc<QueueScaling> {
+        &self.queue_scaling
     }
 
     fn state(&self) -> MutexGuard<'_, SupervisedApps> {
@@ -251,6 +261,7 @@ impl Processes {
     /// Ends the processes of an app that is destroyed, without waiting for them.
     pub(crate) fn forget(&self, app: &AppName) {
         self.schedule.forget(app);
+        self.queue_scaling.forget(app);
         let removed = self.state().apps.remove(app);
         for (name, dyno) in removed.into_iter().flatten() {
             dyno.target.send_modify(ProcessTarget::stop);

@@ -40,7 +40,7 @@ impl FormationStore for SqliteStore {
     fn all_process_scales(&self) -> Result<BTreeMap<AppName, ProcessScales>, StoreError> {
         let connection = self.connection();
         let mut statement = connection
-            .prepare("select app, process, quantity, size from formation where quantity > 0")?;
+            .prepare("select app, process, quantity, size from formation where quantity > 0 or process = 'web'")?;
         let rows = statement.query_map([], |row| Ok((parsed(row, 0)?, scale(row, 1)?)))?;
         let mut all: BTreeMap<AppName, ProcessScales> = BTreeMap::new();
         for row in rows {

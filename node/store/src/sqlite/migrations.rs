@@ -126,6 +126,12 @@ const STEPS: &[M<'_>] = &[
         addon text primary key references addons (id) on delete cascade,
         hour integer not null, minute integer not null, timezone text not null, planned integer not null) strict;",
     ),
+    M::up(
+        "create table usage (
+        app text not null references apps (name) on delete cascade on update cascade,
+        day integer not null, requests integer not null, response_bytes integer not null,
+        cpu_micros integer not null, megabyte_seconds integer not null, primary key (app, day)) strict;",
+    ),
 ];
 
 /// Runs the migrations that the store has not seen, each in a transaction.

@@ -22,6 +22,7 @@ mod releases;
 mod schedule;
 mod settings;
 mod tokens;
+mod usage;
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};

@@ -83,3 +83,11 @@ end
 
 Process.singleton_class.send(:remove_method, :_fork) if Process.singleton_methods(false).include?(:_fork)
 Process.extend(Dyno::Self::Hook)
+
+# MRI's own method compacts the heap, also where GC.compact is not implemented, and aborts there.
+if Process.respond_to?(:warmup) && !GC.respond_to?(:compact)
+  def Process.warmup
+    GC.start
+    true
+  end
+end

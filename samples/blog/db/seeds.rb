@@ -1,0 +1,1 @@
+Post.create!(title: "Hello", body: "The first post of this blog.") if Post.none?
