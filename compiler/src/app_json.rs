@@ -1,6 +1,6 @@
 //! Parser of `app.json`, the settings of an app for its platform.
 //!
-//! The format is Heroku's, with the additional keys `cron`, `isolation`, `outbound`, `warm-up` and `static`.
+//! The format is Heroku's, with the additional keys `cron`, `isolation`, `language`, `outbound`, `warm-up` and `static`.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +42,9 @@ pub enum AppJsonError {
 /// The keys of an `app.json` that this version uses. It ignores other keys, which are for other tools.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 pub struct AppJson {
+    /// The language of the app, if the files of several are in its repository.
+    #[serde(default)]
+    pub language: Option<String>,
     /// State that one request may leave behind for the next.
     #[serde(default)]
     pub isolation: Isolation,

@@ -1,10 +1,10 @@
-//! The build of a Ruby app, from the pushed tree to a slug and the image of the booted app.
+//! The build of an app, from the pushed tree to a slug and the image of the booted app.
 //!
 //! [`pipeline`] runs the stages in order. They use, from the tree to the slug:
 //!
 //! - [`tree`] reads the pushed tar stream and rejects what a slug must not hold; [`slugignore`] excludes files;
 //! - [`text`] decodes text files;
-//! - [`detect`] finds out whether the tree is a Ruby app, or one of Rails, and [`ruby_version`] which series of Ruby it asks for;
+//! - [`detect`] finds out the language of the tree, [`ruby_version`] and [`language_version`] which series of it the app asks for;
 //! - [`app_json`] and [`procfile`] parse the app's settings;
 //! - [`lockfile`], [`requirement`], [`checksum`] and [`gems`] resolve, fetch and install gems;
 //! - [`extensions`] builds native extensions of gems, with compilers in a [`jail`];
@@ -30,6 +30,7 @@ pub mod extensions;
 pub mod gems;
 pub mod git_command;
 pub mod jail;
+pub mod language_version;
 pub mod lockfile;
 mod made_files;
 pub mod pipeline;

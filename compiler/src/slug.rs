@@ -8,7 +8,8 @@ use corundum_abi::app_options::{Isolation, WarmUp};
 use corundum_abi::names::ProcessType;
 use corundum_abi::outbound::OutboundTarget;
 use corundum_pack::archive::{Archive, ArchiveError, ArchiveWriter, FileMode, FinishedArchive};
-use corundum_pack::ruby::Series;
+use corundum_pack::language::LanguageSeries;
+use corundum_pack::ruby;
 use serde::{Deserialize, Serialize};
 
 use crate::assets::StaticFileOptions;
@@ -20,16 +21,17 @@ use crate::tree::Tree;
 /// Path of the [`SlugDescription`] in a slug.
 pub const DESCRIPTION_FILE: &str = ".corundum/slug.json";
 
-/// Command of the web process if the app declares none: the default web server for its `config.ru`.
-pub const DEFAULT_WEB_COMMAND: &str = "rackup";
-
 /// Facts about a slug that the node needs to boot and serve it. The slug contains them as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlugDescription {
     /// Version of the dyno ABI that the slug was compiled for.
     pub abi: u32,
-    /// Series of Ruby.
-    pub ruby: Series,
+    /// The language and its series.
+    #[serde(flatten)]
+    pub runtime: LanguageSeries,
+    /// Digest of the pack that the slug was compiled with; none for Ruby, whose packs of a series share slugs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<String>,
     /// Commands by process type.
     pub processes: ProcessCommands,
     /// State that one request may leave behind for the next.
@@ -61,10 +63,10 @@ impl SlugDescription {
         serde_json::from_slice(text).map_err(SlugDescriptionError::Invalid)
     }
 
-    /// Returns the command of the web process.
+    /// Returns the command of the web process. Builds declare one for every app.
     pub fn web_command(&self) -> &str {
         let declared = self.processes.get(&ProcessType::web());
-        declared.map_or(DEFAULT_WEB_COMMAND, String::as_str)
+        declared.map_or(&ruby::profile().run.command, |command| command)
     }
 }
 
@@ -128,6 +130,8 @@ pub fn write<W: Write>(
 
 #[cfg(test)]
 mod tests {
+    use corundum_pack::ruby::Series;
+
     use super::*;
 
     fn tree(files: &[(&str, &str)], mtime: u64) -> Tree {
@@ -148,7 +152,8 @@ mod tests {
     fn description() -> SlugDescription {
         SlugDescription {
             abi: 1,
-            ruby: Series::DEFAULT,
+            runtime: Series::DEFAULT.into(),
+            pack: None,
             processes: ProcessCommands::new(),
             isolation: Isolation::App,
             warm_up: WarmUp::Requests,

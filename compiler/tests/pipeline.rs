@@ -60,6 +60,8 @@ impl FakeSandbox {
                 gems: BTreeMap::new(),
                 extensions: Vec::new(),
                 symbols: None,
+                profile: None,
+                probe: None,
             },
             gemfile: Ok(SandboxOutput {
                 status: 0,

@@ -182,11 +182,10 @@ pub async fn boot(
 impl AppProcess {
     /// Makes the process of a pack's sample app. Returns `None` if its files are no archive, which is a mistake of the pack.
     pub(crate) fn of_sample(app: &SampleApp) -> Option<Self> {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Some(Self {
             slug: Some(Arc::new(app.archive().ok()?)),
-            arguments: app.arguments.iter().map(ToString::to_string).collect(),
-            environ: app.environ.iter().map(owned).collect(),
+            arguments: app.arguments.clone().into(),
+            environ: app.environ.clone().into(),
             outbound: OutboundRules::closed(),
         })
     }

@@ -18,6 +18,7 @@ use corundum_host::request::DynoRequest;
 use corundum_host::sample_request::SampleTarget;
 use corundum_pack::PackDir;
 use corundum_pack::archive::Archive;
+use corundum_pack::ruby;
 use tokio::sync::oneshot;
 
 use crate::machine::{page_table_kib, private_kib};
@@ -114,8 +115,12 @@ impl DynoBench {
 
     async fn instantiate(&self) -> Dyno {
         let arguments = Arc::from(["rackup".to_owned()]);
-        let process = GuestProcess::new(arguments, environ([]), self.image.booted_at())
-            .with_variable("DYNO", "web.1".to_owned());
+        let process = GuestProcess::new(
+            arguments,
+            environ(ruby::profile(), []),
+            self.image.booted_at(),
+        )
+        .with_variable("DYNO", "web.1".to_owned());
         let (root, slug) = (self.pack.root().clone(), Some(self.slug.clone()));
         let account = self.engine.account(TmpLimits::default());
         let filesystem = Arc::new(Filesystem::new(root, slug, None, process, account));

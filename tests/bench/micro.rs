@@ -13,6 +13,7 @@ use corundum_host::outbound::OutboundRules;
 use corundum_host::pack::Pack;
 use corundum_pack::PackDir;
 use corundum_pack::archive::{Archive, ArchiveWriter, FileMode};
+use corundum_pack::ruby;
 
 use crate::table::{Better, Row};
 
@@ -99,7 +100,7 @@ fn in_a_dyno(pack: &Path) -> String {
     let app = AppProcess {
         slug: Some(Arc::new(slug)),
         arguments: Arc::from(["ruby".to_owned(), "micro.rb".to_owned()]),
-        environ: environ([]),
+        environ: environ(ruby::profile(), []),
         outbound: OutboundRules::closed(),
     };
     let limits = BootLimits::default();

@@ -17,6 +17,7 @@ mod files;
 mod gems;
 mod grid;
 mod jobs;
+mod languages;
 mod native_gems;
 mod outbound;
 mod packs;

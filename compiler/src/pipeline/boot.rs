@@ -39,7 +39,7 @@ impl CompiledSlug {
         let app = SandboxApp {
             files: self.archive,
             arguments,
-            environ: process::environ(env.config.iter().cloned()),
+            environ: process::environ(env.sandbox.manifest().profile(), env.config.iter().cloned()),
             outbound: SandboxOutbound::App {
                 list: self.description.outbound.clone(),
                 policy: env.outbound.clone(),

@@ -1,6 +1,8 @@
-//! Second stage: installs the gems that the app needs into its tree.
+//! Second stage: installs the libraries that the app needs into its tree, as the profile of its language says.
 
 use std::io::Write;
+
+use corundum_pack::language::CompileStep;
 
 use super::env::BuildEnv;
 use super::error::BuildError;
@@ -13,21 +15,23 @@ use crate::report::BuildReport;
 use crate::sandbox::Sandbox;
 use crate::tree::Tree;
 
-/// An app with its gems.
+/// An app with its libraries.
 pub(super) struct BundledApp {
     pub(super) tree: Tree,
     pub(super) app_json: AppJson,
 }
 
 impl SourceApp {
-    /// Installs the app's gems; an app without a Gemfile stays as it is.
-    pub(super) fn install_gems<S: Sandbox>(
+    /// Installs the app's libraries. An app of a language without a step for that stays as it is, and so does an app
+    /// of Ruby without a Gemfile.
+    pub(super) fn install_libraries<S: Sandbox>(
         self,
         env: &BuildEnv<'_, S>,
         report: &mut BuildReport<impl Write>,
     ) -> Result<BundledApp, BuildError> {
         let Self { mut tree, app_json } = self;
-        if tree.has_file("Gemfile") {
+        let step = env.sandbox.manifest().profile().compile;
+        if step == CompileStep::Bundler && tree.has_file("Gemfile") {
             report.topic("Installing dependencies");
             let gemfile = gemfile::evaluate(env, &tree)?;
             let manifest = env.sandbox.manifest();

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 
+use corundum_pack::language::BadPackName;
+
 use super::gemfile::GemfileError;
 use crate::app_json::AppJsonError;
 use crate::command_line::CommandLineError;
-use crate::detect::NotDetected;
+use crate::detect::DetectError;
 use crate::extensions::ExtensionBuildError;
 use crate::gems::{FetchError, GemError};
 use crate::process::CommandError;
@@ -30,9 +32,9 @@ pub enum BuildError {
     /// `.slugignore` is invalid.
     #[error(transparent)]
     Slugignore(#[from] SlugignoreError),
-    /// The tree holds no Ruby app.
+    /// The tree holds no app of the pack's language.
     #[error(transparent)]
-    NotDetected(#[from] NotDetected),
+    NotDetected(#[from] DetectError),
     /// `app.json` is invalid.
     #[error(transparent)]
     AppJson(#[from] AppJsonError),
@@ -73,9 +75,9 @@ pub enum BuildError {
     /// An existing slug has no usable description: the platform's fault.
     #[error(transparent)]
     Description(#[from] SlugDescriptionError),
-    /// The pack's manifest names an unknown Ruby series: the platform's fault.
-    #[error("pack: unknown Ruby series {0:?} in its manifest")]
-    Series(String),
+    /// The pack's manifest has an invalid name of a language or a series: the platform's fault.
+    #[error("pack: invalid manifest: {0}")]
+    Series(#[from] BadPackName),
     /// The app does not boot.
     #[error("{error}{}", .cause.iter().map(|cause| format!("\n{cause}")).collect::<String>())]
     Boot {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corundum_pack::archive::{Archive, ArchiveError, ArchiveWriter, FileMode};
+use corundum_pack::ruby;
 
 use super::env::BuildEnv;
 use crate::gems::{GemMetadataFiles, GemfileReport, SpecificationResult};
@@ -67,7 +68,7 @@ pub(super) fn evaluate<S: Sandbox>(
     let app = SandboxApp {
         files: Arc::new(readable_files(tree)?),
         arguments: Arc::from([COMMAND.to_owned()]),
-        environ: process::environ(env.config.iter().cloned()),
+        environ: process::environ(ruby::profile(), env.config.iter().cloned()),
         outbound: SandboxOutbound::None,
     };
     let output = env.sandbox.run(&app).map_err(|error| match error {
@@ -115,7 +116,7 @@ fn specify<S: Sandbox>(
     let app = SandboxApp {
         files: Arc::new(Archive::new(writer.finish()?.output)?),
         arguments: Arc::from([SPECIFICATIONS_COMMAND.to_owned()]),
-        environ: process::environ([]),
+        environ: process::environ(ruby::profile(), []),
         outbound: SandboxOutbound::None,
     };
     let output = env.sandbox.run(&app).map_err(GemfileError::Failed)?;

@@ -5,7 +5,7 @@
 //! | stage | file | result |
 //! |---|---|---|
 //! | read the pushed tree | `source.rs` | [`SourceApp`](source::SourceApp) |
-//! | install its gems | `bundle.rs` | [`BundledApp`](bundle::BundledApp) |
+//! | install its libraries | `bundle.rs` | [`BundledApp`](bundle::BundledApp) |
 //! | compile its assets | `precompile.rs` | the same |
 //! | write the slug | `slug.rs` | [`CompiledSlug`](slug::CompiledSlug) |
 //! | boot the slug and write the image | `boot.rs` | [`BuiltApp`] |
@@ -46,7 +46,7 @@ pub fn build_tree<S: Sandbox>(
     report: &mut BuildReport<impl Write>,
 ) -> Result<BuiltApp, BuildError> {
     let source = SourceApp::read(tar, env, report)?;
-    let bundled = source.install_gems(env, report)?;
+    let bundled = source.install_libraries(env, report)?;
     let compiled = bundled.compile_assets(env, report)?;
     let slug = compiled.write_slug(env, report)?;
     slug.boot(env, report)

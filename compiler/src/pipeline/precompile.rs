@@ -5,6 +5,8 @@ use std::io::{BufWriter, Write};
 use std::time::Instant;
 
 use corundum_pack::archive::FileMode;
+use corundum_pack::language::CompileStep;
+use corundum_pack::ruby;
 
 use super::bundle::BundledApp;
 use super::env::BuildEnv;
@@ -56,7 +58,8 @@ impl BundledApp {
         env: &BuildEnv<'_, S>,
         report: &mut BuildReport<impl Write>,
     ) -> Result<Self, BuildError> {
-        if !has_asset_task(&self.tree)? {
+        let is_ruby = env.sandbox.manifest().profile().compile == CompileStep::Bundler;
+        if !is_ruby || !has_asset_task(&self.tree)? {
             return Ok(self);
         }
         if has_compiled_assets(&self.tree) {
@@ -71,7 +74,7 @@ impl BundledApp {
         let app = SandboxApp {
             files: env.sandbox.open_slug(&path).map_err(BuildError::OpenSlug)?,
             arguments: [COMMAND.to_owned()].into(),
-            environ: process::environ(variables(env.config, &self.tree)),
+            environ: process::environ(ruby::profile(), variables(env.config, &self.tree)),
             outbound: SandboxOutbound::App {
                 list: self.app_json.outbound.clone(),
                 policy: env.outbound.clone(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use corundum_abi::app_options::{SamplePath, WarmUp};
 use corundum_abi::names::{ProcessType, SlugDigest};
 use corundum_pack::archive::{self, Archive};
-use corundum_pack::ruby::Series;
+use corundum_pack::language::LanguageSeries;
 
 use super::bundle::BundledApp;
 use super::env::BuildEnv;
@@ -55,20 +55,19 @@ impl BundledApp {
         env: &BuildEnv<'_, S>,
         report: &mut BuildReport<impl Write>,
     ) -> Result<CompiledSlug, BuildError> {
-        let processes = discover_processes(&self.tree, report)?;
+        let processes = discover_processes(&self.tree, env, report)?;
         not_run::check_release_phase(&processes)?;
         for note in not_run::notes(&processes) {
             report.detail(&note);
         }
         let Self { mut tree, app_json } = self;
         let manifest = env.sandbox.manifest();
-        let series = &manifest.series;
-        let series: Series = series
-            .parse()
-            .map_err(|_| BuildError::Series(series.clone()))?;
+        let runtime = LanguageSeries::new(&manifest.language, &manifest.series)?;
+        let pack = runtime.ruby().is_none().then(|| manifest.digest.clone());
         let description = SlugDescription {
             abi: manifest.abi,
-            ruby: series,
+            runtime,
+            pack,
             processes,
             isolation: app_json.isolation,
             warm_up: warm_up(app_json.warm_up, &tree)?,
@@ -120,8 +119,9 @@ fn warm_up(asked: WarmUp, tree: &Tree) -> Result<WarmUp, TreeError> {
 }
 
 /// Reads the Procfile, and adds the default web process if it declares none.
-fn discover_processes(
+fn discover_processes<S: Sandbox>(
     tree: &Tree,
+    env: &BuildEnv<'_, S>,
     report: &mut BuildReport<impl Write>,
 ) -> Result<ProcessCommands, BuildError> {
     report.topic("Discovering process types");
@@ -130,7 +130,10 @@ fn discover_processes(
         None => ProcessCommands::new(),
     };
     if processes.is_empty() {
-        report.detail("No Procfile, using the default: web: rackup");
+        report.detail(&format!(
+            "No Procfile, using the default: web: {}",
+            env.sandbox.manifest().profile().run.command
+        ));
     } else {
         let types: Vec<String> = processes.keys().map(ToString::to_string).collect();
         let types = types.join(", ");
@@ -138,7 +141,7 @@ fn discover_processes(
     }
     processes
         .entry(ProcessType::web())
-        .or_insert_with(|| slug::DEFAULT_WEB_COMMAND.to_owned());
+        .or_insert_with(|| env.sandbox.manifest().profile().run.command.clone());
     Ok(processes)
 }
 

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use corundum_pack::Manifest;
+use corundum_pack::language::CompileStep;
 use corundum_pack::ruby::{Edition, Series};
 
 use super::env::BuildEnv;
@@ -18,7 +19,7 @@ use crate::tree::{MAX_TREE_BYTES, Tree, TreeError};
 /// Notes of one kind that the pusher gets.
 const MAX_NOTES: usize = 5;
 
-/// A Ruby app as it was pushed, without the files that `.slugignore` leaves out.
+/// An app as it was pushed, without the files that `.slugignore` leaves out.
 pub(super) struct SourceApp {
     pub(super) tree: Tree,
     pub(super) app_json: AppJson,
@@ -39,19 +40,25 @@ impl SourceApp {
         if let Some(path) = tree.submodules().first() {
             return Err(TreeError::Submodule(path.clone()).into());
         }
-        detect::detect(|path| tree.has_file(path))?;
-        report.topic("Ruby app detected");
-        let version = &env.sandbox.manifest().version;
-        report.topic(&format!("Using Ruby version: ruby-{version}"));
-        report_lacks(env.sandbox.manifest(), report);
-        if let Some(note) = ruby_version::difference(&version_files(&tree)?, version) {
-            report.detail(&note);
-        }
-        report_differences(&tree, report);
         let app_json = match tree.text("app.json")? {
             Some(text) => AppJson::parse(&text)?,
             None => AppJson::default(),
         };
+        let manifest = env.sandbox.manifest();
+        let profile = manifest.profile();
+        if app_json.language.is_none() {
+            detect::check(profile, |path| tree.has_file(path))?;
+        }
+        let (title, language, version) = (&profile.title, &manifest.language, &manifest.version);
+        report.topic(&format!("{title} app detected"));
+        report.topic(&format!("Using {title} version: {language}-{version}"));
+        if profile.compile == CompileStep::Bundler {
+            report_lacks(manifest, report);
+            if let Some(note) = ruby_version::difference(&version_files(&tree)?, version) {
+                report.detail(&note);
+            }
+        }
+        report_differences(&tree, report);
         Ok(Self { tree, app_json })
     }
 }

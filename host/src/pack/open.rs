@@ -132,7 +132,7 @@ impl Pack {
         path: &Path,
         log: Arc<dyn LogSink>,
     ) -> Result<(), PackError> {
-        let sample = sample_app(&self.manifest().language);
+        let sample = sample_app(self.manifest());
         let mut dyno = match sample.and_then(|app| AppProcess::of_sample(&app)) {
             Some(app) => match boot_sample(engine, self, &app, log.clone()).await {
                 Ok(dyno) => dyno,

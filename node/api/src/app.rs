@@ -68,8 +68,14 @@ pub struct AppResource {
     pub autoscale: Option<AutoscaleRule>,
     /// The current release.
     pub release: Option<ReleaseRef>,
-    /// The series of Ruby that the current release runs: `3.3`.
+    /// The series of Ruby that the current release runs: `3.3`; `null` for other languages.
     pub ruby: Option<String>,
+    /// The language that the current release runs: `ruby`.
+    #[serde(default)]
+    pub language: Option<String>,
+    /// The series of the language: `3.3`.
+    #[serde(default)]
+    pub series: Option<String>,
 }
 
 /// A request to create an app.

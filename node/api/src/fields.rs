@@ -86,6 +86,8 @@ fn an_app_has_all_fields_of_v3() {
         autoscale: None,
         release: None,
         ruby: None,
+        language: None,
+        series: None,
     };
     assert_fields(
         &resource,
@@ -118,7 +120,9 @@ fn a_release_has_all_fields_of_v3() {
         user: user(),
         version: ReleaseVersion(2),
         commit: String::new(),
-        ruby: "3.3".to_owned(),
+        ruby: Some("3.3".to_owned()),
+        language: "ruby".to_owned(),
+        series: "3.3".to_owned(),
     };
     assert_fields(
         &resource,

@@ -55,8 +55,14 @@ pub struct ReleaseResource {
     pub version: ReleaseVersion,
     /// The commit that was pushed; empty if unknown.
     pub commit: String,
-    /// The series of Ruby: `3.3`.
-    pub ruby: String,
+    /// The series of Ruby: `3.3`; `null` for other languages.
+    pub ruby: Option<String>,
+    /// The language: `ruby`.
+    #[serde(default)]
+    pub language: String,
+    /// The series of the language: `3.3`.
+    #[serde(default)]
+    pub series: String,
 }
 
 /// A request to make an older release the current one under a new number.

@@ -54,7 +54,8 @@ pub fn run<S: Sandbox>(
 ) -> ExitCode {
     exit_when_output_closes();
     let mut report = BuildReport::new(io::stdout());
-    match compile(&mut report, open_sandbox) {
+    let mut title = String::new();
+    match compile(&mut report, open_sandbox, &mut title) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let phase = match &error {
@@ -66,21 +67,25 @@ pub fn run<S: Sandbox>(
                 tracing::error!(error = message, "build failed");
             }
             report.error(&format!(
-                "{message}\n\nPush rejected, failed to {phase} Ruby app."
+                "{message}\n\nPush rejected, failed to {phase} {title}app."
             ));
             ExitCode::from(REJECTED_STATUS)
         }
     }
 }
 
+/// Builds the app of the request on the standard input. `title` gets the name of its language, with a space behind it, as
+/// soon as it is known.
 fn compile<S: Sandbox>(
     report: &mut BuildReport<impl io::Write>,
     open_sandbox: impl FnOnce(&Path, Duration) -> Result<S, SandboxCause>,
+    title: &mut String,
 ) -> Result<(), ChildError> {
     let mut input = io::stdin().lock();
     let request = BuildRequest::read(&mut input)?;
     limits::apply(request.limits, request.urgency).map_err(ChildError::Limits)?;
     let sandbox = open_sandbox(&request.pack, request.limits.boot).map_err(ChildError::Sandbox)?;
+    *title = format!("{} ", sandbox.manifest().profile().title);
     let gem_cache = GemCache::new(&request.gem_cache, &request.directory);
     let credentials = GemCredentials::from_config(&request.config);
     let repositories = RepositoryFetcher::new(

@@ -8,7 +8,7 @@ use corundum_abi::names::AppName;
 use corundum_abi::outbound::OutboundPolicy;
 use corundum_build::slots::{BuildSlot, BuildSlots, BuildUrgency, NoBuildSlot};
 use corundum_build::{BuildJob, BuildProcessError, BuildSettings, BuildSource, FinishedBuild};
-use corundum_pack::ruby::Series;
+use corundum_pack::language::{KnownLanguage, LanguageSeries};
 use corundum_store::{ConfigVars, Fault, HasFault, Store, StoreError};
 
 use crate::app_urls::AppUrls;
@@ -121,6 +121,15 @@ impl Builder {
         Ok(self.slots.acquire(app, urgency, waiting).await?)
     }
 
+    /// Returns the languages of apps that can be built.
+    ///
+    /// # Errors
+    ///
+    /// [`AppBuildError::Pack`].
+    pub(crate) fn languages(&self) -> Result<Vec<KnownLanguage>, AppBuildError> {
+        Ok(self.packs.languages()?)
+    }
+
     /// Returns how many builds run or wait before that of an app, if that one waits.
     pub(crate) fn builds_before(&self, app: &AppName) -> Option<usize> {
         self.slots.builds_before(app)
@@ -135,12 +144,12 @@ impl Builder {
         &self,
         slot: &BuildSlot,
         app: &AppName,
-        series: Series,
+        series: &LanguageSeries,
         source: BuildSource,
         input: BuildInput<'_>,
         report: impl FnMut(&str) + Send,
     ) -> Result<FinishedBuild, AppBuildError> {
-        let ready = self.packs.get(self.packs.edition(series)).await?;
+        let ready = self.packs.get(&self.packs.key(series)?).await?;
         let job = BuildJob {
             app,
             slot,

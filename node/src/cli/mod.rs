@@ -49,7 +49,7 @@ EXIT STATUS
   0 on success, 1 on failure, 2 for an invalid command line; `corundum run` exits with the command's
   status.";
 
-/// A self-hosted platform for Ruby apps: git push, and dynos answer in a millisecond.
+/// A self-hosted platform for web apps: git push, and dynos answer in a millisecond.
 #[derive(Parser)]
 #[command(name = "corundum", version, max_term_width = 100, after_long_help = MANUAL)]
 pub(crate) struct CommandLine {
@@ -91,9 +91,11 @@ enum CorundumCommand {
     ///
     /// Example: corundum restore node.tar.zst --data-dir /var/lib/corundum
     Restore(backup::RestoreArguments),
-    /// List the Ruby packs
+    /// List the packs of this machine
     ///
-    /// An app runs the version that its Gemfile.lock, Gemfile or .ruby-version asks for, otherwise the default. Packs built
+    /// Packs of Ruby are prepared by nodes when apps need them; others are built or imported.
+    ///
+    /// A Ruby app runs the version that its Gemfile.lock, Gemfile or .ruby-version asks for, otherwise the default. Packs built
     /// from source run several times faster than those from npm, and have sockets, threads and fibers.
     Packs(OutputOption),
     /// Prepare a Ruby pack from npm, so that no push has to wait for it
@@ -121,7 +123,7 @@ enum CorundumCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Build a pack from source, test it, or carry it to another machine
+    /// Build a pack from source, install and test it, or carry it to another machine
     #[command(subcommand)]
     Pack(pack::PackCommand),
     /// Print completions for a shell

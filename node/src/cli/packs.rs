@@ -1,6 +1,7 @@
 //! `packs`, `packs:prepare` and `packs:prune`: the packs of this machine, listed, prepared ahead of the first push, and removed.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,9 @@ use corundum_cli::output::{OutputOption, print_json};
 use corundum_cli::table::Table;
 use corundum_host::engine::{Engine, EngineConfig};
 use corundum_host::pack::OpenStep;
+use corundum_pack::PackDir;
+use corundum_pack::language::installed::{self, PackStage};
+use corundum_pack::language::{LanguageSeries, PackKey};
 use corundum_pack::pruning;
 use corundum_pack::ruby::{self, Edition, PrepareStep, Series};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,6 +27,9 @@ const STEPS: usize = 4;
 #[derive(Serialize)]
 struct PackInfo {
     name: String,
+    language: String,
+    series: String,
+    state: PackState,
     origin: String,
     version: Option<String>,
     ready: bool,
@@ -34,23 +41,27 @@ struct PackInfo {
     lacks: Vec<String>,
 }
 
-/// Lists the packs of all series from all origins.
+/// The state of a pack on its way to nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum PackState {
+    /// A pack of Ruby, which nodes prepare.
+    Prepared,
+    /// It was built, and nodes do not use it.
+    Built,
+    /// Nodes use it, and it has passed the conformance kit.
+    Installed,
+    /// Nodes use it, and it has not passed the conformance kit.
+    Untested,
+    /// Its directory is missing or damaged.
+    Damaged,
+}
+
+/// Lists the packs of all languages.
 pub(super) fn list(output: OutputOption) -> anyhow::Result<ExitCode> {
     let cache = super::cache()?;
-    let listed = Edition::ALL.into_iter().map(|edition| {
-        let pack = ruby::prepared(edition, &cache);
-        PackInfo {
-            name: format!("ruby {}", edition.series),
-            origin: edition.origin.to_string(),
-            version: pack.as_ref().map(|pack| pack.manifest().version.clone()),
-            ready: pack.is_some(),
-            default: edition == Series::DEFAULT.best(),
-            path: ruby::pack_path(edition, &cache).display().to_string(),
-            command: edition.command(),
-            lacks: edition.lacks().iter().map(ToString::to_string).collect(),
-        }
-    });
-    let listed: Vec<PackInfo> = listed.collect();
+    let mut listed = of_ruby(&cache);
+    listed.extend(of_others(&cache)?);
     if output.json {
         print_json(&listed)?;
         return Ok(ExitCode::SUCCESS);
@@ -63,19 +74,92 @@ pub(super) fn list(output: OutputOption) -> anyhow::Result<ExitCode> {
     let lacks = lacks.into_iter().filter(|item| shown.insert(item.clone()));
     let lacks: Vec<String> = lacks.collect();
     if !lacks.is_empty() {
-        println!("\nThe packs from npm lack, beside those from source:");
+        println!("\nThe packs of Ruby from npm lack, beside those from source:");
         lacks.iter().for_each(|item| println!("  {item}"));
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Describes the packs of Ruby from all origins.
+fn of_ruby(cache: &Path) -> Vec<PackInfo> {
+    let listed = Edition::ALL.into_iter().map(|edition| {
+        let pack = ruby::prepared(edition, cache);
+        PackInfo {
+            name: format!("ruby {}", edition.series),
+            origin: edition.origin.to_string(),
+            version: pack.as_ref().map(|pack| pack.manifest().version.clone()),
+            ready: pack.is_some(),
+            default: edition == Series::DEFAULT.best(),
+            path: ruby::pack_path(edition, cache).display().to_string(),
+            language: ruby::LANGUAGE.to_owned(),
+            series: edition.series.to_string(),
+            state: PackState::Prepared,
+            command: edition.command(),
+            lacks: edition.lacks().iter().map(ToString::to_string).collect(),
+        }
+    });
+    listed.collect()
+}
+
+/// Describes the packs that were built or imported.
+fn of_others(cache: &Path) -> anyhow::Result<Vec<PackInfo>> {
+    let installed = installed::records(cache, PackStage::Installed)?;
+    let mut listed = Vec::new();
+    for (series, record) in &installed {
+        let state = match record.untested {
+            true => PackState::Untested,
+            false => PackState::Installed,
+        };
+        listed.push(describe(cache, series, &record.digest, state));
+    }
+    for (series, record) in installed::records(cache, PackStage::Built)? {
+        let is_installed = installed
+            .iter()
+            .any(|(other, installed)| *other == series && installed.digest == record.digest);
+        if !is_installed {
+            listed.push(describe(cache, &series, &record.digest, PackState::Built));
+        }
+    }
+    listed
+        .sort_by(|one, other| (&one.language, &one.series).cmp(&(&other.language, &other.series)));
+    Ok(listed)
+}
+
+fn describe(cache: &Path, series: &LanguageSeries, digest: &str, state: PackState) -> PackInfo {
+    let path = installed::place(cache, series, digest);
+    let pack = PackDir::open(&path).ok();
+    PackInfo {
+        name: series.to_string(),
+        language: series.language().to_owned(),
+        series: series.series().to_owned(),
+        origin: "pack".to_owned(),
+        version: pack.as_ref().map(|pack| pack.manifest().version.clone()),
+        ready: pack.is_some() && state != PackState::Built,
+        state: match pack {
+            Some(_) => state,
+            None => PackState::Damaged,
+        },
+        default: false,
+        path: path.display().to_string(),
+        command: format!(
+            "corundum pack install {}-{}",
+            series.language(),
+            series.series()
+        ),
+        lacks: Vec::new(),
+    }
+}
+
 /// Makes the rows of the table.
 fn rows(listed: Vec<PackInfo>) -> impl Iterator<Item = [String; 5]> {
     listed.into_iter().map(|pack| {
-        let state = match (pack.ready, pack.origin.as_str()) {
-            (true, _) => "ready",
-            (false, "source") => &pack.command,
-            (false, _) => "on first use",
+        let state = match (pack.state, pack.ready, pack.origin.as_str()) {
+            (PackState::Untested, ..) => "installed, untested",
+            (PackState::Damaged, ..) => "damaged: import or build it again",
+            (PackState::Built, ..) => &pack.command,
+            (PackState::Installed, ..) | (PackState::Prepared, true, _) => "ready",
+            (PackState::Prepared, false, "source") => &pack.command,
+            (PackState::Prepared, false, _) => "on first use",
         };
         let state = state.to_owned();
         [
@@ -90,7 +174,7 @@ fn rows(listed: Vec<PackInfo>) -> impl Iterator<Item = [String; 5]> {
 
 /// Prepares the fastest usable pack of `series` in the cache that all nodes of the machine share.
 pub(super) fn prepare(series: Series) -> anyhow::Result<ExitCode> {
-    make(ruby::usable(series, &super::cache()?))
+    make(&PackKey::Ruby(ruby::usable(series, &super::cache()?)))
 }
 
 /// Removes what has been unused for `days` from the cache, or lists it.
@@ -109,12 +193,12 @@ pub(super) fn prune(days: u32, dry_run: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// Builds, splits and compiles a pack as far as that is not done yet, and shows the progress.
-pub(super) fn make(edition: Edition) -> anyhow::Result<ExitCode> {
-    let started = Instant::now();
+pub(super) fn make(key: &PackKey) -> anyhow::Result<ExitCode> {
+    let (started, series) = (Instant::now(), key.series());
     let bar = ProgressBar::new(STEPS as u64);
-    let style = "Ruby {prefix}  [{bar:24}] {pos}/{len} {wide_msg} {elapsed}";
+    let style = "{prefix}  [{bar:24}] {pos}/{len} {wide_msg} {elapsed}";
     bar.set_style(ProgressStyle::with_template(style)?.progress_chars("=> "));
-    bar.set_prefix(edition.series.as_str());
+    bar.set_prefix(series.to_string());
     bar.enable_steady_tick(Duration::from_millis(100));
     let mut first = 0;
     let say = |position: usize, text: String| {
@@ -122,7 +206,7 @@ pub(super) fn make(edition: Edition) -> anyhow::Result<ExitCode> {
         bar.set_message(text);
     };
     let engine = Engine::new(EngineConfig::on_demand())?;
-    let opened = packs::open(&engine, edition, &super::cache()?, |step| match step {
+    let opened = packs::open(&engine, key, &super::cache()?, |step| match step {
         PackStep::Prepare(PrepareStep::Fetch) => {
             first = 1;
             bar.set_length((first + STEPS) as u64);
@@ -138,14 +222,15 @@ pub(super) fn make(edition: Edition) -> anyhow::Result<ExitCode> {
         }
         PackStep::Prepare(PrepareStep::Write) => say(first + 1, "writing".to_owned()),
         PackStep::Open(OpenStep::Compile(module)) => say(first + 2, format!("compiling {module}")),
-        PackStep::Open(OpenStep::Start) => say(first + 3, "starting Ruby once".to_owned()),
+        PackStep::Open(OpenStep::Start) => say(first + 3, "starting the runtime once".to_owned()),
     });
     bar.finish_and_clear();
     let (directory, _) = opened?;
     println!(
-        "Ruby {} from {} is ready ({:.1} s)",
+        "{} {} from {} is ready ({:.1} s)",
+        directory.manifest().profile().title,
         directory.manifest().version,
-        edition.origin,
+        directory.manifest().origin,
         started.elapsed().as_secs_f64()
     );
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::language::recipe::PinnedSource;
 use crate::process::{self, CommandOutcome, ProgramError};
 
 /// Environment variable with the URL of a mirror of Debian's archive [default: the mirror that apt uses].
@@ -121,13 +122,49 @@ pub(crate) fn archive(
     };
     let part = directory.join(format!(".part-{name}"));
     let url = format!("{mirror}/pool/main/{}", source.path);
+    let fetched = process::run(apt_helper(&url, &part, source.sha256), TIMEOUT)?;
+    keep(name, fetched, &part, &path, source.sha256)
+}
+
+/// Downloads a source of a pack unless it is there, and returns its path; determines `mirror` when it is first needed.
+pub(crate) fn pinned(
+    directory: &Path,
+    source: &PinnedSource,
+    mirror: &mut Option<String>,
+) -> Result<PathBuf, DownloadError> {
+    let name = format!("{}-{}", &source.sha256[..16], source.name);
+    let path = directory.join(&name);
+    if has(&path, &source.sha256) {
+        return Ok(path);
+    }
+    let _lock = lock(directory)?;
+    if has(&path, &source.sha256) {
+        return Ok(path);
+    }
+    let url = match (&source.debian, &source.url) {
+        (Some(path), _) => {
+            let mirror = match mirror {
+                Some(mirror) => mirror,
+                None => mirror.insert(find_mirror()?),
+            };
+            format!("{mirror}/pool/main/{path}")
+        }
+        (None, url) => url.clone().unwrap_or_default(),
+    };
+    let part = directory.join(format!(".part-{name}"));
+    let fetched = process::run(apt_helper(&url, &part, &source.sha256), TIMEOUT)?;
+    keep(&source.name, fetched, &part, &path, &source.sha256)?;
+    Ok(path)
+}
+
+/// Returns the command that downloads a file with apt's client.
+fn apt_helper(url: &str, part: &Path, sha256: &str) -> Command {
     let mut apt = Command::new("/usr/lib/apt/apt-helper");
     // apt's sandbox user, _apt, may lack permission to write to this directory.
-    apt.args(["-o", "APT::Sandbox::User=root", "download-file", &url])
-        .arg(&part)
-        .arg(format!("SHA256:{}", source.sha256));
-    let fetched = process::run(apt, TIMEOUT)?;
-    keep(name, fetched, &part, &path, source.sha256)
+    apt.args(["-o", "APT::Sandbox::User=root", "download-file", url])
+        .arg(part)
+        .arg(format!("SHA256:{sha256}"));
+    apt
 }
 
 /// Creates the directory, and waits until no other process downloads into it.

@@ -13,6 +13,7 @@ mod cycles;
 mod download;
 pub mod extension;
 pub mod image;
+pub mod language;
 mod manifest;
 pub mod mri;
 pub mod preemption;

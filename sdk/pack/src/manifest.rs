@@ -9,6 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cache_usage;
+use crate::language::LanguageProfile;
+use crate::ruby;
 
 /// File name of the manifest.
 pub(super) const MANIFEST: &str = "pack.json";
@@ -41,13 +43,28 @@ pub struct Manifest {
     pub gems: BTreeMap<String, String>,
     /// Libraries whose native extension the pack includes.
     pub extensions: Vec<String>,
+    /// The profile of the language. Packs of Ruby have none: this program brings it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<LanguageProfile>,
+    /// The probe app of the conformance kit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Member>,
 }
 
 impl Manifest {
     /// Returns all files of the pack.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         let others = [&self.image, &self.root].into_iter().chain(&self.symbols);
-        self.modules.iter().chain(others)
+        self.modules.iter().chain(others).chain(&self.probe)
+    }
+
+    /// Returns the profile of the pack's language.
+    pub fn profile(&self) -> &LanguageProfile {
+        match &self.profile {
+            Some(profile) => profile,
+            None if self.language == ruby::LANGUAGE => ruby::profile(),
+            None => LanguageProfile::unnamed(),
+        }
     }
 
     /// Returns whether the native extension of a gem is linked into the pack.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::cache_usage::{LOCK, mark_used};
+use crate::language::installed;
 use crate::ruby::{self, Edition};
 use crate::{mri, sysroot, toolchain};
 
@@ -54,7 +55,7 @@ pub struct PrunedEntry {
 ///
 /// A folder of the cache cannot be read; what is in it stays.
 pub fn prune(cache: &Path, unused: Duration, dry_run: bool) -> io::Result<Vec<PrunedEntry>> {
-    let current = current(cache);
+    let current = current(cache)?;
     let limit = SystemTime::now().checked_sub(unused);
     let mut pruned = Vec::new();
     for (folder, is_entry) in folders(cache)? {
@@ -94,12 +95,17 @@ fn folders(cache: &Path) -> io::Result<Vec<(PathBuf, IsEntry)>> {
         (cache.to_owned(), |name| {
             let kinds = ["toolchain-", "sysroot-"];
             let digest = kinds.iter().find_map(|kind| name.strip_prefix(kind));
-            digest.is_some_and(|digest| is_digest(digest.trim_end_matches(".work"), 16))
+            digest.is_some_and(|digest| {
+                is_digest(
+                    digest.trim_end_matches(".work").trim_end_matches(".cache"),
+                    16,
+                )
+            })
         }),
         (cache.join("packs"), |name| {
             let temporary = [".preparing-", ".damaged-"];
             temporary.iter().any(|kind| name.starts_with(kind))
-                || (name.starts_with("ruby-") && ends_in_digest(name))
+                || ((name.starts_with("ruby-") || installed::is_pack(name)) && ends_in_digest(name))
         }),
         (cache.join("mri"), |name| {
             let digest = name.strip_prefix("libraries-").unwrap_or(name);
@@ -146,14 +152,16 @@ fn ends_in_digest(name: &str) -> bool {
         .is_some_and(|(_, digest)| is_digest(digest, 16))
 }
 
-/// Returns the paths of all that this version of the program makes.
-fn current(cache: &Path) -> HashSet<PathBuf> {
+/// Returns the paths of all that this version of the program makes, and of the packs that were installed.
+fn current(cache: &Path) -> io::Result<HashSet<PathBuf>> {
     let packs = Edition::ALL.map(|edition| ruby::pack_path(edition, cache));
     let mut paths: HashSet<PathBuf> = packs.into_iter().collect();
     paths.insert(toolchain::place(cache));
+    paths.insert(toolchain::compiled_library(cache));
     paths.extend(mri::places(cache));
     paths.extend(sysroot::places(cache));
-    paths
+    paths.extend(installed::recorded(cache)?);
+    Ok(paths)
 }
 
 /// Returns when an entry was last used. Earlier versions of the program do not mark packs, but read their files.

@@ -1,33 +1,34 @@
 //! The smallest app of a language, booted once for each pack: its memory is the base that the images of all apps differ
 //! from.
 
+use std::collections::BTreeMap;
+
 use crate::archive::{Archive, ArchiveError, ArchiveWriter, FileMode};
+use crate::manifest::Manifest;
 
 /// A smallest app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampleApp {
     /// Paths and contents of the files.
-    files: &'static [(&'static str, &'static str)],
+    files: BTreeMap<String, String>,
     /// Command of the web process.
-    pub arguments: &'static [&'static str],
+    pub arguments: Vec<String>,
     /// Variables of the environment.
-    pub environ: &'static [(&'static str, &'static str)],
+    pub environ: Vec<(String, String)>,
 }
 
-/// Ruby's.
-const RUBY: SampleApp = SampleApp {
-    files: &[("config.ru", "run ->(env) { [200, {}, [\"\"]] }\n")],
-    arguments: &["rackup"],
-    environ: &[
-        ("LANG", "en_US.UTF-8"),
-        ("PORT", "5000"),
-        ("RACK_ENV", "production"),
-    ],
-};
-
-/// Returns the smallest app of a language.
-pub fn sample_app(language: &str) -> Option<SampleApp> {
-    (language == "ruby").then_some(RUBY)
+/// Returns the smallest app of a pack's language, if its profile has one.
+pub fn sample_app(manifest: &Manifest) -> Option<SampleApp> {
+    let profile = manifest.profile();
+    if profile.sample.is_empty() {
+        return None;
+    }
+    let command = profile.run.command.split_ascii_whitespace();
+    Some(SampleApp {
+        files: profile.sample.clone(),
+        arguments: command.map(str::to_owned).collect(),
+        environ: profile.environ([]),
+    })
 }
 
 impl SampleApp {
@@ -38,21 +39,9 @@ impl SampleApp {
     /// The archive cannot be written.
     pub fn archive(&self) -> Result<Archive, ArchiveError> {
         let mut writer = ArchiveWriter::new(Vec::new());
-        for (path, text) in self.files {
+        for (path, text) in &self.files {
             writer.add_file(path, text.as_bytes(), text.len() as u64, FileMode::Plain)?;
         }
         Archive::new(writer.finish()?.output)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn smallest_app_of_ruby_has_its_files() {
-        let app = sample_app("ruby").unwrap();
-        assert!(app.archive().unwrap().lookup("config.ru").is_some());
-        assert!(sample_app("cobol").is_none());
     }
 }

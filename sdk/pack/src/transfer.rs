@@ -91,6 +91,8 @@ mod tests {
             gems: BTreeMap::new(),
             extensions: Vec::new(),
             symbols: None,
+            profile: None,
+            probe: None,
         };
         PackDir::write(directory, &manifest).unwrap();
         PackDir::open(directory).unwrap()

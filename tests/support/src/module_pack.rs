@@ -38,6 +38,8 @@ pub fn write(directory: &Path, text: &str) {
         gems: Default::default(),
         extensions: Vec::new(),
         symbols: None,
+        profile: None,
+        probe: None,
     };
     std::fs::write(
         directory.join("pack.json"),

@@ -123,17 +123,22 @@ fn list(client: &ApiClient, output: OutputOption) -> anyhow::Result<()> {
         [
             app.name.to_string(),
             or_dash(app.release.map(|release| release.version)),
-            or_dash(app.ruby),
+            or_dash(language(&app.language, &app.series)),
             or_dash(app.web_url),
         ]
     });
-    let table = Table::new(["App", "Release", "Ruby", "URL"]).with_rows(rows);
+    let table = Table::new(["App", "Release", "Language", "URL"]).with_rows(rows);
     if table.is_empty() {
         say!("There are no apps. Create one with: corundum create");
     } else {
         table.print()?;
     }
     Ok(())
+}
+
+/// Returns language and series for display: `ruby 3.3`.
+fn language(language: &Option<String>, series: &Option<String>) -> Option<String> {
+    Some(format!("{} {}", language.as_ref()?, series.as_ref()?))
 }
 
 fn info(client: &ApiClient, app: &str, output: OutputOption) -> anyhow::Result<()> {
@@ -159,7 +164,7 @@ fn info(client: &ApiClient, app: &str, output: OutputOption) -> anyhow::Result<(
             "Release",
             or_dash(app.release.map(|release| release.version)),
         ),
-        ("Ruby", or_dash(app.ruby.as_ref())),
+        ("Language", or_dash(language(&app.language, &app.series))),
         ("Web dynos", web_quantity(&app).to_string()),
         ("Cache hits", percent(cache.hit_ratio)),
     ] {

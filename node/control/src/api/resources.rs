@@ -194,9 +194,22 @@ impl AppResources<'_> {
             formation: [(ProcessType::web(), app.formation)].into(),
             autoscale: self.autoscaler.rule(&app.name),
             release: release.as_ref().map(release_ref),
-            ruby: release.map(|release| release.about.ruby.to_string()),
+            ruby: release.as_ref().and_then(ruby),
+            language: release
+                .as_ref()
+                .map(|release| release.about.runtime.language().to_owned()),
+            series: release.map(|release| release.about.runtime.series().to_owned()),
         })
     }
+}
+
+/// Returns the series of Ruby that a release runs.
+fn ruby(release: &ReleaseRecord) -> Option<String> {
+    release
+        .about
+        .runtime
+        .ruby()
+        .map(|series| series.to_string())
 }
 
 /// Makes the resource of one of an app's releases; `current` is the one that runs.
@@ -224,7 +237,9 @@ pub(super) fn release(
         user: user_ref(account),
         version: release.version,
         commit: release.commit.clone(),
-        ruby: release.about.ruby.to_string(),
+        ruby: ruby(release),
+        language: release.about.runtime.language().to_owned(),
+        series: release.about.runtime.series().to_owned(),
     })
 }
 

@@ -7,10 +7,12 @@ use corundum_abi::names::AppName;
 use corundum_build::slots::BuildUrgency;
 use corundum_build::{BuildSource, FinishedBuild};
 use corundum_compiler::app_json::{AppJson, AppJsonError, ConfigVarDefault};
-use corundum_compiler::detect;
-use corundum_compiler::ruby_version::{UnknownRuby, choose_series};
+use corundum_compiler::detect::{self, DetectError};
+use corundum_compiler::language_version::{self, LanguageVersionError};
+use corundum_compiler::ruby_version::{self, UnknownRuby};
 use corundum_compiler::slug::SlugDescription;
 use corundum_host::grid::DynoGrid;
+use corundum_pack::language::{CompileStep, LanguageSeries};
 use corundum_store::{ConfigVars, Store, StoreError};
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -52,6 +54,12 @@ pub(crate) enum PushError {
     /// The app asks for an unsupported Ruby version.
     #[error(transparent)]
     Ruby(#[from] UnknownRuby),
+    /// The language of the app is unknown.
+    #[error("{0}\n\nPush rejected, failed to compile app.")]
+    Language(#[from] DetectError),
+    /// The app asks for a version of its language that no pack has.
+    #[error(transparent)]
+    Version(#[from] LanguageVersionError),
     /// `app.json` is invalid.
     #[error(transparent)]
     AppJson(#[from] AppJsonError),
@@ -210,11 +218,20 @@ impl Pushes {
             record.add_line(line);
             drop(lines.send(line.to_owned()));
         };
-        let (tree, texts) = push.read().await?;
-        let series = choose_series(&texts.versions)?;
-        let app_json = match texts.app_json {
-            Some(text) => AppJson::parse(&text)?,
+        let languages = parts.builder.languages()?;
+        let (tree, texts) = push.read(&languages).await?;
+        let app_json = match &texts.app_json {
+            Some(text) => AppJson::parse(text)?,
             None => AppJson::default(),
+        };
+        let asked = app_json.language.as_deref();
+        let known = detect::detect(&languages, asked, |path| tree.has_file(path))?;
+        let is_ruby = known.profile.compile == CompileStep::Bundler;
+        let series: LanguageSeries = match is_ruby {
+            true => ruby_version::choose_series(&texts.versions)?.into(),
+            false => {
+                language_version::choose_series(known, |path| texts.others.get(path).cloned())?
+            }
         };
         // A damaged record of a release is one: this push replaces it.
         let (after, before) = match parts.store.current_release(app) {
@@ -233,7 +250,7 @@ impl Pushes {
             .versions
             .lockfile
             .as_deref()
-            .is_some_and(detect::is_rails);
+            .is_some_and(|lockfile| is_ruby && detect::is_rails(lockfile));
         // Rails does not start in production without one.
         if is_rails && !config.contains_key(SECRET_KEY) {
             config.insert(SECRET_KEY.to_owned(), secret::random_hex()?);
@@ -248,7 +265,7 @@ impl Pushes {
         let source = BuildSource::Tree(stream);
         let built = parts
             .builder
-            .build(&slot, app, series, source, input, report);
+            .build(&slot, app, &series, source, input, report);
         let build = built.await?;
         drop(slot);
         let built = tokio::fs::metadata(build.slug_path().ok_or(PushError::NoSlug)?).await;

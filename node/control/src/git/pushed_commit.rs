@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use corundum_abi::names::AppName;
 use corundum_compiler::ruby_version::{self, VersionFiles};
 use corundum_compiler::text;
+use corundum_pack::language::{KnownLanguage, VersionFile};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
@@ -39,6 +40,8 @@ pub(crate) struct Push {
 /// The files of a commit that the node reads before the build.
 pub(crate) struct CommitTexts {
     pub(crate) versions: VersionFiles,
+    /// Files that may name versions of other languages, by their paths.
+    pub(crate) others: BTreeMap<String, String>,
     pub(crate) app_json: Option<String>,
 }
 
@@ -110,12 +113,15 @@ impl Push {
         }
     }
 
-    /// Lists the tree, and reads the files that choose how it is built.
+    /// Lists the tree, and reads the files that choose how it is built. `languages` are those of apps that can be built.
     ///
     /// # Errors
     ///
     /// [`CommitError`].
-    pub(crate) async fn read(&self) -> Result<(PushedTree, CommitTexts), CommitError> {
+    pub(crate) async fn read(
+        &self,
+        languages: &[KnownLanguage],
+    ) -> Result<(PushedTree, CommitTexts), CommitError> {
         let tree = PushedTree::list(|| self.git(), self.commit()).await?;
         let decoded = |bytes: Option<Vec<u8>>| bytes.map(|bytes| text::decode_lossy(&bytes));
         let paths = [
@@ -141,7 +147,22 @@ impl Push {
             tool_versions,
             other,
         };
-        Ok((tree, CommitTexts { versions, app_json }))
+        let files = languages
+            .iter()
+            .flat_map(|known| &known.profile.detect.version);
+        let mut others = BTreeMap::new();
+        for VersionFile { file, .. } in files {
+            let [text] = tree.texts(|| self.git(), [&**file], MAX_TEXT).await?;
+            if let Some(text) = decoded(text) {
+                others.insert(file.clone(), text);
+            }
+        }
+        let texts = CommitTexts {
+            versions,
+            others,
+            app_json,
+        };
+        Ok((tree, texts))
     }
 
     /// Returns a git command in the pushed repository that sees quarantined objects.

@@ -36,7 +36,7 @@ const BLOCK: usize = 512;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PushedTreeError {
     /// The tree exceeds a bound; the pusher makes it smaller.
-    #[error("{0}\n\nPush rejected, failed to compile Ruby app.")]
+    #[error("{0}\n\nPush rejected, failed to compile app.")]
     Tree(#[from] TreeError),
     /// Git cannot be run.
     #[error("git cannot be run: {0}")]
@@ -95,6 +95,15 @@ impl PushedTree {
             return Err(PushedTreeError::Git);
         }
         Ok(Self { items })
+    }
+
+    /// Returns whether the tree has a file at `path`.
+    pub(crate) fn has_file(&self, path: &str) -> bool {
+        let is_file = |item: &TreeItem| {
+            item.path == path.as_bytes()
+                && matches!(item.kind, ItemKind::File | ItemKind::Executable)
+        };
+        self.items.iter().any(is_file)
     }
 
     /// Reads the text files at `paths` whose size is at most `limit`. Returns an error with the path of a larger one.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corundum_abi::names::{AppName, ProcessType};
 use corundum_host::grid::DynoGrid;
-use corundum_pack::ruby::Series;
+use corundum_pack::language::LanguageSeries;
 use corundum_store::{Store, StoreError};
 
 use crate::apps::autoscale::Autoscaler;
@@ -92,9 +92,14 @@ impl Startup {
             Err(error) => return self.add_error(&error),
         };
         let releases = releases.into_values();
-        let series: BTreeSet<Series> = releases.map(|release| release.about.ruby).collect();
+        let series: BTreeSet<LanguageSeries> =
+            releases.map(|release| release.about.runtime).collect();
         for series in series {
-            if let Err(error) = self.packs.get(self.packs.edition(series)).await {
+            let opened = match self.packs.key(&series) {
+                Ok(key) => self.packs.get(&key).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = opened {
                 tracing::error!(%series, %error, "could not open a pack");
             }
         }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use corundum_host::engine::Engine;
 use corundum_host::log::LogSink;
 use corundum_host::pack::{OpenStep, Pack, PackError};
-use corundum_pack::PackDir;
-use corundum_pack::ruby::{Edition, PrepareError, PrepareStep, prepare};
+use corundum_pack::language::{LanguageSeries, PackKey};
+use corundum_pack::ruby::{PrepareError, PrepareStep, prepare};
+use corundum_pack::{PackDir, PackDirError};
 
 /// A pack that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,12 @@ pub enum PackOpenError {
     /// The pack cannot be prepared.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// No pack of the series is installed.
+    #[error("no pack of {0} is installed: the operator installs one with `corundum pack import`")]
+    NotInstalled(LanguageSeries),
+    /// An installed pack cannot be read.
+    #[error(transparent)]
+    Installed(#[from] PackDirError),
     /// The engine cannot open the pack.
     #[error(transparent)]
     Open(#[from] PackError),
@@ -44,15 +51,15 @@ pub enum PackStep<'a> {
     Open(OpenStep<'a>),
 }
 
-/// Opens the pack of `edition` below `cache`, and prepares it first if it is not there: a minute from npm, several minutes
-/// from source. Blocks.
+/// Opens a pack below `cache`. A pack of Ruby is prepared first if it is not there: a minute from npm, several minutes from
+/// source. Blocks.
 ///
 /// # Errors
 ///
 /// [`PackOpenError`].
 pub fn open(
     engine: &Engine,
-    edition: Edition,
+    key: &PackKey,
     cache: &Path,
     mut progress: impl FnMut(PackStep<'_>) + Send,
 ) -> Result<(PackDir, Pack), PackOpenError> {
@@ -61,7 +68,15 @@ pub fn open(
         .build()?;
     let mut may_repair = true;
     loop {
-        let directory = prepare(edition, cache, |step| progress(PackStep::Prepare(step)))?;
+        let directory = match key {
+            PackKey::Ruby(edition) => {
+                prepare(*edition, cache, |step| progress(PackStep::Prepare(step)))?
+            }
+            PackKey::Installed { .. } => {
+                may_repair = false;
+                PackDir::open(&key.path(cache))?
+            }
+        };
         let log = Arc::new(StartLog::default());
         let opened = Pack::open(engine, &directory, log.clone(), |step| {
             progress(PackStep::Open(step));

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corundum_host::image::{ImageError, loaded_extensions, patch_file};
+use corundum_pack::cache_usage;
+use corundum_pack::language::{self, LanguageSeries, PackKey};
 use corundum_pack::pruning::{self, PrunedEntry};
 use corundum_pack::ruby::{self, Edition};
 use corundum_store::{Store, StoreError};
@@ -78,7 +80,8 @@ fn prune(
     cache: &Path,
 ) -> Result<Vec<PrunedEntry>, CachePruningError> {
     let mut used: HashMap<Edition, HashSet<String>> = HashMap::new();
-    for image in store.live_records()?.images.keys() {
+    let live = store.live_records()?.images;
+    for image in live.keys() {
         let directory = data.image(image);
         for edition in Edition::ALL {
             let patch = directory.join(patch_file(&ruby::digest(edition)));
@@ -88,8 +91,33 @@ fn prune(
             }
         }
     }
+    mark_installed(store, data, cache)?;
     for (edition, digests) in used {
         pruning::mark_extensions(&ruby::pack_path(edition, cache), &digests);
     }
     Ok(pruning::prune(cache, pruning::UNUSED, false)?)
+}
+
+/// Marks the installed packs with which images of current releases were made. The current pack of a series needs no mark.
+fn mark_installed(
+    store: &dyn Store,
+    data: &DataDir,
+    cache: &Path,
+) -> Result<(), CachePruningError> {
+    let mut keys: HashMap<LanguageSeries, Vec<PackKey>> = HashMap::new();
+    for release in store.current_releases()?.releases.into_values() {
+        let series = release.about.runtime;
+        if series.ruby().is_some() {
+            continue;
+        }
+        let of_series = keys.entry(series.clone());
+        let of_series = of_series.or_insert_with(|| language::candidates(&series, cache));
+        let image = data.image(&release.image);
+        for key in of_series {
+            if image.join(patch_file(&key.digest())).exists() {
+                cache_usage::mark_used(&key.path(cache));
+            }
+        }
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corundum_pack::language::PackKey;
 use corundum_pack::ruby::{self, Edition, PackOrigin, Series};
 use corundum_store::Store;
 use tokio::process::Command;
@@ -19,6 +20,9 @@ const RETRY: [Duration; 3] = [
     Duration::from_secs(600),
     Duration::from_secs(3600),
 ];
+
+/// Time between two looks for packs that were installed.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The rule for builds of Ruby from source by the node itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,21 +62,40 @@ impl PackUpgrade {
         }
     }
 
-    /// Builds the best packs that are missing, if the node may, and moves the busy apps to them: first the one of the default
-    /// series, then those of the series that apps use. Returns only if the node may not build.
+    /// Builds the best packs of Ruby that are missing, if the node may, and moves the busy apps to them: first the one of the
+    /// default series, then those of the series that apps use. Apps also move when a pack of their language is installed.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut series = Series::DEFAULT;
+        let mut installed = self.packs.installed();
+        let mut missing = Some(Series::DEFAULT);
         loop {
-            self.build_until_ready(series).await;
+            if let Some(series) = missing {
+                self.build_until_ready(series).await;
+            }
             if let Some(MovedApps { store, releases }) = &self.moved {
                 // The others move at their first request.
                 let apps = busy(&store.app_outlines().apps, now());
                 releases.upgrade_all(apps).await;
             }
-            if self.source_builds == SourceBuilds::Disabled {
-                return;
+            missing = tokio::select! {
+                series = self.packs.next_missing() => {
+                    Some(series).filter(|_| self.source_builds == SourceBuilds::Enabled)
+                }
+                changed = self.changed(&installed) => {
+                    installed = changed;
+                    None
+                }
+            };
+        }
+    }
+
+    /// Waits until other packs are installed than `before`, and returns them.
+    async fn changed(&self, before: &[PackKey]) -> Vec<PackKey> {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let installed = self.packs.installed();
+            if installed != before {
+                return installed;
             }
-            series = self.packs.next_missing().await;
         }
     }
 

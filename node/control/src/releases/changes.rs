@@ -168,7 +168,7 @@ impl ReleaseChanges {
                 .builder
                 .slot(app, BuildUrgency::Awaited, |_| {})
                 .await?;
-            let series = of.about.ruby;
+            let series = &of.about.runtime;
             self.builder
                 .build(&slot, app, series, source, input, report)
                 .await

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use corundum_host::image::{ImageError, compact, is_compact, patch_file};
 use corundum_host::pack::Pack;
-use corundum_pack::ruby::{self, Edition, Series};
+use corundum_pack::language::PackKey;
 use corundum_store::{Store, StoreError};
 
 use crate::data_dir::DataDir;
@@ -40,8 +40,8 @@ impl ImageCompaction {
             Ok(settled) => settled,
             Err(error) => return tracing::debug!(%error, "could not find images to compress"),
         };
-        for (patch, edition) in settled {
-            let pack = match self.packs.get(edition).await {
+        for (patch, key) in settled {
+            let pack = match self.packs.get(&key).await {
                 Ok(ready) => ready.pack.clone(),
                 Err(error) => return tracing::debug!(%error, "could not open a pack"),
             };
@@ -55,18 +55,19 @@ impl ImageCompaction {
     }
 
     /// Returns the images that have settled, each with its pack.
-    fn settled(&self) -> Result<Vec<(PathBuf, Edition)>, StoreError> {
-        let editions = Series::ALL.map(|series| self.packs.edition(series));
-        let by_file: HashMap<_, _> = editions
+    fn settled(&self) -> Result<Vec<(PathBuf, PackKey)>, StoreError> {
+        let by_file: HashMap<_, _> = self
+            .packs
+            .current()
             .into_iter()
-            .map(|edition| (patch_file(&ruby::digest(edition)), edition))
+            .map(|key| (patch_file(&key.digest()), key))
             .collect();
         let images = self.store.live_records()?.images;
         let candidates = images.keys().flat_map(|image| {
             let directory = self.data.image(image);
             by_file
                 .iter()
-                .map(move |(file, edition)| (directory.join(file), *edition))
+                .map(move |(file, key)| (directory.join(file), key.clone()))
         });
         Ok(candidates.filter(|(path, _)| has_settled(path)).collect())
     }

@@ -15,7 +15,7 @@ use corundum_build::{BuildSource, FinishedBuild};
 use corundum_host::image::cache::ImageCache;
 use corundum_host::image::{Image, ImageError, built_full_file, patch_file};
 use corundum_host::pack::Pack;
-use corundum_pack::ruby::{self, Edition, Series};
+use corundum_pack::language::{LanguageSeries, PackKey};
 use corundum_store::{ImageName, ReleaseRecord, Store};
 
 use super::error::ReleaseError;
@@ -50,22 +50,27 @@ impl ReleaseImages {
         }
     }
 
-    /// Returns whether a release's image belongs to another pack than a new image would.
+    /// Returns whether a release's image belongs to another pack than a new image would. An image whose language has no
+    /// pack any more is the best that there is.
     pub(crate) fn is_outdated(&self, release: &ReleaseRecord) -> bool {
-        let wanted = ruby::digest(self.packs.edition(release.about.ruby));
+        let Ok(wanted) = self.packs.key(&release.about.runtime) else {
+            return false;
+        };
         let image = self.data.image(&release.image);
-        !image.join(patch_file(&wanted)).exists()
+        !image.join(patch_file(&wanted.digest())).exists()
     }
 
     /// Returns how many of `releases` have an image for the pack that a new image would have.
     pub(crate) fn count_current(&self, releases: &[ReleaseRecord]) -> usize {
-        let mut files: HashMap<Series, String> = HashMap::new();
+        let mut files: HashMap<LanguageSeries, Option<String>> = HashMap::new();
         let mut is_current = |release: &ReleaseRecord| {
-            let series = release.about.ruby;
-            let file = files
-                .entry(series)
-                .or_insert_with(|| patch_file(&ruby::digest(self.packs.edition(series))));
-            self.data.image(&release.image).join(file).exists()
+            let series = &release.about.runtime;
+            let file = files.entry(series.clone()).or_insert_with(|| {
+                let key = self.packs.key(series).ok()?;
+                Some(patch_file(&key.digest()))
+            });
+            let image = self.data.image(&release.image);
+            file.as_ref().is_some_and(|file| image.join(file).exists())
         };
         releases
             .iter()
@@ -82,8 +87,8 @@ impl ReleaseImages {
         &self,
         release: &ReleaseRecord,
     ) -> Result<(Arc<Pack>, Arc<Image>), ReleaseError> {
-        let (edition, patch) = self.patch_in(&self.data.image(&release.image), release)?;
-        let pack = self.packs.get(edition).await?.pack.clone();
+        let (key, patch) = self.patch_in(&self.data.image(&release.image), release)?;
+        let pack = self.packs.get(&key).await?.pack.clone();
         let name = release.image.to_string();
         let image = self.full.open(&name, &patch, &pack).await?;
         Ok((pack, image))
@@ -100,8 +105,8 @@ impl ReleaseImages {
         release: &ReleaseRecord,
     ) -> Result<(Arc<Pack>, Arc<Image>), ReleaseError> {
         let built = build.image_path();
-        let (edition, _) = self.patch_in(&built, release)?;
-        let pack = self.packs.get(edition).await?.pack.clone();
+        let (key, _) = self.patch_in(&built, release)?;
+        let pack = self.packs.get(&key).await?.pack.clone();
         let (engine, of) = (self.packs.engine().clone(), pack.clone());
         let image = tokio::task::spawn_blocking(move || Image::load_built(&engine, &of, &built));
         let image = image.await.map_err(|_| ReleaseError::Interrupted)??;
@@ -133,7 +138,7 @@ impl ReleaseImages {
     ) -> Result<FinishedBuild, ReleaseError> {
         let config = self.store.release_config(app, release.version)?;
         let source = BuildSource::Slug(self.data.slug(&release.slug));
-        let series = release.about.ruby;
+        let series = &release.about.runtime;
         let slot = self.builder.slot(app, urgency, |_| {}).await?;
         let input = self.builder.input(&*self.store, app, &config)?;
         let built = self
@@ -153,8 +158,8 @@ impl ReleaseImages {
         release: &ReleaseRecord,
     ) -> Result<String, ReleaseError> {
         let (built, image) = (build.image_path(), self.data.image(&release.image));
-        let (edition, patch) = self.patch_in(&built, release)?;
-        let pack = ruby::digest(edition);
+        let (key, patch) = self.patch_in(&built, release)?;
+        let pack = key.digest();
         let name = release.image.to_string();
         self.full
             .adopt(&name, &pack, &built_full_file(&built), None);
@@ -191,12 +196,11 @@ impl ReleaseImages {
         &self,
         image: &Path,
         release: &ReleaseRecord,
-    ) -> Result<(Edition, PathBuf), ReleaseError> {
-        let series = release.about.ruby;
-        let mut editions = [self.packs.edition(series), series.quickest()].into_iter();
-        let found = editions.find_map(|edition| {
-            let patch = image.join(patch_file(&ruby::digest(edition)));
-            patch.exists().then_some((edition, patch))
+    ) -> Result<(PackKey, PathBuf), ReleaseError> {
+        let mut keys = self.packs.candidates(&release.about.runtime).into_iter();
+        let found = keys.find_map(|key| {
+            let patch = image.join(patch_file(&key.digest()));
+            patch.exists().then_some((key, patch))
         });
         let missing = || ImageError::Stale {
             path: image.to_owned(),

@@ -380,6 +380,7 @@ impl Releases {
             Ok::<_, ReleaseError>((slug, files, volume))
         });
         let (slug, files, volume) = opened.await.map_err(|_| ReleaseError::Interrupted)??;
+        let environ = environ(pack.manifest().profile(), config);
         let release = GridRelease {
             app: app.clone(),
             version: record.version,
@@ -387,7 +388,7 @@ impl Releases {
             image,
             slug,
             arguments: split_command(record.about.web_command())?,
-            environ: environ(config),
+            environ,
             isolation: record.about.isolation,
             outbound: self.outbound.rules(app, record)?,
             volume,

@@ -79,7 +79,7 @@ impl UpgradePreparation {
         };
         self.progress.write(self.data.path());
         let series = self.series().unwrap_or_else(|error| {
-            tracing::warn!(%error, "could not read which versions of Ruby apps run");
+            tracing::warn!(%error, "could not read which languages apps run");
             BTreeSet::from([Series::DEFAULT])
         });
         for series in series {
@@ -107,11 +107,13 @@ impl UpgradePreparation {
         prepared
     }
 
-    /// Returns the default series and those of all current releases.
+    /// Returns the default series of Ruby and those of all current releases.
     fn series(&self) -> Result<BTreeSet<Series>, PreparationError> {
         let folder = tempfile::tempdir_in(self.data.work())?;
         let releases = self.copy_store(folder.path())?.current_releases()?.releases;
-        let used = releases.into_values().map(|release| release.about.ruby);
+        let used = releases
+            .into_values()
+            .filter_map(|release| release.about.runtime.ruby());
         Ok(used.chain([Series::DEFAULT]).collect())
     }
 

@@ -73,7 +73,7 @@ impl DynoRunner {
         let app = AppProcess {
             slug: Some(self.slug.clone()),
             arguments: arguments.collect(),
-            environ: process::environ([]),
+            environ: process::environ(self.pack.manifest().profile(), []),
             outbound: OutboundRules::closed(),
         };
         let run = boot::run_command(&self.engine, &self.pack, &app, None, limits, log.clone());

@@ -1,56 +1,70 @@
-//! `pack build`, `pack export`, `pack test`, `pack profile` and `pack import`: packs built from source.
+//! Commands about packs: their build, tests and transfer.
 
 mod dyno_runner;
+mod install;
+mod name;
 mod profile;
 mod test;
 mod transfer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Subcommand, ValueEnum};
-use corundum_pack::ruby::Series;
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use corundum_pack::language::PackKey;
+use corundum_pack::language::template;
 
 use super::packs;
 
-/// A language that has a pack built from source.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Language {
-    /// Ruby of the default series
-    Ruby,
-    /// Ruby 3.3
-    #[value(name = "ruby-3.3")]
-    Ruby33,
-    /// Ruby 3.4
-    #[value(name = "ruby-3.4")]
-    Ruby34,
-}
-
-impl Language {
-    fn series(self) -> Series {
-        match self {
-            Self::Ruby => Series::DEFAULT,
-            Self::Ruby33 => Series::Ruby33,
-            Self::Ruby34 => Series::Ruby34,
-        }
-    }
-}
-
-/// Commands about packs built from source.
+/// Commands about packs.
 #[derive(Subcommand)]
 pub(crate) enum PackCommand {
-    /// Build a language from its source
+    /// Write the source of a pack for a new language
     ///
-    /// Fetches MRI's source from Debian's archive and a compiler from the Python index, checks their digests, and builds Ruby
-    /// for dynos, which takes some minutes once on each machine. An interrupted build resumes when the command runs again.
+    /// The folder has a pack.toml with comments, a build script, and a module in C that answers every request. docs/writing-a-pack.md
+    /// continues from there.
     ///
-    /// Example: corundum pack build ruby-3.4
+    /// Example: corundum pack new mylang
+    New {
+        /// Name of the language: lower-case letters and digits
+        name: String,
+        /// Folder to write [default: the name of the language]
+        #[arg(long, value_name = "FOLDER")]
+        directory: Option<PathBuf>,
+    },
+    /// Build a pack from its source
+    ///
+    /// The source is a folder with a pack.toml. Its build script runs with the permissions of this command, with a compiler for
+    /// dynos; downloads must have the digests that pack.toml names. `corundum pack install` lets nodes use the result.
+    ///
+    /// `ruby` and `ruby-3.4` are built by Corundum itself: it fetches MRI's source from Debian's archive and a compiler from the
+    /// Python index, checks their digests, and builds Ruby for dynos, which takes some minutes once on each machine. An
+    /// interrupted build resumes when the command runs again.
+    ///
+    /// Example: corundum pack build ./lua
     Build {
-        /// Language of the pack
-        language: Language,
+        /// Folder with a pack.toml, or ruby, ruby-3.3 or ruby-3.4
+        source: String,
         /// Run at the lowest priority
         #[arg(long)]
         nice: bool,
+    },
+    /// Let nodes use a pack that was built
+    ///
+    /// Nodes on this machine use the pack from their next push, and move the apps of the series to it.
+    ///
+    /// Example: corundum pack install lua
+    Install {
+        /// Name of the pack, such as lua or lua-5.4
+        name: String,
+    },
+    /// Take a pack from nodes
+    ///
+    /// Its apps keep running until their node restarts; their language can be installed again.
+    Uninstall {
+        /// Name of the pack, such as lua or lua-5.4
+        name: String,
     },
     /// Write a built pack into one file for other machines
     ///
@@ -58,8 +72,8 @@ pub(crate) enum PackCommand {
     ///
     /// Example: corundum pack export ruby ruby.pack
     Export {
-        /// Language of the pack
-        language: Language,
+        /// Name of the pack, such as ruby, ruby-3.4 or lua
+        name: String,
         /// File to write
         file: PathBuf,
     },
@@ -70,8 +84,8 @@ pub(crate) enum PackCommand {
     ///
     /// Example: corundum pack test ruby --only test_array
     Test {
-        /// Language of the pack
-        language: Language,
+        /// Name of the pack, such as ruby or ruby-3.4
+        name: String,
         /// Run only the most important files, which takes a minute
         #[arg(long)]
         short: bool,
@@ -82,68 +96,75 @@ pub(crate) enum PackCommand {
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
-    /// Record the profile that guides the build
+    /// Record the profile that guides the build of Ruby
     ///
     /// Builds Ruby with counters, runs the training programs in dynos, and writes how often each branch ran. script/ruby-profile
     /// runs this command after changes of the compiler, of Ruby's version, or of many of its functions.
     ///
     /// Example: corundum pack profile ruby 3.3.proftext.zst
     Profile {
-        /// Language of the pack
-        language: Language,
+        /// Name of the pack: ruby, ruby-3.3 or ruby-3.4
+        name: String,
         /// File to write
         file: PathBuf,
     },
     /// Import a pack that another machine has built
     ///
-    /// The file must come from the same version of Corundum; the command checks the digests of its parts. A running node
-    /// uses the pack after a restart.
+    /// The command checks the digests of the pack's parts. The file of a pack of Ruby must come from the same version of Corundum,
+    /// and a running node uses it after a restart; nodes use other packs from their next push.
     ///
-    /// Example: corundum pack import ruby.pack --sha256 1f2e...
+    /// Example: corundum pack import lua.pack --sha256 1f2e...
     Import {
-        /// File to read
-        file: PathBuf,
+        /// File or URL of the pack; a URL needs --sha256
+        source: String,
         /// Require this SHA-256 of the file, as `corundum pack export` printed it [default: any]
         #[arg(long, value_name = "DIGEST")]
         sha256: Option<String>,
     },
 }
 
-/// Runs a command about packs built from source.
+/// Runs a command about packs.
 pub(super) fn run(command: PackCommand) -> anyhow::Result<ExitCode> {
     match command {
-        PackCommand::Build { language, nice } => {
+        PackCommand::New { name, directory } => {
+            let directory = directory.unwrap_or_else(|| PathBuf::from(&name));
+            template::write(&name, &directory)?;
+            println!(
+                "{} has the source of a pack\nNext: corundum pack build ./{}",
+                directory.display(),
+                directory.display()
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        PackCommand::Build { source, nice } => {
             if nice {
                 let _ = rustix::process::nice(19);
             }
-            packs::make(language.series().best())
+            match name::source_edition(&source) {
+                Some(edition) => packs::make(&PackKey::Ruby(edition)),
+                None if Path::new(&source).is_dir() => install::build(Path::new(&source)),
+                None => bail!(
+                    "{source}: neither a folder with a pack.toml, nor ruby, ruby-3.3 or ruby-3.4"
+                ),
+            }
         }
-        PackCommand::Export { language, file } => transfer::export(language.series().best(), &file),
+        PackCommand::Install { name } => install::install(&name),
+        PackCommand::Uninstall { name } => install::uninstall(&name),
+        PackCommand::Export { name, file } => transfer::export(&name, &file),
         PackCommand::Test {
-            language,
+            name,
             short,
             only,
             write,
-        } => test::run(language.series(), short, only.as_deref(), write.as_deref()),
-        PackCommand::Profile { language, file } => profile::run(language.series(), &file),
-        PackCommand::Import { file, sha256 } => transfer::import(&file, sha256.as_deref()),
+        } => test::run(ruby_of(&name)?, short, only.as_deref(), write.as_deref()),
+        PackCommand::Profile { name, file } => profile::run(ruby_of(&name)?, &file),
+        PackCommand::Import { source, sha256 } => transfer::import(&source, sha256.as_deref()),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use corundum_pack::ruby::{Edition, PackOrigin};
-
-    #[test]
-    fn every_pack_built_from_source_has_a_name_which_its_command_contains() {
-        let editions = Edition::ALL.into_iter();
-        for edition in editions.filter(|edition| edition.origin == PackOrigin::Source) {
-            let command = edition.command();
-            let name = command.rsplit(' ').next().unwrap();
-            let language = Language::from_str(name, false).unwrap();
-            assert_eq!(language.series().best(), edition);
-        }
-        assert_eq!(Language::Ruby.series(), Series::DEFAULT);
-    }
+/// Returns the series of a pack of Ruby.
+fn ruby_of(name: &str) -> anyhow::Result<corundum_pack::ruby::Series> {
+    let edition = name::source_edition(name);
+    let edition = edition.with_context(|| format!("{name}: use ruby, ruby-3.3 or ruby-3.4"))?;
+    Ok(edition.series)
 }

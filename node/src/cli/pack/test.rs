@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use corundum_host::boot::BootLimits;
 use corundum_host::engine::{Engine, EngineConfig};
+use corundum_pack::language::PackKey;
 use corundum_pack::ruby::Series;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -217,7 +218,7 @@ impl Bench {
     fn open(series: Series) -> anyhow::Result<Self> {
         let cache = crate::cli::cache()?;
         let engine = Engine::new(EngineConfig::on_demand())?;
-        let (_, pack) = packs::open(&engine, series.best(), &cache, |_| {})?;
+        let (_, pack) = packs::open(&engine, &PackKey::Ruby(series.best()), &cache, |_| {})?;
         let folders = [
             "basictest",
             "bootstraptest",

@@ -267,7 +267,8 @@ pub(super) mod tests {
             image: ImageName::random(),
             about: SlugDescription {
                 abi: 1,
-                ruby: Series::DEFAULT,
+                runtime: Series::DEFAULT.into(),
+                pack: None,
                 processes: Default::default(),
                 isolation: Default::default(),
                 warm_up: Default::default(),

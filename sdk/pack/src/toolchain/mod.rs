@@ -106,6 +106,11 @@ pub(crate) fn place(cache: &Path) -> PathBuf {
     cache.join(format!("toolchain-{}", &digest()[..16]))
 }
 
+/// Returns the directory below `cache` in which the compiler keeps the C library that it has compiled.
+pub(crate) fn compiled_library(cache: &Path) -> PathBuf {
+    cache.join(format!("toolchain-{}.cache", &digest()[..16]))
+}
+
 /// Installs the toolchain below `cache` unless it is there.
 ///
 /// Processes that install at the same time wait for the first one. `progress` is called before each part that takes

@@ -1,0 +1,3 @@
+local one, two = ...
+print(one .. " " .. two .. " " .. os.getenv("PROBE"))
+os.exit(7)
