@@ -67,11 +67,11 @@ read_body(char *buffer, size_t size)
     return length;
 }
 
-/* request:read([size]): bytes of the body as they arrive, or nil at its end. */
+/* request:read([size]): bytes of the body as they arrive, or nil at its end. A loop passes the last piece as the size. */
 static int
 request_read(lua_State *l)
 {
-    lua_Integer size = luaL_optinteger(l, 2, 1 << 16);
+    lua_Integer size = lua_type(l, 2) == LUA_TNUMBER ? luaL_checkinteger(l, 2) : 1 << 16;
     luaL_argcheck(l, size > 0, 2, "must be positive");
     if (size > 1 << 20) size = 1 << 20;
     luaL_Buffer buffer;

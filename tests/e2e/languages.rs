@@ -55,7 +55,8 @@ impl LuaNode {
     fn start() -> Self {
         let cache = tempfile::tempdir().unwrap();
         let pack = lua_pack();
-        run(cache.path(), &["pack", "import", pack.to_str().unwrap()]).assert_success();
+        let import = ["pack", "import", pack.to_str().unwrap(), "--untested"];
+        run(cache.path(), &import).assert_success();
         let node = TestNode::start_with_cache(cache.path().to_owned(), &["--build-ruby", "false"]);
         Self { node, cache }
     }
@@ -213,7 +214,7 @@ fn new_version_of_a_pack_moves_its_apps_while_they_serve() {
     let file = work.path().join("lua.pack");
     let file = file.to_str().unwrap();
     run(own.path(), &["pack", "export", "lua", file]).assert_success();
-    run(cache.path(), &["pack", "import", file]).assert_success();
+    run(cache.path(), &["pack", "import", file, "--untested"]).assert_success();
     let moved = poll(Duration::from_secs(60), || {
         let (status, body) = node.get("moon", "/");
         assert_eq!(status, 200, "{body}");
@@ -258,7 +259,11 @@ fn pack_is_created_built_exported_imported_and_uninstalled() {
         .assert_failure("not the expected one");
     let url = "https://example.invalid/toy.pack";
     run(other.path(), &["pack", "import", url]).assert_failure("give --sha256");
-    run(other.path(), &["pack", "import", file, "--sha256", sha256]).assert_success();
+    let import = ["pack", "import", file, "--sha256", sha256];
+    run(other.path(), &import).assert_failure("the pack has no probe app");
+    let packs = run(other.path(), &["packs"]).text;
+    assert!(!packs.contains("untested"), "{packs}");
+    run(other.path(), &[&import[..], &["--untested"]].concat()).assert_success();
     let packs = run(other.path(), &["packs", "--json"]).text;
     assert_parts(&packs, &["\"toy\"", "\"untested\""]);
 
@@ -274,5 +279,57 @@ fn pack_is_created_built_exported_imported_and_uninstalled() {
         node.get("toys", "/there").0,
         200,
         "the running release stays"
+    );
+}
+
+#[test]
+fn pack_that_breaks_rules_is_not_installed_and_one_that_passes_is() {
+    let cache = tempfile::tempdir().unwrap();
+    let pack = lua_pack();
+    let pack = pack.to_str().unwrap();
+    let imported = run(cache.path(), &["pack", "import", pack]);
+    imported.assert_success();
+    assert!(!imported.text.contains("FAIL"), "{}", imported.text);
+    let packs = run(cache.path(), &["packs"]).text;
+    assert_parts(&packs, &["lua 5.4", "ready"]);
+
+    // A folder without a script has its modules; this one's module answers everything with the same bytes.
+    let folder = tempfile::tempdir().unwrap();
+    let module = wat::parse_str(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\10\00\00\00\16\00\00\00")
+            (data (i32.const 16) "Status: 200\n\nnot ok\n\n\n")
+            (func (export "dyno_boot") (result i32) (i32.const 0))
+            (func (export "dyno_restore") (result i32) (i32.const 0))
+            (func (export "dyno_handle") (result i32)
+                (call $write (i32.const 1000) (i32.const 0) (i32.const 1) (i32.const 8))))"#,
+    );
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    write("stone.wasm", &module.unwrap());
+    write("probe/app.stone", b"");
+    let text = "language = \"stone\"\nseries = \"1\"\nversion = \"1\"\ntitle = \"Stone\"\nabi = 2\n\
+        licences = [\"MIT\"]\nprobe = \"probe\"\n[detect]\nfiles = [\"app.stone\"]\n\
+        [run]\ncommand = \"stone\"\n[build]\nmodules = [\"stone.wasm\"]\n";
+    write("pack.toml", text.as_bytes());
+    let folder = folder.path().to_str().unwrap();
+    run(cache.path(), &["pack", "build", folder]).assert_success();
+    let refused = run(cache.path(), &["pack", "install", "stone"]);
+    refused.assert_failure("the pack breaks rules, and was not installed");
+    let parts = [
+        "FAIL  static: the last module exports the dyno ABI with its types: dyno_run is not exported",
+        "FAIL  copies: random numbers of dynos differ",
+        "seed every generator in dyno_restore",
+    ];
+    assert_parts(&refused.text, &parts);
+    run(cache.path(), &["pack", "install", "stone", "--untested"]).assert_success();
+    assert_parts(
+        &run(cache.path(), &["packs"]).text,
+        &["installed, untested"],
     );
 }

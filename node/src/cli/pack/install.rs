@@ -14,6 +14,7 @@ use corundum_pack::language::installed::{self, PackStage};
 use corundum_pack::language::{LanguageSeries, build};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::conformance::{self, KitLength};
 use super::name::PackName;
 
 /// Builds the pack whose source is in `directory`, compiles it, and starts it once.
@@ -76,8 +77,26 @@ fn open(pack: &PackDir, bar: &ProgressBar) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a pack must pass the conformance kit before nodes use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conformance {
+    /// It must pass the short kit.
+    Required,
+    /// It is installed without a test, and listed as untested.
+    Waived,
+}
+
+impl Conformance {
+    pub(super) fn of(untested: bool) -> Self {
+        match untested {
+            true => Self::Waived,
+            false => Self::Required,
+        }
+    }
+}
+
 /// Makes a built pack the one that nodes use.
-pub(super) fn install(name: &str) -> anyhow::Result<ExitCode> {
+pub(super) fn install(name: &str, conformance: Conformance) -> anyhow::Result<ExitCode> {
     let cache = crate::cli::cache()?;
     let PackName::Other(series) = PackName::find(name, &cache)? else {
         bail!("{name}: nodes use the packs of Ruby as soon as they are built");
@@ -85,7 +104,7 @@ pub(super) fn install(name: &str) -> anyhow::Result<ExitCode> {
     let built = installed::record(&cache, &series, PackStage::Built)?
         .with_context(|| format!("{series}: not built; run corundum pack build DIRECTORY"))?;
     let pack = PackDir::open(&installed::place(&cache, &series, &built.digest))?;
-    finish(&cache, &series, &pack)
+    finish(&cache, &series, &pack, conformance)
 }
 
 /// Makes a pack the one of its series that nodes use.
@@ -93,9 +112,26 @@ pub(super) fn finish(
     cache: &Path,
     series: &LanguageSeries,
     pack: &PackDir,
+    conformance: Conformance,
 ) -> anyhow::Result<ExitCode> {
     let manifest = pack.manifest();
-    installed::set_record(cache, series, PackStage::Installed, &manifest.digest, true)?;
+    if conformance == Conformance::Required {
+        let report = conformance::run(pack, KitLength::Short)?;
+        if !report.is_passed() {
+            report.finish();
+            bail!(
+                "{series}: the pack breaks rules, and was not installed; correct it, or install it with --untested"
+            );
+        }
+    }
+    let untested = conformance == Conformance::Waived;
+    installed::set_record(
+        cache,
+        series,
+        PackStage::Installed,
+        &manifest.digest,
+        untested,
+    )?;
     println!(
         "{} {} is installed: nodes on this machine use it from their next push",
         manifest.profile().title,

@@ -1,5 +1,6 @@
 //! Commands about packs: their build, tests and transfer.
 
+mod conformance;
 mod dyno_runner;
 mod install;
 mod name;
@@ -15,6 +16,9 @@ use clap::Subcommand;
 use corundum_pack::language::PackKey;
 use corundum_pack::language::template;
 
+use self::conformance::KitLength;
+use self::install::Conformance;
+use self::name::PackName;
 use super::packs;
 
 /// Commands about packs.
@@ -52,12 +56,16 @@ pub(crate) enum PackCommand {
     },
     /// Let nodes use a pack that was built
     ///
-    /// Nodes on this machine use the pack from their next push, and move the apps of the series to it.
+    /// Runs the short conformance kit first. Nodes on this machine use the pack from their next push, and move the apps of the
+    /// series to it.
     ///
     /// Example: corundum pack install lua
     Install {
         /// Name of the pack, such as lua or lua-5.4
         name: String,
+        /// Install a pack that fails the conformance kit, or has no probe app
+        #[arg(long)]
+        untested: bool,
     },
     /// Take a pack from nodes
     ///
@@ -77,23 +85,28 @@ pub(crate) enum PackCommand {
         /// File to write
         file: PathBuf,
     },
-    /// Run the language's own tests in dynos of the built pack
+    /// Check that a pack respects the rules of dynos
     ///
-    /// Runs MRI's basictest, bootstraptest and test/ruby. sdk/ruby/test/known.txt lists the tests that are known to fail with
-    /// their reasons. The run fails if any other test fails, or if one of these passes.
+    /// Drives the probe app of the pack in dynos, and names each rule that it breaks with the way to follow it.
     ///
-    /// Example: corundum pack test ruby --only test_array
+    /// With --mri, runs MRI's basictest, bootstraptest and test/ruby instead. sdk/ruby/test/known.txt lists the tests that are known
+    /// to fail with their reasons. The run fails if any other test fails, or if one of these passes.
+    ///
+    /// Example: corundum pack test lua
     Test {
-        /// Name of the pack, such as ruby or ruby-3.4
+        /// Name of the pack, such as lua, ruby or ruby-3.4
         name: String,
-        /// Run only the most important files, which takes a minute
+        /// Leave out what takes long
         #[arg(long)]
         short: bool,
-        /// Run only files whose name contains this text [default: all]
-        #[arg(long, value_name = "TEXT")]
+        /// Run MRI's own tests in dynos of a pack of Ruby
+        #[arg(long)]
+        mri: bool,
+        /// With --mri, run only files whose name contains this text [default: all]
+        #[arg(long, value_name = "TEXT", requires = "mri")]
         only: Option<String>,
-        /// Write the tests that failed to this file, in the form of known.txt
-        #[arg(long, value_name = "FILE")]
+        /// With --mri, write the tests that failed to this file, in the form of known.txt
+        #[arg(long, value_name = "FILE", requires = "mri")]
         write: Option<PathBuf>,
     },
     /// Record the profile that guides the build of Ruby
@@ -110,7 +123,7 @@ pub(crate) enum PackCommand {
     },
     /// Import a pack that another machine has built
     ///
-    /// The command checks the digests of the pack's parts. The file of a pack of Ruby must come from the same version of Corundum,
+    /// The command checks the digests of the pack's parts, and runs the short conformance kit. The file of a pack of Ruby must come from the same version of Corundum,
     /// and a running node uses it after a restart; nodes use other packs from their next push.
     ///
     /// Example: corundum pack import lua.pack --sha256 1f2e...
@@ -120,6 +133,9 @@ pub(crate) enum PackCommand {
         /// Require this SHA-256 of the file, as `corundum pack export` printed it [default: any]
         #[arg(long, value_name = "DIGEST")]
         sha256: Option<String>,
+        /// Import a pack that fails the conformance kit, or has no probe app
+        #[arg(long)]
+        untested: bool,
     },
 }
 
@@ -148,17 +164,32 @@ pub(super) fn run(command: PackCommand) -> anyhow::Result<ExitCode> {
                 ),
             }
         }
-        PackCommand::Install { name } => install::install(&name),
+        PackCommand::Install { name, untested } => {
+            install::install(&name, Conformance::of(untested))
+        }
         PackCommand::Uninstall { name } => install::uninstall(&name),
         PackCommand::Export { name, file } => transfer::export(&name, &file),
         PackCommand::Test {
             name,
             short,
+            mri: true,
             only,
             write,
         } => test::run(ruby_of(&name)?, short, only.as_deref(), write.as_deref()),
+        PackCommand::Test { name, short, .. } => {
+            let (_, pack) = PackName::find(&name, &super::cache()?)?.open(&super::cache()?)?;
+            let length = match short {
+                true => KitLength::Short,
+                false => KitLength::Whole,
+            };
+            Ok(conformance::run(&pack, length)?.finish())
+        }
         PackCommand::Profile { name, file } => profile::run(ruby_of(&name)?, &file),
-        PackCommand::Import { source, sha256 } => transfer::import(&source, sha256.as_deref()),
+        PackCommand::Import {
+            source,
+            sha256,
+            untested,
+        } => transfer::import(&source, sha256.as_deref(), Conformance::of(untested)),
     }
 }
 

@@ -15,7 +15,7 @@ use corundum_pack::language::installed;
 use corundum_pack::ruby::{self, Series};
 use corundum_pack::transfer;
 
-use super::install;
+use super::install::{self, Conformance};
 use super::name::PackName;
 
 /// Most bytes of a pack file, several times the size of the largest pack.
@@ -44,7 +44,11 @@ pub(super) fn export(name: &str, path: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// Imports a pack from a file or a URL.
-pub(super) fn import(source: &str, expected: Option<&str>) -> anyhow::Result<ExitCode> {
+pub(super) fn import(
+    source: &str,
+    expected: Option<&str>,
+    conformance: Conformance,
+) -> anyhow::Result<ExitCode> {
     let is_url = source.starts_with("https://") || source.starts_with("http://");
     let bytes = match is_url {
         true if expected.is_none() => {
@@ -79,7 +83,7 @@ pub(super) fn import(source: &str, expected: Option<&str>) -> anyhow::Result<Exi
         .map_err(|reason| anyhow::anyhow!("{source}: not a valid pack: {reason}"))?;
     drop(pack);
     let pack = installed::keep(&cache, &directory)?;
-    install::finish(&cache, &series, &pack)
+    install::finish(&cache, &series, &pack, conformance)
 }
 
 /// Keeps a pack of Ruby that was unpacked into a folder of packs.

@@ -1,0 +1,2 @@
+puts [*ARGV, ENV["PROBE"]].join(" ")
+exit 7
