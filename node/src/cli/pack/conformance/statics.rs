@@ -21,7 +21,7 @@ pub(super) fn check(directory: &PackDir, report: &mut ConformanceReport) -> anyh
         signature
             .as_ref()
             .map_err(ToString::to_string)
-            .and_then(|signature| exports(signature)),
+            .and_then(exports),
     );
     report.add(
         "static: tables are bounded",
