@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::language::recipe::PinnedSource;
+use crate::language::source::PinnedSource;
 use crate::process::{self, CommandOutcome, ProgramError};
 
 /// Environment variable with the URL of a mirror of Debian's archive [default: the mirror that apt uses].

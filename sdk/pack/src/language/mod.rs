@@ -12,6 +12,7 @@ mod names;
 mod profile;
 pub mod recipe;
 mod series;
+pub(crate) mod source;
 pub mod template;
 
 pub use key::{KnownLanguage, PackKey, candidates, current, known};
@@ -21,3 +22,4 @@ pub use profile::{
     VersionFile,
 };
 pub use series::LanguageSeries;
+pub use source::PinnedSource;

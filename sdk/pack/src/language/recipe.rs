@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::names::BadPackName;
 use super::profile::{CompileStep, DetectionRules, LanguageProfile, PackKind, RunDefaults};
 use super::series::LanguageSeries;
+use super::source::PinnedSource;
 use crate::ruby;
 
 /// File name of the description.
@@ -90,24 +91,6 @@ pub struct BuildRules {
     /// Programs that the script runs beside those of all scripts, with the Debian packages that have them.
     #[serde(default)]
     pub tools: BTreeMap<String, String>,
-}
-
-/// A source with a pinned digest.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct PinnedSource {
-    /// File name below `$SOURCES`.
-    pub name: String,
-    /// Path in Debian's pool.
-    #[serde(default)]
-    pub debian: Option<String>,
-    /// URL of the file.
-    #[serde(default)]
-    pub url: Option<String>,
-    /// SHA-256 of the file.
-    pub sha256: String,
-    /// SPDX expression of the licence.
-    pub licence: String,
 }
 
 /// The keys of `pack.toml`.

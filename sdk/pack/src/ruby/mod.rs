@@ -7,6 +7,7 @@
 mod library;
 mod npm;
 mod prelude;
+mod profile;
 mod registry;
 mod series;
 mod source;
@@ -17,14 +18,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
+pub use profile::{LANGUAGE, profile};
 pub use registry::NpmError;
 pub use series::{Edition, PackOrigin, Series, UnknownSeries};
 
 use crate::archive::ArchiveError;
 use crate::extension::{ExtensionError, PackSymbols};
-use crate::language::LanguageProfile;
 use crate::manifest::{Manifest, Member, PackDir, PackDirError};
 use crate::mri::{MriError, ProfileUse};
 use crate::preemption::PreemptionError;
@@ -32,18 +32,6 @@ use crate::spill::SpillError;
 use crate::split::SplitError;
 use crate::stack_limit::StackLimitError;
 use library::LibraryFile;
-
-/// The language's name.
-pub const LANGUAGE: &str = "ruby";
-
-/// Returns what a node must know of Ruby.
-pub fn profile() -> &'static LanguageProfile {
-    static PROFILE: LazyLock<LanguageProfile> = LazyLock::new(|| {
-        // The file is a part of this program, and a test reads it.
-        toml::from_str(include_str!("language.toml")).unwrap_or_default()
-    });
-    &PROFILE
-}
 
 /// Revision of the preparation; increment it whenever the same inputs would yield a different pack.
 const RECIPE: u32 = 8;
@@ -296,48 +284,4 @@ fn write(edition: Edition, parts: PackParts, directory: &Path) -> Result<Manifes
         profile: None,
         probe: None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn profile_of_ruby_is_valid() {
-        let profile = profile();
-        assert_eq!(profile.title, "Ruby");
-        assert!(profile.sample.contains_key("config.ru"));
-    }
-
-    #[test]
-    fn environments_of_rack_and_rails_agree_unless_both_are_set() {
-        let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let names = ["RACK_ENV", "RAILS_ENV"];
-        let environ = profile().environ([]);
-        assert!(
-            names
-                .iter()
-                .all(|name| environ.contains(&own(name, "production")))
-        );
-        for name in names {
-            let environ = profile().environ([own(name, "staging")]);
-            assert!(
-                names
-                    .iter()
-                    .all(|name| environ.contains(&own(name, "staging")))
-            );
-        }
-        let environ = profile().environ([
-            own("RACK_ENV", "a"),
-            own("RAILS_ENV", "b"),
-            own("HOME", "/tmp"),
-        ]);
-        for pair in [
-            own("RACK_ENV", "a"),
-            own("RAILS_ENV", "b"),
-            own("HOME", "/tmp"),
-        ] {
-            assert!(environ.contains(&pair), "{pair:?}");
-        }
-    }
 }
