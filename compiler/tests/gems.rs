@@ -166,6 +166,8 @@ fn manifest(carried: &BTreeMap<String, String>) -> Manifest {
         gems: carried.clone(),
         extensions: Vec::new(),
         symbols: None,
+        profile: None,
+        probe: None,
     }
 }
 
