@@ -38,6 +38,8 @@ static MANIFEST: LazyLock<Manifest> = LazyLock::new(|| Manifest {
     gems: BTreeMap::new(),
     extensions: Vec::new(),
     symbols: None,
+    profile: None,
+    probe: None,
 });
 
 fuzz_target!(|input: (u8, &str, &[u8])| {
