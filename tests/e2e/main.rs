@@ -18,6 +18,7 @@ mod gems;
 mod grid;
 mod jobs;
 mod languages;
+mod mariadb;
 mod native_gems;
 mod outbound;
 mod packs;

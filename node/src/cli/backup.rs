@@ -67,6 +67,6 @@ pub(super) fn restore(arguments: &RestoreArguments) -> anyhow::Result<ExitCode> 
 
 fn warn(damaged: &[String]) {
     for problem in damaged {
-        eprintln!(" !    {problem}; push the app again");
+        eprintln!(" !    {problem}");
     }
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use corundum_abi::terminal_text::{AllowedControls, TerminalText};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -16,8 +16,8 @@ const RUN: Duration = Duration::from_secs(60 * 60);
 /// Bytes of virtual memory of a run.
 const MEMORY: u64 = 2 << 30;
 
-/// Bytes of the error output that the node reads.
-const MAX_ERRORS: u64 = 64 << 10;
+/// Bytes of the output, and of the errors, that the node reads.
+const MAX_OUTPUT: u64 = 64 << 10;
 
 /// Characters of a failure's message.
 const MAX_MESSAGE: usize = 500;
@@ -32,15 +32,17 @@ pub(super) struct ClientProgram {
     pub(super) environment: Vec<(&'static str, String)>,
     /// Bytes of the largest file that it may write.
     pub(super) file_size: u64,
+    /// Its standard input, which the node writes whole: less than a pipe holds.
+    pub(super) input: String,
 }
 
 impl ClientProgram {
-    /// Runs the program to its end. It is killed if the future is dropped, or when the node ends.
+    /// Runs the program to its end, and returns the beginning of its output. It is killed if the future is dropped, or when the node ends.
     ///
     /// # Errors
     ///
     /// One line: the program cannot be started, exceeds a limit, or fails with this message.
-    pub(super) async fn run(self) -> Result<(), String> {
+    pub(super) async fn run(self) -> Result<String, String> {
         let name = self.program.file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
         let mut command = Command::new("setpriv");
@@ -57,33 +59,44 @@ impl ClientProgram {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")
             .envs(self.environment)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let started = command.spawn();
         let mut child = started.map_err(|error| format!("{name} cannot be started: {error}"))?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
         let errors = child.stderr.take();
         let work = async {
-            let mut text = Vec::new();
-            if let Some(mut errors) = errors {
-                (&mut errors)
-                    .take(MAX_ERRORS)
-                    .read_to_end(&mut text)
-                    .await?;
-                tokio::io::copy(&mut errors, &mut tokio::io::sink()).await?;
-            }
-            Ok::<_, std::io::Error>((child.wait().await?, text))
+            let write = async {
+                if let Some(mut input) = input {
+                    // A program that has ended before it has read everything says why.
+                    let _ = input.write_all(self.input.as_bytes()).await;
+                }
+                Ok::<_, std::io::Error>(())
+            };
+            let ((), output, errors) = tokio::try_join!(write, read(output), read(errors))?;
+            Ok::<_, std::io::Error>((child.wait().await?, output, errors))
         };
-        let (status, text) = match timeout(RUN, work).await {
+        let (status, output, errors) = match timeout(RUN, work).await {
             Ok(done) => done.map_err(|error| format!("{name}: {error}"))?,
             Err(_) => return Err(format!("{name} took longer than an hour and was stopped")),
         };
         match status.success() {
-            true => Ok(()),
-            false => Err(message(&name, &text, &status.to_string())),
+            true => Ok(String::from_utf8_lossy(&output).into_owned()),
+            false => Err(message(&name, &errors, &status.to_string())),
         }
     }
+}
+
+/// Reads a pipe to its end, and returns its beginning.
+async fn read(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    if let Some(mut pipe) = pipe {
+        (&mut pipe).take(MAX_OUTPUT).read_to_end(&mut text).await?;
+        tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
+    }
+    Ok(text)
 }
 
 /// Returns the first error line of a program as one line that a terminal can show.
@@ -115,6 +128,7 @@ mod tests {
             arguments: vec!["-c".to_owned(), script.to_owned()],
             environment: vec![("SECRET", "s".to_owned())],
             file_size: 4096,
+            input: String::new(),
         }
     }
 
@@ -128,6 +142,18 @@ mod tests {
             .run()
             .await
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn program_reads_its_input_and_its_output_is_returned() {
+        let mut program = shell("tr a-z A-Z");
+        program.input = "statements".to_owned();
+        assert_eq!(program.run().await.unwrap(), "STATEMENTS");
+        let mut deaf = shell("exit 0");
+        deaf.input = "x".repeat(60_000);
+        deaf.run().await.unwrap();
+        let long = shell("head -c 1000000 /dev/zero").run().await.unwrap();
+        assert_eq!(long.len() as u64, MAX_OUTPUT);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Add-ons: databases and caches that services provide for apps.
 //!
 //! [`Addons`](addons::Addons) owns their life: creating, attaching, rotating, removing, and settling after a crash.
-//! A [`Service`] creates them somewhere: [`postgres`] at the operator's server, [`redis`] and [`memcached`] as
+//! A [`Service`] creates them somewhere: [`postgres`] and [`mariadb`] at the operator's server, [`redis`] and [`memcached`] as
 //! a server process for each add-on, which [`server_process`] keeps running, and [`provider`] at a program that speaks the
 //! API of Heroku's partners. [`settings`] is the operator's side.
 //!
@@ -13,6 +13,7 @@ pub(crate) mod automatic;
 pub mod backups;
 mod client_program;
 mod loopback;
+mod mariadb;
 mod memcached;
 mod postgres;
 pub mod provider;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use corundum_abi::outbound::OutboundTarget;
 use corundum_store::{AddonRecord, Fault, HasFault, Store};
 
+use self::mariadb::MariaDb;
 use self::memcached::Memcached;
 use self::postgres::Postgres;
 use self::provider::Provider;
@@ -272,6 +274,9 @@ pub(crate) fn offered(
     let mut services: Vec<Arc<dyn Service>> = Vec::new();
     if let Some(postgres) = &settings.postgres {
         services.push(Arc::new(Postgres::new(postgres)?));
+    }
+    if let Some(mariadb) = &settings.mariadb {
+        services.push(Arc::new(MariaDb::new(mariadb)?));
     }
     if let Some(redis) = &settings.redis {
         services.push(Arc::new(Redis::new(redis, parts.processes.clone())?));

@@ -152,6 +152,8 @@ impl VolumeServiceSettings {
 pub struct ServiceSettings {
     /// PostgreSQL.
     pub(crate) postgres: Option<ServerSettings>,
+    /// MariaDB.
+    pub(crate) mariadb: Option<ServerSettings>,
     /// Redis.
     pub(crate) redis: Option<ProcessSettings>,
     /// memcached.
@@ -166,7 +168,7 @@ pub struct ServiceSettings {
 impl ServiceSettings {
     /// Returns whether the settings themselves hold a password.
     pub fn hold_secrets(&self) -> bool {
-        let servers = [&self.postgres].into_iter().flatten();
+        let servers = [&self.postgres, &self.mariadb].into_iter().flatten();
         servers.filter_map(|server| server.url.as_ref()).any(|url| {
             url.0
                 .split_once('@')
@@ -176,7 +178,10 @@ impl ServiceSettings {
 
     /// Resolves the paths, which are relative to `base`.
     pub fn resolve(&mut self, base: &Path) {
-        for server in [&mut self.postgres].into_iter().flatten() {
+        for server in [&mut self.postgres, &mut self.mariadb]
+            .into_iter()
+            .flatten()
+        {
             for path in [&mut server.url_file, &mut server.password_file] {
                 *path = path.take().map(|path| base.join(path));
             }

@@ -126,8 +126,10 @@ pub fn run(data: &Path, output: &Path) -> Result<FinishedBackup, BackupError> {
         let path = stage.0.join(FileKind::Slug.folder()).join(slug_file(slug));
         if let Err(error) = slug::open(&path, Some(slug)) {
             damaged.push(match error {
-                OpenSlugError::Damaged(_) => format!("the slug {slug} is damaged"),
-                error => error.to_string(),
+                OpenSlugError::Damaged(_) => {
+                    format!("the slug {slug} is damaged; push the app again")
+                }
+                error => format!("{error}; push the app again"),
             });
         }
     }

@@ -107,7 +107,7 @@ pub fn run(archive: &Path, data: &Path) -> Result<RestoredData, RestoreError> {
             .join(FileKind::Slug.folder())
             .join(slug_file(slug));
         let error = slug::open(&path, Some(slug)).err()?;
-        Some(format!("slug {slug}: {error}"))
+        Some(format!("slug {slug}: {error}; push the app again"))
     });
     let damaged = damaged.collect();
     // All files at once, since there may be a million objects.

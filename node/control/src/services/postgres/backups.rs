@@ -68,6 +68,7 @@ impl Postgres {
                 ("PGAPPNAME", "corundum".to_owned()),
             ],
             file_size: self.plans.limits(&addon.plan).storage() + SLACK,
+            input: String::new(),
         })
     }
 
@@ -83,7 +84,7 @@ impl Postgres {
         .into();
         arguments.push(format!("--file={}", to.display()));
         let dumped = self.program("pg_dump", addon, &names.database, arguments)?;
-        dumped.run().await.map_err(refused)
+        dumped.run().await.map(drop).map_err(refused)
     }
 
     async fn restore_from(&self, addon: &AddonRecord, from: &Path) -> Result<(), ServiceError> {
