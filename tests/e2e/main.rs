@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod acme;
+mod addon_faults;
 mod addons;
 mod api;
 mod backups;

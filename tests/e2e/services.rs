@@ -43,7 +43,7 @@ impl Drop for Server {
 }
 
 /// Returns whether a program and gems of Debian are installed. Otherwise the test is skipped.
-fn installed(program: &str, gems: &[&str]) -> bool {
+pub(crate) fn installed(program: &str, gems: &[&str]) -> bool {
     let specifications = "/usr/share/rubygems-integration/all/specifications";
     let has_gem = |gem: &&str| {
         let files = std::fs::read_dir(specifications)
@@ -78,7 +78,7 @@ const BUNDLED: [(&str, &str); 3] = [
 ];
 
 /// Writes an app with gems of Debian, and those that Ruby brings along. Its code returns the text of the response for `env`.
-fn write_app(app: &Repository, gems: &[(&str, &[&str])], setup: &str, code: &str) {
+pub(crate) fn write_app(app: &Repository, gems: &[(&str, &[&str])], setup: &str, code: &str) {
     let gemfile = gems
         .iter()
         .map(|(gem, _)| format!("gem {gem:?}\n"))
