@@ -255,6 +255,48 @@ fn daily_backup_runs_at_its_time_and_those_of_the_schedule_are_replaced() {
 }
 
 #[test]
+fn tls_to_the_server_is_demanded_and_its_certificate_checked() {
+    let Some(mut server) = PostgresServer::start() else {
+        return;
+    };
+    server.require_tls();
+    let admin = server.admin();
+    let with = |mode: &str, further: &str| {
+        server.config_with_url(&format!("{admin}?sslmode={mode}"), further)
+    };
+    let config = with("disable", "");
+    let mut node = TestNode::start_with(&["--config", config.to_str().unwrap()]);
+    let app = node.create("one");
+    app.cli(&node, &["addons:create", "postgres"])
+        .assert_failure("postgres: ");
+    // The authority is none of the public ones.
+    with("verify-full", "");
+    node.kill_and_restart();
+    app.cli(&node, &["addons:create", "postgres"])
+        .assert_failure("certificate");
+    for (mode, further) in [("require", ""), ("verify-full", "ca-file = \"root.pem\"\n")] {
+        with(mode, further);
+        node.kill_and_restart();
+        app.cli(&node, &["addons:create", "postgres"])
+            .assert_success();
+        let own = url(&node, "DATABASE_URL");
+        assert!(own.ends_with("?sslmode=require"), "{own}");
+        let used = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+        let session = psql(&node, &app, used);
+        assert!(session.text.contains(" t"), "{}", session.text);
+        let made = "create table numbers as select generate_series(1, 1000) as n";
+        server.query(&own, made).unwrap();
+        app.cli(&node, &["pg:backups:capture"]).assert_success();
+        server.query(&own, "delete from numbers").unwrap();
+        app.cli(&node, &["pg:backups:restore", "--confirm", "one"])
+            .assert_success();
+        assert_eq!(count(&server, &own), "1000");
+        app.cli(&node, &["addons:destroy", "DATABASE", "--confirm", "one"])
+            .assert_success();
+    }
+}
+
+#[test]
 fn redis_cli_talks_to_an_addon_through_the_node() {
     if !std::path::Path::new("/usr/bin/redis-cli").exists() {
         return skip("redis-cli (apt-get install redis-server redis-tools): no redis:cli");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use corundum_test_support::certificates::CertificateAuthority;
 use corundum_test_support::ports::free_port;
 use corundum_test_support::process::skip;
 use corundum_test_support::wait::poll;
@@ -56,6 +57,29 @@ impl PostgresServer {
         assert!(made.unwrap().success());
         server.run();
         Some(server)
+    }
+
+    /// Makes the server refuse connections without TLS. Its certificate, for 127.0.0.1, is of a new authority, whose root
+    /// certificate is `root.pem` beside the configuration.
+    pub(crate) fn require_tls(&mut self) {
+        self.stop();
+        let authority = CertificateAuthority::new(self.directory.path());
+        authority.issue("server", &["127.0.0.1"], 2100);
+        let data = self.directory.path().join("data");
+        for name in ["server.pem", "server.key"] {
+            let to = data.join(name);
+            std::fs::rename(self.directory.path().join(name), &to).unwrap();
+            std::fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
+            if rustix::process::getuid().is_root() {
+                let owned = Command::new("chown").arg("postgres").arg(&to).status();
+                assert!(owned.unwrap().success());
+            }
+        }
+        let access = "hostssl all all 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(data.join("pg_hba.conf"), access).unwrap();
+        let options = "ssl = on\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\n";
+        std::fs::write(data.join("postgresql.auto.conf"), options).unwrap();
+        self.run();
     }
 
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
@@ -115,8 +139,13 @@ impl PostgresServer {
 
     /// Writes a configuration of a node with the server, and further tables. Returns its path.
     pub(crate) fn config(&self, further: &str) -> PathBuf {
+        self.config_with_url(&self.admin(), further)
+    }
+
+    /// Writes a configuration of a node with the server at this URL.
+    pub(crate) fn config_with_url(&self, url: &str, further: &str) -> PathBuf {
         let secret = self.directory.path().join("url");
-        std::fs::write(&secret, self.admin()).unwrap();
+        std::fs::write(&secret, url).unwrap();
         std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
         let path = self.directory.path().join("corundum.toml");
         let text =

@@ -5,6 +5,7 @@
 //! Passwords reach the server as SCRAM verifiers only, which its log may show.
 
 mod backups;
+mod tls;
 
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::config::Host;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Config, NoTls, Socket};
 
+use self::tls::PostgresTls;
 use super::settings::{ServerSettings, ServiceSettingsError, invalid};
 use super::{DataDump, Plans, Service, ServiceError, ServiceFuture, ServiceNames};
 use crate::secret;
@@ -36,6 +39,8 @@ const GRACE_SECONDS: i64 = 60;
 /// A service of databases at one server.
 pub(super) struct Postgres {
     admin: Config,
+    /// Absent if connections are not encrypted.
+    tls: Option<PostgresTls>,
     host: String,
     port: u16,
     plans: Plans,
@@ -63,11 +68,13 @@ impl Postgres {
     ///
     /// [`ServiceSettingsError`].
     pub(super) fn new(settings: &ServerSettings) -> Result<Self, ServiceSettingsError> {
-        let (url, password) = settings.url_and_password(SERVICE)?;
+        let (mut url, password) = settings.url_and_password(SERVICE)?;
         let wrong = |problem: &str| {
             let example = "write one, as in postgres://admin@db.internal:5432/postgres";
             invalid(SERVICE, "url", format!("{problem}; {example}"))
         };
+        let tls = PostgresTls::of_url(&mut url.0, settings.ca_file());
+        let tls = tls.map_err(|problem| wrong(&problem))?;
         let mut admin: Config = url
             .0
             .parse()
@@ -76,9 +83,6 @@ impl Postgres {
             [Host::Tcp(host)] => host.clone(),
             _ => return Err(wrong("it must name one host that apps can reach")),
         };
-        if admin.get_ssl_mode() == SslMode::Require {
-            return Err(wrong("sslmode=require is not supported"));
-        }
         let port = admin.get_ports().first().copied().unwrap_or(5432);
         if let Some(password) = password {
             admin.password(password.0);
@@ -89,6 +93,7 @@ impl Postgres {
             .options("-c statement_timeout=60000 -c lock_timeout=20000");
         let service = Self {
             admin,
+            tls,
             host,
             port,
             plans: settings.plans(SERVICE)?,
@@ -120,15 +125,18 @@ impl Postgres {
         if let Some(database) = database {
             config.dbname(database);
         }
-        let connecting = timeout(CONNECT, config.connect(NoTls)).await;
-        let connecting = connecting.map_err(|_| unavailable("no answer in 10 s".to_owned()))?;
-        let (client, connection) = connecting.map_err(|error| match error.as_db_error() {
+        let connecting = async {
+            match &self.tls {
+                Some(tls) => open(&config, tls.clone()).await,
+                None => open(&config, NoTls).await,
+            }
+        };
+        let connected = timeout(CONNECT, connecting).await;
+        let connected = connected.map_err(|_| unavailable("no answer in 10 s".to_owned()))?;
+        connected.map_err(|error| match error.as_db_error() {
             Some(error) => refused(error.message().to_owned()),
             None => unavailable(causes(&error)),
-        })?;
-        // It ends with the client.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(client)
+        })
     }
 
     /// Creates a role that logs in as the group role, or gives an existing one the password.
@@ -411,8 +419,10 @@ impl Service for Postgres {
             true => format!("[{}]", self.host),
             false => self.host.clone(),
         };
+        // Apps have no authorities of the operator: they encrypt, as the server may demand.
+        let mode = self.tls.as_ref().map_or("", |_| "?sslmode=require");
         let url = format!(
-            "postgres://{}:{}@{host}:{}/{}",
+            "postgres://{}:{}@{host}:{}/{}{mode}",
             data.role,
             data.password,
             self.port,
@@ -456,6 +466,19 @@ impl DatabaseNames {
     fn login(&self, number: u32) -> String {
         format!("{}_{number}", self.group)
     }
+}
+
+/// Connects. The task of the connection ends with the client.
+async fn open<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, connection) = config.connect(tls).await?;
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(client)
 }
 
 /// Returns the statement that creates a role unless it exists. `role` is quoted.
@@ -567,7 +590,7 @@ mod tests {
         for url in [
             "postgres://admin:secret@/postgres",
             "postgres://admin:secret@a,b/postgres",
-            "postgres://admin:secret@a.example/postgres?sslmode=require",
+            "postgres://admin:secret@a.example/postgres?sslmode=maybe",
             "http://admin:secret@a.example",
             "postgres://admin:secret@a b/x",
         ] {

@@ -108,6 +108,8 @@ pub struct ServerSettings {
     url_file: Option<PathBuf>,
     /// A file with the password, if the URL has none.
     password_file: Option<PathBuf>,
+    /// Certificate authorities in PEM that the node trusts for the server, instead of the public ones.
+    ca_file: Option<PathBuf>,
     /// The plan of add-ons that name none.
     default_plan: Option<String>,
     /// The plans by name.
@@ -182,7 +184,11 @@ impl ServiceSettings {
             .into_iter()
             .flatten()
         {
-            for path in [&mut server.url_file, &mut server.password_file] {
+            for path in [
+                &mut server.url_file,
+                &mut server.password_file,
+                &mut server.ca_file,
+            ] {
                 *path = path.take().map(|path| base.join(path));
             }
         }
@@ -226,6 +232,11 @@ impl ServerSettings {
                 .collect(),
             ..Self::default()
         }
+    }
+
+    /// Returns the file of the certificate authorities.
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
     }
 
     /// Reads the URL, and the password if it is in a file of its own.

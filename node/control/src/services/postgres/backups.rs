@@ -55,18 +55,21 @@ impl Postgres {
                 "{name} is not installed on the node: apt-get install postgresql-client"
             ))
         })?;
+        let tls = self.tls.as_ref().map(|tls| tls.environment());
+        let mut environment = vec![
+            ("PGHOST", self.host.clone()),
+            ("PGPORT", self.port.to_string()),
+            ("PGUSER", data.role),
+            ("PGPASSWORD", data.password),
+            ("PGDATABASE", database.to_owned()),
+            ("PGCONNECT_TIMEOUT", "10".to_owned()),
+            ("PGAPPNAME", "corundum".to_owned()),
+        ];
+        environment.extend(tls.unwrap_or_default());
         Ok(ClientProgram {
             program,
             arguments,
-            environment: vec![
-                ("PGHOST", self.host.clone()),
-                ("PGPORT", self.port.to_string()),
-                ("PGUSER", data.role),
-                ("PGPASSWORD", data.password),
-                ("PGDATABASE", database.to_owned()),
-                ("PGCONNECT_TIMEOUT", "10".to_owned()),
-                ("PGAPPNAME", "corundum".to_owned()),
-            ],
+            environment,
             file_size: self.plans.limits(&addon.plan).storage() + SLACK,
             input: String::new(),
         })
