@@ -155,6 +155,23 @@ impl Volumes {
         Ok(slot)
     }
 
+    /// Opens the volume of an app whose directory was exchanged, for the dynos that start from now on. Blocks.
+    fn reopen(&self, app: &AppName, slot: &VolumeSlot) -> Result<(), VolumeError> {
+        let settings = self.store.settings(app)?;
+        let Some(bytes) = catalog::volume_bytes(&settings) else {
+            slot.set(None);
+            return Ok(());
+        };
+        let opened = Volume::open(&self.data.volume(app), quota(bytes));
+        let volume = opened.map_err(|cause| VolumeError::Io {
+            app: app.clone(),
+            cause,
+        })?;
+        slot.set(Some(volume.clone()));
+        recount_later(app, &volume);
+        Ok(())
+    }
+
     /// Applies a change of the setting: dynos with the old volume are replaced.
     ///
     /// # Errors

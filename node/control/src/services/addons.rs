@@ -284,7 +284,7 @@ impl Addons {
     ) -> Result<AddonRecord, AddonError> {
         let store = &self.parts.store;
         let id: Option<Uuid> = identity.parse().ok();
-        let all = store.addons()?;
+        let (all, _) = store.readable_addons()?;
         let attached = match app {
             Some(app) => store.app_attachments(app)?,
             None => Vec::new(),
@@ -313,7 +313,7 @@ impl Addons {
     ///
     /// The store cannot be read.
     pub(crate) fn list(&self, app: Option<&AppName>) -> Result<Vec<AddonRecord>, StoreError> {
-        let mut all = self.parts.store.addons()?;
+        let (mut all, _) = self.parts.store.readable_addons()?;
         if let Some(app) = app {
             let attached = self.parts.store.app_attachments(app)?;
             all.retain(|addon| {

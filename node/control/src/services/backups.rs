@@ -167,7 +167,7 @@ impl AddonBackups {
         &self,
         app: &AppName,
     ) -> Result<Vec<(AddonRecord, AddonBackupRecord)>, StoreError> {
-        let mut addons = self.store.addons()?;
+        let (mut addons, _) = self.store.readable_addons()?;
         addons.retain(|addon| addon.app.as_ref() == Some(app));
         let backups = self.store.addon_backups()?.into_iter();
         let listed = backups.filter_map(|backup| {

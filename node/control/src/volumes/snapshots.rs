@@ -126,11 +126,11 @@ impl Volumes {
         // From here on a kill leaves the old data or the new one, whole.
         let exchanged = renameat_with(CWD, &new, CWD, &own, RenameFlags::EXCHANGE);
         exchanged.map_err(|errno| io(errno.into()))?;
-        slot.set(None);
+        let reopened = self.reopen(app, &slot);
         let kept = folder.join(name(number));
         let finished = touch(&new).and_then(|()| fs::rename(&new, &kept));
         let synced = finished.and_then(|()| sync_parent(&own).and_then(|()| sync_parent(&kept)));
-        self.open(app)?;
+        reopened?;
         synced.map_err(io)?;
         self.find_snapshot(app, &name(number))
     }

@@ -24,7 +24,7 @@ impl AddonBackups {
         &self,
         app: &AppName,
     ) -> Result<Vec<(AddonRecord, BackupScheduleRecord)>, StoreError> {
-        let addons = self.store.addons()?;
+        let (addons, _) = self.store.readable_addons()?;
         let schedules = self.store.backup_schedules()?.into_iter();
         let listed = schedules.filter_map(|schedule| {
             let mut of_app = addons
@@ -96,7 +96,13 @@ impl AddonBackups {
                 planned: now.as_second(),
                 ..schedule.clone()
             })?;
-            let addon = self.store.addon(schedule.addon)?;
+            let addon = match self.store.addon(schedule.addon) {
+                Ok(addon) => addon,
+                Err(error) => {
+                    tracing::error!(addon = %schedule.addon, %error, "could not begin a daily backup");
+                    continue;
+                }
+            };
             if let Err(error) = self.capture(&addon, BackupOrigin::Scheduled).await {
                 tracing::error!(addon = addon.name, %error, "could not begin a daily backup");
             }
