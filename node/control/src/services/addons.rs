@@ -374,7 +374,8 @@ impl Addons {
     ) -> Result<AddonRecord, AddonError> {
         let _maintenance = self.parts.locks.begin_maintenance();
         let (service, plan) = self.service_and_plan(&new.plan)?;
-        if self.parts.store.addons()?.len() >= MAX_ADDONS {
+        let (known, damaged) = self.parts.store.readable_addons()?;
+        if known.len() + damaged.len() >= MAX_ADDONS {
             return Err(AddonError::Many("add-ons on this node"));
         }
         let names = service.names();
