@@ -38,7 +38,7 @@ enum Pass {
     /// Dynos write meanwhile.
     First,
     /// No dyno writes.
-    Held,
+    Second,
 }
 
 impl Volume {
@@ -54,7 +54,7 @@ impl Volume {
         self.copy(&root, &mut seen, Pass::First)?;
         {
             let _held = self.hold_changes();
-            self.copy(&root, &mut seen, Pass::Held)?;
+            self.copy(&root, &mut seen, Pass::Second)?;
         }
         Ok(rustix::fs::syncfs(&root)?)
     }
@@ -122,7 +122,7 @@ impl TreeCopy<'_> {
             }
             names.insert(name.to_owned());
         }
-        if self.pass == Pass::Held {
+        if self.pass == Pass::Second {
             remove_others(to, &names)?;
         }
         Ok(())
@@ -159,7 +159,7 @@ impl TreeCopy<'_> {
             size: stat.st_size,
             changed: (stat.st_ctime, nanoseconds(stat.st_ctime_nsec)),
         };
-        if self.pass == Pass::Held && self.seen.get(&self.path) == Some(&found) {
+        if self.pass == Pass::Second && self.seen.get(&self.path) == Some(&found) {
             return Ok(());
         }
         remove(to, name)?;
@@ -310,7 +310,7 @@ mod tests {
         std::fs::remove_file(from.join("removed")).unwrap();
         std::fs::remove_dir_all(from.join("node")).unwrap();
         std::fs::write(from.join("node"), "a file").unwrap();
-        volume.copy(&root, &mut seen, Pass::Held).unwrap();
+        volume.copy(&root, &mut seen, Pass::Second).unwrap();
         assert_eq!(std::fs::read(to.join("kept")).unwrap(), b"new!");
         assert_eq!(std::fs::read(to.join("node")).unwrap(), b"a file");
         assert_eq!(std::fs::read_dir(&to).unwrap().count(), 2);
