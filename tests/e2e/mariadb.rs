@@ -244,14 +244,15 @@ fn mariadb_addon_is_a_database_of_its_own_with_limits() {
             .as_app(&rotated, nothing)
             .is_err_and(|error| error.contains("denied"))
     });
-    let info = one.cli(&node, &["addons:info", "DATABASE"]);
-    assert!(
-        info.text.contains("Full: INSERT is revoked"),
-        "{}",
-        info.text
+    wait_until("the state is noted", Duration::from_secs(30), || {
+        let info = one.cli(&node, &["addons:info", "DATABASE"]);
+        info.text.contains("Full: INSERT is revoked")
+    });
+    wait_until(
+        "the replaced password ends",
+        Duration::from_secs(90),
+        || server.as_app(&of_one, "select 1").is_err(),
     );
-    // The end of the replaced password has come meanwhile.
-    assert!(server.as_app(&of_one, "select 1").is_err());
     server.as_app(&rotated, "drop table big").unwrap();
     node.kill_and_restart();
     wait_until("the rights are back", Duration::from_secs(150), || {

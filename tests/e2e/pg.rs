@@ -281,9 +281,8 @@ fn tls_to_the_server_is_demanded_and_its_certificate_checked() {
             .assert_success();
         let own = url(&node, "DATABASE_URL");
         assert!(own.ends_with("?sslmode=require"), "{own}");
-        let used = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
-        let session = psql(&node, &app, used);
-        assert!(session.text.contains(" t"), "{}", session.text);
+        let session = psql(&node, &app, "\\conninfo");
+        assert!(session.text.contains("SSL connection"), "{}", session.text);
         let made = "create table numbers as select generate_series(1, 1000) as n";
         server.query(&own, made).unwrap();
         app.cli(&node, &["pg:backups:capture"]).assert_success();
