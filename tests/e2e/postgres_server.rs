@@ -12,14 +12,14 @@ use corundum_test_support::process::skip;
 use corundum_test_support::wait::poll;
 
 /// A PostgreSQL server of a test. It is killed when the value is dropped.
-pub(crate) struct PostgresServer {
+pub(crate) struct DatabaseServer {
     directory: tempfile::TempDir,
     pub(crate) programs: PathBuf,
     port: u16,
     process: Option<Child>,
 }
 
-impl PostgresServer {
+impl DatabaseServer {
     /// Creates and starts a server with the administrator `admin`. Returns `None` if it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let versions = std::fs::read_dir("/usr/lib/postgresql")
@@ -168,7 +168,7 @@ impl PostgresServer {
     }
 }
 
-impl Drop for PostgresServer {
+impl Drop for DatabaseServer {
     fn drop(&mut self) {
         self.stop();
     }
