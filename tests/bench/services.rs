@@ -92,10 +92,12 @@ fn requests(node: &TestNode, redis: &RedisServer, rounds: usize) -> Vec<Row> {
         format!("POSTGRES_PORT={}", postgres.port()),
     ];
     redis.command("SET key value");
-    postgres.execute(
+    let made = postgres.query(
+        &postgres.admin(),
         "create table names (id integer primary key, name text not null); \
          insert into names select n, 'name ' || n from generate_series(1, 1000) n",
     );
+    made.unwrap();
     push(node, "services", &[redis.port, postgres.port()], &config).assert_pushed();
     let environ: Vec<(&str, &str)> = config
         .iter()

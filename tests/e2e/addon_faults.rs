@@ -8,8 +8,8 @@ use std::time::Duration;
 use corundum_test_support::node::{StopOnDrop, TestNode, corundum};
 use corundum_test_support::wait::wait_until;
 
-use crate::postgres_server::DatabaseServer;
 use crate::services::{installed, write_app};
+use corundum_test_support::postgres::PostgresServer;
 
 fn config(node: &TestNode, app: &str, variable: &str) -> String {
     let config = node.cli(&["config:get", variable, "--app", app]);
@@ -18,7 +18,7 @@ fn config(node: &TestNode, app: &str, variable: &str) -> String {
 
 #[test]
 fn full_database_takes_no_rows_and_replaced_credentials_end() {
-    let Some(server) = DatabaseServer::start() else {
+    let Some(server) = PostgresServer::start() else {
         return;
     };
     let file = server
@@ -61,7 +61,7 @@ fn full_database_takes_no_rows_and_replaced_credentials_end() {
 
 #[test]
 fn kill_at_any_step_of_a_creation_leaves_a_whole_addon_or_none() {
-    let Some(server) = DatabaseServer::start() else {
+    let Some(server) = PostgresServer::start() else {
         return;
     };
     let file = server.config("");
@@ -180,7 +180,7 @@ fn first_push_creates_the_addons_of_its_gems_unless_that_is_turned_off() {
 
 #[test]
 fn restart_of_postgres_under_load_loses_no_acknowledged_row() {
-    let Some(mut server) = DatabaseServer::start() else {
+    let Some(mut server) = PostgresServer::start() else {
         return;
     };
     let file = server.config("");

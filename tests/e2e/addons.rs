@@ -10,7 +10,7 @@ use corundum_test_support::node::TestNode;
 use corundum_test_support::process::skip;
 use corundum_test_support::wait::{poll, wait_until};
 
-use crate::postgres_server::DatabaseServer;
+use corundum_test_support::postgres::PostgresServer;
 
 /// An app that speaks to the server of its config var, or to the port in its path.
 const REDIS_APP: &str = r#"require 'socket'
@@ -217,7 +217,7 @@ fn first_push_creates_the_addons_of_app_json() {
 
 #[test]
 fn postgres_addon_is_a_database_of_its_own_and_waits_for_a_server_that_is_down() {
-    let Some(mut server) = DatabaseServer::start() else {
+    let Some(mut server) = PostgresServer::start() else {
         return;
     };
     let config = server.config(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use corundum_test_support::node::{StopOnDrop, TestNode};
 use corundum_test_support::process::skip;
 
-use crate::postgres_server::DatabaseServer;
+use corundum_test_support::postgres::PostgresServer;
 
 /// An app that writes two files in turn, so that a copy shows whether it is of one moment.
 const APP: &str = r##"require 'socket'
@@ -48,7 +48,7 @@ fn volumes_redis_and_backups_of_databases_are_in_a_backup_of_the_running_node() 
     if !Path::new("/usr/bin/redis-server").exists() {
         return skip("redis-server (apt-get install redis-server): no backup of its files");
     }
-    let Some(server) = DatabaseServer::start() else {
+    let Some(server) = PostgresServer::start() else {
         return;
     };
     let config = server.config("[services.redis]\n[services.volume]\n");

@@ -24,7 +24,6 @@ mod native_gems;
 mod outbound;
 mod packs;
 mod pg;
-mod postgres_server;
 mod processes;
 mod providers;
 mod pushes;

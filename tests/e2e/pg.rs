@@ -7,7 +7,7 @@ use corundum_test_support::node::{ProcessOutput, Repository, TestNode};
 use corundum_test_support::process::skip;
 use corundum_test_support::wait::wait_until;
 
-use crate::postgres_server::DatabaseServer;
+use corundum_test_support::postgres::PostgresServer;
 
 const PLANS: &str = "[services.postgres.plans]\nmini = { connections = 10, storage = \"1 GB\" }\n";
 
@@ -21,14 +21,14 @@ fn psql(node: &TestNode, app: &Repository, statements: &str) -> ProcessOutput {
 }
 
 /// Returns the number of rows of a table, or the error.
-fn count(server: &DatabaseServer, url: &str) -> String {
+fn count(server: &PostgresServer, url: &str) -> String {
     let counted = server.query(url, "select count(*) from numbers");
     counted.unwrap_or_else(|error| error)
 }
 
 #[test]
 fn psql_and_backups_of_a_database_work_through_the_node() {
-    let Some(mut server) = DatabaseServer::start() else {
+    let Some(mut server) = PostgresServer::start() else {
         return;
     };
     let config = server.config(PLANS);
@@ -151,7 +151,7 @@ fn psql_and_backups_of_a_database_work_through_the_node() {
 
 #[test]
 fn kill_during_a_backup_or_a_restore_leaves_the_data_and_no_half_backup() {
-    let Some(server) = DatabaseServer::start() else {
+    let Some(server) = PostgresServer::start() else {
         return;
     };
     let config = server.config(PLANS);
@@ -219,7 +219,7 @@ fn kill_during_a_backup_or_a_restore_leaves_the_data_and_no_half_backup() {
 
 #[test]
 fn daily_backup_runs_at_its_time_and_those_of_the_schedule_are_replaced() {
-    let Some(server) = DatabaseServer::start() else {
+    let Some(server) = PostgresServer::start() else {
         return;
     };
     let config = server.config(PLANS);
@@ -256,7 +256,7 @@ fn daily_backup_runs_at_its_time_and_those_of_the_schedule_are_replaced() {
 
 #[test]
 fn tls_to_the_server_is_demanded_and_its_certificate_checked() {
-    let Some(mut server) = DatabaseServer::start() else {
+    let Some(mut server) = PostgresServer::start() else {
         return;
     };
     server.require_tls();

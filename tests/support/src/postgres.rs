@@ -2,35 +2,40 @@
 
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::certificates::CertificateAuthority;
 use crate::ports::free_port;
 use crate::process::skip;
 use crate::wait::poll;
 
-/// A server that trusts its clients on loopback. Its superuser is `app`. It ends when the value is dropped.
+/// A server with the administrator `admin`, who has a password, and the superuser `app`, who needs none. It is killed when the value
+/// is dropped.
 #[derive(Debug)]
 pub struct PostgresServer {
     directory: tempfile::TempDir,
-    programs: PathBuf,
+    /// Directory of the server's programs.
+    pub programs: PathBuf,
     port: u16,
     process: Option<Child>,
 }
 
 impl PostgresServer {
-    /// Starts a server on a free port. Without Debian's package, the test is skipped.
+    /// Creates and starts a server with the administrator `admin`. Returns `None` if it is not installed; the test is
+    /// skipped then.
     ///
     /// # Panics
     ///
-    /// Panics if the package is missing and `CI=true`, and if the server does not start.
+    /// Panics if the server does not start, or is not installed and `CI=true`.
     pub fn start() -> Option<Self> {
-        let versions = std::fs::read_dir("/usr/lib/postgresql");
-        let versions = versions.into_iter().flatten().flatten();
-        let mut programs = versions.map(|version| version.path().join("bin"));
+        let versions = std::fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten();
+        let mut programs = versions.flatten().map(|version| version.path().join("bin"));
         let Some(programs) = programs.find(|programs| programs.join("postgres").exists()) else {
-            skip("PostgreSQL (apt-get install postgresql): no app uses it");
+            skip("PostgreSQL (apt-get install postgresql): no add-ons of it");
             return None;
         };
         let directory = tempfile::tempdir().unwrap();
@@ -41,16 +46,61 @@ impl PostgresServer {
             let owned = Command::new("chown").arg("postgres").arg(&data).status();
             assert!(owned.unwrap().success());
         }
+        let password = directory.path().join("password");
+        std::fs::write(&password, "secret-of-admin").unwrap();
+        std::fs::set_permissions(&password, PermissionsExt::from_mode(0o644)).unwrap();
         let mut server = Self {
             directory,
             programs,
             port: free_port(),
             process: None,
         };
-        let mut initdb = server.command("initdb", &["-A", "trust", "-U", "app", "--no-sync"]);
-        assert!(initdb.status().unwrap().success());
+        let file = format!("--pwfile={}", password.display());
+        let made = server
+            .command(
+                "initdb",
+                &["-A", "scram-sha-256", "-U", "admin", "--no-sync", &file],
+            )
+            .status();
+        assert!(made.unwrap().success());
+        let rules = server.data().join("pg_hba.conf");
+        let text = std::fs::read_to_string(&rules).unwrap();
+        std::fs::write(&rules, format!("host all app 127.0.0.1/32 trust\n{text}")).unwrap();
         server.run();
+        let created = server.query(&server.admin(), "create role app superuser login");
+        created.unwrap();
         Some(server)
+    }
+
+    /// Makes the server refuse connections without TLS. Its certificate, for 127.0.0.1, is of a new authority, whose root
+    /// certificate is `root.pem` beside the configuration.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the server does not start again.
+    pub fn require_tls(&mut self) {
+        self.stop();
+        let authority = CertificateAuthority::new(self.directory.path());
+        authority.issue("server", &["127.0.0.1"], 2100);
+        let data = self.directory.path().join("data");
+        for name in ["server.pem", "server.key"] {
+            let to = data.join(name);
+            std::fs::rename(self.directory.path().join(name), &to).unwrap();
+            std::fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
+            if rustix::process::getuid().is_root() {
+                let owned = Command::new("chown").arg("postgres").arg(&to).status();
+                assert!(owned.unwrap().success());
+            }
+        }
+        let access = "hostssl all all 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(data.join("pg_hba.conf"), access).unwrap();
+        let options = "ssl = on\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\n";
+        std::fs::write(data.join("postgresql.auto.conf"), options).unwrap();
+        self.run();
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
     }
 
     /// Returns the port on 127.0.0.1.
@@ -58,64 +108,118 @@ impl PostgresServer {
         self.port
     }
 
-    /// Carries out SQL in the database `postgres`.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the server refuses it.
-    pub fn execute(&self, sql: &str) {
-        let mut psql = Command::new(self.programs.join("psql"));
-        psql.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        psql.args(["-U", "app", "-d", "postgres", "-q", "-v", "ON_ERROR_STOP=1"]);
-        let status = psql.args(["-c", sql]).status();
-        assert!(status.unwrap().success(), "{sql}");
-    }
-
     /// The server refuses to run as root.
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let path = self.programs.join(program);
         let mut command = Command::new("setpriv");
         if rustix::process::getuid().is_root() {
             command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
         }
-        command.arg(self.programs.join(program)).args(arguments);
-        command.arg("-D").arg(self.data());
+        command.arg(path).args(arguments).arg("-D");
+        command.arg(self.data());
         command
             .current_dir("/")
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         command
     }
 
-    fn data(&self) -> PathBuf {
-        Path::new(self.directory.path()).join("data")
-    }
-
-    fn run(&mut self) {
+    /// Starts the server, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not within two minutes.
+    pub fn run(&mut self) {
         let port = self.port.to_string();
-        let mut arguments = vec!["-p", &port];
-        for option in [
+        let options = [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
             "fsync=off",
-        ] {
-            arguments.extend(["-c", option]);
+        ];
+        let mut arguments = vec!["-p", &port];
+        options
+            .iter()
+            .for_each(|option| arguments.extend(["-c", option]));
+        let mut process = self.command("postgres", &arguments).spawn().unwrap();
+        let listens = || {
+            // A server that finds the files of the one before it in use exits.
+            if process.try_wait().unwrap().is_some() {
+                process = self.command("postgres", &arguments).spawn().unwrap();
+            }
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        };
+        let is_listening = poll(Duration::from_secs(60), listens).is_some();
+        self.process = Some(process);
+        assert!(is_listening);
+        let ready = || self.query(&self.admin(), "select 1").ok();
+        assert!(poll(Duration::from_secs(60), ready).is_some());
+    }
+
+    /// Kills the server.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
         }
-        let mut command = self.command("postgres", &arguments);
-        self.process = Some(command.spawn().unwrap());
-        let listens = || TcpStream::connect(("127.0.0.1", self.port)).ok();
-        assert!(
-            poll(Duration::from_secs(30), listens).is_some(),
-            "PostgreSQL does not listen"
-        );
+    }
+
+    /// Returns the URL of the administrator.
+    pub fn admin(&self) -> String {
+        format!(
+            "postgres://admin:secret-of-admin@127.0.0.1:{}/postgres",
+            self.port
+        )
+    }
+
+    /// Writes a configuration of a node with the server, and further tables. Returns its path.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the file cannot be written.
+    pub fn config(&self, further: &str) -> PathBuf {
+        self.config_with_url(&self.admin(), further)
+    }
+
+    /// Writes a configuration of a node with the server at this URL.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the file cannot be written.
+    pub fn config_with_url(&self, url: &str, further: &str) -> PathBuf {
+        let secret = self.directory.path().join("url");
+        std::fs::write(&secret, url).unwrap();
+        std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+        let path = self.directory.path().join("corundum.toml");
+        let text =
+            format!("build-ruby = false\n[services.postgres]\nurl-file = \"url\"\n{further}");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Runs a query with psql.
+    ///
+    /// # Errors
+    ///
+    /// What psql prints, if it fails.
+    ///
+    /// # Panics
+    ///
+    /// Panics if psql cannot be started.
+    pub fn query(&self, url: &str, query: &str) -> Result<String, String> {
+        let output = Command::new(self.programs.join("psql"))
+            .args([url, "-XAtqc", query])
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
+        match output.status.success() {
+            true => Ok(text(output.stdout)),
+            false => Err(text(output.stderr)),
+        }
     }
 }
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        self.stop();
     }
 }

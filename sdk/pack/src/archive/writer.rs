@@ -14,7 +14,7 @@ const LINK_FIELD: usize = 100;
 ///
 /// Callers add entries in ascending byte order of their paths. Parent directories need no entry of their own.
 pub struct ArchiveWriter<W: Write> {
-    tar: tar::Builder<HashingWriter<W>>,
+    tar: tar::Builder<DigestWriter<W>>,
     last: String,
 }
 
@@ -33,7 +33,7 @@ impl<W: Write> ArchiveWriter<W> {
     /// Starts an archive on `output`, which should be buffered.
     pub fn new(output: W) -> Self {
         Self {
-            tar: tar::Builder::new(HashingWriter {
+            tar: tar::Builder::new(DigestWriter {
                 output,
                 hash: Sha256::new(),
                 length: 0,
@@ -171,13 +171,13 @@ impl<R: Read> Read for ExactReader<R> {
 }
 
 /// Passes bytes to `output`, and computes their digest and number.
-struct HashingWriter<W> {
+struct DigestWriter<W> {
     output: W,
     hash: Sha256,
     length: u64,
 }
 
-impl<W: Write> Write for HashingWriter<W> {
+impl<W: Write> Write for DigestWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.output.write(bytes)?;
         self.hash.update(&bytes[..written]);
