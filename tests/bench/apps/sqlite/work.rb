@@ -30,7 +30,7 @@ class Work
 
   # Returns the commits of each second.
   def write
-    rate(WRITES) { |count| @database.execute("update notes set text = ? where id = ?", ["changed #{count}", count]) }
+    rate(WRITES) { |count| @database.execute("update notes set text = ? where id = ?", ["changed #{rand}", count]) }
   end
 
   private
