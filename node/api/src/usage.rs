@@ -1,9 +1,9 @@
-//! What apps have used, by day. The API's own: v3 has usage of teams in dyno units only.
+//! Usage of the node by apps, by day. The API's own: v3 has usage of teams in dyno units only.
 
 use corundum_abi::names::AppName;
 use serde::{Deserialize, Serialize};
 
-/// What an app has used on a day.
+/// Usage of an app on a day.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UsageResource {
     /// The app.

@@ -45,7 +45,7 @@ struct MeterState {
     ticks: u32,
     /// The day of the last write.
     day: i64,
-    /// Whether another process counts now.
+    /// True while another process counts.
     is_finished: bool,
 }
 
@@ -67,7 +67,7 @@ impl UsageMeter {
         }
     }
 
-    /// Starts to count. What the counters grew by while another process owned the store is counted too.
+    /// Starts to count. The growth of the counters while another process owned the store counts too.
     pub(crate) fn start(&self) {
         let mut state = self.state();
         state.last_tick = Instant::now();
@@ -87,7 +87,7 @@ impl UsageMeter {
         }
     }
 
-    /// Writes what the store does not have yet, and counts no more: another process may own the store from now on.
+    /// Writes the figures that the store does not have yet, and counts no more: another process may own the store from now on.
     pub(crate) fn finish(&self) {
         let mut state = self.state();
         if !state.is_finished {
@@ -185,7 +185,7 @@ fn micros(time: Duration) -> u64 {
 struct AppMeter {
     /// The counters at the last tick.
     last: UsageCounters,
-    /// What the store does not have yet.
+    /// Figures that the store does not have yet.
     unsaved: UsageFigures,
     /// Bytes times milliseconds that are not a megabyte times a second yet.
     memory: u64,

@@ -1,10 +1,10 @@
-//! What apps have used, by day.
+//! Usage of the node by apps, by day.
 
 use corundum_abi::names::AppName;
 
 use crate::error::StoreError;
 
-/// What an app has used in some time.
+/// Usage of an app in some time.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct UsageFigures {
     /// Requests that the router received.
@@ -32,18 +32,18 @@ impl UsageFigures {
     }
 }
 
-/// What an app has used on a day.
+/// Usage of an app on a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayUsage {
     /// The app.
     pub app: AppName,
     /// The day in UTC, as days since 1970-01-01.
     pub day: i64,
-    /// What it has used.
+    /// The usage.
     pub figures: UsageFigures,
 }
 
-/// Reads and writes what apps have used.
+/// Reads and writes the usage of apps.
 pub trait UsageStore {
     /// Adds figures to those of their apps on a day, in one transaction. Apps that are gone are left out.
     ///
@@ -52,7 +52,7 @@ pub trait UsageStore {
     /// The store cannot be written.
     fn add_usage(&self, day: i64, figures: &[(AppName, UsageFigures)]) -> Result<(), StoreError>;
 
-    /// Returns what all apps, or one, have used since a day, sorted by app and day.
+    /// Returns the usage of all apps, or of one, since a day, sorted by app and day.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What apps have used, by day.
+//! Usage of the node by apps, by day.
 
 use corundum_abi::names::AppName;
 use rusqlite::{Row, params};
