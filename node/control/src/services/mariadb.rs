@@ -286,14 +286,7 @@ impl MariaDb {
                 format!("{}/{}", next(), limits.connections()),
             ),
             ("Tables", next()),
-            (
-                "Data Size",
-                format!(
-                    "{:.1} MB of {} MB",
-                    size as f64 / 1_048_576.0,
-                    limits.storage() >> 20
-                ),
-            ),
+            ("Data Size", limits.describe_size(size)),
         ];
         Ok(facts.map(|(name, value)| (name.to_owned(), value)).into())
     }
@@ -318,12 +311,7 @@ impl Service for MariaDb {
     }
 
     fn describe(&self, plan: &str) -> String {
-        let limits = self.plans.limits(plan);
-        format!(
-            "{} connections, {} MB of storage",
-            limits.connections(),
-            limits.storage() >> 20
-        )
+        self.plans.limits(plan).describe_database()
     }
 
     fn provision<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, String> {

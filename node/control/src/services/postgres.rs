@@ -350,11 +350,7 @@ impl Postgres {
             ("PG Version", row.get(0)),
             (
                 "Data Size",
-                format!(
-                    "{:.1} MB of {} MB",
-                    size as f64 / 1048576.0,
-                    limits.storage() >> 20
-                ),
+                limits.describe_size(u64::try_from(size).unwrap_or_default()),
             ),
             ("Tables", tables.to_string()),
         ];
@@ -381,12 +377,7 @@ impl Service for Postgres {
     }
 
     fn describe(&self, plan: &str) -> String {
-        let limits = self.plans.limits(plan);
-        format!(
-            "{} connections, {} MB of storage",
-            limits.connections(),
-            limits.storage() >> 20
-        )
+        self.plans.limits(plan).describe_database()
     }
 
     fn provision<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, String> {

@@ -269,12 +269,7 @@ impl Service for Redis {
     }
 
     fn describe(&self, plan: &str) -> String {
-        let limits = self.plans.limits(plan);
-        format!(
-            "{} connections, {} MB of memory",
-            limits.connections(),
-            limits.memory() >> 20
-        )
+        self.plans.limits(plan).describe_cache()
     }
 
     fn provision<'a>(&'a self, addon: &'a AddonRecord) -> ServiceFuture<'a, String> {

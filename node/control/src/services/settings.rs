@@ -96,6 +96,24 @@ impl PlanLimits {
     pub(crate) fn memory(&self) -> u64 {
         self.memory.map_or(25 << 20, |size| size.0)
     }
+
+    /// Describes the plan of a database.
+    pub(crate) fn describe_database(&self) -> String {
+        let (connections, storage) = (self.connections(), self.storage() >> 20);
+        format!("{connections} connections, {storage} MB of storage")
+    }
+
+    /// Describes the plan of a cache.
+    pub(crate) fn describe_cache(&self) -> String {
+        let (connections, memory) = (self.connections(), self.memory() >> 20);
+        format!("{connections} connections, {memory} MB of memory")
+    }
+
+    /// Describes a database of so many bytes beside the plan's storage.
+    pub(crate) fn describe_size(&self, size: u64) -> String {
+        let (size, storage) = (size as f64 / 1_048_576.0, self.storage() >> 20);
+        format!("{size:.1} MB of {storage} MB")
+    }
 }
 
 /// A server that the operator runs.
