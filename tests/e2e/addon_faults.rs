@@ -39,7 +39,7 @@ fn full_database_takes_no_rows_and_replaced_credentials_end() {
     wait_until("the quota holds", Duration::from_secs(150), || {
         insert().is_err_and(|error| error.contains("permission denied"))
     });
-    // What makes the database smaller is allowed, and reading.
+    // The role may still read, and make the database smaller.
     assert_eq!(
         server.query(&url, "select max(n) from big").unwrap(),
         "150000"

@@ -200,7 +200,7 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// What psql prints, if it fails.
+    /// The output of psql, if it fails.
     ///
     /// # Panics
     ///

@@ -77,7 +77,7 @@ fn open(pack: &PackDir, bar: &ProgressBar) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a pack must pass the conformance kit before nodes use it.
+/// The demand that a pack passes the conformance kit before nodes use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Conformance {
     /// It must pass the short kit.

@@ -1,4 +1,4 @@
-//! What add-ons do by themselves: settling after a crash, removals, quotas.
+//! Background work on add-ons: settling after a crash, removals, quotas.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};

@@ -44,7 +44,7 @@ pub(super) async fn check(app: &ProbeApp, length: KitLength, report: &mut Confor
             "bounds: memory beyond the limit ends in an error or a new dyno",
             "raise the language's error when memory cannot grow",
             async {
-                // Whether the app survives is its language's choice; the next request must be served.
+                // The language decides whether the app survives; the next request must be served.
                 let answer = app.send(Deployment::Keeping, get("/memory")).await;
                 let found = answer.map_or_else(|error| error, |answer| answer.text());
                 let next = app.send(Deployment::Keeping, get("/")).await?;

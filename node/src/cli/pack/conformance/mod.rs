@@ -41,7 +41,7 @@ const RUBY_PROBE: [(&str, &str); 3] = [
     ),
 ];
 
-/// How much of the kit runs.
+/// The part of the kit that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KitLength {
     /// Rules that take seconds.
@@ -53,9 +53,9 @@ pub(super) enum KitLength {
 /// The outcome of a rule.
 struct RuleResult {
     name: &'static str,
-    /// What was found, or the problem.
+    /// The finding, or the problem.
     found: Result<String, String>,
-    /// How to follow the rule.
+    /// The way to follow the rule.
     fix: &'static str,
 }
 

@@ -191,7 +191,7 @@ pub(super) struct ProbeApp {
     pub(super) log: Arc<ProbeLog>,
 }
 
-/// Which of the deployments a request goes to.
+/// The deployment that a request goes to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Deployment {
     /// The one whose only dyno keeps its state.
